@@ -18,7 +18,7 @@ writeFileSync(resolve(root, 'site/meanings.generated.json'), await meanings());
 /** What a page isolated from others needs, and so threads. */
 const headers = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' };
 
-/** Pages that are no files. */
+/** Pages that are not files. */
 const generated: Plugin = {
   name: 'atlas-pages',
   enforce: 'pre',
@@ -37,7 +37,7 @@ const examples: Plugin = {
   transform: { filter: { id: /\/examples\/[^/]*$/ }, handler: (code) => ({ code, moduleSideEffects: true }) },
 };
 
-/** Files of models lie apart: only who uses a model fetches and keeps it. */
+/** Models are kept apart, since only those who use a model fetch it. */
 const MODELS = 'models/';
 
 /** The feed, and in the service worker the files that it keeps. */

@@ -15,7 +15,7 @@ const LENGTHS = [1024, 4096];
 const DIMENSION = 64;
 const CONTROL = { signal: undefined, report: () => undefined };
 
-// Run as it is imported, since what imports modules by Vite's means imports none later on.
+// Runs when it is imported, since Vite cannot import modules later.
 const [backend, ...names] = process.argv.slice(2) as [BackendName, ...string[]];
 const wrong = names.find((name) => !methods.some((method) => method.name === name));
 if (!['wasm', 'webgpu'].includes(backend) || wrong !== undefined) {
@@ -47,7 +47,7 @@ async function measure(setting: Setting, causal: boolean): Promise<void> {
   store({ machine, ...gpu, times });
 }
 
-/** In the place of older ones. */
+/** Replaces older ones. */
 function store({ times, ...rest }: StoredTimes): void {
   const earlier = existsSync(file) && (JSON.parse(readFileSync(file, 'utf8')) as StoredTimes);
   const key = ({ method, causal, tokens, backend }: MethodTime) => JSON.stringify([backend, method, causal, tokens]);

@@ -1,4 +1,4 @@
-/** Where this package keeps what it can make again; for Node only. */
+/** The folder of this package's caches; for Node only. */
 
 /**
  * `saccade` in the user's folder of caches: `$XDG_CACHE_HOME`, or that of the system, such as `~/.cache`.

@@ -3,7 +3,7 @@ import { ParameterError, SaccadeError } from './errors';
 
 const LONGEST_SHOWN = 60;
 
-/** Any value as a message shows it: on one line, not longer than one, and without asking the value to describe itself. */
+/** Any value for a message: on one short line, without calling the value's own methods. */
 export function show(value: unknown): string {
   switch (typeof value) {
     case 'string': {
@@ -36,13 +36,13 @@ function kindOf(value: object): string {
   return Object.prototype.toString.call(value).slice(8, -1);
 }
 
-/** The name of a part: `a.b`, `a[0]` or `a["b.c"]`, never the same for two parts of one whole. */
+/** The name of a part: `a.b`, `a[0]` or `a["b.c"]`; two parts never have the same name. */
 export function partName(whole: string, key: string | number): string {
   if (typeof key === 'number') return `${whole}[${key}]`;
   return /^[A-Za-z_$][\w$]*$/.test(key) ? `${whole}.${key}` : `${whole}[${JSON.stringify(key)}]`;
 }
 
-/** The name of what lies at a path, such as `tree.parents`; other paths have other names. */
+/** The name of what is at a path, such as `tree.parents`; no two paths share a name. */
 export function pathName(path: readonly string[]): string {
   return path.reduce(partName, '').replace(/^\./, '');
 }
@@ -140,7 +140,7 @@ export function checkNumbers(
   }
 }
 
-/** The integers of a plain or typed array as int32, without a copy where they are; throws a ParameterError for others. */
+/** The integers of a plain or typed array as int32, without a copy if they already are; throws a ParameterError for others. */
 export function int32Of(what: string, values: ArrayLike<number>): Int32Array {
   if (values instanceof Int32Array) return values;
   checkNumbers(what, values, 'integers that int32 can hold', (value) => (value | 0) === value);

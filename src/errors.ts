@@ -1,6 +1,6 @@
 import { printable } from './text/printable';
 
-/** What every Saccade error is: a message that names the argument, what was expected and what came. */
+/** The base of all errors; messages name the argument, what was expected and what came. */
 export class SaccadeError extends Error {
   override name = 'SaccadeError';
 
@@ -24,12 +24,12 @@ export class ParameterError extends SaccadeError {
   override name = 'ParameterError';
 }
 
-/** A file whose bytes are not what its format promises. */
+/** A file that breaks its format. */
 export class ParseError extends SaccadeError {
   override name = 'ParseError';
 }
 
-/** Something the chosen backend, platform or method does not offer; the message says the remedy. */
+/** Something that the backend, platform or method does not support; the message says what to do. */
 export class UnsupportedError extends SaccadeError {
   override name = 'UnsupportedError';
 }

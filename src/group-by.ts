@@ -1,4 +1,4 @@
-/** The items by the key that each has, in the order in which keys first come: what `Map.groupBy` gives, from Node 21 on. */
+/** The items by key, in the order in which keys first occur: `Map.groupBy`, which Node has from 21 on. */
 export function groupBy<T, K>(items: Iterable<T>, keyOf: (item: T) => K): Map<K, T[]> {
   const groups = new Map<K, T[]>();
   for (const item of items) {

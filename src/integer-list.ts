@@ -1,9 +1,9 @@
-/** Int32 numbers one after the other, as many as come. */
+/** A growing list of int32 numbers. */
 export class IntegerList {
   length = 0;
   #numbers = new Int32Array(256);
 
-  /** The numbers so far, and room for `more`: to be asked for again after these are taken. */
+  /** The numbers so far, with room for `more`; valid until the next call. */
   reserve(more: number): Int32Array {
     const needed = this.length + more;
     if (needed > this.#numbers.length) {

@@ -1,12 +1,12 @@
-/** What a figure was measured on: reports and benchmarks carry it beside every number. */
+/** The machine of a measurement, which reports and benchmarks show beside every number. */
 import { version } from '../package.json';
 
 export interface Machine {
-  /** Model name of the processor; 'unknown' in browsers, which do not tell. */
+  /** Model name of the processor; 'unknown' in browsers. */
   readonly cpu: string;
   /** Cores that this process may use. */
   readonly cores: number;
-  /** Main memory; undefined where the platform does not tell. Browsers round it down. */
+  /** Main memory; undefined if the platform does not say. Browsers round it down. */
   readonly memoryGiB?: number;
   /** Operating system and architecture, such as 'linux x64'. */
   readonly platform: string;

@@ -1,7 +1,7 @@
 /** Optional packages, looked for beside this library and beside the program that uses it (Node). */
 import { UnsupportedError } from './errors';
 
-/** Throws one error for all that are not installed: `needs` has what needs each, `remedy` what else helps. */
+/** Throws one error for all packages that are not installed; `needs` says what needs each, `remedy` what else helps. */
 export function checkInstalled(needs: Readonly<Record<string, string>>, remedy?: string): void {
   const missing = Object.entries(needs).filter(([name]) => resolvePackage(name) === undefined);
   if (missing.length === 0) return;
@@ -13,7 +13,7 @@ export function checkInstalled(needs: Readonly<Record<string, string>>, remedy?:
   );
 }
 
-/** The file by which a package is imported, or one that it holds; undefined if there is none. */
+/** The file that importing a package loads, or another of its files; undefined if there is none. */
 export function resolvePackage(path: string): string | undefined {
   const { createRequire } = process.getBuiltinModule('node:module');
   try {

@@ -102,7 +102,7 @@ const memberNames = new Set(
   ),
 );
 
-/** Where the entry of a name is, seen from a page, if it can be nothing else: one entry point alone has it, and no member. */
+/** The address of a name's entry from a page, if it is unambiguous: only one entry point has it, and no member. */
 export function apiAddress(name: string, page: string): string | undefined {
   if (memberNames.has(name)) return undefined;
   const [entry, ...others] = entries.filter(({ items }) => items.some((item) => item.name === name));
@@ -168,7 +168,7 @@ class EntryPage {
     return html`${this.#code(`${name}${signatureOf(signature)}`)}${this.#prose(comment)}${options}`;
   }
 
-  /** What an object of options has in it, where it is told for the first time. */
+  /** The members of an options object, shown the first time it occurs. */
   #options({ type, name }: ParameterReflection): Html | false {
     const target = type instanceof ReferenceType ? type.reflection : undefined;
     const item = this.page.items.find(({ declaration }) => declaration === target);

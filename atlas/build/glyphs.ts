@@ -477,7 +477,7 @@ function randomHeads() {
   );
 }
 
-/** Above the diagonal the kernel of ReLU features itself, below it its estimate from 24 random features. */
+/** The kernel of ReLU features above the diagonal, its estimate from 24 random features below. */
 function kernelAndEstimate() {
   const draw = normal(71);
   const features = 24;
@@ -608,7 +608,7 @@ export function glyph(id: string): Float32Array | undefined {
   return made.get(id);
 }
 
-/** Share of the pairs that may be seen at all which are reached in one, two and three layers. */
+/** The share of possible pairs that is reached in one, two and three layers. */
 export function reachOfGlyph(id: string, causal: boolean): number[] {
   const values = glyph(id)!;
   const possible = causal ? (N * (N + 1)) / 2 : N * N;

@@ -28,7 +28,7 @@ export async function meanings(): Promise<string> {
   return JSON.stringify(all);
 }
 
-/** In whole numbers up to 127, one a byte: directions change by less than a hundredth. */
+/** As signed bytes: directions change by less than a hundredth. */
 function packed(vector: Float32Array): string {
   const largest = vector.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   return Buffer.from(Int8Array.from(vector, (value) => Math.round((127 * value) / largest)).buffer).toString('base64');

@@ -1,4 +1,4 @@
-/** How to read the glyphs: of each family, and of each paper what is drawn and, where its family's way does not fit, how. */
+/** How to read the glyphs: by family, and for each paper what is drawn and, if it differs from its family, how. */
 import type { Family } from '../../src/methods/papers';
 
 const OF_FAMILY: Readonly<Record<Family, string>> = {

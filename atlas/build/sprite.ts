@@ -7,7 +7,7 @@ import { papers } from '../../src/methods/papers';
 import { glyph, N } from './glyphs';
 
 const COLUMNS = 8;
-/** So that the picture is small: more shades nobody sees. */
+/** Few enough for a small picture; nobody sees more shades. */
 const SHADES = 24;
 
 const IDS = ['exact', ...papers.map(({ id }) => id)];

@@ -1,7 +1,7 @@
 /** The worker's side of `ask.ts`. */
 import type { Control } from '../../src/runtime/backend';
 
-/** What a page asks of its worker: a task by name with its arguments, or to cancel an earlier one. */
+/** A page's question to its worker: a task by name with its arguments, or to cancel an earlier one. */
 interface Question {
   readonly id: number;
   readonly task?: string;

@@ -11,12 +11,12 @@ export interface AskOptions {
   onProgress?(found: unknown): void;
 }
 
-/** What a question that is called off ends with. */
+/** The error of a cancelled question. */
 export class Cancelled extends Error {
   override message = 'cancelled';
 }
 
-/** Milliseconds in which a worker should hear that a question is called off. */
+/** Milliseconds in which a worker should notice a cancellation. */
 const PATIENCE = 1000;
 
 interface Waiting {
@@ -29,7 +29,7 @@ interface Waiting {
 export class Helper {
   #worker: Worker | undefined;
   readonly #waiting = new Map<number, Waiting>();
-  /** Questions that were called off, until the worker says so. */
+  /** Cancelled questions that the worker has not confirmed. */
   readonly #unheard = new Set<number>();
   #next = 0;
 
@@ -48,7 +48,7 @@ export class Helper {
     });
   }
 
-  /** A worker amid a long loop hears nothing: it is ended, and another one is asked what it still owed. */
+  /** A worker in a long loop does not notice: it is ended, and another one gets its open questions. */
   #cancel(id: number): void {
     const waiting = this.#waiting.get(id);
     if (!waiting) return;
@@ -80,7 +80,7 @@ export class Helper {
       if ('error' in data) waiting?.reject(new Error(data.error));
       else waiting?.resolve(data.done);
     });
-    // A worker that cannot start, or that is gone, is told to all who wait, and started anew by the next question.
+    // A worker that cannot start, or is gone, fails all open questions; the next question starts another one.
     worker.addEventListener('error', (event) => {
       event.preventDefault();
       const reason = event.message || 'its script could not be loaded';
@@ -93,7 +93,7 @@ export class Helper {
   }
 }
 
-/** Runs the newest of what is asked for, one at a time, so many milliseconds apart: what came between is left out. */
+/** Runs only the newest request, one at a time and at least so many milliseconds apart. */
 export function latest(work: () => Promise<void>, apart = 0): () => void {
   let [isBusy, isStale] = [false, false];
   const run = async () => {

@@ -79,7 +79,7 @@ function evidence({ time, speedup, tokens, dimension, backend, machine }: Method
   return `measured ${where}: ${formatRatio(speedup)} as fast as exact attention, ${formatTime(time)} at ${grouped(tokens)} tokens of ${dimension} numbers`;
 }
 
-/** Shows what goes on, with its button to end it; what goes wrong becomes a sentence. */
+/** Shows what is going on, with a button to cancel it; an error becomes a sentence. */
 async function during(work: (control: AskOptions) => Promise<string>): Promise<void> {
   const control = new AbortController();
   going?.abort();

@@ -1,4 +1,4 @@
-/** The program and the command of a setting, as they may be copied whatever its params hold. */
+/** The program and the command of a setting, safe to copy whatever its params contain. */
 import { literal } from '../../src/text/literal';
 import { shellCommand } from '../../src/text/shell';
 import type { PageData } from '../build/method-page';

@@ -7,5 +7,5 @@ export const LAYERS = 8;
 /** Lengths at which costs are counted: from 64 tokens to 65,536, twice as many each time. */
 export const LENGTHS = Array.from({ length: 11 }, (_, at) => 2 ** (6 + at));
 
-/** Milliseconds between drawings that follow the pointer from query to query, so that the pointer itself does not stutter. */
+/** Milliseconds between drawings that follow the pointer, so that the pointer does not stutter. */
 export const APART = 50;

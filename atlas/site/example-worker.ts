@@ -1,4 +1,4 @@
-/** Runs one example, which ends with it: a worker of its own each time, so that it begins anew. */
+/** Runs one example in a worker of its own, which ends with it. */
 const examples = import.meta.glob(['../../examples/*.ts', '!../../examples/digits.ts']);
 
 /** What a running example tells its page. */

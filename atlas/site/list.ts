@@ -19,7 +19,7 @@ const chosen = (name: string) => $$<HTMLInputElement>(`[name="${name}"]:checked`
 /** How many of the nearest stand out on the plate. */
 const NEAR = 10;
 
-/** All papers by meaning, the nearest first; undefined while words decide. */
+/** All papers by meaning, the nearest first; undefined during a search by words. */
 let order: readonly Likeness[] | undefined;
 
 function filter(): void {

@@ -14,7 +14,7 @@ export interface MethodPage {
 
 export const part = (name: string) => document.querySelector<HTMLElement>(`[data-live="${name}"]`);
 
-/** Does the work of a part: what goes wrong becomes its sentence, and the last good picture stays, faded. */
+/** Does the work of a part. An error becomes its sentence, and the last good picture stays, faded. */
 export async function live(name: string, work: (box: HTMLElement) => Promise<string | undefined>): Promise<void> {
   const box = part(name)!;
   const said = $('[data-said]', box);
@@ -42,7 +42,7 @@ export const headOf = ({ value }: HTMLInputElement, { heads }: Setting) =>
 /** Plots come with the first of them. */
 export const plots = () => import('./plots');
 
-/** Puts a plot into a part, anew in another width, and lets it be saved. */
+/** Puts a plot into a part, redraws it at other widths, and offers files of it. */
 export function draw(box: HTMLElement, name: string, drawing: (width: number) => SVGSVGElement, json: object): void {
   const place = $('[data-plot]', box);
   const show = () => place.replaceChildren(drawing(place.clientWidth || 320));

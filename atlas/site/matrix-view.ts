@@ -26,7 +26,7 @@ interface Tile {
 }
 
 const LARGEST_SCALE = 48;
-/** Tiles asked for at a time, so that those that have gone out of view hold up no others; and those that are kept. */
+/** Tiles requested at a time, so that those no longer in view do not delay others, and tiles that are kept. */
 const MOST_WAITING = 4;
 const MOST_KEPT = 192;
 
@@ -36,7 +36,7 @@ export class MatrixView {
   readonly #onMove: () => void;
   #matrix: Matrix | undefined;
   #tiles = new Map<string, Tile>();
-  /** Tiles of the matrix before, shown until those of this one are there. */
+  /** Tiles of the previous matrix, shown until the new ones are there. */
   #before = new Map<string, Tile>();
   #waiting = new Set<string>();
   #view: View = { top: 0, left: 0, scale: 1 };
@@ -96,7 +96,7 @@ export class MatrixView {
     this.#changed();
   }
 
-  /** To cells large enough to be counted, around the pair pointed at. */
+  /** Zooms until cells can be counted, around the current pair. */
   cells(): void {
     const [i, j] = this.#pair;
     const scale = Math.max(this.#canvas.width / this.#tokens, 16 * devicePixelRatio);

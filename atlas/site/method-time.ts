@@ -17,7 +17,7 @@ export interface MethodTime {
   readonly machine?: string;
 }
 
-/** What a run tells of it; nothing of backends that failed, and of exact attention itself. */
+/** The times of a run, without backends that failed and exact attention itself. */
 export function timesOf(
   { method, tokens, dimension }: Setting,
   causal: boolean,

@@ -14,14 +14,14 @@ import { SettingForm } from './setting-form';
 import { startWithin } from './within-part';
 
 const data = JSON.parse($('#method').textContent!) as PageData;
-/** One helper draws and counts, one runs, so that a long run holds up no picture; beside masks another one computes weights. */
+/** One helper draws and counts, one runs, so that a long run does not delay pictures; for masks another computes weights. */
 const [counter, runner] = [new Helper(), new Helper()];
 const weigher = data.masked ? new Helper() : counter;
 const form = new SettingForm(data, changed);
 
 // ---- Code
 
-/** Once the method takes what is chosen; else there is nothing to be copied. */
+/** Written once the method accepts the setting; before that there is nothing to copy. */
 const writeCode = latest(() =>
   live('code', async (box) => {
     const setting = form.setting();

@@ -1,4 +1,4 @@
-/** What every page has: the theme, and the service worker, by which it works offline and isolated on any host. */
+/** What every page has: the theme, and the service worker, which makes it work offline and isolated on any host. */
 const root = document.documentElement;
 const dark = matchMedia('(prefers-color-scheme: dark)');
 const listeners: (() => void)[] = [];
@@ -18,7 +18,7 @@ export function onTheme(listener: () => void): void {
 export type Colour = readonly [red: number, green: number, blue: number];
 const inks = new Map<string, Colour>();
 
-/** A custom property's colour in the theme at hand. */
+/** The colour of a custom property in the current theme. */
 export function ink(property: string): Colour {
   const known = inks.get(property);
   if (known) return known;
@@ -77,14 +77,14 @@ export function copies(button: HTMLElement, textOf: () => string, refused: strin
   });
 }
 
-/** While work goes on the button that began it waits, without losing the focus, and the one that ends it is there. */
+/** During work, the button that started it is disabled without losing focus, and the one that cancels it is shown. */
 export function markBusy(start: HTMLElement, stop: HTMLElement, isBusy: boolean): void {
   if (!isBusy && document.activeElement === stop) start.focus({ preventScroll: true });
   start.setAttribute('aria-disabled', String(isBusy));
   stop.hidden = !isBusy;
 }
 
-/** Says at the end of the page what is missing here. */
+/** Says at the end of the page what is missing. */
 function tell(sentence: string): void {
   const notes = $('#notes');
   if (!notes.textContent.includes(sentence)) notes.append(`${sentence} `);

@@ -1,4 +1,4 @@
-/** Tokens on their grid, seen from above or in relief: how high a token stands says what the query has of it. */
+/** Tokens on their grid, seen from above or in relief; the height of a token is its reach or weight for the query. */
 import { significant } from '../../src/text/format';
 import { type Helper, latest } from './ask';
 import { APART, LAYERS } from './constants';

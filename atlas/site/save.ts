@@ -70,7 +70,7 @@ export async function svgPng(svg: SVGSVGElement): Promise<Blob> {
   return canvasPng(canvas);
 }
 
-/** On the ground that it has in the page, which a canvas lets through. */
+/** A PNG with the page's background, which a canvas lets through. */
 export function canvasPng(canvas: HTMLCanvasElement, ground = '--paper'): Promise<Blob> {
   const copy = document.createElement('canvas');
   [copy.width, copy.height] = [canvas.width, canvas.height];

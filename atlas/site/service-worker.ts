@@ -6,7 +6,7 @@
 declare const FILES: string[];
 declare const VERSION: string;
 
-/** What a service worker has that a page has not. */
+/** What a service worker has and a page does not. */
 interface LifeEvent extends Event {
   waitUntil(work: Promise<unknown>): void;
 }

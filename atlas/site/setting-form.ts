@@ -1,4 +1,4 @@
-/** The form of sizes and params, the setting that it says, and the link that restores it. */
+/** The form of sizes and params, its setting, and the link that restores it. */
 import type { PageData } from '../build/method-page';
 import { keepInAddress, stateOfAddress } from './address';
 import { $, $$, copies, grouped, wholeNumber } from './page';
@@ -9,7 +9,7 @@ import type { Setting } from './tasks/setting';
 const MOST_TOKENS = 65_536;
 const MOST_HEADS = 64;
 const MOST_DIMENSION = 1024;
-/** Milliseconds from a change to the address that says so. */
+/** Milliseconds from a change until the address has it. */
 const PAUSE = 400;
 
 type Field = HTMLInputElement | HTMLSelectElement;
@@ -166,7 +166,7 @@ function parsed(text: string): unknown {
   }
 }
 
-/** What a field says of its param; undefined where the default is left to stand. */
+/** The value of a param's field; undefined for the default. */
 function said(field: Field): unknown {
   if (field instanceof HTMLInputElement && field.type === 'checkbox')
     return JSON.stringify(field.checked) === field.dataset.preset ? undefined : field.checked;

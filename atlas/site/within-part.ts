@@ -1,4 +1,4 @@
-/** How near the weight of queries lies: what reach is for methods without a mask. */
+/** How near the weights of queries lie, the counterpart of reach for methods without a mask. */
 import { type Helper, latest } from './ask';
 import { draw, headOf, live, type MethodPage, part, plots } from './live';
 import { $, grouped } from './page';

@@ -1,4 +1,4 @@
-/** The page's hands: what takes time is done here, so that the page never freezes. */
+/** The page's worker: slow work is done here, so that the page never freezes. */
 import { answers } from './answer';
 import { chooseFrom } from './tasks/choose';
 import { costSeries } from './tasks/cost';

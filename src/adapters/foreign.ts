@@ -8,7 +8,7 @@ import type { DType } from '../tensor/dtype';
 import type { Tensor } from '../tensor/tensor';
 
 export interface AdapterOptions {
-  /** Whether the numbers stay on the GPU, whose device both sides must share. Default false: by way of host memory. */
+  /** Whether the numbers stay on the GPU, whose device both sides must share. Default false: through host memory. */
   readonly gpu?: boolean | undefined;
 }
 
@@ -56,7 +56,7 @@ export function dtypeOf(library: string, name: unknown, names: Names): DType {
   throw new DTypeError(`the dtype of ${library}'s x must be ${known}, got ${show(name)}`);
 }
 
-/** The GPU buffer that x begins in, once what was called before is under way. */
+/** The GPU buffer that x begins in, once earlier calls are submitted. */
 export async function wholeBuffer(x: Tensor): Promise<GpuBufferLike> {
   await x.runtime.finish();
   const { buffer, byteOffset } = x.gpuBuffer;

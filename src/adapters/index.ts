@@ -1,4 +1,4 @@
-/** Tensors of other libraries, taken over and handed back. */
+/** Tensors from and to other libraries. */
 export type { AdapterOptions } from './foreign';
 export { fromJax, type JaxArray, type JaxNumpy, toJax } from './jax';
 export { fromOnnxruntime, type Onnxruntime, type OnnxruntimeTensor, toOnnxruntime } from './onnxruntime';

@@ -7,7 +7,7 @@ import type { Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { type AdapterOptions, checkForeign, dtypeOf, type Names, nameOf } from './foreign';
 
-/** An array of jax-js, whose functions use a reference up: `ref` is one more. */
+/** An array of jax-js, whose functions consume a reference; `ref` adds one. */
 export interface JaxArray {
   readonly dtype: string;
   readonly shape: Shape;

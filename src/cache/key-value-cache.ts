@@ -1,4 +1,4 @@
-/** Keys and values of tokens that were seen, for decoders that go on from them. */
+/** Keys and values of past tokens, for decoders. */
 import { checkChoice, checkKnown, checkOptions, checkWhole, show } from '../check';
 import { DisposedError, DTypeError, ParameterError, ShapeError } from '../errors';
 import { append, copyPages } from '../ops/cache';
@@ -16,7 +16,7 @@ import { describesItself } from '../text/inspect';
 import { PagePool, type SharedPage } from './pool';
 
 export interface KeyValueCacheOptions extends CacheLayerOptions {
-  /** How many layers there are, all with the window and the sinks of the cache; or each one's own. */
+  /** The number of layers, all with the cache's window and sinks; or a list with each layer's own. */
   readonly layers: number | readonly CacheLayerOptions[];
   /** Sequences that are decoded side by side. Default 1. */
   readonly rows?: number | undefined;
@@ -28,7 +28,7 @@ export interface KeyValueCacheOptions extends CacheLayerOptions {
   readonly e?: number | undefined;
   /** How rows are stored; `i8` has a scale for each row of a head. Default f32. */
   readonly dtype?: CacheDType | undefined;
-  /** Rotary position embeddings of keys; queries are turned by `layer(i).rotate(q)`. Default: none. */
+  /** Rotary position embeddings of keys; `layer(i).rotate(q)` rotates queries. Default: none. */
   readonly rope?: CacheRope | undefined;
   /** The most tokens that a layer holds of a row; evicted ones do not count. */
   readonly capacity: number;
@@ -40,7 +40,7 @@ export interface AppendOptions extends Control {
 }
 
 const OPTIONS = ['layers', 'rows', 'heads', 'd', 'e', 'dtype', 'capacity', 'window', 'sinks', 'rope'];
-/** Tokens behind a window that are kept at least, so that steps on trial can be taken back. */
+/** Tokens kept before a window, so that speculative steps can be undone. */
 const SLACK = PAGE_ROWS;
 
 /** A row of a layer; pages by the positions of their tokens. */
@@ -306,7 +306,7 @@ export class KeyValueCache {
     );
   }
 
-  /** Gives its pages back. Disposing twice is harmless. */
+  /** Returns its pages. Disposing twice is harmless. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
@@ -318,7 +318,7 @@ export class KeyValueCache {
     this.dispose();
   }
 
-  /** The first token behind the sinks that a query at `length` may see. */
+  /** The first token after the sinks that a query at `length` may see. */
   #firstKept(layer: number, length: number): number {
     const { window } = this.#shared.layers[layer] as CacheLayerOptions;
     return window === undefined ? 0 : Math.max(0, length + 1 - window);

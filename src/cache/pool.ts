@@ -1,11 +1,11 @@
-/** Pages of caches, in slabs that come and go with what is held. */
+/** Pages of caches, in slabs that are added and released as needed. */
 import type { Page, Slab } from '../ops/cache/layout';
 import type { Runtime } from '../runtime/runtime';
 import { Written } from '../tensor/outcome';
 
 /** Bytes of a slab where the backend sets no limit on a binding. */
 const MOST_SLAB_BYTES = 2 ** 27;
-/** The part of the pages held that a new slab has: memory follows these. Where slabs are bound, each costs a dispatch. */
+/** The size of a new slab as a share of the pages held. Bound slabs cost a dispatch each, so they grow faster. */
 const GROWTH = { bound: 1, addressed: 1 / 8 };
 
 interface PooledSlab extends Slab {
@@ -33,7 +33,7 @@ export class PagePool {
     return [...this.#slabs].reduce((sum, { pages }) => sum + pages * this.pageBytes, 0);
   }
 
-  /** So many pages, each with one owner; all or none. */
+  /** This many pages, each with one owner; all or none. */
   take(count: number): SharedPage[] {
     const taken: SharedPage[] = [];
     try {
@@ -54,7 +54,7 @@ export class PagePool {
     return page;
   }
 
-  /** For one owner: a page without any is free, a slab without pages goes. Calls that read it have been made before. */
+  /** Gives up one owner's hold: a page without owners is free, a slab without pages is released. Calls that read it were made before. */
   release(page: SharedPage): void {
     if (--page.owners > 0) return;
     const { slab } = page;

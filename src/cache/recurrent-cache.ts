@@ -23,7 +23,7 @@ export interface RecurrentCacheOptions {
   readonly layers: readonly RecurrentLayer[];
   /** Sequences that are decoded side by side. Default 1. */
   readonly rows?: number | undefined;
-  /** States before the last appends that are kept, so that these can be taken back. Default 1. */
+  /** States kept from before the last appends, so that these can be undone. Default 1. */
   readonly history?: number | undefined;
 }
 
@@ -36,7 +36,7 @@ interface Moment {
 interface Layer {
   readonly method: Method;
   readonly params: object;
-  /** The last is what is now. */
+  /** The last one is the current one. */
   moments: Moment[];
 }
 
@@ -96,7 +96,7 @@ export class RecurrentCache {
     return first.map((length, row) => Math.min(length, ...others.map((lengths) => lengths[row] as number)));
   }
 
-  /** Bytes of the states, those that are kept of before among them. */
+  /** Bytes of the states, including earlier ones that are kept. */
   get bytes(): number {
     this.#assertUsable('bytes');
     const states = new Set(this.all.flatMap(({ moments }) => moments.flatMap(({ state }) => state ?? [])));
@@ -162,7 +162,7 @@ export class RecurrentCache {
     }
   }
 
-  /** A cache whose row i goes on from row `rows[i]` of this one; states are copied. */
+  /** A cache whose row i continues from row `rows[i]` of this one; states are copied. */
   fork(rows: readonly number[]): RecurrentCache {
     this.#assertUsable('fork()');
     checkArray('rows', rows);
@@ -216,7 +216,7 @@ function disposeOf(moments: readonly Moment[], kept: readonly Moment[]): void {
   for (const { state } of moments) if (!states.has(state)) state?.dispose();
 }
 
-/** Tensors [1, ...] as rows of one, each by a call of its own, so that a fault of one is none of the others. */
+/** Tensors [1, ...] as rows of one tensor, each by its own call, so that a fault of one does not affect the others. */
 function asRows(parts: readonly Tensor<'f32'>[]): Tensor<'f32'> {
   const [{ runtime, shape }] = parts as [Tensor<'f32'>];
   // A tape knows no tensor that is written in parts.
@@ -226,7 +226,7 @@ function asRows(parts: readonly Tensor<'f32'>[]): Tensor<'f32'> {
   return all;
 }
 
-/** What the tokens read, and the state behind them; rows of different counts are computed one by one. */
+/** The results of the tokens, and the state after them; rows with different counts are computed one by one. */
 function advance(
   { method, params }: Layer,
   inputs: Readonly<Record<string, Tensor>>,
@@ -260,7 +260,7 @@ function advance(
   return { out: joined('out'), state: joined('state') };
 }
 
-/** What no tokens read: zeros in the shape of the method's result. */
+/** The result for no tokens, in the shape of the method's result. */
 function nothingRead(method: Method, inputs: Readonly<Record<string, Tensor>>): Tensor {
   checkTensors(Object.fromEntries(Object.keys(method.inputs).map((name) => [name, inputs[name]])));
   const given = Object.entries(inputs);

@@ -1,4 +1,4 @@
-/** Attention by the names and in the layouts of PyTorch, onnxruntime, flash-attention and JAX. */
+/** Attention with the names and layouts of PyTorch, onnxruntime, flash-attention and JAX. */
 import { checkBoolean, checkChoice, checkOptions, checkWhole, isRecord, show } from '../check';
 import { DTypeError, ParameterError, ShapeError } from '../errors';
 import { band, causal } from '../masks/band';
@@ -33,14 +33,14 @@ export interface HostArray {
 }
 
 export interface SdpaOptions extends Control {
-  /** Required: from the shapes alone nobody can tell heads from tokens. */
+  /** Required, since shapes alone do not tell heads from tokens. */
   readonly layout: SdpaLayout;
   /**
    * PyTorch's: which keys count, u8 (anything but 0 does), or what is added to the scores, floats; broadcast to [b, h, n, m].
    * A tensor or an array in host memory; of floats in a tensor there is a gradient.
    */
   readonly attn_mask?: Tensor | HostArray | undefined;
-  /** PyTorch's, aligned as there: query i sees the keys up to i, from the top left, also where n is not m. */
+  /** As in PyTorch: query i sees the keys up to i, aligned at the top left, also if n is not m. */
   readonly is_causal?: boolean | undefined;
   /** Must be 0. */
   readonly dropout_p?: number | undefined;
@@ -228,7 +228,7 @@ function settingsOf(options: SdpaOptions, q: Tensor, shape: Shape): AttentionSet
   return { ...score, ...(masks.length > 0 && { mask: and(...masks) }) };
 }
 
-/** A mask as given, which fits scores of this shape. */
+/** The given mask, which must fit scores of this shape. */
 function tableOf(name: string, given: Tensor | HostArray, q: Tensor, shape: Shape): Tensor | HostTensor {
   if (!(given instanceof Tensor || isArray(given)))
     throw new ParameterError(`${name} must be a Tensor or { data, shape }, got ${show(given)}`);
@@ -246,7 +246,7 @@ function tableOf(name: string, given: Tensor | HostArray, q: Tensor, shape: Shap
 const fourAxes = (shape: Shape) => [1, 1, 1, 1, ...shape].slice(-4);
 const inFour = (table: HostTensor): HostTensor => ({ ...table, shape: fourAxes(table.shape) });
 
-/** As scores take one: a tensor contiguous and in f32. */
+/** A tensor as scores take it: contiguous and f32. */
 function biasOf(table: Tensor | HostTensor): Tensor | HostTensor {
   if (!(table instanceof Tensor)) return inFour(table);
   return (table.dtype === 'f32' && table.isContiguous ? table : cast(table, 'f32')).reshape(fourAxes(table.shape));

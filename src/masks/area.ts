@@ -2,7 +2,7 @@ import { checkExtent, checkMask } from './check';
 import { keyWords } from './key-words';
 import { type Extent, type Mask, type Place, placesOf } from './mask';
 
-/** What was counted, by mask, and by extents and variant. */
+/** Counts by mask, then by extents and variant. */
 const counted = new WeakMap<Mask, Map<string, number>>();
 
 /** Number of (query, key) pairs seen, summed over all heads and batches. */

@@ -1,4 +1,4 @@
-/** What callers may ask of any mask, checked; the library asks without. */
+/** The checked functions on masks for callers; the library uses unchecked ones. */
 import { checkNumbers } from '../check';
 import { checkMask, checkPlace } from './check';
 import { type KeyWords, keyWords as wordsOf } from './key-words';

@@ -54,7 +54,7 @@ export function blockCausal(size: number): Mask {
   return blocks(size, causal());
 }
 
-/** The problem in blocks, of which the last query's and the last key's are aligned as well. */
+/** The problem in blocks, where the blocks of the last query and the last key are aligned as well. */
 function inBlocks<E extends Extent>(extent: E, size: number): E {
   const past = Math.ceil(extent.m / size);
   return { ...extent, n: past - Math.floor((extent.m - extent.n) / size), m: past };

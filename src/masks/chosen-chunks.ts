@@ -21,7 +21,7 @@ export interface ChosenChunks {
 
 const PARAMS = ['chunk', 'tokens', 'chosen', 'batches', 'heads', 'own'];
 
-/** A query sees, of the chunks of tokens before its own, those that are chosen for its head and batch. */
+/** A query sees the chosen chunks of tokens before its own, by head and batch. */
 export function chosenChunks(params: ChosenChunks): Mask {
   checkParams('chosenChunks', params, PARAMS);
   const { chunk, tokens, chosen, batches, heads, own = true } = params;

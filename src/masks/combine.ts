@@ -6,7 +6,7 @@ import { joinIntervals } from './intervals';
 import { KeyWords, keyWords, mergeWords } from './key-words';
 import type { Mask, Place } from './mask';
 
-/** What every one of the masks sees. */
+/** The keys that all of the masks see. */
 export function and(...masks: readonly Mask[]): Mask {
   return combine(masks, {
     name: 'and',
@@ -16,7 +16,7 @@ export function and(...masks: readonly Mask[]): Mask {
   });
 }
 
-/** What at least one of the masks sees. */
+/** The keys that at least one of the masks sees. */
 export function or(...masks: readonly Mask[]): Mask {
   return combine(masks, {
     name: 'or',
@@ -26,7 +26,7 @@ export function or(...masks: readonly Mask[]): Mask {
   });
 }
 
-/** What the mask does not see. */
+/** The keys that the mask does not see. */
 export function not(mask: Mask): Mask {
   checkMask('mask of not()', mask);
   const name = `not ${bracketed(mask.name)}`;
@@ -114,7 +114,7 @@ class Operand {
 
 const root = new Operand();
 
-/** The one mask of that name over these very operands. Names alone do not tell apart masks that hold arrays. */
+/** The one mask of that name over these operands. Names alone do not distinguish masks that hold arrays. */
 export function internedOver(operands: readonly Mask[], name: string, make: () => Mask): Mask {
   let node = root;
   for (const operand of operands) {

@@ -51,7 +51,7 @@ export function documentIds(lengths: ArrayLike<number>): Int32Array {
   return ids;
 }
 
-/** Where each document starts, and behind the last where it ends. */
+/** Where each document starts, and where the last ends. */
 export function boundsOf(lengths: ArrayLike<number>): number[] {
   checkNumbers(
     'lengths of documents',

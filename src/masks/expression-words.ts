@@ -9,9 +9,9 @@ import type { Place } from './mask';
 
 /** Queries that a word holds. */
 const ROWS = 32;
-/** Keys whose pairs are computed at once where ranges do not decide. */
+/** Keys whose pairs are computed together if ranges do not decide. */
 const LEAF = 64;
-/** Queries of bands, each a whole number of those before it and of tiles, and into how few keys a band is cut. */
+/** Queries of bands, each a multiple of the next and of tiles, and the least keys that a band is cut into. */
 const BANDS = [98304, 12288, 1536, 192].map((queries) => ({ queries, keys: Math.floor(queries / 3) }));
 
 /** Keys from `first` to before `past`, which all, none or some of some queries see. */
@@ -81,7 +81,7 @@ export class ExpressionWords {
     return stretches;
   }
 
-  /** Halves the stretches of which ranges do not tell whether these queries see them, down to `size` keys. */
+  /** Halves the stretches that ranges leave undecided for these queries, down to `size` keys. */
   #cut(stretches: readonly Stretch[], least: number, most: number, size: number): Stretch[] {
     const { b, h, n, m } = this.#fixed;
     const decider = new Decider(this.expression, {

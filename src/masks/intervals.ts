@@ -33,7 +33,7 @@ export function everyNth(first: number, end: number, step: number): Intervals {
   return runs;
 }
 
-/** The least number of at least `least` that leaves the remainder of `value` modulo `step`. */
+/** The smallest number from `least` on that is congruent to `value` modulo `step`. */
 export function congruent(value: number, least: number, step: number): number {
   return least + ((((value - least) % step) + step) % step);
 }

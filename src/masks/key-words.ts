@@ -9,7 +9,7 @@ export class KeyWords {
   readonly starts: number[] = [];
   readonly words: number[] = [];
 
-  /** From `key` on, which is no less than any key before, the word is `word`. */
+  /** From `key` on, at least the previous key, the word is `word`. */
   push(key: number, word: number): void {
     const { starts, words } = this;
     if (starts.at(-1) === key) {
@@ -31,7 +31,7 @@ export class KeyWords {
   }
 }
 
-/** What a mask tells of queries, in one of two forms. */
+/** What queries of a mask see, in one of two forms. */
 interface Seeing<Place> {
   intervals?(i: number, place: Place): Intervals;
   words?(queries: ArrayLike<number>, place: Place): KeyWords;
@@ -44,7 +44,7 @@ export function keyWords<Place>(mask: Seeing<Place>, queries: ArrayLike<number>,
   return wordsOf(Array.from(queries, (i) => intervals(i, place)));
 }
 
-/** Up to so many keys for each end of an interval, to go through the keys costs less than to sort the ends. */
+/** With at most so many keys for each end of an interval, going through the keys is cheaper than sorting the ends. */
 const KEYS_PER_END = 16;
 
 /** The words of queries by their intervals. */
@@ -60,7 +60,7 @@ export function wordsOf(intervals: readonly Intervals[]): KeyWords {
   return most - least < KEYS_PER_END * ends ? wordsByKeys(intervals, least, most) : wordsByEnds(intervals);
 }
 
-/** By way of what changes at each key from `least` to `most`. */
+/** The words from the changes at each key from `least` to `most`. */
 function wordsByKeys(intervals: readonly Intervals[], least: number, most: number): KeyWords {
   const changes = new Int32Array(most - least + 1);
   intervals.forEach((row, r) => {
@@ -76,7 +76,7 @@ function wordsByKeys(intervals: readonly Intervals[], least: number, most: numbe
   return result;
 }
 
-/** By way of all ends in order. */
+/** The words from the sorted ends. */
 function wordsByEnds(intervals: readonly Intervals[]): KeyWords {
   const changes = intervals.flatMap((ends, r) => ends.map((key) => key * 32 + r));
   // Typed arrays sort by value without a callback.

@@ -159,7 +159,7 @@ function rangesOf(lengths: readonly number[]): Range[] {
   return lengths.map((_, at) => [bounds[at] as number, bounds[at + 1] as number]);
 }
 
-/** A window to both sides among the tokens from `first` to before `past`. */
+/** A window to both sides among the tokens from `first` to `past` - 1. */
 function slidingSlices(first: number, past: number, window: number): Slice[] {
   const [head, tail] = [first + window + 1, past - window - 1];
   if (head <= tail) {

@@ -31,23 +31,23 @@ export interface Place extends Extent {
 
 /** Which keys each query sees, in several forms that agree. */
 export interface Mask {
-  /** What it is and with which params, such as `causal window 255`. */
+  /** Its kind and params, such as `causal window 255`. */
   readonly name: string;
   /** Whether query i sees key j. */
   sees(i: number, j: number, place: Place): boolean;
   /** The keys that query i sees; absent where there is no closed form, and then `words` is there. */
   intervals?(i: number, place: Place): Intervals;
-  /** Whether each query sees, one key further on, what the one before it sees; but for what lies beyond the ends. */
+  /** Whether each query sees the previous query's keys shifted by one, except beyond the ends. */
   readonly slides?: boolean;
   /** The keys that up to 32 queries see. */
   words?(queries: ArrayLike<number>, place: Place): KeyWords;
-  /** Places of equal variant see alike; default: all do. */
+  /** Places with equal variants see the same keys; default: all do. */
   variant?(place: Place): number | string;
-  /** An order of queries and keys in which fewer tiles are partial, for masks that gain by one. */
+  /** An order of queries and keys with fewer partial tiles, for masks that benefit from one. */
   arrange?(extent: Extent): Arrangement;
   /** What tiles of `size` queries see, for masks of a single call, of which nothing is kept. */
   tiles?(extent: Extent, size: number): Tiles;
-  /** To which of its parts it is due that query i sees key j, or does not, by name; default: to all of it. */
+  /** The names of the parts because of which query i sees key j, or does not; default: all of it. */
   because?(i: number, j: number, place: Place): readonly string[];
   /** Throws a ShapeError if the mask does not fit the problem. */
   check?(extent: Extent): void;
@@ -63,7 +63,7 @@ export interface Arrangement {
   words(first: number, count: number, place: Place): KeyWords;
 }
 
-/** Tiles of queries that tell what they see. */
+/** What tiles of queries see. */
 export interface Tiles {
   /** The query and the key in each slot; absent where slots are queries and keys themselves. */
   readonly queries?: Int32Array | undefined;
@@ -75,7 +75,7 @@ export interface Tiles {
   see(tile: number, place: Place, seen: SeenKeys): boolean;
 }
 
-/** Takes runs of key slots in their order, and a word whose bit r says whether the tile's query r sees them. */
+/** Receives runs of key slots in order, with a word whose bit r says whether the tile's query r sees them. */
 export interface SeenKeys {
   addKeys(start: number, end: number, word: number): void;
 }
@@ -83,7 +83,7 @@ export interface SeenKeys {
 const KEPT = 256;
 const known = new BoundedMap<string, Mask>(KEPT);
 
-/** The one mask of that name: equal masks are the same object, so that what follows from them is computed once. */
+/** The one mask of that name. Equal masks are the same object, so that what follows from them is computed once. */
 export function interned<M extends Mask>(mask: M): M {
   return known.get(mask.name, () => mask) as M;
 }

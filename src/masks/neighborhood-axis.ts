@@ -11,7 +11,7 @@
 import { show } from '../check';
 import { ParameterError } from '../errors';
 
-/** Tokens of the longest axis: more than any grid has, and gone through at once. */
+/** Tokens of the longest axis: more than any grid has, but few enough to loop over. */
 const LONGEST = 2 ** 20;
 
 export interface NeighborhoodAxis {

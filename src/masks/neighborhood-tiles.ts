@@ -131,7 +131,7 @@ interface AxisWords {
   readonly words: Int32Array;
 }
 
-/** From the first to the last key that a query sees, in whole tiles. */
+/** From the first key that a query sees to the last, in whole tiles. */
 function wordsOnAxis(
   axis: NeighborhoodAxis,
   group: number,

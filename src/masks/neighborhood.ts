@@ -155,7 +155,7 @@ function checkTiles(tiles: TileShapes, rank: number): TileShapes {
   return tiles;
 }
 
-/** With axes of one token before those there are. */
+/** With axes of one token before the given ones. */
 function threeAxes(axes: readonly NeighborhoodAxis[]): Three<NeighborhoodAxis> {
   return three(axes, { length: 1, window: 1, stride: 1, dilation: 1, causal: false });
 }

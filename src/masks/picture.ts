@@ -6,7 +6,7 @@ import { checkMask, checkPlace, checkWhole } from './check';
 import { keyWords, ones } from './key-words';
 import type { Mask, Place } from './mask';
 
-/** By share seen: none, up to a third, up to two thirds, less than all, all. */
+/** By the share seen: none, up to a third, up to two thirds, less than all, all. */
 const GLYPHS = [' ·', '░░', '▒▒', '▓▓', '██'] as const;
 const LABEL_EVERY = 8;
 

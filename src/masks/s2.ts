@@ -20,9 +20,9 @@ export interface S2Pattern {
   readonly localBlocks: number | readonly [before: number, after: number];
   /** Every n-th of the blocks further away is seen. */
   readonly verticalStride: number;
-  /** Blocks by which the pattern moves from one key/value head to the next; default: max(1, floor(stride / h)). */
+  /** The shift of the pattern from one key/value head to the next, in blocks; default: max(1, floor(stride / h)). */
   readonly headStep?: number | undefined;
-  /** Blocks by which it is moved at the first head; default: 0. */
+  /** The offset at the first head, in blocks; default: 0. */
   readonly headOffset?: number | undefined;
   /** How many key/value heads, the last ones, see everything; default: 0. */
   readonly denseHeads?: number | undefined;

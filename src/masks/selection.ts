@@ -1,4 +1,4 @@
-/** Blocks of keys that blocks of queries see, by the elements of a tensor: the mask of a single call. */
+/** The mask of a single call: which blocks of keys each block of queries sees, from the elements of a tensor. */
 import { BoundedMap } from '../bounded-map';
 import { KeyWords, keyWords, mergeWords } from './key-words';
 import { type Extent, extentKey, type Mask, type Place, type SeenKeys, type Tiles } from './mask';
@@ -163,7 +163,7 @@ class SelectedTiles implements Tiles {
     return true;
   }
 
-  /** Hands out what is marked and what the mask sees too, and clears the marks. */
+  /** Adds the marked keys that the mask sees too, and clears the marks. */
   #addMarked(seen: KeyWords, taker: SeenKeys): void {
     const { words, touched } = this.#marks;
     const { starts } = this.selected.keys;
@@ -199,7 +199,7 @@ class SelectedTiles implements Tiles {
   }
 }
 
-/** Adds the keys of a word as far as `seen` has them, from its change at or before them on; returns that of the last key. */
+/** Adds the keys of a word that `seen` has too, from change `change` on; returns the change at the last key. */
 function addBoth(
   taker: SeenKeys,
   start: number,
@@ -220,7 +220,7 @@ function addBoth(
 const known = new WeakMap<Mask, BoundedMap<string, Map<number | string, KeyWords[]>>>();
 const KEPT = 8;
 
-/** What was found of a mask, by extent and cut: the last few are kept. */
+/** What a mask sees by extent and tiles; the last few are kept. */
 function seenByTiles(mask: Mask, key: string): Map<number | string, KeyWords[]> {
   const byKey = known.get(mask) ?? new BoundedMap<string, Map<number | string, KeyWords[]>>(KEPT);
   known.set(mask, byKey);

@@ -9,7 +9,7 @@ import type { Extent, Mask } from './mask';
 const SLICE_KINDS = ['full', 'causal', 'inverse', 'bicausal'] as const;
 export type SliceKind = (typeof SLICE_KINDS)[number];
 
-/** Queries and keys from a first to before a last. */
+/** A range of queries and a range of keys. */
 export interface Slice {
   readonly queries: readonly [first: number, past: number];
   readonly keys: readonly [first: number, past: number];

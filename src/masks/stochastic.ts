@@ -21,7 +21,7 @@ export interface StochasticParams {
   readonly causal?: boolean | undefined;
   /** Causally: `window` slots, as without `causal`, in place of `window` keys on average. Default: false. */
   readonly strict?: boolean | undefined;
-  /** Whether slots end with the first and the last one, in place of a circle. Default: if causal and not strict. */
+  /** Whether slots end at the first and the last one, instead of forming a circle. Default: if causal and not strict. */
   readonly clamped?: boolean | undefined;
 }
 
@@ -53,7 +53,7 @@ export function stochastic(params: StochasticParams): Mask {
   const isWide = causal && !strict;
   const before = isWide ? window - 1 : Math.floor(window / 2);
   const after = window - 1 - (isWide ? 0 : before);
-  /** The slots seen from `slot`; a circle's may start below 0 and go on from there. */
+  /** The slots seen from `slot`; on a circle they may start below 0. */
   const slotsSeen = (slot: number): [first: number, past: number] => {
     if (clamped) return [Math.max(0, slot - before), Math.min(tokens, slot + after + 1)];
     return before + after + 1 >= tokens ? [0, tokens] : [slot - before, slot + after + 1];

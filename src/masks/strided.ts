@@ -2,7 +2,7 @@ import { checkWhole } from './check';
 import { congruent, everyNth } from './intervals';
 import { interned, type Mask } from './mask';
 
-/** The keys whose distance to the query's position i + m - n is a multiple of `stride`: slashes in the picture. */
+/** The keys at multiples of `stride` from the query's position i + m - n: slashes in the picture. */
 export function strided(stride: number): Mask {
   checkWhole('stride', stride, 1);
   return interned({

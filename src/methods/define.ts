@@ -73,7 +73,7 @@ export function problemOfLetters(letters: Readonly<Record<string, number>>): Mas
   return { b, n, m, h, g, grid: gridOf(letters), given: {} };
 }
 
-/** What a mask may depend on beside the params. */
+/** What a mask may depend on besides the params. */
 export interface MaskProblem extends Extent {
   /** Extents of the spatial axes, for methods that have them. */
   readonly grid: readonly number[];
@@ -81,7 +81,7 @@ export interface MaskProblem extends Extent {
   readonly given: Readonly<Record<string, Int32Array>>;
 }
 
-/** The layer of a model that a method is to serve in. */
+/** The layer of a model in which a method is used. */
 export interface LayerConfig {
   /** The width of the layer's inputs and outputs. */
   readonly width: number;
@@ -104,7 +104,7 @@ export interface LayerParameter {
   readonly initial: { readonly std: number } | { readonly value: number } | { readonly values: ArrayLike<number> };
 }
 
-/** What a model needs of a method beside the projections of q, k, v and of the result. */
+/** What a method adds to a model's layer, besides the projections of q, k, v and of the result. */
 export interface Layer {
   /** By name, as checkpoints have them, such as `beta_proj.weight`. */
   readonly parameters: Readonly<Record<string, LayerParameter>>;
@@ -122,9 +122,9 @@ export interface Layer {
   ): Readonly<Record<string, Tensor>>;
 }
 
-/** How a method decodes whose tokens attend to keys and values in a cache, those appended last among them. */
+/** How a method decodes from keys and values in a cache, including those appended last. */
 export interface CachedDecoding extends CacheLayerOptions {
-  /** The result for queries, and what is like them, of the tokens appended at last: `forward` of all tokens has the same. */
+  /** The result for the queries (and similar inputs) of the tokens appended last, as `forward` of all tokens would give it. */
   attend(inputs: Readonly<Record<string, Tensor>>, keys: CacheLayer, control: Control): Tensor;
 }
 
@@ -156,7 +156,7 @@ export interface MethodSpec<
   /** Outputs that some params do not give. */
   readonly sometimes?: readonly Sometimes[];
   readonly params: Schema;
-  /** Whether nothing after a query's own position has a part in its result. Default: what the param `causal` says, if there is one. */
+  /** Whether no result depends on what comes after its query. Default: the param `causal`, if there is one. */
   isCausal?(params: valibot.InferOutput<Schema>): boolean;
   /** The mask, for methods that are one; undefined for settings that are not a mask. */
   mask?(params: valibot.InferOutput<Schema>, problem: MaskProblem): Mask | undefined;
@@ -169,16 +169,16 @@ export interface MethodSpec<
     params: valibot.InferOutput<Schema>,
     gradOut?: HostTensor,
   ): Record<string, HostTensor<'f64'>>;
-  /** On the tensors' own runtime, by ops and views alone, so that a tape has its gradients. */
+  /** On the tensors' own runtime, with ops and views only, so that a tape has its gradients. */
   forward(
     inputs: NoInfer<Inputs<Shapes, Optional>>,
     params: valibot.InferOutput<Schema>,
     control?: Control,
   ): NoInfer<Outputs<Results, Sometimes>>;
   cost(letters: Letters<Shapes>, params: valibot.InferOutput<Schema>): Cost;
-  /** What a model needs beside q, k and v, for methods that take more. */
+  /** What a model needs besides q, k and v, for methods that take more. */
   layer?(config: LayerConfig, params: valibot.InferOutput<Schema>): Layer;
-  /** How decoding goes on from keys and values in a cache; undefined for params with which it cannot. */
+  /** How decoding continues from keys and values in a cache; undefined for params with which it cannot. */
   fromCache?(params: valibot.InferOutput<Schema>): CachedDecoding | undefined;
   /**
    * Whether its results become those of softmax attention only by training a model with it: `compare` then shows what it
@@ -207,9 +207,9 @@ export interface MethodSpec<
   ): Promise<string | undefined>;
   /** The settings worth comparing at these extents, the most telling first. */
   variants(letters: Letters<Shapes>): valibot.InferInput<Schema>[];
-  /** How many of the variants, full and causal each, `compare` takes before it takes a second one of others. Default 1. */
+  /** How many variants (full and causal each) `compare` takes before a second one of other methods. Default 1. */
   readonly leads?: number;
-  /** Holds the paper's claims against what is measured here: `() => import('./experiment')`. */
+  /** Compares the paper's claims with measurements: `() => import('./experiment')`. */
   experiment?(): Promise<{ readonly experiment: Experiment }>;
 }
 
@@ -224,7 +224,7 @@ export interface Method<
   Results extends Specs = Specs,
   Sometimes extends string = string,
 > extends MethodSpec<Schema, Shapes, Optional, Results, Sometimes> {
-  /** Checks params from outside and fills in the defaults; a ParameterError names the one that is wrong. */
+  /** Checks params and fills in defaults; a ParameterError names the wrong one. */
   parse(params: valibot.InferInput<Schema>): valibot.InferOutput<Schema>;
 }
 
@@ -360,7 +360,7 @@ export function checkDeclared(spec: object, required: readonly string[], optiona
     checkFunction(`${what} of ${name}`, rest[what]);
 }
 
-/** Throws a ParameterError unless a declaration has what follows from it. */
+/** Throws a ParameterError unless a declaration is complete. */
 function checkSpec(spec: object): void {
   checkDeclared(spec, DECLARED, ['mask', 'weights', 'rounding', 'isCausal', 'layer', 'fromCache', 'experiment']);
   const { name, inputs, outputs, params } = spec as Readonly<Record<string, unknown>>;
@@ -378,7 +378,7 @@ function checkProblem(problem: MaskProblem): void {
   checkRecord('given of problem', problem.given);
 }
 
-/** Names the param that is wrong, even if the fault lies within it, with its type and the value given. */
+/** Names the wrong param, even if the error lies within it, with its type and the given value. */
 function complaint(method: string, schema: ParamsSchema, params: object, issue: valibot.BaseIssue<unknown>): string {
   const name = String(issue.path?.[0]?.key);
   const known = describeParams(schema);
@@ -387,7 +387,7 @@ function complaint(method: string, schema: ParamsSchema, params: object, issue: 
   return `param ${name} of ${method}: expected ${param.type}, got ${asJson(params[name as keyof typeof params])}`;
 }
 
-/** As params are written on the command line, but telling apart what JSON does not know, and only so many levels deep. */
+/** As params are written on the command line, but also for what JSON lacks, and only a few levels deep. */
 function asJson(value: unknown, levels = 4): string {
   const inner = (each: unknown) => (levels > 0 ? asJson(each, levels - 1) : '...');
   if (Array.isArray(value)) return `[${value.map(inner).join(', ')}]`;

@@ -23,9 +23,9 @@ export type Verdict =
   | 'not tested here'
   /** The interval of a figure lies on both sides of a limit. */
   | 'undecided'
-  /** A figure that cannot be: what was measured is no evidence. */
+  /** A figure is impossible, so the measurement is no evidence. */
   | 'refused'
-  /** What was to measure it failed. */
+  /** Its measurement failed. */
   | 'not measured';
 
 /** Both ends are included and finite. */
@@ -37,9 +37,9 @@ export interface Criterion {
   readonly what: string;
   /** Where the claim holds. */
   readonly expected: Range;
-  /** Where it holds in part; outside it does not hold. Default: nowhere else. */
+  /** Where it holds in part; outside, it does not hold. Default: nowhere else. */
   readonly partly?: Range;
-  /** Beyond it the measurement is refused as one that cannot be right. Wider than the other two. */
+  /** Outside it the measurement is refused as impossible. Wider than the other two. */
   readonly plausible: Range;
 }
 
@@ -176,7 +176,7 @@ export function defineExperiment<const C extends Claims>({
   };
 }
 
-/** What `measure` gives, or why it gives nothing; what ends the experiment is thrown. */
+/** The result of `measure`, or why it failed; throws what ends the experiment. */
 async function attempt(
   measure: Measure<Measurement>,
   context: MeasureContext,
@@ -185,7 +185,7 @@ async function attempt(
     return await measure(context);
   } catch (error) {
     context.signal?.throwIfAborted();
-    // Other faults of the same calls would be told of the next measurement.
+    // Other faults of the same calls would be reported by the next measurement.
     await context.runtime.finish().catch(() => {});
     return { failed: reasonOf(error) };
   }

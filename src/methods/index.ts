@@ -1,4 +1,4 @@
-/** The library's methods as values: a bundler takes those alone that are imported. */
+/** The library's methods as values; a bundler keeps only those that are imported. */
 export { exactAttention } from './dense/attention';
 export { dydila } from './linear/dydila';
 export { gatedDeltaRule } from './linear/gated-delta-rule';

@@ -1,4 +1,4 @@
-/** How fast exact attention under masks is: what experiments of sparse methods measure. */
+/** The speed of exact attention under masks, which experiments of sparse methods measure. */
 import { area } from '../masks/area';
 import { causal } from '../masks/band';
 import type { Mask } from '../masks/mask';

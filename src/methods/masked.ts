@@ -55,7 +55,7 @@ export interface MaskedSpec<Schema extends ParamsSchema, Shapes extends QkvSpecs
   readonly inputs?: Shapes;
   readonly integers?: readonly string[];
   mask(params: valibot.InferOutput<Schema>, problem: MaskProblem): Mask;
-  /** What changes the scores, if anything does. */
+  /** The change of the scores, if there is one. */
   score?(params: valibot.InferOutput<Schema>, inputs: Readonly<Record<string, Tensor | undefined>>): Score | undefined;
   /** Inputs that `score` captures, which have gradients. */
   readonly captured?: readonly string[];
@@ -69,7 +69,7 @@ export interface MaskedSpec<Schema extends ParamsSchema, Shapes extends QkvSpecs
   ): Modifier | undefined;
 }
 
-/** What a mask gives every method: the mask itself, whatever the settings. */
+/** A method that always has a mask. */
 export interface MaskedMethod<Schema extends ParamsSchema, Shapes extends Specs, Optional extends Specs = Specs>
   extends Method<Schema, Shapes, Optional, SoftmaxOutputs, never> {
   mask(params: valibot.InferOutput<Schema>, problem: MaskProblem): Mask;
@@ -197,7 +197,7 @@ function forward(
 
 const flat = (x: Tensor, spatial: boolean): Tensor => x.reshape(spatial ? flattened(x.shape) : x.shape);
 
-/** The settings of the op: mask and scores follow from the params and the small inputs. */
+/** The options of the op; mask and scores follow from the params and the small inputs. */
 function settingsOf(masked: AnyMasked, given: Readonly<Record<string, Tensor>>, params: AnyParams) {
   const { integers = [] } = masked;
   const shapes = mapValues(given, shapeOf);

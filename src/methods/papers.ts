@@ -3,7 +3,7 @@
  * follows from the registries of methods and models.
  */
 
-/** The families in the order of the atlas, each with the sentence that tells it from the others. */
+/** The families in the order of the atlas, each with a sentence that sets it apart. */
 export const FAMILIES = {
   'fixed masks': 'Position alone decides which keys a token sees.',
   'chosen keys': 'The data decide: a cheap look first, exact attention to what is worth it.',
@@ -24,7 +24,7 @@ export interface SeedPaper {
   readonly arxiv: string;
   readonly title: string;
   readonly year: number;
-  /** Their names, or how many there are where that is all we know. */
+  /** Their names, or their number if that is all we know. */
   readonly authors: string;
   readonly family: Family;
   /** Operations by the number n of tokens, inside O(), or in words. */

@@ -7,7 +7,7 @@ import { byLabel, type MeasureContext } from './experiment';
 /** Milliseconds by call, then by round: in a round each call has its turn. */
 export type Rounds = readonly (readonly number[])[];
 
-/** As many as an interval needs, and some more, so that a single outlier does not set its end. */
+/** As many as an interval needs, and a few more, so that a single outlier does not decide its ends. */
 const LEAST = 9;
 const MOST = 40;
 

@@ -1,7 +1,7 @@
 /** Params that several methods have. */
 import * as valibot from 'valibot';
 
-/** A number that float32, in which kernels compute, can hold. */
+/** A number that float32, the type of the kernels, can hold. */
 function float32() {
   return valibot.check((value: number) => Number.isFinite(Math.fround(value)));
 }

@@ -1,4 +1,4 @@
-/** The weights that queries put on keys, in float64 on the host: what the entropy of a method's attention is of. */
+/** The weights of queries on keys, in float64 on the host, for the entropy of a method's attention. */
 import { type HostTensor, hostTensor, toFloat64 } from '../tensor/host';
 
 /** A query and a key of one head. */
@@ -36,7 +36,7 @@ export function pairWeights(
   return hostTensor(weights, [b, queries.length, h, m], 'f64');
 }
 
-/** The dot product of `length` numbers from `i` of a and from `j` of b, in four sums: one would wait for each addition. */
+/** The dot product of `length` numbers from a[i] and b[j] on, in four sums, since a single one would wait for each addition. */
 export function dotAt(a: Float64Array, i: number, b: Float64Array, j: number, length: number): number {
   let [first, second, third, fourth] = [0, 0, 0, 0];
   let c = 0;

@@ -1,4 +1,4 @@
-/** Activations by the names that configurations have for them, alone and as gates. */
+/** Activations by their names in configurations, alone and as gates. */
 import { apply, type Expression } from '../expressions/expression';
 import { WORDS } from '../expressions/words';
 import { mapOne } from '../ops/map/core';
@@ -25,7 +25,7 @@ export function activate(activation: Activation, x: Tensor, control: Control): T
   return mapOne(alone[activation], { x }, control);
 }
 
-/** activation(gate) x, in one pass, of which the tape keeps the two alone. */
+/** activation(gate) x, in one pass; the tape keeps only gate and x. */
 export function gated(activation: Activation, gate: Tensor, x: Tensor, control: Control): Tensor<'f32'> {
   return mapOne(gates[activation], { gate, x }, control);
 }

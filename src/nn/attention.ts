@@ -44,7 +44,7 @@ export interface AttentionConfig<Schema extends ParamsSchema = ParamsSchema> {
   readonly bias?: { readonly qkv?: boolean | undefined; readonly out?: boolean | undefined } | undefined;
   /** Queries and keys of each head are normalised by their root mean squares, as in Qwen3, under the root `epsilon`. */
   readonly qkNorm?: { readonly epsilon?: number | undefined } | undefined;
-  /** Rotary position embeddings of queries and keys, behind their norms; default: none. */
+  /** Rotary position embeddings of queries and keys, after their norms; default: none. */
   readonly rope?: RopeSettings | undefined;
   /** Extents of the grid, row-major, that the tokens of spatial methods lie on. */
   readonly grid?: readonly number[] | undefined;
@@ -57,13 +57,13 @@ const NAMES = [
   ...['method', 'params', 'width', 'heads', 'keyHeads', 'd', 'e', 'bias', 'qkNorm', 'rope', 'grid', 'layer', 'layers'],
 ];
 
-/** For tokens that go on from others: where they are, and what the method gives for its inputs, at these tokens. */
+/** For tokens that continue a sequence: their positions, and the method's result for its inputs at these tokens. */
 export interface AttentionContext extends ModuleControl {
   readonly positions?: RopeOptions['positions'];
   readonly attend?: ((inputs: Readonly<Record<string, Tensor>>) => Tensor) | undefined;
 }
 
-/** A definition whose tokens may go on from others. */
+/** A definition whose tokens may continue a sequence. */
 export interface AttentionLayer extends Definition<Described> {
   readonly method: Method;
   readonly params: Readonly<Record<string, unknown>>;
@@ -179,7 +179,7 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
 /** Whether several query heads may share a head of keys and values. */
 export const groupsHeads = ({ inputs }: Method): boolean => !inputs.k?.split(' ').includes('h');
 
-/** Throws unless there is a grid where the method, whose queries have the shape `letters`, is a spatial one, and only there. */
+/** Throws unless there is a grid exactly if the method, whose queries have the shape `letters`, is spatial. */
 function checkGrid(name: string, letters: string, grid: readonly number[] | undefined): void {
   const isSpatial = letters.includes('...space');
   if (grid === undefined) {

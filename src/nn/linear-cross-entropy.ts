@@ -7,7 +7,7 @@ import { controlOf } from '../runtime/guard';
 import { withDerivative } from '../tape';
 import type { Tensor } from '../tensor/tensor';
 
-/** Logits that are there at once. */
+/** Logits held at once. */
 const LOGITS = 2 ** 24;
 const FEWEST_ROWS = 64;
 
@@ -16,7 +16,7 @@ export const linearCrossEntropyOp = defineComposite({
   name: 'linearCrossEntropy',
   inputs: { x: f32('n d'), weight: f32('classes d'), targets: i32('n') },
   options: {
-    /** Rows whose logits are there at once. Default: those of 64 MiB, at least 64. */
+    /** Rows whose logits are held at once. Default: 64 MiB of logits, at least 64 rows. */
     chunk: whole({ least: 1 }, ({ classes }) => Math.max(FEWEST_ROWS, Math.floor(LOGITS / (classes as number)))),
     ...lossSettings,
   },
@@ -100,7 +100,7 @@ function gradientsOfAll(inputs: Inputs, gradLosses: Tensor, settings: Settings):
   return [gradX, sum, undefined];
 }
 
-/** Some rows after the other, whose logits have one place: calls that wait for their turn would hold as many as there are. */
+/** Computes a few rows at a time into one buffer of logits, since waiting calls would otherwise hold them all. */
 function* chunksOf({ x, weight, targets }: Inputs, chunk: number, control: Control) {
   const n = x.shape[0] as number;
   const place = x.runtime.empty([chunk, weight.shape[0] as number]);

@@ -21,7 +21,7 @@ export function lrpeAngles(channels: number): Float32Array {
   return Float32Array.from({ length: channels }, (_, j) => 10_000 ** ((-2 * j) / channels));
 }
 
-/** What n tokens are multiplied by, for theta [h, d]. */
+/** The factors on n tokens, for theta [h, d]. */
 export function lrpeFactors(theta: Tensor, n: number): LrpeFactors {
   checkFloat32('lrpeFactors', { theta }, {});
   if (theta.rank !== 2) throw new ShapeError(`theta must have shape [h, d], got ${formatShape(theta.shape)}`);

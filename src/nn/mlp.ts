@@ -1,4 +1,4 @@
-/** Feed-forward networks: two projections with an activation between them, or three of which one is a gate. */
+/** Feed-forward networks: two projections with an activation between them, or three with a gate. */
 import { checkBoolean, checkChoice, checkKnown, checkWhole, show } from '../check';
 import { ParameterError } from '../errors';
 import type { Tensor } from '../tensor/tensor';

@@ -13,7 +13,7 @@ import { checkShape, formatShape, sameShape, sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { formatBytes } from '../text/format';
 
-/** Progress is for whoever runs many modules to tell. */
+/** Without progress, which the caller of many modules reports. */
 export type ModuleControl = Pick<Control, 'signal'>;
 
 /** What a module has parameters of, by name. */
@@ -42,7 +42,7 @@ export interface Definition<P extends Described> {
   forward(x: Tensor, parameters: { readonly [Name in keyof P]: Tensor }, control: ModuleControl): Tensor<'f32'>;
 }
 
-/** A module from what it computes with ops, whose calls check and free for it. */
+/** A module from its definition in ops; its calls check parameters and free intermediate results. */
 export function defineModule<const P extends Described>(definition: Definition<P>): Module {
   checkRecord('definition', definition);
   const { name, parameters, forward } = definition;
@@ -68,7 +68,7 @@ export function defineModule<const P extends Described>(definition: Definition<P
   };
 }
 
-/** The parameters that training of a module starts from, random ones each with a seed of its own. */
+/** The initial parameters of a module, random ones each with its own seed. */
 export function initial(module: Pick<Module, 'parameters'>, runtime: Runtime, seed = 0): Record<string, Tensor<'f32'>> {
   checkRecord('module', module);
   const described = parametersOf(module);
@@ -159,7 +159,7 @@ export function projection(name: string, out: number, into: number, bias: boolea
   return bias ? { ...weight, [`${name}.bias`]: { shape: [out], initial: { value: 0 } } } : weight;
 }
 
-/** Those of what is named whose names begin with `prefix` and a dot, without it. */
+/** The entries whose names begin with `prefix` and a dot, without it. */
 export function partOf<T>(parameters: Readonly<Record<string, T>>, prefix: string): Record<string, T> {
   checkPrefix(parameters, prefix);
   const entries = Object.entries(parameters).filter(([name]) => name.startsWith(`${prefix}.`));

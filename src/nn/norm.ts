@@ -4,7 +4,7 @@ import { layerNorm, rmsNorm } from '../ops/norm';
 import { defineModule, type Module } from './module';
 
 export interface NormConfig {
-  /** Over the root mean square, with a factor for each channel (default) or without, or of rows that are centred first. */
+  /** Divides rows by their root mean square, with a factor for each channel (default) or without, or centres them first. */
   readonly kind?: (typeof KINDS)[number] | undefined;
   readonly width: number;
   /** Under the root; default 1e-6, and of `layer` 1e-5. */

@@ -7,7 +7,7 @@ const DOTS = [
   [0x08, 0x10, 0x20, 0x80],
 ] as const;
 
-/** Finite values, at least one, from left to right over so many characters and lines, the largest and the least beside them. */
+/** A plot of at least one finite value over so many characters and lines, with the largest and the smallest beside it. */
 export function curveText(values: readonly number[], columns: number, lines: number): string {
   const dots = meansOf(values, 2 * columns);
   const [least, most] = [Math.min(...dots), Math.max(...dots)];

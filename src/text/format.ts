@@ -1,4 +1,4 @@
-/** How figures are written, in the terminal and in the report: three significant digits and the unit. */
+/** How numbers are written, in the terminal and in the report: three significant digits and the unit. */
 
 /** Such as 0.0123, 1.23, 12.3, 1234 or 1.2e+25. */
 export function significant(value: number): string {
@@ -29,7 +29,7 @@ export function formatPercent(share: number): string {
   return `${significant(share * 100)}%`;
 }
 
-/** A share that someone chose, in as many digits as they wrote: 10% or 2.5%. */
+/** A share that a person chose, with the digits they wrote: 10% or 2.5%. */
 export function formatLimit(share: number): string {
   return `${Number((share * 100).toPrecision(6))}%`;
 }

@@ -1,7 +1,7 @@
-/** Commands as a user may copy them into a terminal, whatever their words hold. */
+/** Commands that can be copied into a terminal, whatever their words contain. */
 import { HARMFUL } from './printable';
 
-/** Words that mean to every shell what they say. */
+/** Words that every shell takes literally. */
 const PLAIN = /^[\w+,./:@-]+$/;
 
 /** A command of these words for a POSIX shell: each is quoted where it has to be, so that it is taken for itself. */
@@ -9,7 +9,7 @@ export function shellCommand(words: readonly string[]): string {
   return words.map((word) => (PLAIN.test(word) ? word : quoted(word))).join(' ');
 }
 
-/** A terminal would act on some characters before any shell saw that they are quoted: these are spelt out. */
+/** Characters that a terminal would act on before a shell sees their quotes are escaped. */
 function quoted(word: string): string {
   const spelt = (character: string) => `'"$(printf '${octal(character)}')"'`;
   return `'${word.replaceAll("'", `'\\''`).replace(HARMFUL, spelt).replaceAll('\t', spelt)}'`;

@@ -8,11 +8,11 @@ import { checkNumber, type Optimizer, optimizerOf, type Rule } from './optimizer
 export interface AdamwOptions {
   /** Default 0.001. */
   readonly learningRate?: number | undefined;
-  /** What the running means of gradients and of their squares keep at each step; default [0.9, 0.999]. */
+  /** The decay rates of the running means of gradients and of their squares; default [0.9, 0.999]. */
   readonly betas?: readonly [number, number] | undefined;
   /** Added to the root of the mean square; default 1e-8. */
   readonly epsilon?: number | undefined;
-  /** What parameters of two axes lose at each step, times the learning rate; default 0.01. */
+  /** Weight decay of parameters with two axes, times the learning rate; default 0.01. */
   readonly weightDecay?: number | undefined;
 }
 

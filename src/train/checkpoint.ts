@@ -1,4 +1,4 @@
-/** What training goes on from, in one safetensors file. It lies between two steps, so no gradient is half summed in it. */
+/** Checkpoints of a training, in one safetensors file. They lie between two steps, so no gradient is half summed in them. */
 import { isRecord, show } from '../check';
 import { DTypeError, ParameterError, ParseError, ShapeError } from '../errors';
 import { readSafetensors, readSafetensorsMetadata, writeSafetensors } from '../io';
@@ -12,22 +12,22 @@ import type { Tensor } from '../tensor/tensor';
 import type { Optimizer } from './optimizer';
 import { PARAMETERS, STATE } from './parameters-in';
 
-/** What was measured at each step, and now and then. */
+/** The measurements of each step, and of validations. */
 export interface TrainingHistory {
   /** The loss of each step's batches, before its update. */
   readonly losses: readonly number[];
   /** The norm of each step's gradients. */
   readonly gradientNorms: readonly number[];
-  /** After so many steps. */
+  /** The number of steps after which it was measured. */
   readonly validation: readonly { readonly steps: number; readonly loss: number }[];
 }
 
-/** What must be the same where training goes on: seeds, what the data are, numbers of the optimiser, and what else one likes. */
+/** What must be the same to resume: seeds, the data, numbers of the optimizer, and anything else. */
 export type TrainingSettings = Readonly<Record<string, string | number | boolean>>;
 
 /** What the file of a checkpoint holds. */
 export interface Checkpoint {
-  /** That were taken: from them follow the place in the data and in the schedule. */
+  /** Steps taken, from which the place in the data and in the schedule follows. */
   readonly steps: number;
   readonly settings: TrainingSettings;
   readonly history: TrainingHistory;

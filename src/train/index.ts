@@ -1,4 +1,4 @@
-/** Training: optimisers, schedules of their learning rate, checkpoints, and the loop that all of these are for. */
+/** Training: optimizers, learning rate schedules, checkpoints and the training loop. */
 export { type AdamwOptions, adamw } from './adamw';
 export { type Checkpoint, readCheckpoint, type TrainingHistory, type TrainingSettings } from './checkpoint';
 export { type MuonOptions, muon } from './muon';

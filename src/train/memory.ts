@@ -1,4 +1,4 @@
-/** What work with tensors takes, without doing it. */
+/** The memory that work with tensors takes, without doing it. */
 import type { Backend, BackendName } from '../runtime/backend';
 import type { Buffer } from '../runtime/memory';
 import { runtimeOn } from '../runtime/runtime';

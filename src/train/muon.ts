@@ -17,13 +17,13 @@ import {
 export interface MuonOptions {
   /** Default 0.02. */
   readonly learningRate?: number | undefined;
-  /** What the running sum of gradients keeps at each step, from 0 to below 1; default 0.95. */
+  /** Momentum: the factor on the running sum of gradients, from 0 to below 1; default 0.95. */
   readonly momentum?: number | undefined;
-  /** What these matrices lose at each step, times the learning rate; default 0. */
+  /** Weight decay of these matrices, times the learning rate; default 0. */
   readonly weightDecay?: number | undefined;
   /** The options of AdamW, which updates all other parameters. */
   readonly adamw?: AdamwOptions | undefined;
-  /** Which parameters of two axes it updates; default: those whose names speak of no embedding and no head. */
+  /** Which parameters of two axes it updates; default: those whose names contain neither an embedding nor a head. */
   readonly only?: ((name: string) => boolean) | undefined;
 }
 

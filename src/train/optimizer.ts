@@ -1,4 +1,4 @@
-/** What optimisers share: parameters by name, what is carried from step to step, and which of them decay. */
+/** What optimizers share: parameters by name, their state, and which of them decay. */
 import { checkKnown, checkOptions, checkRecord, show } from '../check';
 import { DTypeError, ParameterError, ShapeError } from '../errors';
 import type { Parameters } from '../nn';
@@ -13,16 +13,16 @@ import { formatShape, sameShape } from '../tensor/shape';
 import { disposeKey, type Tensor, tensorsIn } from '../tensor/tensor';
 
 export interface StepOptions {
-  /** What gradients are multiplied by, such as one over the batches that they sum; default 1. */
+  /** A factor on the gradients, such as one over the number of batches that they sum; default 1. */
   readonly scale?: number | undefined;
-  /** The share of the learning rate, which a schedule gives for the step; default 1. */
+  /** The schedule's factor on the learning rate for this step; default 1. */
   readonly rate?: number | undefined;
 }
 
 /** Updates parameters in place by their gradients. */
 export interface Optimizer {
   readonly name: 'adamw' | 'sgd' | 'muon';
-  /** Steps that were taken; to be set where training resumes. */
+  /** Steps taken; set it to resume. */
   steps: number;
   /**
    * What is carried from step to step, f32, by the parameter's name and what it is, such as `w.momentum`. Parameters of 16 bits
@@ -44,7 +44,7 @@ export interface Optimizer {
 interface Group {
   readonly weights: Tensor[];
   readonly gradients: Tensor[];
-  /** By what is carried, as `carries` orders it. */
+  /** In the order of `carries`. */
   readonly carried: Tensor[][];
 }
 
@@ -58,7 +58,7 @@ export interface Rule {
   update(group: Group, numbers: { size: number; keep: number; scale: number; step: number }): void;
 }
 
-/** An optimiser that updates all parameters of two axes, which decay, by one call, and all others by another. */
+/** An optimizer with one call for all parameters of two axes, with weight decay, and one for all others. */
 export function optimizerOf(parameters: Parameters, rule: Rule): Optimizer {
   const { name: optimizer, learningRate, weightDecay, carries, update } = rule;
   const runtime = checkParameters(parameters);
@@ -100,7 +100,7 @@ export function optimizerOf(parameters: Parameters, rule: Rule): Optimizer {
   };
 }
 
-/** The runtime of parameters that an optimiser can update; throws unless they are such. */
+/** The runtime of the parameters; throws unless an optimizer can update them. */
 export function checkParameters(parameters: Parameters): Runtime {
   checkRecord('parameters', parameters);
   const named = Object.fromEntries(Object.entries(parameters).map(([name, each]) => [`parameters.${name}`, each]));

@@ -1,20 +1,20 @@
-/** How the learning rate goes over the steps of a training: the share of it at each. */
+/** Schedules of the learning rate: a factor for each step. */
 import { checkOptions, checkWhole } from '../check';
 import { checkNumber } from './optimizer';
 
-/** From the number of a step, from 0, to the share of the learning rate, from 0 to 1. */
+/** From a step's number, from 0, to a factor on the learning rate, from 0 to 1. */
 export type Schedule = (step: number) => number;
 
 export interface WarmupCosineOptions {
   /** Steps of the whole training. */
   readonly steps: number;
-  /** Steps in which it grows evenly from nothing; default 0. */
+  /** Steps of linear warm-up; default 0. */
   readonly warmup?: number | undefined;
   /** The share after the last step, below 1; default 0. */
   readonly floor?: number | undefined;
 }
 
-/** Grows evenly, then falls along half a period of the cosine (Loshchilov and Hutter 2017, arXiv 1608.03983). */
+/** Linear warm-up, then half a period of a cosine (Loshchilov and Hutter 2017, arXiv 1608.03983). */
 export function warmupCosine(options: WarmupCosineOptions): Schedule {
   checkOptions('warmupCosine', options, ['steps', 'warmup', 'floor']);
   const { steps, warmup, floor } = checkAll(options);
@@ -26,11 +26,11 @@ export function warmupCosine(options: WarmupCosineOptions): Schedule {
 }
 
 export interface WarmupStableDecayOptions extends WarmupCosineOptions {
-  /** The last steps, in which it falls evenly. */
+  /** Steps of the linear fall at the end. */
   readonly decay: number;
 }
 
-/** Grows evenly, stays, and falls evenly over the last steps (Hu et al. 2024, arXiv 2404.06395). */
+/** Linear warm-up, constant, then a linear fall over the last steps (Hu et al. 2024, arXiv 2404.06395). */
 export function warmupStableDecay(options: WarmupStableDecayOptions): Schedule {
   checkOptions('warmupStableDecay', options, ['steps', 'warmup', 'decay', 'floor']);
   const { steps, warmup, floor } = checkAll(options);

@@ -7,11 +7,11 @@ import { checkNumber, type Optimizer, optimizerOf } from './optimizer';
 export interface SgdOptions {
   /** Default 0.01. */
   readonly learningRate?: number | undefined;
-  /** What the running sum of gradients keeps at each step, from 0 to below 1; default 0.9. */
+  /** Momentum: the factor on the running sum of gradients, from 0 to below 1; default 0.9. */
   readonly momentum?: number | undefined;
-  /** Whether a step goes by the gradient and what the running sum will keep of itself (Nesterov); default false. */
+  /** Whether to use Nesterov momentum; default false. */
   readonly nesterov?: boolean | undefined;
-  /** What parameters of two axes lose at each step, times the learning rate; default 0. */
+  /** Weight decay of parameters with two axes, times the learning rate; default 0. */
   readonly weightDecay?: number | undefined;
 }
 

@@ -1,4 +1,4 @@
-/** Texts as numbers: vocabularies learned from a text, which a library of tokenisers encodes by. */
+/** Vocabularies learned from a text, for a library of tokenizers. */
 import { Tokenizer as Encoder } from '@huggingface/tokenizers';
 import { checkRecord, checkWhole, show } from '../check';
 import { ParameterError } from '../errors';
@@ -6,12 +6,12 @@ import { ParameterError } from '../errors';
 /** What `tokenizer.json` holds, as Hugging Face's libraries read and write it. */
 export type TokenizerFile = Readonly<Record<string, unknown>>;
 
-/** A vocabulary, and texts in its numbers. */
+/** A vocabulary, and texts as token ids. */
 export interface Tokenizer {
   /** How many tokens there are. */
   readonly size: number;
   readonly file: TokenizerFile;
-  /** What the vocabulary lacks becomes the file's token for that, or is left out if it has none. */
+  /** Text outside the vocabulary becomes the file's unknown token, or is left out if there is none. */
   encode(text: string): Int32Array;
   decode(tokens: ArrayLike<number>): string;
 }
@@ -41,7 +41,7 @@ export function tokenizerOf(file: TokenizerFile): Tokenizer {
   };
 }
 
-/** Each character of a text, in the order of their code points, is a token; to encode others is refused. */
+/** One token for each character of a text, in the order of code points; other characters are refused. */
 export function characterTokenizer(text: string): Tokenizer {
   checkText(text);
   const characters = [...new Set(text)].sort((a, b) => (a.codePointAt(0) as number) - (b.codePointAt(0) as number));
@@ -121,7 +121,7 @@ export function bytePairTokenizer(text: string, size: number): Tokenizer {
   });
 }
 
-/** As byte-level tokenisers split a text. */
+/** Splits a text as byte-level tokenizers do. */
 const WORD = /'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
 
 /** A character for each byte: its own where that can be seen, those from U+0100 on in order for the others. */
@@ -136,7 +136,7 @@ interface Word {
   readonly count: number;
 }
 
-/** How often tokens are neighbours within words, and in which. */
+/** How often pairs of tokens are adjacent, and in which words. */
 class Pairs {
   readonly #counts = new Map<number, number>();
   readonly #words = new Map<number, Set<number>>();
@@ -154,7 +154,7 @@ class Pairs {
     }
   }
 
-  /** The pair that occurs most, at least twice; of equally frequent ones the first by its tokens. */
+  /** The most frequent pair, at least twice; among equally frequent ones the first by its tokens. */
   most(): [number, number] | undefined {
     let [best, most] = [0, 1];
     for (const [pair, count] of this.#counts)
@@ -162,7 +162,7 @@ class Pairs {
     return most > 1 ? [Math.floor(best / SPAN), best % SPAN] : undefined;
   }
 
-  /** Takes the pair out. */
+  /** Removes the pair. */
   wordsOf(first: number, second: number): Set<number> {
     const pair = keyOf(first, second);
     const words = this.#words.get(pair) as Set<number>;
@@ -171,7 +171,7 @@ class Pairs {
   }
 }
 
-/** More than there are tokens. */
+/** More than the number of tokens. */
 const SPAN = 2 ** 21;
 const keyOf = (first: number, second: number) => first * SPAN + second;
 

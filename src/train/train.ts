@@ -29,24 +29,24 @@ export interface TrainOptions<Batch> {
   readonly optimizer: Optimizer;
   /** The mean loss over a batch, a tensor of one number, from ops on the parameters. It returns no promise. */
   readonly loss: (parameters: Parameters, batch: Batch) => Tensor;
-  /** The batch of a number, from 0: the same one whenever it is asked for. Its tensors are disposed after use. */
+  /** The batch with this number, from 0, always the same one. Its tensors are disposed after use. */
   readonly batches: (index: number) => Batch | Promise<Batch>;
-  /** After how many the training is over. */
+  /** The total number of steps. */
   readonly steps: number;
   /** The schedule of the learning rate; default: constant. */
   readonly schedule?: Schedule | undefined;
-  /** The most that the norm of gradients may be, to which longer ones are scaled; default: any. */
+  /** The largest norm of the gradients, to which longer ones are scaled; default: none. */
   readonly clip?: number | undefined;
-  /** Batches whose gradients make up a step: their mean is taken; default 1. */
+  /** Batches whose gradients are averaged in a step; default 1. */
   readonly accumulate?: number | undefined;
-  /** The mean loss of `count` batches that are not learned from, after every so many steps and the last. */
+  /** The mean loss of `count` validation batches, every so many steps and after the last. */
   readonly validate?: ValidateOptions<Batch> | undefined;
   readonly checkpoint?: CheckpointOptions | undefined;
   /** The file of a checkpoint to go on from. */
   readonly resume?: FileBytes | undefined;
-  /** Ends the training wherever it is, after a checkpoint of the steps that were taken, and rejects with its reason. */
+  /** Stops the training at any point, after a checkpoint of the steps taken; `train` then rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Is told of each step; the training waits for what it returns. */
+  /** Called after each step; the training waits for what it returns. */
   readonly onStep?: ((step: TrainingStep) => void | Promise<void>) | undefined;
 }
 
@@ -57,11 +57,11 @@ export interface ValidateOptions<Batch> {
 }
 
 export interface CheckpointOptions {
-  /** After every so many steps, after the last, and where the training ends before it, for whatever reason. */
+  /** Steps between checkpoints; there is also one after the last step and wherever the training ends early. */
   readonly every: number;
   /** Stores a file, replacing the one of that name: the last checkpoint, or the one with the least validation loss, after `steps`. */
   readonly save: (name: 'last' | 'best', file: Uint8Array, steps: number) => void | Promise<void>;
-  /** Without which a training could not go on as if uninterrupted; one that resumes must have the same. */
+  /** Settings that a resumed training must share to continue as if uninterrupted. */
   readonly settings?: TrainingSettings | undefined;
 }
 
@@ -318,7 +318,7 @@ function checkAll<Batch>(options: TrainOptions<Batch>): Runtime {
   return runtime;
 }
 
-/** Takes over both. */
+/** The sums of two sets of gradients, which are disposed. */
 function summed(a: Record<string, Tensor>, b: Parameters): Record<string, Tensor> {
   const names = Object.keys(a);
   const sums = map(

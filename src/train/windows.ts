@@ -1,4 +1,4 @@
-/** Batches of tokens for models that tell each token from those before it. */
+/** Batches of tokens for models that predict each token from those before it. */
 import { checkOptions, checkWhole, int32Of } from '../check';
 import { ParameterError } from '../errors';
 import { randomPermutation } from '../masks';
@@ -13,11 +13,11 @@ export interface WindowsOptions {
   readonly batch: number;
   /** The seed of the order; default 0. */
   readonly seed?: number | undefined;
-  /** The share at the end that is not learned from, from 0 to below 1; default 0.1. */
+  /** The validation share at the end, from 0 to below 1; default 0.1. */
   readonly validation?: number | undefined;
 }
 
-/** Batches to learn from and batches kept for validation. */
+/** Batches for training and for validation. */
 export interface Windows {
   /**
    * The batch of a number, from 0, [b, n + 1] i32: inputs are the first n of each row, targets the last n. Each pass over the

@@ -37,7 +37,7 @@ export interface Choice {
   readonly training: string;
 }
 
-/** All methods: those that fit first, by how fast they should be, then the others with the reason. */
+/** All methods: first those that fit, the fastest first, then the others with the reason. */
 export async function chooseFrom(
   { wish, times }: { readonly wish: Wish; readonly times: readonly MethodTime[] },
   { signal, report }: TaskControl,

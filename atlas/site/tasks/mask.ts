@@ -98,7 +98,7 @@ export function pairInWords({
   const keys = keyWords(mask, [i], place).count();
   return { seen, keys, sentence: `${seen ? 'seen' : 'not seen'}, ${distance(setting.tokens, i, j)}${because()}` };
 
-  /** By what it is seen; of what is not seen by what it is hidden, or that nothing shows it. */
+  /** The part of the mask that shows the key, or that hides it, or that nothing shows it. */
   function because(): string {
     const parts = reasons(mask, i, j, place);
     if (parts[0] === mask.name) return '';

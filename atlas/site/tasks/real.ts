@@ -60,7 +60,7 @@ async function onHost({ inputs, description }: DescribedInputs): Promise<RealQkv
   return { host: Object.fromEntries(await Promise.all(entries)) as RealQkv['host'], description };
 }
 
-/** Its beginning, of at least so many tokens as long as there are chapters. */
+/** The beginning of the novel, of at least this many tokens unless it ends before. */
 async function novel(tokens: number): Promise<string> {
   let text = '';
   for (const [, url] of chapters) {

@@ -29,7 +29,7 @@ export interface RunResult {
   readonly checked?: number;
   /** What the runtime chose, a fact a line. */
   readonly explain?: string;
-  /** What else is to be known of the figures, a sentence each. */
+  /** Remarks on the figures, a sentence each. */
   readonly remarks?: readonly string[];
   /** Why there is nothing else. */
   readonly failure?: string;
@@ -52,7 +52,7 @@ const MOST_BYTES = 2 ** 31;
 const PLAN = { seconds: 1, least: 3, most: 25 };
 /** Milliseconds that a call of exact attention may take. */
 const PATIENCE = 10_000;
-/** Products that the reference should take, which computes in plain loops; and may, where a setting fits no fewer tokens. */
+/** Products that the reference, which computes in plain loops, should take, and those that it may if a setting needs them. */
 const CHECKED = 2 ** 26;
 const MOST_CHECKED = 2 ** 32;
 
@@ -194,7 +194,7 @@ async function errorOf(runtime: Runtime, setting: Setting, real: RealQkv | undef
 
 const tokensOf = ({ tokens }: Setting) => tokens.reduce((size, extent) => size * extent, 1);
 
-/** On fewer tokens, since the reference takes its time; undefined where a setting asks for so many that it would never end. */
+/** The setting with fewer tokens, since the reference is slow; undefined if it needs so many that it would never end. */
 function shortened(setting: Setting): Setting | undefined {
   const products = (of: Setting) => tokensOf(of) ** 2 * of.heads * of.dimension;
   let smaller = setting;

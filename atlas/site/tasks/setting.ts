@@ -1,4 +1,4 @@
-/** What a page's form says, as the library takes it. */
+/** The setting of a page's form, for the library. */
 import type { Mask, Place } from '../../../src/masks/mask';
 import { problemOfLetters } from '../../../src/methods/define';
 import { findMethod } from '../../../src/methods/registry';

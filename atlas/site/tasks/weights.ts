@@ -116,7 +116,7 @@ export async function weightsOfQuery({ query, ...of }: Head & { readonly query: 
 export interface WeightsWithin {
   /** For 1, 2, ... tokens, the share of a query's weight on keys nearer than that; the mean over queries. */
   readonly shares: Float64Array;
-  /** The same if all keys, or all that are not after the query, weighed alike. */
+  /** The same if all keys, or all up to the query, had equal weights. */
   readonly alike: Float64Array;
 }
 
@@ -165,7 +165,7 @@ async function headOf({ setting, head }: Head, control?: TaskControl) {
   const of = JSON.stringify(setting);
   if (kept?.of !== of || kept.control?.signal?.aborted) {
     kept = { of, weights: weightsOf(setting, control), extremes: new Map(), control };
-    // What failed is tried anew.
+    // What failed is tried again.
     const failed = kept;
     failed.weights.catch(() => {
       if (kept === failed) kept = undefined;
@@ -233,7 +233,7 @@ async function weightsOf(asked: Setting, { signal, report }: Partial<TaskControl
     const found = names.map(() => ({ data: new Float32Array(tokens ** 2 * heads), sums: [] as Float32Array[] }));
     for (let first = 0; first < tokens; first += KEYS) {
       report?.(`computing weights, ${formatPercent(first / tokens)}`);
-      // To hear that it is called off.
+      // To notice a cancellation.
       await new Promise((resolve) => setTimeout(resolve));
       signal?.throwIfAborted();
       using unit = started.tensor(unitValues(tokens, heads, first), shape);

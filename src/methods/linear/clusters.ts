@@ -4,7 +4,7 @@ import { normal, uniformGenerator } from '../../tensor/random';
 export const TOKENS = 256;
 export const DIMENSION = 32;
 export const CLUSTERS = 8;
-/** Deviation of the tokens around the centre of their cluster, whose coordinates have deviation 1. */
+/** The standard deviation of tokens around their cluster's centre, whose coordinates have standard deviation 1. */
 const NOISE = 0.5;
 
 /** Tokens [256, 32], each near one of eight random centres. */

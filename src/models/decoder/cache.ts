@@ -1,4 +1,4 @@
-/** What a decoder carries on from the tokens that it has seen, in each layer as its method wants it. */
+/** What a decoder keeps of past tokens, in each layer as its method needs it. */
 import { createKeyValueCache, createRecurrentCache, type KeyValueCache, type RecurrentCache } from '../../cache';
 import { checkOptions, checkWhole } from '../../check';
 import { DisposedError, ParameterError } from '../../errors';
@@ -12,7 +12,7 @@ import { disposeKey, type Tensor } from '../../tensor/tensor';
 import { describesItself } from '../../text/inspect';
 
 export interface DecoderCacheOptions {
-  /** Sequences that go on side by side, equally long. Default 1. */
+  /** Sequences decoded side by side, of equal length. Default 1. */
   readonly rows?: number | undefined;
   /** The most tokens of a row. */
   readonly capacity: number;
@@ -27,7 +27,7 @@ interface CachedLayer {
   readonly decoding: CachedDecoding;
 }
 
-/** What a layer's method gives for the inputs of tokens that go on from those it has seen. */
+/** The result of a layer's method for the inputs of tokens that continue those it has seen. */
 type Attend = (inputs: Inputs, control: Pick<Control, 'signal'>) => Tensor;
 
 /**
@@ -118,7 +118,7 @@ export class DecoderCache {
     );
   }
 
-  /** For the decoder: `step` of n tokens, with what each layer's attention goes on from. */
+  /** For the decoder: `step` of n tokens, with what each layer's attention continues from. */
   advance<T>(
     n: number,
     signal: AbortSignal | undefined,
@@ -193,7 +193,7 @@ function tokenAxis(method: Method, name: string): number | undefined {
   return axis < 0 ? undefined : axis;
 }
 
-/** Throws unless each input of a method is one of each token, or of none. */
+/** Throws unless each input of a method belongs to single tokens or to all of them. */
 function checkTokens(method: Method, layer: number): void {
   for (const name of Object.keys(method.inputs))
     if (tokenAxis(method, name) === undefined && lettersOf(method, name).includes('b'))

@@ -38,7 +38,7 @@ export interface Extents {
 export const [MOST_LAYERS, MOST_HEADS] = [1024, 1024];
 
 const TYPES = ['llama', 'mistral', 'qwen2', 'qwen3'] as const;
-/** Settings that other models have, and the values with which they say nothing. */
+/** Settings of other models, and the values with which they have no effect. */
 const REFUSED: Readonly<Record<string, unknown>> = {
   quantization_config: null,
   partial_rotary_factor: 1,

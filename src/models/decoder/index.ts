@@ -43,7 +43,7 @@ export interface DecoderOptions<Schema extends ParamsSchema = ParamsSchema> {
 }
 
 export interface DecoderControl extends ModuleControl {
-  /** Whether the tape keeps the input of each layer alone and computes the rest once more; default false. */
+  /** Whether the tape keeps only the input of each layer and computes the rest again; default false. */
   readonly recompute?: boolean | undefined;
 }
 
@@ -72,7 +72,7 @@ export interface Decoder {
   forward(parameters: Parameters, tokens: Tensor, options?: DecoderControl): Tensor<'f32'>;
   /** Multiplications and additions of products and attention, forward, for b sequences of n tokens; a backward pass has twice as many. */
   flops(b: number, n: number): number;
-  /** The mean cross entropy of tokens [b, n] and the targets behind them, [b, n] i32, a few rows of logits at a time -> []. */
+  /** The mean cross entropy of tokens [b, n] and their targets [b, n] i32, a few rows of logits at a time -> []. */
   loss(parameters: Parameters, tokens: Tensor, targets: Tensor, options?: DecoderLossOptions): Tensor<'f32'>;
   /**
    * What `step` goes on from, empty.
@@ -258,7 +258,7 @@ function flopsOf(
 
 const nameOf = (layer: number) => `model.layers.${layer}`;
 
-/** What checkpoints hold beside parameters: buffers that follow from the configuration. */
+/** Buffers in checkpoints that follow from the configuration. */
 const BUFFERS = /\.rotary_emb\.inv_freq$/;
 
 function load(

@@ -1,4 +1,4 @@
-/** Texts by a decoder, token by token. */
+/** Samples texts from a decoder, token by token. */
 
 import type { Parameters } from '../../nn';
 import type { Runtime } from '../../runtime/runtime';
@@ -10,7 +10,7 @@ export interface SampleOptions {
   readonly count: number;
   /** Tokens that the decoder sees at once: earlier ones are forgotten. */
   readonly length: number;
-  /** What logits are divided by before one is drawn. */
+  /** The divisor of the logits before sampling. */
   readonly temperature: number;
   readonly seed: number;
   readonly signal?: AbortSignal | undefined;

@@ -123,7 +123,7 @@ function parse<Schema extends v.GenericSchema>(name: string, schema: Schema, byt
   );
 }
 
-/** The parts one after the other, in memory of their own. */
+/** The parts concatenated, in memory of their own. */
 function joined(parts: readonly Uint8Array[]): Uint8Array {
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let offset = 0;

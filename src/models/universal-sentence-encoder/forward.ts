@@ -1,4 +1,4 @@
-/** The forward pass of the encoder, on the rows of several sentences at once: only attention and means know sentences. */
+/** The forward pass of the encoder on the rows of several sentences at once; only attention and means know sentences. */
 import { attention } from '../../ops/attention';
 import { gather } from '../../ops/gather';
 import { add, relu } from '../../ops/map';
@@ -11,7 +11,7 @@ import { type Dense, EMBEDDING_WIDTH, type Layer, type Norm, type Weights } from
 
 /** Queries, keys and values of a layer of the encoder. */
 export interface AttentionInputs {
-  /** All three [1, n, HEADS, width / HEADS], contiguous; the scores' factor is the usual 1 / sqrt(d). */
+  /** Each [1, n, HEADS, width / HEADS], contiguous; scores are scaled by 1 / sqrt(d). */
   readonly q: Tensor<'f32'>;
   readonly k: Tensor<'f32'>;
   readonly v: Tensor<'f32'>;

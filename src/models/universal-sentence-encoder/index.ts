@@ -20,7 +20,7 @@ import { loadWeights, TOKENS, type Weights, WIDTH } from './weights';
 
 export type { AttentionInputs, ModelFiles };
 
-/** As in the published model, a sentence's embedding regards this many of its tokens. */
+/** The most tokens of a sentence that its embedding uses, as in the published model. */
 const LONGEST_SENTENCE = 128;
 /** Sentences pass through the layers together up to this many tokens: enough to fill threads, 100 MB at most. */
 const TOKENS_PER_PASS = 4096;

@@ -10,7 +10,7 @@ export interface AssociativeRecallOptions {
   readonly keys?: number | undefined;
 }
 
-/** The power law of the distance from the pairs to a question: most are near, as in texts. */
+/** The exponent of the power law of distances from pairs to questions: most are near, as in texts. */
 const POWER = 0.01;
 const NOTHING = 0;
 

@@ -10,7 +10,7 @@ export interface CopyOptions {
 
 const MARKER = 0;
 
-/** Random tokens, a marker, and the same tokens once more: from the marker on each next one is to be answered. */
+/** Random tokens, a marker, and the same tokens again; from the marker on, the answer is the next token. */
 export function copy(options: CopyOptions = {}): Task {
   checkOptions('copy', options, ['length', 'symbols']);
   const { length = 128, symbols = 32 } = options;

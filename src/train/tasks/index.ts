@@ -1,4 +1,4 @@
-/** Tasks whose answers are known, on which models by different methods are trained and compared. */
+/** Tasks with known answers, to train models with different methods and compare them. */
 export { type AssociativeRecallOptions, associativeRecall } from './associative-recall';
 export { type CopyOptions, copy } from './copy';
 export { type NeedleOptions, needle } from './needle';

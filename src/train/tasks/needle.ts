@@ -4,9 +4,9 @@ import { below, distinct, type Task, taskOf } from './task';
 export interface NeedleOptions {
   /** Tokens of a sequence; default 256. */
   readonly length?: number | undefined;
-  /** Hidden in it, each asked for once; default 4. */
+  /** Needles, each asked for once; default 4. */
   readonly needles?: number | undefined;
-  /** Different tokens of the haystack, the needles' values among them; default 64. */
+  /** Different tokens of the haystack, including the needles' values; default 64. */
   readonly symbols?: number | undefined;
 }
 

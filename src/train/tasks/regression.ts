@@ -50,7 +50,7 @@ export function inContextRegression(options: RegressionOptions = {}): Task {
 
 const normalOf = (random: Random): number => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 
-/** The number of the interval that x is in, of so many as likely for a standard normal number. */
+/** The number of the interval that x is in, among `bins` that are equally likely for a standard normal number. */
 const binOf = (x: number, bins: number): number => Math.min(bins - 1, Math.floor(bins * normalCdf(x)));
 
 /** The standard normal cumulative distribution, to 7.5e-8 (Abramowitz and Stegun 1964, 26.2.17). */

@@ -4,7 +4,7 @@ import { below, type Task, taskOf } from './task';
 export interface StateTrackingOptions {
   /** Tokens of a sequence; default 64. */
   readonly length?: number | undefined;
-  /** What the permutations are of: 3 for the group S3, 5 for S5, whose words no constant depth of attention can solve; default 3. */
+  /** The number of items permuted: 3 for the group S3, 5 for S5, whose words no constant depth of attention can solve; default 3. */
   readonly items?: number | undefined;
 }
 

@@ -3,7 +3,7 @@ import { checkWhole } from '../../check';
 import { type HostTensor, hostTensor } from '../../tensor/host';
 import { uniformGenerator } from '../../tensor/random';
 
-/** The target of tokens at which nothing is asked. */
+/** The target of tokens without a question. */
 export const IGNORED = -100;
 
 /** Sequences and their answers. */
@@ -14,16 +14,16 @@ export interface Examples {
   readonly targets: HostTensor<'i32'>;
 }
 
-/** A task whose answers are known, by which methods are told apart. */
+/** A task with known answers, to compare methods. */
 export interface Task {
   readonly name: string;
   /** Tokens are from 0 to below it. */
   readonly vocabulary: number;
   /** Tokens of a sequence, n. */
   readonly length: number;
-  /** The share of answers that whoever has not seen the sequence gets right by guessing. */
+  /** The share of answers that guessing gets right. */
   readonly chance: number;
-  /** So many sequences: the same ones for the same seed, others for any other. */
+  /** `count` sequences, which depend on the seed alone. */
   examples(count: number, seed: number): Examples;
 }
 

@@ -1,4 +1,4 @@
-/** What `attention` lets a query see and does to a score, straight from the params' meaning. */
+/** Which keys a query of `attention` sees, and how scores change, straight from the meaning of the params. */
 import type { Modifier, Sees } from '../../../ops/attention/softmax';
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
 import type { MaskProblem } from '../../define';

@@ -17,7 +17,7 @@ import { attend } from './attend';
 import { layer } from './layer';
 import { type DydilaInputs, focused, reference } from './reference';
 
-/** Beyond it a row is one-hot, and slopes would leave float32. */
+/** Beyond it rows are one-hot, and slopes would overflow float32. */
 const LARGEST_EXPONENT = 1e6;
 /** Its inverse is still far from the end of float32. */
 const SMALLEST_SUM = 1e-30;

@@ -9,7 +9,7 @@ import { sizeOf } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import type { KernelAttentionParams } from './settings';
 
-/** An update as linear attention completes it: `initial` and the sum of keys by values, read by the queries. */
+/** An update in terms of linear attention: `initial` plus the sum of keys times values, read by the queries. */
 export interface Update {
   readonly keys: Tensor;
   readonly values: Tensor;

@@ -46,7 +46,7 @@ export function hostFeatures(inputs: Inputs, params: KernelAttentionParams): Rec
   };
 }
 
-/** Those given, else Gaussian rows: drawn once, or along the first as many as others are long. */
+/** The given directions, else Gaussian rows, or such rows with the lengths of others. */
 function directionsOf(
   { q, directions }: Inputs,
   { features = 10, lengths, seed }: KernelAttentionParams,

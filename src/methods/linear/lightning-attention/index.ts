@@ -14,7 +14,7 @@ import { linearWeights } from '../../weights';
 import { reference } from './reference';
 import { lightningDecays, SCHEDULES, type Schedule } from './schedules';
 
-/** Rows that are computed together (arXiv 2405.17381 has 64): what the cost counts by. */
+/** Rows that are computed together (64 in arXiv 2405.17381), for the cost. */
 const CHUNK = 48;
 
 export const lightningAttention = defineMethod({

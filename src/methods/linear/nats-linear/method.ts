@@ -53,6 +53,6 @@ export const natsLinear = defineMethod({
     };
   },
 
-  /** It takes more than q, k and v, so that it is not compared with exact attention. */
+  /** None: it takes more than q, k and v, so `compare` leaves it out. */
   variants: () => [],
 });

@@ -30,7 +30,7 @@ export function reference(given: Given, params: Params, gradOut?: HostTensor): R
   return { out, softmax: results.softmax, delta, lse, ...(gradOut && backward(layer, z, results, toFloat64(gradOut))) };
 }
 
-/** The outputs for any choices: with z between 0 and 1 what differences of the search gradient are taken of. */
+/** The outputs for any choices z between 0 and 1, for finite differences of the search gradient. */
 export function relaxed(given: Given, params: Params, z: Choices): Record<string, Wide> {
   return forward(layerOf(given, params), z);
 }
@@ -251,7 +251,7 @@ interface Chunk {
   /** Rows in [b, n, h]. */
   readonly rows: readonly number[];
   readonly tokens: Readonly<Record<'q' | 'k' | 'v' | 'g' | 'beta', Wide>>;
-  /** By what the state is multiplied over a chunk that writes nothing. */
+  /** The decay of the state over a chunk that writes nothing. */
   readonly decay: number;
 }
 

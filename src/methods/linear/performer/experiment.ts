@@ -27,7 +27,7 @@ const DIMENSION = 16;
 /** Standard deviations of the entries of q and k; 1 is usual in transformers. */
 const SIZES = [0.25, 0.5, 0.7, 1];
 const FEATURES = [16, 64, 256];
-/** Keys chosen by their estimated weights. */
+/** The number of keys chosen by their estimated weights. */
 const CHOSEN = 32;
 /** Tokens of the compressed maps. */
 const LONGER = 512;
@@ -35,7 +35,7 @@ const CELLS = 32;
 const BUDGETS = [8, 16, 32, 64, 128];
 const STRIPES = 12;
 const NOISE = 0.5;
-/** Which share of the work is what comes before the timing. */
+/** The share of the work before the timing. */
 const COUNTING = 0.6;
 
 export const experiment = defineExperiment({

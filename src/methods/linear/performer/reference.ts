@@ -40,7 +40,7 @@ export function reference(
   };
 }
 
-/** The features of keys that were asked for last: settings that differ in what is seen share them. */
+/** The features of the last keys, shared by settings that differ only in what queries see. */
 const latest = new WeakMap<HostTensor, { readonly settings: string; readonly phi: Wide }>();
 
 /** phi of the queries and keys, [b, n, h, features] and [b, m, g, features]. */

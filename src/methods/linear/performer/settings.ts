@@ -34,7 +34,7 @@ export function drawOf({ features, orthogonal, seed }: PerformerParams, d: numbe
   return { dimension: d, features: features ?? usual, orthogonal, seed };
 }
 
-/** By what q and k are multiplied, so that q . k becomes the score. */
+/** The factors on q and k with which q . k is the score. */
 export function factorsOf({ scale }: PerformerParams, d: number): { readonly q: number; readonly k: number } {
   const score = scale ?? 1 / Math.sqrt(d);
   const root = Math.sqrt(Math.abs(score));

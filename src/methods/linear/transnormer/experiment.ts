@@ -65,7 +65,7 @@ export const experiment = defineExperiment({
       claim: 'Gradients with respect to scores of NormAttention are at most 3 c1 c2 d / (2 sqrt(epsilon)).',
       source: 'paper, section 3.1',
       criteria: {
-        // Far below it, a bound has hardly been put to the test.
+        // Far below it, the bound was hardly tested.
         share: figure('largest gradient found, over the bound', [0.1, 1], [0, 1], [0, 1e4]),
       },
     },
@@ -117,7 +117,7 @@ function witness() {
   };
 }
 
-/** Random scores that the figures of gradients are means, or the most, of. */
+/** Random draws over which figures of gradients are averaged or maximised. */
 const seedsOf = ({ quick }: MeasureContext): number => (quick ? 3 : 20);
 
 async function gradients(context: MeasureContext) {
@@ -312,7 +312,7 @@ function problemOf(name: Kernel, scale: number, seed: number) {
   return { scores, values, byOut, sums };
 }
 
-/** Over all pairs, of the gradient with respect to the sums with a value. */
+/** The largest product, over all pairs, of a gradient with respect to the sums and a value. */
 function largestProduct(gradSums: Numbers, values: Numbers): number {
   let largest = 0;
   for (let i = 0; i < N; i++) {

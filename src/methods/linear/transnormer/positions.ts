@@ -38,7 +38,7 @@ export function encode(
       }),
     );
   const tables = (given: Rotations<Tensor>) => ({ cos: table(given, Math.cos), sin: table(given, Math.sin) });
-  // Angles are computed in float64, since they grow with the positions, so their derivative is told.
+  // Angles are computed in float64, since they grow with the positions, so the derivative is given here.
   const learned = withDerivative(
     (theta: Tensor) => tables({ theta }),
     ({ results: { cos, sin }, gradients }) => {

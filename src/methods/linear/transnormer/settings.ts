@@ -37,7 +37,7 @@ export interface Positions {
 /** What positions are given by. */
 export type Rotations<T> = { readonly theta?: T | undefined; readonly reflection?: T | undefined };
 
-/** Throws unless theta and reflection are wanted, and of the shapes that heads of d channels need. */
+/** Throws unless theta and reflection are expected and have the shapes for heads of d channels. */
 export function checkPositions(
   given: Rotations<{ readonly shape: Shape }>,
   d: number,
@@ -59,7 +59,7 @@ export function checkPositions(
 export const anglesOf = (d: number) =>
   Float32Array.from({ length: Math.floor(d / 2) }, (_, j) => 10_000 ** ((-2 * j) / d));
 
-/** As the authors' code starts, but for what is given, with a random reflection. */
+/** Initial values as in the authors' code, except for what is given, with a random reflection. */
 export function positionsOf(
   { theta, reflection }: Rotations<HostTensor>,
   d: number,

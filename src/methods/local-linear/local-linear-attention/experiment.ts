@@ -1,4 +1,4 @@
-/** Where fitting a line pays beside fitting a mean: regression from neighbours, the ends of the data, and large ridges. */
+/** Where fitting a line beats fitting a mean: regression from neighbours, the ends of the data, and large ridges. */
 import { exponent } from '../../../measure/statistics';
 import { attention } from '../../../ops/attention';
 import { localLinearAttention as attend } from '../../../ops/local-linear';

@@ -15,7 +15,7 @@ import { defineMethod, problemOfLetters } from '../../define';
 import { causal, choice, number, scale, whole } from '../../schema';
 import { reference } from './reference';
 
-/** What conjugate gradients take for keys of unit variance and a ridge of 1. */
+/** Iterations of conjugate gradients for keys of unit variance and a ridge of 1. */
 const USUAL_ITERATIONS = 8;
 
 export const localLinearAttention = defineMethod({

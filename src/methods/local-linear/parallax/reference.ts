@@ -1,4 +1,4 @@
-/** What Parallax lets a query see, and its reference, straight from the params' meaning. */
+/** Which keys a query of Parallax sees, and its reference, straight from the meaning of the params. */
 import { parallaxAttention, parallaxAttentionBackward } from '../../../ops/parallax/softmax';
 import type { HostTensor } from '../../../tensor/host';
 import type { HostInputs } from '../../define';

@@ -22,7 +22,7 @@ type Setting = NeighborhoodParams & { readonly grid: readonly number[]; readonly
 const HEADS = { h: 2, d: 64 };
 const SETUP = `${HEADS.h} heads of ${HEADS.d}, f32, forward only, with exact attention of the same kernels as the baseline; medians of repeats in turns, each result checked against float64.`;
 
-/** How far ours may be from a published end-to-end speed-up: those follow from bounds rounded to one decimal. */
+/** How far ours may be from a published end-to-end speed-up, which follows from bounds rounded to one decimal. */
 const TOLERANCE = 0.016;
 
 export const experiment = defineExperiment({

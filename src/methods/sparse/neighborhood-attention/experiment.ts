@@ -58,7 +58,7 @@ export const experiment = defineExperiment({
   measure: { overhead, scaling, shapes, memory },
 });
 
-/** Executed over useful pairs of an inner tile of 64 queries with the keys of its halo, as derived from the paper. */
+/** Executed over useful pairs of an inner tile of 64 queries and its keys, as derived from the paper. */
 const OVERHEADS: readonly (readonly [window: number, byTile: readonly number[]])[] = [
   [7, [10.0, 6.2, 4.49, 4.0]],
   [13, [5.85, 3.64, 2.65, 2.37]],

@@ -1,4 +1,4 @@
-/** What neighborhood attention lets a query see, axis by axis, straight from the definition. */
+/** Which keys a query of neighborhood attention sees, axis by axis, straight from the definition. */
 import type { Sees } from '../../../ops/attention/softmax';
 import type { MaskProblem } from '../../define';
 

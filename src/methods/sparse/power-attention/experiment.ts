@@ -23,10 +23,10 @@ import { sees } from './reference';
 /** The paper's setting: 32K tokens in blocks of 256. */
 const BLOCKS = 128;
 const BLOCK = 256;
-/** Layers after which every mask has reached what it ever does. */
+/** Layers after which every mask has reached all that it ever reaches. */
 const LAYERS = 20;
 const WINDOW = 5;
-/** Layers in which, by the paper, power and stride reach 32K tokens and a sliding window does not. */
+/** Layers in which, according to the paper, power and stride reach 32K tokens and a sliding window does not. */
 const PROPAGATING = 6;
 
 /** Params as the paper has them; the stride is reconstructed from its "3 slash blocks" at 32K. */

@@ -1,4 +1,4 @@
-/** What `power-attention` lets a query see: algorithm 1 of the paper, line by line. */
+/** Which keys a query of `power-attention` sees: algorithm 1 of the paper, line by line. */
 import type { Sees } from '../../../ops/attention/softmax';
 import type { MaskProblem } from '../../define';
 

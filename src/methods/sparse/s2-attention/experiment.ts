@@ -126,7 +126,7 @@ function phases() {
 }
 
 function density({ quick }: MeasureContext) {
-  // Worked out from the formula, apart from the mask.
+  // Computed from the formula, independently of the mask.
   const known = [0.329, 0.1386, 0.1756, 0.0915, 0.0676];
   const rows = SETTINGS.map((setting, at) => ({ ...setting, known: known[at] as number })).filter(
     ({ n }) => !quick || n < 10_000,

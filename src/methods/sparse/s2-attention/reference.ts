@@ -1,4 +1,4 @@
-/** What `s2-attention` lets a query see, as get_sparse_attn_mask of github.com/linxihui/dkernel says it. */
+/** Which keys a query of `s2-attention` sees, as in get_sparse_attn_mask of github.com/linxihui/dkernel. */
 import type { Sees } from '../../../ops/attention/softmax';
 import type { MaskProblem } from '../../define';
 

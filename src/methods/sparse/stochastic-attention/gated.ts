@@ -73,7 +73,7 @@ export function gateLayer(width: number, heads: number): Layer {
   };
 }
 
-/** Neither path takes gates, and the window no permutation. */
+/** Neither path takes gates, and the window takes no permutation. */
 function inputsOf<Params>({ inputs, optional }: Path<Params>, tensors: Tensors): Tensors {
   const known = { ...inputs, ...optional };
   return Object.fromEntries(Object.entries(tensors).filter(([name]) => name in known)) as Tensors;

@@ -65,7 +65,7 @@ export const stochasticAttention = defineMethod({
   ...shuffled,
   optional: { permutation: 'n', gate_sa: 'b n h', gate_swa: 'b n h' },
 
-  /** The gated pair is none: it adds two softmaxes. */
+  /** The gated pair is not a mask, since it adds two softmaxes. */
   mask: (params, problem) => (params.gated ? undefined : shuffled.mask(params, problem)),
 
   reference(host, params, gradOut) {
