@@ -1,4 +1,4 @@
-/** The reference backend: plain loops in float64 over memory of its own. Slow on purpose. */
+/** The reference backend: plain loops in float64. Slow on purpose. */
 import { BackendError } from '../../errors';
 import { type DType, type HostDType, isFloat, type TypedArray, typedArray } from '../../tensor/dtype';
 import type { Elements } from '../../tensor/elements';
@@ -9,7 +9,7 @@ import type { Buffer, MemoryReport } from '../memory';
 import type { Host, Op } from '../op';
 import { loaded, type Pause } from '../order';
 
-/** Elements of floating-point tensors are kept in float64, so that nothing is rounded between ops; integers as they are. */
+/** Floating-point elements are stored in float64, so that nothing is rounded between ops. */
 class ReferenceBuffer implements Buffer {
   readonly data: TypedArray;
   readonly held: HostDType;

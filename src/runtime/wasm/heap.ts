@@ -2,7 +2,7 @@ import { BackendError } from '../../errors';
 import type { Buffer, MemoryReport } from '../memory';
 
 const PAGE = 65536;
-/** The most that 32-bit addresses reach, then less, for platforms that refuse to reserve that much. */
+/** All that 32-bit addresses reach, then less, for platforms that refuse to reserve that much. */
 const MAXIMUM_PAGES = [65536, 32768, 16384, 4096];
 /** One cache line, so that threads writing to neighbouring buffers do not slow each other down. */
 const ALIGNMENT = 64;
@@ -19,11 +19,11 @@ export class HeapBuffer implements Buffer {
   ) {}
 }
 
-/** Memory that all threads share, handed out from address `base` upwards; best fit, neighbours merged on release. */
+/** Memory shared by all threads, from address `base` upwards: best fit, neighbours merged on release. */
 export class Heap {
   readonly memory: WebAssembly.Memory;
   readonly #maximumBytes: number;
-  /** Free stretches by rising address; no two touch. */
+  /** Free stretches in the order of their addresses; no two touch. */
   readonly #free: Stretch[] = [];
   #end: number;
   #live = 0;
@@ -45,7 +45,7 @@ export class Heap {
     return buffer;
   }
 
-  /** Memory that is no tensor's and outlasts calls: not counted as live, but with the peak. */
+  /** Memory that outlasts calls and belongs to no tensor: counted in the peak, not as live. */
   keep(bytes: number): HeapBuffer {
     const buffer = new HeapBuffer(this.take(bytes), bytes);
     this.#kept += bytes;
@@ -59,7 +59,7 @@ export class Heap {
     this.#giveBack(buffer);
   }
 
-  /** Address of memory for the backend's own use: neither counted nor given back. */
+  /** The address of memory that is neither counted nor freed. */
   take(bytes: number): number {
     const size = sizeInHeap(bytes);
     let stretch = this.#bestFit(size);
@@ -115,7 +115,7 @@ export class Heap {
     return best;
   }
 
-  /** Makes the last free stretch at least `size` long; doubling keeps the number of grows small. */
+  /** Makes the last free stretch at least `size` long; growing by doubling keeps growth rare. */
   #grow(size: number, asked: number): void {
     const last = this.#free.at(-1);
     const room = last?.end === this.#end ? last.end - last.start : 0;
@@ -144,7 +144,7 @@ export class Heap {
   }
 }
 
-/** What so many bytes take, whole cache lines. */
+/** The bytes that an allocation takes: whole cache lines. */
 export const sizeInHeap = (bytes: number): number => Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
 
 function reserve(initial: number): [WebAssembly.Memory, number] {

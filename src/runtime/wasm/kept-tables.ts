@@ -1,29 +1,29 @@
-/** Copies in the heap of the tables that score modifiers read, made once and kept as long as the tables. */
+/** Copies in the heap of the tables that programs read, made once and kept as long as the tables. */
 import type { Heap, HeapBuffer } from './heap';
 
 type Table = Float32Array | Int32Array;
 
-/** Collectors may take their time. */
+/** The garbage collector may take its time. */
 const KEPT_BYTES = 2 ** 28;
 
 export class KeptTables {
   readonly #heap: Heap;
   readonly #most: number;
-  /** By their last use, the latest last. */
+  /** In the order of their last use. */
   readonly #copies = new Map<WeakRef<Table>, HeapBuffer>();
   readonly #references = new WeakMap<Table, WeakRef<Table>>();
   readonly #ended = new FinalizationRegistry<WeakRef<Table>>((reference) => this.#drop(reference));
-  /** How many calls under way use a table, which keeps it from the collector too. */
+  /** How many current calls use a table; also keeps it from the garbage collector. */
   readonly #uses = new Map<Table, number>();
   #bytes = 0;
 
-  /** With more than `most` bytes, copies are dropped that no call uses. */
+  /** Above `most` bytes, copies that no call uses are dropped. */
   constructor(heap: Heap, most = KEPT_BYTES) {
     this.#heap = heap;
     this.#most = most;
   }
 
-  /** A call begins that reads these: their copies stay until its end. */
+  /** A call begins that reads these tables: their copies stay until its end. */
   begin(tables: readonly Table[]): void {
     for (const table of tables) this.#uses.set(table, (this.#uses.get(table) ?? 0) + 1);
   }
@@ -37,7 +37,7 @@ export class KeptTables {
     if (tables.length > 0) this.#makeRoom(this.#most);
   }
 
-  /** Where in the heap a table's copy lies until the end of the call. */
+  /** The address of a table's copy, valid until the end of the call. */
   addressOf(table: Table): number {
     return this.#copyOf(table).address;
   }
@@ -62,7 +62,7 @@ export class KeptTables {
     return copy;
   }
 
-  /** Drops copies that no call uses until these are no more than `most` bytes. */
+  /** Drops copies that no call uses until at most `most` bytes are left. */
   #makeRoom(most: number): void {
     for (const reference of this.#copies.keys()) {
       if (this.#bytes <= most) return;

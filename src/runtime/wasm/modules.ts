@@ -1,4 +1,4 @@
-/** The modules of kernels, one of each room, loaded when an op of the room is first called. */
+/** The modules of kernels, one for each op's folder, loaded when one of its ops is first called. */
 import { BackendError } from '../../errors';
 import type { Heap } from './heap';
 import { instantiate, type Module } from './schedule';
@@ -6,20 +6,20 @@ import { instantiate, type Module } from './schedule';
 export const BUILDS = ['relaxed', 'baseline'] as const;
 export type Build = (typeof BUILDS)[number];
 
-/** Where a room's module lies in each build. Bundlers look for `new URL('./x.wasm', import.meta.url)`, written out. */
+/** The URLs of a module's builds. Bundlers look for `new URL('./x.wasm', import.meta.url)`, written out. */
 export type KernelFiles = Readonly<Record<Build, () => URL>>;
 
 export class Modules {
   readonly #modules = new Map<KernelFiles, Module | Promise<Module>>();
 
-  /** `threads` have working memory beside the calling one. */
+  /** `threads` workers get working memory beside the calling thread's. */
   constructor(
     private readonly heap: Heap,
     private readonly build: Build,
     private readonly threads: number,
   ) {}
 
-  /** A room's module: soon if it is still to be loaded by a page, else at once. @throws {BackendError} it cannot be had */
+  /** A promise only if a page still has to load it. @throws {BackendError} if it cannot be loaded */
   of(files: KernelFiles): Module | Promise<Module> {
     let module = this.#modules.get(files);
     if (!module) {
@@ -65,7 +65,7 @@ export class Modules {
   }
 }
 
-/** A file for which the calling thread may wait: in Node, and in the workers of a page. */
+/** The bytes of a file, where the calling thread may wait for them: in Node, and in the workers of a page. */
 function read(url: URL): Uint8Array<ArrayBuffer> | undefined {
   const fs = url.protocol === 'file:' && globalThis.process?.getBuiltinModule?.('node:fs');
   if (fs) return new Uint8Array(fs.readFileSync(url));
@@ -80,7 +80,7 @@ function read(url: URL): Uint8Array<ArrayBuffer> | undefined {
 }
 
 async function fetched(url: URL): Promise<Uint8Array<ArrayBuffer>> {
-  // Bundlers inline small files, and policies seldom allow to fetch from there.
+  // Bundlers inline small files, and policies seldom allow fetching data URLs.
   if (url.protocol === 'data:') return decodeBase64(url.pathname.slice(url.pathname.indexOf(',') + 1));
   const response = await fetch(url);
   if (!response.ok) throw new Error(`status ${response.status}`);

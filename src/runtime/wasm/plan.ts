@@ -1,4 +1,4 @@
-/** Tensors as the kernels read them, and what plans of calls share. */
+/** Plans of calls for the CPU: jobs over one heap, and tensors as their kernels read them. */
 import { bytesPerElement, type DType } from '../../tensor/dtype';
 import type { Elements } from '../../tensor/elements';
 import type { HeapBuffer } from './heap';
@@ -6,16 +6,14 @@ import { FLOATS, MOST_HEADS, type Operand } from './params';
 import type { Phase } from './schedule';
 import type { Values } from './struct';
 
-/** Rough speed of one thread, to tell small jobs from large ones. */
+/** Rough speeds of one thread, to tell small jobs from large ones. */
 export const FLOPS_PER_MICROSECOND = 40_000;
-
-/** Rough speed of one thread in elements that it passes over. */
+/** Passing over elements. */
 export const ELEMENTS_PER_MICROSECOND = 500;
-
-/** Rough speed at which a thread reads memory. */
+/** Reading memory. */
 export const BYTES_PER_MICROSECOND = 15_000;
 
-/** The heap's memory, whose buffer is another one once it has grown. */
+/** The heap's memory; its buffer is replaced when it grows. */
 export interface HeapMemory {
   readonly buffer: ArrayBufferLike;
 }
@@ -31,22 +29,22 @@ export interface Job {
   readonly phases: readonly Phase[];
   /** In the order of the kernels' Params. */
   readonly params: readonly number[];
-  /** About how long it takes on one thread. */
+  /** Roughly, on one thread. */
   readonly microseconds: number;
 }
 
-/** Where the copy of a table lies. */
+/** The address of a table's copy. */
 type AddressOf = (table: Float32Array | Int32Array) => number;
 
-/** What runs a call: working memory by name, in bytes, and the jobs once it is there. */
+/** Working memory by name, in bytes, and the jobs once their addresses are known. */
 export interface Plan {
   readonly bytes?: Readonly<Record<string, number>>;
-  /** What programs of scores read: a copy stays in the heap from call to call. */
+  /** Tables that programs read: copies stay in the heap from call to call. */
   readonly tables?: readonly (Float32Array | Int32Array)[];
   jobs(addresses: Readonly<Record<string, number>>, addressOf: AddressOf): readonly Job[];
 }
 
-/** A plan whose jobs get the addresses of working memory. */
+/** A plan with working memory, by names that are checked. */
 export function withMemory<Name extends string>(
   bytes: Readonly<Record<Name, number>>,
   jobs: (addresses: Readonly<Record<Name, number>>, addressOf: AddressOf) => readonly Job[],
@@ -54,13 +52,13 @@ export function withMemory<Name extends string>(
   return { bytes, jobs };
 }
 
-/** One kernel that passes over so many elements. */
+/** A plan of one kernel that passes over elements. */
 export function overElements(kernel: string, tasks: number, params: readonly number[], elements: number): Plan {
   const microseconds = elements / ELEMENTS_PER_MICROSECOND;
   return { jobs: () => [{ phases: [{ kernel, tasks }], params, microseconds }] };
 }
 
-/** Where the first element lies; 0 for no tensor. */
+/** The address of the first element; 0 for no tensor. */
 export function address(x: Elements | undefined): number {
   return x ? (x.storage.buffer as HeapBuffer).address + x.offset * bytesPerElement(x.dtype) : 0;
 }
@@ -70,13 +68,12 @@ export function contiguous(x: Elements) {
   return { address: address(x), dtype: codeOf(x.dtype) };
 }
 
-/** The kernels' number for a dtype of floats. */
+/** The kernels' code for a floating-point dtype. */
 export const codeOf = (dtype: DType) => (FLOATS as readonly DType[]).indexOf(dtype);
 
-/** The kernels' number for f32. */
 export const F32 = codeOf('f32');
 
-/** A tensor [batch, row, head, element] of floats, by these strides. */
+/** A tensor of floats [batch, row, head, element], with these strides. */
 export function operand(x: Elements, strides = x.strides): Values<typeof Operand> {
   const [batch, row, head, element] = strides as [number, number, number, number];
   return { ...contiguous(x), batch, row, head, element };
@@ -84,7 +81,7 @@ export function operand(x: Elements, strides = x.strides): Values<typeof Operand
 
 export const NO_OPERAND = { address: 0, dtype: F32, batch: 0, row: 0, head: 0, element: 0 };
 
-/** Heads that one task takes side by side in memory: which go together changes no bits, so it may depend on the threads. */
+/** Heads that one task takes side by side in memory: this changes no bits, so it may depend on the threads. */
 export function headsOfTask(heads: number, threads: number): number {
   const rounds = Math.ceil(heads / (threads * MOST_HEADS));
   return Math.ceil(heads / (threads * rounds));

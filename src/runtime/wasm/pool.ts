@@ -1,4 +1,4 @@
-/** Runs one job at a time: on worker threads, or on the calling thread where there are none or the job is small. */
+/** Runs one job at a time: on worker threads, or on the calling thread if there are none or the job is small. */
 import { BackendError, DisposedError } from '../../errors';
 import type { Control } from '../backend';
 import { othersTurn, type Pause, TURN_MILLISECONDS, until } from '../order';
@@ -25,22 +25,22 @@ import {
 import type { WorkerStart } from './worker';
 import { source } from './worker.generated';
 
-/** A job below this is not worth waking workers for. */
+/** Below this a job is not worth waking workers for. */
 const SMALL_JOB_MICROSECONDS = 400;
-/** And one below this not worth sharing with workers that are awake. */
+/** Below this it is not worth sharing with workers that are awake. */
 const TINY_JOB_MICROSECONDS = 60;
 /** For how long after a job workers are likely to be awake. */
 const AWAKE_MILLISECONDS = 0.3;
-/** Below this on each thread, the calling thread works with the others. */
+/** Below this per thread, the calling thread works with the others. */
 const SHORT_JOB_MICROSECONDS = 4000;
-/** And below this one that waits for room, which it would not have sooner without. */
+/** The same for a calling thread that waits for room and has nothing else to do. */
 const WAITED_JOB_MICROSECONDS = 100_000;
-/** How long the calling thread waits for workers that get on with nothing: so long, and times what a task is said to take. */
+/** How long the calling thread waits for workers that make no progress: this, plus so many times what a task should take. */
 const PATIENCE = { milliseconds: 250, tasks: 4 };
 const PROGRESS_MILLISECONDS = 50;
 const START_MILLISECONDS = 10_000;
 
-/** What Node's and the browser's workers have in common, once `open` has evened them out. */
+/** A worker of Node's or the browser's. */
 interface Thread {
   send(message: WorkerStart): void;
   onMessage: (message: string) => void;
@@ -55,7 +55,7 @@ interface Pending {
   reject(reason: unknown): void;
 }
 
-/** Worker threads that this platform can give, 0 for none, and why that many. */
+/** How many worker threads this platform offers, and why. */
 export function availableThreads(): { readonly threads: number; readonly reason: string } {
   const builtin = globalThis.process?.getBuiltinModule;
   if (builtin?.('node:worker_threads')) {
@@ -77,14 +77,14 @@ export class Pool {
   readonly #params: Float64Array;
   #running: Thread[] | undefined;
   #pending: Pending | undefined;
-  /** Until the threads that were stopped have ended: a late one would take tasks that are not its own. */
+  /** Resolves when stopped threads have ended: a late one would take tasks of the next job. */
   #ended: Promise<unknown> = Promise.resolve();
   #lastEnded = 0;
   #disposed = false;
-  /** Until what it does now ends, the calling thread waits for room and may as well work for it. */
+  /** Whether the calling thread waits for room, and may as well work. */
   #callerWaits = false;
 
-  /** `threads` workers; 0 leaves everything to the calling thread. */
+  /** With 0 workers everything runs on the calling thread. */
   constructor(
     readonly threads: number,
     private readonly memory: WebAssembly.Memory,
@@ -93,18 +93,18 @@ export class Pool {
     this.#params = new Float64Array(memory.buffer, PARAMS, MAX_PARAMS);
   }
 
-  /** Starts the workers ahead of the first job; rejects with a BackendError if they do not come up. */
+  /** Starts the workers ahead of the first job. @throws {BackendError} if they do not start */
   async start(): Promise<void> {
     if (this.threads > 0) this.#running ??= await this.#startThreads();
   }
 
-  /** Ends the threads; the job under way fails. */
+  /** Ends the threads; the current job fails. */
   dispose(): void {
     this.#disposed = true;
     this.#stop(disposedWhilePending());
   }
 
-  /** Throws where calls are to go on no longer. */
+  /** Throws if the call is cancelled or the pool disposed. */
   check(signal: Control['signal']): void {
     if (this.#disposed) throw disposedWhilePending();
     signal?.throwIfAborted();
@@ -130,7 +130,7 @@ export class Pool {
     control.onProgress?.(1);
   }
 
-  /** Workers that have just been at a job are still awake. */
+  /** Workers that have just finished a job are still awake. */
   #areAwake(): boolean {
     return performance.now() - this.#lastEnded < AWAKE_MILLISECONDS;
   }
@@ -163,7 +163,7 @@ export class Pool {
     }
   }
 
-  /** With the calling thread in the first worker's place, so that nobody need wake it or be told of the end. */
+  /** With the calling thread in the first worker's place, which saves waking that and a message at the end. */
   *#runTogether(module: Module, patience: Patience): Generator<Pause, void, void> {
     callWorkers(this.#control, true);
     let failure: unknown;
@@ -172,11 +172,11 @@ export class Pool {
     } catch (error) {
       failure = error;
     }
-    // If it was a worker that failed or ended, the news of it is still to come.
+    // If a worker failed or ended, its event is still to come.
     yield* this.#untilDone(module, patience, () => failure && this.#failHere(failure));
   }
 
-  /** Until the job that `begin` begins is done or a thread fails; meanwhile the threads keep the process alive. */
+  /** Waits until the job that `begin` begins is done or a thread fails; meanwhile threads keep the process alive. */
   *#untilDone(module: Module, patience: Patience, begin: () => void): Generator<Pause, void, void> {
     for (const thread of this.#running ?? []) thread.hold(true);
     try {
@@ -192,7 +192,7 @@ export class Pool {
   }
 
   #block(module: Module, patience: Patience): boolean {
-    // Where threads were stopped, what they left behind is no end.
+    // The control block that stopped threads left behind says nothing.
     if (!this.#running || !patience.lasts()) return false;
     this.#callerWaits = true;
     queueMicrotask(() => {
@@ -217,7 +217,7 @@ export class Pool {
     try {
       while (threads.length < this.threads) threads.push(open());
       const started = threads.map((thread, index) => this.#startThread(thread, index));
-      // Also for those that were ready before the others.
+      // Also for those that are ready already.
       const failed = new Promise((_, reject) => {
         for (const thread of threads) thread.onDeath = reject;
         timer = setTimeout(reject, START_MILLISECONDS, 'they did not answer');
@@ -236,7 +236,7 @@ export class Pool {
     for (const thread of threads) {
       thread.hold(false);
       thread.onMessage = () => {
-        // Else it tells of the end of a job that the calling thread has waited for, and the next is under way.
+        // Otherwise the calling thread has already waited for that job, and the next one runs.
         if (workersHaveLeft(this.#control)) this.#pending?.resolve();
       };
       thread.onDeath = (reason) =>
@@ -252,12 +252,12 @@ export class Pool {
     });
   }
 
-  /** Ends all threads, and only then rejects the pending job: by then nobody writes to its memory. */
+  /** Ends all threads, and then rejects the pending job: only then nobody writes to its memory. */
   #stop(error: Error): void {
     const threads = this.#running ?? [];
     this.#running = undefined;
     Atomics.store(this.#control, ABORT, 1);
-    // Those that leave because of that have not done the job.
+    // What they report now is not the end of a job.
     for (const thread of threads) thread.onMessage = thread.onDeath = () => {};
     const pending = this.#pending;
     const ends = threads.map((thread) => thread.terminate());
@@ -265,12 +265,11 @@ export class Pool {
   }
 }
 
-/** About how long a thread is at a task of a job, most of whose time goes by in one phase. */
+/** About how long a task takes, if most of the job's time goes to its main phase. */
 function millisecondsOfTask({ phases, microseconds }: Job): number {
   return microseconds / 1000 / Math.max(1, phases[mainPhase(phases)]?.tasks ?? 1);
 }
 
-/** A job that the calling thread does by itself, at once. */
 function runHere(module: Module, phases: readonly Phase[]): void {
   for (const { kernel, tasks } of phases) {
     const run = module.kernels[numberOf(module, kernel)] as Kernel;
@@ -317,7 +316,7 @@ function openWeb(): Thread {
   };
   worker.onmessage = ({ data }) => {
     URL.revokeObjectURL(url);
-    // No event tells of the end of a worker, but its lock is free then.
+    // There is no event for the end of a worker, but its lock becomes free.
     if (lock) end ??= navigator.locks.request(lock, () => thread.onDeath('it was ended')).catch(() => {});
     thread.onMessage(data);
   };
@@ -336,13 +335,13 @@ interface TrustedTypes {
 
 let trusted: ReturnType<TrustedTypes['createPolicy']> | undefined;
 
-/** Under a name of its own where the page asks for trusted types; a reason in words where it allows no worker. */
+/** Under a trusted-types policy if the page has them; throws a reason in words if it allows no worker. */
 function newWorker(url: string): Worker {
   const { trustedTypes } = globalThis as { readonly trustedTypes?: TrustedTypes };
   try {
     trusted ??= trustedTypes?.createPolicy('saccade', { createScriptURL: (own) => own });
   } catch {
-    // Not a name that the page allows, which matters only if it asks for trusted types: the next line tells.
+    // The page does not allow the name, which matters only if it enforces trusted types: the next line tells.
   }
   try {
     return new Worker(trusted?.createScriptURL(url) ?? url, { name: 'saccade' });

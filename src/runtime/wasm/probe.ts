@@ -1,4 +1,4 @@
-/** What this platform's WebAssembly can do, by validating modules of one function each. */
+/** What this platform's WebAssembly supports, by validating modules of one function each. */
 
 // (func (result v128) (i8x16.splat (i32.const 0)))
 const SIMD = '0a080106004100fd0f0b';

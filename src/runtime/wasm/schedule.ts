@@ -1,18 +1,18 @@
 /**
- * The job at hand, as all threads see it in shared memory. A job is a few phases; a phase runs one kernel for the tasks
- * 0, 1, 2, ... that threads take from a counter, and ends for all threads before the next begins.
+ * The current job, as all threads see it in shared memory. A job is a few phases; a phase runs one kernel for the tasks 0, 1,
+ * 2, ... that threads take from a counter, and ends for all threads before the next begins.
  */
 
-/** Takes the address of its params, a task number, and its thread's working memory. */
+/** Takes the addresses of its params and of its thread's working memory, and a task number. */
 export type Kernel = (params: number, task: number, scratch: number) => void;
 
-/** A room's kernels, by number, as one thread has them, and its working memory. */
+/** One thread's instance of a module, and the address of its working memory. */
 export interface Share {
   readonly kernels: readonly Kernel[];
   readonly scratch: number;
 }
 
-/** Where in the heap the other threads find a room's module, in bytes, and their working memory, after the caller's. */
+/** Where other threads find a module's bytes in the heap, and their working memory after the calling thread's. */
 interface Shared {
   readonly address: number;
   readonly length: number;
@@ -20,13 +20,13 @@ interface Shared {
   readonly scratchBytes: number;
 }
 
-/** The calling thread's share of a room, and what the workers need for theirs. */
+/** A module in the calling thread, and what workers need for theirs. */
 export interface Module extends Share, Shared {
-  /** Of the kernels, in the same order. */
+  /** The names of the kernels, in the same order. */
   readonly names: readonly string[];
 }
 
-/** What a room's module exports; instances put their constants into the memory, all of them the same. */
+/** What a module exports; every instance writes the same constants into the memory. */
 export function instantiate(
   module: WebAssembly.Module,
   memory: WebAssembly.Memory,
@@ -39,25 +39,25 @@ export function instantiate(
   };
 }
 
-/** Byte addresses in the lowest page; the kernels' constants lie between them (vector.as.ts). */
+/** Byte addresses in the lowest page; the kernels' constants are between them (vector.as.ts). */
 export const CONTROL = 64;
 export const PARAMS = 3072;
 export const HEAP_BASE = 8192;
 
-/** Numbers of float64 params that a job may have. */
+/** How many float64 params a job may have. */
 export const MAX_PARAMS = (HEAP_BASE - PARAMS) / 8;
 
-/** Places in the control block, in int32. */
+/** Places in the control block, which is int32. */
 export const ABORT = 0;
-/** Counts the jobs that workers are woken for; the first worker has its own count, as the calling thread may take its place. */
+/** Counts the jobs that workers are woken for; the first worker has its own count, since the calling thread may replace it. */
 export const EPOCH = 1;
 export const EPOCH_OF_FIRST = 2;
-/** How many threads are at the job, and `CLOSED` from when it is over: threads that wake late find nothing to do. */
+/** How many threads work at the job, plus `CLOSED` once it is over: threads that wake late find nothing to do. */
 const GATE = 3;
 const PHASES = 4;
-/** Which phase progress is measured by. */
+/** The phase that progress is measured by. */
 const MAIN = 5;
-/** Where the module is whose kernels it runs: the four numbers of a `Shared`. */
+/** The job's module: the four numbers of a `Shared`. */
 const MODULE = 6;
 const FIRST_PHASE = 10;
 const KERNEL = 0;
@@ -72,20 +72,20 @@ const CLOSED = 2 ** 16;
 export const CONTROL_LENGTH = FIRST_PHASE + MAX_PHASES * PHASE_SIZE;
 
 export interface Phase {
-  /** By its export. */
+  /** Its export. */
   readonly kernel: string;
   readonly tasks: number;
-  /** Whether nearly all of the work is in it, so that it shows the progress; default: the last phase. */
+  /** Whether it has nearly all of the work, so that progress is measured by it; default: the last phase. */
   readonly main?: boolean;
 }
 
-/** The phase that shows how far a job is. */
+/** The phase that a job's progress is measured by. */
 export function mainPhase(phases: readonly Phase[]): number {
   const found = phases.findIndex(({ main }) => main);
   return found === -1 ? phases.length - 1 : found;
 }
 
-/** Lays out the next job, when no thread is at one. */
+/** Writes the next job, while no thread works at one. */
 export function publish(control: Int32Array, module: Module, phases: readonly Phase[]): void {
   control[ABORT] = 0;
   control[PHASES] = phases.length;
@@ -96,20 +96,19 @@ export function publish(control: Int32Array, module: Module, phases: readonly Ph
   });
 }
 
-/** Where the published job's module is. */
 export function publishedModule(control: Int32Array): Shared {
   const [address, length, scratch, scratchBytes] = new Uint32Array(control.buffer, control.byteOffset).subarray(MODULE);
   return { address, length, scratch, scratchBytes } as Shared;
 }
 
-/** The kernel of that name, by its place in the room. */
+/** The number of a kernel in its module. */
 export function numberOf({ names }: Module, kernel: string): number {
   const number = names.indexOf(kernel);
   if (number === -1) throw new Error(`the room has the kernels ${names.join(', ')}, got ${kernel}`);
   return number;
 }
 
-/** Wakes the workers for the published job: all of them, or all but the first, whose place the calling thread takes. */
+/** Wakes the workers for the published job: all, or all but the first, which the calling thread replaces. */
 export function callWorkers(control: Int32Array, callerWorks: boolean): void {
   Atomics.store(control, GATE, Number(callerWorks));
   for (const epoch of callerWorks ? [EPOCH] : [EPOCH, EPOCH_OF_FIRST]) {
@@ -119,8 +118,8 @@ export function callWorkers(control: Int32Array, callerWorks: boolean): void {
 }
 
 /**
- * How long the calling thread waits for others. That a thread has ended it hears from an event, and none comes while it
- * waits; so it does only as long as they get on with the job.
+ * How long the calling thread waits for others. It would learn of a dead thread from an event, and gets none while it waits,
+ * so it waits only as long as the others make progress.
  */
 export class Patience {
   readonly #control: Int32Array;
@@ -128,13 +127,13 @@ export class Patience {
   #taken = -1;
   #ends = 0;
 
-  /** For the published job, whose threads take a task each so many milliseconds at least. */
+  /** For the published job, in which some task should be taken every so many milliseconds. */
   constructor(control: Int32Array, milliseconds: number) {
     this.#control = control;
     this.#milliseconds = milliseconds;
   }
 
-  /** False where no task has been taken for too long, until one is. */
+  /** False while no task has been taken for too long. */
   lasts(): boolean {
     const now = performance.now();
     const taken = tasksTaken(this.#control);
@@ -146,7 +145,7 @@ export class Patience {
   }
 }
 
-/** One thread's share of the published job; true if it leaves as the last of all. */
+/** Works at the published job; true if this thread is the last to leave. */
 export function workAsWorker(share: () => Share, control: Int32Array, patience?: Patience): boolean {
   let inside: number;
   do {
@@ -157,8 +156,8 @@ export function workAsWorker(share: () => Share, control: Int32Array, patience?:
 }
 
 /**
- * The calling thread's share, until the workers have left too: true. False if the job was aborted or patience ends: whoever
- * leaves last tells of the end, or an event does.
+ * Works at the published job until the workers have left too: true. False if the job was aborted or patience ran out: then the
+ * last to leave posts a message, or an event comes.
  */
 export function workAsCaller(share: Share, control: Int32Array, patience: Patience): boolean {
   const isOver = work(() => share, control, patience);
@@ -167,18 +166,18 @@ export function workAsCaller(share: Share, control: Int32Array, patience: Patien
   return isLast && Atomics.load(control, ABORT) === 0;
 }
 
-/** Whether all workers have left the job that they were called for. */
+/** Whether all workers have left the job. */
 export const workersHaveLeft = (control: Int32Array): boolean => Atomics.load(control, GATE) === CLOSED;
 
 /**
- * Waits until all workers have left the published job: true; or it was aborted or patience ends: false. A thread that may not
- * sleep would hold up one of theirs, so it takes a share too.
+ * Waits until all workers have left the published job: true. False if it was aborted or patience ran out. A thread that may not
+ * sleep would take up a core, so it works too.
  */
 export function waitForWorkers(share: Share, control: Int32Array, patience: Patience): boolean {
   return (!MAY_SLEEP && workAsWorker(() => share, control, patience)) || reaches(control, GATE, CLOSED, patience);
 }
 
-/** A thread that knows the job to be over closes it for others as it leaves; true if it is the last. */
+/** A thread that knows that the job is over closes it as it leaves; true if it is the last. */
 function leave(control: Int32Array, isOver: boolean): boolean {
   if (isOver) Atomics.or(control, GATE, CLOSED);
   const left = Atomics.sub(control, GATE, 1) - 1;
@@ -187,8 +186,8 @@ function leave(control: Int32Array, isOver: boolean): boolean {
 }
 
 /**
- * Takes tasks of the published job until all phases are over or it was aborted: true; or patience ends: false. If it fails,
- * it aborts the job and never leaves it.
+ * Takes tasks of the published job until all phases are over or it was aborted: true. False if patience ran out. If a kernel
+ * fails, it aborts the job and never leaves it.
  */
 function work(share: () => Share, control: Int32Array, patience: Patience | undefined): boolean {
   try {
@@ -218,26 +217,26 @@ function takeTasks({ kernels, scratch }: Share, control: Int32Array, patience: P
 
 const pastPhases = (control: Int32Array): number => FIRST_PHASE + (control[PHASES] as number) * PHASE_SIZE;
 
-/** Rises as threads get on with the job. */
+/** Rises while threads make progress. */
 function tasksTaken(control: Int32Array): number {
   let taken = 0;
   for (let at = FIRST_PHASE; at < pastPhases(control); at += PHASE_SIZE) taken += Atomics.load(control, at + NEXT);
   return taken;
 }
 
-/** Waits until a counter has come to `value`: true; or until the job is aborted or patience ends: false. */
+/** Waits until a counter is `value`: true. False if the job is aborted or patience runs out. */
 function reaches(control: Int32Array, at: number, value: number, patience: Patience | undefined): boolean {
   spin(control, at, value);
   for (;;) {
     const now = Atomics.load(control, at);
     if (now === value) return true;
     if (Atomics.load(control, ABORT) || patience?.lasts() === false) return false;
-    // With a time limit: an abort does not notify.
+    // With a time limit, since an abort does not notify.
     if (MAY_SLEEP) Atomics.wait(control, at, now, 20);
   }
 }
 
-/** A page's own thread may not, and waits awake. */
+/** A page's main thread may not. */
 const MAY_SLEEP = maySleep();
 
 function maySleep(): boolean {
@@ -249,16 +248,16 @@ function maySleep(): boolean {
   }
 }
 
-/** Share of the main phase's tasks that are done. */
+/** The share of the main phase's tasks that are done. */
 export function progress(control: Int32Array): number {
   const at = FIRST_PHASE + (control[MAIN] as number) * PHASE_SIZE;
   return Atomics.load(control, at + DONE) / (control[at + TASKS] as number);
 }
 
-/** Loads of a number before a thread goes to sleep over it: some tens of microseconds, about what waking it costs. */
+/** Loads of a number before a thread sleeps: some tens of microseconds, about what waking it costs. */
 const SPINS = 20_000;
 
-/** Waits a moment for a number to become `value`, without sleeping. */
+/** Waits a moment, awake, for a number to become `value`. */
 export function spin(control: Int32Array, at: number, value: number): void {
   for (let i = 0; i < SPINS && Atomics.load(control, at) !== value; i++);
 }

@@ -1,17 +1,17 @@
 /**
- * Numbers by name as the kernels read them, each a float64. Structs are declared in files called params.ts, beside which
- * scripts/generate-params.ts writes what gives the numbers in their order and, for AssemblyScript, a class that reads them.
+ * Named numbers that kernels read, each a float64. Structs are declared in params.ts; scripts/generate-params.ts writes the
+ * function that lists a struct's numbers and, for AssemblyScript, the class that reads them.
  */
 import type { Elements } from '../../tensor/elements';
 
-/** What the kernels read a number as. An address is a usize, 0 for none; of a tensor it is that of its first element. */
+/** The type that kernels read a number as. A usize is an address, 0 for none; a tensor is the address of its first element. */
 type Kind = 'i32' | 'f64' | 'bool' | 'usize' | 'tensor';
 
 export interface Fields {
   readonly [name: string]: Kind | Fields;
 }
 
-/** What the fields of a struct are given as. */
+/** The values that plans give for the fields of a struct. */
 export type Values<F extends Fields> = {
   readonly [Name in keyof F]: F[Name] extends Fields ? Values<F[Name]> : ValueOf<F[Name]>;
 };

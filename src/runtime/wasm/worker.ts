@@ -1,4 +1,4 @@
-/** A worker thread, in Node and in browsers: sleeps until a job is published, takes its share, sleeps again. */
+/** A worker thread, in Node and in browsers: sleeps until a job is published, works at it, sleeps again. */
 import {
   CONTROL,
   CONTROL_LENGTH,
@@ -15,7 +15,7 @@ import {
 export interface WorkerStart {
   readonly memory: WebAssembly.Memory;
   readonly index: number;
-  /** In a page, the name of a lock that the thread holds until it ends, whatever ends it. */
+  /** In a page, the name of a lock that the thread holds until it ends for any reason. */
   readonly lock?: string | undefined;
 }
 
@@ -24,7 +24,7 @@ interface Port {
   addEventListener(type: 'message', listener: (event: { data: WorkerStart }) => void): void;
 }
 
-// The first message comes to the parent's port in Node, to the worker's own scope in browsers.
+// The first message comes to the parent port in Node, to the global scope in browsers.
 const node = globalThis.process?.getBuiltinModule?.('node:worker_threads');
 if (node?.parentPort) node.parentPort.once('message', start);
 else (globalThis as unknown as Port).addEventListener('message', ({ data }) => start(data));
@@ -32,7 +32,7 @@ else (globalThis as unknown as Port).addEventListener('message', ({ data }) => s
 function start({ memory, index, lock }: WorkerStart): void {
   const work = () => serve(memory, index);
   const hold = () => {
-    // A task of its own, since only what these throw is an error of the worker.
+    // In a task of its own, since only what tasks throw is an error event of the worker.
     setTimeout(work);
     return new Promise<never>(() => {});
   };
@@ -44,15 +44,15 @@ function serve(memory: WebAssembly.Memory, index: number): void {
   const port = (node?.parentPort ?? globalThis) as Port;
   const control = new Int32Array(memory.buffer, CONTROL, CONTROL_LENGTH);
   const at = index === 0 ? EPOCH_OF_FIRST : EPOCH;
-  const rooms = new Map<number, readonly Kernel[]>();
+  const modules = new Map<number, readonly Kernel[]>();
   const share = (): Share => {
     const { address, length, scratch, scratchBytes } = publishedModule(control);
-    let kernels = rooms.get(address);
+    let kernels = modules.get(address);
     if (!kernels) {
-      // Of a copy, since nothing is compiled from shared memory.
+      // From a copy, since shared memory cannot be compiled.
       const module = new WebAssembly.Module(new Uint8Array(memory.buffer, address, length).slice());
       kernels = instantiate(module, memory).kernels;
-      rooms.set(address, kernels);
+      modules.set(address, kernels);
     }
     return { kernels, scratch: scratch + (index + 1) * scratchBytes };
   };

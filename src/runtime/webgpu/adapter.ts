@@ -1,7 +1,7 @@
-/** Finds a GPU: the browser's own, or in Node that of the optional package `webgpu`. */
+/** Finds a GPU: the browser's, or in Node by the optional package `webgpu`. */
 import { ParameterError, UnsupportedError } from '../../errors';
 
-/** What a `GPUDevice` looks like, for callers who hand in their own; spelled out so that no types need to be installed. */
+/** A `GPUDevice`, for callers who pass their own; spelled out so that no types need to be installed. */
 export interface GpuDeviceLike {
   readonly limits: object;
   readonly features: object;
@@ -9,7 +9,7 @@ export interface GpuDeviceLike {
   readonly lost: Promise<unknown>;
 }
 
-/** What a `GPUBuffer` looks like; cast it to that where the types are installed. */
+/** A `GPUBuffer`; cast it to that where the types are installed. */
 export interface GpuBufferLike {
   readonly size: number;
   readonly usage: number;
@@ -18,22 +18,22 @@ export interface GpuBufferLike {
 }
 
 export interface GpuOptions {
-  /** A device of the caller's, which stays the caller's; default: one of the runtime's own, with the adapter's real limits. */
+  /** The caller's device, which the runtime does not destroy; default: one of its own, with all limits of the adapter. */
   readonly device?: GpuDeviceLike | undefined;
-  /** Which adapter, where there are several; default: the fastest. */
+  /** Which adapter, if there are several; default: the fastest. */
   readonly powerPreference?: 'low-power' | 'high-performance' | undefined;
-  /** Whether kernels may use subgroups, or of which size, a power of two; default: where the adapter has them, of any size. */
+  /** Whether kernels may use subgroups, or their size, a power of two; default: if the adapter has them, of any size. */
   readonly subgroups?: boolean | number | undefined;
-  /** How kernels are cut, as `tuneWebGpu()` found; default in Node: what `saccade tune` stored; else a table's. */
+  /** Sizes of kernels that `tuneWebGpu()` found; default: in Node those that `saccade tune` stored, else those of tables. */
   readonly sizes?: GpuSizes | undefined;
 }
 
-/** Sizes of kernels, by the entry of the library's table that they take the place of; they differ between versions. */
+/** Sizes of kernels, by the entry of the library's tables that they replace; they differ between versions. */
 export type GpuSizes = Readonly<Record<string, unknown>>;
 
 export interface OpenDevice {
   readonly device: GPUDevice;
-  /** Whether it ends with the runtime. */
+  /** Whether it is destroyed with the runtime. */
   readonly isOwn: boolean;
 }
 
@@ -51,7 +51,7 @@ export type GpuLimits = Readonly<Record<(typeof WANTED_LIMITS)[number], number>>
 
 const WANTED_FEATURES = ['subgroups', 'subgroup-size-control', 'timestamp-query'] as const;
 
-/** A device with all that its adapter offers; an UnsupportedError says what is missing and what to do. */
+/** A device with everything its adapter offers. @throws {UnsupportedError} with what is missing and what to do */
 export async function openDevice(options: GpuOptions): Promise<OpenDevice> {
   checkOptions(options);
   if (options.device) return { device: options.device as GPUDevice, isOwn: false };
@@ -72,15 +72,15 @@ export async function openDevice(options: GpuOptions): Promise<OpenDevice> {
   }
 }
 
-/** What older platforms do not tell of a device is empty. */
+/** Empty on older platforms. */
 export const adapterOf = ({ adapterInfo }: GPUDevice): Partial<GPUAdapterInfo> => adapterInfo ?? {};
 
-/** The adapter in words. */
+/** The adapter's name. */
 export function describeAdapter({ vendor, architecture, device, description }: Partial<GPUAdapterInfo>): string {
   return description || [vendor, architecture, device].filter(Boolean).join(' ') || 'unnamed';
 }
 
-/** What tells an adapter and its driver from others. */
+/** Identifies an adapter and its driver. */
 export function identifyAdapter({ vendor, architecture, device, description }: Partial<GPUAdapterInfo>): string {
   return [vendor, architecture, device, description].filter(Boolean).join(', ') || 'unnamed';
 }
@@ -113,7 +113,7 @@ function checkOptions(options: GpuOptions): void {
     throw new ParameterError(`webgpu.subgroups must be true, false or a power of two, got ${subgroups}`);
 }
 
-/** What the adapter has of those limits that kernels meet: the defaults hold only 128 MiB in a binding, whatever the GPU. */
+/** The adapter's limits that matter to kernels: the defaults allow only 128 MiB per binding on any GPU. */
 function limitsOf({ limits }: GPUAdapter): Record<string, number> {
   return Object.fromEntries(WANTED_LIMITS.map((name) => [name, limits[name]]));
 }
@@ -125,7 +125,7 @@ const NO_ADAPTER = {
   browser: "the browser has WebGPU but no usable GPU: update its driver, look at chrome://gpu, or use backend 'wasm'",
 };
 
-/** Of the package webgpu, for the whole process: devices end with a crash if it is collected before them. */
+/** From the package webgpu, for the whole process: collecting it before its devices crashes. */
 let implementation: GPU | undefined;
 
 async function findGpu(): Promise<GPU> {

@@ -1,4 +1,4 @@
-/** Rounds f32 to f16 or bf16, to nearest even, as the host does; WGSL's own conversion may round either way. */
+/** Rounds f32 to f16 or bf16, to nearest even, as the host does; WGSL's own conversion need not. */
 import { sizeOf } from '../../tensor/shape';
 import { type Dispatch, type Kernel, type Region, variants } from './kernel';
 
@@ -22,7 +22,7 @@ fn rounded(value: f32) -> u32 {
 }`,
 };
 
-/** `rounded(f32)`, the bits of the nearest number in a dtype. */
+/** `rounded(f32)`, the bits of the nearest number of a dtype. */
 export const rounding = (dtype: 'f16' | 'bf16') => `
 fn shifted(x: u32, shift: u32) -> u32 {
   return (x + (1u << (shift - 1)) - 1 + ((x >> shift) & 1)) >> shift;
@@ -31,7 +31,7 @@ ${ROUND[dtype]}`;
 
 const INVOCATIONS = 64;
 
-/** A thread a word of two elements: what else is in the first and the last word stays. */
+/** One thread for each word of two elements; other elements in the first and last word stay as they are. */
 const kernelFor = variants(
   (dtype: 'f16' | 'bf16'): Kernel => ({
     name: `convert to ${dtype}`,
@@ -56,14 +56,17 @@ fn run(task: u32, lane: u32) {
   }),
 );
 
-/** Writes `wide`, f32, to `narrow`, both contiguous. */
+/** Writes `wide`, in f32, to `narrow`; both are contiguous. */
 export function convert(wide: Region, narrow: Region): Dispatch {
   const size = sizeOf(narrow.shape);
   const begin = narrow.offset % 2;
   const count = Math.ceil((begin + size) / 2);
   const words: Region = {
-    ...{ storage: narrow.storage, dtype: 'i32', offset: (narrow.offset - begin) / 2 },
-    ...{ shape: [count], strides: [1] },
+    storage: narrow.storage,
+    dtype: 'i32',
+    offset: (narrow.offset - begin) / 2,
+    shape: [count],
+    strides: [1],
   };
   return {
     kernel: kernelFor(narrow.dtype as 'f16' | 'bf16'),

@@ -1,4 +1,4 @@
-/** One GPU device: what it offers, its pipelines, and what becomes of calls when it fails or is lost. */
+/** One GPU device: what it offers, its pipelines, and how calls end when it fails or is lost. */
 import { BackendError, DisposedError, UnsupportedError } from '../../errors';
 import {
   adapterOf,
@@ -40,9 +40,9 @@ export class Device implements DeviceTraits {
   readonly #asked: GpuOptions;
   readonly #pipelines = new WeakMap<Kernel, Map<string, Pipeline | Promise<Pipeline>>>();
   #chosen: ChosenSizes;
-  /** What rejects the work that is waited for. */
+  /** Rejects the work that is waited for. */
   readonly #waiting = new Set<(reason: Error) => void>();
-  /** Resolves when it is known how the commands of a caller's device fared. */
+  /** Resolves when it is known whether the commands on a caller's device succeeded. */
   #verdict: Promise<unknown> = Promise.resolve();
   #failure: Error | undefined;
 
@@ -62,7 +62,7 @@ export class Device implements DeviceTraits {
       opened.dispose();
       throw error;
     }
-    // A device that was lost before says so at once.
+    // Notices a device that is lost already.
     await Promise.race([device.lost, Promise.resolve()]);
     opened.check();
     return opened;
@@ -89,7 +89,7 @@ export class Device implements DeviceTraits {
     );
   }
 
-  /** The first failure is the last: all that is pending or comes later ends with it. */
+  /** The first failure ends everything that is pending or comes later. */
   #fail(failure: Error): void {
     this.#failure ??= failure;
     for (const reject of this.#waiting) reject(this.#failure);
@@ -101,7 +101,7 @@ export class Device implements DeviceTraits {
     if (this.#failure) throw this.#failure;
   }
 
-  /** What `work` resolves to, unless the device fails first. */
+  /** The same promise, rejected early if the device fails. */
   async guard<T>(work: Promise<T>): Promise<T> {
     let stop: ((reason: Error) => void) | undefined;
     try {
@@ -115,7 +115,7 @@ export class Device implements DeviceTraits {
       this.check();
       return result;
     } catch (error) {
-      // What work on a lost device rejects with says less than the loss, and may come before it.
+      // The loss of a device says more than what its work rejects with, and may be reported later.
       if (!this.#failure) await Promise.race([this.gpu.lost, sleep(LOSS_MS)]);
       throw this.#failure ?? error;
     } finally {
@@ -123,7 +123,7 @@ export class Device implements DeviceTraits {
     }
   }
 
-  /** Does `work` at once; the first error of its commands comes later, and nowhere else. */
+  /** Runs `work`; the first error of its commands comes as a promise, and nowhere else. */
   capture<T>(filter: GPUErrorFilter, work: () => T): { result: T; error: Promise<GPUError | undefined> } {
     this.gpu.pushErrorScope(filter);
     try {
@@ -135,7 +135,7 @@ export class Device implements DeviceTraits {
     }
   }
 
-  /** A lost device has no errors any more. */
+  /** A lost device reports no errors. */
   #pop(): Promise<GPUError | undefined> {
     return this.gpu.popErrorScope().then(
       (error) => error ?? undefined,
@@ -143,7 +143,7 @@ export class Device implements DeviceTraits {
     );
   }
 
-  /** Does `work`, whose commands fail the device if they are refused; a caller's own handler does not hear of them. */
+  /** Runs `work`: refused commands fail the device, and a caller's own error handler does not see them. */
   command<T>(work: () => T): T {
     if (this.#isOwn) return work();
     const { result: inner, error: refused } = this.capture('validation', () => this.capture('out-of-memory', work));
@@ -154,7 +154,7 @@ export class Device implements DeviceTraits {
     return result;
   }
 
-  /** The pipeline of a kernel for operands of this form: at once if it is known. */
+  /** The pipeline of a kernel for operands of this form; a promise while it is compiled. */
   pipeline(kernel: Kernel, form: Form): Pipeline | Promise<Pipeline> {
     const byForm = this.#pipelines.get(kernel) ?? new Map<string, Pipeline | Promise<Pipeline>>();
     this.#pipelines.set(kernel, byForm);
@@ -190,7 +190,7 @@ export class Device implements DeviceTraits {
     return this.#chosen.sizes;
   }
 
-  /** One fact a line. */
+  /** One fact per line. */
   explain(): string[] {
     const { features, limits } = this.gpu;
     const adapter = adapterOf(this.gpu);
@@ -205,7 +205,7 @@ export class Device implements DeviceTraits {
     ];
   }
 
-  /** Ends what is pending with a DisposedError. */
+  /** Pending work rejects with a DisposedError. */
   dispose(): void {
     this.#failure = undefined;
     this.#fail(new DisposedError('the runtime was disposed'));
@@ -249,13 +249,13 @@ export class Device implements DeviceTraits {
   }
 }
 
-/** The smallest and the largest, where one is not asked for. */
+/** The smallest and the largest size; both are the one asked for, if any. */
 function subgroupSizes(gpu: GPUDevice, asked: GpuOptions['subgroups']): (number | undefined)[] {
   const { subgroupMinSize, subgroupMaxSize } = adapterOf(gpu);
   return typeof asked === 'number' ? [asked, asked] : [subgroupMinSize, subgroupMaxSize];
 }
 
-/** What stands against the subgroups that are asked for. */
+/** Why the subgroups asked for cannot be had, if they cannot. */
 function missingSubgroups(gpu: GPUDevice, asked: GpuOptions['subgroups']): string | undefined {
   if (!asked) return undefined;
   if (!gpu.features.has('subgroups')) return 'this adapter or device lacks the feature subgroups';
@@ -266,7 +266,7 @@ function missingSubgroups(gpu: GPUDevice, asked: GpuOptions['subgroups']): strin
   return asked < least || asked > most ? `this adapter has those of ${least} to ${most} invocations` : undefined;
 }
 
-/** How long after its consequences the loss of a device may be told. */
+/** How long after its consequences the loss of a device may be reported. */
 const LOSS_MS = 100;
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -1,13 +1,13 @@
-/** What only the device can see, looked at by a kernel: where the first element that is not as it must be stands. */
+/** Expectations of ops, checked by a kernel on the device. */
 import { sizeOf } from '../../tensor/shape';
 import type { Expectation } from '../op';
 import { type Dispatch, type Kernel, type Region, variants } from './kernel';
 import type { Workspace } from './plan';
 
 const LANES = 64;
-/** Numbers that a task tells: its first failing element, how many fail and their largest magnitude. */
-const TOLD = 3;
-/** Elements of a task: each lane looks at every 64th. */
+/** Values of a task: its first wrong element, how many are wrong and their largest magnitude. */
+const VALUES = 3;
+/** Elements of a task: each lane checks every 64th. */
 const RUN = 64 * LANES;
 const LARGEST_F32 = 3.4028234663852886e38;
 
@@ -19,12 +19,10 @@ const kernelFor = variants(
     numbers: {
       size: 'u32',
       ...Object.fromEntries(Array.from({ length: rank }, (_, axis) => [`extent${axis}`, 'u32' as const])),
-      ...{
-        least: isInteger ? 'i32' : 'f32',
-        most: isInteger ? 'i32' : 'f32',
-        magnitude: 'f32',
-        ...(isInteger && { except: 'i32' as const }),
-      },
+      least: isInteger ? 'i32' : 'f32',
+      most: isInteger ? 'i32' : 'f32',
+      magnitude: 'f32',
+      ...(isInteger && { except: 'i32' }),
     },
     body: `
 var<workgroup> lowest: atomic<u32>;
@@ -62,15 +60,15 @@ fn run(task: u32, lane: u32) {
   if (lane == 0) {
     let place = atomicLoad(&lowest);
     store_places(task, bitcast<i32>(place));
-    store_values(${TOLD} * task, select(0.0, f32(element(min(place, numbers.size - 1))), place != 0xffffffff));
-    store_values(${TOLD} * task + 1, f32(atomicLoad(&count)));
-    store_values(${TOLD} * task + 2, bitcast<f32>(atomicLoad(&largest)));
+    store_values(${VALUES} * task, select(0.0, f32(element(min(place, numbers.size - 1))), place != 0xffffffff));
+    store_values(${VALUES} * task + 1, f32(atomicLoad(&count)));
+    store_values(${VALUES} * task + 2, bitcast<f32>(atomicLoad(&largest)));
   }
 }`,
   }),
 );
 
-/** What looks at an expectation, and where it writes the place, -1 for none, and what each task tells. */
+/** The dispatch that checks an expectation, and where each task writes the index of its first wrong element, or -1, and values. */
 export interface Look {
   readonly expectation: Expectation;
   readonly dispatch: Dispatch;
@@ -83,8 +81,8 @@ export function lookAt(expectation: Expectation, workspace: Workspace): Look {
   const { shape, dtype } = tensor;
   const size = sizeOf(shape);
   const tasks = Math.ceil(size / RUN);
-  const [places, values] = [workspace.scratch([tasks], 'i32'), workspace.scratch([TOLD * tasks])];
-  // A scalar is a row of one.
+  const [places, values] = [workspace.scratch([tasks], 'i32'), workspace.scratch([VALUES * tasks])];
+  // A scalar is a row of one element.
   const x: Region = shape.length > 0 ? tensor : { ...tensor, shape: [1], strides: [1] };
   const rank = x.shape.length;
   const isInteger = dtype !== 'f32' && dtype !== 'f16' && dtype !== 'bf16';
@@ -109,14 +107,14 @@ export function lookAt(expectation: Expectation, workspace: Workspace): Look {
   };
 }
 
-/** Throws the expectation's error if a task has found an element that does not meet it. */
+/** Throws the expectation's error if a task has found a wrong element. */
 export function checkLook({ expectation }: Look, places: Int32Array, values: Float32Array): void {
   const at = places.findIndex((place) => place !== -1);
   if (at === -1) return;
-  const told = Array.from(places, (_, task) => values.subarray(TOLD * task, TOLD * (task + 1)));
-  const [value] = told[at] as Float32Array;
+  const found = Array.from(places, (_, task) => values.subarray(VALUES * task, VALUES * (task + 1)));
+  const [value] = found[at] as Float32Array;
   throw expectation.error(value as number, (places[at] as number) >>> 0, {
-    count: told.reduce((sum, [, count]) => sum + (count as number), 0),
-    largest: told.reduce((most, [, , largest]) => Math.max(most, largest as number), 0),
+    count: found.reduce((sum, [, count]) => sum + (count as number), 0),
+    largest: found.reduce((most, [, , largest]) => Math.max(most, largest as number), 0),
   });
 }

@@ -1,9 +1,9 @@
-/** Copies on the device of numbers that many calls read, kept as long as what they follow from. */
+/** Copies on the device of data that many calls read, kept as long as what it follows from. */
 import type { GpuBuffer } from './buffer';
 import type { Region } from './kernel';
 import type { Memory } from './memory';
 
-/** Copies of one owner; the one unused for longest goes first. A call must not need more. */
+/** Most copies of one owner; the least recently used is dropped. A call must not need more. */
 const KEPT = 16;
 
 export class Kept {
@@ -18,7 +18,7 @@ export class Kept {
     });
   }
 
-  /** The copy of that key; if there is none, memory that `fill` is to write, not counted as live. */
+  /** The copy under `key`, made with `fill` if there is none; not counted as live. */
   get(owner: object, key: string, make: () => Int32Array | Float32Array, fill: Fill): Region {
     let regions = this.#regions.get(owner);
     if (!regions) {
@@ -28,7 +28,7 @@ export class Kept {
     }
     let region = regions.get(key);
     regions.delete(key);
-    // What there was no room for may find some the next time.
+    // Memory that was refused may be available now.
     if (!region || bufferOf(region).isRefused) {
       if (region) this.#giveBack(region);
       const data = make();

@@ -1,21 +1,21 @@
-/** GPU memory: buffers handed out from a pool, callers' own ones, and what of them is live. */
+/** GPU memory: a pool of buffers, callers' buffers, and how much is in use. */
 import { BackendError, ParameterError, ShapeError } from '../../errors';
 import type { MemoryReport } from '../memory';
 import { GPU_COPY_DST, GPU_COPY_SRC, GPU_STORAGE, GpuBuffer } from './buffer';
 import type { Device } from './device';
 
-/** Buffers are multiples of this, so that vectors never pass their end. */
+/** Buffers are multiples of this, so that no vector reads beyond the end. */
 const ALIGNMENT = 256;
-/** Of released buffers so many bytes, or as many as are live, wait to be used again. */
+/** Released buffers of so many bytes, or as many as are live, are kept for reuse. */
 const KEPT_BYTES = 2 ** 28;
-/** Kernels count elements in u32, and some elements have two bytes. */
+/** Kernels count elements of two bytes and more in u32. */
 const ADDRESSABLE_BYTES = 2 ** 33;
 
 export class Memory {
   readonly #device: Device;
-  /** Released buffers by size. */
+  /** Released buffers, by size. */
   readonly #free = new Map<number, GpuBuffer[]>();
-  /** Every buffer of the pool, handed out or not. */
+  /** All buffers of the pool, in use or not. */
   readonly #owned = new Set<GpuBuffer>();
   #freeBytes = 0;
   #reserved = 0;
@@ -28,7 +28,7 @@ export class Memory {
     this.#device = device;
   }
 
-  /** Counted as live until `release`. A device without room says so later, by `GpuBuffer.confirm`. */
+  /** Counted as live until `release`. Lack of memory is reported later, by `GpuBuffer.confirm`. */
   allocate(bytes: number): GpuBuffer {
     const buffer = this.take(bytes);
     this.#live += bytes;
@@ -36,7 +36,7 @@ export class Memory {
     return buffer;
   }
 
-  /** Memory that is no tensor's and outlasts calls: not counted as live, but with the peak. */
+  /** Memory that outlasts calls and belongs to no tensor: counted in the peak, not as live. */
   keep(bytes: number): GpuBuffer {
     const buffer = this.take(bytes);
     this.#kept += bytes;
@@ -78,7 +78,7 @@ export class Memory {
 
   /** Ends a `take`. */
   giveBack(buffer: GpuBuffer): void {
-    // Those that the device refused, and all at the end, are not the pool's any more.
+    // Refused buffers, and all after `dispose`, are not the pool's any more.
     if (!this.#owned.has(buffer)) return;
     const { size } = buffer.handle;
     const list = this.#free.get(size) ?? [];
@@ -89,13 +89,13 @@ export class Memory {
   }
 
   /**
-   * A caller's buffer, which stays the caller's, to be used from `byteOffset` on. Whether it belongs to this device, and is
-   * not destroyed, is known later, as for one's own.
+   * A caller's buffer, used from `byteOffset` on. Whether it belongs to this device and still exists is known later, as for a
+   * buffer of the pool.
    */
   adopt(handle: GPUBuffer, byteOffset: number, bytes: number): GpuBuffer {
     checkAdopted(handle, byteOffset, bytes);
     const { error } = this.#device.capture('validation', () => {
-      // Does nothing, and is refused for a buffer of another device or one that is destroyed.
+      // Has no effect, and is refused for a buffer that is destroyed or another device's.
       const encoder = this.#device.gpu.createCommandEncoder();
       try {
         encoder.clearBuffer(handle, 0, 0);
@@ -183,7 +183,7 @@ function checkAdopted(handle: GPUBuffer, byteOffset: number, bytes: number): voi
   }
 }
 
-/** A size that others ask for too: four steps to each power of two, so at most a quarter is spare. */
+/** Rounds up to one of four sizes per power of two, so that buffers are reused and at most a quarter is spare. */
 function sizeClass(bytes: number): number {
   const step = Math.max(ALIGNMENT, 2 ** (Math.floor(Math.log2(Math.max(1, bytes))) - 2));
   return Math.max(ALIGNMENT, Math.ceil(bytes / step) * step);

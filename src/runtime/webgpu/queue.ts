@@ -1,4 +1,4 @@
-/** Runs plans: dispatches in order, in submissions of bounded length. */
+/** Runs plans: dispatches in order, in submissions of limited duration. */
 import { BackendError } from '../../errors';
 import { rowMajorStrides } from '../../tensor/shape';
 import type { Control } from '../backend';
@@ -16,13 +16,13 @@ import type { Memory } from './memory';
 import type { Plan, Workspace } from './plan';
 import { type Form, formOf, numbersBytes, writeNumbers } from './shader';
 
-/** Numbers of one submission. */
+/** Bytes for the numbers of one submission. */
 const NUMBERS_BYTES = 2 ** 16;
-/** Submissions after which the GPU is waited for, if they are short. */
+/** Short submissions after which the GPU is waited for. */
 const IN_FLIGHT = 32;
-/** A submission takes about so long: less than what a driver takes for a hang, and short enough to be cancelled. */
+/** Target for a submission: shorter than what drivers take for a hang, and short enough to be cancelled. */
 const SUBMISSION_MS = 100;
-/** Operations of the first submission, before the device's speed is known. */
+/** Operations of the first submissions, before the device's speed is known. */
 const FIRST_OPERATIONS = { software: 1e9, hardware: 2e10 };
 
 export class Queue {
@@ -32,11 +32,11 @@ export class Queue {
   readonly #numbers: GPUBuffer;
   readonly #staged = new ArrayBuffer(NUMBERS_BYTES);
   readonly #view = new DataView(this.#staged);
-  /** Of a submission at most. */
+  /** Most operations of a submission. */
   #operations: number;
   /** What was submitted since the last mark. */
   #unmarked = { submissions: 0, operations: 0, usual: 0 };
-  /** Resolves when the GPU has done what was submitted before the last mark. */
+  /** Resolves when the GPU has finished what was submitted before the last mark. */
   #mark: Promise<void> = Promise.resolve();
   #markedAt = 0;
 
@@ -49,8 +49,8 @@ export class Queue {
   }
 
   /**
-   * Over when all is submitted; long work has then been waited for but for its last parts. Where there are expectations,
-   * what is returned resolves when the device has seen that they are met, and rejects with what one says that is not.
+   * Over when everything has been submitted: of long work, only the last parts are still running. With expectations it returns a
+   * promise that resolves when the device has checked them, and rejects with the error of one that is not met.
    */
   *run(
     plan: (workspace: Workspace) => Plan | Steps<Plan>,
@@ -94,7 +94,7 @@ export class Queue {
     }
   }
 
-  /** Resolves when the GPU has done all that was submitted. */
+  /** Resolves when the GPU has finished everything submitted. */
   async finish(): Promise<void> {
     await this.#device.guard(this.#device.gpu.queue.onSubmittedWorkDone());
   }
@@ -105,12 +105,12 @@ export class Queue {
     const work = () => {
       if (whole > 0) queue.writeBuffer(buffer.handle, byteOffset, bytes.buffer as ArrayBuffer, bytes.byteOffset, whole);
       if (whole === bytes.length) return;
-      // Buffers end at a multiple of 4, where a shorter tensor has nothing.
+      // Buffers have a multiple of 4 bytes: nothing else is in the rest.
       const rest = new Uint8Array(4);
       rest.set(bytes.subarray(whole));
       queue.writeBuffer(buffer.handle, byteOffset + whole, rest);
     };
-    // Of a buffer that turns out not to be there `confirm` tells.
+    // If the buffer turns out not to exist, `confirm` reports it.
     if (buffer.isGood) this.#device.command(work);
     else this.#device.capture('validation', work);
   }
@@ -148,7 +148,7 @@ export class Queue {
     this.#numbers.destroy();
   }
 
-  /** Throws what the first expectation that is not met says. */
+  /** Throws the error of the first expectation that is not met. */
   async #answer(looks: readonly Look[]): Promise<void> {
     const reading = looks.map(async ({ places, values }) => {
       const [found, of] = await Promise.all([this.#readRegion(places), this.#readRegion(values)]);
@@ -194,7 +194,12 @@ export class Queue {
       const { minUniformBufferOffsetAlignment: alignment } = gpu.limits;
       const operations = Math.max(1, dispatch.operations);
       return {
-        ...{ dispatch, form, pipeline, group, operations, usual: dispatch.usual ?? operations },
+        dispatch,
+        form,
+        pipeline,
+        group,
+        operations,
+        usual: dispatch.usual ?? operations,
         numbersBytes: Math.ceil(numbers / alignment) * alignment,
       };
     });
@@ -219,7 +224,7 @@ export class Queue {
     gpu.queue.submit([encoder.finish()]);
   }
 
-  /** Keeps the GPU's backlog to about two submissions of full length, and learns its speed from these. */
+  /** Limits the GPU's backlog to about two full submissions, and measures its speed. */
   #pace(operations: number, usual: number): Promise<void> | undefined {
     const unmarked = this.#unmarked;
     unmarked.operations += operations;
@@ -238,7 +243,7 @@ export class Queue {
     const now = performance.now();
     const began = Math.max(submittedAt, this.#markedAt);
     this.#markedAt = now;
-    // Of many short submissions most of the time is not the GPU's.
+    // Most of the time of many short submissions is not the GPU's.
     if (operations < this.#operations / 2) return;
     const speed = operations / Math.max(1, now - began);
     this.#operations = Math.max(this.#operations / 4, Math.min(this.#operations * 4, speed * SUBMISSION_MS));
@@ -284,7 +289,7 @@ class CallWorkspace implements Workspace {
   }
 
   end(): void {
-    // Commands that come later run later, so what they write cannot reach this call's.
+    // Later commands run later, so they can reuse the memory.
     for (const buffer of this.#taken) this.#memory.release(buffer);
     this.#owners.length = 0;
   }
@@ -297,7 +302,7 @@ interface Step {
   readonly group: GPUBindGroup;
   readonly operations: number;
   readonly usual: number;
-  /** Between the numbers of a piece and those of the next. */
+  /** Bytes from the numbers of one piece to those of the next. */
   readonly numbersBytes: number;
 }
 
@@ -313,7 +318,7 @@ const MAP_MODE_READ = 1;
 
 const isReady = (pipeline: Pipeline | Promise<Pipeline>) => !(pipeline instanceof Promise);
 
-/** What `work` resolves to, unless the signal aborts first; the work itself goes on. */
+/** The same promise, rejected early if the signal aborts. */
 function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return work;
   return new Promise<T>((resolve, reject) => {
@@ -323,7 +328,7 @@ function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Pr
   });
 }
 
-/** The steps in submissions of at most so many operations, or of one task, with so many bytes of numbers. */
+/** Cuts steps into submissions of at most `operations()`, or of one task, and of at most `numbersBytes`. */
 export function* cut<S extends Pick<Step, 'operations' | 'numbersBytes'> & { dispatch: { tasks: number } }>(
   steps: readonly S[],
   operations: () => number,
@@ -352,7 +357,7 @@ export function* cut<S extends Pick<Step, 'operations' | 'numbersBytes'> & { dis
   if (pieces.length > 0) yield pieces;
 }
 
-/** Kernels write f32; what they write to other dtypes goes through memory of the call's own and is rounded last. */
+/** Kernels write f32: results in f16 and bf16 go through scratch memory and are rounded at the end. */
 function withConversions(dispatches: readonly Dispatch[], workspace: Workspace): Dispatch[] {
   const converted = new Map<Region, Region>();
   const result = dispatches.map((dispatch) => {

@@ -1,4 +1,4 @@
-/** Shaders: what is written around a kernel's body for the operands of a dispatch, and how these are bound. */
+/** The shader around a kernel's body, for the operands of a dispatch, and how these are bound. */
 import { BackendError, UnsupportedError } from '../../errors';
 import { bytesPerElement, type DType } from '../../tensor/dtype';
 import { lastElement, sizeOf } from '../../tensor/shape';
@@ -7,7 +7,7 @@ import type { Dispatch, Kernel, OperandSpec, Region } from './kernel';
 
 /** How a dispatch's operands are bound. */
 export interface Form {
-  /** What the shader depends on, beside the kernel. */
+  /** What the shader depends on beside the kernel. */
   readonly key: string;
   readonly operands: readonly OperandForm[];
   readonly bindings: readonly Binding[];
@@ -17,14 +17,14 @@ interface OperandForm {
   readonly name: string;
   readonly spec: OperandSpec;
   readonly dtype: DType;
-  /** Whether its rows are read by whole vectors. */
+  /** Whether its rows are read as whole vectors. */
   readonly isAligned: boolean;
-  /** Whose bindings hold it: its own name, or that of another operand in the same buffer. */
+  /** The operand whose bindings hold it: itself, or another one in the same buffer. */
   readonly holder: string;
   readonly parts: number;
-  /** Whether its bindings hold words, since operands of different dtypes share them. */
+  /** Whether its bindings hold words, because operands of different dtypes share them. */
   readonly isWords: boolean;
-  /** Where in the buffer its bindings begin, in bytes. */
+  /** The byte offset in the buffer at which its bindings begin. */
   readonly begin: number;
 }
 
@@ -35,10 +35,10 @@ interface Binding {
   readonly size: number;
 }
 
-/** Where bindings and vectors may begin, in bytes. */
+/** Alignment of bindings and vectors, in bytes. */
 const ALIGNMENT = 256;
 
-/** Bytes of a binding at most. */
+/** Most bytes of a binding. */
 export const partBytes = ({ limits }: GPUDevice) =>
   Math.floor(Math.min(limits.maxStorageBufferBindingSize, 2 ** 31) / ALIGNMENT) * ALIGNMENT;
 
@@ -47,7 +47,7 @@ export function formOf({ kernel, operands }: Dispatch, device: GPUDevice): Form 
   const bufferOf = (name: string) => (operands[name] as Region).storage.buffer as GpuBuffer;
   const isWritten = (name: string) => (kernel.operands[name] as OperandSpec).access !== 'read';
   const written = new Set(names.filter(isWritten).map((name) => bufferOf(name).handle));
-  // A buffer that is written may be bound once only.
+  // A buffer that is written may be bound only once.
   const holderOf = (name: string) =>
     written.has(bufferOf(name).handle)
       ? (names.find((other) => bufferOf(other).handle === bufferOf(name).handle) as string)
@@ -90,7 +90,7 @@ export function formOf({ kernel, operands }: Dispatch, device: GPUDevice): Form 
   return { key, operands: forms, bindings };
 }
 
-/** The bytes of a buffer in which regions lie, from where a binding may begin; at least some, as a binding must have. */
+/** The bytes of a buffer that regions take up, aligned, and not empty, since no binding may be. */
 function rangeOf(regions: readonly Region[], size: number): readonly [begin: number, end: number] {
   let [begin, end] = [size, 0];
   for (const { dtype, shape, strides, offset } of regions) {
@@ -104,7 +104,7 @@ function rangeOf(regions: readonly Region[], size: number): readonly [begin: num
   return [aligned, Math.min(size, Math.max(1, Math.ceil(end / ALIGNMENT)) * ALIGNMENT)];
 }
 
-/** Whether all rows of a region begin and end where a vector does. */
+/** Whether all rows of a region begin and end at vectors. */
 function isVectors({ shape, strides, offset }: Region): boolean {
   const last = shape.length - 1;
   return (
@@ -115,10 +115,10 @@ function isVectors({ shape, strides, offset }: Region): boolean {
   );
 }
 
-/** The numbers of every shader, before the kernel's own. */
+/** Numbers of every shader, before the kernel's own. */
 const SHARED_NUMBERS = { first_task: 'u32', end_task: 'u32', infinity: 'f32' } as const;
 
-/** The whole shader, whose parts of bindings have `most` bytes, and subgroups one size only if it is given. */
+/** The whole shader. Bindings have at most `most` bytes; subgroups have one size only if it is given. */
 export function shaderOf(kernel: Kernel, form: Form, most: number, subgroupSize?: number): string {
   const numbers: Record<string, string> = { ...SHARED_NUMBERS };
   for (const { name, spec } of form.operands) {
@@ -169,7 +169,7 @@ export function shaderOf(kernel: Kernel, form: Form, most: number, subgroupSize?
   return text;
 }
 
-/** What a shader has two of has two meanings: some compilers refuse it, and numbers would be read from where others lie. */
+/** Two things of one name: some compilers refuse it, and numbers would be read from the wrong place. */
 function refuseTwins(kernel: string, names: readonly string[]): void {
   const twin = names.find((name, at) => names.indexOf(name) !== at);
   if (twin !== undefined)
@@ -178,7 +178,7 @@ function refuseTwins(kernel: string, names: readonly string[]): void {
 
 const DECLARATIONS = /[{}]|\b(?:fn|struct|const|override|alias|var(?:<[^>]*>)?)\s+(\w+)/g;
 
-/** The names that a shader declares outside of its functions. */
+/** The names that a shader declares outside of functions. */
 export function declaredIn(text: string): string[] {
   const names: string[] = [];
   let depth = 0;
@@ -190,7 +190,7 @@ export function declaredIn(text: string): string[] {
   return names;
 }
 
-/** The numbers of a dispatch's tasks from `first` to `end`, as the shader's struct has them. */
+/** Writes the numbers for the tasks of a dispatch from `first` to `end`, as in the shader's struct. */
 export function writeNumbers(
   { kernel, operands, numbers }: Dispatch,
   form: Form,
@@ -211,7 +211,7 @@ export function writeNumbers(
   put('f32', Number.POSITIVE_INFINITY);
   for (const { name, spec, dtype, begin } of form.operands) {
     const { offset, strides } = operands[name] as Region;
-    // Of what is empty too, which may lie anywhere.
+    // An empty region may begin before its binding.
     put('u32', Math.max(0, offset - begin / bytesPerElement(dtype)));
     for (let axis = 0; axis < (spec.rank ?? 0); axis++) put('u32', strides[axis] as number);
   }
@@ -225,13 +225,13 @@ export function numbersBytes({ operands, numbers = {} }: Kernel): number {
   return Math.ceil(count / 4) * 16;
 }
 
-/** What an operand's bindings hold: the type, how many elements, and element `at` of cell `c`. */
+/** What an operand's bindings are arrays of, and how elements are read from it. */
 interface Cell {
   readonly type: string;
   readonly elements: number;
   element(cell: string, at: string): string;
   four(cell: string): string;
-  /** What a cell is for an element; only of cells of one element. */
+  /** A cell of one element, from that. */
   stored?(value: string): string;
 }
 

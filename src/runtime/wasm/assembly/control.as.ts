@@ -1,6 +1,6 @@
 import { ABORT, CONTROL } from '../params.generated.as';
 
-/** Whether the host says that the job is cancelled. */
+/** Whether the job was cancelled. */
 // @ts-ignore: decorator
 @inline
 export function isAborted(): bool {

@@ -1,10 +1,10 @@
 /**
- * Functions of float32 vectors, accurate to two units in the last place, for any argument. Most are exponentials at heart,
- * which cost less where results are known to be normal: `small` says that no lane of x is larger than the function's reach.
+ * Functions of float32 vectors, accurate to two units in the last place for any argument. Most rest on exponentials, which
+ * are cheaper where results are normal numbers: `small` says that no lane's magnitude is above the function's reach.
  */
 import { MAGIC, madd } from './vector.as';
 
-/** Where the constants lie, after those of vector.as.ts and for the same reason: the params follow. */
+/** The address of the constants, after those of vector.as.ts and before the params. */
 const CONSTANTS: usize = 1280;
 
 // @ts-ignore: decorator
@@ -17,7 +17,7 @@ const ONE: usize = 0;
 const TWO: usize = 1;
 const HALF: usize = 2;
 const MINUS_HALF: usize = 3;
-/** The bit of the sign, and the others. */
+/** The sign bit, and all others. */
 const SIGN: usize = 4;
 const SIZE: usize = 5;
 const INFINITE: usize = 6;
@@ -44,7 +44,7 @@ const TAIL: usize = 45;
 const ERF: usize = 55;
 const REACH: usize = 65;
 
-/** Beyond these an exponential may leave the normal numbers: of its own argument, or of one that tanh and erf make of theirs. */
+/** Above these magnitudes an exponential may not be a normal number: in `exp` and the like, and in tanh and erf. */
 export const EXP_REACH: usize = REACH;
 export const TANH_REACH: usize = REACH + 1;
 
@@ -65,10 +65,10 @@ put(EXP + 1, 8.36872216e-3);
 put(EXP + 2, 4.1668389e-2);
 put(EXP + 3, 1.66665211e-1);
 put(EXP + 4, 4.9999994e-1);
-// Past these every result is infinite or 0.
+// Beyond these every result is infinite or 0.
 put(EXP_MOST, 89);
 put(EXP_LEAST, -104);
-// As MAGIC, with twice the bias of exponents in the low bits.
+// Like MAGIC, with twice the bias of exponents in the low bits.
 put(EXP_MAGIC, 12583166);
 put(EXP_NEAR, 0.34);
 // log(1 + m) = m - m^2 / 2 + m^3 (...) for 1 + m from the root of a half to that of 2.
@@ -127,26 +127,30 @@ function put(place: usize, value: f32): void {
   v128.store(CONSTANTS + (place << 4), f32x4.splat(value));
 }
 
-/** Whether no lane is larger than a reach; NaN is. */
+/** Whether no lane's magnitude is above a reach; NaN is above. */
 // @ts-ignore: decorator
 @inline
 export function areSmall(x: v128, y: v128, reach: usize): bool {
-  // Floats without a sign are in the order of their bits.
+  // Without signs floats order as their bits do.
   const larger = i32x4.max_s(v128.and(x, constant(SIZE)), v128.and(y, constant(SIZE)));
   return !v128.any_true(i32x4.gt_s(larger, constant(reach)));
 }
 
-/** What e^r has beyond 1 + r, over r^2. */
+/** Three more terms of a polynomial in x (Horner), whose coefficients begin at `place`. */
+// @ts-ignore: decorator
+@inline
+function threeMore(y: v128, x: v128, place: usize): v128 {
+  return madd(madd(madd(y, x, constant(place)), x, constant(place + 1)), x, constant(place + 2));
+}
+
+/** (e^r - 1 - r) / r^2. */
 // @ts-ignore: decorator
 @inline
 function expTail(r: v128): v128 {
-  let y = madd(constant(EXP), r, constant(EXP + 1));
-  y = madd(y, r, constant(EXP + 2));
-  y = madd(y, r, constant(EXP + 3));
-  return madd(y, r, constant(EXP + 4));
+  return madd(threeMore(constant(EXP), r, EXP + 1), r, constant(EXP + 4));
 }
 
-/** e^(x - n ln 2), for the nearest n. */
+/** e^(x - n ln 2) for the nearest n. */
 // @ts-ignore: decorator
 @inline
 function expOfRest(x: v128, n: v128): v128 {
@@ -162,16 +166,16 @@ export function exp(x: v128, small: bool = false): v128 {
     const rounded = madd(x, constant(LOG2E), v128.load(MAGIC));
     return i32x4.add(expOfRest(x, f32x4.sub(rounded, v128.load(MAGIC))), i32x4.shl(rounded, 23));
   }
-  // In this order NaN stays.
+  // This order keeps NaN.
   const bounded = f32x4.pmax(f32x4.pmin(x, constant(EXP_MOST)), constant(EXP_LEAST));
   const rounded = madd(bounded, constant(LOG2E), constant(EXP_MAGIC));
   const y = expOfRest(bounded, f32x4.sub(rounded, constant(EXP_MAGIC)));
-  // Two steps: 2^n alone may be outside the range where the result is not.
+  // In two steps, since 2^n alone may be out of range.
   const half = i32x4.shr_u(rounded, 1);
   return f32x4.mul(f32x4.mul(y, i32x4.shl(half, 23)), i32x4.shl(i32x4.sub(rounded, half), 23));
 }
 
-/** e^x - 1, whose digits near 0 the difference would lose. */
+/** e^x - 1, accurate near 0 too. */
 // @ts-ignore: decorator
 @inline
 export function expMinusOne(x: v128, small: bool = false): v128 {
@@ -180,14 +184,14 @@ export function expMinusOne(x: v128, small: bool = false): v128 {
   return v128.bitselect(near, far, f32x4.lt(f32x4.abs(x), constant(EXP_NEAR)));
 }
 
-/** The exponent of x over the root of a half: that of what lies from there to the root of 2 is 0. */
+/** The exponent of x relative to sqrt(1/2): 0 from there to sqrt(2). */
 // @ts-ignore: decorator
 @inline
 function exponentOf(x: v128): v128 {
   return i32x4.shr_s(i32x4.sub(x, constant(ROOT_HALF)), 23);
 }
 
-/** What is left of x after this exponent, less 1. */
+/** x / 2^exponent - 1. */
 // @ts-ignore: decorator
 @inline
 function mantissaOf(x: v128, exponent: v128): v128 {
@@ -199,20 +203,14 @@ function mantissaOf(x: v128, exponent: v128): v128 {
 @inline
 function logOfParts(m: v128, e: v128): v128 {
   const square = f32x4.mul(m, m);
-  let y = madd(constant(LOG), m, constant(LOG + 1));
-  y = madd(y, m, constant(LOG + 2));
-  y = madd(y, m, constant(LOG + 3));
-  y = madd(y, m, constant(LOG + 4));
-  y = madd(y, m, constant(LOG + 5));
-  y = madd(y, m, constant(LOG + 6));
-  y = madd(y, m, constant(LOG + 7));
-  y = madd(y, m, constant(LOG + 8));
+  let y = threeMore(threeMore(constant(LOG), m, LOG + 1), m, LOG + 4);
+  y = madd(madd(y, m, constant(LOG + 7)), m, constant(LOG + 8));
   y = f32x4.sub(f32x4.mul(f32x4.mul(y, m), square), f32x4.mul(e, constant(LN2_LOW)));
   y = madd(square, constant(MINUS_HALF), y);
   return f32x4.sub(f32x4.add(m, y), f32x4.mul(e, constant(LN2_HIGH)));
 }
 
-/** y, but where x is 0, infinite or NaN. */
+/** y, except where x is 0, negative, infinite or NaN. */
 // @ts-ignore: decorator
 @inline
 function logAtEnds(x: v128, y: v128): v128 {
@@ -222,7 +220,7 @@ function logAtEnds(x: v128, y: v128): v128 {
   return v128.or(y, v128.not(f32x4.ge(x, zero)));
 }
 
-/** Natural logarithm: -infinity of 0, NaN below. */
+/** Natural logarithm: -infinity at 0, NaN below. */
 // @ts-ignore: decorator
 @inline
 export function log(x: v128): v128 {
@@ -233,7 +231,7 @@ export function log(x: v128): v128 {
   return logAtEnds(x, logOfParts(mantissaOf(scaled, exponent), e));
 }
 
-/** log(1 + x), whose digits near 0 the sum would lose; 3 units. */
+/** log(1 + x), accurate near 0 too; 3 units in the last place. */
 // @ts-ignore: decorator
 @inline
 export function logOnePlus(x: v128): v128 {
@@ -244,14 +242,14 @@ export function logOnePlus(x: v128): v128 {
   return logAtEnds(sum, logOfParts(m, f32x4.convert_i32x4_s(v128.andnot(exponent, isNear))));
 }
 
-/** log(1 + e^x); 4 units. */
+/** log(1 + e^x); 4 units in the last place. */
 // @ts-ignore: decorator
 @inline
 export function softplus(x: v128, small: bool = false): v128 {
   return f32x4.add(f32x4.max(x, f32x4.splat(0)), logOnePlus(exp(v128.or(x, constant(SIGN)), small)));
 }
 
-/** 1 / (1 + e^-x), by e^-|x|: that of -x would be infinite before the result is 0. */
+/** 1 / (1 + e^-x), from e^-|x|, which does not overflow. */
 // @ts-ignore: decorator
 @inline
 export function sigmoid(x: v128, small: bool = false): v128 {
@@ -260,7 +258,7 @@ export function sigmoid(x: v128, small: bool = false): v128 {
   return f32x4.div(v128.bitselect(t, constant(ONE), isBelow), f32x4.add(constant(ONE), t));
 }
 
-/** The derivative of sigmoid: the same on both sides of 0, without the difference 1 - y. */
+/** The derivative of sigmoid, without the difference 1 - y. */
 // @ts-ignore: decorator
 @inline
 export function sigmoidSlope(x: v128, small: bool = false): v128 {
@@ -274,15 +272,7 @@ export function sigmoidSlope(x: v128, small: bool = false): v128 {
 @inline
 function normalTail(z: v128, small: bool): v128 {
   const t = f32x4.div(constant(ONE), madd(z, constant(HALF), constant(ONE)));
-  let y = madd(constant(TAIL), t, constant(TAIL + 1));
-  y = madd(y, t, constant(TAIL + 2));
-  y = madd(y, t, constant(TAIL + 3));
-  y = madd(y, t, constant(TAIL + 4));
-  y = madd(y, t, constant(TAIL + 5));
-  y = madd(y, t, constant(TAIL + 6));
-  y = madd(y, t, constant(TAIL + 7));
-  y = madd(y, t, constant(TAIL + 8));
-  y = madd(y, t, constant(TAIL + 9));
+  const y = threeMore(threeMore(threeMore(constant(TAIL), t, TAIL + 1), t, TAIL + 4), t, TAIL + 7);
   return f32x4.mul(f32x4.mul(t, constant(HALF)), exp(f32x4.sub(y, f32x4.mul(z, z)), small));
 }
 
@@ -294,28 +284,20 @@ export function normalCdf(x: v128, small: bool = false): v128 {
   return v128.bitselect(f32x4.sub(constant(ONE), tail), tail, f32x4.ge(x, f32x4.splat(0)));
 }
 
-/** The error function: its series near 0; 4 units. */
+/** The error function, by its series near 0; 4 units in the last place. */
 // @ts-ignore: decorator
 @inline
 export function erf(x: v128, small: bool = false): v128 {
   const sign = v128.and(x, constant(SIGN));
   const size = v128.xor(x, sign);
   const square = f32x4.mul(x, x);
-  let near = madd(constant(ERF), square, constant(ERF + 1));
-  near = madd(near, square, constant(ERF + 2));
-  near = madd(near, square, constant(ERF + 3));
-  near = madd(near, square, constant(ERF + 4));
-  near = madd(near, square, constant(ERF + 5));
-  near = madd(near, square, constant(ERF + 6));
-  near = madd(near, square, constant(ERF + 7));
-  near = madd(near, square, constant(ERF + 8));
-  near = madd(near, square, constant(ERF + 9));
+  const near = threeMore(threeMore(threeMore(constant(ERF), square, ERF + 1), square, ERF + 4), square, ERF + 7);
   const tail = normalTail(size, small);
   const far = f32x4.sub(constant(ONE), f32x4.add(tail, tail));
   return v128.bitselect(f32x4.mul(near, x), v128.or(far, sign), f32x4.lt(size, constant(ONE)));
 }
 
-/** 1 - 2 / (e^2|x| + 1), and a polynomial near 0, where that loses digits. */
+/** 1 - 2 / (e^2|x| + 1), and a polynomial near 0. */
 // @ts-ignore: decorator
 @inline
 export function tanh(x: v128, small: bool = false): v128 {
@@ -324,10 +306,7 @@ export function tanh(x: v128, small: bool = false): v128 {
   const y = exp(f32x4.add(size, size), small);
   const far = f32x4.sub(constant(ONE), f32x4.div(constant(TWO), f32x4.add(y, constant(ONE))));
   const square = f32x4.mul(x, x);
-  let near = madd(constant(TANH), square, constant(TANH + 1));
-  near = madd(near, square, constant(TANH + 2));
-  near = madd(near, square, constant(TANH + 3));
-  near = madd(near, square, constant(TANH + 4));
+  let near = madd(threeMore(constant(TANH), square, TANH + 1), square, constant(TANH + 4));
   near = madd(f32x4.mul(near, square), x, x);
   return v128.bitselect(near, v128.or(far, sign), f32x4.lt(size, constant(TANH_NEAR)));
 }
@@ -348,7 +327,7 @@ export function cos(x: v128): v128 {
 
 /** sin(x + quarters pi / 2). */
 function sineOfQuarter(x: v128, quarters: i32): v128 {
-  // float32 cannot hold the rest of a large angle, float64 can.
+  // Float64, so that the remainder of a large angle keeps its digits.
   const low = f64x2.promote_low_f32x4(x);
   const high = f64x2.promote_low_f32x4(v128.shuffle<f32>(x, x, 2, 3, 2, 3));
   const turnsLow = quarterTurns(low);
@@ -378,7 +357,7 @@ export function sineOfRest(r: v128): v128 {
   return madd(f32x4.mul(sine, square), r, r);
 }
 
-/** And its cosine. */
+/** The cosine of such an angle. */
 // @ts-ignore: decorator
 @inline
 export function cosineOfRest(r: v128): v128 {

@@ -1,4 +1,4 @@
-/** Rows of q, k and v laid out as the micro-kernel takes them. */
+/** Lays rows of q, k and v out for the micro-kernel. */
 import { bytesOf, loadRow } from './storage.as';
 import { largestLane, madd, storeTransposed, sumOfLanes } from './vector.as';
 import { LARGEST_HEAD, Operand, PANEL, SLICE } from '../params.generated.as';
@@ -13,7 +13,7 @@ export function rowAddress(x: Operand, batch: i32, row: i32, head: i32): usize {
   return x.address + elements * bytesOf(x.dtype);
 }
 
-/** From a row to the next. */
+/** Bytes from one row to the next. */
 // @ts-ignore: decorator
 @inline
 export function rowBytes(x: Operand): usize {
@@ -21,9 +21,9 @@ export function rowBytes(x: Operand): usize {
 }
 
 /**
- * Brings rows of the heads from `first` to `past`, as far as they are in the first one's batch, into the cache, in the
- * order of memory as each head by itself would not: loads, since WebAssembly has nothing else to fetch with. `sink`
- * takes a vector, since what is not used would not be loaded.
+ * Brings rows of the heads from `first` to `past` within the first one's batch into the cache, in the order of memory, which
+ * heads one by one would not be. By loads, since WebAssembly has no prefetch; `sink` takes a vector, so that these are not
+ * optimised away.
  */
 export function fetchRows(
   x: Operand,
@@ -49,7 +49,7 @@ export function fetchRows(
   v128.store(sink, sum);
 }
 
-/** The row in a slot, -1 for none; `order` is 0 where slots are rows. */
+/** The row in a slot, -1 for none; with `order` 0 slots are rows. */
 // @ts-ignore: decorator
 @inline
 export function rowIn(slot: i32, order: usize, rows: i32): i32 {
@@ -58,8 +58,8 @@ export function rowIn(slot: i32, order: usize, rows: i32): i32 {
 }
 
 /**
- * The float32 numbers of row `row` of a head whose row 0 lies at `head`, converted into `buffer` if need be; zeros,
- * written to `none`, for row -1. Callers read the operand's numbers before their loops: converting floats takes time.
+ * The address of the float32 numbers of a row, whose head's row 0 is at `head`: in place, or converted into `buffer`; zeros, at
+ * `none`, for row -1. Callers read the operand's numbers before their loops, since converting those takes time.
  */
 // @ts-ignore: decorator
 @inline
@@ -80,12 +80,12 @@ function rowOrNone(
   return loadRow(head + <usize>row * step, stride, dtype, columns, buffer);
 }
 
-// Working memory: six rows as loaded, a row of zeros, pointers to six rows.
+// Working memory: six loaded rows, a row of zeros, pointers to six rows.
 const ZEROS: usize = 6 * LARGEST_HEAD * 4;
 const POINTERS: usize = 7 * LARGEST_HEAD * 4;
 export const LAYOUT_BYTES: usize = POINTERS + 6 * 4;
 
-/** Writes to `POINTERS` where the six rows of a panel of slots lie. */
+/** Writes the addresses of the six rows of a panel of slots to `POINTERS`. */
 // @ts-ignore: decorator
 @inline
 function findRows(
@@ -108,8 +108,8 @@ function findRows(
 }
 
 /**
- * The rows of one head in the panels `first` to `last` of slots, as panels [columns][6 rows] at `to` (the address of
- * panel 0), padded with zeros. Returns their largest squared norm, NaN if one is.
+ * Lays the rows of one head in the panels of slots from `first` to `last` out as panels [columns][6 rows], panel 0 at `to`,
+ * padded with zeros. Returns their largest squared norm, NaN if one is.
  */
 export function layOutPanels(
   x: Operand,
@@ -137,8 +137,8 @@ export function layOutPanels(
 }
 
 /**
- * The same rows as slices [rows][8 columns] at `to` (the address of slice 0 and panel 0), slices `sliceBytes` and panels
- * `panelBytes` apart, padded with zeros. Returns the largest magnitude, NaN if there is one.
+ * Lays the same rows out as slices [rows][8 columns], slice 0 of panel 0 at `to`, slices `sliceBytes` and panels `panelBytes`
+ * apart, padded with zeros. Returns the largest magnitude, NaN if there is one.
  */
 export function layOutSlices(
   x: Operand,
@@ -160,7 +160,7 @@ export function layOutSlices(
   const stride = x.element;
   const dtype = x.dtype;
   const bytes = <usize>columns << 2;
-  // Rows with the columns up to the last slice's end: the padding of `scratch` stays zero.
+  // Rows are copied to where their padding up to the last slice's end is zero.
   if (columns % SLICE != 0) memory.fill(scratch, 0, PANEL * LARGEST_HEAD * 4);
   to += <usize>first * panelBytes;
   for (let panel = first; panel < last; panel++, to += panelBytes) {
@@ -179,8 +179,8 @@ export function layOutSlices(
 }
 
 /**
- * The six rows whose addresses lie at `rows`, in slices of eight columns. Returns the largest magnitudes, as integers with
- * the sign bit shifted out: they order alike, and NaN stands above infinity.
+ * Packs the six rows whose addresses are at `rows` in slices of eight columns. Returns the largest magnitudes, as integers with
+ * the sign bit shifted out: these order alike, with NaN above infinity.
  */
 function packSlices(rows: usize, bytes: usize, to: usize, sliceBytes: usize, largest: v128): v128 {
   const r0 = load<usize>(rows);
@@ -210,7 +210,7 @@ function packPart(row: usize, to: usize, largest: v128): v128 {
   return i32x4.max_u(largest, i32x4.max_u(i32x4.shl(left, 1), i32x4.shl(right, 1)));
 }
 
-/** The six rows of d floats whose addresses lie at `rows`, to [d][6]. Returns their largest squared norm, NaN if one is. */
+/** Packs the six rows of d floats whose addresses are at `rows` to [d][6]. Returns their largest squared norm, NaN if one is. */
 export function packPanel(rows: usize, d: i32, to: usize): f32 {
   const r0 = load<usize>(rows);
   const r1 = load<usize>(rows, 4);
@@ -268,8 +268,7 @@ function packOne(from: usize, to: usize, norm: v128): v128 {
 }
 
 /**
- * Rows of a tile times `factor`, to [3 slices][columns][8 rows] at `to`; returns their largest squared norm. Working
- * memory as for the others.
+ * Lays the rows of a tile times `factor` out as [3 slices][columns][8 rows] at `to`. Returns their largest squared norm.
  */
 export function layOutTile(
   x: Operand,
@@ -317,7 +316,7 @@ export function layOutTile(
   return largestLane(largest);
 }
 
-/** The four rows whose addresses lie at `rows`, as columns of [columns][8]. */
+/** Packs the four rows whose addresses are at `rows` as columns of [columns][8]. */
 export function packQuad(rows: usize, columns: i32, to: usize): void {
   const r0 = load<usize>(rows);
   const r1 = load<usize>(rows, 4);

@@ -1,7 +1,7 @@
 /**
- * What operations of expressions need beside instructions, and the one that reads tables. Interpreters apply the operations
- * of operations.generated.as.ts to blocks of rows of vectors: float32, int32, or masks. Addresses come with the bytes from
- * one row to the next and from one vector to the next, 0 where there is but one.
+ * Helpers of the operations of expressions, and the one that reads tables. Interpreters apply the operations of
+ * operations.generated.as.ts to blocks of rows of vectors: float32, int32, or masks. Addresses come with the bytes from one row
+ * to the next and from one vector to the next, 0 if there is only one.
  */
 import { cos, sin } from './functions.as';
 import { cos as cosOf, power, sin as sinOf } from './scalar.as';
@@ -22,7 +22,7 @@ export function read(
   aRow: usize,
   aLane: usize,
 ): void {
-  // Rows inside: the keys of one query lie side by side in most tables, those of 24 would push each other from the cache.
+  // Rows in the inner loop: in most tables the keys of one query are adjacent, and those of 24 would evict each other.
   for (let v: i32 = 0; v < vectors; v++) {
     let to = out;
     let x = a;
@@ -48,7 +48,7 @@ export function sign(x: v128): v128 {
   return v128.bitselect(size, x, v128.or(f32x4.lt(x, zero), f32x4.gt(x, zero)));
 }
 
-/** To the nearest integer, halves up. */
+/** To the nearest integer, halves upwards. */
 // @ts-ignore: decorator
 @inline
 export function round(x: v128): v128 {
@@ -57,7 +57,7 @@ export function round(x: v128): v128 {
   return f32x4.add(low, v128.and(up, f32x4.splat(1)));
 }
 
-/** Of int32, by way of float64, whose quotients are near enough to round exactly. */
+/** The quotient of int32, by float64, which is accurate enough to round exactly. */
 export function quotient(operation: i32, x: v128, y: v128): v128 {
   let low = f64x2.div(f64x2.convert_low_i32x4_s(x), f64x2.convert_low_i32x4_s(y));
   const upperX = v128.shuffle<i64>(x, x, 1, 1);
@@ -73,7 +73,7 @@ export function quotient(operation: i32, x: v128, y: v128): v128 {
   return v128.shuffle<i64>(i32x4.trunc_sat_f64x2_s_zero(low), i32x4.trunc_sat_f64x2_s_zero(high), 0, 2);
 }
 
-/** Operations without vectors. */
+/** Operations that have no vector instruction. */
 export function eachPair(operation: i32, x: v128, y: v128): v128 {
   let result = i32x4.splat(pair(operation, i32x4.extract_lane(x, 0), i32x4.extract_lane(y, 0)));
   result = i32x4.replace_lane(result, 1, pair(operation, i32x4.extract_lane(x, 1), i32x4.extract_lane(y, 1)));
@@ -81,9 +81,9 @@ export function eachPair(operation: i32, x: v128, y: v128): v128 {
   return i32x4.replace_lane(result, 3, pair(operation, i32x4.extract_lane(x, 3), i32x4.extract_lane(y, 3)));
 }
 
-/** Of int32, or of the bits of float32. */
+/** Operands are int32, or the bits of float32. */
 function pair(operation: i32, x: i32, y: i32): i32 {
-  // Shifts take the low five bits, as JavaScript's do.
+  // Shift counts are taken modulo 32, as in JavaScript.
   if (operation == SHIFT_LEFT) return x << y;
   if (operation == SHIFT_RIGHT) return x >> y;
   if (operation == SHIFT_RIGHT_UNSIGNED) return <i32>(<u32>x >> <u32>y);
@@ -92,7 +92,7 @@ function pair(operation: i32, x: i32, y: i32): i32 {
   return reinterpret<i32>(<f32>(operation == REMAINDER ? a % b : power(a, b)));
 }
 
-/** In float64 where an angle is too large for vectors. */
+/** In float64 where an angle is too large for float32. */
 export function angular(operation: i32, x: v128): v128 {
   const large = f32x4.gt(f32x4.abs(x), f32x4.splat(1e9));
   const y = operation == COS ? cos(x) : sin(x);

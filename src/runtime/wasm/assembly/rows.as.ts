@@ -1,4 +1,4 @@
-/** Sums of rows, their largest elements, and exponentials below these. */
+/** Sums, maxima and exponentials of rows. */
 import {
   C1,
   C2,
@@ -18,11 +18,11 @@ import {
   sumOfLanes,
 } from './vector.as';
 
-/** The largest element; NaN if one is NaN or Infinity meets -Infinity, either of which makes the row's softmax NaN. */
+/** The largest element; NaN if the row's softmax is: it has a NaN, or infinities of both signs. */
 export function largest(x: usize, bytes: usize): f32 {
   let first = f32x4.splat(-Infinity);
   let second = first;
-  // The machine's maximum forgets NaN: a sum of two tells of them.
+  // The machine's maximum may drop NaN; the sum of two does not.
   let odd = f32x4.splat(0);
   let at: usize = 0;
   for (; at + 32 <= bytes; at += 32) {
@@ -46,7 +46,7 @@ export function sumOf(x: usize, bytes: usize): f32 {
   let sums = f32x4.splat(0);
   let at: usize = 0;
   if (bytes >= 64) {
-    // Four sums, so that none waits for the one before.
+    // Four sums, so that none waits for the previous one.
     let second = sums;
     let third = sums;
     let fourth = sums;
@@ -63,19 +63,19 @@ export function sumOf(x: usize, bytes: usize): f32 {
   return sumOfLanes(sums);
 }
 
-/** e^(x - shift) for x <= shift, 0 below 2^-100. Its errors grow with the distance, but less than it shrinks. */
+/** e^(x - shift) for x <= shift, 0 below 2^-100. */
 // @ts-ignore: decorator
 @inline
 export function weight(x: v128, shift: v128): v128 {
   return exp2Clamped(f32x4.mul(f32x4.sub(x, shift), v128.load(LOG2E)));
 }
 
-/** Writes the weights of a row, for a shift that no x exceeds, and gives their sum. */
+/** Writes the weights of a row and returns their sum; no x may exceed `shift`. */
 export function weights(x: usize, bytes: usize, shift: f32, out: usize): f32 {
   return sumOfWeights(x, bytes, shift, out, true);
 }
 
-/** Their sum alone. */
+/** The sum alone. */
 export function weightSum(x: usize, bytes: usize, shift: f32): f32 {
   return sumOfWeights(x, bytes, shift, 0, false);
 }
@@ -83,7 +83,7 @@ export function weightSum(x: usize, bytes: usize, shift: f32): f32 {
 // @ts-ignore: decorator
 @inline
 function sumOfWeights(x: usize, bytes: usize, shift: f32, out: usize, kept: bool): f32 {
-  // As in `weight`, with constants that are read once: behind a store they would be read anew.
+  // Like `weight`, but constants are loaded once: after a store they would be loaded again.
   const log2e = v128.load(LOG2E);
   const magic = v128.load(MAGIC);
   const c1 = v128.load(C1);

@@ -1,4 +1,4 @@
-/** Scalar functions in float64, for what runs once a row or on rare inputs. Own ones: the standard library's need tables. */
+/** Scalar functions in float64, for what runs once per row or on rare inputs. The standard library's would need tables. */
 
 const LN2: f64 = 0.6931471805599453;
 
@@ -11,7 +11,7 @@ export function exp(x: f64): f64 {
   const r = x - n * 0.6931471803691238 - n * 1.9082149292705877e-10;
   let y: f64 = 1;
   for (let k: f64 = 13; k > 0; k--) y = 1 + (y * r) / k;
-  // Two steps: 2^n alone may be outside the range where the result is not.
+  // In two steps, since 2^n alone may be out of range.
   const half = <i64>n >> 1;
   return y * powerOfTwo(half) * powerOfTwo(<i64>n - half);
 }
@@ -38,19 +38,18 @@ export function log(x: f64): f64 {
   return exponent * LN2 + 2 * t * series;
 }
 
-/** x^y as JavaScript has it, within 1e-9 of its size. */
+/** x^y as in JavaScript, within a relative error of 1e-9. */
 export function power(x: f64, y: f64): f64 {
   if (y == 0) return 1;
   const size = abs(x);
   if (x != x || y != y || (size == 1 && abs(y) == Infinity)) return NaN;
-  // The logarithm of 0 is none.
   const result = size == 0 ? (y > 0 ? 0 : Infinity) : exp(y * log(size));
   if (reinterpret<i64>(x) >= 0) return result;
   if (floor(y) != y) return size == 0 || size == Infinity ? result : NaN;
   return abs(y) < 9007199254740992 && y % 2 != 0 ? -result : result;
 }
 
-/** Within 1e-10 for |x| up to 1e6, 1e-7 up to 1e9; some number in [-1, 1] beyond. */
+/** Within 1e-10 for |x| up to 1e6, 1e-7 up to 1e9; beyond, some number in [-1, 1]. */
 export function sin(x: f64): f64 {
   return sinOfQuarters(x, 0);
 }

@@ -1,4 +1,4 @@
-/** Rows as kernels want them, contiguous f32, whatever the tensor's dtype and strides; and back. */
+/** Rows of tensors of any dtype and strides, as contiguous f32, and back. */
 
 import { F16, F32 } from '../params.generated.as';
 
@@ -8,7 +8,7 @@ export function bytesOf(dtype: i32): usize {
   return dtype == F32 ? 4 : 2;
 }
 
-/** Address of `count` floats of the row at `source` (elements `stride` apart): in place if it can be, else in `buffer`. */
+/** The address of the `count` floats of a row, `stride` elements apart: in place if possible, else copied to `buffer`. */
 export function loadRow(source: usize, stride: usize, dtype: i32, count: i32, buffer: usize): usize {
   if (dtype == F32 && stride == 1) return source;
   const step = stride * bytesOf(dtype);
@@ -42,7 +42,7 @@ export function storeRow(source: usize, to: usize, dtype: i32, count: i32): void
   for (; i < count; i++, source += 4, to += 2) v128.store16_lane(to, narrow(v128.load32_zero(source), dtype), 0);
 }
 
-/** Four floats in 16 bits each, to nearest even. */
+/** Four floats rounded to 16 bits each, to nearest even. */
 // @ts-ignore: decorator
 @inline
 function narrow(x: v128, dtype: i32): v128 {
@@ -50,7 +50,7 @@ function narrow(x: v128, dtype: i32): v128 {
   return i16x8.narrow_i32x4_u(bits, bits);
 }
 
-// Half to single: move the fields, then multiply by 2^112, which mends the exponent and the subnormals alike.
+// Moves the fields, then multiplies by 2^112, which corrects exponents and subnormals alike.
 // @ts-ignore: decorator
 @inline
 function widenF16(bits: v128): v128 {
@@ -69,7 +69,7 @@ function narrowF16(bits: v128): v128 {
   const magnitude = v128.and(bits, i32x4.splat(0x7fffffff));
   const sign = v128.and(i32x4.shr_u(bits, 16), i32x4.splat(0x8000));
   const normal = roundShift(i32x4.sub(magnitude, i32x4.splat(0x38000000)), 13);
-  // Half is 2^23 of the smallest subnormals, so that adding it rounds to one of these.
+  // 0.5 is 2^23 times the smallest subnormal, so adding it rounds to a multiple of that.
   const subnormal = i32x4.sub(f32x4.add(magnitude, f32x4.splat(0.5)), i32x4.splat(0x3f000000));
   const finite = v128.bitselect(normal, subnormal, i32x4.gt_s(magnitude, i32x4.splat(0x387fffff)));
   const special = v128.bitselect(i32x4.splat(0x7e00), i32x4.splat(0x7c00), i32x4.gt_s(magnitude, i32x4.splat(0x7f800000)));

@@ -1,10 +1,10 @@
 /**
- * Vector arithmetic that both builds share.
- * V8 rebuilds a v128 literal at each use, so inner loops load their constants from memory, where each module puts them as it
- * starts, in each thread: the same ones at the same places, so those who read meanwhile do not notice.
+ * Vector arithmetic of both builds.
+ * V8 rebuilds a v128 literal at each use, so inner loops load their constants from memory. Each module writes them as it starts,
+ * in each thread: the same values at the same places, so that concurrent readers do not notice.
  */
 
-/** Where the constants lie: the host keeps this page of the heap free. */
+/** The address of the constants, in the page that the host keeps free. */
 const CONSTANTS: usize = 1024;
 
 export const MAGIC: usize = CONSTANTS;
@@ -18,7 +18,7 @@ export const LOWEST: usize = CONSTANTS + 112;
 const LANE_BITS: usize = CONSTANTS + 128;
 export const LOG2E: usize = CONSTANTS + 144;
 
-// 1.5 * 2^23: adding it rounds to an integer, which then stands in the low bits.
+// 1.5 * 2^23: adding it rounds to an integer, in the low bits.
 v128.store(MAGIC, f32x4.splat(12582912));
 // 2^f = 1 + f (C1 + f (C2 + ...)) on [-0.5, 0.5], largest relative error 9.2e-8.
 v128.store(C1, f32x4.splat(0.69314697759896604));
@@ -31,7 +31,7 @@ v128.store(LOWEST, f32x4.splat(-100));
 v128.store(LANE_BITS, i32x4(1, 2, 4, 8));
 v128.store(LOG2E, f32x4.splat(1.4426950408889634));
 
-/** a * b + c, fused where the build has it. */
+/** a * b + c, fused if the build can. */
 // @ts-ignore: decorator
 @inline
 export function madd(a: v128, b: v128, c: v128): v128 {
@@ -39,7 +39,7 @@ export function madd(a: v128, b: v128, c: v128): v128 {
   return f32x4.add(f32x4.mul(a, b), c);
 }
 
-/** The larger of each lane; which one is open when a lane is NaN. */
+/** The larger of each lane; either one if a lane is NaN. */
 // @ts-ignore: decorator
 @inline
 export function larger(a: v128, b: v128): v128 {
@@ -61,7 +61,7 @@ export function exp2(x: v128): v128 {
   return i32x4.add(y, i32x4.shl(rounded, 23));
 }
 
-/** 2^x for x <= 126; 0 below -100, since sums of denormals would cost a hundred times more than others. */
+/** 2^x for x <= 126; 0 below -100, since sums of denormals cost a hundred times as much as others. */
 // @ts-ignore: decorator
 @inline
 export function exp2Clamped(x: v128): v128 {
@@ -128,7 +128,7 @@ export function dot(a: usize, b: usize, bytes: usize): f32 {
   let sums = f32x4.splat(0);
   let at: usize = 0;
   if (bytes >= 64) {
-    // Four sums, so that none waits for the one before.
+    // Four sums, so that none waits for the previous one.
     let second = sums;
     let third = sums;
     let fourth = sums;

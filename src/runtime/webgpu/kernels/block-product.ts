@@ -1,7 +1,7 @@
 /**
- * Products of blocks in WGSL, c [rows][columns] += sum over terms of a [term][row] b [term][column] (product.ts), with
- * factors straight from where they lie. GPUs stage them in workgroup memory, from where every number is read many times.
- * Where a CPU computes there is no such memory, and stores to it take longer than what they save: it reads them in place.
+ * Products of blocks in WGSL, c [rows][columns] += sum over terms of a [term][row] b [term][column] (product.ts), of factors
+ * in any place. GPUs stage them in workgroup memory, from which every number is read many times; CPUs, where staging takes
+ * longer than it saves, read them in place.
  */
 import type { Dispatch, Kernel, OperandSpec, Region } from '../kernel';
 import {
@@ -19,9 +19,9 @@ import {
 } from './product';
 
 /**
- * A factor by four columns (or rows) of a term, from a multiple of 4 on; by one term of a row (or column), where terms lie
- * side by side in memory, the second 32 rows perhaps from elsewhere; or in workgroup memory already. All but the last must
- * give zeros for terms that do not exist.
+ * How a factor is read: four columns (or rows) of a term, from a multiple of 4 on; one term of a row (or column), for terms
+ * that are adjacent in memory, perhaps with another source for the second 32 rows; or from workgroup memory. All but the last
+ * must return zeros for terms that do not exist.
  */
 export type Source =
   | { quad(term: string, column: string): string }
@@ -35,11 +35,11 @@ interface Elements {
 
 const range = (count: number) => Array.from({ length: count }, (_, at) => at);
 
-/** The workgroup memory of such products; a kernel has one. */
+/** The workgroup memory of such products, once per kernel. */
 export const memoryOf = ({ rows, columns }: Block, isStaged: boolean) =>
   isStaged ? `var<workgroup> staged: array<vec4f, ${TERMS * (strideOf(rows) + strideOf(columns))}>;` : '';
 
-/** Sums of so many terms, which begin at 0 unless they go on. */
+/** Adds the products over `terms` terms to the sums. */
 export function accumulate(name: string, block: Block, terms: string, a: Source, b: Source, isStaged: boolean): string {
   return isStaged ? accumulateStaged(name, block, terms, a, b) : accumulateInPlace(name, block, terms, a, b);
 }
@@ -69,7 +69,7 @@ for (var begin = 0u; begin < ${terms}; begin += ${TERMS}u) {
 }`;
 }
 
-/** Fills 32 rows of each of `halves`, from the rows 32 `first` on. */
+/** Stages 32 rows for each of `halves`, from row 32 `first` on. */
 function stageElements(
   place: Factor,
   first: number,
@@ -115,7 +115,7 @@ const fourOf = (first: string, element: (at: string) => string) =>
     .map((at) => element(`(${first} + ${at})`))
     .join(', ')})`;
 
-/** Hands out sums by quads: `put(row, column, quad)` is done for each once. No loop is unrolled: that takes long to compile. */
+/** Runs `put(row, column, quad)` once for each quad of the sums. Loops are not unrolled, which takes long to compile. */
 export function unload(
   name: string,
   block: Block,
@@ -124,7 +124,7 @@ export function unload(
 ): string {
   const { rows, columns } = block;
   const sums = sumsOf(name, block);
-  // Which register it is is chosen, not branched to: that is compiled faster.
+  // The register is selected rather than branched to, which compiles faster.
   const chosen = (parts: readonly number[]) =>
     parts
       .slice(1)
@@ -257,8 +257,8 @@ export function rowsDispatch({ operands, numbers, ...others }: Given): Dispatch 
 }
 
 /**
- * Four columns of a row, from a multiple of 4 on; past the tensor's own there may be one of ones, then there are zeros,
- * as there are if the row is none. `head` is one of h.
+ * Four columns of a row, from a multiple of 4 on: after the tensor's own perhaps one of ones, then zeros, and only zeros if
+ * it is no row. `head` is one of h.
  */
 const quadsCode = (name: string) => `
 fn quad_${name}(batch: u32, row: u32, is_row: bool, head: u32, column: u32) -> vec4f {
@@ -269,7 +269,7 @@ fn quad_${name}(batch: u32, row: u32, is_row: bool, head: u32, column: u32) -> v
   return select(vec4f(), select(padded, load4_${name}(at), columns < vec4u(numbers.${name}_own)), vec4<bool>(is_row));
 }`;
 
-/** One of these columns. */
+/** One such column. */
 const elementsCode = (name: string) => `
 fn element_${name}(batch: u32, row: u32, is_row: bool, head: u32, column: u32) -> f32 {
   let is_own = column < numbers.${name}_own;

@@ -1,7 +1,7 @@
 /**
- * Expressions in WGSL. Values are f32, or i32 where they are integers throughout (expressions/typed.ts); what is rounded is
- * rounded after each operation. Bits, remainders, comparisons, zeros, infinities and NaN are JavaScript's. All tables are
- * one operand of 32-bit words, `score_tables`; captured tensors are operands t0, ... of their own (`tensorsCode`).
+ * Expressions in WGSL. Values are f32, or i32 where they are integers throughout (expressions/typed.ts), rounded after each
+ * operation. Bits, remainders, comparisons, zeros, infinities and NaN are as in JavaScript. All tables are one operand of 32-bit
+ * words, `score_tables`; captured tensors are operands t0, ... (`tensorsCode`).
  */
 import { type Instruction, orderOf, type Value } from '../../../expressions/typed';
 import { sizeOf } from '../../../tensor/shape';
@@ -12,16 +12,16 @@ import { POWER, POWER_NEEDS, REMAINDER } from './power';
 export type Words = Float32Array | Int32Array;
 
 export interface Code {
-  /** From functions.ts. */
+  /** Those of functions.ts that it calls. */
   readonly functions: readonly FunctionName[];
   readonly text: string;
   readonly numbers: NonNullable<Kernel['numbers']>;
-  /** Of the numbers that are constants. */
+  /** The values of numbers that are constants. */
   readonly values: Readonly<Record<string, number>>;
   readonly tables: readonly Words[];
 }
 
-/** What a kernel needs in which expressions look up captured tensors t0, ... of these types. */
+/** What a kernel needs for expressions that look up captured tensors t0, ... of these types. */
 export function tensorsCode(types: readonly ('f32' | 'i32')[]) {
   const each = <T>(of: (name: string, type: 'f32' | 'i32') => T) => types.map((type, at) => of(`t${at}`, type));
   return {
@@ -38,16 +38,16 @@ fn lookup_${name}(i: i32) -> ${type} {
   };
 }
 
-/** Their operands and numbers of a dispatch. */
+/** The operands of captured tensors in a dispatch, and their sizes. */
 export const tensorOperands = (tensors: readonly Region[]): Record<string, Region> =>
   Object.fromEntries(tensors.map((x, at) => [`t${at}`, flat(x)]));
 export const tensorSizes = (tensors: readonly Region[]): Record<string, number> =>
   Object.fromEntries(tensors.map(({ shape }, at) => [`t${at}_size`, sizeOf(shape)]));
 
-/** Numbers of a dispatch at most; further ones are written into the text. */
+/** Most numbers of a dispatch; further ones are written into the text. */
 const MOST_NUMBERS = 40;
 
-/** A function that expressions call; its name and those of what it is made of begin with `score_`, as no kernel's do. */
+/** A function that expressions call. Its names begin with `score_`, which no kernel uses. */
 interface Helper {
   readonly functions?: readonly FunctionName[];
   readonly text: string;
@@ -65,7 +65,7 @@ fn score_table_word(first: u32, length: u32, at: i32) -> i32 {
     functions: ['is_nan'],
     text: 'fn score_to_integer(x: f32) -> i32 { return select(i32(x), 0, is_nan(x)); }',
   },
-  // Of equal numbers only zeros differ in their bits.
+  // Among equal numbers only zeros differ in their bits.
   score_lesser: {
     functions: ['is_nan'],
     text: `
@@ -85,7 +85,7 @@ fn score_greater(x: f32, y: f32) -> f32 {
   score_sign_of: {
     text: 'fn score_sign_of(x: f32) -> f32 { return select(x, select(-1.0, 1.0, x > 0.0), x < 0.0 || x > 0.0); }',
   },
-  // Halves go up, and what lies between them and 0 keeps its sign.
+  // Halves upwards; what becomes 0 keeps its sign.
   score_round_half_up: {
     text: `
 fn score_round_half_up(x: f32) -> f32 {
@@ -179,8 +179,8 @@ export class Writer {
   readonly #texts: string[] = [];
 
   /**
-   * A function of that name for values whose reads number `tables`, with these parameters, of which some are the `inputs`
-   * by their places. Several values are the fields r0, r1, ... of a struct.
+   * Adds a function with these parameters, some of which are the `inputs` of the values, by their places; `tables` are those
+   * that the values read, by number. Several results are the fields r0, r1, ... of a struct.
    */
   add(
     name: string,
@@ -193,7 +193,7 @@ export class Writer {
     for (const value of orderOf(...results)) {
       const instruction = value.instruction as Instruction;
       const text = this.#text(value, instruction, instruction.args.map(textOf), tables);
-      // Numbers are named already.
+      // Inputs and numbers have names already.
       if (instruction.args.length === 0) texts.set(value, text);
       else {
         texts.set(value, `v${lines.length}`);
@@ -214,7 +214,7 @@ export class Writer {
     );
   }
 
-  /** All that was added: what the text needs, the numbers of a dispatch, their values, and the tables, which are one operand. */
+  /** The text of all functions, and what it needs. */
   code(): Code {
     const helpers = [...this.#helpers].map((name) => (HELPERS[name] as Helper).text.trim());
     return {
@@ -258,7 +258,7 @@ export class Writer {
       case 'negative':
       case 'integer negative':
         return `-${x}`;
-      // The low five bits of a distance count.
+      // Distances are taken modulo 32.
       case 'shiftLeft':
         return `${x} << (u32(${y}) & 31)`;
       case 'shiftRight':
@@ -281,7 +281,7 @@ export class Writer {
     return `${name}(${args.join(', ')})`;
   }
 
-  /** Equal constants are one number. */
+  /** Equal constants share one number. */
   #constant(type: 'float' | 'integer', bits: number): string {
     const value = type === 'float' ? (new Float32Array(Int32Array.of(bits).buffer)[0] as number) : bits;
     const key = `${type} ${bits}`;
@@ -290,7 +290,7 @@ export class Writer {
     return name;
   }
 
-  /** Where a table begins among the words of all, and its length. */
+  /** The first word of a table among those of all, and its length. */
   #table(table: Words): string {
     let numbers = this.#tableNumbers.get(table);
     if (numbers === undefined) {
@@ -304,7 +304,7 @@ export class Writer {
 
   #number(type: 'u32' | 'i32' | 'f32', value: number, bits = value): string {
     const count = Object.keys(this.#types).length;
-    // Infinities and NaN cannot be written.
+    // Infinities and NaN cannot be written as literals.
     if (count >= MOST_NUMBERS && Number.isFinite(value)) {
       return type === 'f32' ? `bitcast<f32>(${bits >>> 0}u)` : `${type}(${value})`;
     }

@@ -1,10 +1,10 @@
 /**
- * Elementary functions in WGSL, f32 to f32. The language promises little of its own (exp is off by 3 + 2|x| units in the
- * last place, sin by 2^-11 and only up to pi), so these are made of sums, products and bits. Zeros, infinities and NaN
- * come out as they should; denormal results are 0 on adapters that flush them, as WGSL lets them.
+ * Elementary functions in WGSL, f32 to f32. WGSL's own are inaccurate (exp by 3 + 2|x| units in the last place, sin by 2^-11
+ * and only up to pi), so these are made of sums, products and bits. Zeros, infinities and NaN are as they should be; denormal
+ * results are 0 on adapters that flush them, as WGSL allows.
  *
  *   is_nan(x), is_positive(x), not_a_number()
- *   precise_exp(x)           to 2 units in the last place, as all without a remark
+ *   precise_exp(x)           2 units in the last place, like all without a remark
  *   precise_expm1(x)         e^x - 1; 3 units
  *   precise_log(x)           -infinity at 0, NaN below
  *   precise_tanh(x)          4 units
@@ -13,50 +13,39 @@
  *   precise_softplus(x)      log(1 + e^x); 4 units
  *   sigmoid_slope(x)         the derivative of the sigmoid; 6 units
  *   precise_erf(x)           4 units
- *   precise_sin(x), precise_cos(x)  to 1.5e-7, for any angle; NaN for infinities
- *   normal_cdf(x)            the standard normal CDF, to 3e-7
- *   wide_product(a, b)       of unsigned words, exactly: the high and the low word
+ *   precise_sin(x), precise_cos(x)  within 1.5e-7, for any angle; NaN for infinities
+ *   normal_cdf(x)            the standard normal CDF, within 3e-7
+ *   wide_product(a, b)       the exact product of unsigned words: the high and the low word
  *   integer_power(x, n)      x^n, n from 0 on, by squaring: n / 2 units
  */
 
-export type FunctionName =
-  | 'is_nan'
-  | 'is_positive'
-  | 'not_a_number'
-  | 'power_of_two'
-  | 'growth_of_rest'
-  | 'precise_exp'
-  | 'precise_expm1'
-  | 'precise_log'
-  | 'precise_tanh'
-  | 'precise_sigmoid'
-  | 'wide_product'
-  | 'log_tail'
-  | 'precise_log1p'
-  | 'precise_softplus'
-  | 'sigmoid_slope'
-  | 'normal_tail'
-  | 'precise_erf'
-  | 'sine_of_rest'
-  | 'cosine_of_rest'
-  | 'sine_of_quarter'
-  | 'precise_sin'
-  | 'precise_cos'
-  | 'normal_cdf'
-  | 'integer_power';
+/** Coefficients of polynomials, that of the highest power first. */
+const COEFFICIENTS = {
+  growth: '1.98756915e-4 1.3981999507e-3 8.3334519073e-3 4.1665795894e-2 1.6666665459e-1 5.0000001201e-1',
+  log: `7.0376836292e-2 -1.151461031e-1 1.167699874e-1 -1.2420140846e-1 1.4249322787e-1 -1.6668057665e-1
+    2.0000714765e-1 -2.4999993993e-1 3.3333331174e-1`,
+  sine: '-1.9515295891e-4 8.3321608736e-3 -1.6666654611e-1',
+  cosine: '2.443315711809948e-5 -1.388731625493765e-3 4.166664568298827e-2',
+  normalTail: `0.17087277 -0.82215223 1.48851587 -1.13520398 0.27886807 -0.18628806 0.09678418 0.37409196 1.00002368
+    -1.26551223`,
+  erf: `-1.6365845e-7 1.6462114e-6 -1.4925650e-5 1.2055333e-4 -8.5483270e-4 5.2239776e-3 -2.6866171e-2
+    1.1283792e-1 -3.7612639e-1`,
+};
 
-interface Source {
-  readonly needs?: readonly FunctionName[];
-  readonly text: string;
+/** A variable that is the polynomial in x with these coefficients, the last one constant. */
+function polynomial(name: string, x: string, coefficients: string): string {
+  const [first, second, ...rest] = coefficients.split(/\s+/);
+  const steps = rest.map((coefficient) => `  ${name} = fma(${name}, ${x}, ${coefficient});`);
+  return [`var ${name} = fma(${first}, ${x}, ${second});`, ...steps].join('\n');
 }
 
-const SOURCES: Readonly<Record<FunctionName, Source>> = {
+const SOURCES = {
   is_nan: {
-    // Compilers may take it that x == x.
+    // Compilers may assume that x == x.
     text: 'fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffff) > 0x7f800000; }',
   },
   is_positive: {
-    // A comparison may take denormals for 0.
+    // Comparisons may treat denormals as 0.
     text: 'fn is_positive(x: f32) -> bool { return bitcast<u32>(x) - 1 < 0x7f800000; }',
   },
   not_a_number: {
@@ -71,17 +60,13 @@ const SOURCES: Readonly<Record<FunctionName, Source>> = {
 /// e^r - 1 of what is left of x after n ln 2.
 fn growth_of_rest(x: f32, n: f32) -> f32 {
   let r = (x - n * 0.693359375) + n * 2.12194440e-4;
-  var y = fma(1.98756915e-4, r, 1.3981999507e-3);
-  y = fma(y, r, 8.3334519073e-3);
-  y = fma(y, r, 4.1665795894e-2);
-  y = fma(y, r, 1.6666665459e-1);
-  y = fma(y, r, 5.0000001201e-1);
+  ${polynomial('y', 'r', COEFFICIENTS.growth)}
   return fma(y, r * r, r);
 }`,
   },
   precise_exp: {
     needs: ['is_nan', 'power_of_two', 'growth_of_rest'],
-    // The power of two is applied in two steps, since alone it may be outside the range where the result is not.
+    // The power of two is applied in two steps, since by itself it may be out of range.
     text: `
 fn precise_exp(x: f32) -> f32 {
   let bounded = clamp(x, -104.0, 89.0);
@@ -104,18 +89,11 @@ fn precise_expm1(x: f32) -> f32 {
 }`,
   },
   log_tail: {
-    // log(1 + m) = m - m^2 / 2 + m^3 (...) for 1 + m from the root of a half to that of 2.
+    // log(1 + m) = m - m^2 / 2 + m^3 (...) for 1 + m from sqrt(1/2) to sqrt(2).
     text: `
 /// What log(1 + m) has beyond m - m^2 / 2.
 fn log_tail(m: f32, square: f32) -> f32 {
-  var y = fma(7.0376836292e-2, m, -1.151461031e-1);
-  y = fma(y, m, 1.167699874e-1);
-  y = fma(y, m, -1.2420140846e-1);
-  y = fma(y, m, 1.4249322787e-1);
-  y = fma(y, m, -1.6668057665e-1);
-  y = fma(y, m, 2.0000714765e-1);
-  y = fma(y, m, -2.4999993993e-1);
-  y = fma(y, m, 3.3333331174e-1);
+  ${polynomial('y', 'm', COEFFICIENTS.log)}
   return y * m * square;
 }`,
   },
@@ -200,8 +178,7 @@ fn wide_product(a: u32, b: u32) -> vec2u {
 /// On [-pi / 4, pi / 4]: r + r^3 (...).
 fn sine_of_rest(r: f32) -> f32 {
   let square = r * r;
-  var sine = fma(-1.9515295891e-4, square, 8.3321608736e-3);
-  sine = fma(sine, square, -1.6666654611e-1);
+  ${polynomial('sine', 'square', COEFFICIENTS.sine)}
   return select(fma(sine * square, r, r), r, r == 0.0);
 }`,
   },
@@ -210,8 +187,7 @@ fn sine_of_rest(r: f32) -> f32 {
 /// On [-pi / 4, pi / 4]: 1 - r^2 / 2 + r^4 (...).
 fn cosine_of_rest(r: f32) -> f32 {
   let square = r * r;
-  var cosine = fma(2.443315711809948e-5, square, -1.388731625493765e-3);
-  cosine = fma(cosine, square, 4.166664568298827e-2);
+  ${polynomial('cosine', 'square', COEFFICIENTS.cosine)}
   return fma(cosine * square, square, fma(square, -0.5, 1.0));
 }`,
   },
@@ -288,15 +264,7 @@ fn sine_of_quarter(x: f32, quarters: u32) -> f32 {
 /// Half of erfc(z), for z >= 0.
 fn normal_tail(z: f32) -> f32 {
   let t = 1.0 / fma(z, 0.5, 1.0);
-  var y = fma(0.17087277, t, -0.82215223);
-  y = fma(y, t, 1.48851587);
-  y = fma(y, t, -1.13520398);
-  y = fma(y, t, 0.27886807);
-  y = fma(y, t, -0.18628806);
-  y = fma(y, t, 0.09678418);
-  y = fma(y, t, 0.37409196);
-  y = fma(y, t, 1.00002368);
-  y = fma(y, t, -1.26551223);
+  ${polynomial('y', 't', COEFFICIENTS.normalTail)}
   return t * 0.5 * precise_exp(y - z * z);
 }`,
   },
@@ -310,20 +278,13 @@ fn normal_cdf(x: f32) -> f32 {
   },
   precise_erf: {
     needs: ['is_nan', 'normal_tail'],
-    // Near 0 its series, 2 / root pi times the sum of (-1)^i x^(2 i + 1) / (i! (2 i + 1)).
+    // Near 0 by its series, 2 / sqrt(pi) times the sum of (-1)^i x^(2 i + 1) / (i! (2 i + 1)).
     text: `
 fn precise_erf(x: f32) -> f32 {
   if (is_nan(x) || x == 0.0) { return x; }
   if (abs(x) < 1.0) {
     let square = x * x;
-    var y = fma(-1.6365845e-7, square, 1.6462114e-6);
-    y = fma(y, square, -1.4925650e-5);
-    y = fma(y, square, 1.2055333e-4);
-    y = fma(y, square, -8.5483270e-4);
-    y = fma(y, square, 5.2239776e-3);
-    y = fma(y, square, -2.6866171e-2);
-    y = fma(y, square, 1.1283792e-1);
-    y = fma(y, square, -3.7612639e-1);
+    ${polynomial('y', 'square', COEFFICIENTS.erf)}
     return fma(y, square, 1.1283792) * x;
   }
   let size = 1.0 - 2.0 * normal_tail(min(abs(x), 20.0));
@@ -342,13 +303,21 @@ fn integer_power(x: f32, n: u32) -> f32 {
   return result;
 }`,
   },
-};
+} as const;
 
-/** The text of these functions and of those that they need, for the head of a body. */
+export type FunctionName = keyof typeof SOURCES;
+
+interface Source {
+  readonly needs?: readonly FunctionName[];
+  readonly text: string;
+}
+
+/** The text of these functions and of those they need, for the head of a body. */
 export function functions(...names: FunctionName[]): string {
   const wanted = new Set<FunctionName>();
   const want = (name: FunctionName) => {
-    SOURCES[name].needs?.forEach(want);
+    const { needs }: Source = SOURCES[name];
+    needs?.forEach(want);
     wanted.add(name);
   };
   names.forEach(want);

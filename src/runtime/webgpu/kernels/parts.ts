@@ -1,4 +1,4 @@
-/** Results in parts, one after the other in memory, and their sums, from the first part to the last. */
+/** Sums results that are in several parts in memory, from the first part to the last. */
 import { sizeOf } from '../../../tensor/shape';
 import { type Dispatch, flat, type Kernel, type Region } from '../kernel';
 import { overVectors, VECTOR_INVOCATIONS, vectorTasks } from './vectors';
@@ -17,7 +17,7 @@ fn sum_of_parts(i: u32) -> vec4f {
 ${overVectors('store4_out(i, sum_of_parts(i), numbers.size - i);')}`,
 };
 
-/** From parts [count, ...] to out [...], contiguous. */
+/** parts [count, ...] -> out [...], contiguous. */
 export function sumOfParts(parts: Region, out: Region): Dispatch {
   const size = sizeOf(out.shape);
   const count = parts.shape[0] as number;

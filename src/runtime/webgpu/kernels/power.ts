@@ -1,10 +1,10 @@
-/** Powers and remainders of scores in WGSL, f32, with JavaScript's meaning; they need `functions(...POWER_NEEDS)`. */
+/** Powers and remainders in WGSL, in f32, as in JavaScript; they need `functions(...POWER_NEEDS)`. */
 
 export const POWER_NEEDS = ['is_nan', 'not_a_number', 'power_of_two', 'growth_of_rest'] as const;
 
 /**
- * x^y to 3 units in the last place. The logarithm is kept in two parts, and factors are cut to 12 bits, whose products
- * are exact whether or not a device fuses; what is cut is opaque to compilers that reorder sums.
+ * x^y, within 3 units in the last place. The logarithm is in two parts, and factors are cut to 12 bits, so that their products
+ * are exact whether or not a device fuses; the cuts are opaque to compilers that reorder sums.
  */
 export const POWER = `
 fn score_twelve_bits(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) & 0xfffff000); }
@@ -75,7 +75,7 @@ fn score_power(x: f32, y: f32) -> f32 {
   return select(result, -result, is_negative && is_odd);
 }`;
 
-/** What x leaves of y, exact, with the sign of x: long division of the mantissas, eight bits at a time. */
+/** The exact remainder of x / y, with the sign of x: long division of the mantissas, eight bits at a time. */
 export const REMAINDER = `
 fn score_remainder(x: f32, y: f32) -> f32 {
   let sign = bitcast<u32>(x) & 0x80000000;

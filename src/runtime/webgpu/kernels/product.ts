@@ -1,14 +1,14 @@
 /**
  * Products of staged blocks in WGSL: 64 invocations, 8 by 8, share sums [rows][columns] += a [term][row] b [term][column],
- * of 32 or 64 rows and columns. An invocation keeps, in registers, rows 4 (lane / 8) to + 3 of columns 4 (lane % 8) to + 3,
- * and those 32 further on. Factors lie in workgroup memory as quads, vectors of four rows or columns.
+ * of 32 or 64 rows and columns. An invocation keeps in registers four rows from 4 (lane / 8) by four columns from 4 (lane % 8),
+ * and those 32 further on. Factors are in workgroup memory as quads, vectors of four rows or columns.
  */
 
 export const LANES = 64;
-/** Terms that are staged at once. */
+/** Terms staged at once. */
 export const TERMS = 16;
 
-/** How many times 32 rows and columns there are. */
+/** Multiples of 32 rows or columns. */
 export type Halves = 1 | 2;
 
 export interface Block {
@@ -16,19 +16,19 @@ export interface Block {
   readonly columns: Halves;
 }
 
-/** Quads from one term of a factor to the next; one is spare, against conflicts of memory banks. */
+/** Quads from one term of a factor to the next, with a spare one against bank conflicts. */
 export const strideOf = (halves: Halves) => 8 * halves + 1;
 
-/** Where a quad of a term lies. */
+/** A quad of a term. */
 export type Factor = (term: string, quad: string) => string;
 
-/** A factor in workgroup memory of that name, from a quad on. */
+/** A factor in workgroup memory, from quad `first` on. */
 export const factorIn =
   (memory: string, halves: Halves, first: string | number = 0): Factor =>
   (term, quad) =>
     `${memory}[${first} + (${term}) * ${strideOf(halves)} + ${quad}]`;
 
-/** 0, which compilers do not see: a loop that starts there is not unrolled, for code that would take long to compile. */
+/** 0, unknown to compilers: loops that start there are not unrolled, which would take long to compile. */
 export const HIDDEN_ZERO = '(numbers.first_task / numbers.end_task)';
 
 const range = (count: number) => Array.from({ length: count }, (_, at) => at);
@@ -62,7 +62,7 @@ for (var term = 0u; term < ${TERMS}u; term++) {
 }`;
 }
 
-/** Fills a factor: `quad(term, column)` is four columns of a term, from a multiple of 4 on. */
+/** Stages a factor: `quad(term, column)` is four columns of a term, from a multiple of 4 on. */
 export function stage(factor: Factor, halves: Halves, quad: (term: string, column: string) => string): string {
   const quads = 8 * halves;
   return `
@@ -72,8 +72,8 @@ for (var at = lane; at < ${TERMS * quads}u; at += ${LANES}u) {
 }
 
 /**
- * Fills a factor whose terms lie side by side in memory: `quad(row, term)` is four terms of a row, from a multiple of 4 on.
- * The loops are unrolled, as GPUs want them, unless they start at HIDDEN_ZERO.
+ * Stages a factor whose terms are adjacent in memory: `quad(row, term)` is four terms of a row, from a multiple of 4 on. Loops are
+ * unrolled, which suits GPUs, unless they start at HIDDEN_ZERO.
  */
 export function stageTransposed(
   factor: Factor,

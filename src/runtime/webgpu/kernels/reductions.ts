@@ -1,13 +1,13 @@
 /**
- * Sums and maxima over the lanes of a workgroup, in an order that depends on the device alone: by subgroups and then over
- * their results, or by halves in workgroup memory. All lanes must call, and all get the result.
+ * Sums and maxima over the lanes of a workgroup, in an order that depends only on the device: by subgroups and then over their
+ * results, or by halves in workgroup memory. All lanes must call them, and all get the result.
  *
- *   sum_of_lanes(vec2f, lane)    of each component
+ *   sum_of_lanes(vec2f, lane)    componentwise
  *   largest_of_lanes(u32, lane)
  */
 
 interface Lanes {
-  /** Of the workgroup, a power of two. */
+  /** Of a workgroup: a power of two. */
   readonly invocations: number;
   readonly subgroups: boolean;
 }
@@ -24,7 +24,7 @@ function reduction(
   { invocations, subgroups }: Lanes,
 ): string {
   const parts = `parts_of_${name}`;
-  // The first barrier is for those who still read the results of the last call.
+  // The first barrier is for lanes that still read the results of the previous call.
   return `
 var<workgroup> ${parts}: array<${type}, ${invocations}>;
 fn ${name}(value: ${type}, lane: u32) -> ${type} {

@@ -1,10 +1,10 @@
 /**
- * Kernels whose lanes share rows of vectors. What they do with a row may call
+ * Kernels over rows of vectors, which lanes share. What they do with a row may call
  *
  *   sum_of(vec2f), largest_of(u32)   over the lanes that share the row
- *   kept(values, count, rest)        a vector whose elements past the row's end are `rest`
+ *   kept(values, count, rest)        a vector whose elements beyond the row's end are `rest`
  *   total(values)                    the sum of a vector's elements
- *   rank_of(f32), number_of(u32)     integers in the order of the numbers, NaN above all
+ *   rank_of(f32), number_of(u32)     to integers in the order of the numbers, with NaN last, and back
  */
 import { sizeOf } from '../../../tensor/shape';
 import type { Dispatch, Kernel, Region } from '../kernel';
@@ -12,27 +12,27 @@ import type { Workspace } from '../plan';
 import { type FunctionName, functions } from './functions';
 import { reductions } from './reductions';
 
-/** Who takes a row. */
+/** The lanes that share a row. */
 export interface Team {
-  /** One lane, or all of a workgroup. */
+  /** One, or all of a workgroup. */
   readonly lanes: 1 | 8 | 64 | 256;
   readonly subgroups: boolean;
 }
 
-/** Invocations of a workgroup whose lanes have a row each. */
+/** Invocations of a workgroup whose lanes take a row each. */
 const LONE_LANES = 64;
-/** Rows of at most so many elements are a lane's. */
+/** Rows of at most so many elements are taken by one lane. */
 const LONE_COLUMNS = 32;
-/** On a CPU, where lanes take turns and wait for each other at a price, so many rows are a lane's each. */
+/** On a CPU, where lanes take turns and waiting is expensive, lanes take a row each from so many rows on. */
 const MANY_ROWS = 128;
-/** Rows of at least so many elements have four times the lanes. */
+/** Rows of at least so many elements get four times the lanes. */
 const LONG_COLUMNS = 4096;
 
-/** Of operands with the row's elements. */
+/** For operands with the row's elements. */
 export const READ = { access: 'read', vector: true } as const;
 export const WRITE = { access: 'write', vector: true } as const;
 
-/** `rank_of` and `number_of`; they need `is_nan`. */
+/** `rank_of` and `number_of`, which need `is_nan`. */
 export const RANKS = `fn rank_of(x: f32) -> u32 {
   let bits = bitcast<u32>(x);
   return select(select(bits | 0x80000000, ~bits, (bits >> 31) == 1), 0xffffffff, is_nan(x));
@@ -47,11 +47,11 @@ interface RowWork {
   readonly operands: Kernel['operands'];
   readonly numbers?: Kernel['numbers'];
   readonly needs?: readonly FunctionName[];
-  /** Functions of its own. */
+  /** Further functions. */
   readonly head?: string;
-  /** Whether a row is `numbers.runs` runs of columns, between those of the other `numbers.groups` rows beside it. */
+  /** Whether a row is `numbers.runs` runs of columns, interleaved with those of `numbers.groups` rows. */
   readonly inRuns?: boolean;
-  /** Statements; `over` has some done for each vector of the row, element `i` of which `count` and more are left. */
+  /** Statements; those in `over` run for each vector of the row, from element `i` on, with `count` elements left. */
   each(over: (statements: string) => string): string;
 }
 
@@ -97,11 +97,11 @@ fn run(task: u32, lane: u32) {
   };
 }
 
-/** `each_f`, a function of a number for each of a vector. */
+/** `each_f`, a function applied to each element of a vector. */
 export const eachOf = (name: FunctionName): string => `
 fn each_${name}(x: vec4f) -> vec4f { return vec4f(${name}(x.x), ${name}(x.y), ${name}(x.z), ${name}(x.w)); }`;
 
-/** A dispatch of a kernel made for the team that suits rows of so many columns. */
+/** A dispatch of the kernel for the team that suits rows of so many columns. */
 export function overRows(
   kernelFor: (team: Team) => Kernel,
   columns: number,

@@ -1,11 +1,11 @@
 /** Kernels over vectors of four elements. */
 
 export const VECTOR_INVOCATIONS = 64;
-/** Vectors of four elements that an invocation takes, a workgroup's width apart. */
+/** Vectors of an invocation, a workgroup's width apart. */
 const VECTORS = 8;
 const RUN = VECTOR_INVOCATIONS * VECTORS * 4;
 
-/** `each` with the vectors `i` of a task; `size` rounds up, as no vector passes the end of a buffer. */
+/** Runs `each` for the vectors of a task, which begin at element `i`; `size` rounds up, since buffers end at vectors. */
 export const overVectors = (each: string) => `
 fn run(task: u32, lane: u32) {
   for (var vector = 0u; vector < ${VECTORS}; vector++) {
