@@ -1,9 +1,8 @@
 /**
  * Gradients of the gated delta rule, chunk by chunk.
  *
- * With y the errors, u = beta y what is written, L and P as in delta-chunk.ts, and dS' the gradient with respect to
- * the state after
- * a chunk, the gradients du by u solve the transposed system, from the last token to the first:
+ * With y the errors, u = beta y what is written, L and P as in chunk.as.ts, and dS' the gradient with respect to
+ * the state after a chunk, the gradients du by u solve the transposed system, from the last token to the first:
  *   du_j = sum over i of P_ij dout_i + e^(G_last - G_j) dS'^T k_j - sum over i > j of L_ij w_i,
  * with w = beta du, which is the gradient with respect to v. `deltaReverse` does that and keeps dS' of all chunks;
  * then all chunks are
@@ -20,14 +19,17 @@ import {
   addStack,
   advance,
   BETAS,
-  firstToken,
+  fetchTokens,
   KEY_STACK,
   KEYS,
   layOutColumns,
-  loadSlices,
+  layOutTokens,
+  loadTokens,
   openChunk,
   openGates,
+  openHead,
   openTask,
+  openTokens,
   OWN,
   PANEL_COLUMNS,
   PANEL_SLICE,
@@ -36,17 +38,15 @@ import {
   ROW,
   scaleTokens,
   Share,
-  sixes,
   SLICE_ROWS,
   storeRows,
   storeStack,
   storeTokens,
   substitute,
-  tokensFrom,
   UP,
 } from './chunk.as';
 import { addBefore, keepRows, keepState, openStates, stateSlice, storeBefore, storeStates } from './states.as';
-import { fetchRows, rowAddress } from '../../runtime/wasm/assembly/layout.as';
+import { rowAddress } from '../../runtime/wasm/assembly/layout.as';
 import { LARGEST_HEAD, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
 import { bytesOf, storeRow } from '../../runtime/wasm/assembly/storage.as';
 import { madd, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
@@ -61,57 +61,47 @@ const REVERSE_BYTES: usize = BY_VALUES + CHUNK * LARGEST_HEAD * 4;
 export function deltaReverse(params: usize, task: i32, scratch: usize): void {
   const f = changetype<BackwardParams>(params);
   const p = f.problem;
-  const h = p.h;
-  const share = openTask(p, task, scratch);
-  openStates(p, f.gradState, share);
+  const t = openTask(p, task, scratch);
+  openStates(p, f.gradState, t);
   for (let chunk = p.chunks - 1; chunk >= 0; chunk--) {
     if (isAborted()) return;
-    const token = firstToken(p, chunk);
-    const count = tokensFrom(p, token);
-    fetchRows(p.q, h, share.firstHead, share.pastHead, token, count, p.d, scratch + OWN);
-    fetchRows(p.k, h, share.firstHead, share.pastHead, token, count, p.d, scratch + OWN);
-    fetchRows(f.gradOut, h, share.firstHead, share.pastHead, token, count, p.e, scratch + OWN);
-    for (let place = share.firstHead; place < share.pastHead; place++) {
-      reverseChunk(f, place, chunk, token, count, share, scratch);
-      addBefore(p, place, token, f.byStates, share);
-      storeBefore(p, place, token, f.totals, share);
+    openTokens(p, t, chunk);
+    fetchInputs(f, t, scratch);
+    for (let place = t.firstHead; place < t.pastHead; place++) {
+      openHead(p, t, place);
+      reverseChunk(f, t, scratch);
+      addBefore(p, t, f.byStates);
+      storeBefore(p, t, f.totals);
     }
   }
-  if (f.gradInitialState.address != 0) storeStates(p, f.gradInitialState.address, f.gradInitialState.dtype, share);
+  if (f.gradInitialState.address != 0) storeStates(p, f.gradInitialState.address, f.gradInitialState.dtype, t);
 }
 
-function reverseChunk(
-  f: BackwardParams,
-  place: i32,
-  chunk: i32,
-  token: i32,
-  count: i32,
-  share: Share,
-  scratch: usize,
-): void {
+function fetchInputs(f: BackwardParams, t: Share, scratch: usize): void {
   const p = f.problem;
-  const h = p.h;
+  fetchTokens(p, t, p.q, p.d, scratch);
+  fetchTokens(p, t, p.k, p.d, scratch);
+  fetchTokens(p, t, f.gradOut, p.e, scratch);
+}
+
+function reverseChunk(f: BackwardParams, t: Share, scratch: usize): void {
+  const p = f.problem;
   const d = p.d;
-  const e = p.e;
-  const batch = place / h;
-  const head = place % h;
-  const padded = sixes(count);
-  const column = share.firstSlice * SLICE;
-  const columns = min(share.pastSlice * SLICE, e) - column;
-  const decayed = openGates(p, batch, head, token, count, padded, scratch);
-  openChunk(p, batch, head, token, count, padded, true, scratch);
-  const byOut = scratch + BY_OUT;
-  loadSlices(f.gradOut, batch, head, token, count, padded, column, columns, byOut, SLICE_ROWS);
-  for (let s = share.firstSlice, at = scratch; s < share.pastSlice; s++, at += SLICE_ROWS) {
-    const state = stateSlice(p, place, s);
-    keepState(f.gradStates, p, place, chunk + 1, s);
+  const padded = t.padded;
+  const column = t.firstSlice * SLICE;
+  const columns = min(t.pastSlice * SLICE, p.e) - column;
+  const decayed = openGates(p, t, scratch);
+  openChunk(p, t, true, scratch);
+  loadTokens(t, f.gradOut, column, columns, scratch + BY_OUT, SLICE_ROWS);
+  for (let s = t.firstSlice, at = scratch; s < t.pastSlice; s++, at += SLICE_ROWS) {
+    const state = stateSlice(p, t.place, s);
+    keepState(f.gradStates, p, t.place, t.chunk + 1, s);
     solveBack(state, at, d, padded, scratch);
     advance(state, d, decayed, scratch + QUERY_STACK, at + BY_OUT, padded, scratch);
     advance(state, d, 1, scratch + KEY_STACK, at + BY_VALUES, padded, scratch);
   }
-  keepRows(f.gradWrites, place, token, count, share, scratch + BY_WRITES);
-  const row = <usize>(batch * p.n + token) * <usize>h + <usize>head;
-  storeTokens(scratch + BY_VALUES, count, columns, f.gradV.address, f.gradV.dtype, row, h, e, column);
+  keepRows(f.gradWrites, t, scratch + BY_WRITES);
+  storeTokens(p, t, scratch + BY_VALUES, columns, f.gradV, p.e, column);
 }
 
 /** A slice of BY_WRITES and of BY_VALUES from that of BY_OUT, `slice` beyond it, and the state's gradient. */
@@ -151,63 +141,46 @@ export function deltaGradients(params: usize, task: i32, scratch: usize): void {
   if (isAborted()) return;
   const f = changetype<BackwardParams>(params);
   const p = f.problem;
-  const h = p.h;
-  const chunks = p.chunks;
-  const chunk = task % chunks;
-  const first = (task / chunks) * p.group;
-  const past = min(p.heads, first + p.group);
-  const token = firstToken(p, chunk);
-  const count = tokensFrom(p, token);
-  fetchRows(p.q, h, first, past, token, count, p.d, scratch + OWN);
-  fetchRows(p.k, h, first, past, token, count, p.d, scratch + OWN);
-  fetchRows(f.gradOut, h, first, past, token, count, p.e, scratch + OWN);
-  for (let place = first; place < past; place++) gradientsOfChunk(f, place, chunk, token, count, scratch);
+  const t = openTask(p, (task / p.chunks) * p.parts, scratch);
+  openTokens(p, t, task % p.chunks);
+  fetchInputs(f, t, scratch);
+  for (let place = t.firstHead; place < t.pastHead; place++) {
+    openHead(p, t, place);
+    gradientsOfChunk(f, t, scratch);
+  }
 }
 
-function gradientsOfChunk(
-  f: BackwardParams,
-  place: i32,
-  chunk: i32,
-  token: i32,
-  count: i32,
-  scratch: usize,
-): void {
+function gradientsOfChunk(f: BackwardParams, t: Share, scratch: usize): void {
   const p = f.problem;
-  const h = p.h;
   const d = p.d;
   const e = p.e;
-  const batch = place / h;
-  const head = place % h;
-  const padded = sixes(count);
-
-  openGates(p, batch, head, token, count, padded, scratch);
-  layOutColumns(f.errors, place, 0, token, count, padded, e, scratch + KEYS, ROW, scratch);
-  layOutColumns(f.gradWrites, place, 0, token, count, padded, e, scratch + KEY_STACK, ROW, scratch);
-  layOutColumns(f.gradOut, batch, head, token, count, padded, e, scratch + QUERY_STACK, ROW, scratch);
+  const count = t.count;
+  const padded = t.padded;
   const written = scratch + KEYS;
   const gradValues = scratch + KEY_STACK;
+  openGates(p, t, scratch);
+  layOutColumns(f.errors, t.place, 0, t.token, count, padded, e, written, ROW, scratch);
+  layOutColumns(f.gradWrites, t.place, 0, t.token, count, padded, e, gradValues, ROW, scratch);
+  layOutTokens(t, f.gradOut, e, scratch + QUERY_STACK, scratch);
   scaleTokens(written, e, padded, scratch + BETAS, written);
   scaleTokens(gradValues, e, padded, scratch + BETAS, gradValues);
   relate(p, e, padded, gradValues, true, scratch);
 
   memory.fill(scratch + BY_LOGS, 0, CHUNK << 4);
   const tileBytes = <usize>(e + CHUNK) << 5;
-  const keys = scratch + TILES + (<usize>e << 5);
-  loadSlices(p.q, batch, head, token, count, padded, 0, d, scratch + QUERY_COLUMNS, SLICE_ROWS);
-  loadSlices(p.k, batch, head, token, count, padded, 0, d, keys, tileBytes);
-  const state = place * (p.chunks + 1) + chunk;
+  loadTokens(t, p.q, 0, d, scratch + QUERY_COLUMNS, SLICE_ROWS);
+  loadTokens(t, p.k, 0, d, scratch + TILES + (<usize>e << 5), tileBytes);
+  const state = t.place * (p.chunks + 1) + t.chunk;
   let tile = scratch + TILES;
   for (let column: i32 = 0, at = scratch; column < d; column += SLICE, at += SLICE_ROWS, tile += tileBytes) {
     const rows = min(SLICE, d - column);
-    const gradState = scratch + GRAD_STATE_TILE;
     layOutColumns(f.states, state, 0, column, rows, SLICE, e, tile, 32, scratch);
-    layOutColumns(f.gradStates, state + 1, 0, column, rows, SLICE, e, gradState, 32, scratch);
+    layOutColumns(f.gradStates, state + 1, 0, column, rows, SLICE, e, scratch + GRAD_STATE_TILE, 32, scratch);
     gradientColumns(e, padded, tile, at, scratch);
   }
-  const firstRow = <usize>(batch * p.n + token) * <usize>h + <usize>head;
-  storeTokens(scratch + BY_QUERIES, count, d, f.gradQ.address, f.gradQ.dtype, firstRow, h, d, 0);
-  storeTokens(scratch + BY_KEYS, count, d, f.gradK.address, f.gradK.dtype, firstRow, h, d, 0);
-  storeGates(f, place, chunk, token, count, firstRow, scratch);
+  storeTokens(p, t, scratch + BY_QUERIES, d, f.gradQ, d, 0);
+  storeTokens(p, t, scratch + BY_KEYS, d, f.gradK, d, 0);
+  storeGates(f, t, scratch);
 }
 
 /** Eight columns of the gradients with respect to queries and keys, which lie at `slice`, and their part of BY_LOGS. */
@@ -247,29 +220,20 @@ function joinKeys(keys: usize, rows: i32, slice: usize, scratch: usize): void {
 }
 
 /** The gradients with respect to g and beta of a chunk. */
-function storeGates(
-  f: BackwardParams,
-  place: i32,
-  chunk: i32,
-  token: i32,
-  count: i32,
-  firstRow: usize,
-  scratch: usize,
-): void {
+function storeGates(f: BackwardParams, t: Share, scratch: usize): void {
   const p = f.problem;
-  const h = <usize>p.h;
-  const state = place * (p.chunks + 1) + chunk + 1;
+  const state = t.place * (p.chunks + 1) + t.chunk + 1;
   const states = f.states;
   const size = p.d * <i32>states.row;
   const gradState = rowAddress(f.gradStates, state, 0, 0);
   let sum = <f64>dot(rowAddress(states, state, 0, 0), gradState, size);
-  for (let i = count - 1; i >= 0; i--) {
-    const row = firstRow + <usize>i * h;
+  for (let i = t.count - 1; i >= 0; i--) {
+    const row = t.row + <usize>i * <usize>p.h;
     sum += <f64>sumOfLanes(v128.load(scratch + BY_LOGS + (<usize>i << 4)));
     f32.store(scratch + NUMBER, <f32>sum);
     storeRow(scratch + NUMBER, f.gradG.address + row * bytesOf(f.gradG.dtype), f.gradG.dtype, 1);
-    const error = rowAddress(f.errors, place, token + i, 0);
-    const write = rowAddress(f.gradWrites, place, token + i, 0);
+    const error = rowAddress(f.errors, t.place, t.token + i, 0);
+    const write = rowAddress(f.gradWrites, t.place, t.token + i, 0);
     f32.store(scratch + NUMBER, dot(error, write, <i32>states.row));
     storeRow(scratch + NUMBER, f.gradBeta.address + row * bytesOf(f.gradBeta.dtype), f.gradBeta.dtype, 1);
   }

@@ -9,8 +9,8 @@
  * Six tokens of such a stack are what `product` takes as its left side; on the right lies a slice of the state
  * [feature][8], and below it what the earlier tokens wrote, [token][8]: one product reads both.
  */
-import { rowAddress, rowBytes } from '../../runtime/wasm/assembly/layout.as';
-import { LARGEST_HEAD, Operand, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
+import { fetchRows, rowAddress, rowBytes } from '../../runtime/wasm/assembly/layout.as';
+import { Contiguous, LARGEST_HEAD, Operand, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
 import { ACROSS, ADD, DECAY_ADD, product, STORE } from '../../runtime/wasm/assembly/product.as';
 import { bytesOf, loadElement, loadRow, storeRow } from '../../runtime/wasm/assembly/storage.as';
 import { exp2Clamped, madd, storeTransposed } from '../../runtime/wasm/assembly/vector.as';
@@ -41,46 +41,66 @@ export function sixes(columns: i32): i32 {
   return ((columns + PANEL - 1) / PANEL) * PANEL;
 }
 
-/** The first token of a chunk. */
-export function firstToken(p: Problem, chunk: i32): i32 {
-  const chunks = (p.every + p.length - 1) / p.length;
-  return (chunk / chunks) * p.every + (chunk % chunks) * p.length;
-}
-
-/** How many tokens a chunk has. */
-export function tokensFrom(p: Problem, token: i32): i32 {
-  return min(p.length, min(p.n, token - (token % p.every) + p.every) - token);
-}
-
-/** A task's share: some heads, and of each some slices of value columns. */
+/** A task's share, some heads and of each some slices of value columns; and what of it is being computed. */
 @unmanaged
 export class Share {
   firstHead: i32;
   pastHead: i32;
   firstSlice: i32;
   pastSlice: i32;
+  /** The chunk, its first token, how many it has, and these up to a whole number of panels. */
+  chunk: i32;
+  token: i32;
+  count: i32;
+  padded: i32;
+  /** The head, through all batches. */
+  place: i32;
+  batch: i32;
+  head: i32;
+  /** The first token's row in [b, n, h]. */
+  row: usize;
 }
 
 /** What the task takes, at the start of working memory, whose rows of zeros are written. */
 export function openTask(p: Problem, task: i32, scratch: usize): Share {
-  const share = changetype<Share>(scratch + SHARE);
+  const t = changetype<Share>(scratch + SHARE);
   const parts = p.parts;
   const part = task % parts;
   const slices = slicesOf(p.e);
-  share.firstHead = (task / parts) * p.group;
-  share.pastHead = min(p.heads, share.firstHead + p.group);
-  share.firstSlice = (slices * part) / parts;
-  share.pastSlice = (slices * (part + 1)) / parts;
+  t.firstHead = (task / parts) * p.group;
+  t.pastHead = min(p.heads, t.firstHead + p.group);
+  t.firstSlice = (slices * part) / parts;
+  t.pastSlice = (slices * (part + 1)) / parts;
   memory.fill(scratch + KEYS - PANEL_ROWS, 0, PANEL_ROWS);
   memory.fill(scratch + KEY_STACK - PANEL_ROWS, 0, PANEL_ROWS);
   memory.fill(scratch + QUERY_STACK - PANEL_ROWS, 0, PANEL_ROWS);
-  return share;
+  return t;
+}
+
+export function openTokens(p: Problem, t: Share, chunk: i32): void {
+  const chunks = (p.every + p.length - 1) / p.length;
+  t.chunk = chunk;
+  t.token = (chunk / chunks) * p.every + (chunk % chunks) * p.length;
+  t.count = min(p.length, min(p.n, t.token - (t.token % p.every) + p.every) - t.token);
+  t.padded = sixes(t.count);
+}
+
+export function openHead(p: Problem, t: Share, place: i32): void {
+  t.place = place;
+  t.batch = place / p.h;
+  t.head = place % p.h;
+  t.row = <usize>(t.batch * p.n + t.token) * <usize>p.h + <usize>t.head;
+}
+
+/** Brings rows of the chunk's tokens into the cache, of all heads. */
+export function fetchTokens(p: Problem, t: Share, x: Operand, columns: i32, scratch: usize): void {
+  fetchRows(x, p.h, t.firstHead, t.pastHead, t.token, t.count, columns, scratch + OWN);
 }
 
 // One worker's working memory; each kernel has its own after OWN. Before the rows of features are six of zeros: they
 // make up sixes of them.
 const SHARE: usize = 0;
-const LOGS: usize = SHARE + 16; // f64 [48]: G_i log2(e)
+const LOGS: usize = SHARE + 64; // f64 [48]: G_i log2(e)
 const FROM_START: usize = LOGS + CHUNK * 8; // [48]: e^G_i
 const TO_END: usize = FROM_START + ROW; // [48]: e^(G_last - G_i)
 export const BETAS: usize = TO_END + ROW; // [48]
@@ -95,24 +115,18 @@ export const KEY_STACK: usize = KEYS + <usize>LARGEST_HEAD * ROW + PANEL_ROWS; /
 export const QUERY_STACK: usize = KEY_STACK + STACK_BYTES + PANEL_ROWS; // [d][48], then P
 export const OWN: usize = QUERY_STACK + STACK_BYTES;
 
-/** Decays and betas of the `count` tokens from `first` on, up to `padded`; returns e^G of the whole chunk. */
-export function openGates(
-  p: Problem,
-  batch: i32,
-  head: i32,
-  first: i32,
-  count: i32,
-  padded: i32,
-  scratch: usize,
-): f32 {
+/** Decays and betas of the chunk's tokens; returns e^G of the whole chunk. */
+export function openGates(p: Problem, t: Share, scratch: usize): f32 {
+  const count = t.count;
+  const padded = t.padded;
   const g = p.g;
   const beta = p.beta;
   const gDType = g.dtype;
   const betaDType = beta.dtype;
   const gStep = rowBytes(g);
   const betaStep = rowBytes(beta);
-  let gAt = rowAddress(g, batch, first, head);
-  let betaAt = rowAddress(beta, batch, first, head);
+  let gAt = rowAddress(g, t.batch, t.token, t.head);
+  let betaAt = rowAddress(beta, t.batch, t.token, t.head);
   let log: f64 = 0;
   for (let i: i32 = 0; i < padded; i++, gAt += gStep, betaAt += betaStep) {
     let strength: f32 = 0;
@@ -146,22 +160,15 @@ function less(x: f64, from: usize): v128 {
 }
 
 /** Keys, -L below keys as they are read and, with queries, P below these. Needs the gates. */
-export function openChunk(
-  p: Problem,
-  batch: i32,
-  head: i32,
-  first: i32,
-  count: i32,
-  padded: i32,
-  queries: bool,
-  scratch: usize,
-): void {
-  const d = p.d;
-  layOutColumns(p.k, batch, head, first, count, padded, d, scratch + KEYS, ROW, scratch);
-  if (queries) {
-    layOutColumns(p.q, batch, head, first, count, padded, d, scratch + QUERY_STACK, ROW, scratch);
-  }
-  relate(p, d, padded, scratch + KEYS, queries, scratch);
+export function openChunk(p: Problem, t: Share, queries: bool, scratch: usize): void {
+  layOutTokens(t, p.k, p.d, scratch + KEYS, scratch);
+  if (queries) layOutTokens(t, p.q, p.d, scratch + QUERY_STACK, scratch);
+  relate(p, p.d, t.padded, scratch + KEYS, queries, scratch);
+}
+
+/** The chunk's tokens as columns [columns][48 tokens]. */
+export function layOutTokens(t: Share, x: Operand, columns: i32, to: usize, scratch: usize): void {
+  layOutColumns(x, t.batch, t.head, t.token, t.count, t.padded, columns, to, ROW, scratch);
 }
 
 /**
@@ -352,21 +359,16 @@ export function storeSlices(
   }
 }
 
-/** Slices of the rows of a chunk to a contiguous tensor [b, n, h, width], from `column` on. */
-export function storeTokens(
-  from: usize,
-  count: i32,
-  columns: i32,
-  to: usize,
-  dtype: i32,
-  firstRow: usize,
-  h: i32,
-  width: i32,
-  column: i32,
-): void {
-  const bytes = bytesOf(dtype);
-  const at = to + (firstRow * <usize>width + <usize>column) * bytes;
-  storeSlices(from, SLICE_ROWS, count, columns, at, <usize>(h * width) * bytes, dtype);
+/** Columns of the chunk's tokens as slices. */
+export function loadTokens(t: Share, x: Operand, column: i32, columns: i32, to: usize, sliceBytes: usize): void {
+  loadSlices(x, t.batch, t.head, t.token, t.count, t.padded, column, columns, to, sliceBytes);
+}
+
+/** Slices of the chunk's tokens to a contiguous tensor [b, n, h, width], from `column` on. */
+export function storeTokens(p: Problem, t: Share, from: usize, columns: i32, to: Contiguous, width: i32, column: i32): void {
+  const bytes = bytesOf(to.dtype);
+  const at = to.address + (t.row * <usize>width + <usize>column) * bytes;
+  storeSlices(from, SLICE_ROWS, t.count, columns, at, <usize>(p.h * width) * bytes, to.dtype);
 }
 
 /** A slice of a state times the decay of a chunk, plus features [d][48] times numbers of the tokens, [48][8]. */

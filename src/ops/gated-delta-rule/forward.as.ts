@@ -3,7 +3,7 @@
  *
  * Chunked: with S the state before a chunk of tokens, the errors y solve a triangular system,
  * y_i = v_i - e^G_i S^T k_i - sum over j < i of L_ij beta_j y_j; then out_i = scale e^G_i S^T q_i + sum over j <= i of
- * P_ij beta_j y_j, and the next state is e^G_last S + sum of e^(G_last - G_i) k_i beta_i y_i^T (delta-chunk.ts).
+ * P_ij beta_j y_j, and the next state is e^G_last S + sum of e^(G_last - G_i) k_i beta_i y_i^T (chunk.as.ts).
  * Everything is products but for blocks of six rows. A task owns a few heads, side by side in memory, or, since columns
  * of values do not mix, some of one head's.
  */
@@ -13,13 +13,15 @@ import {
   advance,
   BETAS,
   DOWN,
-  firstToken,
+  fetchTokens,
   KEY_STACK,
   KEYS,
-  loadSlices,
+  loadTokens,
   openChunk,
   openGates,
+  openHead,
   openTask,
+  openTokens,
   OWN,
   PANEL_COLUMNS,
   PANEL_ROWS,
@@ -27,15 +29,13 @@ import {
   QUERY_STACK,
   ROW,
   Share,
-  sixes,
   SLICE_ROWS,
   storeStack,
   storeTokens,
   substitute,
-  tokensFrom,
 } from './chunk.as';
 import { keepRows, keepState, openStates, stateSlice, storeBefore, storeStates } from './states.as';
-import { fetchRows, rowAddress } from '../../runtime/wasm/assembly/layout.as';
+import { rowAddress } from '../../runtime/wasm/assembly/layout.as';
 import { F32, LARGEST_HEAD, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
 import { exp } from '../../runtime/wasm/assembly/scalar.as';
 import { loadElement, loadRow } from '../../runtime/wasm/assembly/storage.as';
@@ -57,76 +57,61 @@ export function deltaStates(params: usize, task: i32, scratch: usize): void {
 
 function runChunks(params: usize, task: i32, keep: bool, scratch: usize): void {
   const p = changetype<Problem>(params);
+  const f = changetype<ForwardParams>(params);
   const kept = changetype<BackwardParams>(params);
-  const chunks = p.chunks;
-  const share = openTask(p, task, scratch);
-  openStates(p, p.initialState, share);
-  for (let chunk: i32 = 0; chunk < chunks; chunk++) {
+  const t = openTask(p, task, scratch);
+  openStates(p, p.initialState, t);
+  for (let chunk: i32 = 0; chunk < p.chunks; chunk++) {
     // A task may take seconds.
     if (isAborted()) return;
-    const token = firstToken(p, chunk);
-    const count = tokensFrom(p, token);
-    fetchRows(p.k, p.h, share.firstHead, share.pastHead, token, count, p.d, scratch + OWN);
-    fetchRows(p.v, p.h, share.firstHead, share.pastHead, token, count, p.e, scratch + OWN);
-    if (!keep) {
-      fetchRows(p.q, p.h, share.firstHead, share.pastHead, token, count, p.d, scratch + OWN);
-    }
-    for (let place = share.firstHead; place < share.pastHead; place++) {
-      if (!keep) storeBefore(p, place, token, changetype<ForwardParams>(params).states, share);
-      runChunk(params, place, chunk, token, count, share, keep, scratch);
+    openTokens(p, t, chunk);
+    fetchTokens(p, t, p.k, p.d, scratch);
+    fetchTokens(p, t, p.v, p.e, scratch);
+    if (!keep) fetchTokens(p, t, p.q, p.d, scratch);
+    for (let place = t.firstHead; place < t.pastHead; place++) {
+      openHead(p, t, place);
+      if (!keep) storeBefore(p, t, f.states);
+      runChunk(params, t, keep, scratch);
     }
   }
   if (!keep) {
-    storeStates(p, changetype<ForwardParams>(params).state, 0, share);
+    storeStates(p, f.state, 0, t);
     return;
   }
-  for (let place = share.firstHead; place < share.pastHead; place++) {
-    for (let s = share.firstSlice; s < share.pastSlice; s++) keepState(kept.states, p, place, chunks, s);
+  for (let place = t.firstHead; place < t.pastHead; place++) {
+    for (let s = t.firstSlice; s < t.pastSlice; s++) keepState(kept.states, p, place, p.chunks, s);
   }
 }
 
-function runChunk(
-  params: usize,
-  place: i32,
-  chunk: i32,
-  token: i32,
-  count: i32,
-  share: Share,
-  keep: bool,
-  scratch: usize,
-): void {
+function runChunk(params: usize, t: Share, keep: bool, scratch: usize): void {
   const p = changetype<Problem>(params);
   const f = changetype<ForwardParams>(params);
   const kept = changetype<BackwardParams>(params);
-  const h = p.h;
   const d = p.d;
   const e = p.e;
-  const batch = place / h;
-  const head = place % h;
-  const padded = sixes(count);
-  const decayed = openGates(p, batch, head, token, count, padded, scratch);
-  openChunk(p, batch, head, token, count, padded, !keep, scratch);
+  const padded = t.padded;
+  const decayed = openGates(p, t, scratch);
+  openChunk(p, t, !keep, scratch);
 
   const all = scratch + COLUMNS;
-  const column = share.firstSlice * SLICE;
-  const columns = min(share.pastSlice * SLICE, e) - column;
-  loadSlices(p.v, batch, head, token, count, padded, column, columns, all, SLICE_ROWS);
+  const column = t.firstSlice * SLICE;
+  const columns = min(t.pastSlice * SLICE, e) - column;
+  loadTokens(t, p.v, column, columns, all, SLICE_ROWS);
   // Whole sixes and slices of f32 go where they belong at once.
-  const direct = f.out.dtype == F32 && count == padded && columns % SLICE == 0;
-  const row = <usize>(batch * p.n + token) * <usize>h + <usize>head;
-  let out = f.out.address + ((row * <usize>e + <usize>column) << 2);
-  for (let s = share.firstSlice, slice = all; s < share.pastSlice; s++, slice += SLICE_ROWS, out += 32) {
-    if (keep) keepState(kept.states, p, place, chunk, s);
-    const state = stateSlice(p, place, s);
+  const direct = f.out.dtype == F32 && t.count == padded && columns % SLICE == 0;
+  let out = f.out.address + ((t.row * <usize>e + <usize>column) << 2);
+  for (let s = t.firstSlice, slice = all; s < t.pastSlice; s++, slice += SLICE_ROWS, out += 32) {
+    if (keep) keepState(kept.states, p, t.place, t.chunk, s);
+    const state = stateSlice(p, t.place, s);
     solve(state, slice, d, padded, scratch);
     if (!keep) {
-      if (direct) read(state, d, padded, out, <usize>(h * e) << 2, scratch);
+      if (direct) read(state, d, padded, out, <usize>(p.h * e) << 2, scratch);
       else read(state, d, padded, slice, 32, scratch);
     }
     advance(state, d, decayed, scratch + KEYS, state + (<usize>d << 5), padded, scratch);
   }
-  if (keep) keepRows(kept.errors, place, token, count, share, all);
-  else if (!direct) storeTokens(all, count, columns, f.out.address, f.out.dtype, row, h, e, column);
+  if (keep) keepRows(kept.errors, t, all);
+  else if (!direct) storeTokens(p, t, all, columns, f.out, e, column);
 }
 
 /** A slice of values to errors y, and after the state beta y. */
@@ -159,40 +144,36 @@ function read(state: usize, d: i32, padded: i32, to: usize, toRow: usize, scratc
 export function deltaRecurrent(params: usize, task: i32, scratch: usize): void {
   const p = changetype<Problem>(params);
   const f = changetype<ForwardParams>(params);
-  const n = p.n;
-  const h = p.h;
   const d = p.d;
   const e = p.e;
   const q = p.q;
   const k = p.k;
-  const queryBuffer = scratch + QUERY_STACK;
-  const keyBuffer = scratch + KEY_STACK;
   const g = p.g;
   const beta = p.beta;
-  const share = openTask(p, task, scratch);
+  const t = openTask(p, task, scratch);
   const all = scratch + COLUMNS;
-  const column = share.firstSlice * SLICE;
-  const columns = min(share.pastSlice * SLICE, e) - column;
-  openStates(p, p.initialState, share);
-  for (let place = share.firstHead; place < share.pastHead; place++) {
-    const batch = place / h;
-    const head = place % h;
-    for (let token: i32 = 0; token < n; token++) {
+  const column = t.firstSlice * SLICE;
+  const columns = min(t.pastSlice * SLICE, e) - column;
+  openStates(p, p.initialState, t);
+  t.count = t.padded = 1;
+  for (let place = t.firstHead; place < t.pastHead; place++) {
+    for (let token: i32 = 0; token < p.n; token++) {
       if (token % CHUNK == 0 && isAborted()) return;
-      storeBefore(p, place, token, f.states, share);
-      const query = loadRow(rowAddress(q, batch, token, head), q.element, q.dtype, d, queryBuffer);
-      const key = loadRow(rowAddress(k, batch, token, head), k.element, k.dtype, d, keyBuffer);
-      const kept = <f32>exp(<f64>loadElement(rowAddress(g, batch, token, head), g.dtype));
-      const strength = loadElement(rowAddress(beta, batch, token, head), beta.dtype);
-      const row = <usize>(batch * n + token) * <usize>h + <usize>head;
-      loadSlices(p.v, batch, head, token, 1, 1, column, columns, all, SLICE_ROWS);
-      for (let s = share.firstSlice, slice = all; s < share.pastSlice; s++, slice += SLICE_ROWS) {
+      t.token = token;
+      openHead(p, t, place);
+      storeBefore(p, t, f.states);
+      const query = loadRow(rowAddress(q, t.batch, token, t.head), q.element, q.dtype, d, scratch + QUERY_STACK);
+      const key = loadRow(rowAddress(k, t.batch, token, t.head), k.element, k.dtype, d, scratch + KEY_STACK);
+      const kept = <f32>exp(<f64>loadElement(rowAddress(g, t.batch, token, t.head), g.dtype));
+      const strength = loadElement(rowAddress(beta, t.batch, token, t.head), beta.dtype);
+      loadTokens(t, p.v, column, columns, all, SLICE_ROWS);
+      for (let s = t.firstSlice, slice = all; s < t.pastSlice; s++, slice += SLICE_ROWS) {
         step(stateSlice(p, place, s), d, query, key, slice, kept, strength, <f32>p.scale);
       }
-      storeTokens(all, 1, columns, f.out.address, f.out.dtype, row, h, e, column);
+      storeTokens(p, t, all, columns, f.out, e, column);
     }
   }
-  storeStates(p, f.state, 0, share);
+  storeStates(p, f.state, 0, t);
 }
 
 /** One token of eight value columns, whose values become the results. */

@@ -45,18 +45,18 @@ function storeState(p: Problem, place: i32, at: i32, to: usize, dtype: i32, shar
 }
 
 /** The state of one head before the token, to its place in [b, times, h, d, e], if it is one of those wanted. */
-export function storeBefore(p: Problem, place: i32, token: i32, to: usize, share: Share): void {
-  if (to != 0 && token % p.every == 0) storeState(p, place, slotOf(p, place, token), to, F32, share);
+export function storeBefore(p: Problem, t: Share, to: usize): void {
+  if (to != 0 && t.token % p.every == 0) storeState(p, t.place, slotOf(p, t), to, F32, t);
 }
 
 /** Adds what lies in its place in [b, times, h, d, e] to the gradient with respect to the state before the token. */
-export function addBefore(p: Problem, place: i32, token: i32, from: usize, share: Share): void {
-  if (from == 0 || token % p.every != 0) return;
+export function addBefore(p: Problem, t: Share, from: usize): void {
+  if (from == 0 || t.token % p.every != 0) return;
   const e = p.e;
-  const matrix = from + ((<usize>(slotOf(p, place, token) * p.d) * <usize>e) << 2);
-  for (let s = share.firstSlice; s < share.pastSlice; s++) {
+  const matrix = from + ((<usize>(slotOf(p, t) * p.d) * <usize>e) << 2);
+  for (let s = t.firstSlice; s < t.pastSlice; s++) {
     const columns = min(SLICE, e - s * SLICE);
-    let to = stateSlice(p, place, s);
+    let to = stateSlice(p, t.place, s);
     let row = matrix + (<usize>(s * SLICE) << 2);
     for (let r: i32 = 0; r < p.d; r++, to += 32, row += <usize>e << 2) {
       for (let c: usize = 0; c < <usize>columns << 2; c += 4) f32.store(to + c, f32.load(to + c) + f32.load(row + c));
@@ -65,9 +65,9 @@ export function addBefore(p: Problem, place: i32, token: i32, from: usize, share
 }
 
 /** Which matrix of [b, times, h, d, e]. */
-function slotOf(p: Problem, place: i32, token: i32): i32 {
+function slotOf(p: Problem, t: Share): i32 {
   const times = (p.n + p.every - 1) / p.every;
-  return ((place / p.h) * times + token / p.every) * p.h + (place % p.h);
+  return (t.batch * times + t.token / p.every) * p.h + t.head;
 }
 
 /** A slice to its columns of the states that are kept. */
@@ -77,8 +77,8 @@ export function keepState(kept: Operand, p: Problem, place: i32, chunk: i32, s: 
 }
 
 /** Slices of a chunk's rows to their columns of what is kept of all. */
-export function keepRows(kept: Operand, place: i32, token: i32, count: i32, share: Share, slices: usize): void {
-  const to = rowAddress(kept, place, token, 0) + (<usize>share.firstSlice << 5);
-  const columns = (share.pastSlice - share.firstSlice) * SLICE;
-  storeSlices(slices, SLICE_ROWS, count, columns, to, kept.row << 2, 0);
+export function keepRows(kept: Operand, t: Share, slices: usize): void {
+  const to = rowAddress(kept, t.place, t.token, 0) + (<usize>t.firstSlice << 5);
+  const columns = (t.pastSlice - t.firstSlice) * SLICE;
+  storeSlices(slices, SLICE_ROWS, t.count, columns, to, kept.row << 2, 0);
 }
