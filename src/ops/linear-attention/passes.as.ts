@@ -1,8 +1,7 @@
 /**
  * Linear attention: out_i = q_i S_i, where S_i = decay S_(i-1) + k_i^T v_i (causal) or the sum over all keys.
  *
- * Causal: a task takes a few heads, or one, a part of its value columns, a segment of its rows, through chunks of 48
- * rows.
+ * Causal: a task takes a few heads, or one, a part of its value columns, a segment of its rows, through chunks of 48 rows.
  * Within a chunk it forms the scores [48 queries][48 keys], times decay^(i-j) and 0 above the diagonal; what came before
  * the chunk enters through the state. Only if heads are fewer than threads are there several segments: `linearStates`
  * goes ahead through all but the last for the states that they start from, of some value columns each. These are the
@@ -47,7 +46,8 @@ const VALUES: usize = KEY_ROWS + <usize>CHUNK * WIDEST_ROW; // [slices][48][8]
 const RESULTS: usize = VALUES + <usize>CHUNK * WIDEST_ROW; // [slices][48][8]
 const SCORES: usize = RESULTS + <usize>CHUNK * WIDEST_ROW; // [48 queries][48 keys]
 const CARRY: usize = SCORES + <usize>CHUNK * CHUNK_ROW; // a chunk's decay of the state, six times
-const TABLES: usize = CARRY + 32; // of each head
+const TASK: usize = CARRY + 32;
+const TABLES: usize = TASK + 48; // of each head
 export const LINEAR_BYTES: usize = TABLES + <usize>MOST_HEADS * TABLE_BYTES;
 
 // @ts-ignore: decorator
@@ -76,6 +76,39 @@ function stateAt(p: PassParams, bh: i32, segment: i32, slice: i32): usize {
   return p.states + <usize>place * stateSliceBytes(p);
 }
 
+/** What a task takes, some slices of value columns of some heads, and what of it is being computed. */
+@unmanaged
+class Task {
+  firstHead: i32;
+  pastHead: i32;
+  firstSlice: i32;
+  slices: i32;
+  /** The chunk's first row, and how many it has. */
+  first: i32;
+  rows: i32;
+  /** The head, through all batches, the powers of its decay, and the slices of its state. */
+  bh: i32;
+  table: usize;
+  state: usize;
+}
+
+function openTask(p: PassParams, group: i32, part: i32, partSlices: i32, scratch: usize): Task {
+  const t = changetype<Task>(scratch + TASK);
+  t.firstHead = group * p.group;
+  t.pastHead = min(p.heads, t.firstHead + p.group);
+  t.firstSlice = part * partSlices;
+  t.slices = min(partSlices, slicesOf(p.e) - t.firstSlice);
+  memory.fill(scratch + ZEROS, 0, WIDEST_ROW);
+  for (let bh = t.firstHead; bh < t.pastHead; bh++) writeTable(p, bh, tableOf(bh - t.firstHead, scratch));
+  return t;
+}
+
+function openHead(p: PassParams, t: Task, bh: i32, segment: i32, scratch: usize): void {
+  t.bh = bh;
+  t.table = tableOf(bh - t.firstHead, scratch);
+  t.state = stateAt(p, bh, segment, t.firstSlice);
+}
+
 /**
  * If causal, the states that segments start from; task: [groups of heads][parts]. Else one segment's own states, from
  * nothing; task: [groups of heads][parts][segments].
@@ -87,50 +120,36 @@ export function linearStates(params: usize, task: i32, scratch: usize): void {
   const firstSegment = task % segments;
   const pastSegment = isCausal ? p.segments - 1 : firstSegment + 1;
   const parts = p.stateParts;
-  const firstSlice = ((task / segments) % parts) * p.statePartSlices;
-  const slices = min(p.statePartSlices, slicesOf(p.e) - firstSlice);
-  const bytes = <usize>slices * stateSliceBytes(p);
-  const firstHead = (task / segments / parts) * p.group;
-  const pastHead = min(p.heads, firstHead + p.group);
-  memory.fill(scratch + ZEROS, 0, WIDEST_ROW);
-  for (let bh = firstHead; bh < pastHead; bh++) {
-    const state = stateAt(p, bh, firstSegment, firstSlice);
-    if (isCausal) loadState(p, bh, firstSlice, slices, state);
+  const t = openTask(p, task / segments / parts, (task / segments) % parts, p.statePartSlices, scratch);
+  const bytes = <usize>t.slices * stateSliceBytes(p);
+  for (let bh = t.firstHead; bh < t.pastHead; bh++) {
+    const state = stateAt(p, bh, firstSegment, t.firstSlice);
+    if (isCausal) loadState(p, bh, t.firstSlice, t.slices, state);
     else memory.fill(state, 0, bytes);
-    writeTable(p, bh, tableOf(bh - firstHead, scratch));
   }
   for (let segment = firstSegment; segment < pastSegment; segment++) {
     const target = isCausal ? segment + 1 : segment;
-    for (let bh = firstHead; isCausal && bh < pastHead; bh++) {
-      memory.copy(stateAt(p, bh, target, firstSlice), stateAt(p, bh, segment, firstSlice), bytes);
+    for (let bh = t.firstHead; isCausal && bh < t.pastHead; bh++) {
+      memory.copy(stateAt(p, bh, target, t.firstSlice), stateAt(p, bh, segment, t.firstSlice), bytes);
     }
-    addSegment(p, segment, target, firstHead, pastHead, firstSlice, slices, scratch);
+    addSegment(p, t, segment, target, scratch);
   }
 }
 
 /** Takes some slices of some heads' states `target` through the rows of a segment. */
-function addSegment(
-  p: PassParams,
-  segment: i32,
-  target: i32,
-  firstHead: i32,
-  pastHead: i32,
-  firstSlice: i32,
-  slices: i32,
-  scratch: usize,
-): void {
+function addSegment(p: PassParams, t: Task, segment: i32, target: i32, scratch: usize): void {
   const chunks = p.segmentChunks;
   const past = min(p.m, (segment + 1) * chunks * CHUNK);
-  for (let first = segment * chunks * CHUNK; first < past; first += CHUNK) {
+  for (t.first = segment * chunks * CHUNK; t.first < past; t.first += CHUNK) {
     if (isAborted()) return;
-    const rows = min(CHUNK, past - first);
-    fetch(p, p.k, p.m, firstHead, pastHead, first, rows, scratch);
-    fetch(p, p.v, p.m, firstHead, pastHead, first, rows, scratch);
-    for (let bh = firstHead; bh < pastHead; bh++) {
-      const table = tableOf(bh - firstHead, scratch);
-      layOutKeys(p, bh, first, rows, false, table, scratch);
-      layOutValues(p, bh, first, rows, firstSlice, slices, scratch);
-      updateState(p, stateAt(p, bh, target, firstSlice), slices, rows, table, scratch);
+    t.rows = min(CHUNK, past - t.first);
+    fetch(p, t, p.k, p.m, scratch);
+    fetch(p, t, p.v, p.m, scratch);
+    for (let bh = t.firstHead; bh < t.pastHead; bh++) {
+      openHead(p, t, bh, target, scratch);
+      layOutKeys(p, t, false, scratch);
+      layOutValues(p, t, scratch);
+      updateState(p, t, scratch);
     }
   }
 }
@@ -159,45 +178,38 @@ export function linearOutputs(params: usize, task: i32, scratch: usize): void {
   const p = changetype<PassParams>(params);
   const tiles = p.tiles;
   const tile = task % tiles;
-  const part = (task / tiles) % p.parts;
-  const firstHead = (task / tiles / p.parts) * p.group;
-  const pastHead = min(p.heads, firstHead + p.group);
-  const firstSlice = part * p.partSlices;
-  const slices = min(p.partSlices, slicesOf(p.e) - firstSlice);
+  const t = openTask(p, task / tiles / p.parts, (task / tiles) % p.parts, p.partSlices, scratch);
   const isCausal = p.causal;
   const segment = isCausal ? tile : 0;
-  memory.fill(scratch + ZEROS, 0, WIDEST_ROW);
-  for (let bh = firstHead; bh < pastHead; bh++) {
-    if (isCausal && tiles == 1) loadState(p, bh, firstSlice, slices, stateAt(p, bh, 0, firstSlice));
-    writeTable(p, bh, tableOf(bh - firstHead, scratch));
+  for (let bh = t.firstHead; isCausal && tiles == 1 && bh < t.pastHead; bh++) {
+    loadState(p, bh, t.firstSlice, t.slices, stateAt(p, bh, 0, t.firstSlice));
   }
   const chunks = p.tileChunks;
   const past = min(p.n, (tile + 1) * chunks * CHUNK);
-  for (let first = tile * chunks * CHUNK; first < past; first += CHUNK) {
+  for (t.first = tile * chunks * CHUNK; t.first < past; t.first += CHUNK) {
     if (isAborted()) return;
-    const rows = min(CHUNK, past - first);
+    t.rows = min(CHUNK, past - t.first);
     // Heads lie side by side in memory: together they read it in one stream.
-    fetch(p, p.q, p.n, firstHead, pastHead, first, rows, scratch);
+    fetch(p, t, p.q, p.n, scratch);
     if (isCausal) {
-      fetch(p, p.k, p.m, firstHead, pastHead, first, rows, scratch);
-      fetch(p, p.v, p.m, firstHead, pastHead, first, rows, scratch);
+      fetch(p, t, p.k, p.m, scratch);
+      fetch(p, t, p.v, p.m, scratch);
     }
-    for (let bh = firstHead; bh < pastHead; bh++) {
-      const state = stateAt(p, bh, segment, firstSlice);
-      const table = tableOf(bh - firstHead, scratch);
-      layOutQueries(p, bh, first, rows, scratch);
+    for (let bh = t.firstHead; bh < t.pastHead; bh++) {
+      openHead(p, t, bh, segment, scratch);
+      layOutQueries(p, t, scratch);
       if (isCausal) {
-        layOutKeys(p, bh, first, rows, true, table, scratch);
-        layOutValues(p, bh, first, rows, firstSlice, slices, scratch);
-        score(p, rows, table, scratch);
-        multiply(p, bh, first, rows, firstSlice, slices, state, true, table, scratch);
-        updateState(p, state, slices, rows, table, scratch);
-      } else multiply(p, bh, first, rows, firstSlice, slices, state, false, table, scratch);
+        layOutKeys(p, t, true, scratch);
+        layOutValues(p, t, scratch);
+        score(p, t, scratch);
+        multiply(p, t, true, scratch);
+        updateState(p, t, scratch);
+      } else multiply(p, t, false, scratch);
     }
   }
   if (!isCausal || tile < tiles - 1) return;
-  for (let bh = firstHead; bh < pastHead; bh++) {
-    storeState(p, bh, firstSlice, slices, stateAt(p, bh, segment, firstSlice));
+  for (let bh = t.firstHead; bh < t.pastHead; bh++) {
+    storeState(p, bh, t.firstSlice, t.slices, stateAt(p, bh, segment, t.firstSlice));
   }
 }
 
@@ -214,8 +226,9 @@ function panelAt(scratch: usize, panel: i32, d: i32): usize {
 }
 
 /** Products of a chunk's queries and keys that are not after them, times their decays. */
-function score(p: PassParams, rows: i32, table: usize, scratch: usize): void {
+function score(p: PassParams, t: Task, scratch: usize): void {
   const d = p.d;
+  const rows = t.rows;
   const slices = slicesOf(rows);
   for (let first: i32 = 0; first < rows; first += PANEL) {
     const queries = panelAt(scratch, first / PANEL, d);
@@ -223,7 +236,7 @@ function score(p: PassParams, rows: i32, table: usize, scratch: usize): void {
     for (let s: i32 = 0; s < seen; s++) {
       const keys = scratch + KEY_SLICES + (<usize>(s * d) << 5);
       const to = scratch + SCORES + <usize>first * CHUNK_ROW + (<usize>s << 5);
-      const decays = table + (<usize>(CHUNK - 1 - first + s * SLICE) << 2);
+      const decays = t.table + (<usize>(CHUNK - 1 - first + s * SLICE) << 2);
       product(queries, 24, false, keys, d, to, CHUNK_ROW, STORE_TIMES, decays);
     }
   }
@@ -232,31 +245,21 @@ function score(p: PassParams, rows: i32, table: usize, scratch: usize): void {
 /** The outputs of a chunk: from the state and, if causal (a constant), from the scores. */
 // @ts-ignore: decorator
 @inline
-function multiply(
-  p: PassParams,
-  bh: i32,
-  first: i32,
-  rows: i32,
-  firstSlice: i32,
-  slices: i32,
-  state: usize,
-  causal: bool,
-  table: usize,
-  scratch: usize,
-): void {
+function multiply(p: PassParams, t: Task, causal: bool, scratch: usize): void {
   const d = p.d;
+  const rows = t.rows;
   const step = stateSliceBytes(p);
   const isReverse = p.reverse;
   const columns = p.outColumns;
   // A normaliser's column may be needed for the state only.
-  const wanted = p.denominators != 0 ? slices : min(slices, slicesOf(columns) - firstSlice);
+  const wanted = p.denominators != 0 ? t.slices : min(t.slices, slicesOf(columns) - t.firstSlice);
   // Whole slices of f32 go where they belong at once.
   const isPlain = p.out.dtype == F32 && p.denominators == 0 && p.before == 0 && columns % SLICE == 0;
   const direct = isPlain ? rows / PANEL : 0;
   const rowStep = <usize>(p.h * p.outWidth * (isReverse ? -4 : 4));
-  let out = outAddress(p, bh, first) + (<usize>firstSlice << 5);
+  let out = outAddress(p, t.bh, t.first) + (<usize>t.firstSlice << 5);
   // In reverse the state is that of the row itself, else of the row before.
-  let decays = table + POWERS + (isReverse ? 0 : 4);
+  let decays = t.table + POWERS + (isReverse ? 0 : 4);
   const panels = panelsOf(rows);
   for (let panel: i32 = 0; panel < panels; panel++, out += <usize>PANEL * rowStep, decays += PANEL * 4) {
     const queries = panelAt(scratch, panel, d);
@@ -267,13 +270,13 @@ function multiply(
     const toSlice: usize = isDirect ? 32 : <usize>CHUNK << 5;
     const toRow: usize = isDirect ? rowStep : 32;
     let values = scratch + VALUES;
-    let column = state;
+    let column = t.state;
     for (let s: i32 = 0; s < wanted; s++, to += toSlice, column += step, values += <usize>CHUNK << 5) {
       product(queries, 24, false, column, d, to, toRow, STORE, 0);
       if (causal) product(weights, 4, true, values, seen, to, toRow, DECAY_ADD, decays);
     }
   }
-  if (direct * PANEL < rows) storeRows(p, bh, first, direct * PANEL, rows, firstSlice, slices, scratch);
+  if (direct * PANEL < rows) storeRows(p, t, direct * PANEL, scratch);
 }
 
 /** Where the row lies in `out`, of f32 if it is used so. */
@@ -293,15 +296,17 @@ function placeOf(p: PassParams, bh: i32, row: i32): usize {
 }
 
 /** state = decay^rows state + keys^T values. */
-function updateState(p: PassParams, state: usize, slices: i32, rows: i32, table: usize, scratch: usize): void {
-  const decay = f32x4.splat(f32.load(table + POWERS + (<usize>rows << 2)));
+function updateState(p: PassParams, t: Task, scratch: usize): void {
+  const rows = t.rows;
+  const decay = f32x4.splat(f32.load(t.table + POWERS + (<usize>rows << 2)));
   const carry = scratch + CARRY;
   v128.store(carry, decay);
   v128.store64_lane(carry, decay, 0, 16);
   const step = stateSliceBytes(p) >> 3;
   const pastKeys = scratch + KEY_ROWS + step;
   let values = scratch + VALUES;
-  for (let s: i32 = 0; s < slices; s++, values += <usize>CHUNK << 5) {
+  let state = t.state;
+  for (let s = t.slices; s > 0; s--, values += <usize>CHUNK << 5) {
     for (let keys = scratch + KEY_ROWS; keys < pastKeys; keys += PANEL * 4, state += PANEL << 5) {
       product(keys, step, false, values, rows, state, 32, DECAY_ADD, carry);
     }
@@ -328,19 +333,19 @@ function writeTable(p: PassParams, bh: i32, table: usize): void {
 }
 
 /** The addresses of `count` rows of one head as f32, in the problem's order; past the last row, of a row of zeros. */
-function pointToRows(p: PassParams, x: Rows, total: i32, bh: i32, first: i32, count: i32, scratch: usize): void {
+function pointToRows(p: PassParams, t: Task, x: Rows, total: i32, count: i32, scratch: usize): void {
   const h = p.h;
-  const head = ((bh % h) * x.heads) / h;
+  const head = ((t.bh % h) * x.heads) / h;
   const isReverse = p.reverse;
-  const row = isReverse ? total - 1 - first : first;
-  let from = rowAddress(x.operand, bh / h, row, head);
+  const row = isReverse ? total - 1 - t.first : t.first;
+  let from = rowAddress(x.operand, t.bh / h, row, head);
   const dtype = x.operand.dtype;
   const element = x.operand.element;
   const rowBytes = x.operand.row * bytesOf(dtype);
   const step: usize = isReverse ? 0 - rowBytes : rowBytes;
   const columns = x.columns;
   const hasOnes = x.ones;
-  const inMemory = min(count, total - first);
+  const inMemory = min(count, total - t.first);
   for (let r: i32 = 0; r < inMemory; r++, from += step) {
     const buffer = scratch + CONVERTED + <usize>r * WIDEST_ROW;
     let at = loadRow(from, element, dtype, columns, buffer);
@@ -355,46 +360,30 @@ function pointToRows(p: PassParams, x: Rows, total: i32, bh: i32, first: i32, co
 }
 
 /** Brings a chunk's rows of several heads into the cache. */
-function fetch(
-  p: PassParams,
-  x: Rows,
-  total: i32,
-  firstHead: i32,
-  pastHead: i32,
-  first: i32,
-  rows: i32,
-  scratch: usize,
-): void {
+function fetch(p: PassParams, t: Task, x: Rows, total: i32, scratch: usize): void {
   const h = p.h;
   const heads = x.heads;
-  const from = (firstHead * heads) / h;
-  const past = ((pastHead - 1) * heads) / h + 1;
-  const row = p.reverse ? total - first - rows : first;
-  fetchRows(x.operand, heads, from, past, row, rows, x.columns, scratch + CARRY);
+  const from = (t.firstHead * heads) / h;
+  const past = ((t.pastHead - 1) * heads) / h + 1;
+  const row = p.reverse ? total - t.first - t.rows : t.first;
+  fetchRows(x.operand, heads, from, past, row, t.rows, x.columns, scratch + CARRY);
 }
 
-function layOutQueries(p: PassParams, bh: i32, first: i32, rows: i32, scratch: usize): void {
+function layOutQueries(p: PassParams, t: Task, scratch: usize): void {
   const d = p.d;
-  const panels = panelsOf(rows);
-  pointToRows(p, p.q, p.n, bh, first, panels * PANEL, scratch);
+  const panels = panelsOf(t.rows);
+  pointToRows(p, t, p.q, p.n, panels * PANEL, scratch);
   for (let panel: i32 = 0; panel < panels; panel++) {
     packPanel(scratch + POINTERS + (panel * PANEL * 4), d, panelAt(scratch, panel, d));
   }
 }
 
 /** Keys as slices for the scores, if wanted, and as rows, decayed to the chunk's end, for the state. */
-function layOutKeys(
-  p: PassParams,
-  bh: i32,
-  first: i32,
-  rows: i32,
-  slicesToo: bool,
-  table: usize,
-  scratch: usize,
-): void {
+function layOutKeys(p: PassParams, t: Task, slicesToo: bool, scratch: usize): void {
   const d = p.d;
+  const rows = t.rows;
   const slices = slicesOf(rows);
-  pointToRows(p, p.k, p.m, bh, first, slices * SLICE, scratch);
+  pointToRows(p, t, p.k, p.m, slices * SLICE, scratch);
   if (slicesToo) {
     for (let s: i32 = 0; s < slices; s++) {
       const pointers = scratch + POINTERS + (s * SLICE * 4);
@@ -409,7 +398,7 @@ function layOutKeys(
   for (let r: i32 = 0; r < rows; r++) {
     const from = load<usize>(scratch + POINTERS + (r << 2));
     const to = scratch + KEY_ROWS + <usize>r * step;
-    const weight = f32.load(table + POWERS + ((last - r) << 2));
+    const weight = f32.load(t.table + POWERS + ((last - r) << 2));
     const weights = f32x4.splat(weight);
     let c: usize = 0;
     for (; c + 16 <= bytes; c += 16) v128.store(to + c, f32x4.mul(v128.load(from + c), weights));
@@ -419,20 +408,13 @@ function layOutKeys(
 }
 
 /** Some slices of the values' columns, [slices][48][8], the columns beyond the last one 0. */
-function layOutValues(
-  p: PassParams,
-  bh: i32,
-  first: i32,
-  rows: i32,
-  firstSlice: i32,
-  slices: i32,
-  scratch: usize,
-): void {
-  pointToRows(p, p.v, p.m, bh, first, rows, scratch);
-  const rest = p.e - firstSlice * SLICE;
+function layOutValues(p: PassParams, t: Task, scratch: usize): void {
+  const slices = t.slices;
+  pointToRows(p, t, p.v, p.m, t.rows, scratch);
+  const rest = p.e - t.firstSlice * SLICE;
   const whole = min(slices, rest / SLICE);
-  for (let r: i32 = 0; r < rows; r++) {
-    let from = load<usize>(scratch + POINTERS + (r << 2)) + (<usize>firstSlice << 5);
+  for (let r: i32 = 0; r < t.rows; r++) {
+    let from = load<usize>(scratch + POINTERS + (r << 2)) + (<usize>t.firstSlice << 5);
     let to = scratch + VALUES + (<usize>r << 5);
     for (let s: i32 = 0; s < whole; s++, from += 32, to += <usize>CHUNK << 5) {
       v128.store(to, v128.load(from));
@@ -446,26 +428,18 @@ function layOutValues(
 }
 
 /** Results from row `from` on to the rows of `out`, with what was before and over the denominators where there are some. */
-function storeRows(
-  p: PassParams,
-  bh: i32,
-  first: i32,
-  from: i32,
-  past: i32,
-  firstSlice: i32,
-  slices: i32,
-  scratch: usize,
-): void {
-  const columns = min(slices * SLICE, p.outColumns - firstSlice * SLICE);
+function storeRows(p: PassParams, t: Task, from: i32, scratch: usize): void {
+  const firstColumn = t.firstSlice * SLICE;
+  const columns = min(t.slices * SLICE, p.outColumns - firstColumn);
   const dtype = p.out.dtype;
   // The last column, of a task that has all.
   const last = p.e - 1;
   const sums = scratch + RESULTS + <usize>(last / SLICE) * (<usize>CHUNK << 5) + (<usize>(last % SLICE) << 2);
-  for (let r = from; r < past; r++) {
+  for (let r = from; r < t.rows; r++) {
     let factor: f32 = 1;
-    const place = placeOf(p, bh, first + r);
+    const place = placeOf(p, t.bh, t.first + r);
     if (p.before != 0) {
-      const before = p.before + ((place * <usize>p.outColumns + <usize>(firstSlice * SLICE)) << 2);
+      const before = p.before + ((place * <usize>p.outColumns + <usize>firstColumn) << 2);
       addNumbers(before, scratch + RESULTS + (<usize>r << 5), columns);
     }
     if (p.denominators != 0) {
@@ -478,7 +452,7 @@ function storeRows(
       }
       f32.store(at, denominator);
     }
-    const out = outAddress(p, bh, first + r) + <usize>(firstSlice * SLICE) * bytesOf(dtype);
+    const out = outAddress(p, t.bh, t.first + r) + <usize>firstColumn * bytesOf(dtype);
     const to = dtype == F32 && columns % SLICE == 0 ? out : scratch + CONVERTED;
     const factors = f32x4.splat(factor);
     let result = scratch + RESULTS + (<usize>r << 5);
