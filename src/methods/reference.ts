@@ -28,7 +28,7 @@ export const rowOf = (x: Float64Array, index: number, width: number): Float64Arr
   x.subarray(index * width, (index + 1) * width);
 
 /** The key rows that a row of queries [b, n, h] may see among [b, m, g], from key `first` to the one before `past`. */
-export function keyRows(row: number, { n, h, m, g }: Extents, first = 0, past = m): number[] {
+function keyRows(row: number, { n, h, m, g }: Extents, first = 0, past = m): number[] {
   const [head, batch] = [row % h, Math.floor(row / h / n)];
   return Array.from({ length: past - first }, (_, j) => (batch * m + first + j) * g + Math.floor((head * g) / h));
 }

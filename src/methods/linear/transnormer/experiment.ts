@@ -9,7 +9,7 @@ import {
   type MeasureContext,
   together,
 } from '../../experiment';
-import { dot } from '../../vectors';
+import { dot, rowOf } from '../../vectors';
 import { ARMS, gradientDeviation } from './gradient-deviation';
 import { normalisedGradient } from './reference';
 
@@ -275,11 +275,11 @@ function largestGradient(name: Kernel, scale: number, seed: number): number {
   if (name === 'NormAttention') return largestProduct(normalisedGradient(sums, byOut, D, 1e-8), values);
   let largest = 0;
   for (let i = 0; i < N; i++) {
-    const row = scores.subarray(i * N, (i + 1) * N);
+    const row = rowOf(scores, i, N);
     const isSoftmax = name === 'softmax';
     const weights = isSoftmax ? row.map((score) => Math.exp(score)) : row;
     const total = weights.reduce((sum, weight) => sum + weight, 0);
-    const by = weights.map((_, j) => dot(byOut.subarray(i * D, (i + 1) * D), values.subarray(j * D, (j + 1) * D)));
+    const by = weights.map((_, j) => dot(rowOf(byOut, i, D), rowOf(values, j, D)));
     const mean = by.reduce((sum, value, j) => sum + (value * (weights[j] as number)) / total, 0);
     // A row of zeros has no attention.
     if (total === 0) continue;
@@ -300,7 +300,7 @@ function problemOf(name: Kernel, scale: number, seed: number) {
   const factor = name === 'softmax' ? 1 / Math.sqrt(D) : 1;
   const scores = new Float64Array(N * N).map((_, at) => {
     const [i, j] = [Math.floor(at / N), at % N];
-    return factor * dot(a.subarray(i * D, (i + 1) * D), b.subarray(j * D, (j + 1) * D));
+    return factor * dot(rowOf(a, i, D), rowOf(b, j, D));
   });
   const sums = new Float64Array(N * D).map((_, at) => {
     let sum = 0;
@@ -317,7 +317,7 @@ function largestProduct(gradSums: Numbers, values: Numbers): number {
   let largest = 0;
   for (let i = 0; i < N; i++) {
     for (let j = 0; j < N; j++) {
-      const product = dot(gradSums.subarray(i * D, (i + 1) * D), values.subarray(j * D, (j + 1) * D));
+      const product = dot(rowOf(gradSums, i, D), rowOf(values, j, D));
       largest = Math.max(largest, Math.abs(product));
     }
   }
