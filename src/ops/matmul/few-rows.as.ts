@@ -366,9 +366,9 @@ export function fewRowsFinish(params: usize, task: i32, scratch: usize): void {
   memory.copy(sums, first, bytes);
   for (let split: i32 = 1; split < p.splits; split++) addTo(sums, first + <usize>split * step, count);
   if (p.bias) {
-    const size = bytesOf(p.b.dtype);
+    const size = bytesOf(p.a.dtype);
     const from = p.bias + <usize>column * p.biasStride * size;
-    addTo(sums, loadRow(from, p.biasStride, p.b.dtype, count, scratch + SECOND), count);
+    addTo(sums, loadRow(from, p.biasStride, p.a.dtype, count, scratch + SECOND), count);
   }
   if (p.program) {
     const numbers = params + FewRowsParams.BYTES;

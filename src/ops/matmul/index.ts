@@ -4,7 +4,7 @@ import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import type { Op } from '../../runtime/op';
 import { FLOATS, PANEL, SLICE } from '../../runtime/wasm/params';
-import { ELEMENTS_PER_MICROSECOND, FLOPS_PER_MICROSECOND, withMemory } from '../../runtime/wasm/plan';
+import { address, ELEMENTS_PER_MICROSECOND, FLOPS_PER_MICROSECOND, withMemory } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
 import type { Elements } from '../../tensor/elements';
 import { formatShape, type Shape, sizeOf } from '../../tensor/shape';
@@ -20,7 +20,8 @@ import { Elementwise } from '../map/function';
 import { sum } from '../reduce';
 import type { MatmulCall } from './call';
 import { factor, isFewRows, planFewRows } from './few-rows';
-import { DEPTH, GROUP, kernels, LeadingAxis, MatmulParams, TILE_PANELS, TILE_SLICES } from './params.generated';
+import { PackedMatrix, packingTasks, termsOf } from './pack';
+import { kernels, LeadingAxis, MatmulParams, TILE_PANELS, TILE_SLICES } from './params.generated';
 
 /** Tiles that there are for each thread, at least, where sizes allow it. Which there are changes no bits. */
 const TILES_PER_THREAD = 4;
@@ -30,29 +31,36 @@ const op: Op<MatmulCall> = {
   reference: async () => (await import('./reference')).matmul,
   kernels,
   wasm(call, { threads }) {
-    if (isFewRows(call)) return planFewRows(call);
-    const { a, b, bias, epilogue, out, axes } = call;
+    if (!call.packed && isFewRows(call)) return planFewRows(call);
+    const { a, b, packed: given, bias, epilogue, out, axes } = call;
     const [rows, depth] = a.shape.slice(-2) as [number, number];
     const columns = b.shape.at(-1) as number;
     const [panels, slices] = [Math.ceil(rows / PANEL), Math.ceil(columns / SLICE)];
     const batches = sizeOf(axes.map(({ extent }) => extent));
     const tile = tileOf(panels, slices, batches, threads);
     const leading = leadingAxes(axes);
-    // Blocks of terms alike.
-    const terms = Math.ceil(depth / Math.ceil(depth / DEPTH));
-    const blocks = Math.ceil(depth / terms);
     const { program, work } = epilogue?.compiled ?? { work: 0 };
-    const plan = withMemory({ packed: leading.packed * slices * SLICE * depth * 4 }, ({ packed }, addressOf) => [
+    const bytes = given ? 0 : leading.packed * slices * SLICE * depth * 4;
+    const plan = withMemory({ packed: bytes }, ({ packed }, addressOf) => [
       {
         phases: [
-          { kernel: 'packSlices', tasks: leading.packed * blocks * Math.ceil(slices / GROUP) },
+          ...(given ? [] : [{ kernel: 'packSlices', tasks: leading.packed * packingTasks(depth, columns) }]),
           { kernel: 'matmul', tasks: batches * tile.count },
         ],
         params: [
           ...MatmulParams({
-            ...{ depth, a: factor(a, rows, -2, -1), b: factor(b, columns, -1, -2), packed, axes: axes.length },
-            ...{ out, bias, biasStride: bias?.strides[0] ?? 0, terms, panels: tile.panels, slices: tile.slices },
+            depth,
+            a: factor(a, rows, -2, -1),
+            b: factor(b, columns, -1, -2),
+            packed: given ? address(given) : packed,
+            axes: axes.length,
+            out,
+            bias,
+            biasStride: bias?.strides[0] ?? 0,
             program: program ? addressOf(program) : 0,
+            terms: termsOf(depth),
+            panels: tile.panels,
+            slices: tile.slices,
           }),
           ...leading.axes.flatMap(LeadingAxis),
           ...(epilogue?.numbers ?? []),
@@ -92,40 +100,48 @@ function leadingAxes(axes: readonly CommonAxis[]) {
   return { packed, axes: own.reverse() };
 }
 
+export { PackedMatrix, type PackOptions, packMatrix } from './pack';
+
 export interface MatmulOptions extends ResultOptions {
   /** Whether the last two axes of a are swapped, [..., k, r]; default false. */
   readonly transposeA?: boolean | undefined;
   /** Whether the last two axes of b are swapped, [..., c, k]; default false. */
   readonly transposeB?: boolean | undefined;
-  /** [c], of the dtype of a and b, added to every row. */
+  /** [c], of the dtype of a, added to every row. */
   readonly bias?: Tensor | undefined;
   /** Made by `elementwise`: applied to each element of the result, after the bias, before it is stored. */
   readonly epilogue?: Elementwise | undefined;
 }
 
 /**
- * The matrix product a b + bias, each element as `epilogue` has it: a [..., r, k], b [..., k, c] -> [..., r, c]. Leading axes broadcast against each other.
- * f32, f16 or bf16 storage of any strides, f32 arithmetic and result.
+ * The matrix product a b + bias, each element as `epilogue` has it: a [..., r, k], b [..., k, c] -> [..., r, c]. Leading axes
+ * broadcast against each other. f32, f16 or bf16 storage of any strides, f32 arithmetic and result. A b that `packMatrix`
+ * made has no gradient.
  *
  * @throws {ShapeError} ranks or extents that do not fit
- * @throws {DTypeError} another dtype, or several
+ * @throws {DTypeError} tensors that hold no floats
  * @throws {ParameterError} an `epilogue` that `elementwise` did not make
  */
-export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor<'f32'> {
+export function matmul(a: Tensor, b: Tensor | PackedMatrix, options: MatmulOptions = {}): Tensor<'f32'> {
   checkOptions('matmul', options, ['transposeA', 'transposeB', 'bias', 'epilogue', 'out', 'signal', 'onProgress']);
   const { transposeA = false, transposeB = false, bias, epilogue } = options;
-  const inputs = bias === undefined ? { a, b } : { a, b, bias };
+  const packed = b instanceof PackedMatrix ? b.elements : undefined;
+  const matrix = b instanceof PackedMatrix ? b.rows : b;
+  const inputs = bias === undefined ? { a, b: matrix } : { a, b: matrix, bias };
   checkInputs(inputs);
   checkControl(options);
   checkBoolean('transposeA', transposeA);
   checkBoolean('transposeB', transposeB);
+  if (packed && transposeB)
+    throw new ParameterError('transposeB is for tensors: packMatrix(b, { transpose: true }) packs b so');
   if (epilogue !== undefined && !(epilogue instanceof Elementwise))
     throw new ParameterError(`epilogue must be made by elementwise(), got ${show(epilogue)}`);
-  checkExtents(a, b, bias, transposeA, transposeB);
-  using turnedA = transposeA ? swapped(a) : undefined;
-  using turnedB = transposeB ? swapped(b) : undefined;
-  const [left, right] = [turnedA ?? a, turnedB ?? b];
-  if (!epilogue || !tapeOf('matmul', inputs)) return product(left, right, bias, options, epilogue);
+  checkExtents(a, matrix, bias, transposeA, transposeB);
+  using transposedA = transposeA ? swapped(a) : undefined;
+  using transposedB = transposeB ? swapped(matrix) : undefined;
+  const [left, right] = [transposedA ?? a, transposedB ?? matrix];
+  if (!epilogue || packed || !tapeOf('matmul', inputs))
+    return product(left, right, bias, options, { epilogue, packed });
   // Its gradient follows from what it is applied to, which is kept for it.
   using plain = product(left, right, bias, options);
   return applied(epilogue, plain, options);
@@ -137,7 +153,7 @@ function product(
   b: Tensor,
   bias: Tensor | undefined,
   options: ResultOptions,
-  epilogue?: Elementwise,
+  { epilogue, packed }: Pick<MatmulCall, 'epilogue' | 'packed'> = {},
 ): Tensor<'f32'> {
   const [leadA, leadB] = [a.shape.slice(0, -2), b.shape.slice(0, -2)];
   const lead = broadcastShape(leadA, leadB) as Shape;
@@ -148,30 +164,32 @@ function product(
   const [left, right] = [flat ?? under(lead, a), flat ? under([], b) : under(lead, b)];
   const axes = commonAxes(left.shape.slice(0, -2), left.strides.slice(0, -2), right.strides.slice(0, -2));
   const spec = { shape: [...lead, rows, columns], dtype: 'f32', given: options.out } as const;
-  const call = ({ out }: { out: Tensor }) => ({ a: left, b: right, bias, epilogue, out, axes });
+  const call = ({ out }: { out: Tensor }) => ({ a: left, b: right, packed, bias, epilogue, out, axes });
   return compute(op, bias ? { a, b, bias } : { a, b }, { out: spec }, call, options, {
-    derivative: {
-      saves: ['a', 'b'],
-      gradients(saved, gradients, wanted, control) {
-        const [a, b, gradOut] = [saved.a, saved.b, gradients.out] as [Tensor, Tensor, Tensor];
-        const found: Record<string, Tensor> = {};
-        if (wanted.has('a')) found.a = summed(product(gradOut, swapped(b), undefined, control), a.shape);
-        if (wanted.has('b')) {
-          // Rows that meet one b are summed by one product.
-          const [x, y] = isShared
-            ? [(flat ? a : contiguous(a)).reshape([-1, inner]), gradOut.reshape([-1, columns])]
-            : [a, gradOut];
-          // The gradient of a b that was transposed lies as b does, so that nothing is copied when it is turned back.
-          const isTurned = isShared && b.strides.at(-1) !== 1;
-          const gradB = isTurned
-            ? swapped(product(swapped(y), x, undefined, control))
-            : product(swapped(x), y, undefined, control);
-          found.b = summed(gradB, b.shape);
-        }
-        if (wanted.has('bias')) found.bias = summed(gradOut, [columns]);
-        return found;
-      },
-    },
+    derivative: packed
+      ? undefined
+      : {
+          saves: ['a', 'b'],
+          gradients(saved, gradients, wanted, control) {
+            const [a, b, gradOut] = [saved.a, saved.b, gradients.out] as [Tensor, Tensor, Tensor];
+            const found: Record<string, Tensor> = {};
+            if (wanted.has('a')) found.a = summed(product(gradOut, swapped(b), undefined, control), a.shape);
+            if (wanted.has('b')) {
+              // Rows that meet one b are summed by one product.
+              const [x, y] = isShared
+                ? [(flat ? a : contiguous(a)).reshape([-1, inner]), gradOut.reshape([-1, columns])]
+                : [a, gradOut];
+              // The gradient of a b that was transposed lies as b does, so that nothing is copied when it is turned back.
+              const isTurned = isShared && b.strides.at(-1) !== 1;
+              const gradB = isTurned
+                ? swapped(product(swapped(y), x, undefined, control))
+                : product(swapped(x), y, undefined, control);
+              found.b = summed(gradB, b.shape);
+            }
+            if (wanted.has('bias')) found.bias = summed(gradOut, [columns]);
+            return found;
+          },
+        },
   }).out;
 }
 
@@ -211,7 +229,7 @@ function summed(gradient: Tensor, shape: Shape): Tensor {
   return (axes.length > 0 ? sum(gradient, { axes }) : gradient).reshape(shape);
 }
 
-/** Throws unless the tensors share a runtime, are floats of one dtype, and not empty. */
+/** Throws unless the tensors share a runtime, are floats, and not empty. */
 function checkInputs(inputs: Readonly<Record<string, Tensor>>): void {
   checkTensors(inputs);
   commonRuntime(inputs);
@@ -219,7 +237,7 @@ function checkInputs(inputs: Readonly<Record<string, Tensor>>): void {
   for (const [name, { dtype, shape, size }] of Object.entries(inputs)) {
     if (!(FLOATS as readonly DType[]).includes(dtype))
       throw new DTypeError(`${name} must be ${FLOATS.join(', ')}, got ${dtype}`);
-    if (dtype !== a.dtype) throw new DTypeError(`${name} must be ${a.dtype} as a is, got ${dtype}`);
+    if (name === 'bias' && dtype !== a.dtype) throw new DTypeError(`bias must be ${a.dtype} as a is, got ${dtype}`);
     if (size === 0) throw new ShapeError(`${name} ${formatShape(shape)} is empty`);
   }
 }
