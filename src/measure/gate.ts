@@ -1,4 +1,4 @@
-/** The gate before any speed is reported: results against the float64 reference, all of a short one and some of a long one. */
+/** The gate before any speed is reported: results are checked against the float64 reference, long ones in part. */
 import { BackendError } from '../errors';
 import type { Mask } from '../masks/mask';
 import { type Modifier, softmaxAttention } from '../ops/attention/softmax';
@@ -6,35 +6,35 @@ import type { HostDType } from '../tensor/dtype';
 import { type HostTensor, pickRows, toFloat64 } from '../tensor/host';
 
 /**
- * Largest error allowed, as a share of what it is measured by. In f16 and bf16 a result, which is a mean of values, may be
- * off by two roundings besides: its own, and that of weights before they meet the values, as on tensor cores.
+ * Largest relative error allowed. In f16 and bf16 a result, which is a mean of values, may also be off by two roundings: its
+ * own, and that of the weights before the product with the values, as on tensor cores.
  */
 const TOLERANCE: Partial<Record<HostDType, number>> = { f32: 1e-5, f16: 1e-5 + 2 ** -10, bf16: 1e-5 + 2 ** -7 };
 
-/** Numbers of a result that are known, from place `at` on. */
+/** Known numbers of a result, from index `at` on. */
 export interface Known {
   readonly at: number;
   readonly numbers: ArrayLike<number>;
 }
 
-/** Known numbers whose errors are measured by the same number. */
+/** Known numbers whose errors are relative to the same number. */
 export interface Expected {
   readonly known: readonly Known[];
   readonly largest: number;
   /** What `largest` is, such as `largest |v|`. */
   readonly of: string;
-  /** How far rounding puts the numbers off, in their own units, where that follows from the inputs; default 0. */
+  /** Absolute error by rounding, if that follows from the inputs; default 0. */
   readonly rounding?: number;
 }
 
-/** Says that something else was computed; no speed of it may be reported. */
+/** A wrong result, whose speed must not be reported. */
 export class WrongResultError extends BackendError {
   override name = 'WrongResultError';
 }
 
 /**
- * The largest error of a result, over what errors are measured by.
- * @throws {WrongResultError} if it is beyond what the dtype of the result and rounding allow
+ * The largest relative error of a result.
+ * @throws {WrongResultError} if it is more than the result's dtype and rounding allow
  */
 export function checkResult(
   label: string,
@@ -44,7 +44,7 @@ export function checkResult(
 ): number {
   return expected.reduce((most, { known, largest, of, rounding = 0 }) => {
     const allowed = (TOLERANCE[dtype] as number) + rounding / (largest || 1);
-    // NaN is the worst of all and stays.
+    // NaN stays, and is worse than any error.
     const error = known.reduce((worst, each) => Math.max(worst, errorOf(result, each)), 0) / (largest || 1);
     if (error <= allowed) return Math.max(most, error);
     throw new WrongResultError(
@@ -66,7 +66,7 @@ export interface HostQkv {
   readonly v: HostTensor;
 }
 
-/** What exact attention under a mask gives for some of the queries q [b, n, h, d]. */
+/** The result of exact attention under a mask for some of the queries q [b, n, h, d]. */
 export function expectedAttention(
   { q, k, v }: HostQkv,
   queries: readonly number[],
@@ -88,7 +88,7 @@ export function expectedAttention(
   return { known, largest: largestOf(toFloat64(v)), of: 'largest |v|' };
 }
 
-/** Queries on which attention is checked in the midst of other work. */
+/** Queries on which attention is checked during other work. */
 const QUERIES = 6;
 
 /** Largest error of attention's `out` [b, n, h, e] over the largest |v|, on queries spread from the first to the last; as `checkResult`. */

@@ -17,7 +17,7 @@ export async function peakRate(runtime: Runtime): Promise<number | undefined> {
   };
   let rounds = roundsOf.get(runtime);
   if (rounds === undefined) {
-    // Doubling also gives compilers the calls that they wait for.
+    // Doubling also warms up the compilers.
     for (rounds = 1000; (await probe(rounds)).elapsed < PROBE; ) rounds *= 2;
     roundsOf.set(runtime, rounds);
   }

@@ -14,7 +14,7 @@ export interface Summary {
   readonly spread: number;
 }
 
-/** What a sample of at least one shows. */
+/** Summarises a sample that is not empty. */
 export function summarise(sample: readonly number[]): Summary {
   const sorted = [...sample].sort((a, b) => a - b);
   const median = quantile(sorted, 0.5);
@@ -28,13 +28,13 @@ export function summarise(sample: readonly number[]): Summary {
   };
 }
 
-/** The median of a[i] / b[i]: samples of one round share the machine's mood, so their ratio is steadier than theirs. */
+/** The median of a[i] / b[i]: samples of one round were taken under the same load, so their ratio varies less. */
 export function pairedRatio(a: readonly number[], b: readonly number[]): number {
   const pairs = Math.min(a.length, b.length);
   return summarise(a.slice(0, pairs).map((value, round) => value / (b[round] as number))).median;
 }
 
-/** A median and an interval that holds that of the population. */
+/** A median and a confidence interval. */
 export interface Estimate {
   readonly value: number;
   readonly low: number;
@@ -42,8 +42,8 @@ export interface Estimate {
 }
 
 /**
- * The median of a sample, and between which of its members that of the population lies with 95% confidence, whatever its
- * distribution. Of fewer than six the interval is infinite: they decide nothing.
+ * The median of a sample, and the interval between two of its members that contains the median of the population with 95%
+ * confidence, whatever the distribution. For fewer than six members the interval is infinite.
  */
 export function estimateMedian(sample: readonly number[]): Estimate {
   const sorted = [...sample].sort((a, b) => a - b);
@@ -72,7 +72,7 @@ export function pearson(x: readonly number[], y: readonly number[]): number {
   return dot(dx, dy) / Math.sqrt(dot(dx, dx) * dot(dy, dy));
 }
 
-/** Exponent p of the y = c x^p that fits best on logarithmic scales. */
+/** The exponent p of the y = c x^p that fits best on logarithmic scales. */
 export function exponent(x: readonly number[], y: readonly number[]): number {
   const [dx, dy] = [fromMean(x.map(Math.log)), fromMean(y.map(Math.log))];
   return dot(dx, dy) / dot(dx, dx);

@@ -1,28 +1,28 @@
-/** Times of calls, their work included, taken in turns so that a slow moment of the machine falls on all. */
+/** Times calls including their work, interleaved, so that a slow moment of the machine affects all of them. */
 import { nextTurn } from '../next-turn';
 import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
 
-/** What says when the work of calls is done. */
+/** Tells when the work of calls is done. */
 type Finishing = Pick<Runtime, 'finish'>;
 
 export interface TimingPlan {
-  /** Repeats stop after this many seconds, amid a round if need be, once each call has `least` of them. */
+  /** Repeats stop after this many seconds, even within a round, once each call has `least` of them. */
   readonly seconds: number;
   readonly least: number;
   readonly most: number;
-  /** Gets what a call failed with, which then has no more turns; by default that is thrown. */
+  /** Called with the error of a call, which is then left out; by default the error is thrown. */
   readonly onFailure?: (at: number, error: unknown) => Promise<void>;
 }
 
-/** One sample lasts at least this many milliseconds, so that the clock's steps do not matter. */
+/** A sample lasts at least this many milliseconds, so that the clock's resolution does not matter. */
 const SAMPLE = 5;
-/** Calls of a sample, if a coarse clock says that they take no time. */
+/** Most calls of a sample, if a coarse clock shows no time for one. */
 const MOST = 10_000;
 
 /** Milliseconds of a call, over `calls` in a row. */
 export async function timeCalls(runtime: Finishing, call: () => unknown, calls = 1): Promise<number> {
-  // Short calls are computed at once: without a turn for others an abort would not be heard.
+  // Short calls never yield, so an abort could not be noticed.
   await nextTurn();
   await runtime.finish();
   const start = performance.now();
@@ -31,18 +31,18 @@ export async function timeCalls(runtime: Finishing, call: () => unknown, calls =
   return (performance.now() - start) / calls;
 }
 
-/** How many calls of about `ms` milliseconds a sample of `sample` milliseconds takes. */
+/** The number of calls of about `ms` milliseconds in a sample of `sample` milliseconds. */
 export const callsFor = (sample: number, ms: number): number => Math.ceil(sample / Math.max(ms, sample / MOST));
 
-/** Each round begins with another, so that none always follows the same one. */
+/** The items from another one on in each round, so that none always follows the same one. */
 export function rotated<T>(items: readonly T[], round: number): T[] {
   const start = items.length === 0 ? 0 : round % items.length;
   return [...items.slice(start), ...items.slice(0, start)];
 }
 
 /**
- * Times calls that have each run once, in milliseconds by call and round; in a round each has its turn. `estimates` are
- * the milliseconds that a call takes, roughly.
+ * Milliseconds of calls that have each run once, by call and round; in a round each is timed in turn. `estimates` are roughly
+ * the milliseconds that a call takes.
  */
 export async function timeInterleaved(
   runtime: Finishing,

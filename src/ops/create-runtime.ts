@@ -5,13 +5,13 @@ import { type Runtime, runtimeOn } from '../runtime/runtime';
 import type { GpuOptions } from '../runtime/webgpu/adapter';
 
 export interface RuntimeOptions {
-  /** Where to compute; `'auto'` (default) is wasm. A named one that is missing is an error, never another one. */
+  /** Where to compute; `'auto'` (default) is wasm. A named backend that is missing is an error, never replaced. */
   readonly backend?: BackendName | 'auto';
-  /** Threads of the wasm backend, at least 1. Default: one per core, or 1 where threads cannot be had. */
+  /** Threads of the wasm backend, at least 1. Default: one per core, or 1 if the platform has no threads. */
   readonly threads?: number;
-  /** Which build of the wasm kernels; default: relaxed SIMD (fused multiply-add) where the platform has it. */
+  /** The build of the wasm kernels; default: relaxed SIMD (fused multiply-add) if the platform has it. */
   readonly simd?: 'relaxed' | 'baseline';
-  /** Of the webgpu backend: which device, and what its kernels may use. */
+  /** For the webgpu backend: which device, and what its kernels may use. */
   readonly webgpu?: GpuOptions;
 }
 

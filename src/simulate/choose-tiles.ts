@@ -1,4 +1,4 @@
-/** Which tile shapes suit a neighborhood mask: those with which Saccade's kernels have the least to do. */
+/** Chooses the tile shapes for a neighborhood mask with which Saccade's kernels compute least. */
 import { BoundedMap } from '../bounded-map';
 import { GRID_TILES, gridAxes, type NeighborhoodParams } from '../masks/neighborhood';
 import type { NeighborhoodAxis } from '../masks/neighborhood-axis';
@@ -6,12 +6,12 @@ import type { TileShapes } from '../masks/neighborhood-tiles';
 import { sizeOf } from '../tensor/shape';
 import { sumAxisTiles } from './tile-counts';
 
-/** Of a tile of 24 queries, how many the kernels take at a time: for the scores, and for the sums of values. */
+/** How many of a tile's 24 queries the kernels take at a time: for the scores, and for the sums of values. */
 const PARTS = [8, 6] as const;
 
 /**
- * What kernels compute, in tiles of 24 queries by 6 keys of one head: of a tile only the parts, of 8 queries for the
- * scores and of 6 for the values, that see some of its keys. A part counts as the box that its queries span.
+ * What kernels compute for one head, in tiles of 24 queries by 6 keys: of each tile only the parts, of 8 queries for the scores
+ * and of 6 for the values, that see some of its keys. A part counts as the box that its queries span.
  */
 export function countTiles(setting: NeighborhoodParams, tiles: TileShapes): number {
   return tileCounter(gridAxes(setting))(tiles);
@@ -21,9 +21,9 @@ const KEPT = 256;
 const chosen = new BoundedMap<string, TileShapes>(KEPT);
 
 /**
- * Of all ways to shape the kernels' tiles, 24 queries by 6 keys, to the grid, with and without padding that lets windows
- * start where key tiles do: the one with which kernels compute least, by enumeration of each axis (some milliseconds).
- * Of equals the default of the mask, then the first.
+ * The shape of the kernels' tiles (24 queries by 6 keys) on the grid with which they compute least, among all shapes with and
+ * without padding that aligns windows with key tiles; by enumeration of each axis, in some milliseconds. Ties go to the mask's
+ * default, then to the first.
  */
 export function chooseTiles(setting: NeighborhoodParams): TileShapes {
   const axes = gridAxes(setting);
@@ -52,7 +52,7 @@ export function tileCandidates(rank: number): TileShapes[] {
   return factorisations(sizeOf(queries), rank).flatMap((shape) => keyShapes.map((keys) => ({ queries: shape, keys })));
 }
 
-/** Counts tiles as `countTiles` does; a few extents recur in many shapes, and what follows from them is kept. */
+/** `countTiles` for many shapes of one setting; sums along an axis recur in many shapes, and are kept. */
 function tileCounter(axes: readonly NeighborhoodAxis[]): (tiles: TileShapes) => number {
   const known = new Map<string, number>();
   const boxes = new Map<string, readonly Box[]>();
@@ -68,7 +68,7 @@ function tileCounter(axes: readonly NeighborhoodAxis[]): (tiles: TileShapes) => 
     boxes.set(key, parts);
     return parts;
   };
-  // Query tiles of a grid are all combinations of those of its axes, so that the sums over them multiply.
+  // Query tiles of a grid are all combinations of those of its axes, so the sums over them multiply.
   return ({ queries, keys, padding }) => {
     const shares = PARTS.map((size) => {
       const parts = partsOf(queries, size);
@@ -81,10 +81,10 @@ function tileCounter(axes: readonly NeighborhoodAxis[]): (tiles: TileShapes) => 
   };
 }
 
-/** On each axis the first and one past the last. */
+/** The first index along each axis, and one past the last. */
 type Box = readonly (readonly [first: number, past: number])[];
 
-/** The box that each `size` consecutive queries of a tile in row-major order span. */
+/** The box that each run of `size` queries of a tile spans, in row-major order. */
 function boxesOf(tile: readonly number[], size: number): Box[] {
   return Array.from({ length: sizeOf(tile) / size }, (_, box) => {
     const tokens = Array.from({ length: size }, (_, at) => box * size + at);
@@ -97,9 +97,9 @@ function boxesOf(tile: readonly number[], size: number): Box[] {
   });
 }
 
-/** Every padding of key tiles, but none at all, with which the windows inside of some axes start where key tiles do. */
+/** Every padding of key tiles that aligns the inner windows of some axes with them, except none at all. */
 function paddings(axes: readonly NeighborhoodAxis[], keyTile: readonly number[]): number[][] {
-  // Most masks along one axis have no arrangement that could be padded.
+  // Most masks along one axis have no arrangement to pad.
   if (axes.length === 1) return [];
   const all = axes.reduce<number[][]>(
     (some, { window, stride, causal }, at) => {

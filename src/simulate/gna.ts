@@ -1,8 +1,8 @@
 /**
- * How much faster a tiled kernel can get by (generalized) neighborhood attention: an open counterpart of NATTENSim.
+ * How much (generalized) neighborhood attention can speed up a tiled kernel: an open counterpart of NATTENSim.
  *
- * A kernel computes whole tiles of queries by keys, so its gain is bounded by the key tiles that a query tile visits,
- * not by the keys its queries see. Source: Hassani et al. 2025, arXiv 2504.16922, appendix B.1.
+ * A kernel computes whole tiles of queries by keys, so its speed-up is bounded by the key tiles that a query tile visits, not
+ * by the keys that its queries see. Source: Hassani et al. 2025, arXiv 2504.16922, appendix B.1.
  */
 import { checkNumbers, checkRecord, show } from '../check';
 import { ParameterError } from '../errors';
@@ -12,7 +12,7 @@ import { sizeOf } from '../tensor/shape';
 import { isBlockSparse } from './block-sparse';
 import { countAxisTiles, countFlatTiles, type GnaTiles, type TileCount, type Tiling } from './tile-counts';
 
-/** Tiles that a kernel of neighborhood attention visits, and the speed-up that they bound. */
+/** Tiles that a kernel of neighborhood attention visits, and the bounds on its speed-up. */
 export interface GnaSimulation {
   readonly grid: readonly number[];
   readonly window: readonly number[];
@@ -35,9 +35,9 @@ export interface GnaSimulation {
   readonly computedPairs: number;
   /** Upper bound of the operator's speed-up over self attention: `total / visited`. */
   readonly speedup: number;
-  /** The same by `meanVisited`: what a scheduler could reach that balances query tiles. */
+  /** The same by `meanVisited`: for a scheduler that balances query tiles. */
   readonly meanSpeedup: number;
-  /** Bound by the count of multiplications: tokens of the grid over tokens of the window. */
+  /** Bound by the number of multiplications: tokens of the grid over tokens of the window. */
   readonly flopSpeedup: number;
   /** `1 - 1 / flopSpeedup`: the share of pairs that are not seen, causality aside. */
   readonly sparsity: number;
@@ -45,7 +45,7 @@ export interface GnaSimulation {
   readonly perfectlyBlockSparse: boolean;
 }
 
-/** Counts the tiles of `setting`. What does not fit is a ParameterError that names the argument. */
+/** Counts the tiles of `setting`. @throws {ParameterError} if arguments do not fit together */
 export function simulateGna(setting: NeighborhoodParams, tiles: GnaTiles): GnaSimulation {
   const axes = gridAxes(setting);
   checkTiles(axes.length, tiles);
@@ -71,8 +71,8 @@ export function simulateGna(setting: NeighborhoodParams, tiles: GnaTiles): GnaSi
 }
 
 /**
- * Speed-up of a run of which attention takes `attentionShare` (0 to 1) and gets `speedup` times as fast. If only some
- * steps use the faster attention, the share is that of the whole times theirs.
+ * Speed-up of a run if attention, which takes `attentionShare` of its time (0 to 1), becomes `speedup` times as fast. If only
+ * some steps use the faster attention, multiply the share by theirs.
  */
 export function endToEndSpeedup(speedup: number, attentionShare: number): number {
   if (!(typeof speedup === 'number' && speedup > 0))
@@ -84,8 +84,8 @@ export function endToEndSpeedup(speedup: number, attentionShare: number): number
 }
 
 /**
- * Throws a ParameterError, with tiles called by their `names`, unless the tiling is known and both tiles have positive
- * extents: as many as the grid has axes (`rank`), or one for the flattened grid.
+ * Throws a ParameterError, which calls the tiles by `names`, unless the tiling is known and both tiles have positive extents:
+ * `rank` of them, as many as the grid has axes, or one for the flattened grid.
  */
 export function checkTiles(
   rank: number,
@@ -117,7 +117,7 @@ export function checkTiles(
   }
 }
 
-/** Query tiles of a grid are all combinations of those of its axes, so that counts and means multiply. */
+/** Query tiles of a grid are all combinations of those of its axes, so counts and means multiply. */
 function bounds(counts: readonly TileCount[], total: number, { queryTile, keyTile }: GnaTiles) {
   const tilesPerAxis = counts.map((count) => count.worst);
   const meanTilesPerAxis = counts.map((count) => count.mean);
@@ -134,7 +134,7 @@ function bounds(counts: readonly TileCount[], total: number, { queryTile, keyTil
   };
 }
 
-/** By whole windows, on causal axes too, as self attention is counted by the whole grid. */
+/** By whole windows on causal axes too, since self attention is counted by the whole grid. */
 function flopBounds(axes: readonly NeighborhoodAxis[]) {
   const flopSpeedup = sizeOf(axes.map((axis) => axis.length)) / sizeOf(axes.map((axis) => axis.window));
   return { flopSpeedup, sparsity: 1 - 1 / flopSpeedup };

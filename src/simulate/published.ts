@@ -1,6 +1,6 @@
 /**
- * The rows of the paper's simulator: what it predicted and what ran on a B200. Tiles, bounds and end-to-end speed-ups
- * are not copied but computed, to be compared with these.
+ * The rows of the paper's simulator: what it predicted and what was measured on a B200. Tiles, bounds and end-to-end speed-ups
+ * are computed here, for comparison.
  * Source: Hassani et al. 2025, arXiv 2504.16922, tables 1 to 6 and figure 3.
  */
 import { sameShape } from '../tensor/shape';
@@ -24,14 +24,14 @@ export interface PublishedRow {
   readonly keyTile: readonly number[];
   /** False if the paper does not print the tile shapes: they were found by search. */
   readonly tilesPrinted: boolean;
-  /** Of the run, from 0 to 1. */
+  /** Attention's share of the time of the run, from 0 to 1. */
   readonly attentionShare: number;
   readonly steps: number;
   /** Steps that keep self attention in `someSteps`. */
   readonly denseSteps: number;
   readonly allSteps: PublishedSpeedups;
   readonly someSteps?: PublishedSpeedups;
-  /** Why the simulator cannot get the same. */
+  /** Why the simulator does not get the same. */
   readonly notReproduced?: string;
 }
 
@@ -79,7 +79,7 @@ const COSMOS: Model = {
 const EARLIER_CENTRE =
   'implies 450 tiles, an operator speed-up of 2.0: as with an earlier choice of the middle of a stride group';
 
-/** Speed-ups that the paper on generalized neighborhood attention publishes of its simulator (arXiv 2504.16922). */
+/** Speed-ups published in the paper on generalized neighborhood attention (arXiv 2504.16922). */
 export const publishedRows: readonly PublishedRow[] = [
   row(HUNYUAN, [30, 40, 40], [1, 1, 1], [1.21, 1.15, 1.14, 1.08]),
   row(HUNYUAN, [30, 40, 40], [1, 1, 8], [1.44, 1.26, 1.27, 1.15]),
@@ -106,7 +106,7 @@ export const publishedRows: readonly PublishedRow[] = [
   row(COSMOS, [16, 24, 16], [1, 8, 16], [2.1, 2.05, 1.52, 1.5]),
 ];
 
-/** A row with what our simulator makes of its setting. */
+/** A row with our simulation of its setting. */
 export interface PublishedComparison extends PublishedRow {
   readonly tilesPerAxis: readonly number[];
   readonly visited: number;

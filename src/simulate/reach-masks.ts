@@ -13,7 +13,7 @@ import { type KeysOf, keysOfMask } from './reach';
 
 export interface ReachParams {
   readonly size: number;
-  /** Keys nearby, itself included; of stochastic masks, slots of the shuffled sequence. */
+  /** Nearby keys, itself included; for stochastic masks, slots of the shuffled sequence. */
   readonly window: number;
   /** First keys, which all queries see. */
   readonly sink: number;
@@ -24,10 +24,10 @@ export interface ReachParams {
 
 export interface ReachMask {
   readonly summary: string;
-  /** The params that the mask takes, as in the papers' settings. */
+  /** The params of the mask, with the papers' settings. */
   readonly defaults: Partial<ReachParams> & Pick<ReachParams, 'size'>;
   readonly mask: (params: ReachParams, layer: number) => Mask;
-  /** Whether each layer has a mask of its own. */
+  /** Whether each layer has its own mask. */
   readonly changes?: boolean;
 }
 
@@ -85,7 +85,7 @@ export const REACH_MASKS = {
 
 export type ReachMaskName = keyof typeof REACH_MASKS;
 
-/** The mask as `receptiveField` takes it: a layer's own is made when it is first asked about. */
+/** The mask for `receptiveField`; those of layers are made on first use. */
 export function keysThrough({ mask, changes = false }: ReachMask, params: ReachParams): KeysOf {
   const layers: KeysOf[] = [];
   return (layer, query) => {

@@ -58,15 +58,15 @@ export function keysOfMask(mask: Mask, extent: Extent): KeysOf {
   const { n, m } = extent;
   if (n !== m) throw new ShapeError(`extent must have as many queries as keys, got ${n} queries and ${m} keys`);
   mask.check?.(extent);
-  // Of heads that see alike, one.
+  // One for all heads that see alike.
   const places = new Map([...placesOf({ ...extent, b: 1 })].map((place) => [mask.variant?.(place) ?? 0, place]));
   return (_, query) =>
     [...places.values()].flatMap((place) => mask.intervals?.(query, place) ?? keyWords(mask, [query], place).starts);
 }
 
 /**
- * Tokens that a token is expected to reach by layer where each sees a random window of `window` of `size` tokens, drawn
- * anew for each layer: r' = n (1 - (1 - w / n)^r). Stochastic attention, Jin and Sui 2026, arXiv 2604.00754.
+ * The expected number of tokens that a token reaches, by layer, if each sees a random window of `window` of `size` tokens, drawn
+ * for each layer: r' = n (1 - (1 - w / n)^r). Stochastic attention, Jin and Sui 2026, arXiv 2604.00754.
  */
 export function expectedRandomField(size: number, window: number, layers: number): number[] {
   checkWhole('size', size, 1);

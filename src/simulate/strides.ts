@@ -1,17 +1,16 @@
-/** Which strides are worth having. */
+/** Finds the strides that are worth using. */
 import { checkRecord } from '../check';
 import { ParameterError } from '../errors';
 import { gridAxes, type NeighborhoodParams } from '../masks/neighborhood';
 import type { NeighborhoodAxis } from '../masks/neighborhood-axis';
 import { sameShape } from '../tensor/shape';
 import { checkTiles, type GnaSimulation, simulateGna } from './gna';
-import type { GnaTiles } from './tile-counts';
-import { countAxisTiles, type Tiling, visitsFewer } from './tile-counts';
+import { countAxisTiles, type GnaTiles, type Tiling, visitsFewer } from './tile-counts';
 
 /**
- * Every stride that computes fewer pairs than all smaller ones (if all query tiles are as bad as the worst), simulated
- * with the best of some tiles: the fewest first. A stride is smaller if no axis has a larger one. Tiles must have an
- * extent for each axis. Source: the pruning rule of Hassani et al. 2025, arXiv 2504.16922.
+ * Every stride that computes fewer pairs than all smaller ones (if all query tiles are as bad as the worst), simulated with the
+ * best of some tiles, the fewest pairs first. A stride is smaller if it is on no axis larger. Tiles must have an extent for
+ * each axis. Source: the pruning rule of Hassani et al. 2025, arXiv 2504.16922.
  */
 export function sweepStrides(
   setting: Omit<NeighborhoodParams, 'stride'>,
@@ -37,7 +36,7 @@ function sweepTiles(setting: Omit<NeighborhoodParams, 'stride'>, tiles: GnaTiles
   return combinations(worth).map((stride) => simulateGna({ ...setting, stride }, tiles));
 }
 
-/** Whether `other` computes as few pairs with a smaller stride, or comes first with the same. */
+/** Whether `other` computes as few pairs with a smaller stride, or with the same and comes first. */
 function beats(other: GnaSimulation, one: GnaSimulation, comesFirst: boolean): boolean {
   const isWithin = other.stride.every((stride, at) => stride <= (one.stride[at] as number));
   const isSame = isWithin && sameShape(other.stride, one.stride);
@@ -45,8 +44,8 @@ function beats(other: GnaSimulation, one: GnaSimulation, comesFirst: boolean): b
 }
 
 /**
- * The strides of one axis that visit fewer tiles than every smaller one. Counts of axes multiply, so a stride of the
- * grid beats all smaller ones exactly if each of its axes does.
+ * The strides of one axis that visit fewer tiles than every smaller one. Counts of axes multiply, so a stride of the grid beats
+ * all smaller ones exactly if it does on each axis.
  */
 function axisStrides(axis: NeighborhoodAxis, queryTile: number, keyTile: number, tiling: Tiling): number[] {
   const fewest = Math.ceil(axis.window / keyTile);
@@ -60,7 +59,7 @@ function axisStrides(axis: NeighborhoodAxis, queryTile: number, keyTile: number,
   return strides;
 }
 
-/** One of each list, in all ways, the last list's varying fastest. */
+/** All combinations of one item from each list, the last list's varying fastest. */
 function combinations(lists: readonly (readonly number[])[]): number[][] {
   return lists.reduce<number[][]>((heads, list) => heads.flatMap((head) => list.map((item) => [...head, item])), [[]]);
 }

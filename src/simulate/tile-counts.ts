@@ -1,15 +1,15 @@
-/** The key tiles that query tiles visit, by enumeration. */
+/** Counts the key tiles that query tiles visit, by enumeration. */
 import { ParameterError } from '../errors';
 import { groupLength, groupWindow, type NeighborhoodAxis } from '../masks/neighborhood-axis';
 import { sizeOf } from '../tensor/shape';
 
 /**
- * Where key tiles lie. Static: on a grid of their own. Dynamic: from the first key that the query tile sees (the
- * region is cut out first, then tiled).
+ * Where key tiles begin. Static: on a fixed grid. Dynamic: at the first key that the query tile sees (the region is cut out
+ * first, then tiled).
  */
 export type Tiling = 'static' | 'dynamic';
 
-/** Tile shapes with an extent for each axis of the grid, or with one, which tiles the grid flattened in row-major order. */
+/** Tile shapes with an extent for each axis of the grid, or with one extent for the grid flattened in row-major order. */
 export interface GnaTiles {
   readonly queryTile: readonly number[];
   readonly keyTile: readonly number[];
@@ -25,13 +25,13 @@ export interface TileCount {
   readonly queryTiles: number;
 }
 
-/** The key tiles of one query tile, and the number of dilation groups that have one like it. */
+/** The key tiles of one query tile, and the number of dilation groups with one like it. */
 interface TileVisit {
   readonly visited: number;
   readonly groups: number;
 }
 
-/** Where in a query tile the queries of a part of it are, and how key tiles lie. */
+/** A part of the query tiles, and the padding of key tiles. */
 export interface TilePart {
   /** The first and one past the last query. */
   readonly part: Interval;
@@ -39,14 +39,14 @@ export interface TilePart {
   readonly padding: number;
 }
 
-/** Key tiles along one axis that a part of a query tile visits, summed over the query tiles of every dilation group. */
+/** Key tiles along one axis that a part of the query tiles visits, summed over those of every dilation group. */
 export function sumAxisTiles(axis: NeighborhoodAxis, queryTile: number, keyTile: number, part: TilePart): number {
   let sum = 0;
   for (const { visited, groups } of axisTileVisits(axis, queryTile, keyTile, 'static', part)) sum += groups * visited;
   return sum;
 }
 
-/** Along one axis, over the query tiles of every dilation group. */
+/** Counts along one axis, over the query tiles of every dilation group. */
 export function countAxisTiles(axis: NeighborhoodAxis, queryTile: number, keyTile: number, tiling: Tiling): TileCount {
   return summary(axisTileVisits(axis, queryTile, keyTile, tiling));
 }
@@ -79,8 +79,8 @@ function* axisTileVisits(
 }
 
 /**
- * Over the query tiles of `queryTile` consecutive tokens of the grid flattened in row-major order (each dilation group
- * is such a grid): the key tiles of `keyTile` consecutive tokens that hold a key seen by any of the queries.
+ * Counts on the grid flattened in row-major order (each dilation group is such a grid), over its query tiles of `queryTile`
+ * consecutive tokens: the key tiles of `keyTile` consecutive tokens with a key that one of the queries sees.
  */
 export function countFlatTiles(
   axes: readonly NeighborhoodAxis[],
@@ -105,7 +105,7 @@ function summary(visits: Iterable<TileVisit>): TileCount {
   return { worst, mean: sum / queryTiles, queryTiles };
 }
 
-/** Visits that are counted one by one in a few seconds, and tokens whose tiles are remembered meanwhile. */
+/** Visits that can be counted in a few seconds, and tokens whose tiles fit in memory. */
 const MOST_VISITS = 2 ** 27;
 const MOST_TOKENS = 2 ** 24;
 
@@ -121,7 +121,7 @@ function checkCountable(axes: readonly NeighborhoodAxis[], queryTile: number, ke
   );
 }
 
-/** The lengths that dilation groups of an axis have, one or two of them, and how many groups have each. */
+/** The lengths of an axis's dilation groups, one or two different ones, and how many groups have each. */
 export function groupLengths(axis: NeighborhoodAxis): { length: number; groups: number }[] {
   const longer = axis.length % axis.dilation || axis.dilation;
   const lengths = [{ length: groupLength(axis, 0), groups: longer }];
@@ -144,7 +144,7 @@ function groupShapes(axes: readonly NeighborhoodAxis[]): { lengths: readonly num
 
 type Interval = readonly [start: number, end: number];
 
-/** What consecutive queries see together: windows move on with their queries and leave no gaps. */
+/** The keys that consecutive queries see: windows move with their queries and leave no gaps. */
 function tileWindow(axis: NeighborhoodAxis, first: number, last: number, length: number): Interval {
   return [groupWindow(axis, first, length)[0], groupWindow(axis, last, length)[1]];
 }
@@ -160,7 +160,7 @@ function* flatTileVisits(axes: readonly NeighborhoodAxis[], queryTile: number, k
   }
 }
 
-/** For each query tile of a flattened group: the number of key tiles with a key that any of its queries sees. */
+/** For each query tile of a flattened group, the number of key tiles with a key that one of its queries sees. */
 function* flatGroupVisits(
   axes: readonly NeighborhoodAxis[],
   lengths: readonly number[],
@@ -177,7 +177,7 @@ function* flatGroupVisits(
   for (let first = 0, visitor = 1; first < size; first += queryTile, visitor++) {
     const past = Math.min(first + queryTile, size);
     let visited = 0;
-    // Queries of a tile by rows: those of a row see the same rows of keys.
+    // By rows: queries of one row see the same rows of keys.
     for (let start = first, end: number; start < past; start = end) {
       if (row !== Math.floor(start / rowLength)) {
         row = Math.floor(start / rowLength);

@@ -1,4 +1,4 @@
-/** Tile shapes of kernels that exist. */
+/** Tile shapes of existing kernels. */
 import { checkChoice, show } from '../check';
 import { ParameterError } from '../errors';
 import { GRID_TILES } from '../masks/neighborhood';

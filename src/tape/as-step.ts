@@ -6,11 +6,11 @@ import type { Control } from '../runtime/backend';
 import { formatShape, sameShape } from '../tensor/shape';
 import { mapLeaves } from '../tensor/structure';
 import { record, tapeOf } from '../tensor/tape';
-import { Tensor, tensorsIn } from '../tensor/tensor';
+import { Tensor, tensorsByPath, tensorsIn } from '../tensor/tensor';
 import { viewOf } from './backward';
 import { pullback, type SomeGradients } from './pullback';
 
-/** x as a constant: the same elements, without a gradient. */
+/** x as a constant: the same elements, untracked. */
 export function stopGradient<D extends Tensor>(x: D): D {
   checkTensors({ x });
   x.assertUsable('x of stopGradient()');
@@ -18,10 +18,10 @@ export function stopGradient<D extends Tensor>(x: D): D {
 }
 
 /**
- * fn(x), whose gradient with respect to x is taken to be that with respect to the result: for steps and roundings, which
- * have none of use. The result has the shape of x.
+ * fn(x), with the gradient of the identity: for steps and roundings, whose own gradient is useless. The result has the shape
+ * of x.
  *
- * @throws {ShapeError} a result of another shape
+ * @throws {ShapeError} if the result has another shape
  */
 export function straightThrough(fn: (x: Tensor) => Tensor, x: Tensor): Tensor {
   checkFunction('fn of straightThrough()', fn);
@@ -40,11 +40,11 @@ export function straightThrough(fn: (x: Tensor) => Tensor, x: Tensor): Tensor {
 }
 
 /**
- * fn(...inputs), of which the tape keeps the inputs alone: the backward pass calls fn once more for what lies between. So a
- * deep network needs the memory of one block, at the cost of one more forward pass. Inputs are tensors, alone or in arrays
- * and objects; fn computes the same each time.
+ * fn(...inputs), of which the tape keeps only the inputs: the backward pass calls fn again for everything in between. So a
+ * deep network needs the memory of one block, at the cost of a second forward pass. Inputs are tensors, alone or in arrays and
+ * objects; fn must compute the same each time.
  *
- * @throws {UnsupportedError} a function that closes over a tracked tensor
+ * @throws {UnsupportedError} if fn closes over a tracked tensor
  */
 export function recompute<Inputs extends readonly unknown[], Results>(
   fn: (...inputs: Inputs) => Results,
@@ -52,7 +52,7 @@ export function recompute<Inputs extends readonly unknown[], Results>(
 ): Results {
   checkFunction('fn of recompute()', fn);
   return asStep('recompute()', fn, inputs, false, ({ inputs: saved, gradients, wanted, control }) => {
-    // What is not wanted is a constant.
+    // Inputs without a wanted gradient are constants.
     const variables: Record<string, Tensor> = {};
     mapLeaves(saved, (leaf, path) => {
       if (wanted.has(path)) variables[path] = leaf as Tensor;
@@ -62,7 +62,7 @@ export function recompute<Inputs extends readonly unknown[], Results>(
   });
 }
 
-/** What a derivative of one's own is computed from. */
+/** What a custom derivative is computed from. */
 export interface DerivativeContext<Inputs, Results> {
   readonly inputs: Inputs;
   readonly results: Results;
@@ -71,10 +71,10 @@ export interface DerivativeContext<Inputs, Results> {
 }
 
 /**
- * fn with a derivative of one's own: from the inputs, the results and the gradients with respect to these to the gradients
- * with respect to the inputs, one for each; undefined stands for zeros.
+ * fn with a custom derivative: from the inputs, the results and the gradients with respect to these, it returns a gradient
+ * with respect to each input; undefined stands for zeros.
  *
- * @throws {ShapeError | ParameterError} in the backward pass: gradients that are not as the inputs are
+ * @throws {ShapeError | ParameterError} in the backward pass, for gradients that do not fit the inputs
  */
 export function withDerivative<Inputs extends readonly Tensor[], Results>(
   fn: (...inputs: Inputs) => Results,
@@ -90,7 +90,7 @@ export function withDerivative<Inputs extends readonly Tensor[], Results>(
         throw new ParameterError(
           `derivative of withDerivative() must return an array of ${inputs.length} gradients, got ${show(found)}`,
         );
-      // What it returns may be the caller's to keep.
+      // The caller may keep what it returns.
       return Object.fromEntries(found.map((gradient, at) => [`[${at}]`, constant(gradient)]));
     });
 }
@@ -101,7 +101,7 @@ interface StepContext<Inputs, Results> extends DerivativeContext<Inputs, Results
   readonly control: Control;
 }
 
-/** Calls fn on what no tape tracks and records it as one step, of which the tape keeps the inputs, and the results or not. */
+/** Calls fn on untracked tensors and records it as one step, which saves the inputs and, `keepsResults`, the results. */
 function asStep<Inputs extends readonly unknown[], Results>(
   name: string,
   fn: (...inputs: Inputs) => Results,
@@ -109,7 +109,7 @@ function asStep<Inputs extends readonly unknown[], Results>(
   keepsResults: boolean,
   derivative: (context: StepContext<Inputs, Results>) => unknown,
 ): Results {
-  const given = leavesOf(inputs);
+  const given = tensorsByPath(inputs);
   const tape = tapeOf(name, given);
   const checked = (results: Results) => {
     checkNoPromise(`fn of ${name}`, results);
@@ -119,10 +119,10 @@ function asStep<Inputs extends readonly unknown[], Results>(
     return results;
   };
   if (!tape) return checked(fn(...inputs));
-  // Results are tensors of their own, since what fn returns may be the caller's.
+  // Results are tensors of their own, since the caller may keep what fn returns.
   const call = () => mapLeaves(checked(fn(...mapLeaves(inputs, constant))), constant);
   const results = commonRuntime(given).scope(call, `fn of ${name}`);
-  const made = leavesOf(results, RESULT);
+  const made = tensorsByPath(results, RESULT);
   // The caller may change the structures before the backward pass.
   const [ofInputs, ofResults] = [mapLeaves(inputs, (leaf) => leaf), mapLeaves(results, (leaf) => leaf)];
   record(name, tape, given, made, {
@@ -139,18 +139,10 @@ function asStep<Inputs extends readonly unknown[], Results>(
   return results;
 }
 
-/** Before the paths of results. */
+/** Prefix of the paths of results. */
 const RESULT = 'result';
 
 const constant = (leaf: unknown) => (leaf instanceof Tensor ? stopGradient(leaf) : leaf);
-
-function leavesOf(value: unknown, prefix = ''): Record<string, Tensor> {
-  const leaves: Record<string, Tensor> = {};
-  mapLeaves(value, (leaf, path) => {
-    if (leaf instanceof Tensor) leaves[prefix + path] = leaf;
-  });
-  return leaves;
-}
 
 function withLeaves<T>(value: T, leaves: Readonly<Record<string, Tensor>>, prefix = ''): T {
   return mapLeaves(value, (leaf, path) => leaves[prefix + path] ?? leaf);

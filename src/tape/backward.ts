@@ -14,7 +14,7 @@ import type { Stored } from '../tensor/storage';
 import { type Derivative, letGoOf, type Part, type Step, type Tape, type Variable } from '../tensor/tape';
 import { Tensor, type View } from '../tensor/tensor';
 
-/** From a gradient with respect to each result to those with respect to `leaves`; undefined where they were not reached. */
+/** The gradients with respect to `leaves`, from those with respect to results; undefined for leaves that were not reached. */
 export function backward(
   runtime: Runtime,
   tape: Tape,
@@ -29,7 +29,7 @@ export function backward(
       control.signal?.throwIfAborted();
       const step = steps[at] as Step;
       const { derivative } = step;
-      // Axes in another order are put back without a copy.
+      // Permuted axes are put back without a copy.
       const gradients = takeAll(step.results, typeof derivative === 'object' && derivative.kind === 'permute');
       if (gradients) {
         const found =
@@ -50,14 +50,14 @@ export function backward(
   });
 }
 
-/** Of the backward pass the part of a step, the last of which comes first. */
+/** The part of the backward pass that a step is; the last step comes first. */
 function partOf(control: Control, at: number, count: number): Control {
   return control.signal || control.onProgress ? controlOf(control, count - 1 - at, count) : NO_CONTROL;
 }
 
 const NO_CONTROL: Control = {};
 
-/** With respect to the inputs of a step, each a tensor of its own. */
+/** The gradients with respect to the inputs of a step, each a tensor of its own. */
 function gradientsOf(
   runtime: Runtime,
   { name, inputs, wanted, saved }: Step,
@@ -66,7 +66,7 @@ function gradientsOf(
   control: Control,
 ): Record<string, Tensor> {
   const tensors: Record<string, Tensor> = {};
-  for (const each in saved) tensors[each] = at(runtime, saved[each] as Stored);
+  for (const each in saved) tensors[each] = tensorOf(runtime, saved[each] as Stored);
   const found = derivative(tensors, gradients, wanted, control);
   const results: Record<string, Tensor> = {};
   const used: Tensor[] = [];
@@ -92,7 +92,7 @@ function gradientsOf(
   return results;
 }
 
-/** What was a slice is kept for when all of its kind are there. */
+/** Gradients of slices are kept until all are there. */
 function gradientOfView(variable: Variable, view: View, gradient: Tensor): Record<string, Tensor> {
   const { shape } = variable;
   switch (view.kind) {
@@ -114,7 +114,7 @@ function addTo(variable: Variable, gradient: Tensor): void {
   variable.sum = variable.sum ? added(variable.sum, gradient) : gradient;
 }
 
-/** The gradients with respect to variables that there are, contiguous or not, which leave the variables; undefined for none. */
+/** Takes the gradients with respect to variables that have one; undefined if none has. */
 function takeAll(
   variables: Readonly<Record<string, Variable>>,
   isStrided: boolean,
@@ -140,13 +140,13 @@ function take(variable: Variable, isStrided = false): Tensor | undefined {
   return copy;
 }
 
-/** Parts that do not overlap, along one axis, in its order. */
+/** Groups of slices along one axis that do not overlap, in order. */
 function groupsOf(parts: readonly Part[]): Part[][] {
   const groups: Part[][] = [];
   for (const part of [...parts].sort((a, b) => a.axis - b.axis || a.start - b.start)) {
     const group = groups.find((each) => {
       const last = each.at(-1) as Part;
-      return last.axis === part.axis && pastOf(last) <= part.start;
+      return last.axis === part.axis && endOf(last) <= part.start;
     });
     if (group) group.push(part);
     else groups.push([part]);
@@ -154,38 +154,33 @@ function groupsOf(parts: readonly Part[]): Part[][] {
   return groups;
 }
 
-const pastOf = ({ axis, start, gradient }: Part) => start + (gradient.shape[axis] as number);
+const endOf = ({ axis, start, gradient }: Part) => start + (gradient.shape[axis] as number);
 
-/** The gradient with respect to the whole, zero where no part is; takes over theirs. */
+/** The gradient with respect to the whole, zero where there is no slice; takes over the slices. */
 function together(shape: Shape, parts: readonly Part[]): Tensor {
   const [{ axis, gradient }] = parts as [Part];
   const pieces: Tensor[] = [];
   const gap = (from: number, to: number) => {
-    if (from < to)
-      pieces.push(
-        zeros(
-          gradient.runtime,
-          shape.map((extent, at) => (at === axis ? to - from : extent)),
-        ),
-      );
+    const zero = shape.map((extent, at) => (at === axis ? to - from : extent));
+    if (from < to) pieces.push(zeros(gradient.runtime, zero));
   };
-  let past = 0;
+  let end = 0;
   for (const part of parts) {
-    gap(past, part.start);
+    gap(end, part.start);
     pieces.push(part.gradient);
-    past = pastOf(part);
+    end = endOf(part);
   }
-  gap(past, shape[axis] as number);
+  gap(end, shape[axis] as number);
   const terms = pieces.map(float32) as Tensor<'f32'>[];
   const whole = concat(terms, axis);
   for (const piece of [...pieces, ...terms]) piece.dispose();
   return whole;
 }
 
-/** In f32 and contiguous: what sums are made of. */
+/** In f32 and contiguous, as gradients are summed. */
 const float32 = (x: Tensor) => (x.dtype === 'f32' ? (x.isContiguous ? x : contiguous(x)) : cast(x, 'f32'));
 
-/** Over the axes along which a tensor of `shape` was repeated. */
+/** Sums over the axes along which a tensor of `shape` was broadcast. */
 function summed(gradient: Tensor, shape: Shape): Tensor {
   const front = gradient.rank - shape.length;
   const axes = [...gradient.shape.keys()].filter(
@@ -203,9 +198,8 @@ function added(a: Tensor, b: Tensor): Tensor {
   return result;
 }
 
-/** The same elements in a tensor of its own, which no tape tracks. */
-export const viewOf = (x: Tensor): Tensor => at(x.runtime, x);
+/** The same elements as an untracked tensor. */
+export const viewOf = (x: Tensor): Tensor => tensorOf(x.runtime, x);
 
-/** A tensor of elements that are there. */
-const at = (runtime: Runtime, { storage, dtype, shape, strides, offset }: Stored): Tensor =>
+const tensorOf = (runtime: Runtime, { storage, dtype, shape, strides, offset }: Stored): Tensor =>
   new Tensor(runtime, storage.retain(), dtype, shape, strides, offset);

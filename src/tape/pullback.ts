@@ -12,7 +12,7 @@ import { formatShape, sameShape } from '../tensor/shape';
 import type { Storage } from '../tensor/storage';
 import { mapLeaves } from '../tensor/structure';
 import { Tape, type Variable, variableOf } from '../tensor/tape';
-import { disposeKey, Tensor, tensorsIn } from '../tensor/tensor';
+import { disposeKey, Tensor, tensorsByPath, tensorsIn } from '../tensor/tensor';
 import { backward, viewOf } from './backward';
 
 /** The structure of `T` with the gradient with respect to each tensor of floating-point numbers. */
@@ -25,7 +25,7 @@ export type Gradients<T> =
       ? { readonly [Name in keyof T]: Gradients<T[Name]> }
       : undefined;
 
-/** The structure of `T` in which gradients may be left out. */
+/** The structure of `T`, in which gradients may be left out. */
 export type SomeGradients<T> = T extends Tensor
   ? Tensor | undefined
   : T extends object
@@ -34,30 +34,30 @@ export type SomeGradients<T> = T extends Tensor
 
 /** What `pullback` returns: the results, and the way back from their gradients to those of the inputs. */
 export interface Pullback<Inputs, Results> {
-  /** What the function returned, which no tape tracks. They are the caller's, or their scope's, to dispose. */
+  /** What the function returned, untracked. The caller disposes it, or the enclosing scope. */
   readonly results: Results;
   /**
-   * The gradients with respect to the inputs, in their structure, from those with respect to the results, in theirs; what
-   * is left out there is zero. Once only: what the forward pass kept is freed as it is used.
+   * The gradients with respect to the inputs, in their structure, from those with respect to the results, in theirs; those left
+   * out are zero. Can be called once, since it frees what the forward pass kept.
    *
-   * @throws {ShapeError | ParameterError} gradients that are not as the results are; a second call
+   * @throws {ShapeError | ParameterError} for gradients that do not fit the results, and when called again
    */
   pull(gradients: SomeGradients<Results>, control?: Control): Gradients<Inputs>;
-  /** Frees what was kept, where no gradients are wanted after all. */
+  /** Frees what was kept, if no gradients are needed after all. */
   dispose(): void;
   [Symbol.dispose](): void;
 }
 
 /**
  * Calls `fn` on `inputs`, a tree of arrays and plain objects of tensors, and keeps what its gradients need. `fn` gets the
- * same structure with tensors that are tracked, calls ops on them, and returns tensors, alone or in a structure. It does not
- * wait. Numbers and other values among the inputs are handed through; i32 tensors too, and neither has a gradient.
+ * same structure with tracked tensors, calls ops on them, and returns tensors, alone or in a structure. It is synchronous.
+ * Numbers and other values among the inputs are passed through; so are i32 tensors, and neither has a gradient.
  *
- * Recorded is what is computed from the tracked tensors, wherever it is called; tensors that `fn` closes over are constants.
- * Nobody may write to memory that is kept, so `out` is refused where inputs are tracked. What `fn` makes is disposed when
- * it returns, but for its results. Gradients sum in the order of the steps, in f32: the same bits each time.
+ * Everything computed from tracked tensors is recorded, wherever it is called; tensors that `fn` closes over are constants.
+ * Nobody may write to memory that is kept, so `out` is refused for tracked inputs. What `fn` makes is disposed when it
+ * returns, except its results. Gradients are summed in the order of the steps, in f32: the same bits each time.
  *
- * @throws {SaccadeError} a function that returns a promise, or no tensors; ops without a derivative
+ * @throws {SaccadeError} if `fn` returns a promise or no tensors, or calls an op without a derivative
  */
 export function pullback<const Inputs, Results>(
   fn: (inputs: Inputs) => Results,
@@ -68,10 +68,10 @@ export function pullback<const Inputs, Results>(
 
 /**
  * The loss that `fn` computes from `parameters`, and its gradients with respect to them, in their structure: zeros where
- * the loss does not depend on a parameter. `fn` is as `pullback` says and returns a tensor of one element.
+ * the loss does not depend on a parameter. `fn` is as for `pullback` and returns a tensor of one element.
  *
- * @throws {ShapeError} a loss of several elements
- * @throws {SaccadeError} as `pullback`
+ * @throws {ShapeError} if the loss has several elements
+ * @throws {SaccadeError} as `pullback` does
  */
 export function differentiate<const Parameters>(
   fn: (parameters: Parameters) => Tensor,
@@ -166,14 +166,14 @@ function recorded<Inputs, Results>(
   }
 }
 
-/** A gradient in the dtype of what it is with respect to. */
+/** A gradient in the dtype of its input. */
 function asDType(gradient: Tensor, dtype: DType): Tensor {
   if (gradient.dtype === dtype) return gradient;
   using exact = gradient;
   return cast(exact, dtype as 'f16');
 }
 
-/** In memory of its own, which is noted: what is written to one gradient is not to reach others, nor what they came from. */
+/** A gradient in memory of its own, which is added to `taken`: writing to it must not change others, nor the seeds. */
 function apart(gradient: Tensor, taken: Set<Storage>): Tensor {
   const own = taken.has(gradient.storage) ? contiguous(gradient) : gradient;
   if (own !== gradient) gradient.dispose();
@@ -188,11 +188,7 @@ function checkControlOnly(control: Control): void {
 
 /** The runtime of the tensors among the inputs. */
 function checkInputs(name: string, inputs: unknown): Runtime {
-  const tensors: Record<string, Tensor> = {};
-  const collect = (leaf: unknown, path: string) => {
-    if (leaf instanceof Tensor) tensors[`inputs${path}`] = leaf;
-  };
-  mapLeaves(inputs, collect, `inputs of ${name}`);
+  const tensors = tensorsByPath(inputs, 'inputs', `inputs of ${name}`);
   if (Object.keys(tensors).length === 0)
     throw new ParameterError(`inputs of ${name} must be tensors, alone or in arrays and objects, got ${show(inputs)}`);
   for (const [path, { variable }] of Object.entries(tensors))
@@ -203,7 +199,7 @@ function checkInputs(name: string, inputs: unknown): Runtime {
   return commonRuntime(tensors);
 }
 
-/** Each gradient with the variable that it is of; throws where structure, shape or runtime are not those of the results. */
+/** Each gradient with its variable; throws unless structure, shapes and runtime are those of the results. */
 function seedsOf(
   results: unknown,
   gradients: unknown,

@@ -1,6 +1,6 @@
-/** Element types of tensors; f16 and bf16 are stored as their 16 bits. */
+/** Element types of tensors; f16 and bf16 are stored as 16 bits. */
 export type DType = 'f32' | 'f16' | 'bf16' | 'i32' | 'u8' | 'i8';
-/** Element types of arrays in host memory, such as files hold and the float64 reference takes. */
+/** Element types of arrays in host memory, such as those in files and operands of the float64 reference. */
 export type HostDType = DType | 'f64' | 'i64';
 export const DTYPES: readonly DType[] = ['f32', 'f16', 'bf16', 'i32', 'u8', 'i8'];
 
@@ -28,7 +28,7 @@ const CONSTRUCTORS = {
   i64: BigInt64Array,
 } as const;
 
-/** Whether elements are floating-point numbers, with respect to which there are gradients. */
+/** Whether elements are floating-point numbers, which have gradients. */
 export function isFloat(dtype: HostDType): boolean {
   return dtype === 'f32' || dtype === 'f16' || dtype === 'bf16' || dtype === 'f64';
 }
@@ -38,7 +38,7 @@ export function bytesPerElement(dtype: HostDType): number {
   return CONSTRUCTORS[dtype].BYTES_PER_ELEMENT;
 }
 
-/** A typed array of `length` elements over `buffer` (or over new memory). */
+/** A typed array of `length` elements over `buffer`, by default new memory. */
 export function typedArray<D extends HostDType>(
   dtype: D,
   length: number,

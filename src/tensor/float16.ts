@@ -37,7 +37,7 @@ export function fromBfloat16(half: number): number {
   return float[0] as number;
 }
 
-/** Bits of `value` as float32, inexact ones rounded to odd: rounding those again gives what rounding once would. */
+/** Bits of `value` as float32, rounded to odd, so that rounding them again is like rounding once. */
 function float32Bits(value: number): number {
   float[0] = value;
   const x = bits[0] as number;

@@ -1,4 +1,4 @@
-/** Arrays in ordinary memory: what files hold, what callers hand in, what the float64 references compute on. */
+/** Arrays in ordinary memory: contents of files, inputs of callers, operands of the float64 references. */
 import { isRecord, show } from '../check';
 import { DTypeError, ParameterError, ShapeError } from '../errors';
 import { DTYPES, type HostDType, type TypedArray, type TypedArrayOf, typedArray } from './dtype';
@@ -12,10 +12,10 @@ export interface HostTensor<D extends HostDType = HostDType> {
   readonly data: TypedArrayOf<D>;
 }
 
-/** Numbers as callers have them. A `Uint16Array` may be f16 or bf16, so its dtype must be said. */
+/** Numbers of callers. A `Uint16Array` may be f16 or bf16, so it needs a dtype. */
 export type Numbers = readonly number[] | TypedArray | Float16ArrayLike;
 
-/** The platform's Float16Array where it exists; typed by structure so that older TypeScript libs accept it. */
+/** The platform's Float16Array, if it has one; typed structurally for older TypeScript libraries. */
 interface Float16ArrayLike {
   readonly [Symbol.toStringTag]: 'Float16Array';
   readonly buffer: ArrayBufferLike;
@@ -36,8 +36,8 @@ const INFERRED: Record<string, HostDType> = {
 };
 
 /**
- * A host tensor over `data` (not copied when it already has `dtype`).
- * Without `dtype`: that of the typed array, f32 for plain numbers.
+ * A host tensor of `data`, not copied if it already has `dtype`. Default `dtype`: that of the typed array, f32 for plain
+ * numbers.
  */
 export function hostTensor<D extends HostDType = HostDType>(data: Numbers, shape: Shape, dtype?: D): HostTensor<D> {
   checkShape('shape', shape);
@@ -68,7 +68,7 @@ export function hostTensor<D extends HostDType = HostDType>(data: Numbers, shape
   return fromNumbers(data as ArrayLike<number>, shape, wanted);
 }
 
-/** Throws unless `host` is a host tensor whose data has its dtype and its size. */
+/** Throws unless `host` is a host tensor whose data fits its dtype and shape. */
 export function checkHost(name: string, host: HostTensor): void {
   if (!isRecord(host) || !Object.hasOwn(host, 'data'))
     throw new ParameterError(`${name} must be a host tensor, got ${show(host)}`);
@@ -82,8 +82,8 @@ export function checkHost(name: string, host: HostTensor): void {
 }
 
 /**
- * `host` with its elements converted to `dtype`: rounded to nearest even for floats; an integer dtype takes integers
- * within its range only, and the DTypeError names the first element that is none.
+ * Converts elements to `dtype`: to floats by rounding to nearest even, to integers only if they are integers in range.
+ * @throws {DTypeError} naming the first element that is not
  */
 export function convert<D extends HostDType>(host: HostTensor, dtype: D): HostTensor<D> {
   checkHost('host', host);
@@ -92,7 +92,7 @@ export function convert<D extends HostDType>(host: HostTensor, dtype: D): HostTe
   return fromNumbers(toFloat64(host), host.shape, dtype);
 }
 
-/** The elements as float64 numbers: exact for every dtype but i64 beyond 2^53. */
+/** The elements as float64, exact for every dtype except i64 beyond 2^53. */
 export function toFloat64(host: HostTensor): Float64Array {
   const { data, dtype } = host;
   if (dtype === 'f64') return data as Float64Array;
@@ -102,7 +102,7 @@ export function toFloat64(host: HostTensor): Float64Array {
   return new Float64Array(data as Float32Array);
 }
 
-/** Some rows along the second axis of x, [b, n, ...]: [b, rows, ...], as float64. */
+/** Some rows along the second axis: x [b, n, ...] -> [b, rows, ...], as float64. */
 export function pickRows(x: HostTensor, rows: readonly number[]): HostTensor<'f64'> {
   const [b, n, ...rest] = x.shape as [number, number, ...number[]];
   const row = sizeOf(rest);
@@ -115,7 +115,7 @@ export function pickRows(x: HostTensor, rows: readonly number[]): HostTensor<'f6
   return { dtype: 'f64', shape: [b, rows.length, ...rest], data };
 }
 
-/** The elements as `toFloat64` has them, in float32 where that holds them all: of f32 and f64 the data itself. */
+/** The elements as float32 if that is exact, else float64; the data itself for f32 and f64. */
 export function toFloats(host: HostTensor): Float32Array | Float64Array {
   const { data, dtype } = host;
   if (dtype === 'f32') return data as Float32Array;
@@ -132,7 +132,7 @@ export function toRowMajor<D extends HostDType>(
   strides: readonly number[],
 ): TypedArrayOf<D> {
   const result = typedArray(dtype, sizeOf(shape));
-  // Elements are only moved, so they may pass for numbers whatever they are.
+  // Elements are only moved, so their type does not matter.
   const [from, to] = [source as Float64Array, result as Float64Array];
   const axes = shape
     .map((extent, axis) => ({ extent, stride: strides[axis] as number, index: 0 }))
@@ -152,7 +152,7 @@ export function toRowMajor<D extends HostDType>(
   return result;
 }
 
-/** Smallest and largest number of the integer dtypes; a double holds no i64 between its last and 2^63. */
+/** Ranges of the integer dtypes; the last double below 2^63 is 2^63 - 1024. */
 const RANGES: Partial<Record<HostDType, readonly [number, number]>> = {
   i32: [-(2 ** 31), 2 ** 31 - 1],
   u8: [0, 255],
@@ -172,7 +172,7 @@ function fromNumbers<D extends HostDType>(numbers: ArrayLike<number>, shape: Sha
   return { dtype, shape: [...shape], data: data as TypedArrayOf<D> };
 }
 
-/** What is no number would become one, or NaN, in silence. */
+/** Other values would silently become numbers, or NaN. */
 function checkAreNumbers(numbers: readonly unknown[]): void {
   for (let i = 0; i < numbers.length; i++) {
     if (typeof numbers[i] !== 'number')

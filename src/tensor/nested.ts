@@ -1,18 +1,18 @@
-/** Arrays within arrays, as matrices are written by hand. */
+/** Nested arrays, as matrices are written by hand. */
 import { show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import type { Shape } from './shape';
 
-/** A number, or arrays of equal length of such, one within the other. */
+/** A number, or nested arrays of numbers in which those of one axis have the same length. */
 export type NestedNumbers = number | readonly NestedNumbers[];
 
-/** Axes; arrays that hold themselves have no end. */
+/** Most axes; arrays that contain themselves have no end. */
 const MOST_AXES = 32;
 
 /**
- * The numbers in row-major order, and the shape that they make.
- * @throws {ShapeError} arrays of one axis that differ in length, too many axes
- * @throws {ParameterError} what is no number
+ * The numbers in row-major order, and their shape.
+ * @throws {ShapeError} if arrays of one axis differ in length, or there are too many axes
+ * @throws {ParameterError} for elements that are not numbers
  */
 export function flattened(nested: NestedNumbers): { readonly numbers: number[]; readonly shape: Shape } {
   const shape = shapeOf(nested);
@@ -31,12 +31,12 @@ export function flattened(nested: NestedNumbers): { readonly numbers: number[]; 
       const got = Array.isArray(part) ? `${part.length}` : show(part);
       throw new ShapeError(`${name} must be an array of ${extent}, as the first one of its axis is, got ${got}`);
     }
-    // By index, as places that are not set are skipped by iterators.
+    // By index, since iterators skip unset elements.
     for (let at = 0; at < extent; at++) add(part[at] as NestedNumbers, axis + 1, `${name}[${at}]`);
   }
 }
 
-/** The shape by the first of each axis. */
+/** The shape, from the first array of each axis. */
 function shapeOf(nested: NestedNumbers): Shape {
   const shape: number[] = [];
   for (let part: unknown = nested; Array.isArray(part); part = part[0]) {

@@ -16,7 +16,7 @@ export function uniformGenerator(seed: number): () => number {
     c = ((c << 21) | (c >>> 11)) + sum;
     return (sum >>> 0) / 2 ** 32;
   };
-  // Neighbouring seeds start out alike; fifteen rounds part them.
+  // Neighbouring seeds start alike; fifteen rounds separate them.
   for (let round = 0; round < 15; round++) next();
   return next;
 }
@@ -28,7 +28,7 @@ export function normal(length: number, seed: number): Float32Array {
   return values;
 }
 
-/** The same, where there is room for them. */
+/** The same, into `values`. */
 export function fillNormal(values: Float32Array, seed: number): void {
   const uniform = uniformGenerator(seed);
   for (let i = 0; i < values.length; i += 2) {

@@ -1,15 +1,15 @@
-/** Arrays and plain objects that hold others: trees. */
+/** Trees of arrays and plain objects. */
 import { partName } from '../check';
 import { ParameterError } from '../errors';
 
-/** Levels of a tree: what goes through one does so by recursion. */
+/** Most levels of a tree, since it is walked recursively. */
 const DEEPEST = 500;
 
 /**
- * The same tree with what `map` gives for each leaf, a tensor or any other value, by its path such as `.layers[0].q`, which
- * no two leaves share; `what` is what messages call the value.
+ * The same tree with `map` of each leaf, a tensor or any other value, and its unique path, such as `.layers[0].q`; `what` names
+ * the value in error messages.
  *
- * @throws {ParameterError} arrays and objects that hold themselves, or more than 500 levels of them
+ * @throws {ParameterError} for arrays and objects that contain themselves, or more than 500 levels of them
  */
 export function mapLeaves<T>(
   value: T,

@@ -552,8 +552,17 @@ function checkElements(shape: Shape, dtype: DType): void {
 }
 
 /** The tensors in arrays and plain objects; `what` names the value in error messages. */
-export function tensorsIn(value: unknown, what?: string): Tensor[] {
-  const tensors: Tensor[] = [];
-  mapLeaves(value, (leaf) => leaf instanceof Tensor && tensors.push(leaf), what);
+export const tensorsIn = (value: unknown, what?: string): Tensor[] => Object.values(tensorsByPath(value, '', what));
+
+/** The same, by `prefix` and their paths in the value. */
+export function tensorsByPath(value: unknown, prefix = '', what?: string): Record<string, Tensor> {
+  const tensors: Record<string, Tensor> = {};
+  mapLeaves(
+    value,
+    (leaf, path) => {
+      if (leaf instanceof Tensor) tensors[prefix + path] = leaf;
+    },
+    what,
+  );
   return tensors;
 }

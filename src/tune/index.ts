@@ -1,4 +1,4 @@
-/** Finds the sizes of kernels that are fastest on a device. */
+/** Finds the fastest sizes of kernels for a device. */
 import { ParameterError } from '../errors';
 import { checkControl, checkOptions } from '../ops/check';
 import type { TuneOptions, TuneReport } from './report';
@@ -8,12 +8,12 @@ export type { TunedCandidate, TuneOptions, TuneReport } from './report';
 const OPTION_NAMES = ['device', 'powerPreference', 'subgroups', 'quick', 'signal', 'onProgress'];
 
 /**
- * Measures which sizes of kernels are the fastest on a device, in Node or a page: checks each candidate's results against
- * the reference, then times batches of calls in interleaved rounds. It takes from seconds to a few minutes, in which
- * nothing else should use the GPU. The command `saccade tune` does the same and stores what it finds, for Node.
+ * Measures which sizes of kernels are the fastest on a device, in Node or a page: checks the results of each candidate against
+ * the reference, then times batches of calls in interleaved rounds. This takes from seconds to a few minutes, during which
+ * nothing else should use the GPU. The command `saccade tune` does the same and stores the sizes for Node.
  *
- * @throws {UnsupportedError} without a GPU, or without the subgroups asked for
- * @throws {BackendError} if the device is lost, or computes with no sizes as it should
+ * @throws {UnsupportedError} if there is no GPU, or not the subgroups asked for
+ * @throws {BackendError} if the device is lost, or no sizes compute as they should
  */
 export async function tuneWebGpu(options: TuneOptions = {}): Promise<TuneReport> {
   checkOptions('tuneWebGpu', options, OPTION_NAMES);

@@ -1,43 +1,43 @@
-/** Races candidates against the one in use: in rounds that meet all of them, so that a busy moment does too. */
+/** Races candidates against the current one, in rounds of all of them, so that a busy moment affects all. */
 import { summarise } from '../measure/statistics';
 import { callsFor, rotated } from '../measure/timing';
 
-/** Milliseconds of a call, from so many in a row, since clocks may be coarse. */
+/** Milliseconds of a call, measured over several in a row, since clocks may be coarse. */
 export type Racer = (calls: number) => Promise<number>;
 
 export interface Course {
-  /** One sample lasts at least about this long, in milliseconds. */
+  /** Least milliseconds of a sample, about. */
   readonly sample: number;
-  /** Of all, to find those that are worth a closer look. */
+  /** Rounds of all candidates, which choose the finalists. */
   readonly heats: number;
-  /** Of the fastest, which decide. */
+  /** Rounds of the finalists, which decide. */
   readonly finals: number;
 }
 
 export interface Standing {
-  /** Median of the time over that of the first racer in the same round. */
+  /** Median of the time relative to the first racer's in the same round. */
   readonly ratio: number;
-  /** By which ratios differ from round to round. */
+  /** How much ratios vary from round to round. */
   readonly noise: number;
 }
 
-/** In a heat or two this much slower than the first is slower. */
+/** A racer this many times slower than the first runs no more. */
 const HOPELESS = 2;
-/** Beside the first. */
+/** Finalists beside the first. */
 const FINALISTS = 3;
-/** Less of a difference is none, however steady. */
+/** Smaller differences do not count, however steady. */
 const LEAST_NOISE = 0.02;
 
 export interface Result {
   /** Milliseconds of a call of the first racer, the median. */
   readonly ms: number;
-  /** Of each racer. */
+  /** One for each racer. */
   readonly standings: readonly Standing[];
   /** The fastest of those that beat the first by more than the noise, or the first. */
   readonly winner: number;
 }
 
-/** Finalists race again, so that luck in the heats decides nothing. */
+/** The finalists race again, so that luck in the heats decides nothing. */
 export async function race(
   racers: readonly Racer[],
   { sample, heats, finals }: Course,
@@ -70,7 +70,7 @@ export async function race(
   return { ms, standings, winner: better[0] ?? 0 };
 }
 
-/** Than the first, by more than the noise. */
+/** Whether a racer beats the first by more than the noise. */
 export const isFaster = ({ ratio, noise }: Standing) => ratio < 1 - noise;
 
 function standingOf(times: readonly number[], first: readonly number[]): Standing {

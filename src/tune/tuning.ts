@@ -1,4 +1,4 @@
-/** The work of `tuneWebGpu`: checks the candidates for each entry of the table of sizes, and races those that are right. */
+/** What `tuneWebGpu` does: checks the candidates for each entry of the tables of sizes, and races those that are right. */
 import { BackendError, SaccadeError } from '../errors';
 import { checkResult, largestOf, WrongResultError } from '../measure/gate';
 import { timeCalls } from '../measure/timing';
@@ -41,7 +41,7 @@ export async function tune({ quick, signal, onProgress, ...asked }: TuneOptions)
   }
 }
 
-/** A candidate that computes as it should. */
+/** A candidate whose results are right. */
 interface Ready {
   readonly at: number;
   readonly racer: Racer;
@@ -59,7 +59,7 @@ class Tuning {
     readonly asked: Pick<TuneOptions, 'subgroups' | 'quick' | 'signal'>,
   ) {}
 
-  /** All candidates for an entry of the table, its own first. */
+  /** Tries all candidates for an entry, the table's first. */
   async entry(
     name: string,
     { table: tableOf, candidates, label, trials, timed }: Tunable<unknown>,
@@ -116,7 +116,7 @@ class Tuning {
     return runtimeOn(await WebGpuBackend.create({ device: this.device.gpu, subgroups, sizes }));
   }
 
-  /** Computes what is checked, and once what is timed. */
+  /** Runs what is checked, and once what is timed. */
   async #try(runtime: Runtime, gates: readonly Gate[], racer: Racer, source: Runtime): Promise<Failure | undefined> {
     try {
       for (const gate of gates) await gate(runtime, this.asked.signal);
@@ -126,7 +126,7 @@ class Tuning {
       this.asked.signal?.throwIfAborted();
       if (error instanceof WrongResultError) return { verdict: 'wrong', reason: error.message };
       if (!(error instanceof SaccadeError)) throw error;
-      // On a device that is lost there is nothing more to try.
+      // Rejects if the device is lost, which ends the tuning.
       await source.finish();
       return { verdict: 'refused', reason: error.message };
     }
@@ -156,7 +156,7 @@ class Tuning {
 /** Throws a WrongResultError for a call on a runtime whose results differ from the reference's. */
 type Gate = (runtime: Runtime, signal: AbortSignal | undefined) => Promise<void>;
 
-/** Gates for calls, which know what the reference computes. */
+/** Gates for calls, by the results of the reference. */
 async function gatesOf(works: readonly Work[]): Promise<Gate[]> {
   using reference = runtimeOn(new ReferenceBackend());
   const compute = (work: Work, runtime: Runtime, signal?: AbortSignal) =>

@@ -1,19 +1,19 @@
-/** Which sizes a device's kernels have: the table's, those that `saccade tune` stored for it, or the caller's. */
+/** Chooses the sizes of a device's kernels: the caller's, those that `saccade tune` stored, or the tables'. */
 import { ParameterError, ParseError } from '../../errors';
 import { type ChooseSizes, TABLE } from '../../runtime/webgpu/device';
 import type { TunedSizes } from './tuned-file';
 
-/** What is stored was found on a device with all that its adapter offers, and counts for such devices only. */
+/** Stored sizes are for devices with everything their adapter offers, so not for a caller's device. */
 export const chooseSizes: ChooseSizes = async (device, { sizes, subgroups }, isOwn) => {
   if (sizes !== undefined) {
     const { faultOfSizes } = await import('./schemas');
     const fault = faultOfSizes('webgpu.sizes', sizes, device);
     if (fault)
       throw new ParameterError(`${fault}; leave the option out, or take what tuneWebGpu() found for this device`);
-    // Kernels are compiled from these: later changes must not reach them unchecked.
+    // A copy, since later changes by the caller would be unchecked.
     return { sizes: structuredClone(sizes), origin: 'given' };
   }
-  // In Node; what bundlers for browsers put in the place of `process` has no modules.
+  // In Node; the `process` that bundlers for browsers provide has no modules.
   if (isOwn && subgroups === undefined && typeof globalThis.process?.getBuiltinModule === 'function') {
     const { readTuned } = await import('./tuned-file');
     try {
@@ -21,7 +21,7 @@ export const chooseSizes: ChooseSizes = async (device, { sizes, subgroups }, isO
       if (tuned) return { sizes: tuned.sizes, origin: originOf(tuned) };
     } catch (error) {
       if (!(error instanceof ParseError)) throw error;
-      // A cache is there to help, so a damaged one must not be in the way.
+      // A damaged cache must not stop anybody.
       warnOnce(`ignored ${error.message}`);
       return { ...TABLE, origin: `${TABLE.origin}; ignored ${error.message}` };
     }

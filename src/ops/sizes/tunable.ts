@@ -1,4 +1,4 @@
-/** What an op tells of sizes that can be tuned. */
+/** What an op says about sizes that can be tuned. */
 import type { Control } from '../../runtime/backend';
 import type { Runtime } from '../../runtime/runtime';
 import type { DeviceTraits } from '../../runtime/webgpu/plan';
@@ -14,14 +14,14 @@ export interface Work {
 
 /** Sizes of kernels that can be tuned. */
 export interface Tunable<S> {
-  /** What devices of this class have, unless told otherwise. */
+  /** The sizes for devices of this class by default. */
   table(device: DeviceTraits): S;
-  /** To try beside the table's. */
+  /** Sizes to try beside the table's. */
   candidates(table: S, device: DeviceTraits): readonly S[];
-  /** In words, what candidates differ in. */
+  /** A candidate's differences in words. */
   label(sizes: S): string;
-  /** Those whose results are checked, of odd extents. */
+  /** Calls whose results are checked, with odd extents. */
   trials(quick: boolean): readonly Work[];
-  /** Those that are timed, one after the other. */
+  /** Calls that are timed, one after the other. */
   timed(isSoftware: boolean, quick: boolean): readonly Work[];
 }

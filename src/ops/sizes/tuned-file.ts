@@ -1,4 +1,4 @@
-/** The file that holds what `saccade tune` found, by device; for Node only. */
+/** The file of tuned sizes that `saccade tune` writes, by device; in Node only. */
 import * as valibot from 'valibot';
 import { cacheFolder } from '../../cache-folder';
 import { ParseError } from '../../errors';
@@ -9,7 +9,7 @@ import { faultOfIssue, faultOfSizes } from './schemas';
 interface Tuned {
   /** The day, ISO 8601. */
   readonly date: string;
-  /** Entries of the table that were found to be slower than others. */
+  /** Sizes that were faster than the tables'. */
   readonly sizes: GpuSizes;
 }
 
@@ -31,15 +31,15 @@ const FILE = valibot.strictObject(
   'an object with the field devices and no others',
 );
 
-/** Where it lies unless told otherwise. */
+/** Its default path. */
 export function tunedPath(): string {
   const { join } = process.getBuiltinModule('node:path');
   return join(cacheFolder(), 'webgpu.json');
 }
 
 /**
- * What is stored for a device's adapter and driver.
- * @throws {ParseError} for a file that is damaged, or whose sizes are not this version's or this device's
+ * The sizes that are stored for a device's adapter and driver.
+ * @throws {ParseError} if the file is damaged, or its sizes do not fit this version or device
  */
 export function readTuned(device: DeviceTraits): TunedSizes | undefined {
   const found = readFile();
@@ -60,7 +60,7 @@ export function readTuned(device: DeviceTraits): TunedSizes | undefined {
   return { path, date, sizes: sizes as GpuSizes };
 }
 
-/** The text of a file with what was found for a device, and with what it held of others unless that was damaged. */
+/** The text of the file with new sizes for a device; those of others are kept unless they are damaged. */
 export function withTuned(text: string, device: string, tuned: Tuned): string {
   const devices = { ...parse(text).devices, [device]: tuned };
   return `${JSON.stringify({ devices }, undefined, 2)}\n`;
@@ -77,10 +77,10 @@ function parse(text: string): { devices?: Readonly<Record<string, unknown>>; fau
   return success ? output : { fault: faultOfIssue('the file', issues[0]) };
 }
 
-/** Of a file with the sizes for hundreds of devices. */
+/** Most bytes: enough for the sizes of hundreds of devices. */
 const MOST_BYTES = 2 ** 20;
 
-/** The text of a file such as this; throws for one that is large, and for what is no file, since some are read forever. */
+/** The text of such a file. Throws if it is too large, or no regular file: reading others may never end. */
 export function readTunedText(path: string): string {
   const { readFileSync, statSync } = process.getBuiltinModule('node:fs');
   const stats = statSync(path);
@@ -89,7 +89,7 @@ export function readTunedText(path: string): string {
   return readFileSync(path, 'utf8');
 }
 
-/** Undefined where there is none. */
+/** Undefined if there is none. */
 function readFile(): { path: string; text: string } | undefined {
   let path: string | undefined;
   try {
