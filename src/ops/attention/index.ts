@@ -70,7 +70,7 @@ export interface AttentionSettings {
   readonly selection?: Selection | undefined;
   /** What changes the scaled scores before the softmax, such as `scores.softcap(30)`. Tensors that it captured are inputs. */
   readonly score?: Score | undefined;
-  /** A mask that follows from the elements of tensors: in the place of `mask`. */
+  /** A mask that follows from the elements of tensors, in place of `mask`. */
   readonly deferred?: DeferredMask | undefined;
 }
 
@@ -89,7 +89,7 @@ export interface AttentionOptions extends AttentionSettings, Control {
 }
 
 export interface CachedAttentionOptions extends Omit<AttentionOptions, 'deferred' | 'selection'> {
-  /** Of each row, how many of its last tokens are queries: the first ones of q. Default: as many as q has. */
+  /** How many of each row's last tokens are queries: the first ones of q. Default: as many as q has. */
   readonly counts?: readonly number[] | undefined;
 }
 
@@ -116,7 +116,7 @@ export interface AttentionBackwardOptions extends AttentionSettings, Control {
 }
 
 export interface AttentionBackwardResult {
-  /** Of the shape and dtype of q. */
+  /** Shape and dtype of q. */
   readonly gradQ: Tensor;
   readonly gradK: Tensor;
   readonly gradV: Tensor;

@@ -3,9 +3,9 @@ import { struct } from '../../runtime/wasm/struct';
 
 /** Panels in a block: 336 keys, whose scores against 24 queries fill 32 KiB. */
 export const BLOCK_PANELS = 56;
-/** Tiles of one head that go through blocks of keys together, at most. */
+/** The most tiles of one head that go through blocks of keys together. */
 export const MOST_TOGETHER = 4;
-/** Bytes of the keys and values of a head that its task packs, at most. */
+/** The most bytes of keys and values of a head that its task packs. */
 export const PACKED_BYTES = 240_000;
 /** Bytes of a head's largest key norm and largest value magnitude. */
 export const EXTREMES_BYTES = 8;
@@ -67,7 +67,7 @@ export const BackwardParams = struct({
 /** Where a modifier reads a table: programs of the index and of how the score changes with the element. */
 export const Place = struct({
   ...{ index: 'usize', indexTables: 'usize', factor: 'usize', factorTables: 'usize' },
-  /** Of the table, among the elements of all. */
+  /** Where the table begins among the elements of all, and its length. */
   ...{ first: 'usize', length: 'i32' },
 });
 export const PLACE_BYTES = 8 * Object.keys(Place).length;
@@ -85,13 +85,13 @@ export const DecodeParams = struct({
   ...{ b: 'i32', n: 'i32', h: 'i32', g: 'i32', d: 'i32', e: 'i32', keyHeads: 'i32', scale: 'f64' },
   ...{ q: Operand, k: Operand, v: Operand, out: Contiguous, lse: 'tensor' },
   /**
-   * Of a cache: addresses of its pages [b][pagesOfRow], each of `pageRows` keys and values; 0 for plain tensors. k and v
+   * The pages of a cache: their addresses [b][pagesOfRow], each of `pageRows` keys and values; 0 for plain tensors. k and v
    * then say where rows lie within a page, and the scales of 8-bit ones f32 [keyHeads][pageRows] from these bytes on.
    */
   ...{ pages: 'usize', pagesOfRow: 'i32', pageRows: 'i32', keyScales: 'usize', valueScales: 'usize' },
-  /** Of each batch how many queries it has, and the score's program and tables, 0 for none. */
+  /** How many queries each batch has, and its score's program and tables, 0 for none. */
   rows: 'usize',
-  /** Of each head of each batch a list: its first segment, one past its last, and the keys in them. */
+  /** A list for each head of each batch: its first segment, one past its last, and the keys in them. */
   ...{ maps: 'usize', lists: 'usize' },
   /** First key, one past the last, and which six words say who sees them, -1 where all queries do. */
   ...{ segments: 'usize', words: 'usize' },

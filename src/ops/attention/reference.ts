@@ -94,7 +94,7 @@ export function cached({ scale, score, ...call }: CachedCall, host: Host): void 
 /** What the queries of a row of a cache attend to. */
 export interface CachedInputs extends Record<'q' | 'k' | 'v', HostTensor<'f64'>> {
   readonly sees: Sees;
-  /** Of a tensor as q what belongs to the same queries. */
+  /** The part of a tensor like q that belongs to the same queries. */
   queriesOf(x: Tensor): HostTensor<'f64'>;
 }
 

@@ -30,9 +30,9 @@ export interface Selection {
   /** Queries of a block, counted from the first: 1 or more. */
   readonly queryBlock?: number | undefined;
   readonly keyBlock?: number | undefined;
-  /** In the place of `queryBlock`: its extents hold n tokens. */
+  /** In place of `queryBlock`: its extents hold n tokens. */
   readonly queryGrid?: Regions | undefined;
-  /** In the place of `keyBlock`: its extents hold m tokens. */
+  /** In place of `keyBlock`: its extents hold m tokens. */
   readonly keyGrid?: Regions | undefined;
 }
 

@@ -25,11 +25,11 @@ import {
   layOutColumns,
   layOutTokens,
   loadTokens,
-  openChunk,
-  openGates,
-  openHead,
-  openTask,
-  openTokens,
+  layOutChunk,
+  loadGates,
+  startHead,
+  startTask,
+  startChunk,
   OWN,
   PANEL_COLUMNS,
   PANEL_SLICE,
@@ -45,7 +45,7 @@ import {
   substitute,
   UP,
 } from './chunk.as';
-import { addBefore, keepRows, keepState, openStates, stateSlice, storeBefore, storeStates } from './states.as';
+import { addBefore, keepRows, keepState, loadStates, stateSlice, storeBefore, storeStates } from './states.as';
 import { rowAddress } from '../../runtime/wasm/assembly/layout.as';
 import { LARGEST_HEAD, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
 import { bytesOf, storeRow } from '../../runtime/wasm/assembly/storage.as';
@@ -61,14 +61,14 @@ const REVERSE_BYTES: usize = BY_VALUES + CHUNK * LARGEST_HEAD * 4;
 export function deltaReverse(params: usize, task: i32, scratch: usize): void {
   const f = changetype<BackwardParams>(params);
   const p = f.problem;
-  const t = openTask(p, task, scratch);
-  openStates(p, f.gradState, t);
+  const t = startTask(p, task, scratch);
+  loadStates(p, f.gradState, t);
   for (let chunk = p.chunks - 1; chunk >= 0; chunk--) {
     if (isAborted()) return;
-    openTokens(p, t, chunk);
+    startChunk(p, t, chunk);
     fetchInputs(f, t, scratch);
     for (let place = t.firstHead; place < t.pastHead; place++) {
-      openHead(p, t, place);
+      startHead(p, t, place);
       reverseChunk(f, t, scratch);
       addBefore(p, t, f.byStates);
       storeBefore(p, t, f.totals);
@@ -90,8 +90,8 @@ function reverseChunk(f: BackwardParams, t: Share, scratch: usize): void {
   const padded = t.padded;
   const column = t.firstSlice * SLICE;
   const columns = min(t.pastSlice * SLICE, p.e) - column;
-  const decayed = openGates(p, t, scratch);
-  openChunk(p, t, true, scratch);
+  const decayed = loadGates(p, t, scratch);
+  layOutChunk(p, t, true, scratch);
   loadTokens(t, f.gradOut, column, columns, scratch + BY_OUT, SLICE_ROWS);
   for (let s = t.firstSlice, at = scratch; s < t.pastSlice; s++, at += SLICE_ROWS) {
     const state = stateSlice(p, t.place, s);
@@ -141,11 +141,11 @@ export function deltaGradients(params: usize, task: i32, scratch: usize): void {
   if (isAborted()) return;
   const f = changetype<BackwardParams>(params);
   const p = f.problem;
-  const t = openTask(p, (task / p.chunks) * p.parts, scratch);
-  openTokens(p, t, task % p.chunks);
+  const t = startTask(p, (task / p.chunks) * p.parts, scratch);
+  startChunk(p, t, task % p.chunks);
   fetchInputs(f, t, scratch);
   for (let place = t.firstHead; place < t.pastHead; place++) {
-    openHead(p, t, place);
+    startHead(p, t, place);
     gradientsOfChunk(f, t, scratch);
   }
 }
@@ -158,7 +158,7 @@ function gradientsOfChunk(f: BackwardParams, t: Share, scratch: usize): void {
   const padded = t.padded;
   const written = scratch + KEYS;
   const gradValues = scratch + KEY_STACK;
-  openGates(p, t, scratch);
+  loadGates(p, t, scratch);
   layOutColumns(f.errors, t.place, 0, t.token, count, padded, e, written, ROW, scratch);
   layOutColumns(f.gradWrites, t.place, 0, t.token, count, padded, e, gradValues, ROW, scratch);
   layOutTokens(t, f.gradOut, e, scratch + QUERY_STACK, scratch);

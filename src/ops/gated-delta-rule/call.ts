@@ -14,7 +14,7 @@ export interface GatedDeltaRuleInputs {
   readonly beta: Tensor;
   readonly initialState?: Tensor | undefined;
   readonly scale: number;
-  /** Of `states`: the state before each so many tokens. */
+  /** How many tokens lie between `states`. */
   readonly every?: number | undefined;
 }
 

@@ -37,7 +37,7 @@ export function slicesOf(columns: i32): i32 {
 /** Columns up to a whole number of panels. */
 // @ts-ignore: decorator
 @inline
-export function sixes(columns: i32): i32 {
+export function inPanels(columns: i32): i32 {
   return ((columns + PANEL - 1) / PANEL) * PANEL;
 }
 
@@ -62,7 +62,7 @@ export class Share {
 }
 
 /** What the task takes, at the start of working memory, whose rows of zeros are written. */
-export function openTask(p: Problem, task: i32, scratch: usize): Share {
+export function startTask(p: Problem, task: i32, scratch: usize): Share {
   const t = changetype<Share>(scratch + SHARE);
   const parts = p.parts;
   const part = task % parts;
@@ -77,15 +77,15 @@ export function openTask(p: Problem, task: i32, scratch: usize): Share {
   return t;
 }
 
-export function openTokens(p: Problem, t: Share, chunk: i32): void {
+export function startChunk(p: Problem, t: Share, chunk: i32): void {
   const chunks = (p.every + p.length - 1) / p.length;
   t.chunk = chunk;
   t.token = (chunk / chunks) * p.every + (chunk % chunks) * p.length;
   t.count = min(p.length, min(p.n, t.token - (t.token % p.every) + p.every) - t.token);
-  t.padded = sixes(t.count);
+  t.padded = inPanels(t.count);
 }
 
-export function openHead(p: Problem, t: Share, place: i32): void {
+export function startHead(p: Problem, t: Share, place: i32): void {
   t.place = place;
   t.batch = place / p.h;
   t.head = place % p.h;
@@ -97,8 +97,8 @@ export function fetchTokens(p: Problem, t: Share, x: Operand, columns: i32, scra
   fetchRows(x, p.h, t.firstHead, t.pastHead, t.token, t.count, columns, scratch + OWN);
 }
 
-// One worker's working memory; each kernel has its own after OWN. Before the rows of features are six of zeros: they
-// make up sixes of them.
+// A thread's working memory; each kernel has its own after OWN. Before the rows of features are six of zeros, which make up
+// whole panels.
 const SHARE: usize = 0;
 const LOGS: usize = SHARE + 64; // f64 [48]: G_i log2(e)
 const FROM_START: usize = LOGS + CHUNK * 8; // [48]: e^G_i
@@ -116,7 +116,7 @@ export const QUERY_STACK: usize = KEY_STACK + STACK_BYTES + PANEL_ROWS; // [d][4
 export const OWN: usize = QUERY_STACK + STACK_BYTES;
 
 /** Decays and betas of the chunk's tokens; returns e^G of the whole chunk. */
-export function openGates(p: Problem, t: Share, scratch: usize): f32 {
+export function loadGates(p: Problem, t: Share, scratch: usize): f32 {
   const count = t.count;
   const padded = t.padded;
   const g = p.g;
@@ -160,7 +160,7 @@ function less(x: f64, from: usize): v128 {
 }
 
 /** Keys, -L below keys as they are read and, with queries, P below these. Needs the gates. */
-export function openChunk(p: Problem, t: Share, queries: bool, scratch: usize): void {
+export function layOutChunk(p: Problem, t: Share, queries: bool, scratch: usize): void {
   layOutTokens(t, p.k, p.d, scratch + KEYS, scratch);
   if (queries) layOutTokens(t, p.q, p.d, scratch + QUERY_STACK, scratch);
   relate(p, p.d, t.padded, scratch + KEYS, queries, scratch);
@@ -251,7 +251,7 @@ function loadRowOrZeros(
   return buffer;
 }
 
-/** Products of tokens with those that are not in earlier sixes, [earlier][later]. */
+/** Products of tokens with those that are not in earlier panels, [earlier][later]. */
 function multiplyLater(earlier: usize, later: usize, depth: i32, padded: i32, to: usize): void {
   for (let r: i32 = 0; r < padded; r += PANEL, earlier += PANEL_COLUMNS, to += PANEL_ROWS) {
     for (let c = <usize>((r / SLICE) * SLICE) << 2; c < <usize>padded << 2; c += SLICE << 2) {
@@ -376,7 +376,7 @@ export function advance(state: usize, d: i32, decay: f32, features: usize, b: us
   const factors = scratch + SIX_FACTORS;
   v128.store(factors, f32x4.splat(decay));
   v128.store64_lane(factors, f32x4.splat(decay), 0, 16);
-  const zeros = <usize>(sixes(d) - d);
+  const zeros = <usize>(inPanels(d) - d);
   let a = features - zeros * ROW;
   const end = state + (<usize>d << 5);
   for (let six = state - (zeros << 5); six < end; six += PANEL_SLICE, a += PANEL_ROWS) {

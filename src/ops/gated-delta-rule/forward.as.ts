@@ -17,11 +17,11 @@ import {
   KEY_STACK,
   KEYS,
   loadTokens,
-  openChunk,
-  openGates,
-  openHead,
-  openTask,
-  openTokens,
+  layOutChunk,
+  loadGates,
+  startHead,
+  startTask,
+  startChunk,
   OWN,
   PANEL_COLUMNS,
   PANEL_ROWS,
@@ -34,7 +34,7 @@ import {
   storeTokens,
   substitute,
 } from './chunk.as';
-import { keepRows, keepState, openStates, stateSlice, storeBefore, storeStates } from './states.as';
+import { keepRows, keepState, loadStates, stateSlice, storeBefore, storeStates } from './states.as';
 import { rowAddress } from '../../runtime/wasm/assembly/layout.as';
 import { F32, LARGEST_HEAD, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
 import { exp } from '../../runtime/wasm/assembly/scalar.as';
@@ -59,17 +59,17 @@ function runChunks(params: usize, task: i32, keep: bool, scratch: usize): void {
   const p = changetype<Problem>(params);
   const f = changetype<ForwardParams>(params);
   const kept = changetype<BackwardParams>(params);
-  const t = openTask(p, task, scratch);
-  openStates(p, p.initialState, t);
+  const t = startTask(p, task, scratch);
+  loadStates(p, p.initialState, t);
   for (let chunk: i32 = 0; chunk < p.chunks; chunk++) {
     // A task may take seconds.
     if (isAborted()) return;
-    openTokens(p, t, chunk);
+    startChunk(p, t, chunk);
     fetchTokens(p, t, p.k, p.d, scratch);
     fetchTokens(p, t, p.v, p.e, scratch);
     if (!keep) fetchTokens(p, t, p.q, p.d, scratch);
     for (let place = t.firstHead; place < t.pastHead; place++) {
-      openHead(p, t, place);
+      startHead(p, t, place);
       if (!keep) storeBefore(p, t, f.states);
       runChunk(params, t, keep, scratch);
     }
@@ -90,14 +90,14 @@ function runChunk(params: usize, t: Share, keep: bool, scratch: usize): void {
   const d = p.d;
   const e = p.e;
   const padded = t.padded;
-  const decayed = openGates(p, t, scratch);
-  openChunk(p, t, !keep, scratch);
+  const decayed = loadGates(p, t, scratch);
+  layOutChunk(p, t, !keep, scratch);
 
   const all = scratch + COLUMNS;
   const column = t.firstSlice * SLICE;
   const columns = min(t.pastSlice * SLICE, e) - column;
   loadTokens(t, p.v, column, columns, all, SLICE_ROWS);
-  // Whole sixes and slices of f32 go where they belong at once.
+  // Whole panels and slices of f32 go where they belong at once.
   const direct = f.out.dtype == F32 && t.count == padded && columns % SLICE == 0;
   let out = f.out.address + ((t.row * <usize>e + <usize>column) << 2);
   for (let s = t.firstSlice, slice = all; s < t.pastSlice; s++, slice += SLICE_ROWS, out += 32) {
@@ -150,17 +150,17 @@ export function deltaRecurrent(params: usize, task: i32, scratch: usize): void {
   const k = p.k;
   const g = p.g;
   const beta = p.beta;
-  const t = openTask(p, task, scratch);
+  const t = startTask(p, task, scratch);
   const all = scratch + COLUMNS;
   const column = t.firstSlice * SLICE;
   const columns = min(t.pastSlice * SLICE, e) - column;
-  openStates(p, p.initialState, t);
+  loadStates(p, p.initialState, t);
   t.count = t.padded = 1;
   for (let place = t.firstHead; place < t.pastHead; place++) {
     for (let token: i32 = 0; token < p.n; token++) {
       if (token % CHUNK == 0 && isAborted()) return;
       t.token = token;
-      openHead(p, t, place);
+      startHead(p, t, place);
       storeBefore(p, t, f.states);
       const query = loadRow(rowAddress(q, t.batch, token, t.head), q.element, q.dtype, d, scratch + QUERY_STACK);
       const key = loadRow(rowAddress(k, t.batch, token, t.head), k.element, k.dtype, d, scratch + KEY_STACK);

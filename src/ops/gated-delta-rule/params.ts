@@ -8,11 +8,11 @@ export const Problem = struct({
   ...{ n: 'i32', h: 'i32', d: 'i32', e: 'i32', scale: 'f64', chunks: 'i32' },
   /** Most tokens of a chunk, and after how many the next one starts anyway: where there are states to store. */
   ...{ length: 'i32', every: 'i32' },
-  /** Of all batches, and how many one task takes. */
+  /** Heads of all batches, and how many one task takes. */
   ...{ heads: 'i32', group: 'i32' },
   /** Parts of the value columns, each a task of its own. */
   parts: 'i32',
-  /** Working states, [b * h][slices of e][d to sixes, zeros first, then the tokens of a chunk][8]. */
+  /** Working states, [b * h][slices of e][d in whole panels, zeros first, then the tokens of a chunk][8]. */
   work: 'usize',
   ...{ q: Operand, k: Operand, v: Operand, g: Operand, beta: Operand },
   /** Before the first token; address 0 for none. */

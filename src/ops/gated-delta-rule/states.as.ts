@@ -1,22 +1,22 @@
 /** States of the gated delta rule: slices of eight value columns, [d][8], which a task owns while it works. */
-import { loadSlices, Share, sixes, SLICE_ROWS, slicesOf, storeSlices } from './chunk.as';
+import { loadSlices, Share, inPanels, SLICE_ROWS, slicesOf, storeSlices } from './chunk.as';
 import { rowAddress } from '../../runtime/wasm/assembly/layout.as';
 import { F32, Operand, SLICE } from '../../runtime/wasm/params.generated.as';
 import { bytesOf } from '../../runtime/wasm/assembly/storage.as';
 import { Problem } from './params.generated.as';
 
-/** A slice in working memory: before it zeros up to sixes of rows, after it room for the tokens of a chunk. */
+/** A slice in working memory: before it zeros up to whole panels of rows, after it room for the tokens of a chunk. */
 export function stateSlice(p: Problem, place: i32, s: i32): usize {
-  const rows = sixes(p.d);
+  const rows = inPanels(p.d);
   const slice = <usize>(place * slicesOf(p.e) + s) * <usize>(rows + p.length);
   return p.work + ((slice + <usize>(rows - p.d)) << 5);
 }
 
 /** A task's slices of the given states [b, h, d, e], or of zeros if there are none, to working memory. */
-export function openStates(p: Problem, given: Operand, share: Share): void {
+export function loadStates(p: Problem, given: Operand, share: Share): void {
   const h = p.h;
   const d = p.d;
-  const zeros = <usize>(sixes(d) - d) << 5;
+  const zeros = <usize>(inPanels(d) - d) << 5;
   for (let place = share.firstHead; place < share.pastHead; place++) {
     for (let s = share.firstSlice; s < share.pastSlice; s++) {
       const slice = stateSlice(p, place, s);

@@ -20,7 +20,7 @@ const FORWARD_CHUNK = 24;
 const BACKWARD_CHUNK = CHUNK;
 /** Value columns of a head are split so that there are about so many tasks. */
 const TASKS = 2;
-/** Of a part of the value columns: with fewer slices too much of a task is the work on keys, which each part repeats. */
+/** The fewest slices of a part: with fewer too much of a task is the work on keys, which each part repeats. */
 const LEAST_SLICES = 4;
 
 export function planGatedDeltaRule(call: GatedDeltaRuleCall, { threads }: Machine): Plan {

@@ -113,7 +113,7 @@ export interface LinearAttentionGradients {
 export interface LinearAttentionBackwardOptions extends LinearAttentionSettings, Control {}
 
 export interface LinearAttentionBackwardResult {
-  /** Of the shape and dtype of q. */
+  /** Shape and dtype of q. */
   readonly gradQ: Tensor;
   readonly gradK: Tensor;
   readonly gradV: Tensor;

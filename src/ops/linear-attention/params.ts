@@ -5,9 +5,9 @@ import { struct } from '../../runtime/wasm/struct';
 export const CHUNK = 48;
 /** Rows that a task of the small kernels takes. */
 export const RUN = 64;
-/** Features of one pass, and columns, at most. */
+/** The most features of one pass, and columns. */
 export const MOST_COLUMNS = 256;
-/** Features of all passes, at most. */
+/** The most features of all passes. */
 export const MOST_FEATURES = 8192;
 
 /** Rows of a tensor, converted as need be. */
@@ -21,18 +21,18 @@ export const Rows = struct({
 
 export const PassParams = struct({
   h: 'i32',
-  /** Of all batches, and how many one task takes. */
+  /** Heads of all batches, and how many one task takes. */
   ...{ heads: 'i32', group: 'i32' },
   /** Queries and keys. */
   ...{ n: 'i32', m: 'i32' },
   /** Features and value columns, a normaliser's included. */
   ...{ d: 'i32', e: 'i32' },
   ...{ causal: 'bool', reverse: 'bool' },
-  /** Of the keys. */
+  /** How the keys are cut. */
   ...{ segments: 'i32', segmentChunks: 'i32' },
-  /** Of the queries: the segments if causal. */
+  /** How the queries are cut: into the segments if causal. */
   ...{ tiles: 'i32', tileChunks: 'i32' },
-  /** Of the value columns: of a task for outputs, and of one for states. */
+  /** How the value columns are cut, for outputs and for states, and slices of a task. */
   ...{ parts: 'i32', partSlices: 'i32', stateParts: 'i32', statePartSlices: 'i32' },
   /** float64 [h]. */
   decays: 'usize',
@@ -51,7 +51,7 @@ export const PassParams = struct({
   ...{ initialSums: 'usize', finalSums: 'usize', sumsAcross: 'bool' },
   /** From a head's sums to the next one's. */
   sumsWidth: 'i32',
-  /** Of the states in memory, a normaliser's not included. */
+  /** Extents of the states in memory, without a normaliser's. */
   ...{ stateFeatures: 'i32', stateColumns: 'i32' },
   ...{ q: Rows, k: Rows, v: Rows },
   /** [batch, feature, head, column], f32; address 0 for none. */
@@ -73,8 +73,7 @@ export const StepParams = struct({
 });
 
 /**
- * For results over denominators: the gradients with respect to the sums above and, as one more column, by the
- * denominator.
+ * For results over denominators: the gradients with respect to the sums above and, as one more column, to the denominator.
  */
 export const QuotientParams = struct({
   ...{ n: 'i32', h: 'i32', e: 'i32', rows: 'i32' },

@@ -35,7 +35,7 @@ const LEAST_DECAY: f64 = 7.888609052210118e-31; // 2^-100
 const POWERS: usize = 2 * CHUNK_ROW; // decay^0 to decay^48
 const TABLE_BYTES: usize = (POWERS + <usize>POWER_COUNT * 4 + 15) & ~15;
 
-// One worker's working memory.
+// A thread's working memory.
 const POINTERS: usize = 0; // addresses of 48 rows
 const ZEROS: usize = POINTERS + <usize>CHUNK * 4;
 const CONVERTED: usize = ZEROS + WIDEST_ROW; // rows that do not lie in memory as f32
@@ -92,7 +92,7 @@ class Task {
   state: usize;
 }
 
-function openTask(p: PassParams, group: i32, part: i32, partSlices: i32, scratch: usize): Task {
+function startTask(p: PassParams, group: i32, part: i32, partSlices: i32, scratch: usize): Task {
   const t = changetype<Task>(scratch + TASK);
   t.firstHead = group * p.group;
   t.pastHead = min(p.heads, t.firstHead + p.group);
@@ -103,7 +103,7 @@ function openTask(p: PassParams, group: i32, part: i32, partSlices: i32, scratch
   return t;
 }
 
-function openHead(p: PassParams, t: Task, bh: i32, segment: i32, scratch: usize): void {
+function startHead(p: PassParams, t: Task, bh: i32, segment: i32, scratch: usize): void {
   t.bh = bh;
   t.table = tableOf(bh - t.firstHead, scratch);
   t.state = stateAt(p, bh, segment, t.firstSlice);
@@ -120,7 +120,7 @@ export function linearStates(params: usize, task: i32, scratch: usize): void {
   const firstSegment = task % segments;
   const pastSegment = isCausal ? p.segments - 1 : firstSegment + 1;
   const parts = p.stateParts;
-  const t = openTask(p, task / segments / parts, (task / segments) % parts, p.statePartSlices, scratch);
+  const t = startTask(p, task / segments / parts, (task / segments) % parts, p.statePartSlices, scratch);
   const bytes = <usize>t.slices * stateSliceBytes(p);
   for (let bh = t.firstHead; bh < t.pastHead; bh++) {
     const state = stateAt(p, bh, firstSegment, t.firstSlice);
@@ -146,7 +146,7 @@ function addSegment(p: PassParams, t: Task, segment: i32, target: i32, scratch: 
     fetch(p, t, p.k, p.m, scratch);
     fetch(p, t, p.v, p.m, scratch);
     for (let bh = t.firstHead; bh < t.pastHead; bh++) {
-      openHead(p, t, bh, target, scratch);
+      startHead(p, t, bh, target, scratch);
       layOutKeys(p, t, false, scratch);
       layOutValues(p, t, scratch);
       updateState(p, t, scratch);
@@ -178,7 +178,7 @@ export function linearOutputs(params: usize, task: i32, scratch: usize): void {
   const p = changetype<PassParams>(params);
   const tiles = p.tiles;
   const tile = task % tiles;
-  const t = openTask(p, task / tiles / p.parts, (task / tiles) % p.parts, p.partSlices, scratch);
+  const t = startTask(p, task / tiles / p.parts, (task / tiles) % p.parts, p.partSlices, scratch);
   const isCausal = p.causal;
   const segment = isCausal ? tile : 0;
   for (let bh = t.firstHead; isCausal && tiles == 1 && bh < t.pastHead; bh++) {
@@ -196,7 +196,7 @@ export function linearOutputs(params: usize, task: i32, scratch: usize): void {
       fetch(p, t, p.v, p.m, scratch);
     }
     for (let bh = t.firstHead; bh < t.pastHead; bh++) {
-      openHead(p, t, bh, segment, scratch);
+      startHead(p, t, bh, segment, scratch);
       layOutQueries(p, t, scratch);
       if (isCausal) {
         layOutKeys(p, t, true, scratch);
@@ -286,7 +286,7 @@ function outAddress(p: PassParams, bh: i32, row: i32): usize {
   return p.out.address + placeOf(p, bh, row) * <usize>p.outWidth * bytesOf(p.out.dtype);
 }
 
-/** Of a head's row among all [b, n, h]. */
+/** The number of a head's row among all [b, n, h]. */
 // @ts-ignore: decorator
 @inline
 function placeOf(p: PassParams, bh: i32, row: i32): usize {

@@ -22,9 +22,9 @@ import { CHUNK, HeadSumsParams, MOST_COLUMNS, PassParams, QuotientParams, RUN, S
 
 /** Heads, parts of columns and segments make about so many tasks, if not causal, or if threads outnumber heads. */
 const TASKS = 8;
-/** Of a part: with fewer columns too much of its work is the scores, which every part computes. */
+/** The fewest slices of a part: with fewer too much of its work is the scores, which every part computes. */
 const PART_SLICES = 8;
-/** Of a segment, if the rows are cut. */
+/** The fewest chunks of a segment, if the rows are cut. */
 const LEAST_CHUNKS = 32;
 const STEP_NUMBERS_PER_MICROSECOND = 2000;
 
@@ -103,7 +103,7 @@ function cutsOf(shape: Omit<Pass, 'q' | 'k' | 'v' | 'out'>, e: number, threads: 
   };
 }
 
-/** Of the largest pass, each over some of the d features, which are its columns if `transposed`. */
+/** The bytes of the largest pass, each over some of the d features, which are its columns if `transposed`. */
 function statesBytes(
   shape: Omit<Pass, 'q' | 'k' | 'v' | 'out'>,
   { d, e, transposed = false }: { readonly d: number; readonly e: number; readonly transposed?: boolean },
@@ -197,7 +197,7 @@ function rowsOf(x: Tensor, ones = false): Rows {
   return { operand: operand(x), columns, ones, heads, own: columns };
 }
 
-/** Of rows without a column of ones. */
+/** A block of the columns of rows without one of ones. */
 function columnsOf(rows: Rows, { from, size }: Block): Rows {
   if (rows.columns === size) return rows;
   const { address, element, dtype } = rows.operand;
@@ -225,7 +225,7 @@ function sumsBytes(out: Tensor, d: number): number {
   return out.dtype === 'f32' || d <= MOST_COLUMNS ? 0 : sizeOf(out.shape) * 4;
 }
 
-/** Of a number of a dtype, by its code: f32, or f16 and bf16. */
+/** The bytes of a number, by its dtype's code: f32, or f16 and bf16. */
 const bytesOf = (dtype: number) => (dtype === F32 ? 4 : 2);
 
 export function planLinearAttention(call: LinearAttentionCall, { memory, threads }: Machine): Plan {
@@ -250,11 +250,9 @@ export function planLinearAttention(call: LinearAttentionCall, { memory, threads
 }
 
 /**
- * With V' and dO' the values and the gradients with respect to the sums above the denominators, both with a
- * normaliser's column:
- * dQ is the pass over dO', V' and K from the transposed state; dV and dK are, in reverse and from the gradient with
- * respect to the
- * last state, the passes over K, Q and dO' and over V', dO' and Q.
+ * With V' and dO' the values and the gradients with respect to the sums above the denominators, both with a normaliser's
+ * column: dQ is the pass over dO', V' and K from the transposed state; dV and dK are, in reverse and from the gradient with
+ * respect to the last state, the passes over K, Q and dO' and over V', dO' and Q.
  */
 export function planLinearAttentionBackward(call: LinearAttentionBackwardCall, { memory, threads }: Machine): Plan {
   const { q, k, v, initial, causal, decay, normalised, gradOut, gradFinal, gradQ, gradK, gradV, gradInitial } = call;

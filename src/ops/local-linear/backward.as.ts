@@ -23,11 +23,11 @@ import {
   endSums,
   findCommon,
   FIRST,
-  giveBack,
+  release,
   INVERSES,
   isLive,
   LAYOUT,
-  layOutSixes,
+  layOutColumnPanels,
   loadVector,
   LOG2E,
   MAXIMA,
@@ -44,8 +44,8 @@ import {
   RIGHT,
   ROW,
   rowIndex,
-  SIX,
-  sixesAt,
+  PANEL_ROW,
+  columnPanelsAt,
   sliceBytes,
   SOLUTION,
   STATE,
@@ -70,7 +70,7 @@ const CONSTANTS: usize = BY_RIDGE + ROW; // l u . r
 const ONES: usize = CONSTANTS + ROW;
 export const BACKWARD_BYTES: usize = (ONES + ROW + 63) & ~63;
 
-/** A tile of 24 rows: the gradients by queries and ridges, and what those by keys and values need of each row. */
+/** A tile of 24 rows: the gradients of queries and ridges, and what those of keys and values need of each row. */
 export function localLinearRows(params: usize, task: i32, scratch: usize): void {
   const f = changetype<BackwardParams>(params);
   const p = f.problem;
@@ -78,7 +78,7 @@ export function localLinearRows(params: usize, task: i32, scratch: usize): void 
   const slot = take(p);
   openTile(p, task / tiles, tiles - 1 - (task % tiles), slot, scratch);
   backwardTile(f, scratch);
-  giveBack(p, slot);
+  release(p, slot);
 }
 
 function backwardTile(f: BackwardParams, scratch: usize): void {
@@ -94,7 +94,7 @@ function backwardTile(f: BackwardParams, scratch: usize): void {
   timesRows(t, panelsAt(p.valuePanels, t.group, all, p.e), p.e, scratch + RESULT, products);
   meanNumbers(t, products, scratch + ERROR_SHIFTS);
 
-  // The right side: the covariance of g . v and the keys.
+  // The right-hand side: the covariance of g . v and the keys.
   beginSums(scratch + RIGHT, d, scratch);
   for (let first: i32 = 0; first < t.panels; first += BLOCK_PANELS) {
     const count = min(BLOCK_PANELS, t.panels - first) * PANEL;
@@ -148,7 +148,7 @@ function backwardTile(f: BackwardParams, scratch: usize): void {
   }
 }
 
-/** Of a block, weights times the products less their mean. */
+/** A block's weights times the products less their mean. */
 function weighDifferences(t: Tile, products: usize, from: usize, count: i32, scratch: usize): void {
   const weights = t.weights + from * ROW;
   products += from * ROW;
@@ -182,7 +182,7 @@ function subtract(t: Tile, from: usize, others: usize): void {
   for (let at: usize = 0; at < bytes; at += 16) v128.store(from + at, f32x4.sub(v128.load(from + at), v128.load(others + at)));
 }
 
-/** Of a block, p (E F + l u . r) at BLOCK. */
+/** A block's p (E F + l u . r), at BLOCK. */
 function scoreGradients(t: Tile, products: usize, factors: usize, from: usize, count: i32, scratch: usize): void {
   const weights = t.weights + from * ROW;
   products += from * ROW;
@@ -211,7 +211,7 @@ export function packRows(params: usize, task: i32, scratch: usize): void {
   const chunks = (panels + CHUNK_PANELS - 1) / CHUNK_PANELS;
   const place = task / chunks;
   const first = (task % chunks) * CHUNK_PANELS;
-  packBoth(p, p.q, p.d, place, first, f.queryPanels, f.querySixes, scratch);
+  packBoth(p, p.q, p.d, place, first, f.queryPanels, f.queryColumnPanels, scratch);
   // As `scaleQueries` does, so that the scores are the same to the bit.
   const panelBytes = <usize>(p.d * PANEL * 4);
   let query = panelsAt(f.queryPanels, place, panels, p.d) + <usize>first * panelBytes;
@@ -219,22 +219,22 @@ export function packRows(params: usize, task: i32, scratch: usize): void {
   for (const end = query + <usize>min(CHUNK_PANELS, panels - first) * panelBytes; query < end; query += 8) {
     v128.store64_lane(query, f32x4.mul(factor, v128.load64_zero(query)), 0);
   }
-  packBoth(p, f.solution, p.d, place, first, f.firstPanels, f.firstSixes, scratch);
-  packBoth(p, f.second, p.d, place, first, f.secondPanels, f.secondSixes, scratch);
-  packBoth(p, f.gradOut, p.e, place, first, f.gradientPanels, f.gradientSixes, scratch);
+  packBoth(p, f.solution, p.d, place, first, f.firstPanels, f.firstColumnPanels, scratch);
+  packBoth(p, f.second, p.d, place, first, f.secondPanels, f.secondColumnPanels, scratch);
+  packBoth(p, f.gradOut, p.e, place, first, f.gradientPanels, f.gradientColumnPanels, scratch);
 }
 
-function packBoth(p: Problem, x: Operand, columns: i32, place: i32, first: i32, toPanels: usize, toSixes: usize, scratch: usize): void {
+function packBoth(p: Problem, x: Operand, columns: i32, place: i32, first: i32, toPanels: usize, toColumnPanels: usize, scratch: usize): void {
   const n = p.n;
   const h = p.h;
   const panels = panelsOf(n);
   const past = min(first + CHUNK_PANELS, panels);
   const at = panelsAt(toPanels, place, panels, columns);
   layOutPanels(x, place / h, place % h, 0, n, columns, first, past, at, scratch + LAYOUT);
-  layOutSixes(x, place / h, place % h, n, columns, first, past, sixesAt(toSixes, place, panels, columns), panels, scratch);
+  layOutColumnPanels(x, place / h, place % h, n, columns, first, past, columnPanelsAt(toColumnPanels, place, panels, columns), panels, scratch);
 }
 
-// Of a tile of keys, in the places of vectors of rows:
+// Vectors of a tile of keys, where those of rows are else,
 const KEYS: usize = QUERIES;
 const VALUES: usize = FIRST;
 const GRAD_K: usize = RIGHT;
@@ -272,7 +272,7 @@ export function localLinearKeys(params: usize, task: i32, scratch: usize): void 
   memory.fill(scratch + GRAD_V, 0, vectorBytes(e));
 
   const panels = panelsOf(n);
-  const sixBytes = <usize>(panels * PANEL) * SIX;
+  const panelBytes = <usize>(panels * PANEL) * PANEL_ROW;
   const shared = h / p.g;
   const firstPanel = p.causal ? max(0, t.first - (m - n)) / PANEL : 0;
   const place = t.batch * h + t.head * shared;
@@ -280,16 +280,16 @@ export function localLinearKeys(params: usize, task: i32, scratch: usize): void 
     for (let first = firstPanel; first < panels; first += QUERY_PANELS) {
       if (isAborted()) return;
       const count = min(QUERY_PANELS, panels - first);
-      const from = <usize>(first * PANEL) * SIX;
+      const from = <usize>(first * PANEL) * PANEL_ROW;
       timesPanels(t, panelsAt(f.queryPanels, own, panels, d), first, count, d, KEYS, SCORES, scratch);
       timesPanels(t, panelsAt(f.gradientPanels, own, panels, e), first, count, e, VALUES, ERRORS, scratch);
       timesPanels(t, panelsAt(f.secondPanels, own, panels, d), first, count, d, KEYS, BY_SECOND, scratch);
       timesPanels(t, panelsAt(f.firstPanels, own, panels, d), first, count, d, KEYS, FACTORS, scratch);
       pairGradients(f, t, own % h, first * PANEL, count * PANEL, scratch);
-      addPairs(t, SCORES, sixesAt(f.querySixes, own, panels, d) + from, sixBytes, count, d, GRAD_K, scratch);
-      addPairs(t, ERRORS, sixesAt(f.firstSixes, own, panels, d) + from, sixBytes, count, d, GRAD_K, scratch);
-      addPairs(t, FACTORS, sixesAt(f.secondSixes, own, panels, d) + from, sixBytes, count, d, GRAD_K, scratch);
-      addPairs(t, FACTORS, sixesAt(f.gradientSixes, own, panels, e) + from, sixBytes, count, e, GRAD_V, scratch);
+      addPairs(t, SCORES, columnPanelsAt(f.queryColumnPanels, own, panels, d) + from, panelBytes, count, d, GRAD_K, scratch);
+      addPairs(t, ERRORS, columnPanelsAt(f.firstColumnPanels, own, panels, d) + from, panelBytes, count, d, GRAD_K, scratch);
+      addPairs(t, FACTORS, columnPanelsAt(f.secondColumnPanels, own, panels, d) + from, panelBytes, count, d, GRAD_K, scratch);
+      addPairs(t, FACTORS, columnPanelsAt(f.gradientColumnPanels, own, panels, e) + from, panelBytes, count, e, GRAD_V, scratch);
     }
   }
   for (let at: usize = 0; at < ROW; at += 16) {
@@ -325,11 +325,11 @@ function timesPanels(t: Tile, from: usize, first: i32, count: i32, columns: i32,
   }
 }
 
-function addPairs(t: Tile, pairs: usize, from: usize, sixBytes: usize, count: i32, columns: i32, to: usize, scratch: usize): void {
-  addRows(scratch + pairs, from, sixBytes, count * PANEL, columns, scratch + to, t.live);
+function addPairs(t: Tile, pairs: usize, from: usize, panelBytes: usize, count: i32, columns: i32, to: usize, scratch: usize): void {
+  addRows(scratch + pairs, from, panelBytes, count * PANEL, columns, scratch + to, t.live);
 }
 
-/** Of rows and a tile of keys, from products to what keys and values take of the rows: -scale dS, p E and p F. */
+/** From products of rows and a tile of keys to what keys and values take of the rows: -scale dS, p E and p F. */
 function pairGradients(f: BackwardParams, t: Tile, head: i32, first: i32, count: i32, scratch: usize): void {
   const p = f.problem;
   const n = p.n;

@@ -16,7 +16,7 @@ export interface LocalLinearProblem {
   readonly k: Tensor;
   readonly v: Tensor;
   readonly ridge: number;
-  /** [b,n,h]: in the place of `ridge`. */
+  /** [b,n,h]: in place of `ridge`. */
   readonly ridgeRows?: Tensor | undefined;
   readonly causal: boolean;
   readonly scale: number;

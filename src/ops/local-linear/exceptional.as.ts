@@ -12,7 +12,7 @@ import { LARGEST_ERROR, MEANS, RESULT, RIDGES, rowIndex, STATE, Tile } from './t
 
 const EPSILON: f64 = 2.220446049250313e-16;
 
-// Vectors of float64 numbers, in the place of those of 24 rows.
+// Vectors of float64 numbers, in place of those of 24 rows.
 const BYTES: usize = LARGEST_HEAD * 8;
 const MEAN: usize = MEANS;
 const LEFT: usize = MEAN + BYTES;
@@ -68,7 +68,7 @@ export function exceptionalRow(f: ForwardParams, t: Tile, r: i32, scratch: usize
     const first = dot(scratch + LEFT, scratch + LEFT, d);
     let norm = first;
     const most = p.direct ? 4 * d : p.maxIterations;
-    // A right side that is no number has no solution that is one.
+    // A right-hand side that is not finite has no solution.
     const isNumber = first < Infinity;
     while (isNumber && iterations < most && norm > first * p.tolerance * p.tolerance) {
       norm = advance(p, t, head, seen, norm, <f64>f32.load(scratch + RIDGES + (r << 2)), scratch);

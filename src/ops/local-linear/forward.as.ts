@@ -6,7 +6,7 @@ import {
   addRows,
   AUX,
   BLOCK,
-  giveBack,
+  release,
   isLive,
   ITERATIONS,
   logSumExps,
@@ -21,8 +21,8 @@ import {
   RESULT,
   ROW,
   SHIFTS,
-  SIX,
-  sixesAt,
+  PANEL_ROW,
+  columnPanelsAt,
   sliceBytes,
   SOLUTION,
   STATE,
@@ -45,7 +45,7 @@ export function localLinear(params: usize, task: i32, scratch: usize): void {
   // Long ones first, so that threads end together.
   if (openTile(p, task / tiles, tiles - 1 - (task % tiles), slot, scratch)) forwardTile(f, scratch);
   else exceptionalTile(f, scratch);
-  giveBack(p, slot);
+  release(p, slot);
 }
 
 function forwardTile(f: ForwardParams, scratch: usize): void {
@@ -64,13 +64,13 @@ function forwardTile(f: ForwardParams, scratch: usize): void {
   const products = t.weights + <usize>all * PANEL_ROWS;
   timesRows(t, panelsAt(p.keyPanels, t.group, all, d), d, scratch + SOLUTION, products);
   meanNumbers(t, products, scratch + SHIFTS);
-  const values = sixesAt(p.valueSixes, t.group, all, e);
+  const values = columnPanelsAt(p.valueColumnPanels, t.group, all, e);
   memory.fill(scratch + RESULT, 0, vectorBytes(e));
   for (let first: i32 = 0; first < t.panels; first += BLOCK_PANELS) {
     const count = min(BLOCK_PANELS, t.panels - first) * PANEL;
     const from = <usize>(first * PANEL);
     weighFactors(t, products, from, count, scratch);
-    addRows(scratch + BLOCK, values + from * SIX, <usize>(all * PANEL) * SIX, count, e, scratch + RESULT, t.live);
+    addRows(scratch + BLOCK, values + from * PANEL_ROW, <usize>(all * PANEL) * PANEL_ROW, count, e, scratch + RESULT, t.live);
   }
   for (let at: usize = 0; at < ROW; at += 16) v128.store(scratch + AUX + at, f32x4.splat(1));
   storeVector(scratch + RESULT, e, scratch + AUX, f.out.address, f.out.dtype, scratch);
@@ -82,7 +82,7 @@ function forwardTile(f: ForwardParams, scratch: usize): void {
   }
 }
 
-/** Of a block, weights times 1 - (key - mean) . solution, at BLOCK. */
+/** A block's weights times 1 - (key - mean) . solution, at BLOCK. */
 function weighFactors(t: Tile, products: usize, from: usize, count: i32, scratch: usize): void {
   const weights = t.weights + from * ROW;
   products += from * ROW;

@@ -52,7 +52,7 @@ const backward: Op<LocalLinearBackwardCall> = {
 export interface LocalLinearSettings {
   /** Penalty on the slope of each row's line, for weights that sum to 1; from 0, default 10. */
   readonly ridge?: number | undefined;
-  /** [b, n, h]: a ridge for each row, in the place of `ridge`. */
+  /** [b, n, h]: a ridge for each row, in place of `ridge`. */
   readonly ridgeRows?: Tensor | undefined;
   /** Query i sees key j only if j <= i + m - n: the last query sees the last key. Default false. */
   readonly causal?: boolean | undefined;
@@ -60,9 +60,9 @@ export interface LocalLinearSettings {
   readonly scale?: number | undefined;
   /** Conjugate gradients, or the matrix of each row and its Cholesky factor, which pays for few dimensions. Default `cg`. */
   readonly solver?: LocalLinearSolver | undefined;
-  /** Of `cg`: what may be left of a row's right side, relative to its norm. Default 1e-6. */
+  /** For `cg`: what may be left of a row's right-hand side, relative to its norm. Default 1e-6. */
   readonly tolerance?: number | undefined;
-  /** Of `cg`, from 1. Default 32. */
+  /** For `cg`: from 1. Default 32. */
   readonly maxIterations?: number | undefined;
   /** Whether gradients take the sum of a row's exponentials, by which its ridge is multiplied, as a constant. Default false. */
   readonly stopGradRidge?: boolean | undefined;
@@ -80,9 +80,9 @@ export interface LocalLinearResult {
   readonly lse: Tensor<'f32'>;
   /** [b, n, h, d], f32: what solves (covariance of the keys under the weights + ridge) x = mean of the keys - query. */
   readonly solution: Tensor<'f32'>;
-  /** [b, n, h], f32: what was left of that system's right side, relative to it; 0 from the direct solver. */
+  /** [b, n, h], f32: what was left of that system's right-hand side, relative to it; 0 from the direct solver. */
   readonly residual: Tensor<'f32'>;
-  /** [b, n, h], f32: of conjugate gradients. */
+  /** [b, n, h], f32: how many conjugate gradients took. */
   readonly iterations: Tensor<'f32'>;
 }
 
@@ -159,8 +159,8 @@ function derivativeOf({
 }
 
 /**
- * Gradients of a loss with respect to the inputs of `localLinearAttention`, from that by `out`; the settings must be the
- * same. A second system for each row, and the weights again: O(n) memory. The same bits whatever the number of threads. The
+ * Gradients of a loss with respect to the inputs of `localLinearAttention`, from that with respect to `out`; the settings
+ * must be the same. A second system for each row, and the weights again: O(n) memory. The same bits whatever the number of threads. The
  * inputs must be finite.
  *
  * @throws {ShapeError} ranks or extents that do not fit
@@ -267,7 +267,7 @@ function faultsOf(op: string, call: LocalLinearProblem & { readonly residual: Te
     ...{ least: 0, most: 1.001 * tolerance },
     error(_value, _place, { count, largest }) {
       const why = Number.isFinite(largest)
-        ? `after ${maxIterations} iterations the largest residual is ${largest.toPrecision(3)} of the right side, above ${tolerance}: raise maxIterations, tolerance or ridge`
+        ? `after ${maxIterations} iterations the largest residual is ${largest.toPrecision(3)} of the right-hand side, above ${tolerance}: raise maxIterations, tolerance or ridge`
         : 'a system is singular in float32: raise ridge';
       return new ParameterError(`${op} did not solve ${count} of ${residual.size} rows: ${why}`);
     },

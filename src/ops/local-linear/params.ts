@@ -13,11 +13,17 @@ export const Problem = struct({
   /** The same for all rows, unless there is one for each. */
   ...{ ridge: 'f64', ridgeRows: Operand, direct: 'bool', tolerance: 'f64', maxIterations: 'i32' },
   ...{ q: Operand, k: Operand, v: Operand },
-  /** Of each key/value head: keys in panels [d][6 keys] and, six columns at a time, [m][6]; 0 where no kernel needs them. */
-  ...{ keyPanels: 'usize', keySixes: 'usize', valuePanels: 'usize', valueSixes: 'usize', keySlices: 'usize' },
-  /** Of each chunk of panels, the largest squared norm of a key and magnitude of a value. */
+  /** Keys and values of each head in panels [d][6 keys] and, six columns at a time, [m][6]; 0 where no kernel needs them. */
+  ...{
+    keyPanels: 'usize',
+    keyColumnPanels: 'usize',
+    valuePanels: 'usize',
+    valueColumnPanels: 'usize',
+    keySlices: 'usize',
+  },
+  /** The largest squared norm of a key and magnitude of a value, for each chunk of panels. */
   extremes: 'usize',
-  /** Memory of the tiles under way, and which parts of it are taken. */
+  /** Memory of the tiles being computed, and which parts of it are taken. */
   ...{ locks: 'usize', slots: 'i32', work: 'usize', slotBytes: 'usize' },
 });
 
@@ -30,7 +36,12 @@ export const BackwardParams = struct({
   ...{ gradQ: Contiguous, gradK: Contiguous, gradV: Contiguous, gradRidge: Contiguous, residual: 'tensor' },
   /** The second solution, as the first lies, and [b][n][h] of `ROW_LENGTH` numbers. */
   ...{ second: Operand, rows: 'usize' },
-  /** Of each head: queries, solutions and gradients in panels and six columns at a time. */
+  /** Queries, solutions and gradients of each head, in panels and six columns at a time. */
   ...{ queryPanels: 'usize', firstPanels: 'usize', secondPanels: 'usize', gradientPanels: 'usize' },
-  ...{ querySixes: 'usize', firstSixes: 'usize', secondSixes: 'usize', gradientSixes: 'usize' },
+  ...{
+    queryColumnPanels: 'usize',
+    firstColumnPanels: 'usize',
+    secondColumnPanels: 'usize',
+    gradientColumnPanels: 'usize',
+  },
 });

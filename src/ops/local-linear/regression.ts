@@ -11,7 +11,7 @@ export interface RegressionInputs {
   readonly k: HostTensor;
   /** [b,m,g,e]. */
   readonly v: HostTensor;
-  /** [b,n,h]: in the place of `ridge`. */
+  /** [b,n,h]: in place of `ridge`. */
   readonly ridgeRows?: HostTensor | undefined;
 }
 
@@ -49,7 +49,7 @@ export function localLinear(inputs: RegressionInputs, settings: RegressionSettin
   return { out, lse, solution, residual };
 }
 
-/** Gradients of a loss with respect to the inputs, from that by out. */
+/** Gradients of a loss with respect to the inputs, from that with respect to out. */
 export function localLinearBackward(
   inputs: RegressionInputs,
   gradOut: HostTensor,
@@ -109,7 +109,7 @@ interface Row {
   readonly mu: Numbers;
   readonly omega: number;
   readonly ridge: number;
-  /** Of the system (sum w z z^T + ridge omega) rho = mu; what of a value counts by its key's distance. */
+  /** The solution of (sum w z z^T + ridge omega) rho = mu, and what of a value counts by its key's distance. */
   readonly rho: Numbers;
   readonly delta: number;
   readonly isSingular: boolean;

@@ -5,12 +5,12 @@ import { isAborted } from '../../runtime/wasm/assembly/control.as';
 import { dot, madd } from '../../runtime/wasm/assembly/vector.as';
 import { LARGEST_HEAD, PANEL, SLICE, TILE } from '../../runtime/wasm/params.generated.as';
 import { BLOCK_PANELS, Problem } from './params.generated.as';
-import { ACTIVE, addKeys, AUX, AUX2, beginSums, BLOCK, DIRECTION, dots, endSums, IMAGE, INVERSES, isLive, ITERATIONS, LARGEST_ERROR, largestOf, LAYOUT, matrixBytes, MEANS, NORMS, PANEL_ROWS, panelsAt, panelsOf, RESIDUALS, RIDGES, RIGHT, ROW, SCALES, SHIFTS, SHRINKS, SIX, sixes, sixesAt, sliceBytes, SOLUTION, STATE, TARGETS, Tile, vectorBytes, weighedProduct } from './tile.as';
+import { ACTIVE, addKeys, AUX, AUX2, beginSums, BLOCK, DIRECTION, dots, endSums, IMAGE, INVERSES, isLive, ITERATIONS, LARGEST_ERROR, largestOf, LAYOUT, matrixBytes, MEANS, NORMS, PANEL_ROWS, panelsAt, panelsOf, RESIDUALS, RIDGES, RIGHT, ROW, SCALES, SHIFTS, SHRINKS, PANEL_ROW, columnPanels, columnPanelsAt, sliceBytes, SOLUTION, STATE, TARGETS, Tile, vectorBytes, weighedProduct } from './tile.as';
 
 const EPSILON: f32 = 1.1920929e-7;
 
 /** Solves the system of row r; a pivot that rounding may have made leaves the solution 0 and the residual infinite. */
-export function solveDirectly(p: Problem, r: i32, scratch: usize): void {
+function solveDirectly(p: Problem, r: i32, scratch: usize): void {
   const t = changetype<Tile>(scratch + STATE);
   const d = p.d;
   const rowBytes = <usize>((d + SLICE - 1) / SLICE) << 5;
@@ -42,8 +42,8 @@ export function solveDirectly(p: Problem, r: i32, scratch: usize): void {
 function sumMatrix(p: Problem, t: Tile, r: i32, rowBytes: usize, vector: usize, scratch: usize): void {
   const d = p.d;
   const all = panelsOf(p.m);
-  const keys = sixesAt(p.keySixes, t.group, all, d);
-  const sixBytes = <usize>(all * PANEL) * SIX;
+  const keys = columnPanelsAt(p.keyColumnPanels, t.group, all, d);
+  const panelBytes = <usize>(all * PANEL) * PANEL_ROW;
   const bytes = <usize>all * PANEL_SLICE_BYTES;
   const slices = p.keySlices + <usize>(t.group * ((d + SLICE - 1) / SLICE)) * bytes;
   memory.fill(t.matrix, 0, matrixBytes(d));
@@ -51,16 +51,16 @@ function sumMatrix(p: Problem, t: Tile, r: i32, rowBytes: usize, vector: usize, 
   for (let first: i32 = 0; first < t.panels; first += BLOCK_PANELS) {
     const count = min(BLOCK_PANELS, t.panels - first) * PANEL;
     const from = <usize>(first * PANEL);
-    for (let six: i32 = 0; six < sixes(d); six++) {
-      const mean = vector + (<usize>(six * PANEL) << 5) + MEANS;
+    for (let group: i32 = 0; group < columnPanels(d); group++) {
+      const mean = vector + (<usize>(group * PANEL) << 5) + MEANS;
       const left = f32x4(f32.load(mean), f32.load(mean, 32), f32.load(mean, 64), f32.load(mean, 96));
       const right = f32x4(f32.load(mean, 128), f32.load(mean, 160), 0, 0);
       let weight = t.weights + from * ROW + (<usize>r << 2);
-      let key = keys + <usize>six * sixBytes + from * SIX;
+      let key = keys + <usize>group * panelBytes + from * PANEL_ROW;
       let to = scratch + BLOCK;
       let leftSum = f32x4.splat(0);
       let rightSum = leftSum;
-      for (let j: i32 = 0; j < count; j++, weight += ROW, key += SIX, to += SIX) {
+      for (let j: i32 = 0; j < count; j++, weight += ROW, key += PANEL_ROW, to += PANEL_ROW) {
         const w = v128.load32_splat(weight);
         const x = f32x4.mul(w, f32x4.sub(v128.load(key), left));
         const y = f32x4.mul(w, f32x4.sub(v128.load64_zero(key, 16), right));
@@ -69,11 +69,11 @@ function sumMatrix(p: Problem, t: Tile, r: i32, rowBytes: usize, vector: usize, 
         leftSum = f32x4.add(leftSum, x);
         rightSum = f32x4.add(rightSum, y);
       }
-      const sum = scratch + DIRECTION + <usize>six * SIX;
+      const sum = scratch + DIRECTION + <usize>group * PANEL_ROW;
       v128.store(sum, f32x4.add(v128.load(sum), leftSum));
       v128.store64_lane(sum, f32x4.add(v128.load64_zero(sum, 16), rightSum), 0, 16);
-      const last = (six * PANEL + PANEL - 1) / SLICE;
-      const rows = t.matrix + <usize>(six * PANEL) * rowBytes;
+      const last = (group * PANEL + PANEL - 1) / SLICE;
+      const rows = t.matrix + <usize>(group * PANEL) * rowBytes;
       for (let s: i32 = 0; s <= min(last, (d - 1) / SLICE); s++) {
         addOuter(scratch + BLOCK, slices + <usize>s * bytes + (from << 5), count, rows + (<usize>s << 5), rowBytes);
       }
@@ -91,10 +91,10 @@ function centreMatrix(matrix: usize, d: i32, rowBytes: usize, vector: usize, scr
 }
 
 function addOuter(scaled: usize, keys: usize, count: i32, to: usize, rowBytes: usize): void {
-  product(scaled, SIX, false, keys, count, to, rowBytes, ADD, 0);
+  product(scaled, PANEL_ROW, false, keys, count, to, rowBytes, ADD, 0);
 }
 
-/** The Cholesky factor of matrix + ridge in the place of the matrix; false where a pivot is lost. */
+/** The Cholesky factor of matrix + ridge in place of the matrix; false where a pivot is lost. */
 function factorize(matrix: usize, d: i32, rowBytes: usize, ridge: f32): bool {
   const least = <f32>d * EPSILON;
   let row = matrix;
@@ -112,8 +112,8 @@ function factorize(matrix: usize, d: i32, rowBytes: usize, ridge: f32): bool {
 }
 
 /**
- * Solves (covariance of the keys under the weights + ridge) x = right side for each row; says how many iterations that took
- * and what is left, relative to the right side: Infinity where the system is singular in float32.
+ * Solves (covariance of the keys under the weights + ridge) x = right-hand side for each row; says how many iterations that took
+ * and what is left, relative to the right-hand side: Infinity where the system is singular in float32.
  */
 export function solve(p: Problem, scratch: usize): void {
   const t = changetype<Tile>(scratch + STATE);
@@ -127,7 +127,7 @@ export function solve(p: Problem, scratch: usize): void {
   memory.fill(scratch + ITERATIONS, 0, ROW);
   memory.fill(scratch + RESIDUALS, 0, ROW);
   dots(right, right, d, scratch + NORMS);
-  // Rows that see no key, or whose right side is 0, have nothing to solve.
+  // Rows that see no key, or whose right-hand side is 0, have nothing to solve.
   for (let lane: usize = 0; lane < ROW; lane += 16) {
     const sees = f32x4.gt(v128.load(scratch + INVERSES + lane), f32x4.splat(0));
     v128.store(scratch + ACTIVE + lane, v128.and(sees, f32x4.gt(v128.load(scratch + NORMS + lane), f32x4.splat(0))));

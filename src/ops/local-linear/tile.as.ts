@@ -1,7 +1,7 @@
 /**
  * A tile of 24 rows of one head: its weights, what it sums over keys, and its systems.
  *
- * Numbers of pairs lie [keys][24 rows], vectors of rows [3 slices][columns, in sixes][8 rows], so that all that is done row by
+ * Numbers of pairs lie [keys][24 rows], vectors of rows [3 slices][columns, in panels][8 rows], so that all that is done row by
  * row is vertical, and each product takes what the one before gave: a vector of rows times panels of keys gives numbers of
  * pairs, and keys, six columns at a time, times these give a vector of rows.
  */
@@ -17,7 +17,7 @@ import { BLOCK_PANELS, Problem } from './params.generated.as';
 export const ROW: usize = <usize>TILE * 4;
 export const PANEL_ROWS: usize = <usize>PANEL * ROW;
 /** Bytes of six columns of a row. */
-export const SIX: usize = <usize>PANEL * 4;
+export const PANEL_ROW: usize = <usize>PANEL * 4;
 export const LOG2E: f64 = 1.4426950408889634;
 const LN2: f64 = 0.6931471805599453;
 /** Squared norms up to which sums and products of what follows from keys and queries stay finite, and likewise values. */
@@ -37,13 +37,13 @@ const SAMPLES: i32 = 16;
 // One worker's working memory; vectors of rows,
 export const QUERIES: usize = 0;
 export const MEANS: usize = QUERIES + VECTOR_BYTES; // weighted, of the keys
-export const RIGHT: usize = MEANS + VECTOR_BYTES; // the right side of the systems, then what is left of it
+export const RIGHT: usize = MEANS + VECTOR_BYTES; // the right-hand sides of the systems, then what is left of them
 export const SOLUTION: usize = RIGHT + VECTOR_BYTES;
 export const DIRECTION: usize = SOLUTION + VECTOR_BYTES;
 export const IMAGE: usize = DIRECTION + VECTOR_BYTES; // of the direction under the matrix; also scaled queries
 export const RESULT: usize = IMAGE + VECTOR_BYTES;
 export const FIRST: usize = RESULT + VECTOR_BYTES; // the solution of the forward pass, and a gradient, backward
-const CHUNK_ROWS: usize = QUERIES; // while keys are packed, in the place of all these
+const CHUNK_ROWS: usize = QUERIES; // while keys are packed, in place of all these
 // numbers of a block of pairs, twice as many where keys' gradients have four of each,
 export const BLOCK: usize = FIRST + VECTOR_BYTES;
 export const LAYOUT: usize = BLOCK + 2 * <usize>BLOCK_PANELS * PANEL_ROWS;
@@ -53,7 +53,7 @@ export const MAXIMA: usize = LAYOUT_END;
 export const INVERSES: usize = MAXIMA + ROW; // of the sums of e^(score - largest): the largest weights
 export const SHIFTS: usize = INVERSES + ROW;
 export const RIDGES: usize = SHIFTS + ROW;
-export const NORMS: usize = RIDGES + ROW; // squared, of what is left of the right side
+export const NORMS: usize = RIDGES + ROW; // squared, of what is left of the right-hand side
 export const TARGETS: usize = NORMS + ROW; // below which it is solved
 export const ACTIVE: usize = TARGETS + ROW; // all ones where it is not
 export const ITERATIONS: usize = ACTIVE + ROW;
@@ -61,9 +61,9 @@ export const RESIDUALS: usize = ITERATIONS + ROW;
 export const AUX: usize = RESIDUALS + ROW;
 export const AUX2: usize = AUX + ROW;
 const TOTALS: usize = AUX2 + ROW; // of the numbers of pairs that were added
-export const SCALES: usize = TOTALS + ROW; // of the right sides
+export const SCALES: usize = TOTALS + ROW; // of the right-hand sides
 export const SHRINKS: usize = SCALES + ROW; // of the systems
-// six words that say who sees a panel's keys, what is known of the tile, what keys have in common, and rows under way.
+// six words that say who sees a panel's keys, what is known of the tile, what keys have in common, and rows to be stored.
 const SEEN: usize = SHRINKS + ROW;
 export const STATE: usize = SEEN + 32;
 export const COMMON: usize = STATE + 64;
@@ -72,7 +72,7 @@ const ROWS_OUT: usize = OPERAND + 64;
 const ROW_OUT: usize = <usize>(LARGEST_HEAD + PANEL) * 4;
 export const TILE_BYTES: usize = (ROWS_OUT + 4 * ROW_OUT + 63) & ~63;
 
-/** A tile under way. */
+/** The tile being computed. */
 @unmanaged
 export class Tile {
   batch: i32;
@@ -96,7 +96,7 @@ export class Tile {
 
 // @ts-ignore: decorator
 @inline
-export function sixes(columns: i32): i32 {
+export function columnPanels(columns: i32): i32 {
   return (columns + PANEL - 1) / PANEL;
 }
 
@@ -110,7 +110,7 @@ export function panelsOf(rows: i32): i32 {
 // @ts-ignore: decorator
 @inline
 export function sliceBytes(columns: i32): usize {
-  return <usize>(sixes(columns) * PANEL) << 5;
+  return <usize>(columnPanels(columns) * PANEL) << 5;
 }
 
 // @ts-ignore: decorator
@@ -128,7 +128,7 @@ export function take(p: Problem): i32 {
   return slot;
 }
 
-export function giveBack(p: Problem, slot: i32): void {
+export function release(p: Problem, slot: i32): void {
   atomic.store<i32>(p.locks + (<usize>slot << 2), 0);
 }
 
@@ -155,9 +155,9 @@ export function packKeysValues(params: usize, task: i32, scratch: usize): void {
   const rows = min(m, past * PANEL) - first * PANEL;
   const k = distances(p, batch, head, first * PANEL, rows, scratch);
   const norm = layOutPanels(k, 0, 0, 0, rows, d, 0, count, panelsAt(p.keyPanels, group, panels, d) + row * (<usize>d << 2), layout);
-  layOutSixes(k, 0, 0, rows, d, 0, count, sixesAt(p.keySixes, group, panels, d) + row * SIX, panels, scratch);
+  layOutColumnPanels(k, 0, 0, rows, d, 0, count, columnPanelsAt(p.keyColumnPanels, group, panels, d) + row * PANEL_ROW, panels, scratch);
   let value: f32 = 0;
-  if (p.valueSixes) value = layOutSixes(v, batch, head, m, e, first, past, sixesAt(p.valueSixes, group, panels, e), panels, scratch);
+  if (p.valueColumnPanels) value = layOutColumnPanels(v, batch, head, m, e, first, past, columnPanelsAt(p.valueColumnPanels, group, panels, e), panels, scratch);
   if (p.valuePanels) layOutPanels(v, batch, head, 0, m, e, first, past, panelsAt(p.valuePanels, group, panels, e), layout);
   if (p.keySlices) {
     const bytes = <usize>panels * PANEL_SLICE_BYTES;
@@ -241,18 +241,18 @@ export function panelsAt(base: usize, head: i32, panels: i32, columns: i32): usi
   return base + <usize>(head * panels) * <usize>(columns * PANEL * 4);
 }
 
-/** Where the sixes of a head begin. */
+/** Where the column panels of a head begin. */
 // @ts-ignore: decorator
 @inline
-export function sixesAt(base: usize, head: i32, panels: i32, columns: i32): usize {
-  return base + <usize>(head * panels) * (<usize>(sixes(columns) * PANEL) * SIX);
+export function columnPanelsAt(base: usize, head: i32, panels: i32, columns: i32): usize {
+  return base + <usize>(head * panels) * (<usize>(columnPanels(columns) * PANEL) * PANEL_ROW);
 }
 
 /**
- * The rows of one head in the panels `first` to `past` as [sixes of columns][rows][6] at `to`, padded with zeros. Returns
+ * The rows of one head in the panels `first` to `past` as [column panels][rows][6] at `to`, padded with zeros. Returns
  * the largest magnitude, NaN if there is one.
  */
-export function layOutSixes(
+export function layOutColumnPanels(
   x: Operand,
   batch: i32,
   head: i32,
@@ -264,7 +264,7 @@ export function layOutSixes(
   panels: i32,
   scratch: usize,
 ): f32 {
-  const sixBytes = <usize>(panels * PANEL) * SIX;
+  const panelBytes = <usize>(panels * PANEL) * PANEL_ROW;
   const row0 = rowAddress(x, batch, 0, head);
   const step = rowBytes(x);
   const stride = x.element;
@@ -277,12 +277,12 @@ export function layOutSixes(
       const at = loadRow(row0 + <usize>row * step, stride, dtype, columns, buffer);
       if (at != buffer) memory.copy(buffer, at, <usize>columns << 2);
     } else memory.fill(buffer, 0, <usize>columns << 2);
-    let six = to + <usize>row * SIX;
-    for (let c: usize = 0; c < <usize>columns << 2; c += SIX, six += sixBytes) {
+    let group = to + <usize>row * PANEL_ROW;
+    for (let c: usize = 0; c < <usize>columns << 2; c += PANEL_ROW, group += panelBytes) {
       const left = v128.load(buffer + c);
       const right = v128.load64_zero(buffer + c, 16);
-      v128.store(six, left);
-      v128.store64_lane(six, right, 0, 16);
+      v128.store(group, left);
+      v128.store64_lane(group, right, 0, 16);
       largest = f32x4.max(largest, f32x4.max(f32x4.abs(left), f32x4.abs(right)));
     }
   }
@@ -480,8 +480,8 @@ export function weighedProduct(keys: usize, rows: usize, d: i32, pairs: usize, s
   product(keys, 24, false, rows, d, pairs, ROW, TIMES_LESS, shifts, 32, 0, 0, 0, 0, 0, weights);
 }
 
-function addSixes(sixes: usize, pairs: usize, count: i32, to: usize): void {
-  product(sixes, SIX, false, pairs, count, to, 32, ADD, 0, ROW);
+function addColumnPanel(columnPanels: usize, pairs: usize, count: i32, to: usize): void {
+  product(columnPanels, PANEL_ROW, false, pairs, count, to, 32, ADD, 0, ROW);
 }
 
 /** Whether the slice of a lane's four rows has work left. */
@@ -491,13 +491,13 @@ export function isLive(t: Tile, lane: usize): bool {
   return ((t.live >> <i32>(lane >> 5)) & 1) != 0;
 }
 
-/** A vector += numbers of pairs times rows [sixes of columns][rows][6], over `count` of these, for the live slices. */
-export function addRows(pairs: usize, from: usize, sixBytes: usize, count: i32, columns: i32, to: usize, live: i32): void {
-  const groups = sixes(columns);
+/** A vector += numbers of pairs times rows [column panels][rows][6], over `count` of these, for the live slices. */
+export function addRows(pairs: usize, from: usize, panelBytes: usize, count: i32, columns: i32, to: usize, live: i32): void {
+  const groups = columnPanels(columns);
   for (let s: i32 = 0; s < TILE / SLICE; s++, to += sliceBytes(columns)) {
     if (!((live >> s) & 1)) continue;
     for (let x: i32 = 0; x < groups; x++) {
-      addSixes(from + <usize>x * sixBytes, pairs + (<usize>s << 5), count, to + <usize>x * (<usize>PANEL << 5));
+      addColumnPanel(from + <usize>x * panelBytes, pairs + (<usize>s << 5), count, to + <usize>x * (<usize>PANEL << 5));
     }
   }
 }
@@ -514,8 +514,8 @@ export function beginSums(to: usize, d: i32, scratch: usize): void {
 export function addKeys(p: Problem, from: usize, count: i32, to: usize, scratch: usize): void {
   const t = changetype<Tile>(scratch + STATE);
   const all = panelsOf(p.m);
-  const keys = sixesAt(p.keySixes, t.group, all, p.d);
-  addRows(scratch + BLOCK, keys + from * SIX, <usize>(all * PANEL) * SIX, count, p.d, to, t.live);
+  const keys = columnPanelsAt(p.keyColumnPanels, t.group, all, p.d);
+  addRows(scratch + BLOCK, keys + from * PANEL_ROW, <usize>(all * PANEL) * PANEL_ROW, count, p.d, to, t.live);
   const bytes = <usize>count * ROW;
   for (let slice: usize = 0; slice < ROW; slice += 32) {
     if (!isLive(t, slice)) continue;
@@ -551,12 +551,12 @@ export function endSums(to: usize, d: i32, scratch: usize): void {
 export function sumKeys(p: Problem, to: usize, scratch: usize): void {
   const t = changetype<Tile>(scratch + STATE);
   const all = panelsOf(p.m);
-  const keys = sixesAt(p.keySixes, t.group, all, p.d);
+  const keys = columnPanelsAt(p.keyColumnPanels, t.group, all, p.d);
   memory.fill(to, 0, vectorBytes(p.d));
   for (let first: i32 = 0; first < t.panels; first += BLOCK_PANELS) {
     const count = min(BLOCK_PANELS, t.panels - first) * PANEL;
     const from = <usize>(first * PANEL);
-    addRows(t.weights + from * ROW, keys + from * SIX, <usize>(all * PANEL) * SIX, count, p.d, to, t.live);
+    addRows(t.weights + from * ROW, keys + from * PANEL_ROW, <usize>(all * PANEL) * PANEL_ROW, count, p.d, to, t.live);
   }
 }
 
@@ -603,7 +603,7 @@ export function dots(a: usize, b: usize, d: i32, to: usize): void {
   }
 }
 
-/** Means - queries, the right side of the forward pass's systems, from these. */
+/** Means - queries, the right-hand side of the forward pass's systems, from these. */
 export function meansLessQueries(p: Problem, scratch: usize): void {
   const step = sliceBytes(p.d);
   for (let lane: usize = 0; lane < ROW; lane += 16) {

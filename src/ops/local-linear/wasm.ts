@@ -19,13 +19,13 @@ const USUAL_ITERATIONS = 8;
 /** Tiles at work at once, and one more: a worker that is ended keeps its own, and whoever takes its place waits for none. */
 const slotsFor = (threads: number) => threads + 1;
 
-const inSixes = (columns: number) => Math.ceil(columns / PANEL) * PANEL;
+const inPanels = (columns: number) => Math.ceil(columns / PANEL) * PANEL;
 const chunksOf = (rows: number) => Math.ceil(Math.ceil(rows / PANEL) / CHUNK_PANELS);
 
 export function planLocalLinear(call: LocalLinearCall, { memory, threads }: Machine): Plan {
   const { out, lse, solution, residual, iterations } = call;
   const { b, h, g, n, m, e, keys, bytes, problemAt, flops } = problemOf(call, slotsFor(threads), 2);
-  return withMemory({ ...bytes, valueSixes: keys * inSixes(e) * 4 }, (at) => {
+  return withMemory({ ...bytes, valueColumnPanels: keys * inPanels(e) * 4 }, (at) => {
     new Int32Array(memory.buffer, at.locks, slotsFor(threads)).fill(0);
     return [
       {
@@ -34,7 +34,7 @@ export function planLocalLinear(call: LocalLinearCall, { memory, threads }: Mach
           { kernel: 'localLinear', tasks: b * h * Math.ceil(n / TILE), main: true },
         ],
         params: ForwardParams({
-          problem: { ...problemAt(at), valuePanels: 0, valueSixes: at.valueSixes },
+          problem: { ...problemAt(at), valuePanels: 0, valueColumnPanels: at.valueColumnPanels },
           ...{ out: contiguous(out), lse, solution, residual, iterations },
         }),
         microseconds: (flops + 4 * b * h * n * m * e) / FLOPS_PER_MICROSECOND,
@@ -46,14 +46,19 @@ export function planLocalLinear(call: LocalLinearCall, { memory, threads }: Mach
 export function planLocalLinearBackward(call: LocalLinearBackwardCall, { memory, threads }: Machine): Plan {
   const { gradOut, solution, stopGradRidge, gradQ, gradK, gradV, gradRidgeRows, residual } = call;
   const { b, h, g, n, m, d, e, keys, bytes, problemAt, flops } = problemOf(call, slotsFor(threads), 3);
-  const rows = b * h * inSixes(n) * 4;
+  const rows = b * h * inPanels(n) * 4;
   const tolerance = call.tolerance * SECOND_TOLERANCE;
   const [ofD, ofE] = [rows * d, rows * e];
-  const [sixesOfD, sixesOfE] = [rows * inSixes(d), rows * inSixes(e)];
+  const [columnPanelsOfD, columnPanelsOfE] = [rows * inPanels(d), rows * inPanels(e)];
   const scratch = {
     ...{ ...bytes, valuePanels: keys * e * 4, second: b * n * h * d * 4, rows: b * n * h * ROW_LENGTH * 4 },
     ...{ queryPanels: ofD, firstPanels: ofD, secondPanels: ofD, gradientPanels: ofE },
-    ...{ querySixes: sixesOfD, firstSixes: sixesOfD, secondSixes: sixesOfD, gradientSixes: sixesOfE },
+    ...{
+      queryColumnPanels: columnPanelsOfD,
+      firstColumnPanels: columnPanelsOfD,
+      secondColumnPanels: columnPanelsOfD,
+      gradientColumnPanels: columnPanelsOfE,
+    },
   };
   return withMemory(scratch, (at) => {
     new Int32Array(memory.buffer, at.locks, slotsFor(threads)).fill(0);
@@ -67,7 +72,7 @@ export function planLocalLinearBackward(call: LocalLinearBackwardCall, { memory,
         ],
         params: BackwardParams({
           ...at,
-          problem: { ...problemAt(at), tolerance, valuePanels: at.valuePanels, valueSixes: 0 },
+          problem: { ...problemAt(at), tolerance, valuePanels: at.valuePanels, valueColumnPanels: 0 },
           ...{ gradOut: operand(gradOut), solution: operand(solution), stopGradRidge, residual },
           ...{ gradQ: contiguous(gradQ), gradK: contiguous(gradK), gradV: contiguous(gradV) },
           gradRidge: gradRidgeRows ? contiguous(gradRidgeRows) : { address: 0, dtype: 0 },
@@ -85,11 +90,15 @@ function problemOf(call: LocalLinearProblem, slots: number, numbers: number) {
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const [, m, g, e] = v.shape as [number, number, number, number];
   const direct = solver === 'direct';
-  const keys = b * g * inSixes(m);
+  const keys = b * g * inPanels(m);
   const slices = Math.ceil(d / SLICE);
-  const slotBytes = (numbers * inSixes(m) * TILE + (direct ? inSixes(d) * slices * SLICE : 0)) * 4;
+  const slotBytes = (numbers * inPanels(m) * TILE + (direct ? inPanels(d) * slices * SLICE : 0)) * 4;
   const bytes = {
-    ...{ keyPanels: keys * d * 4, keySixes: keys * inSixes(d) * 4, keySlices: direct ? keys * slices * SLICE * 4 : 0 },
+    ...{
+      keyPanels: keys * d * 4,
+      keyColumnPanels: keys * inPanels(d) * 4,
+      keySlices: direct ? keys * slices * SLICE * 4 : 0,
+    },
     ...{ extremes: b * g * chunksOf(m) * 8, locks: slots * 4, work: slots * slotBytes },
   };
   return {
@@ -97,7 +106,7 @@ function problemOf(call: LocalLinearProblem, slots: number, numbers: number) {
     flops: b * h * n * m * (direct ? d * d : 4 * USUAL_ITERATIONS * d),
     problemAt: ({
       keyPanels,
-      keySixes,
+      keyColumnPanels,
       keySlices,
       extremes,
       locks,
@@ -105,7 +114,7 @@ function problemOf(call: LocalLinearProblem, slots: number, numbers: number) {
     }: Readonly<Record<keyof typeof bytes, number>>) => ({
       ...{ n, m, h, g, d, e, causal, scale, ridge, direct, tolerance, maxIterations },
       ...{ ridgeRows: ridgeRows ? rowsOf(ridgeRows) : NO_OPERAND, q: operand(q), k: operand(k), v: operand(v) },
-      ...{ keyPanels, keySixes, keySlices: direct ? keySlices : 0, extremes, locks, slots, work, slotBytes },
+      ...{ keyPanels, keyColumnPanels, keySlices: direct ? keySlices : 0, extremes, locks, slots, work, slotBytes },
     }),
   };
 }

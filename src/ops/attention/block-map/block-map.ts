@@ -32,12 +32,12 @@ export interface BlockMap {
   readonly panels: number;
   /** The map of each head of each batch, [b * h]: heads that see alike share one. */
   readonly maps: Int32Array;
-  /** Of each map, its tiles by their work (`byWork`), [maps][tiles]. */
+  /** The tiles of each map by their work (`byWork`), [maps][tiles]. */
   readonly order: Int32Array;
-  /** Of each map and tile, its first run and the number of runs, [maps][tiles][2]. */
+  /** The first run of each map and tile, and the number of runs, [maps][tiles][2]. */
   readonly tileRuns: Int32Array;
   readonly runs: Int32Array;
-  /** Of each pattern a word for each key, whose bit r says whether query r of the tile sees it; then the trailer. */
+  /** A word for each key of each pattern, whose bit r says whether query r of the tile sees it; then the trailer. */
   readonly patterns: Int32Array;
   /** The query in each slot of a tile and the key in each of a panel, -1 for none; absent where slots are these. */
   readonly queries?: Int32Array;
@@ -177,7 +177,7 @@ class Builder {
   readonly #period: number;
   /** What the last tiles of a period saw, by tile modulo the period. */
   readonly #earlier: Seen[];
-  /** Of the tile at hand: where its runs begin, its panels so far and the queries that exist. */
+  /** The current tile: where its runs begin, its panels so far and the queries that exist. */
   #first = 0;
   #panels = 0;
   #valid = 0;
@@ -353,7 +353,7 @@ class Patterns {
   readonly #length: number;
   readonly #words: number;
   #count = 0;
-  /** Of each pattern the queries that exist, if that matters. */
+  /** The queries that exist, for each pattern, if that matters. */
   readonly #valid = new IntegerList();
   /** Patterns by their hash, or behind it: -1 for none. */
   #table = new Int32Array(256).fill(-1);

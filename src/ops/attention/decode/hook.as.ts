@@ -16,9 +16,9 @@ export class DecodeHook {
 
   /** The scores that the weights of a group's rows follow from, of all its scores of a key. */
   @inline scoresOf(all: v128): v128 { return all; }
-  /** Of rows whose scores hide a key, those that it may be hidden from. */
+  /** The rows that a key may be hidden from, among those whose scores hide it. */
   @inline hides(rows: v128): v128 { return rows; }
-  /** What the rows weigh a key by, from its weights and scores. */
+  /** The weights of a key in the rows, from those of its scores and all its scores. */
   @inline weigh(weights: v128, all: v128): v128 { return weights; }
 
   /** Whether other rows of a group met what float32 cannot do; `exceptional` has all ones where a row did. */

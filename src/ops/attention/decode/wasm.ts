@@ -62,7 +62,7 @@ interface Decoded {
   readonly queriesOfGroup: number;
 }
 
-/** Bytes of an element, by the kernels' number for its dtype. */
+/** The bytes of an element, by the kernels' number for its dtype. */
 const BYTES = [4, 2, 2, 1];
 
 /** The plan of a call whose rows have at most `FEW_QUERIES` queries, under a map without an order of its own. */

@@ -151,7 +151,7 @@ function addKeys<H>(f: ForwardParams, place: i32, pastPanel: i32, own: usize, sc
   const rows = state.rows;
   const walk = changetype<Walk>(own + WALK);
   let left = panelsBefore(walk, p, pastPanel);
-  // Of even size: a short last block would waste the accumulators' way to memory and back.
+  // Even in size: a short last block would waste the accumulators' way to memory and back.
   for (let blocks = (left + BLOCK_PANELS - 1) / BLOCK_PANELS; blocks > 0; blocks--) {
     const taken = left / blocks;
     left -= taken;

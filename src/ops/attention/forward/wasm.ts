@@ -29,7 +29,7 @@ const TASKS_OF_THREAD = 16;
 /** The most tiles of each head in a task that takes all heads. */
 const MOST_TILES = 64;
 
-/** Of few queries a group of rows holds `queriesOfGroup`: its other rows are another op's. */
+/** With few queries, a group of rows holds `queriesOfGroup` of them: its other rows are another op's. */
 export function* planAttention(call: AttentionCall, machine: Machine, queriesOfGroup = GROUP): Steps<Plan> {
   const { memory, threads } = machine;
   const { k, v, out, lse, score } = call;

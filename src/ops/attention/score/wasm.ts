@@ -58,20 +58,20 @@ function programOf(
 /** The program of a modifier for lanes of keys and rows of queries, with which decoding computes; none without one. */
 export function keyProgram(score: Score | undefined, { b, n, m, h, g }: Extent): ScoreProgram | undefined {
   if (!score) return undefined;
-  let turned = turnedExpressions.get(score.expression);
-  if (!turned) {
-    turned = substitute(score.expression, { q: input('k'), k: input('q'), n: input('m'), m: input('n') });
-    turnedExpressions.set(score.expression, turned);
+  let transposed = transposedExpressions.get(score.expression);
+  if (!transposed) {
+    transposed = substitute(score.expression, { q: input('k'), k: input('q'), n: input('m'), m: input('n') });
+    transposedExpressions.set(score.expression, transposed);
   }
-  return programOf(score, turned, { b, n: m, m: n, h, g });
+  return programOf(score, transposed, { b, n: m, m: n, h, g });
 }
 
-const turnedExpressions = new WeakMap<Expression, Expression>();
+const transposedExpressions = new WeakMap<Expression, Expression>();
 
 /** Where a modifier reads what it captured: programs of the index and of how the score changes with the element. */
 export interface TablePlace {
   readonly programs: readonly [index: ScoreProgram, factor: ScoreProgram];
-  /** Of the array or tensor, among the elements of all. */
+  /** Where the array or tensor begins among the elements of all. */
   readonly first: number;
   readonly length: number;
 }

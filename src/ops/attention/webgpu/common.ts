@@ -116,7 +116,7 @@ fn store_columns(place: Place, query: u32, c: u32, x: vec4f) {
 
 const LEAST = 2 ** -126;
 
-/** A call, the keys and values of which may be what `more` gives a kernel in the place of tensors. */
+/** A call, the keys and values of which may be what `more` gives a kernel in place of tensors. */
 export type Attended = Pick<AttentionCall, 'q' | 'out' | 'lse' | 'scale' | 'score'> & Partial<AttentionCall>;
 
 /** The dispatch of a kernel for a call: a task for each tile of each head unless `more` says otherwise. */

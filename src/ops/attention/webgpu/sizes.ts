@@ -4,9 +4,9 @@ import type { DeviceTraits } from '../../../runtime/webgpu/plan';
 
 /** How the kernel by tiles (../forward/webgpu/tiled.ts) shares out a tile. */
 export interface TiledSizes {
-  /** Of a tile: 16 or a multiple of 32. */
+  /** Queries of a tile: 16 or a multiple of 32. */
   readonly queries: number;
-  /** Of a panel: a multiple of 4 columns. */
+  /** Keys of a panel: a multiple of 4 columns. */
   readonly keys: number;
   /** Invocations along the keys. */
   readonly columns: number;
@@ -20,10 +20,10 @@ export interface TiledSizes {
 
 /** How the kernel by rows (../forward/webgpu/rows.ts) does. */
 export interface RowsSizes {
-  /** Invocations of a workgroup; each has `rows` queries of a tile, which has 32 at most. */
+  /** Invocations of a workgroup; each has `rows` queries of a tile, which has at most 32. */
   readonly lanes: number;
   readonly rows: number;
-  /** Of a panel. */
+  /** Keys of a panel. */
   readonly keys: number;
   /** Whether the lanes are one subgroup, a multiple of 4. */
   readonly shares: boolean;

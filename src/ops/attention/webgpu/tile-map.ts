@@ -29,7 +29,7 @@ export interface TileMap {
   readonly visited: number;
   /** The most of them that one owner has. */
   readonly most: number;
-  /** Whether it is of a single call. */
+  /** Whether it serves a single call. */
   readonly isPassing: boolean;
   /** All of it, as block-map/tiles.ts reads it. */
   readonly words: Int32Array;
@@ -37,7 +37,7 @@ export interface TileMap {
   readonly numbers: Readonly<Record<string, number>>;
 }
 
-/** What a part of a tile that sees nothing of a panel has in the place of a pattern. */
+/** What a part of a tile that sees nothing of a panel has in place of a pattern. */
 const NO_PATTERN = -1;
 
 const WORD = 32;
@@ -160,7 +160,7 @@ function pushRun(runs: number[], first: number, past: number, patterns: readonly
 /** The runs of all owners. */
 class Lists {
   readonly runs: number[] = [];
-  /** Of each owner its first run, one past its last, and the panels or tiles in them. */
+  /** For each owner its first run, one past its last, and the panels or tiles in them. */
   readonly spans: number[] = [];
   readonly work: number[] = [];
 

@@ -1,9 +1,8 @@
 /**
  * The gated delta rule on the GPU, by chunks of tokens in rounds of at most `MOST_PLACES` chunks, so that what is kept of
  * them is little however long the sequence is. Backward, the state before each round is kept, and what a round needs is
- * computed again, from the last round to the first (delta-passes.ts). With Z = P^T dO, w the gradient with respect to
- * what is written,
- * times beta, dS and dS' those by the states before and after a chunk:
+ * computed again, from the last round to the first (passes.ts). With Z = P^T dO, w the gradient with respect to what is
+ * written, times beta, dS and dS' those by the states before and after a chunk:
  *
  *   w = T^T beta Z + (T^T beta e^(G_last - G) K) dS', dS = e^G_last dS' + (scale e^G Q)^T dO - (e^G K)^T w;
  *   dV = w, dq = scale e^G dO S^T + N k, read = -e^G w S^T + M k, write = e^(G_last - G) beta y dS'^T + M^T k + N^T q;
@@ -34,7 +33,7 @@ import { addStates, copyStates, recurrent, statesBefore } from './small';
 
 /** States of a head that are kept at once. */
 const MOST_PLACES = 128;
-/** Bytes that a round's states take at most, and whatever else it keeps, if one chunk for each head takes less. */
+/** The most bytes of a round's states, and of whatever else it keeps, if one chunk for each head takes less. */
 const ROUND_BYTES = 2 ** 26;
 
 export function planGatedDeltaRule(call: GatedDeltaRuleCall, workspace: Workspace): Plan {

@@ -191,7 +191,7 @@ fn run(task: u32, lane: u32) {
   ],
 });
 
-/** How what is added up meets a state: not at all, by its rows, or by its columns. */
+/** How a sum reads a state: not at all, by its rows, or by its columns. */
 export type StateUse = 'none' | 'rows' | 'columns';
 
 /** Numbers of a term of `combineKernel`. */

@@ -41,7 +41,7 @@ export function addStates(x: Region, out: Region): Dispatch {
   return onStates('add', x, out);
 }
 
-/** Of states [b,t,h,d,e] those before the token, as [b,h,d,e]. */
+/** The states before the token, [b,h,d,e], among [b,t,h,d,e]. */
 export function statesBefore({ storage, dtype, shape, offset }: Region, token: number, every: number): Region {
   const [b, times, h, d, e] = shape as [number, number, number, number, number];
   const strides = [times * h * d * e, d * e, e, 1];
@@ -125,7 +125,7 @@ fn run(task: u32, lane: u32) {
     }
   }
 }
-/// Of the state before a token; what lies past the row is arbitrary.
+/// Four columns of the state before a token; what lies past the row is arbitrary.
 fn before(batch: u32, head: u32, token: u32, row: u32, column: u32) -> vec4f {
   if (token == 0) { return ${isStated ? 'load4_initial(at_initial(batch, head, row, column))' : 'vec4f()'}; }
   return load4_state(at_state(batch, head, row, column));

@@ -1,8 +1,8 @@
 /**
  * Linear attention on the GPU. The rows are cut into chunks, in rounds of at most `MOST_PLACES` chunks, so that the states
  * kept are few however long the rows are: what the chunks of a round add to the state, all at once; sums of these in order;
- * the chunks' outputs, all at once. Gradients are such passes over other operands: that by the queries from the transposed
- * state, those by keys and values in reverse, from the gradient with respect to the state. A normaliser is one more
+ * the chunks' outputs, all at once. Gradients are such passes over other operands: that of the queries from the transposed
+ * state, those with respect to keys and values in reverse, from the gradient with respect to the state. A normaliser is one more
  * value column, of ones.
  */
 
@@ -21,7 +21,7 @@ import { headSums, quotients, stepDispatches } from './small';
 
 /** States of a head that are kept at once; more would not make a GPU busier. */
 const MOST_PLACES = 256;
-/** Bytes that a round's states take at most, without those after it, and its scores, if one head's take less. */
+/** The most bytes of a round's states, without those after it, and of its scores, if one head's take less. */
 const ROUND_BYTES = 2 ** 26;
 /** A state of all keys is summed in parts of so many chunks at least. */
 const LEAST_CHUNKS = 4;

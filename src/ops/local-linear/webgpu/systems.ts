@@ -7,7 +7,7 @@ import { NEXT, READ, tileKernel, UPDATE, WRITE } from './tile';
 const VECTORS = { means: READ, right: UPDATE, solution: UPDATE, direction: UPDATE } as const;
 
 /**
- * Systems begin: forward from the mean of the keys less the query, backward from sums with keys from their mean. Right sides
+ * Systems begin: forward from the mean of the keys less the query, backward from sums with keys from their mean. Right-hand sides
  * are divided by their largest number, since squares of small ones would be lost, and for conjugate gradients systems by
  * ridges above 1, so that nothing overflows.
  */

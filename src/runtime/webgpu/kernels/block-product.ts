@@ -36,7 +36,7 @@ interface Elements {
 const range = (count: number) => Array.from({ length: count }, (_, at) => at);
 
 /** The workgroup memory of such products, once per kernel. */
-export const memoryOf = ({ rows, columns }: Block, isStaged: boolean) =>
+const memoryOf = ({ rows, columns }: Block, isStaged: boolean) =>
   isStaged ? `var<workgroup> staged: array<vec4f, ${TERMS * (strideOf(rows) + strideOf(columns))}>;` : '';
 
 /** Adds the products over `terms` terms to the sums. */

@@ -60,7 +60,7 @@ const NO_SUM: Summing = { declare: '', add: '', store: '' };
 export const sumInRows = (hook: PairHook | undefined): Summing => hook?.sum?.rows ?? NO_SUM;
 export const sumInTiles = (hook: PairHook | undefined, halves: Halves): Summing => hook?.sum?.tiled(halves) ?? NO_SUM;
 
-/** Of each row: its lse, and its sum of out gradOut, minus gradLse. */
+/** The numbers of each row: its lse, and its sum of out gradOut, minus gradLse. */
 export const rowsOf = (hook: PairHook | undefined): readonly string[] => hook?.rows ?? ['lse', 'delta'];
 
 /** A side's slots, and its tensors by phase. */

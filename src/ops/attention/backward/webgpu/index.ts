@@ -3,8 +3,8 @@
  *
  * One kernel takes tiles of keys through the queries that see them, for gradK and gradV, another one tiles of queries
  * through the keys that they see, for gradQ. So each sum has one owner, who adds in a fixed order, without atomic
- * operations, and without a sum of gradQ for each part of the keys, of which a GPU has many; the price is seven products
- * of a pair in the place of five.
+ * operations, and without a sum of gradQ for each part of the keys, of which a GPU has many; the price is seven products of a
+ * pair instead of five.
  */
 
 import { partOf, type Steps } from '../../../../runtime/turns';

@@ -24,11 +24,11 @@ import { cutOf, OTHERS, type Pairs, pairsKernel, visitCode } from './pairs';
 /** Queries of a tile. */
 const OWN = 32;
 
-/** Numbers in all copies of a table at most. */
+/** The most numbers in all copies of a table. */
 const COPIES = 2 ** 24;
 /** Workgroups that keep a device busy. */
 const ENOUGH = { software: 8, hardware: 512 };
-/** For so many tiles it is not worked out which meet. */
+/** For more tiles it is not worked out which meet. */
 const MOST_TILES = 2 ** 14;
 
 type Place = ReturnType<typeof placesOf>[number];

@@ -75,7 +75,7 @@ const gradientsKernel = variants(({ wanted, ...variant }: Variant): Kernel => {
         .join('\n')}
     }`;
   };
-  // Of several products the later ones' factors wait in the place of the gradients and the scores.
+  // The factors of later products wait in place of the gradients and the scores.
   const waiting = (at: number) => `${['gradients', 'scores'][at - 1]}[i]`;
   const use: Use = {
     quad: terms.map(({ left }, at) => (at === 0 ? keep(left) : `${waiting(at)} = ${left};`)).join(' '),

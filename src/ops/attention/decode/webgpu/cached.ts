@@ -31,7 +31,7 @@ export function* planCached(call: CachedCall, workspace: Workspace): Steps<Plan>
   for (const batches of alike.values()) {
     const [batch] = batches as [number];
     const [count, length] = [counts[batch] as number, (rows[batch] as CachedRow).length];
-    // Of no query there is no map.
+    // There is no map without a query.
     const extent = { b: 1, n: Math.max(1, count), m: length, h, g };
     const map = yield* tileMap(mask, extent, DECODE_CUT);
     const own = new Set(batches.flatMap((one) => (rows[one] as CachedRow).pages.flatMap((page) => page?.slab ?? [])));

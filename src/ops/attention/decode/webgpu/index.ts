@@ -4,7 +4,7 @@
  * panel in turn. Each leaves its outputs, not yet divided, with the maximum and the sum of its scores; a second kernel
  * merges them.
  *
- * Of a panel of 32 keys eight invocations multiply four keys, and one has the weights of a row's four keys. For the values
+ * In a panel of 32 keys eight invocations multiply four keys, and one has the weights of a row's four keys. For the values
  * an invocation has four columns, and some of the keys.
  *
  * A part whose numbers are not finite is done again with care (careful.ts) by the same workgroup.
@@ -31,12 +31,12 @@ import type { TileCut, TileMap } from '../../webgpu/tile-map';
 
 /** How few queries are cut: tiles of more than there are, and panels that are pages. */
 export const DECODE_CUT: TileCut = { queries: 16, keys: 32 };
-/** Of a part at least so many panels. */
+/** The fewest panels in a part. */
 const PANELS = 4;
 /** Rows of a task: pipelines are few. */
 const ROWS = [1, 4, 8];
 
-/** Vectors of a row, at most. */
+/** The most vectors of a row. */
 const QUADS = 64;
 /** Vectors of keys in a panel, and invocations that multiply these. */
 const FOURS = 8;
@@ -51,7 +51,7 @@ interface DecodeVariant extends AttentionVariant {
 }
 
 /**
- * Of a key/value head: how many query heads share a task and how many such there are of a batch, how many slots each has
+ * For each key/value head: how many query heads share a task and how many such groups a batch has, how many slots each has
  * of a tile, and in how many tasks these rows are. Parts of the keys, those of all dispatches, and the first of this one;
  * vectors of outputs, rounded up to a power of two, and how many invocations share each of these.
  */
@@ -115,7 +115,7 @@ ${source.text}
 ${carefulCode(isModified)}
 ${rowsCode(variant)}
 var<workgroup> queries: array<vec4f, ROWS * ${QUADS}>;
-/// Of four keys and a row the sums of every eighth vector's products; at last the outputs of all invocations.
+/// The sums of every eighth vector's products, for four keys and a row; at last the outputs of all invocations.
 var<workgroup> sums: array<vec4f, ROWS * ${QUADS}>;
 var<workgroup> scores: array<vec4f, ROWS * ${FOURS}>;
 var<workgroup> weights: array<vec4f, ROWS * ${FOURS}>;
@@ -140,7 +140,7 @@ fn run(task: u32, lane: u32) {
   workgroupBarrier();
   let four = lane / ${FOURS};
   let turn = lane % ${FOURS};
-  // Of the weights row \`four\` is this invocation's, and keys \`turn\`.
+  // This invocation has the weights of row \`four\` and keys \`turn\`.
   let own = row_of(rows, four);
   var top = LOWEST;
   var sum = vec4f();
@@ -312,7 +312,7 @@ fn run(task: u32, lane: u32) {
   let rows = rows_of(task / ROWS);
   let row = row_of(rows, r);
   ${
-    // Of a cache's rows some have fewer queries than there are slots: the others see nothing.
+    // Some rows of a cache have fewer queries than there are slots: the others see nothing.
     variant.pages
       ? `
   if (!row.is_there) { return; }
@@ -372,7 +372,7 @@ export interface Decoded {
   readonly batches: number;
   /** Key/value heads. */
   readonly g: number;
-  /** Of `DECODE_CUT`. */
+  /** Cut by `DECODE_CUT`. */
   readonly map: TileMap;
   readonly score: ScoreCode;
   /** Slots of a tile that queries may be in. */

@@ -110,7 +110,7 @@ fn run(task: u32, lane: u32) {
   ${everyRow(
     (r) => `
   if (query${r} >= 0) {
-    // A sum that is no number marks a row whose outputs are none.
+    // A sum that is NaN marks a row whose outputs are not finite.
     for (var c = 0u; c < numbers.e; c += 4) {
       if (has_special(o[c / 4 * ${rows} + ${r}])) { sum${r} = not_a_number(); }
     }

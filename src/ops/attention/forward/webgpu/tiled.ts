@@ -170,7 +170,7 @@ fn run(task: u32, lane: u32) {
       }
     }
   }
-  // A sum that is no number marks a row whose outputs are none.
+  // A sum that is NaN marks a row whose outputs are not finite.
   ${text.rows((r, a, at) => `if (${each(columnQuads, (j) => `has_special(o${r}_${j})`, ' || ')}) { sum${a}.${NAMES[at]} = not_a_number(); }`)}
   workgroupBarrier();
   ${each(quads, (a) => `shared_rows[column * (TILE / 4) + quad${a}] = sum${a};`)}
@@ -195,7 +195,7 @@ fn run(task: u32, lane: u32) {
 }`,
   });
 
-  /** In the place of the exponentials, where an invocation can go through its scores in a loop. */
+  /** In place of the exponentials, where an invocation can go through its scores in a loop. */
   function modifyScores(quads: number, keyQuads: number): string {
     const at = (a: number, j: string, t: string) =>
       `staged[(4 * (${j} * COLUMNS + column) + ${t}) * (TILE / 4) + quad${a}]`;
