@@ -9,6 +9,7 @@ import { basename, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { rolldown } from 'rolldown';
 import { compileKernels, modulesOf } from './compile-kernels.ts';
+import { generateConstants } from './generate-constants.ts';
 import { generateOperations } from './generate-operations.ts';
 import { generateParams } from './generate-params.ts';
 import { kernelsOf } from './kernels.ts';
@@ -24,6 +25,7 @@ else await build(positionals);
 async function build(rooms: readonly string[]): Promise<void> {
   const sources = kernelsOf(rooms);
   await generateParams(root);
+  generateConstants(root);
   generateOperations(root);
   const outputs = await compileKernels(root, modulesOf(sources), 'src/ops/kernels.generated.json');
   if (outputs.length > 0) console.log(`compiled ${outputs.map((path) => basename(path)).join(', ')}`);

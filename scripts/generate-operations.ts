@@ -86,8 +86,9 @@ export function generateOperations(root: string): void {
   ];
   const functions = Object.values(EXPONENTIALS).map(([f, reach]) => exponential(f, reach));
   const text = `import {
-  areSmall, ${EXPONENTIAL_NAMES.join(', ')}, EXP_REACH, log, logOnePlus, TANH_REACH,
+  areSmall, ${EXPONENTIAL_NAMES.join(', ')}, log, logOnePlus,
 } from './functions.as';
+import { EXP_REACH, TANH_REACH } from './constants.generated.as';
 import { angular, eachPair, quotient, round, sign } from './operations.as';
 import { ${CODES.join(', ')} } from '../../../expressions/params.generated.as';
 

@@ -57,7 +57,7 @@ export function publishedText(rows: readonly PublishedComparison[]): string {
       formatRatio(row.allSteps.measured),
       ...(row.someSteps && row.computed.someSteps !== undefined
         ? [row.computed.someSteps, row.someSteps.simulated, row.someSteps.measured].map(formatRatio)
-        : []),
+        : some.map(() => '')),
     ]),
   );
   const notes = [...new Set(rows.flatMap(notesOf))];

@@ -3,9 +3,10 @@
  * are cheaper where results are normal numbers: `small` says that no lane's magnitude is above the function's reach.
  */
 import { MAGIC, madd } from './vector.as';
-
-/** The address of the constants, after those of vector.as.ts and before the params. */
-const CONSTANTS: usize = 1280;
+import {
+  CONSTANTS, COS, ERF, EXP, EXP_LEAST, EXP_MAGIC, EXP_MOST, EXP_NEAR, HALF, INFINITE, LN2_HIGH, LN2_LOW, LOG, LOG2E,
+  LOG_ABOVE, LOG_BELOW, LOG_NORMAL, LOG_SCALE, MINUS_HALF, ONE, ROOT_HALF, SIGN, SIN, TAIL, TANH, TANH_NEAR, TWO,
+} from './constants.generated.as';
 
 // @ts-ignore: decorator
 @inline
@@ -13,126 +14,12 @@ function constant(place: usize): v128 {
   return v128.load(CONSTANTS + (place << 4));
 }
 
-const ONE: usize = 0;
-const TWO: usize = 1;
-const HALF: usize = 2;
-const MINUS_HALF: usize = 3;
-/** The sign bit, and all others. */
-const SIGN: usize = 4;
-const SIZE: usize = 5;
-const INFINITE: usize = 6;
-const ROOT_HALF: usize = 7;
-const LOG2E: usize = 8;
-/** -ln 2 in two parts, the first exact in 9 bits. */
-const LN2_HIGH: usize = 9;
-const LN2_LOW: usize = 10;
-const EXP: usize = 11;
-const EXP_MOST: usize = 16;
-const EXP_LEAST: usize = 17;
-const EXP_MAGIC: usize = 18;
-const EXP_NEAR: usize = 19;
-const LOG: usize = 20;
-const LOG_NORMAL: usize = 29;
-const LOG_SCALE: usize = 30;
-const LOG_BELOW: usize = 31;
-const LOG_ABOVE: usize = 32;
-const TANH: usize = 33;
-const TANH_NEAR: usize = 38;
-const SIN: usize = 39;
-const COS: usize = 42;
-const TAIL: usize = 45;
-const ERF: usize = 55;
-const REACH: usize = 65;
-
-/** Above these magnitudes an exponential may not be a normal number: in `exp` and the like, and in tanh and erf. */
-export const EXP_REACH: usize = REACH;
-export const TANH_REACH: usize = REACH + 1;
-
-put(ONE, 1);
-put(TWO, 2);
-put(HALF, 0.5);
-put(MINUS_HALF, -0.5);
-put(SIGN, -0.0);
-v128.store(CONSTANTS + (SIZE << 4), i32x4.splat(0x7fffffff));
-put(INFINITE, Infinity);
-put(ROOT_HALF, 0.7071067811865475);
-put(LOG2E, 1.4426950408889634);
-put(LN2_HIGH, -0.693359375);
-put(LN2_LOW, 2.1219444e-4);
-// e^r = 1 + r + r^2 (...) on [-ln 2 / 2, ln 2 / 2], largest relative error 3.1e-9.
-put(EXP, 1.38146366e-3);
-put(EXP + 1, 8.36872216e-3);
-put(EXP + 2, 4.1668389e-2);
-put(EXP + 3, 1.66665211e-1);
-put(EXP + 4, 4.9999994e-1);
-// Beyond these every result is infinite or 0.
-put(EXP_MOST, 89);
-put(EXP_LEAST, -104);
-// Like MAGIC, with twice the bias of exponents in the low bits.
-put(EXP_MAGIC, 12583166);
-put(EXP_NEAR, 0.34);
-// log(1 + m) = m - m^2 / 2 + m^3 (...) for 1 + m from the root of a half to that of 2.
-put(LOG, 7.0376836292e-2);
-put(LOG + 1, -1.151461031e-1);
-put(LOG + 2, 1.167699874e-1);
-put(LOG + 3, -1.2420140846e-1);
-put(LOG + 4, 1.4249322787e-1);
-put(LOG + 5, -1.6668057665e-1);
-put(LOG + 6, 2.0000714765e-1);
-put(LOG + 7, -2.4999993993e-1);
-put(LOG + 8, 3.3333331174e-1);
-put(LOG_NORMAL, 1.17549435e-38);
-put(LOG_SCALE, 8388608);
-put(LOG_BELOW, -0.29);
-put(LOG_ABOVE, 0.41);
-// tanh x = x + x^3 (...) for |x| below 0.625.
-put(TANH, -5.70498872745e-3);
-put(TANH + 1, 2.06390887954e-2);
-put(TANH + 2, -5.37397155531e-2);
-put(TANH + 3, 1.33314422036e-1);
-put(TANH + 4, -3.33332819422e-1);
-put(TANH_NEAR, 0.625);
-// sin r = r + r^3 (...) and cos r = 1 - r^2 / 2 + r^4 (...) on [-pi / 4, pi / 4].
-put(SIN, -1.9515295891e-4);
-put(SIN + 1, 8.3321608736e-3);
-put(SIN + 2, -1.6666654611e-1);
-put(COS, 2.443315711809948e-5);
-put(COS + 1, -1.388731625493765e-3);
-put(COS + 2, 4.166664568298827e-2);
-put(TAIL, 0.17087277);
-put(TAIL + 1, -0.82215223);
-put(TAIL + 2, 1.48851587);
-put(TAIL + 3, -1.13520398);
-put(TAIL + 4, 0.27886807);
-put(TAIL + 5, -0.18628806);
-put(TAIL + 6, 0.09678418);
-put(TAIL + 7, 0.37409196);
-put(TAIL + 8, 1.00002368);
-put(TAIL + 9, -1.26551223);
-// 2 / root pi times (-1)^i / (i! (2 i + 1)), from i = 9 down.
-put(ERF, -1.6365844691e-7);
-put(ERF + 1, 1.6462114365e-6);
-put(ERF + 2, -1.4925650358e-5);
-put(ERF + 3, 1.2055332982e-4);
-put(ERF + 4, -8.5483270234e-4);
-put(ERF + 5, 5.2239776254e-3);
-put(ERF + 6, -2.6866170645e-2);
-put(ERF + 7, 1.1283791671e-1);
-put(ERF + 8, -3.7612638903e-1);
-put(ERF + 9, 1.1283791671);
-put(EXP_REACH, 87);
-put(TANH_REACH, 9);
-
-function put(place: usize, value: f32): void {
-  v128.store(CONSTANTS + (place << 4), f32x4.splat(value));
-}
-
 /** Whether no lane's magnitude is above a reach; NaN is above. */
 // @ts-ignore: decorator
 @inline
 export function areSmall(x: v128, y: v128, reach: usize): bool {
   // Without signs floats order as their bits do.
-  const larger = i32x4.max_s(v128.and(x, constant(SIZE)), v128.and(y, constant(SIZE)));
+  const larger = i32x4.max_s(v128.andnot(x, constant(SIGN)), v128.andnot(y, constant(SIGN)));
   return !v128.any_true(i32x4.gt_s(larger, constant(reach)));
 }
 
