@@ -93,7 +93,6 @@ import { angular, eachPair, quotient, round, sign } from './operations.as';
 import { ${CODES.join(', ')} } from '../../../expressions/params.generated.as';
 
 /** \`operation\` of a, b and c, as many as it takes, to out: bytes from a row to the next end in r, from a vector in l. */
-// @ts-ignore: decorator
 @inline
 export function operate(
   operation: i32, rows: i32, vectors: i32, out: usize, or: usize, ol: usize,

@@ -4,34 +4,29 @@ import { PANEL, TILE } from '../../runtime/wasm/params.generated.as';
 import { Stretch, STRETCH_BYTES } from '../../runtime/wasm/assembly/product.as';
 import { BLOCK_PANELS, FULL, PATTERN_LENGTH, Problem, SEEN, SEEN_BY_GROUP } from './params.generated.as';
 
-// @ts-ignore: decorator
 @inline
 export function queryIn(p: Problem, slot: i32): i32 {
   return rowIn(slot, p.queries, p.n);
 }
 
-// @ts-ignore: decorator
 @inline
 export function keyIn(p: Problem, slot: i32): i32 {
   return rowIn(slot, p.keys, p.m);
 }
 
 /** The `rank`-th tile of a head in the order of its map; the later ones have less work. */
-// @ts-ignore: decorator
 @inline
 export function tileAt(p: Problem, map: i32, rank: i32): i32 {
   return i32.load(p.order + (<usize>(map * p.tiles + rank) << 2));
 }
 
 /** The map of a head of a batch. */
-// @ts-ignore: decorator
 @inline
 export function mapOf(p: Problem, place: i32): i32 {
   return i32.load(p.maps + (<usize>place << 2));
 }
 
 /** Where a tile's first run and their number lie. */
-// @ts-ignore: decorator
 @inline
 export function runsOf(p: Problem, place: i32, tile: i32): usize {
   return p.tileRuns + (<usize>(mapOf(p, place) * p.tiles + tile) << 3);
@@ -94,34 +89,29 @@ export function takeSegments(walk: Walk, p: Problem, panels: i32, segments: usiz
   return count;
 }
 
-// @ts-ignore: decorator
 @inline
 export function patternAt(p: Problem, pattern: i32): usize {
   return p.patterns + <usize>(pattern * PATTERN_LENGTH * 4);
 }
 
-// @ts-ignore: decorator
 @inline
 export function flagsOf(pattern: usize): i32 {
   return i32.load(pattern, PANEL * 4);
 }
 
 /** Whether all keys of the pattern are seen by all eight queries of a slice. */
-// @ts-ignore: decorator
 @inline
 export function isFull(flags: i32, slice: i32): bool {
   return (flags & (FULL << slice)) != 0;
 }
 
 /** Whether some key is seen by some query of a slice. */
-// @ts-ignore: decorator
 @inline
 export function isSeen(flags: i32, slice: i32): bool {
   return (flags & (SEEN << slice)) != 0;
 }
 
 /** Whether some key is seen by some of six queries. */
-// @ts-ignore: decorator
 @inline
 export function isSeenByGroup(flags: i32, group: i32): bool {
   return (flags & (SEEN_BY_GROUP << group)) != 0;
@@ -160,7 +150,6 @@ export function findStretches(p: Problem, segments: usize, count: i32, stretches
   }
 }
 
-// @ts-ignore: decorator
 @inline
 export function stretchesOf(stretches: usize, group: i32): usize {
   return stretches + <usize>group * GROUP_BYTES;

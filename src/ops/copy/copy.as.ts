@@ -47,7 +47,6 @@ export function copy(params: usize, task: i32, scratch: usize): void {
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function bytesOf(dtype: i32): usize {
   return dtype == F32 || dtype == I32 ? 4 : 2;

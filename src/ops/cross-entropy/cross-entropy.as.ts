@@ -72,7 +72,6 @@ export function meanLoss(params: usize, task: i32, scratch: usize): void {
 }
 
 /** Those outside are a fault that the host tells. */
-// @ts-ignore: decorator
 @inline
 function classOf(p: CrossEntropyParams, target: i32): i32 {
   return max(0, min(p.classes - 1, target));

@@ -12,7 +12,6 @@ export function cumulativeSum(params: usize, task: i32, scratch: usize): void {
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function sumRow(x: usize, out: usize, columns: usize, reverse: bool): void {
   let before = f64x2.splat(0);
@@ -35,21 +34,18 @@ function sumRow(x: usize, out: usize, columns: usize, reverse: bool): void {
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function inOrder(four: v128, reverse: bool): v128 {
   return reverse ? v128.shuffle<f32>(four, four, 3, 2, 1, 0) : four;
 }
 
 /** a, b to a, a + b. */
-// @ts-ignore: decorator
 @inline
 function sumPair(pair: v128): v128 {
   return f64x2.add(pair, v128.shuffle<f64>(f64x2.splat(0), pair, 0, 2));
 }
 
 /** b in both lanes. */
-// @ts-ignore: decorator
 @inline
 function lastOf(pair: v128): v128 {
   return v128.shuffle<f64>(pair, pair, 1, 1);

@@ -98,7 +98,6 @@ export function depthwiseWeights(params: usize, task: i32, scratch: usize): void
 }
 
 /** to += a b, elementwise. */
-// @ts-ignore: decorator
 @inline
 function multiplyAdd(to: usize, a: usize, b: usize, bytes: usize): void {
   let c: usize = 0;

@@ -28,14 +28,12 @@ const LOG2E: f64 = 1.4426950408889634;
 /** Log decays below this are as good as it: their exponential is 0 in any arithmetic, and sums keep their bits. */
 const LEAST_LOG: f64 = -1000;
 
-// @ts-ignore: decorator
 @inline
 export function slicesOf(columns: i32): i32 {
   return (columns + SLICE - 1) / SLICE;
 }
 
 /** Columns up to a whole number of panels. */
-// @ts-ignore: decorator
 @inline
 export function inPanels(columns: i32): i32 {
   return ((columns + PANEL - 1) / PANEL) * PANEL;
@@ -151,7 +149,6 @@ export function loadGates(p: Problem, t: Share, scratch: usize): f32 {
 }
 
 /** x less each of four float64 numbers, rounded once. */
-// @ts-ignore: decorator
 @inline
 function less(x: f64, from: usize): v128 {
   const low = f32x4.demote_f64x2_zero(f64x2.sub(f64x2.splat(x), v128.load(from)));
@@ -236,7 +233,6 @@ export function layOutColumns(
 }
 
 /** A row as float32 numbers, or zeros; in `buffer` if need be. */
-// @ts-ignore: decorator
 @inline
 function loadRowOrZeros(
   exists: bool,
@@ -412,7 +408,6 @@ export const UP: bool = true;
  * The diagonal block of a triangular system for six rows x of eight columns: x_r += sum over rows c solved before of
  * m_cr u_c, u_r = beta_r x_r. DOWN solves from the first row on, with m the block; UP from the last, with m transposed.
  */
-// @ts-ignore: decorator
 @inline
 export function substitute(block: usize, x: usize, betas: usize, u: usize, direction: bool): void {
   const back = direction == UP;

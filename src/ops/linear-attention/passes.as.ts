@@ -50,26 +50,22 @@ const TASK: usize = CARRY + 32;
 const TABLES: usize = TASK + 48; // of each head
 export const LINEAR_BYTES: usize = TABLES + <usize>MOST_HEADS * TABLE_BYTES;
 
-// @ts-ignore: decorator
 @inline
 function slicesOf(columns: i32): i32 {
   return (columns + SLICE - 1) / SLICE;
 }
 
-// @ts-ignore: decorator
 @inline
 function panelsOf(rows: i32): i32 {
   return (rows + PANEL - 1) / PANEL;
 }
 
 /** Bytes of a slice of the state. */
-// @ts-ignore: decorator
 @inline
 function stateSliceBytes(p: PassParams): usize {
   return <usize>(panelsOf(p.d) * PANEL) << 5;
 }
 
-// @ts-ignore: decorator
 @inline
 function stateAt(p: PassParams, bh: i32, segment: i32, slice: i32): usize {
   const place = (bh * p.segments + segment) * slicesOf(p.e) + slice;
@@ -213,13 +209,11 @@ export function linearOutputs(params: usize, task: i32, scratch: usize): void {
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function tableOf(head: i32, scratch: usize): usize {
   return scratch + TABLES + <usize>head * TABLE_BYTES;
 }
 
-// @ts-ignore: decorator
 @inline
 function panelAt(scratch: usize, panel: i32, d: i32): usize {
   return scratch + QUERY_PANELS + <usize>(panel * d * PANEL * 4);
@@ -243,7 +237,6 @@ function score(p: PassParams, t: Task, scratch: usize): void {
 }
 
 /** The outputs of a chunk: from the state and, if causal (a constant), from the scores. */
-// @ts-ignore: decorator
 @inline
 function multiply(p: PassParams, t: Task, causal: bool, scratch: usize): void {
   const d = p.d;
@@ -280,14 +273,12 @@ function multiply(p: PassParams, t: Task, causal: bool, scratch: usize): void {
 }
 
 /** Where the row lies in `out`, of f32 if it is used so. */
-// @ts-ignore: decorator
 @inline
 function outAddress(p: PassParams, bh: i32, row: i32): usize {
   return p.out.address + placeOf(p, bh, row) * <usize>p.outWidth * bytesOf(p.out.dtype);
 }
 
 /** The number of a head's row among all [b, n, h]. */
-// @ts-ignore: decorator
 @inline
 function placeOf(p: PassParams, bh: i32, row: i32): usize {
   const n = p.n;
@@ -313,7 +304,6 @@ function updateState(p: PassParams, t: Task, scratch: usize): void {
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function decayOf(p: PassParams, bh: i32): f64 {
   return f64.load(p.decays + (<usize>(bh % p.h) << 3));

@@ -121,7 +121,6 @@ function advance(p: Problem, t: Tile, head: i32, seen: i32, norm: f64, ridge: f6
   return next;
 }
 
-// @ts-ignore: decorator
 @inline
 function element(x: Operand, row: usize, c: i32): f32 {
   return loadElement(row + <usize>c * x.element * bytesOf(x.dtype), x.dtype);

@@ -94,26 +94,22 @@ export class Tile {
   live: i32;
 }
 
-// @ts-ignore: decorator
 @inline
 export function columnPanels(columns: i32): i32 {
   return (columns + PANEL - 1) / PANEL;
 }
 
-// @ts-ignore: decorator
 @inline
 export function panelsOf(rows: i32): i32 {
   return (rows + PANEL - 1) / PANEL;
 }
 
 /** Bytes from one slice of eight rows of a vector to the next. */
-// @ts-ignore: decorator
 @inline
 export function sliceBytes(columns: i32): usize {
   return <usize>(columnPanels(columns) * PANEL) << 5;
 }
 
-// @ts-ignore: decorator
 @inline
 export function vectorBytes(columns: i32): usize {
   return <usize>(TILE / SLICE) * sliceBytes(columns);
@@ -235,14 +231,12 @@ export function findCommon(p: Problem, batch: i32, head: i32, to: usize, scratch
 }
 
 /** Where the panels of a head begin. */
-// @ts-ignore: decorator
 @inline
 export function panelsAt(base: usize, head: i32, panels: i32, columns: i32): usize {
   return base + <usize>(head * panels) * <usize>(columns * PANEL * 4);
 }
 
 /** Where the column panels of a head begin. */
-// @ts-ignore: decorator
 @inline
 export function columnPanelsAt(base: usize, head: i32, panels: i32, columns: i32): usize {
   return base + <usize>(head * panels) * (<usize>(columnPanels(columns) * PANEL) * PANEL_ROW);
@@ -388,7 +382,6 @@ export function storeNumbers(from: usize, out: usize, dtype: i32, scratch: usize
 }
 
 /** Where a row of a tile is in [b, n, h]. */
-// @ts-ignore: decorator
 @inline
 export function rowIndex(t: Tile, r: i32): usize {
   return (<usize>t.batch * <usize>t.length + <usize>(t.first + r)) * <usize>t.heads + <usize>t.head;
@@ -485,7 +478,6 @@ function addColumnPanel(columnPanels: usize, pairs: usize, count: i32, to: usize
 }
 
 /** Whether the slice of a lane's four rows has work left. */
-// @ts-ignore: decorator
 @inline
 export function isLive(t: Tile, lane: usize): bool {
   return ((t.live >> <i32>(lane >> 5)) & 1) != 0;

@@ -68,19 +68,16 @@ export function map(params: usize, task: i32, scratch: usize): void {
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function bufferOf(operand: i32, scratch: usize): usize {
   return scratch + BUFFERS + <usize>operand * BLOCK_BYTES;
 }
 
-// @ts-ignore: decorator
 @inline
 function extentOf(axis: usize): usize {
   return <usize>f64.load(axis);
 }
 
-// @ts-ignore: decorator
 @inline
 function strideOf(axis: usize, input: i32): usize {
   return <usize>f64.load(axis + (<usize>input << 3), 8);
@@ -144,7 +141,6 @@ function loadInput(
 }
 
 /** Without a call, which short rows would feel. */
-// @ts-ignore: decorator
 @inline
 function copyWords(from: usize, to: usize, count: usize): void {
   let i: usize = 0;
@@ -152,7 +148,6 @@ function copyWords(from: usize, to: usize, count: usize): void {
   for (; i < count; i++) i32.store(to + (i << 2), i32.load(from + (i << 2)));
 }
 
-// @ts-ignore: decorator
 @inline
 function fill(from: usize, dtype: i32, to: usize, count: usize): void {
   const value = f32x4.splat(loadElement(from, dtype));

@@ -25,25 +25,21 @@ const HEADER: usize = HEADER_LENGTH * 4;
 /** Of the registers of a program. */
 export const REGISTER_BYTES: usize = <usize>VECTOR_REGISTERS * 16 + <usize>BLOCK_REGISTERS * BLOCK * 4;
 
-// @ts-ignore: decorator
 @inline
 export function firstInstruction(program: usize): usize {
   return program + HEADER;
 }
 
-// @ts-ignore: decorator
 @inline
 export function innerInstruction(program: usize): usize {
   return firstInstruction(program) + <usize>i32.load(program) * INSTRUCTION;
 }
 
-// @ts-ignore: decorator
 @inline
 export function pastInstruction(program: usize): usize {
   return innerInstruction(program) + <usize>i32.load(program, 4) * INSTRUCTION;
 }
 
-// @ts-ignore: decorator
 @inline
 function addressOf(operand: i32, inputs: i32, pointers: usize, registers: usize): usize {
   if (operand & SCORE) return <usize>i32.load(pointers + (<usize>(operand >> 4) << 2));
@@ -51,7 +47,6 @@ function addressOf(operand: i32, inputs: i32, pointers: usize, registers: usize)
   return registers + <usize>(operand & ~15);
 }
 
-// @ts-ignore: decorator
 @inline
 function laneStep(operand: i32): usize {
   return operand & LANES ? 16 : 0;

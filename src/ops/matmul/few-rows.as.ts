@@ -156,20 +156,17 @@ function oneDotBF16(a: usize, b: usize, count: i32): f32 {
 }
 
 /** Four elements, or one; `dtype` is a constant. */
-// @ts-ignore: decorator
 @inline
 function four(at: usize, dtype: i32): v128 {
   return dtype == BF16 ? i32x4.shl(v128.load16x4_u(at), 16) : v128.load(at);
 }
 
-// @ts-ignore: decorator
 @inline
 function one(at: usize, dtype: i32): f32 {
   return dtype == BF16 ? reinterpret<f32>(<i32>load<u16>(at) << 16) : f32.load(at);
 }
 
 /** sums[r] += a[r] b for one term. */
-// @ts-ignore: decorator
 @inline
 function addOne(b: usize, vectors: i32, count: i32, rows: i32, a: usize, aStep: usize, sums: usize, step: usize, dtype: i32): void {
   const size: usize = dtype == BF16 ? 2 : 4;
@@ -191,7 +188,6 @@ function addOne(b: usize, vectors: i32, count: i32, rows: i32, a: usize, aStep: 
 }
 
 /** sums[r] += a[r][0] b0 + a[r][1] b1. */
-// @ts-ignore: decorator
 @inline
 function addPair(
   b0: usize,
@@ -283,7 +279,6 @@ export function fewRowsAlong(params: usize, task: i32, scratch: usize): void {
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function oneDot(a: usize, b: usize, count: i32, dtype: i32): f32 {
   const size: usize = dtype == BF16 ? 2 : 4;
@@ -306,7 +301,6 @@ function oneDot(a: usize, b: usize, count: i32, dtype: i32): f32 {
 }
 
 /** Four rows of a times one of b. */
-// @ts-ignore: decorator
 @inline
 function fourDots(a: usize, aStep: usize, b: usize, count: i32, dtype: i32): v128 {
   const size: usize = dtype == BF16 ? 2 : 4;

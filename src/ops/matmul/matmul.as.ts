@@ -45,13 +45,11 @@ export function packSlices(params: usize, task: i32, scratch: usize): void {
   pack(p.b, place, slice, min(slice + GROUP, all), first, terms, SLICE, p.packed + elements * (SLICE * 4), scratch + LANES);
 }
 
-// @ts-ignore: decorator
 @inline
 function leadingAxis(p: MatmulParams, axis: i32): LeadingAxis {
   return changetype<LeadingAxis>(changetype<usize>(p) + MatmulParams.BYTES + <usize>axis * LeadingAxis.BYTES);
 }
 
-// @ts-ignore: decorator
 @inline
 function strips(lanes: i32, width: i32): i32 {
   return (lanes + width - 1) / width;
@@ -61,7 +59,6 @@ function strips(lanes: i32, width: i32): i32 {
  * Strips of `width` lanes, at most `GROUP`, of the matrix at an element of x, as [strips][terms][width], zero past the last
  * lane. `width` is a constant.
  */
-// @ts-ignore: decorator
 @inline
 function pack(
   x: Factor,
@@ -83,7 +80,6 @@ function pack(
 }
 
 /** Lanes lie side by side in memory. */
-// @ts-ignore: decorator
 @inline
 function packAcross(
   source: usize,
@@ -114,7 +110,6 @@ function packAcross(
 }
 
 /** The terms of a lane lie side by side, or nothing does. */
-// @ts-ignore: decorator
 @inline
 function packAlong(
   source: usize,
@@ -262,7 +257,6 @@ export function matmul(params: usize, task: i32, scratch: usize): void {
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function panelOf(tile: usize, panel: i32): usize {
   return tile + <usize>(panel * TILE_SLICES) * TILE_BYTES;

@@ -43,14 +43,12 @@ function mergeRow(p: MergeParams, row: usize, scratch: usize): void {
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function lseOf(part: usize, row: usize): f32 {
   return f32.load(changetype<Part>(part).lse + (row << 2));
 }
 
 /** e^(lse - shift), 0 for parts that saw no key. */
-// @ts-ignore: decorator
 @inline
 function weight(lse: f32, shift: f32): f32 {
   return lse == -Infinity ? 0 : f32x4.extract_lane(exp(f32x4.splat(lse - shift)), 0);

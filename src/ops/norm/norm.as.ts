@@ -36,7 +36,6 @@ function normalise(x: usize, gain: usize, bias: usize, out: usize, bytes: usize)
   else normaliseBy(true, true, x, gain, bias, out, bytes);
 }
 
-// @ts-ignore: decorator
 @inline
 function normaliseBy(
   hasGain: bool,
@@ -57,7 +56,6 @@ function normaliseBy(
   for (; at < bytes; at += 4) affine(hasGain, hasBias, x + at, gain + at, bias + at, out + at, mean4, factor4, false);
 }
 
-// @ts-ignore: decorator
 @inline
 function affine(
   hasGain: bool,
@@ -128,14 +126,12 @@ export function normGradient(params: usize, task: i32, scratch: usize): void {
 }
 
 /** The gradient with respect to what gains multiply. */
-// @ts-ignore: decorator
 @inline
 function straightOf(gradOut: usize, gain: usize, at: usize, whole: bool): v128 {
   const grad = get(gradOut + at, whole);
   return gain == 0 ? grad : f32x4.mul(grad, get(gain + at, whole));
 }
 
-// @ts-ignore: decorator
 @inline
 function pull(
   x: usize,

@@ -25,7 +25,6 @@ const LEVELS: usize = TILTED + <usize>BLOCK_PANELS * PANEL_ROWS; // [48]: 1 + le
 const MEANS: usize = LEVELS + ROW; // [48]: b, then what TILT_GRADIENTS takes: scale (b - gradOut . out), and scale
 export const BACKWARD_BYTES: usize = MEANS + 3 * ROW;
 
-// @ts-ignore: decorator
 @inline
 export function own(f: BackwardParams): Backward {
   return changetype<Backward>(changetype<usize>(f) + BackwardParams.BYTES);

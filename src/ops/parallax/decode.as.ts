@@ -10,7 +10,6 @@ import { F32 } from '../../runtime/wasm/params.generated.as';
 
 export const DECODE_BYTES: usize = END + 16;
 
-// @ts-ignore: decorator
 @inline
 function own(p: DecodeParams): Forward {
   return changetype<Forward>(changetype<usize>(p) + DecodeParams.BYTES);

@@ -20,7 +20,6 @@ const RESULT: usize = PROBES + TILE * LARGEST_HEAD * 4; // the sums of tilted va
 const TILTED: usize = AFTER_HOOKS;
 export const FORWARD_BYTES: usize = TILTED + <usize>(BLOCK_PANELS * PANEL * TILE * 4);
 
-// @ts-ignore: decorator
 @inline
 function own(f: ForwardParams): Forward {
   return changetype<Forward>(changetype<usize>(f) + ForwardParams.BYTES);

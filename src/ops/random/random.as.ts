@@ -63,27 +63,23 @@ function numbers(block: usize, low: u32, high: u32, isNormal: bool, to: usize): 
 }
 
 /** The upper halves of products of unsigned words. */
-// @ts-ignore: decorator
 @inline
 function upperProduct(x: v128, y: v128): v128 {
   return v128.shuffle<i32>(i64x2.extmul_low_i32x4_u(x, y), i64x2.extmul_high_i32x4_u(x, y), 1, 3, 5, 7);
 }
 
-// @ts-ignore: decorator
 @inline
 function uniform(words: v128): v128 {
   return f32x4.mul(f32x4.convert_i32x4_s(i32x4.shr_u(words, 8)), f32x4.splat(5.960464477539063e-8));
 }
 
 /** An angle up to a turn. */
-// @ts-ignore: decorator
 @inline
 function turned(words: v128): v128 {
   return f32x4.mul(uniform(words), f32x4.splat(6.283185307179586));
 }
 
 /** The root of -2 log of a share. Of small words all 32 bits count, as the logarithm sees them. */
-// @ts-ignore: decorator
 @inline
 function radius(words: v128): v128 {
   const small = f32x4.convert_i32x4_s(i32x4.max_u(words, i32x4.splat(1)));

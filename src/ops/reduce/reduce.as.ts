@@ -83,7 +83,6 @@ function begin(operation: i32, states: usize, bytes: usize): void {
 }
 
 /** Takes rows of so many bytes, `step` apart, `side` at a time, into the states. */
-// @ts-ignore: decorator
 @inline
 function takeRows(
   operation: i32,
@@ -115,7 +114,6 @@ function takeRows(
 }
 
 /** Four elements, or one, of each of four runs. */
-// @ts-ignore: decorator
 @inline
 function takeFour(operation: i32, state: usize, x: usize, down: usize, whole: bool): void {
   const x0 = get(x, whole);
@@ -141,7 +139,6 @@ function takeFour(operation: i32, state: usize, x: usize, down: usize, whole: bo
 }
 
 /** Four elements, or one, of a run. */
-// @ts-ignore: decorator
 @inline
 function takeOne(operation: i32, state: usize, x: usize, run: i32, whole: bool): void {
   const taken = get(x, whole);
@@ -170,7 +167,6 @@ function joinHalves(operation: i32, states: usize, bytes: usize): void {
   for (; at < end; at += 4) join(operation, at, at + bytes, false);
 }
 
-// @ts-ignore: decorator
 @inline
 function join(operation: i32, to: usize, from: usize, whole: bool): void {
   const a = get(to, whole);
@@ -195,7 +191,6 @@ function join(operation: i32, to: usize, from: usize, whole: bool): void {
 }
 
 /** Where x is larger than the largest so far, or the first NaN. */
-// @ts-ignore: decorator
 @inline
 function beats(x: v128, largest: v128): v128 {
   return v128.andnot(f32x4.eq(largest, largest), f32x4.le(x, largest));
@@ -239,7 +234,6 @@ function joinPartsOf(p: ReduceParams, output: usize): void {
   finish(p, output, value, beside);
 }
 
-// @ts-ignore: decorator
 @inline
 function finish(p: ReduceParams, at: usize, value: f32, beside: i32): void {
   const operation = p.operation;

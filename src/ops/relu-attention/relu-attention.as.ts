@@ -56,7 +56,6 @@ export function reluAttention(params: usize, task: i32, scratch: usize): void {
 }
 
 /** sum += factor x. */
-// @ts-ignore: decorator
 @inline
 function accumulate(sum: usize, x: usize, factor: f32, bytes: usize): void {
   const factors = f32x4.splat(factor);

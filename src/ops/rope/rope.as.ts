@@ -119,7 +119,6 @@ function turnNeighbours(x: usize, out: usize, pairs: i32, cosines: usize, sines:
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function turnPair(a: usize, b: usize, outA: usize, outB: usize, cosine: usize, sine: usize): void {
   const s = f32.load(a);

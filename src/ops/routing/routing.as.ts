@@ -119,7 +119,6 @@ function addScaled(to: usize, x: usize, factor: f32, bytes: usize): void {
 }
 
 /** The exponent is at least 1. */
-// @ts-ignore: decorator
 @inline
 function exponentOf(exponents: usize, row: i32): f32 {
   return max(1, f32.load(exponents + (<usize>row << 2)));
@@ -234,7 +233,6 @@ function scale(x: usize, factor: f32, bytes: usize): void {
 }
 
 /** The first `count` numbers at `from`, zeros after them. */
-// @ts-ignore: decorator
 @inline
 function loadUpTo(from: usize, count: i32): v128 {
   if (count == 4) return v128.load(from);
@@ -244,7 +242,6 @@ function loadUpTo(from: usize, count: i32): v128 {
   return x;
 }
 
-// @ts-ignore: decorator
 @inline
 function storeUpTo(to: usize, x: v128, count: i32): void {
   v128.store32_lane(to, x, 0);

@@ -26,7 +26,6 @@ export function scatterAdd(params: usize, task: i32, scratch: usize): void {
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function addRow(x: usize, sums: usize, bytes: usize): void {
   let at: usize = 0;

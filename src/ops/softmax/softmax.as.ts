@@ -47,7 +47,6 @@ export function softmaxGradient(params: usize, task: i32, scratch: usize): void 
 }
 
 /** to = share (grad - mean). */
-// @ts-ignore: decorator
 @inline
 function deviate(share: usize, grad: usize, mean: v128, to: usize, whole: bool): void {
   put(to, f32x4.mul(get(share, whole), f32x4.sub(get(grad, whole), mean)), whole);
@@ -93,7 +92,6 @@ function widthOf(p: SoftmaxParams, task: i32): usize {
   return min(p.together, p.inner - (<usize>task % p.blocks) * p.together) << 2;
 }
 
-// @ts-ignore: decorator
 @inline
 function pass(step: i32, p: SoftmaxParams, x: usize, grad: usize, to: usize, states: usize, bytes: usize): void {
   const pitch = p.inner << 2;
@@ -105,7 +103,6 @@ function pass(step: i32, p: SoftmaxParams, x: usize, grad: usize, to: usize, sta
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function take(step: i32, x: usize, grad: usize, to: usize, state: usize, whole: bool): void {
   const sum = state + STATES;

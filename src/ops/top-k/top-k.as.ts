@@ -31,7 +31,6 @@ export function topK(params: usize, task: i32, scratch: usize): void {
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function entryOf(x: usize, place: i32, descending: bool): u64 {
   const bits = i32.load(x + (<usize>place << 2));
@@ -107,7 +106,6 @@ function sort(x: usize, columns: i32, descending: bool, entries: usize, counts: 
 }
 
 /** Where the count of an entry's digit lies; the digits are those of its key. */
-// @ts-ignore: decorator
 @inline
 function countOf(counts: usize, entry: u64, digit: i32): usize {
   const value = <i32>(entry >> <u64>(32 + 8 * digit)) & (DIGIT_VALUES - 1);

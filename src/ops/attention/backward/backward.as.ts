@@ -40,7 +40,6 @@ export function backwardPack(params: usize, task: i32, scratch: usize): void {
   layOutPanels(p.v, batch, head, order, m, e, first, last, panelsAt(f.valuePanels, bg, panels, e), scratch);
 }
 
-// @ts-ignore: decorator
 @inline
 function panelsAt(base: usize, bg: i32, panels: i32, columns: i32): usize {
   return base + <usize>(bg * panels) * <usize>(columns * PANEL * 4);

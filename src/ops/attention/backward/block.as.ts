@@ -37,7 +37,6 @@ export function addBlock(f: BackwardParams, t: Part, segments: i32, scratch: usi
  * see some key. `finish`, a constant, says what becomes of them and of those that see none, `aux` and `factors` what it takes
  * (product.as.ts).
  */
-// @ts-ignore: decorator
 @inline
 export function multiplyBlock(
   p: Problem,
@@ -91,7 +90,6 @@ function hideUnseen(weights: usize, pattern: usize, query: i32): void {
 }
 
 /** Working memory of the program of a tile of a pair; that of its derivative follows. */
-// @ts-ignore: decorator
 @inline
 export function modifierOf(tile: i32, scratch: usize): usize {
   return scratch + MODIFIERS + <usize>(2 * tile) * MODIFIER_BYTES;

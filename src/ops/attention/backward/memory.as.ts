@@ -61,13 +61,11 @@ export class Part {
   sumsOfTables: usize;
 }
 
-// @ts-ignore: decorator
 @inline
 export function hookOf<H>(scratch: usize): H {
   return changetype<H>(scratch + BACKWARD_BYTES);
 }
 
-// @ts-ignore: decorator
 @inline
 export function slicesOf(columns: i32): i32 {
   return (columns + SLICE - 1) / SLICE;

@@ -24,7 +24,6 @@ export class PairWalk {
   pastRight: i32;
 }
 
-// @ts-ignore: decorator
 @inline
 export function pairSegment(segments: usize, at: i32): PairSegment {
   return changetype<PairSegment>(segments + <usize>at * PAIR_SEGMENT_BYTES);
@@ -48,7 +47,6 @@ export function startPair(walk: PairWalk, p: Problem, place: i32, tile: i32, fir
   walk.pastRight = hasRight ? walk.rightRun + i32.load(left, 12) : 0;
 }
 
-// @ts-ignore: decorator
 @inline
 function runAt(p: Problem, run: i32): Segment {
   return changetype<Segment>(p.runs + <usize>run * SEGMENT_BYTES);

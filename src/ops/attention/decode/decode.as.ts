@@ -95,7 +95,6 @@ export function addSplit<H>(params: usize, task: i32, scratch: usize): void {
 }
 
 /** Keys that are taken at once from `key` on: of a cache within a page, whose heads lie one behind the other. */
-// @ts-ignore: decorator
 @inline
 function blockOf(p: DecodeParams, key: i32, end: i32): i32 {
   return min(p.pages ? p.pageRows - (key % p.pageRows) : DECODE_KEYS, end - key);

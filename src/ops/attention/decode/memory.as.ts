@@ -31,86 +31,73 @@ export const DOUBLES: usize = (PROGRAM + PROGRAM_SCRATCH + 15) & ~15; // [256] f
 /** What comes after is a hook's. */
 export const DECODE_BYTES: usize = DOUBLES + LARGEST_HEAD * 8;
 
-// @ts-ignore: decorator
 @inline
 export function hookOf<H>(scratch: usize): H {
   return changetype<H>(scratch + DECODE_BYTES);
 }
 
-// @ts-ignore: decorator
 @inline
 export function fours(columns: i32): i32 {
   return (columns + 3) >> 2;
 }
 
 /** Groups of four rows against a key/value head. */
-// @ts-ignore: decorator
 @inline
 export function groupsOf<H>(p: DecodeParams): i32 {
   const queries = changetype<H>(0).queries;
   return ((p.h / p.g) * p.n + queries - 1) / queries;
 }
 
-// @ts-ignore: decorator
 @inline
 export function partBytes(p: DecodeParams): usize {
   return <usize>fours(p.e) * 64 + STATE_BYTES;
 }
 
-// @ts-ignore: decorator
 @inline
 export function queriesAt<H>(p: DecodeParams, bg: i32): usize {
   return p.queries + <usize>(bg * groupsOf<H>(p)) * (<usize>fours(p.d) * 64);
 }
 
 /** The sums of a key/value head and a split. */
-// @ts-ignore: decorator
 @inline
 export function partAt<H>(p: DecodeParams, bg: i32, split: i32): usize {
   return p.parts + <usize>(bg * p.splits + split) * <usize>groupsOf<H>(p) * partBytes(p);
 }
 
-// @ts-ignore: decorator
 @inline
 export function rowOf(p: DecodeParams, batch: i32): usize {
   return p.rows + <usize>(batch * DECODE_ROW_LENGTH * 4);
 }
 
-// @ts-ignore: decorator
 @inline
 export function listOf(p: DecodeParams, batch: i32, head: i32): usize {
   const list = i32.load(p.maps + (<usize>(batch * p.h + head) << 2));
   return p.lists + <usize>(list * DECODE_LIST_LENGTH * 4);
 }
 
-// @ts-ignore: decorator
 @inline
 export function segmentAt(p: DecodeParams, at: i32): usize {
   return p.segments + <usize>(at * DECODE_SEGMENT_LENGTH * 4);
 }
 
-// @ts-ignore: decorator
 @inline
 export function elementBytes(dtype: i32): usize {
   return dtype == I8 ? 1 : bytesOf(dtype);
 }
 
 /** The key/value head of a group. */
-// @ts-ignore: decorator
 @inline
 export function keyHead(p: DecodeParams, group: i32): i32 {
   return (group * p.keyHeads) / p.g;
 }
 
 /** The page of a batch that row `key` is in. */
-// @ts-ignore: decorator
 @inline
 function pageOf(p: DecodeParams, batch: i32, key: i32): usize {
   return <usize>i32.load(p.pages + (<usize>(batch * p.pagesOfRow + key / p.pageRows) << 2));
 }
 
 /** Where row `key` of a group's head lies. */
-// @ts-ignore: decorator
 @inline
 export function keyRow(p: DecodeParams, x: Operand, batch: i32, key: i32, group: i32): usize {
   const head = keyHead(p, group);
@@ -120,7 +107,6 @@ export function keyRow(p: DecodeParams, x: Operand, batch: i32, key: i32, group:
 }
 
 /** Where the scale of row `key` of a group's head in a cache lies; `scales` are bytes within a page. */
-// @ts-ignore: decorator
 @inline
 export function scaleAt(p: DecodeParams, scales: usize, batch: i32, key: i32, group: i32): usize {
   return pageOf(p, batch, key) + scales + (<usize>(keyHead(p, group) * p.pageRows + (key % p.pageRows)) << 2);

@@ -10,7 +10,6 @@ import { loadRow } from '../../../runtime/wasm/assembly/storage.as';
 import { madd } from '../../../runtime/wasm/assembly/vector.as';
 
 /** Whether rows are copied as float32: those that are not whole vectors side by side, and those that many queries would convert. */
-// @ts-ignore: decorator
 @inline
 export function isCopied(p: DecodeParams, x: Operand, columns: i32, groups: i32): bool {
   return x.element != 1 || (p.pages == 0 && columns % 4 != 0) || (x.dtype != F32 && groups > 2);
@@ -47,7 +46,6 @@ export function copyRows(x: Operand, length: i32, from: usize, step: usize, coun
 }
 
 /** Four columns in float32. */
-// @ts-ignore: decorator
 @inline
 function four<T>(at: usize): v128 {
   if (isFloat<T>()) return v128.load(at);
@@ -56,14 +54,12 @@ function four<T>(at: usize): v128 {
 }
 
 /** Half to single: the fields moved, then times 2^112, which mends exponent and subnormals; of numbers. */
-// @ts-ignore: decorator
 @inline
 function widen(at: usize): v128 {
   const fields = v128.and(i32x4.shl(v128.load16x4_s(at), 13), i32x4.splat(0x8fffe000));
   return f32x4.mul(fields, i32x4.splat(0x77800000));
 }
 
-// @ts-ignore: decorator
 @inline
 function columnBytes<T>(): usize {
   return 4 * sizeof<T>();
@@ -128,7 +124,6 @@ export function scoreRows<T>(queries: usize, bytes: usize, keys: usize, step: us
 }
 
 /** The sum of each vector's lanes. */
-// @ts-ignore: decorator
 @inline
 function fourSums(a: v128, b: v128, c: v128, d: v128): v128 {
   const ab = f32x4.add(v128.shuffle<f32>(a, b, 0, 4, 1, 5), v128.shuffle<f32>(a, b, 2, 6, 3, 7));
@@ -144,7 +139,6 @@ export function addValues<T>(columns: i32, values: usize, step: usize, count: i3
   else if (columns - c == 1) addColumns<T>(1, c, values, step, count, part, scratch);
 }
 
-// @ts-ignore: decorator
 @inline
 function addColumns<T>(width: i32, c: i32, values: usize, step: usize, count: i32, part: usize, scratch: usize): void {
   const sums = part + <usize>c * 64;

@@ -13,7 +13,6 @@ const LOG2E: f32 = 1.4426950408889634;
  * Scores of a block's panels. `finish`, a constant, is STORE_EXP for weights 2^score and their sums, 0 for keys not
  * seen; STORE_MAX for scores and their maxima, very low for keys not seen; or STORE for scores alone.
  */
-// @ts-ignore: decorator
 @inline
 export function scoreBlock(
   p: Problem,
@@ -118,7 +117,6 @@ export function rescale<H>(rows: i32, slices: i32, own: usize, scratch: usize): 
 }
 
 /** Four rows of sums, [slices][24][8], times a factor each. */
-// @ts-ignore: decorator
 @inline
 export function scaleRows(result: usize, slices: i32, factor: v128): void {
   const f0 = v128.shuffle<f32>(factor, factor, 0, 0, 0, 0);
@@ -133,7 +131,6 @@ export function scaleRows(result: usize, slices: i32, factor: v128): void {
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function scaleRow(row: usize, factor: v128): void {
   v128.store(row, f32x4.mul(v128.load(row), factor));
@@ -188,7 +185,6 @@ export function weighValues(
 }
 
 /** Eight columns of each slice [24][8] side by side, times a factor. */
-// @ts-ignore: decorator
 @inline
 export function rowOfSlices(from: usize, slices: i32, factor: f32, to: usize): void {
   const scale = f32x4.splat(factor);

@@ -240,7 +240,6 @@ function storeTile<H>(f: ForwardParams, place: i32, own: usize, scratch: usize):
 }
 
 /** The score's program; 0, a constant, where there are none. */
-// @ts-ignore: decorator
 @inline
 function programOf<H>(p: Problem): usize {
   return changetype<H>(0).hasScores ? p.program : 0;

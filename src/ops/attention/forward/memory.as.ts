@@ -44,13 +44,11 @@ export class State {
   isDone: bool;
 }
 
-// @ts-ignore: decorator
 @inline
 export function stateOf(own: usize): State {
   return changetype<State>(own + STATE);
 }
 
-// @ts-ignore: decorator
 @inline
 export function hookOf<H>(own: usize): H {
   return changetype<H>(own + HOOK);

@@ -75,33 +75,28 @@ function atomicMax(magnitude: usize, value: f32): void {
 // are then read through.
 
 /** Bytes from a slice to the next. */
-// @ts-ignore: decorator
 @inline
 export function sliceStep(f: ForwardParams): usize {
   return f.takesAllHeads ? PANEL_SLICE_BYTES : <usize>f.problem.panels * PANEL_SLICE_BYTES;
 }
 
 /** Bytes from a panel to the next. */
-// @ts-ignore: decorator
 @inline
 export function panelStep(f: ForwardParams): usize {
   return f.takesAllHeads ? <usize>slicesOf(f.problem) * PANEL_SLICE_BYTES : PANEL_SLICE_BYTES;
 }
 
 /** The key/value head, through all batches, of a query head. */
-// @ts-ignore: decorator
 @inline
 export function keyHeadOf(p: Problem, place: i32): i32 {
   return <i32>((<i64>place * <i64>p.g) / <i64>p.h);
 }
 
-// @ts-ignore: decorator
 @inline
 export function slicesOf(p: Problem): i32 {
   return (p.e + SLICE - 1) / SLICE;
 }
 
-// @ts-ignore: decorator
 @inline
 export function packedKeysOf(f: ForwardParams, place: i32, scratch: usize): usize {
   const p = f.problem;
@@ -110,7 +105,6 @@ export function packedKeysOf(f: ForwardParams, place: i32, scratch: usize): usiz
   return f.packedKeys + <usize>panels * <usize>(p.d * PANEL * 4);
 }
 
-// @ts-ignore: decorator
 @inline
 export function packedValuesOf(f: ForwardParams, place: i32, scratch: usize): usize {
   const p = f.problem;
@@ -120,7 +114,6 @@ export function packedValuesOf(f: ForwardParams, place: i32, scratch: usize): us
 }
 
 /** Where the values of a head begin whose packed keys lie at `keys`. */
-// @ts-ignore: decorator
 @inline
 function valuesBehind(p: Problem, keys: usize): usize {
   return (keys + <usize>(p.panels * p.d * PANEL * 4) + 63) & ~63;

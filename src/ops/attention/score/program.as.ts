@@ -62,7 +62,6 @@ function run(instruction: usize, count: i32, block: Block): void {
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function addressOf(operand: i32, block: Block): usize {
   if (operand & SCORE) return block.scores;
@@ -71,13 +70,11 @@ function addressOf(operand: i32, block: Block): usize {
 }
 
 /** Bytes from one row, or one vector, to the next; 0 where there is but one. */
-// @ts-ignore: decorator
 @inline
 function rowStep(operand: i32): usize {
   return operand & ROWS ? (operand & LANES ? <usize>ROW_BYTES : 16) : 0;
 }
 
-// @ts-ignore: decorator
 @inline
 function laneStep(operand: i32): usize {
   return operand & LANES ? 16 : 0;

@@ -8,14 +8,12 @@ import {
   LOG_ABOVE, LOG_BELOW, LOG_NORMAL, LOG_SCALE, MINUS_HALF, ONE, ROOT_HALF, SIGN, SIN, TAIL, TANH, TANH_NEAR, TWO,
 } from './constants.generated.as';
 
-// @ts-ignore: decorator
 @inline
 function constant(place: usize): v128 {
   return v128.load(CONSTANTS + (place << 4));
 }
 
 /** Whether no lane's magnitude is above a reach; NaN is above. */
-// @ts-ignore: decorator
 @inline
 export function areSmall(x: v128, y: v128, reach: usize): bool {
   // Without signs floats order as their bits do.
@@ -27,21 +25,18 @@ export function areSmall(x: v128, y: v128, reach: usize): bool {
  * Three more terms of a polynomial in x (Horner), whose coefficients begin at `place`. Long polynomials are written out
  * below: by these erf and softplus would take a tenth longer.
  */
-// @ts-ignore: decorator
 @inline
 function threeMore(y: v128, x: v128, place: usize): v128 {
   return madd(madd(madd(y, x, constant(place)), x, constant(place + 1)), x, constant(place + 2));
 }
 
 /** (e^r - 1 - r) / r^2. */
-// @ts-ignore: decorator
 @inline
 function expTail(r: v128): v128 {
   return madd(threeMore(constant(EXP), r, EXP + 1), r, constant(EXP + 4));
 }
 
 /** e^(x - n ln 2) for the nearest n. */
-// @ts-ignore: decorator
 @inline
 function expOfRest(x: v128, n: v128): v128 {
   const r = madd(n, constant(LN2_LOW), madd(n, constant(LN2_HIGH), x));
@@ -49,7 +44,6 @@ function expOfRest(x: v128, n: v128): v128 {
 }
 
 /** e^x; infinity above the range, 0 and denormals below. */
-// @ts-ignore: decorator
 @inline
 export function exp(x: v128, small: bool = false): v128 {
   if (small) {
@@ -66,7 +60,6 @@ export function exp(x: v128, small: bool = false): v128 {
 }
 
 /** e^x - 1, accurate near 0 too. */
-// @ts-ignore: decorator
 @inline
 export function expMinusOne(x: v128, small: bool = false): v128 {
   const near = madd(expTail(x), f32x4.mul(x, x), x);
@@ -75,21 +68,18 @@ export function expMinusOne(x: v128, small: bool = false): v128 {
 }
 
 /** The exponent of x relative to sqrt(1/2): 0 from there to sqrt(2). */
-// @ts-ignore: decorator
 @inline
 function exponentOf(x: v128): v128 {
   return i32x4.shr_s(i32x4.sub(x, constant(ROOT_HALF)), 23);
 }
 
 /** x / 2^exponent - 1. */
-// @ts-ignore: decorator
 @inline
 function mantissaOf(x: v128, exponent: v128): v128 {
   return f32x4.sub(i32x4.sub(x, i32x4.shl(exponent, 23)), constant(ONE));
 }
 
 /** log(1 + m) + e ln 2. */
-// @ts-ignore: decorator
 @inline
 function logOfParts(m: v128, e: v128): v128 {
   const square = f32x4.mul(m, m);
@@ -107,7 +97,6 @@ function logOfParts(m: v128, e: v128): v128 {
 }
 
 /** y, except where x is 0, negative, infinite or NaN. */
-// @ts-ignore: decorator
 @inline
 function logAtEnds(x: v128, y: v128): v128 {
   const zero = f32x4.splat(0);
@@ -117,7 +106,6 @@ function logAtEnds(x: v128, y: v128): v128 {
 }
 
 /** Natural logarithm: -infinity at 0, NaN below. */
-// @ts-ignore: decorator
 @inline
 export function log(x: v128): v128 {
   const tiny = f32x4.lt(x, constant(LOG_NORMAL));
@@ -128,7 +116,6 @@ export function log(x: v128): v128 {
 }
 
 /** log(1 + x), accurate near 0 too; 3 units in the last place. */
-// @ts-ignore: decorator
 @inline
 export function logOnePlus(x: v128): v128 {
   const sum = f32x4.add(x, constant(ONE));
@@ -139,14 +126,12 @@ export function logOnePlus(x: v128): v128 {
 }
 
 /** log(1 + e^x); 4 units in the last place. */
-// @ts-ignore: decorator
 @inline
 export function softplus(x: v128, small: bool = false): v128 {
   return f32x4.add(f32x4.max(x, f32x4.splat(0)), logOnePlus(exp(v128.or(x, constant(SIGN)), small)));
 }
 
 /** 1 / (1 + e^-x), from e^-|x|, which does not overflow. */
-// @ts-ignore: decorator
 @inline
 export function sigmoid(x: v128, small: bool = false): v128 {
   const t = exp(v128.or(x, constant(SIGN)), small);
@@ -155,7 +140,6 @@ export function sigmoid(x: v128, small: bool = false): v128 {
 }
 
 /** The derivative of sigmoid, without the difference 1 - y. */
-// @ts-ignore: decorator
 @inline
 export function sigmoidSlope(x: v128, small: bool = false): v128 {
   const t = exp(v128.or(x, constant(SIGN)), small);
@@ -164,7 +148,6 @@ export function sigmoidSlope(x: v128, small: bool = false): v128 {
 }
 
 /** Half of erfc(z), for z >= 0, by a fit of log(erfc) with a relative error below 1.2e-7 (Press et al., Numerical Recipes, section 6.2). */
-// @ts-ignore: decorator
 @inline
 function normalTail(z: v128, small: bool): v128 {
   const t = f32x4.div(constant(ONE), madd(z, constant(HALF), constant(ONE)));
@@ -181,7 +164,6 @@ function normalTail(z: v128, small: bool): v128 {
 }
 
 /** The cumulative distribution function of the standard normal distribution. */
-// @ts-ignore: decorator
 @inline
 export function normalCdf(x: v128, small: bool = false): v128 {
   const tail = normalTail(f32x4.mul(f32x4.abs(x), constant(ROOT_HALF)), small);
@@ -189,7 +171,6 @@ export function normalCdf(x: v128, small: bool = false): v128 {
 }
 
 /** The error function, by its series near 0; 4 units in the last place. */
-// @ts-ignore: decorator
 @inline
 export function erf(x: v128, small: bool = false): v128 {
   const sign = v128.and(x, constant(SIGN));
@@ -210,7 +191,6 @@ export function erf(x: v128, small: bool = false): v128 {
 }
 
 /** 1 - 2 / (e^2|x| + 1), and a polynomial near 0. */
-// @ts-ignore: decorator
 @inline
 export function tanh(x: v128, small: bool = false): v128 {
   const sign = v128.and(x, constant(SIGN));
@@ -224,14 +204,12 @@ export function tanh(x: v128, small: bool = false): v128 {
 }
 
 /** Accurate to 2e-7 where |x| <= 1e9; NaN for infinities. */
-// @ts-ignore: decorator
 @inline
 export function sin(x: v128): v128 {
   return sineOfQuarter(x, 0);
 }
 
 /** As `sin`. */
-// @ts-ignore: decorator
 @inline
 export function cos(x: v128): v128 {
   return sineOfQuarter(x, 1);
@@ -260,7 +238,6 @@ function sineOfQuarter(x: v128, quarters: i32): v128 {
 }
 
 /** The sine of an angle of at most pi / 4. */
-// @ts-ignore: decorator
 @inline
 export function sineOfRest(r: v128): v128 {
   const square = f32x4.mul(r, r);
@@ -270,7 +247,6 @@ export function sineOfRest(r: v128): v128 {
 }
 
 /** The cosine of such an angle. */
-// @ts-ignore: decorator
 @inline
 export function cosineOfRest(r: v128): v128 {
   const square = f32x4.mul(r, r);
@@ -279,14 +255,12 @@ export function cosineOfRest(r: v128): v128 {
   return madd(f32x4.mul(cosine, square), square, madd(square, constant(MINUS_HALF), constant(ONE)));
 }
 
-// @ts-ignore: decorator
 @inline
 function quarterTurns(x: v128): v128 {
   return f64x2.nearest(f64x2.mul(x, f64x2.splat(0.6366197723675814)));
 }
 
 /** x - turns pi / 2, with pi / 2 in two parts, the first exact in 33 bits. */
-// @ts-ignore: decorator
 @inline
 function restOfTurns(x: v128, turns: v128): v128 {
   const rest = f64x2.sub(x, f64x2.mul(turns, f64x2.splat(1.57079632673412561417)));

@@ -6,7 +6,6 @@ import { LARGEST_HEAD, Operand, PANEL, SLICE } from '../params.generated.as';
 /** Bytes of a panel's six rows in a slice. */
 export const PANEL_SLICE_BYTES: usize = <usize>(PANEL * SLICE * 4);
 
-// @ts-ignore: decorator
 @inline
 export function rowAddress(x: Operand, batch: i32, row: i32, head: i32): usize {
   const elements = <usize>batch * x.batch + <usize>row * x.row + <usize>head * x.head;
@@ -14,7 +13,6 @@ export function rowAddress(x: Operand, batch: i32, row: i32, head: i32): usize {
 }
 
 /** Bytes from one row to the next. */
-// @ts-ignore: decorator
 @inline
 export function rowBytes(x: Operand): usize {
   return x.row * bytesOf(x.dtype);
@@ -50,7 +48,6 @@ export function fetchRows(
 }
 
 /** The row in a slot, -1 for none; with `order` 0 slots are rows. */
-// @ts-ignore: decorator
 @inline
 export function rowIn(slot: i32, order: usize, rows: i32): i32 {
   if (order) return i32.load(order + (<usize>slot << 2));
@@ -61,7 +58,6 @@ export function rowIn(slot: i32, order: usize, rows: i32): i32 {
  * The address of the float32 numbers of a row, whose head's row 0 is at `head`: in place, or converted into `buffer`; zeros, at
  * `none`, for row -1. Callers read the operand's numbers before their loops, since converting those takes time.
  */
-// @ts-ignore: decorator
 @inline
 function rowOrNone(
   head: usize,
@@ -86,7 +82,6 @@ const POINTERS: usize = 7 * LARGEST_HEAD * 4;
 export const LAYOUT_BYTES: usize = POINTERS + 6 * 4;
 
 /** Writes the addresses of the six rows of a panel of slots to `POINTERS`. */
-// @ts-ignore: decorator
 @inline
 function findRows(
   head: usize,
@@ -200,7 +195,6 @@ function packSlices(rows: usize, bytes: usize, to: usize, sliceBytes: usize, lar
   return largest;
 }
 
-// @ts-ignore: decorator
 @inline
 function packPart(row: usize, to: usize, largest: v128): v128 {
   const left = v128.load(row);
@@ -259,7 +253,6 @@ export function packPanel(rows: usize, d: i32, to: usize): f32 {
   return max(four, max(sumOfLanes(n4), sumOfLanes(n5)));
 }
 
-// @ts-ignore: decorator
 @inline
 function packOne(from: usize, to: usize, norm: v128): v128 {
   const x = v128.load32_zero(from);

@@ -39,7 +39,6 @@ export function read(
   }
 }
 
-// @ts-ignore: decorator
 @inline
 export function sign(x: v128): v128 {
   const size = v128.or(f32x4.splat(1), v128.and(x, f32x4.splat(-0.0)));
@@ -49,7 +48,6 @@ export function sign(x: v128): v128 {
 }
 
 /** To the nearest integer, halves upwards. */
-// @ts-ignore: decorator
 @inline
 export function round(x: v128): v128 {
   const low = f32x4.floor(x);

@@ -53,7 +53,6 @@ export const UNSEEN: f32 = -3e38;
  * of b are `bPanel` apart. With `seen`, six words, one for each row, say by their bits from `bit` on which products STORE_EXP
  * and STORE_MAX leave out. `factors` is a second [6][8] that some finishes take, laid out as c is.
  */
-// @ts-ignore: decorator
 @inline
 export function product(
   a: usize,
@@ -174,7 +173,6 @@ export function product(
 }
 
 /** Scores [6 keys][8 queries] in rows of a tile, by STORE_EXP or STORE_MAX, of the pairs that are seen. */
-// @ts-ignore: decorator
 @inline
 export function seenProduct(
   keys: usize,
@@ -190,14 +188,12 @@ export function seenProduct(
 }
 
 /** Scores [6 keys][8 queries] of a second query times the weights of the first, in rows of a tile; sums += their columns. */
-// @ts-ignore: decorator
 @inline
 export function tiltedProduct(keys: usize, queries: usize, depth: i32, to: usize, sums: usize, weights: usize): void {
   product(keys, 24, false, queries, depth, to, 96, STORE_WEIGHTED, sums, 32, 0, 0, 0, 0, 0, weights);
 }
 
 /** Sums [6 queries][8 columns] += weights in rows of a tile, times values, over some stretches of keys. */
-// @ts-ignore: decorator
 @inline
 export function addStretches(
   weights: usize,
@@ -210,13 +206,11 @@ export function addStretches(
   product(weights, 96, false, values, 0, sums, 32, ADD, 0, 32, stretches, pastStretches, panelBytes);
 }
 
-// @ts-ignore: decorator
 @inline
 function isLess(finish: i32): bool {
   return finish == STORE_EXP_LESS || finish == TIMES_LESS || finish == TILT_GRADIENTS || finish == STORE_TILTED;
 }
 
-// @ts-ignore: decorator
 @inline
 function prepared(x: v128, finish: i32, factors: usize, less: v128): v128 {
   if (finish == STORE_WEIGHTED) return f32x4.mul(x, v128.load(factors));
@@ -225,14 +219,12 @@ function prepared(x: v128, finish: i32, factors: usize, less: v128): v128 {
 }
 
 /** Unseen products become 0, or less than every score where maxima are taken. */
-// @ts-ignore: decorator
 @inline
 function masked(x: v128, finish: i32, words: usize, row: usize, bit: i32): v128 {
   const seen = seenLanes(i32.load(words + (row << 2)) >> bit);
   return finish == STORE_EXP ? v128.and(x, seen) : v128.bitselect(x, f32x4.splat(UNSEEN), seen);
 }
 
-// @ts-ignore: decorator
 @inline
 function finishRow(c: usize, x: v128, y: v128, finish: i32, aux: usize, factors: usize): void {
   if (finish == ADD) {

@@ -64,7 +64,6 @@ export function sumOf(x: usize, bytes: usize): f32 {
 }
 
 /** e^(x - shift) for x <= shift, 0 below 2^-100. */
-// @ts-ignore: decorator
 @inline
 export function weight(x: v128, shift: v128): v128 {
   return exp2Clamped(f32x4.mul(f32x4.sub(x, shift), v128.load(LOG2E)));
@@ -80,7 +79,6 @@ export function weightSum(x: usize, bytes: usize, shift: f32): f32 {
   return sumOfWeights(x, bytes, shift, 0, false);
 }
 
-// @ts-ignore: decorator
 @inline
 function sumOfWeights(x: usize, bytes: usize, shift: f32, out: usize, kept: bool): f32 {
   // Like `weight`, but constants are loaded once: after a store they would be loaded again.

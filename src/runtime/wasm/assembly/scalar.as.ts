@@ -75,7 +75,6 @@ function sinOfQuarters(x: f64, quarters: i32): f64 {
   return turn & 2 ? -value : value;
 }
 
-// @ts-ignore: decorator
 @inline
 function powerOfTwo(n: i64): f64 {
   return reinterpret<f64>((n + 1023) << 52);

@@ -2,7 +2,6 @@
 
 import { F16, F32 } from '../params.generated.as';
 
-// @ts-ignore: decorator
 @inline
 export function bytesOf(dtype: i32): usize {
   return dtype == F32 ? 4 : 2;
@@ -23,7 +22,6 @@ export function loadRow(source: usize, stride: usize, dtype: i32, count: i32, bu
   return buffer;
 }
 
-// @ts-ignore: decorator
 @inline
 export function loadElement(source: usize, dtype: i32): f32 {
   if (dtype == F32) return f32.load(source);
@@ -43,7 +41,6 @@ export function storeRow(source: usize, to: usize, dtype: i32, count: i32): void
 }
 
 /** Four floats rounded to 16 bits each, to nearest even. */
-// @ts-ignore: decorator
 @inline
 function narrow(x: v128, dtype: i32): v128 {
   const bits = dtype == F16 ? narrowF16(x) : narrowBF16(x);
@@ -51,7 +48,6 @@ function narrow(x: v128, dtype: i32): v128 {
 }
 
 // Moves the fields, then multiplies by 2^112, which corrects exponents and subnormals alike.
-// @ts-ignore: decorator
 @inline
 function widenF16(bits: v128): v128 {
   const magnitude = v128.and(bits, i32x4.splat(0x7fff));
@@ -63,7 +59,6 @@ function widenF16(bits: v128): v128 {
   return v128.or(sign, v128.bitselect(special, finite, isSpecial));
 }
 
-// @ts-ignore: decorator
 @inline
 function narrowF16(bits: v128): v128 {
   const magnitude = v128.and(bits, i32x4.splat(0x7fffffff));
@@ -76,7 +71,6 @@ function narrowF16(bits: v128): v128 {
   return v128.or(sign, v128.bitselect(special, finite, i32x4.gt_s(magnitude, i32x4.splat(0x477fffff))));
 }
 
-// @ts-ignore: decorator
 @inline
 function narrowBF16(bits: v128): v128 {
   const isNaN = i32x4.gt_s(v128.and(bits, i32x4.splat(0x7fffffff)), i32x4.splat(0x7f800000));
@@ -85,7 +79,6 @@ function narrowBF16(bits: v128): v128 {
 }
 
 /** bits / 2^shift, to nearest even. */
-// @ts-ignore: decorator
 @inline
 function roundShift(bits: v128, shift: i32): v128 {
   const odd = v128.and(i32x4.shr_u(bits, shift), i32x4.splat(1));

@@ -32,7 +32,6 @@ v128.store(LANE_BITS, i32x4(1, 2, 4, 8));
 v128.store(LOG2E, f32x4.splat(1.4426950408889634));
 
 /** a * b + c, fused if the build can. */
-// @ts-ignore: decorator
 @inline
 export function madd(a: v128, b: v128, c: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, c);
@@ -40,7 +39,6 @@ export function madd(a: v128, b: v128, c: v128): v128 {
 }
 
 /** The larger of each lane; either one if a lane is NaN. */
-// @ts-ignore: decorator
 @inline
 export function larger(a: v128, b: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_max(a, b);
@@ -48,7 +46,6 @@ export function larger(a: v128, b: v128): v128 {
 }
 
 /** 2^x for |x| <= 126. */
-// @ts-ignore: decorator
 @inline
 export function exp2(x: v128): v128 {
   const rounded = f32x4.add(x, v128.load(MAGIC));
@@ -62,14 +59,12 @@ export function exp2(x: v128): v128 {
 }
 
 /** 2^x for x <= 126; 0 below -100, since sums of denormals cost a hundred times as much as others. */
-// @ts-ignore: decorator
 @inline
 export function exp2Clamped(x: v128): v128 {
   return v128.and(exp2(x), f32x4.gt(x, v128.load(LOWEST)));
 }
 
 /** All ones in lane r where bit r is set. */
-// @ts-ignore: decorator
 @inline
 export function seenLanes(bits: i32): v128 {
   const lanes = v128.load(LANE_BITS);
@@ -77,7 +72,6 @@ export function seenLanes(bits: i32): v128 {
 }
 
 /** The largest of four lanes; NaN if one is NaN. */
-// @ts-ignore: decorator
 @inline
 export function largestLane(x: v128): f32 {
   return max(
@@ -86,7 +80,6 @@ export function largestLane(x: v128): f32 {
   );
 }
 
-// @ts-ignore: decorator
 @inline
 export function sumOfLanes(x: v128): f32 {
   return (
@@ -95,7 +88,6 @@ export function sumOfLanes(x: v128): f32 {
 }
 
 /** Rows r0..r3 of four floats, stored as columns `step` bytes apart. */
-// @ts-ignore: decorator
 @inline
 export function storeTransposed(r0: v128, r1: v128, r2: v128, r3: v128, to: usize, step: usize): void {
   const low01 = v128.shuffle<f32>(r0, r1, 0, 4, 1, 5);
@@ -109,14 +101,12 @@ export function storeTransposed(r0: v128, r1: v128, r2: v128, r3: v128, to: usiz
 }
 
 /** Four elements, or one and zeros. */
-// @ts-ignore: decorator
 @inline
 export function get(place: usize, whole: bool): v128 {
   return whole ? v128.load(place) : v128.load32_zero(place);
 }
 
 /** Writes four elements, or the first. */
-// @ts-ignore: decorator
 @inline
 export function put(place: usize, x: v128, whole: bool): void {
   if (whole) v128.store(place, x);
