@@ -91,7 +91,7 @@ const extent: Slots = { b: whole(1), n: few(3), m: few(3), h: few(1), g: leaf(1)
 // biome-ignore lint/suspicious/noExplicitAny: the table calls functions of every signature.
 type Any = any;
 const rooms: Readonly<Record<string, unknown>>[] = await Promise.all(
-  globSync('src/{nn/*,ops/*/index,ops/*/core}.ts').map((file) => import(join(process.cwd(), file))),
+  globSync('src/{nn/*,ops/*/{index,core,pack}}.ts').map((file) => import(join(process.cwd(), file))),
 );
 const entries: Record<string, Entry> = { ...entriesOfOps(rooms, runtime, control, keep) };
 const entry = (name: string, args: Slots, call: (...args: Any[]) => unknown) => {
@@ -1163,8 +1163,12 @@ entry(
 const stored = Object.entries(decoder.parameters).map(([key, { shape }]) => [key, leaf(host(...shape))]);
 entry(
   'Decoder.load',
-  { runtime: aRuntime, file: called('weights', object(Object.fromEntries(stored))) },
-  (...args: [Any, Any]) => Object.values(decoder.load(...args)),
+  {
+    runtime: aRuntime,
+    file: called('weights', object(Object.fromEntries(stored))),
+    options: options({ types: maybe(choice('stored')) }),
+  },
+  (...args: [Any, Any, Any]) => Object.values(decoder.load(...args)),
 );
 entry('Decoder.forward', { parameters: decoderParameters, tokens: ids, options: options(decoding) }, decoder.forward);
 entry(

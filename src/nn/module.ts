@@ -5,7 +5,7 @@
 import { checkFunction, checkKnown, checkNumbers, checkRecord, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import type { LayerParameter } from '../methods/define';
-import { checkFloat32 } from '../ops/float32';
+import { checkControl, checkTensors, commonRuntime } from '../ops/check';
 import type { Control } from '../runtime/backend';
 import { Runtime } from '../runtime/runtime';
 import { fillNormal } from '../tensor/random';
@@ -28,7 +28,7 @@ export interface Module {
   /** Under the names of checkpoints; those of a part begin with its name and a dot. */
   readonly parameters: Described;
   /**
-   * Computes from x and parameters as described by `parameters`, all f32.
+   * Computes from x and parameters as described by `parameters`, in element types that its ops take.
    *
    * @throws {ParameterError | ShapeError} a parameter that is missing, unknown or of another shape
    */
@@ -57,7 +57,10 @@ export function defineModule<const P extends Described>(definition: Definition<P
       for (const [each] of described)
         if (given[each] === undefined) throw new ParameterError(`${name} needs a parameter '${each}'`);
       checkKnown('control', control, ['signal'], (unknown) => `control has no '${unknown}'`);
-      checkFloat32(name, { x, ...given }, control);
+      checkControl(control);
+      const tensors = { x, ...given };
+      checkTensors(tensors);
+      commonRuntime(tensors);
       for (const [each, { shape }] of described) {
         const tensor = given[each] as Tensor;
         if (!sameShape(tensor.shape, shape))

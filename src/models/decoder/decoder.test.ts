@@ -25,7 +25,8 @@ import { methods } from '../../methods/registry';
 import { attention as attentionModule } from '../../nn/attention';
 import { initial, partOf } from '../../nn/module';
 import { differentiate } from '../../tape';
-import { type HostTensor, hostTensor } from '../../tensor/host';
+import { bytesPerElement } from '../../tensor/dtype';
+import { convert, type HostTensor, hostTensor } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
 import { writeCheckpoint } from '../../train/checkpoint';
 import { createDecoder, type DecoderAttention, type LayerAttention } from '.';
@@ -72,6 +73,26 @@ describeOnBackends('decoder', (runtime) => {
       }
     }),
   );
+
+  test('matrices in 16 bits give what the same numbers give in 32, in half the memory', () =>
+    scoped(runtime(), async () => {
+      const decoder = createDecoder(configs.llama);
+      const file = Object.fromEntries(
+        Object.entries(given('llama').weights).map(([name, host]) => [name, convert(host, 'bf16')]),
+      );
+      const tokens = runtime().fromHost(given('llama').tokens);
+      const bytesOf = (parameters: object) =>
+        Object.values<Tensor>(parameters as never).reduce(
+          (sum, { size, dtype }) => sum + size * bytesPerElement(dtype),
+          0,
+        );
+      const [stored, wide] = [{ types: 'stored' } as const, {}].map((options) =>
+        decoder.load(runtime(), file, options),
+      );
+      const [logits, expected] = [stored, wide].map((parameters) => decoder.forward(parameters!, tokens));
+      expect(relativeError(await logits!.toHost(), (await expected!.toHost()) as never)).toBeLessThan(1e-5);
+      expect(bytesOf(stored!)).toBeLessThan(0.55 * bytesOf(wide!));
+    }));
 
   test('nothing is kept but the loss and the gradients', async () => {
     const { live } = runtime().memory();

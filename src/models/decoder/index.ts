@@ -4,7 +4,7 @@
  * Letters: b batch, n tokens.
  * Source: Touvron et al. 2023, Llama, arXiv 2302.13971; Qwen 3, arXiv 2505.09388; the layouts of Hugging Face's checkpoints.
  */
-import { checkBoolean, checkKnown, checkOptions, checkRecord, checkWhole, show } from '../../check';
+import { checkBoolean, checkChoice, checkKnown, checkOptions, checkRecord, checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { ParamsSchema } from '../../methods/params';
 import type { AttentionContext, AttentionLayer } from '../../nn/attention';
@@ -25,6 +25,7 @@ import { contiguous } from '../../ops/copy';
 import { embedding } from '../../ops/gather';
 import { Runtime } from '../../runtime/runtime';
 import { recompute } from '../../tape';
+import { type DType, isFloat } from '../../tensor/dtype';
 import { checkHost, convert, type HostTensor } from '../../tensor/host';
 import { formatShape, sameShape, sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
@@ -56,13 +57,18 @@ export interface Decoder {
   /** Parameters to train from. */
   initialize(runtime: Runtime, options?: { readonly seed?: number | undefined }): Record<string, Tensor<'f32'>>;
   /**
-   * Parameters from the tensors of a file, as f32: what `readSafetensors` gives for weights or for the checkpoint of a training,
-   * of which it takes the parameters. Names may lack `model.` or begin with `module.`; a head that is tied, and buffers of
+   * Parameters from the tensors of a file: what `readSafetensors` gives for weights or for the checkpoint of a training,
+   * of which it takes the parameters. As f32, or with `types: 'stored'` matrices as the file has them, if these are floats:
+   * half the memory for f16 and bf16, and none the less f32 arithmetic. Names may lack `model.` or begin with `module.`; a head that is tied, and buffers of
    * rotary frequencies, are passed over.
    *
    * @throws {ParameterError | ShapeError} tensors that are missing, unexpected or of another shape, by their names
    */
-  load(runtime: Runtime, file: Readonly<Record<string, HostTensor>>): Record<string, Tensor<'f32'>>;
+  load(
+    runtime: Runtime,
+    file: Readonly<Record<string, HostTensor>>,
+    options?: { readonly types?: 'f32' | 'stored' | undefined },
+  ): Record<string, Tensor>;
   /**
    * The logits of the token behind each: tokens [b, n] i32 -> [b, n, vocabulary]. Gradients with respect to the parameters
    * follow by the tape.
@@ -143,7 +149,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       checkOptions('initialize', options, ['seed']);
       return initial({ parameters }, runtime, options.seed);
     },
-    load: (runtime, file) => load(runtime, parameters, file),
+    load: (runtime, file, options) => load(runtime, parameters, file, options),
     flops(b, n) {
       checkWhole('b', b, 1);
       checkWhole('n', n, 1);
@@ -218,7 +224,7 @@ function checkGiven(parameters: Described, given: Parameters): void {
     const tensor = given[name];
     if (tensor === undefined) throw new ParameterError(`decoder needs a parameter '${name}'`);
     checkTensors({ [name]: tensor });
-    if (tensor.dtype !== 'f32') throw new DTypeError(`${name} must be f32, got ${tensor.dtype}`);
+    if (!isFloat(tensor.dtype)) throw new DTypeError(`${name} must hold floats, got ${tensor.dtype}`);
     if (!sameShape(tensor.shape, shape))
       throw new ShapeError(`${name} must have shape ${formatShape(shape)}, got ${formatShape(tensor.shape)}`);
   }
@@ -265,9 +271,13 @@ function load(
   runtime: Runtime,
   parameters: Described,
   file: Readonly<Record<string, HostTensor>>,
-): Record<string, Tensor<'f32'>> {
+  options: { readonly types?: 'f32' | 'stored' | undefined } = {},
+): Record<string, Tensor> {
   if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
   checkRecord('file', file);
+  checkOptions('load', options, ['types']);
+  const { types = 'f32' } = options;
+  checkChoice('types', types, ['f32', 'stored']);
   const known = (name: string) => Object.hasOwn(parameters, name);
   const found = new Map<string, HostTensor>();
   for (const [name, host] of Object.entries(parametersIn(file))) {
@@ -291,7 +301,11 @@ function load(
   }
   return runtime.scope(() =>
     Object.fromEntries(
-      Object.keys(parameters).map((name) => [name, runtime.fromHost(convert(found.get(name) as HostTensor, 'f32'))]),
+      Object.entries(parameters).map(([name, { shape }]) => {
+        const host = found.get(name) as HostTensor;
+        const isKept = types === 'stored' && shape.length === 2 && host.dtype !== 'f64' && isFloat(host.dtype);
+        return [name, runtime.fromHost(isKept ? (host as HostTensor<DType>) : convert(host, 'f32'))];
+      }),
     ),
   );
 }

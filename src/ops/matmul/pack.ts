@@ -1,5 +1,4 @@
 /** Matrices that are laid out once, as products read them. */
-import { checkBoolean } from '../../check';
 import type { Control } from '../../runtime/backend';
 import type { Op } from '../../runtime/op';
 import type { Runtime } from '../../runtime/runtime';
@@ -8,9 +7,8 @@ import { address, overElements } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
 import type { Shape } from '../../tensor/shape';
 import { disposeKey, type Tensor } from '../../tensor/tensor';
-import { checkOptions } from '../check';
 import { compute } from '../compute';
-import { floats, tensorChecker } from '../define';
+import { boolean, defineComposite, floats, type OptionsOf } from '../define';
 import { factor } from './few-rows';
 import { DEPTH, GROUP, kernels, MatmulParams } from './params.generated';
 
@@ -82,12 +80,30 @@ const op: Op<PackCall> = {
   },
 };
 
-export interface PackOptions extends Control {
-  /** Whether the matrix is [c, k], as weights of layers are; default false. */
-  readonly transpose?: boolean | undefined;
-}
+/** @internal */
+export const packMatrixOp = defineComposite({
+  name: 'packMatrix',
+  inputs: { matrix: floats('k c', { strided: true }) },
+  options: {
+    /** Whether the matrix is [c, k], as weights of layers are; default false. */
+    transpose: boolean(false),
+  },
+  run({ matrix, transpose }, control) {
+    using transposed = transpose ? matrix.permute([1, 0]) : undefined;
+    const x = transposed ?? matrix;
+    const [k, c] = x.shape as [number, number];
+    const spec = { shape: [k * SLICE * Math.ceil(c / SLICE)], dtype: 'f32' } as const;
+    let rows: Tensor<'f32'> | undefined;
+    const call = ({ elements }: { elements: Tensor<'f32'> }) => {
+      rows = rowsOf(elements, [k, c]);
+      return { matrix: x, elements, rows };
+    };
+    const { elements } = compute(op, { matrix: x }, { elements: spec }, call, control);
+    return new PackedMatrix(elements, rows as unknown as Tensor<'f32'>);
+  },
+});
 
-const check = tensorChecker({ matrix: floats('k c', { strided: true }) });
+export interface PackOptions extends OptionsOf<typeof packMatrixOp>, Control {}
 
 /**
  * A matrix [k, c], f32, f16 or bf16, of any strides, for many products on its right-hand side: `matmul` and `linear` take it
@@ -96,20 +112,5 @@ const check = tensorChecker({ matrix: floats('k c', { strided: true }) });
  * @throws {ShapeError} another rank, an empty matrix
  * @throws {DTypeError} a matrix that holds no floats
  */
-export function packMatrix(matrix: Tensor, options: PackOptions = {}): PackedMatrix {
-  checkOptions('packMatrix', options, ['transpose', 'signal', 'onProgress']);
-  const { transpose = false } = options;
-  checkBoolean('transpose', transpose);
-  check({ matrix });
-  using rotated = transpose ? matrix.permute([1, 0]) : undefined;
-  const x = rotated ?? matrix;
-  const [k, c] = x.shape as [number, number];
-  const spec = { shape: [k * SLICE * Math.ceil(c / SLICE)], dtype: 'f32' } as const;
-  let rows: Tensor<'f32'> | undefined;
-  const call = ({ elements }: { elements: Tensor<'f32'> }) => {
-    rows = rowsOf(elements, [k, c]);
-    return { matrix: x, elements, rows };
-  };
-  const { elements } = compute(op, { matrix: x }, { elements: spec }, call, options);
-  return new PackedMatrix(elements, rows as unknown as Tensor<'f32'>);
-}
+export const packMatrix = (matrix: Tensor, options: PackOptions = {}): PackedMatrix =>
+  packMatrixOp({ matrix }, options);
