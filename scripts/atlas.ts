@@ -8,7 +8,7 @@ export async function atlasConfig(): Promise<InlineConfig> {
   return module.default;
 }
 
-/** Serves what was built, and says where. */
+/** Serves what was built, and prints the address. */
 export async function serveAtlas(config: InlineConfig): Promise<PreviewServer> {
   const server = await preview(config);
   console.log(`The atlas is at ${server.resolvedUrls?.local[0]} until Ctrl-C.`);

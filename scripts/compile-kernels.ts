@@ -1,4 +1,4 @@
-/** Compiles those modules of kernels that are not what their sources, the compiler and its options would make. */
+/** Compiles the kernel modules that are out of date with their sources, the compiler or its options. */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { globSync, readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -14,7 +14,7 @@ export interface Module {
   readonly output: string;
 }
 
-/** Hashes of what the compiler read, null for what it looked for in vain, and of what it made. */
+/** Hashes of what the compiler read (null for files it did not find) and of what it made. */
 interface Making {
   readonly read: Readonly<Record<string, string | null>>;
   readonly made: string;
@@ -39,7 +39,7 @@ const OPTIONS = [
   ...['--importMemory', '--noExportMemory', '--sharedMemory', '--initialMemory', '1', '--maximumMemory', '65536'],
 ];
 
-/** Returns the outputs that were not there yet. How all of them were made is remembered in the file `memory`. */
+/** Returns the outputs that were compiled. The file `memory` remembers how all of them were made. */
 export async function compileKernels(root: string, modules: readonly Module[], memory: string): Promise<string[]> {
   const file = join(root, memory);
   let made = readMade(file);
@@ -54,7 +54,7 @@ export async function compileKernels(root: string, modules: readonly Module[], m
     return Object.entries(making.read).every(([path, then]) => then === hash(path));
   };
   const stale = modules.filter((module) => !isMade(module));
-  // The longest first, lest one of them is left for the end.
+  // The largest first, so that none of them is left for the end.
   const sizes = new Map(stale.map(({ source }) => [source, sizeOfRoom(join(root, source))]));
   const waiting = [...stale].sort((a, b) => (sizes.get(b.source) ?? 0) - (sizes.get(a.source) ?? 0));
   const compileRest = async () => {

@@ -1,7 +1,7 @@
 /**
  * Measures methods beside exact attention, all or those named, and stores it in docs/times/ under the machine's name, where
  * the atlas finds it: npx node scripts/measure-methods.ts wasm|webgpu [METHOD...]
- * Times want a quiet machine; it takes a minute or two.
+ * Run it on a quiet machine; it takes a minute or two.
  */
 import { resolve } from 'node:path';
 import { runnerImport } from 'vite';

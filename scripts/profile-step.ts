@@ -34,7 +34,7 @@ const { createRuntime, differentiate, findMethod } = await import(`${dist}index.
 const { createDecoder } = await import(`${dist}models/index.mjs`);
 const { multiplyAdds } = await import(`${dist}ops/peak/index.mjs`);
 
-/** What a call may have, of what is told of it. */
+/** What is known of a call. */
 interface View {
   readonly shape: readonly number[];
   readonly strides: readonly number[];

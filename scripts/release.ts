@@ -1,5 +1,5 @@
 /**
- * What must hold before the package is published: `npm publish` runs this first, in dry runs too. What is published is
+ * Checks before the package is published: `npm publish` runs this first, also in dry runs. What is published is
  * what `.ci/run` has built and tested here, its list of files included. By itself this publishes nothing.
  */
 import { execFileSync } from 'node:child_process';

@@ -1,6 +1,6 @@
 /**
  * Runs experiments again, all or those named, and brings pages and figures up to date: node scripts/reproduce.ts [METHOD...]
- * Timings want a quiet machine. It runs what is built: npm run build before.
+ * Run it on a quiet machine, after npm run build.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** A suite's rows in two builds of Saccade, row by row in turns, so that a busy machine meets both alike. */
+/** A suite's rows in two builds of Saccade, row by row in turns, so that a busy machine affects both alike. */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { styleText } from 'node:util';
@@ -13,9 +13,9 @@ import { type BenchOptions, commandWords } from './options';
 import { type BenchReport, type BenchRow, formatProblem } from './report';
 import type { Suite } from './suite';
 
-/** By how much a time may differ and still be the same. */
+/** The relative difference up to which times count as the same. */
 const ALLOWED = 0.03;
-/** Samples of one run, whose median counts. */
+/** Samples of one run, of which the median is taken. */
 const SAMPLES = 3;
 
 type Problem = Pick<BenchRow, 'name' | 'label' | 'n' | 'h' | 'g' | 'd' | 'mask'>;
@@ -45,7 +45,7 @@ export interface AgainstReport {
 /** Runs a command line of this build or of the other. */
 export type Runner = (build: 'this' | 'other', words: readonly string[]) => Promise<BenchReport>;
 
-/** Runs builds as their command lines, each in a fresh process; throws a ParameterError for a folder without one. */
+/** Runs the command lines of both builds in new processes; throws a ParameterError if the folder has no build. */
 export function builds(against: string, signal: AbortSignal | undefined): Runner {
   const other = resolve(against, 'dist/cli/bin.mjs');
   if (!existsSync(other)) {
@@ -56,7 +56,7 @@ export function builds(against: string, signal: AbortSignal | undefined): Runner
   return (build, words) => reportInChild(build === 'this' ? (process.argv[1] as string) : other, words, signal);
 }
 
-/** The rows of a suite that tell a time, in `options.repeats` pairs of runs each. */
+/** Compares the suite's rows that have a time, in `options.repeats` pairs of runs each. */
 export async function runAgainst(
   suite: Suite,
   options: BenchOptions,
@@ -95,7 +95,7 @@ async function compareRow(
   const ratios: number[] = [];
   const own: number[] = [];
   try {
-    // This, other, other, this: neighbours are compared, and what drifts favours neither.
+    // This, other, other, this: neighbours are compared, so that drift favours neither.
     while (ratios.length < pairs) {
       const first = await time('this');
       const [others, again] = [await time('other'), await time('other')];

@@ -9,7 +9,7 @@ import { expectedGradients, expectedResult } from './expected';
 import { joined } from './operation';
 import { extentOf, type Operation, type Problem, type Task } from './problem';
 
-/** Only the pairs that the mask lets through count. */
+/** Pairs that the mask lets through. */
 const pairs = (problem: Problem) => area(problem.mask, extentOf(problem));
 
 /** A problem's mask in the form in which attention takes it. */
@@ -73,10 +73,10 @@ export const backwardBy = (settingsOf: MakeSettings, name = 'attention backward'
 const forward = forwardBy(byMask);
 export const backward = backwardBy(byMask);
 
-/** What a problem computes: exact attention, unless it says otherwise. */
+/** What a problem computes; default: exact attention. */
 export const operationOf = ({ operation = forward }: Problem): Operation => operation;
 
-/** Multiplications and additions of the useful work. */
+/** Useful multiplications and additions. */
 export const flopsOf = (problem: Problem): number => operationOf(problem).flops(problem);
 
 const bytesOf = (dtype: Problem['dtype']) => (dtype === 'f16' ? 2 : 4);
@@ -89,7 +89,7 @@ function operandsOf(runtime: Runtime, { problem, inputs }: Task) {
     q: tensor(inputs.q, h),
     k: tensor(inputs.k, g),
     v: tensor(inputs.v, g),
-    // Not a number until a kernel writes it: nothing left over from elsewhere can pass the gate.
+    // NaN until a kernel writes it, so that no leftovers can pass the gate.
     out: tensor(new Float32Array(n * h * d).fill(Number.NaN), h),
     lse: runtime.empty([1, n, h]),
   };

@@ -1,4 +1,4 @@
-/** A chain of small ops, and its arithmetic done by a single one. */
+/** A chain of small ops, and a single op that does the same arithmetic. */
 import { add, multiply } from '../ops/map';
 import { matmul } from '../ops/matmul';
 import type { Runtime } from '../runtime/runtime';
@@ -11,7 +11,7 @@ import type { Inputs, Operation, Task } from './problem';
 /** Ops of a chain. */
 export const OPS = 400;
 
-/** x becomes x b, then x + c, in turns, 400 ops in all, each input freed once it is used; at once, or behind a long op. */
+/** x becomes x b, then x + c, and so on, 400 ops in all, each input freed once it is used; alone, or queued behind a long op. */
 export function chain(isQueued: boolean): Operation {
   return {
     name: isQueued ? 'chain, queued' : 'chain',
@@ -47,7 +47,7 @@ export function chain(isQueued: boolean): Operation {
   };
 }
 
-/** Gradients with respect to x of the chain's last numbers, summed: recorded by a tape, or by the same ops called by hand. */
+/** Gradients of the sum of the chain's result with respect to x: by the tape, or by calling the same ops by hand. */
 export function chainGradients(isTaped: boolean): Operation {
   return {
     name: isTaped ? 'gradients of a chain, by the tape' : 'gradients of a chain, by hand',
@@ -98,7 +98,7 @@ export function chainGradients(isTaped: boolean): Operation {
   };
 }
 
-/** One product of as many numbers as the chain has in all; at once, or behind the same long op. */
+/** One product of as many numbers as the whole chain computes; alone, or queued behind the same long op. */
 export function chainArithmetic(isQueued: boolean): Operation {
   const rowsOf = (x: Float32Array) => Float32Array.from({ length: OPS * x.length }, (_, i) => x[i % x.length]!);
   return tensorOperation({
@@ -127,7 +127,7 @@ export function chainArithmetic(isQueued: boolean): Operation {
   });
 }
 
-/** So long that workers compute it while calls behind it wait. */
+/** So long that workers compute it while later calls wait. */
 function longOp(runtime: Runtime): { call(): void; dispose(): void } {
   const a = runtime.random([768, 768], { seed: 1 });
   const out = runtime.empty([768, 768]);
@@ -138,7 +138,7 @@ function longOp(runtime: Runtime): { call(): void; dispose(): void } {
   return { call: () => void matmul(a, a, { out }), dispose };
 }
 
-/** Factors little below 1, so that the chain stays bounded and its gradient normal. */
+/** Factors slightly below 1, so that the chain stays bounded and its gradient is a normal number. */
 function termsOf({ q, k, v }: Inputs): Record<'x' | 'b' | 'c', Float32Array> {
   return { x: q, b: k.map((value) => 0.9 + 0.1 / (1 + Math.abs(value))), c: v };
 }

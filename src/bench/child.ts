@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { BenchReport } from './report';
 
-/** What `bench` of a command line, `bin`, reports in a fresh process. */
+/** The report of a `bench` command, run by the command line `bin` in a new process. */
 export async function reportInChild(
   bin: string,
   words: readonly string[],
@@ -26,7 +26,7 @@ export async function reportInChild(
   }
 }
 
-/** What a command that failed said last, or what ended it. */
+/** The last line that a failed command printed, or the signal that ended it. */
 export function lastLine(error: Error & { readonly stderr?: string; readonly signal?: string | null }): string {
   if (error.signal) return `its process was ended by ${error.signal}`;
   return (error.stderr?.trim() || error.message).split('\n').at(-1) as string;

@@ -46,7 +46,7 @@ export function chosenMask(n: number, h: number): Mask {
   };
 }
 
-/** As the tensor that another op might have computed. */
+/** The blocks as a tensor, as another op might have computed it. */
 function selected(runtime: Runtime, { n, h }: Problem): AttentionSettings {
   const chosen = choose(n, h);
   const count = countOf(n);

@@ -1,4 +1,4 @@
-/** What a decoder does for a token, beside a read of the bytes that it must read: keys and values, or weights. */
+/** What a decoder does for a token, compared with just reading the bytes it needs: keys and values, or weights. */
 import { createKeyValueCache, type KeyValueCache } from '../cache';
 import { causal } from '../masks/band';
 import { type Expected, expectedAttention, largestOf } from '../measure/gate';
@@ -56,7 +56,7 @@ interface Decoding {
   readonly queries?: number;
   /** Keys that each of them sees; default: all. */
   readonly window?: number;
-  /** Whether scores fall by a slope for each head, on distances, as a function. */
+  /** Whether scores fall with the distance, by a slope for each head, given as a function. */
   readonly isSloped?: boolean;
 }
 
@@ -130,7 +130,7 @@ function asStored(x: HostTensor, dtype: CacheDType = 'f32'): HostTensor {
   return hostTensor(result, x.shape);
 }
 
-/** A prompt of all tokens, in chunks that are appended and then attend: 4 query heads for each key/value head. */
+/** A prompt of all tokens, in chunks that are appended to a cache and then attend: 4 query heads for each key/value head. */
 export function prefill(chunk: number | undefined): Operation {
   /** Queries that are checked. */
   const last = 8;
@@ -153,7 +153,7 @@ export function prefill(chunk: number | undefined): Operation {
     open(runtime, task) {
       const { problem, inputs } = task;
       const { n, h, d } = problem;
-      // The problem's queries over and over, and the checked ones at the end.
+      // The problem's queries, repeated, with the checked ones at the end.
       const queries = Float32Array.from({ length: n * SHARED * h * d }, (_, at) => inputs.q[at % inputs.q.length]!);
       const tail = lastQueries(problem, inputs, last).data;
       queries.set(tail, queries.length - tail.length);

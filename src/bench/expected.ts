@@ -1,10 +1,10 @@
-/** What results and gradients should be, in float64, for some of the tokens. */
+/** Expected results and gradients for some of the tokens, in float64. */
 import { type Expected, expectedAttention, type Known, largestOf, spreadOver } from '../measure/gate';
 import { type Modifier, softmaxAttention, softmaxAttentionBackward } from '../ops/attention/softmax';
 import { hostTensor, pickRows } from '../tensor/host';
 import { extentOf, type Inputs, type Problem } from './problem';
 
-/** Up to this many queries all of them are checked, beyond it a few from the first to the last. */
+/** All queries are checked if there are at most this many, otherwise a few from the first to the last. */
 const ALL_QUERIES = 256;
 const SOME_QUERIES = 16;
 
@@ -17,7 +17,7 @@ export const known = (numbers: ArrayLike<number>, of: string, at = 0): Expected 
   of,
 });
 
-/** Some rows of a matrix that begins at place `from` of a result: `numbers` are those of all these rows. */
+/** Some rows of a matrix that begins at place `from` of a result; `numbers` holds these rows, one after the other. */
 export function knownRows(
   numbers: Float64Array,
   rows: readonly number[],
@@ -52,8 +52,8 @@ const gradientWithRespectTo = (name: string) => `largest gradient with respect t
 
 /**
  * The gradients with respect to q, k and v for some tokens. A gradient with respect to a query takes its own row of
- * weights; one with respect to a key takes those of every query, so that of many tokens only the last key/value head is
- * checked. Places are those in gradQ, gradK and gradV one after the other.
+ * weights; one with respect to a key takes those of every query, so with many tokens only the last key/value head is
+ * checked. Places count through gradQ, gradK and gradV, one after the other.
  */
 export function expectedGradients(problem: Problem, inputs: Inputs): Expected[] {
   const { n, h, g = h, d } = problem;

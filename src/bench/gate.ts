@@ -3,7 +3,7 @@ import { checkResult, type Expected, WrongResultError } from '../measure/gate';
 import { operationOf } from './attention-operations';
 import type { Inputs, Problem } from './problem';
 
-/** Checks a result as `Session.result` gives it: returns its largest error, over what errors are measured by. */
+/** Checks a result of `Session.result`: returns its largest error, relative to what errors are measured by. */
 export type Gate = (out: Float32Array) => number;
 
 /** Computes the reference once, unless it is given; the gate throws a WrongResultError for a result that differs. */

@@ -3,7 +3,7 @@ import type { Band } from '../masks/band';
 import { hostTensor } from '../tensor/host';
 import type { Given, Task } from './problem';
 
-/** The tensors of a problem, and what a peer is told about it: for attention q, k and v [n, h, d], and its mask as a band. */
+/** The tensors and settings that peers get: for attention q, k and v [n, h, d], and the mask as a band. */
 export function givenOf({ problem, inputs }: Task): Given {
   const { mask, n, h, g = h, d, operation } = problem;
   if (operation?.given) return operation.given(problem);

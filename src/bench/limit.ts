@@ -1,11 +1,11 @@
 import type { Contender } from './contender';
 
-/** Says that a contender was not waited for; its message gives the time it took or would take. */
+/** A contender was not waited for; the message says how long it took or would take. */
 export class TooSlowError extends Error {
   override name = 'TooSlowError';
 }
 
-/** The contender, but with a TooSlowError instead of every answer that takes longer than `limit` milliseconds. */
+/** The contender, with a TooSlowError instead of any answer that takes longer than `limit` milliseconds. */
 export function limited(contender: Contender, limit: number): Contender {
   const within = async <T>(what: string, signal: AbortSignal, act: (signal: AbortSignal) => Promise<T>): Promise<T> => {
     const timeout = AbortSignal.timeout(limit);

@@ -1,4 +1,4 @@
-/** Operations whose cost does not grow with the tokens before: linear attention, the gated delta rule, decode steps. */
+/** Operations whose cost per token does not depend on earlier tokens: linear attention, the gated delta rule, decode steps. */
 import { type Expected, largestOf } from '../measure/gate';
 import { contiguous } from '../ops/copy';
 import { gatedDeltaRule } from '../ops/gated-delta-rule';
@@ -18,7 +18,7 @@ const CHUNK = 48;
 /** In a long result the last rows are checked too: they depend on all states before. */
 const LAST_ROWS = 64;
 
-/** Causal linear attention, each head with a decay of its own. */
+/** Causal linear attention with a decay for each head. */
 export const causalLinear = tensorOperation({
   name: 'linear',
   // Within a chunk half the pairs are computed.
@@ -54,7 +54,7 @@ export function deltaRule(form: DeltaRuleForm): Operation {
   });
 }
 
-/** One token of causal linear attention, whose state is updated where it lies: n = 1. */
+/** One token (n = 1) of causal linear attention, whose state is updated in place. */
 export const decodeStep: Operation = {
   name: 'step',
   flops: () => 0,
@@ -82,7 +82,7 @@ export const decodeStep: Operation = {
   },
 };
 
-/** A copy of as many bytes as the state has: it reads and writes what a decode step must. */
+/** A copy of the state: it reads and writes the bytes that a decode step must. */
 export const stateCopy = tensorOperation({
   name: 'copy',
   bytes: ({ h, d }) => 2 * 4 * h * d * d,
@@ -117,7 +117,7 @@ function deltaTokensOf(runtime: Runtime, task: Task): Record<'q' | 'k' | 'v' | '
   };
 }
 
-/** Slopes as in ALiBi: half of what is e^-1 away after 2 tokens to 256, by head. */
+/** Decays from ALiBi's slopes: by head, contributions fall to 1 / e after 2 to 256 tokens. */
 const decaysOf = ({ h }: Pick<Problem, 'h'>): number[] =>
   Array.from({ length: h }, (_, head) => Math.exp(-(2 ** ((-8 * (head + 1)) / h))));
 
@@ -125,8 +125,8 @@ const stateOf = ({ h, d }: Problem): Float32Array => normal(h * d * d, 5);
 const stateFor = (runtime: Runtime, { h, d }: Problem): Tensor<'f32'> => unwritten(runtime, [1, h, d, d]);
 
 /**
- * Rows [1, n, h, d] each of which depends on all before: all of a few, else some and the last ones, of the last head, which
- * forgets least. `compute` gets the tokens of the heads from `first` to before `past`.
+ * Some rows of a result [1, n, h, d], where each depends on all before: all rows if there are few; else some, and the last
+ * ones, of the last head, which forgets least. `compute` gets the tokens of the heads from `first` to before `past`.
  */
 async function expectedHeads<Tokens extends Record<string, Tensor>>(
   task: Task,

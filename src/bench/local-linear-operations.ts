@@ -8,11 +8,11 @@ import { hostTensor } from '../tensor/host';
 import { unwritten } from './operation';
 import { extentOf, type Operation } from './problem';
 
-/** Iterations until the first result says how many there were. */
+/** Iterations assumed until the first result says how many there were. */
 const USUAL_ITERATIONS = 8;
 
 /**
- * The forward pass by conjugate gradients. Its arithmetic is that of kernels that compute the weights anew in each pass,
+ * The forward pass by conjugate gradients. Arithmetic is counted as for kernels that recompute the weights in each pass,
  * (10 + 6 T) d a pair, with the mean T of the iterations that the measured calls took.
  */
 export function localLinear(ridge: number): Operation {

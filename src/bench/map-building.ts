@@ -1,4 +1,4 @@
-/** How long it takes to work out which tiles a mask needs, and whether they are the right ones. */
+/** Times the building of a mask's tile map, and checks the map. */
 import type { Extent, Mask } from '../masks/mask';
 import { WrongResultError } from '../measure/gate';
 import { type BlockMap, RUN_LENGTH } from '../ops/attention/block-map/block-map';
@@ -8,8 +8,8 @@ import { PANEL, TILE } from '../runtime/wasm/params';
 import { someOf } from './expected';
 
 /**
- * Milliseconds by round: of a mask made for each, of which nothing is known yet. Builds before the first that counts go on
- * for `warmUp` milliseconds, as with everything that is measured.
+ * Milliseconds of each round, which builds the map of a new mask, so that nothing is cached. Before the rounds it builds maps
+ * for `warmUp` milliseconds, as in every measurement.
  */
 export function timeBlockMap(
   make: () => Mask,
@@ -27,7 +27,7 @@ export function timeBlockMap(
 }
 
 /**
- * Throws a WrongResultError unless the map says of some queries of the first head what the mask does. Only of maps that
+ * Throws a WrongResultError unless the map agrees with the mask on some queries of the first head. Only for maps that
  * keep queries and keys in their own order.
  */
 export function checkBlockMap(map: BlockMap, mask: Mask, extent: Extent): void {

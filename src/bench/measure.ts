@@ -1,4 +1,4 @@
-/** Measures contenders beside each other: first whether they are right, then how fast they are, in interleaved rounds. */
+/** Measures contenders: first whether their results are right, then how fast they are, in interleaved rounds. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WrongResultError } from '../measure/gate';
 import { callsFor, rotated } from '../measure/timing';
@@ -13,26 +13,26 @@ import { inputsOf, type Problem, type Task, takesSameInputs } from './problem';
 import type { BenchRow } from './report';
 import { type Runtimes, runtimeOptions } from './runtimes';
 
-/** How long things may or must last, in milliseconds. */
+/** Time limits and minimums, in milliseconds. */
 export interface Patience {
-  /** A call that takes longer is not waited for, nor is anything else that a contender does. */
+  /** The longest that a call, or anything else a contender does, is waited for. */
   readonly limit: number;
-  /** Calls before the first that counts go on this long, so that compilers have done their work; one may be enough. */
+  /** How long calls go on before the first that counts, so that code is compiled; one call may be enough. */
   readonly warmUp: number;
   /** One sample lasts at least about this long. */
   readonly sample: number;
 }
 export const PATIENCE: Patience = { limit: 30_000, warmUp: 200, sample: 50 };
 
-/** Between contenders, in milliseconds, so that the threads of the last one, which may spin for a while, have gone to sleep. */
+/** Milliseconds between contenders, so that spinning threads of the last one have gone to sleep. */
 const PAUSE = 100;
 
 export interface Entry {
   readonly contender: Contender;
   readonly problem: Problem;
-  /** The build whose multiply-add peak it is compared with where it computes on threads; default: the runtime's choice. */
+  /** The build whose multiply-add peak it is compared with on threads; default: the runtime's choice. */
   readonly simd?: RuntimeOptions['simd'] | undefined;
-  /** False where the peak of this process says nothing: in a browser. Default: true. */
+  /** False where the peak of this process does not apply: in a browser. Default: true. */
   readonly hasPeak?: boolean;
 }
 
@@ -41,7 +41,7 @@ export type Outcome = Timed | Rejected;
 export interface Timed {
   readonly status: 'ok';
   readonly threads: number | undefined;
-  /** In the place of its row's. */
+  /** Replaces its row's label. */
   readonly label?: string | undefined;
   /** Milliseconds of one call, by round. */
   readonly times: readonly number[];
@@ -71,7 +71,7 @@ interface Running {
 
 /** Measures groups of entries one after the other; entries of a group take turns. */
 export class Measurement {
-  /** The last time of each contender on a kind of problem, to foresee what a longer one would take. */
+  /** The last time of each contender on a kind of problem, from which that of a longer one is predicted. */
   #pace = new Map<string, { n: number; ms: number }>();
 
   constructor(
@@ -115,7 +115,7 @@ export class Measurement {
             await sleep(PAUSE);
             const key = JSON.stringify(peakOf ?? 'none');
             if (!peaks.has(key)) peaks.set(key, peakOf && (await this.runtimes.peak(peakOf)));
-            // The first calls after a pause wake threads and caches; long calls do not notice.
+            // The first calls after a pause wake threads and fill caches, which does not matter for long calls.
             if (calls > 1) await session.time(Math.ceil(calls / 4), signal);
             times.push(await session.time(calls, signal));
             const peak = peaks.get(key);
@@ -156,12 +156,12 @@ export class Measurement {
     try {
       let ms = await session.time(1, signal);
       const result = await session.result(signal);
-      // The first call may compile: where that is noticeable and bearable, the second tells the pace.
+      // The first call may compile: where that may matter and there is time, the second one sets the pace.
       if (ms > warmUp && ms < limit / 3) ms = Math.min(ms, await session.time(1, signal));
       this.#pace.set(kind, { n, ms });
       const error = gate(result);
       const end = performance.now() + (ms > warmUp ? 0 : warmUp);
-      // In a row, since a GPU's calls may take less than the way to it and back.
+      // In a row, since a GPU's calls may be shorter than the round trip to it.
       const callsOf = () => callsFor(sample, ms);
       while (performance.now() < end) ms = Math.min(ms, await session.time(callsOf(), signal));
       return {
@@ -182,7 +182,7 @@ export class Measurement {
   }
 }
 
-/** What a row says that a fault has cost its figures. */
+/** The status of a row that failed, and why. */
 export function rejection(error: unknown): Rejected {
   const status = error instanceof TooSlowError ? 'too slow' : error instanceof WrongResultError ? 'wrong' : 'failed';
   return { status, reason: reasonOf(error) };
@@ -194,8 +194,8 @@ function peakOptions({ threads }: Session, simd: Entry['simd']): RuntimeOptions 
 }
 
 /**
- * Rounds affordable at `ms` a call: those that fit into 20 s; if these are fewer than three, as many of three as fit
- * into a minute together with the call already made, and always one.
+ * Rounds affordable at `ms` a call: those that fit into 20 s; if there are fewer than three, as many of three as fit
+ * into a minute together with the call already made, and at least one.
  */
 export function roundsOf(ms: number): number {
   return Math.max(1, Math.floor(20_000 / ms), Math.min(3, Math.floor(60_000 / ms) - 1));
@@ -206,7 +206,7 @@ interface Prepared {
   readonly gate: Gate;
 }
 
-/** Inputs and reference of the last problem asked for, made on demand and once; problems of equal extents share inputs. */
+/** Inputs and reference of the last problem, made once, on demand; problems of equal extents share inputs. */
 function preparer(): (problem: Problem) => () => Promise<Prepared> {
   let last: Prepared | undefined;
   return (problem) => async () => {

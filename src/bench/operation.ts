@@ -20,9 +20,9 @@ interface Definition<Operands extends Held, Streamed extends Held, Out extends s
   readonly expected?: Operation['expected'];
   /** Shapes of what a call writes, by name; one after the other they are the result. */
   outputs(problem: Task['problem']): Readonly<Record<Out, Shape>>;
-  /** What every call takes: what of it can be disposed is, in the end. */
+  /** What every call takes; tensors and the like among it are disposed when the session ends. */
   operands(runtime: Runtime, task: Task): Operands;
-  /** Makes what a call must find in no cache, about `bytes` of it: each call reads another copy. */
+  /** Makes data that a call must not find in a cache, about `bytes` of it: each call reads another copy. */
   streamed?(runtime: Runtime, task: Task): () => Streamed;
   run(tensors: Operands & Streamed & Readonly<Record<Out, Tensor<'f32'>>>, control: Control): unknown;
 }
@@ -79,10 +79,10 @@ export async function joined(tensors: readonly Tensor[]): Promise<Float32Array> 
   return numbers;
 }
 
-/** After so many bytes, what was read first is in no cache any more. */
+/** After reading this many bytes, the first of them are no longer in any cache. */
 const FAR = 2 ** 28;
 
-/** Copies of something of so many bytes, of which each call takes the next and finds it in no cache. */
+/** Copies of something that takes `bytes`; each call takes the next one and does not find it in a cache. */
 export function inTurns<T>(bytes: number, make: () => T): { readonly all: readonly T[]; next(): T } {
   const all = Array.from({ length: Math.max(1, Math.ceil(FAR / bytes)) }, make);
   let calls = 0;

@@ -24,7 +24,7 @@ export interface BenchOptions {
   /** Calls in a row, where a suite counts what they leave behind. */
   readonly calls: number;
   readonly peers: boolean;
-  /** In a browser instead of this process: true for a headless Chromium, `wait` for one that comes, else the address of one. */
+  /** A browser to measure instead: true for a headless Chromium, `wait` for any that connects, else its address. */
   readonly browser: boolean | string;
   /** Names of the rows wanted, beside the baseline; all if empty. */
   readonly only: readonly string[];
@@ -40,8 +40,8 @@ export function commandLine(...described: Described): string {
 }
 
 /**
- * Its words behind the program's name. Options that the suite does not take, because it has no defaults for them, and those
- * that are as by default are left out.
+ * Its words after the program's name. Options that the suite does not take, because it has no defaults for them, and those
+ * with their default value are left out.
  */
 export function commandWords(...[suite, options, defaults]: Described): string[] {
   const flags = (Object.keys(defaults) as (keyof BenchOptions)[]).flatMap((name) => {

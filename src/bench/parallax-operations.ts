@@ -28,7 +28,7 @@ function hostOf({ problem: { n, h, d }, inputs }: Task) {
 
 const gradientOf = ({ problem: { n, h, d }, inputs }: Task) => hostTensor(inputs.gradOut, [1, n, h, d], 'f32');
 
-/** Some queries alone, and which keys they see. */
+/** Some of the queries, and which keys they see. */
 function someOf(problem: Problem, inputs: Inputs) {
   const { n, d, mask } = problem;
   const some = spreadOver(n, QUERIES);

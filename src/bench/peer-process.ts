@@ -1,4 +1,4 @@
-/** The processes that peers run in, so that none of them can take the benchmark down, and what they are asked. */
+/** The processes that peers run in, so that none of them can crash the benchmark, and what they are asked. */
 import type { ChildProcess } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { freemem, tmpdir } from 'node:os';
@@ -26,7 +26,7 @@ process.on('exit', () => {
   for (const child of running) child.kill();
 });
 
-/** A child process that answers one question at a time: by messages if it is Node's, else in lines of JSON. */
+/** A child process that answers one question at a time: in messages if it runs Node, otherwise in lines of JSON. */
 export class PeerProcess {
   #child: ChildProcess;
   #asked = 0;
@@ -50,13 +50,13 @@ export class PeerProcess {
       running.delete(this);
       this.#end = error;
     });
-    // A child that is ending cannot be written to; that it has ended is told by its own event.
+    // Writing to a child that is ending fails; another event says that it has ended.
     child.stdin?.on('error', () => {});
     child.on('message', (reply) => this.#answer(reply as Reply));
     if (child.stdout) createInterface({ input: child.stdout }).on('line', (line) => this.#hear(line));
   }
 
-  /** Kills the child if the signal aborts first: a computing child hears nothing else. */
+  /** Kills the child if the signal aborts first, since a computing child hears nothing else. */
   ask<T>(question: string, parameters: object, signal: AbortSignal): Promise<T> {
     const id = ++this.#asked;
     const child = this.#child;
@@ -103,7 +103,7 @@ export class PeerProcess {
   }
 }
 
-/** Makes a peer ready for calls on a task; `setting` is what it is asked for. The process ends with the session. */
+/** Prepares a peer for calls on a task, with this `setting`. The process ends with the session. */
 export async function openPeer(
   process: PeerProcess,
   task: Task,
@@ -112,7 +112,7 @@ export async function openPeer(
 ): Promise<Session> {
   try {
     const { threads, label } = await process.ask<Pick<Session, 'threads' | 'label'>>('open', setting, signal);
-    // By files: cheaper for the child than messages of 100 MB.
+    // In files, which cost the child less than messages of 100 MB.
     await withFile(async (path) => {
       const { tensors, settings } = givenOf(task);
       await writeFile(path, writeSafetensors(tensors));
@@ -142,7 +142,7 @@ function lastLine(stderr: string): string | undefined {
   return lines.filter((line) => /error|memory/i.test(line) && !line.startsWith('at ')).at(-1);
 }
 
-/** Gives `work` a place for a file, which is gone afterwards. */
+/** Gives `work` the path of a temporary file, which is deleted afterwards. */
 async function withFile<T>(work: (path: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'saccade-bench-'));
   try {

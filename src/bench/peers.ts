@@ -1,6 +1,6 @@
 /**
- * The systems from npm that Saccade is measured against. They live in a package of their own, `peers/`, with a lock file
- * of its own, and are installed on first use; each runs in a process of its own.
+ * The systems from npm that Saccade is measured against. They are in a separate package, `peers/`, with its own lock file,
+ * and are installed on first use; each runs in its own process.
  */
 import { fork, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -18,13 +18,13 @@ export interface PeerInfo {
   readonly label: string;
   /** How it computes attention. */
   readonly how: string;
-  /** The masks it can be asked for; default: all. */
+  /** The masks it supports; default: all. */
   readonly masks?: readonly MaskName[];
 }
 
 const CAUSAL_ONLY = ['causal', 'window'] as const;
 
-/** Names are those of the modules in `peers/`. */
+/** By the names of the modules in `peers/`. */
 export const PEERS = {
   tfjs: { label: 'TensorFlow.js', how: 'WebAssembly: matmul, softmax, matmul' },
   'jax-js': { label: 'jax-js', how: 'WebAssembly: nn.dotProductAttention' },
@@ -48,14 +48,14 @@ export const PEERS = {
 export type PeerName = keyof typeof PEERS;
 export const PEER_NAMES = Object.keys(PEERS) as PeerName[];
 
-/** The peers that can be asked for a problem with a mask that options name. */
+/** The peers that can compute a problem with one of the masks that options name. */
 export function peersFor({ mask }: Problem): PeerName[] {
   const name = mask.name as MaskName;
   return PEER_NAMES.filter((peer) => ((PEERS[peer] as PeerInfo).masks ?? [name]).includes(name));
 }
 
 /**
- * Installs the peers unless they are: in the package's own folder in a checkout, else in a copy of it in the user's
+ * Installs the peers unless that is done: in the package's own folder in a checkout, otherwise in a copy of it in the user's
  * cache. Resolves to the folder.
  * @throws {UnsupportedError} if npm cannot fetch them
  */
@@ -89,7 +89,7 @@ function startHost(folder: string, name: string): PeerProcess {
   return new PeerProcess(child);
 }
 
-/** The package's own folder of the scripts that run peers; peers may be installed into a copy of it instead. */
+/** The package's folder with the scripts that run peers; the peers may be installed into a copy of it. */
 export function peersSource(): string {
   return join(packageRoot(), 'peers');
 }
@@ -105,7 +105,7 @@ export function packageRoot(): string {
   }
 }
 
-/** Whether the folder may be installed into: a package manager owns what lies in node_modules. */
+/** Whether peers may be installed into the folder: what is in node_modules belongs to a package manager. */
 function isOwn(folder: string): boolean {
   if (folder.split(sep).includes('node_modules')) return false;
   try {
@@ -130,7 +130,7 @@ async function fingerprint(folder: string, names: readonly string[]): Promise<st
   return hash.digest('hex');
 }
 
-/** Flags stand here and in the folder's .npmrc: npm leaves that file out of a published package. */
+/** The flags are also in the folder's .npmrc, which npm leaves out of a published package. */
 function npmCi(folder: string, signal?: AbortSignal): Promise<void> {
   const flags = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
   const npm = spawn('npm', ['ci', ...flags], {

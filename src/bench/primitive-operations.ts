@@ -1,4 +1,4 @@
-/** Ops on rows x [n, d], whose limit is the memory, and products of matrices, whose limit is arithmetic. */
+/** Ops on rows x [n, d], limited by memory bandwidth, and matrix products, limited by arithmetic. */
 import { contiguous } from '../ops/copy';
 import { elementwise, map } from '../ops/map/map';
 import { matmul } from '../ops/matmul';
@@ -12,7 +12,7 @@ import { knownRows, someOf } from './expected';
 import { onReference, pick, tensorOperation } from './operation';
 import type { Operation, Task } from './problem';
 
-/** A result for each row, of as many numbers or of one; some rows are checked. */
+/** An op with a result for each row, of as many numbers or of one; some rows are checked. */
 function overRows(
   name: string,
   run: (x: Tensor<'f32'>, options: { readonly out?: Tensor<'f32'> }) => Tensor,
@@ -33,7 +33,7 @@ function overRows(
 
 const rowsOf = (runtime: Runtime, { problem: { n, d }, inputs: { q } }: Task) => ({ x: runtime.tensor(q, [n, d]) });
 
-/** What reads and writes as much as any of them may. */
+/** Reads and writes as much as any of them. */
 export const rowsCopy = overRows('copy', (x, options) => contiguous(x, options));
 /** Four arithmetic operations and an exponential. */
 export const mapped = overRows('map', (x, options) =>

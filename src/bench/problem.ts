@@ -10,7 +10,7 @@ import { normal } from '../tensor/random';
 import type { Tensor } from '../tensor/tensor';
 import type { BenchRow } from './report';
 
-/** The masks that options name; a window sees the 256 keys that end with the query's own. */
+/** The masks by their names in options; a window sees the 256 keys up to the query's own. */
 export const MASKS = {
   full: full(),
   causal: causal(),
@@ -50,7 +50,7 @@ export interface Task {
 
 /** What a problem computes, with h heads of d features and d value columns. */
 export interface Operation {
-  /** Tells it from other operations. */
+  /** Unique among operations. */
   readonly name: string;
   /** The power of the number of tokens with which its time grows; default 1. */
   readonly growth?: number;
@@ -82,7 +82,7 @@ export interface Call {
 /** What peers are given. */
 export interface Given {
   readonly tensors: Readonly<Record<string, HostTensor>>;
-  /** What they are told beside these, as JSON holds it. */
+  /** Further settings for them, as JSON. */
   readonly settings: object;
 }
 
@@ -100,7 +100,7 @@ export function extentOf({ n, h, g = h }: Problem): Extent {
   return { b: 1, n, m: n, h, g };
 }
 
-/** Standard normal inputs, the same for every contender and in every run; they are what the dtype can hold. */
+/** Standard normal inputs, the same for every contender and in every run, rounded to the dtype. */
 export function inputsOf({ n, h, g = h, d, dtype, operation }: Problem): Inputs {
   const numbers = (length: number, seed: number) => {
     const exact = normal(length, seed);

@@ -1,4 +1,4 @@
-/** PyTorch, of the machine's own Python: the one peer that no package manager of Node's can install. */
+/** PyTorch in the machine's own Python: the one peer that npm cannot install. */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ export type PyTorchName = keyof typeof PYTORCH;
 export const PYTORCH_NAMES = Object.keys(PYTORCH) as PyTorchName[];
 
 interface Setting {
-  /** Beside wasm it computes on the processor, beside webgpu on the GPU that CUDA or ROCm has, if there is one. */
+  /** With wasm it computes on the CPU, with webgpu on a GPU that CUDA or ROCm supports, if there is one. */
   readonly backend: BenchBackend;
   readonly threads: number;
   /** A file of the folder; default: the one for attention. */
@@ -27,15 +27,15 @@ interface Setting {
 }
 
 /**
- * Its threads share the work already; those of OpenBLAS beside them only wait for each other. So products take PyTorch's, if the
- * build of OpenBLAS on OpenMP lies where Debian puts it, else one thread.
+ * PyTorch's threads already share the work, and OpenBLAS's own would only compete with them. So products run on PyTorch's if the
+ * OpenMP build of OpenBLAS is where Debian puts it, and on one thread otherwise.
  */
 function threadsOfProducts(): Readonly<Record<string, string>> {
   const openMp = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/openblas-openmp`;
   return existsSync(openMp) ? { LD_LIBRARY_PATH: openMp } : { OPENBLAS_NUM_THREADS: '1' };
 }
 
-/** `folder` is where `pytorch.py` is. SACCADE_PYTHON names another Python than `python3`. */
+/** `folder` has `pytorch.py`. SACCADE_PYTHON names a Python other than `python3`. */
 export function pytorch(
   name: PyTorchName,
   folder: string,

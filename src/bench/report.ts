@@ -1,13 +1,13 @@
-/** What a benchmark holds: the JSON of `saccade bench`, and what its table and its page show. */
+/** The report of `saccade bench`: its JSON, and what its table and its page show. */
 import type { Machine } from '../machine';
 import { formatBytes, formatRatio, formatTime, significant } from '../text/format';
 
-/** A share with no more digits than a measurement has, such as 87.4%. */
+/** A share in about as many digits as a measurement has, such as 87.4%. */
 function formatShare(share: number): string {
   return `${(share * 100).toFixed(share < 0.01 ? 2 : share < 1 ? 1 : 0)}%`;
 }
 
-/** Everything that can be measured: how a column is called, what it means and how its values are written. */
+/** Everything that can be measured: the header, meaning and format of its column. */
 export const MEASURES = {
   time: { header: 'time', help: 'median milliseconds of one call', format: formatTime },
   spread: {
@@ -91,7 +91,7 @@ export interface BenchRow {
   /** As `--only` takes it. */
   readonly name: string;
   readonly label: string;
-  /** How it computes, if that is not Saccade's own way. */
+  /** How a peer computes. */
   readonly how?: string;
   readonly n: number;
   readonly h: number;
@@ -99,7 +99,7 @@ export interface BenchRow {
   readonly g?: number;
   readonly d: number;
   readonly mask: string;
-  /** Undefined if it was not known before it failed. */
+  /** Undefined if it failed before this was known. */
   readonly threads?: number;
   /** Only rows that are 'ok' have measures; the others say why in `reason`. */
   readonly status: 'ok' | 'wrong' | 'failed' | 'too slow';
@@ -112,11 +112,11 @@ export interface BenchRow {
 
 export interface BenchReport {
   readonly format: 'saccade bench';
-  /** Grows when a field changes its meaning. */
+  /** Increases when the meaning of a field changes. */
   readonly version: 1;
   readonly suite: string;
   readonly summary: string;
-  /** The measures that the tables show, in order: of the suite's those that some row has, and the first. */
+  /** The measures that the tables show, in order: the suite's first one, and those that some row has. */
   readonly measures: readonly MeasureName[];
   /** What `ratio` is, in suites that have it. */
   readonly ratio?: string;
@@ -126,16 +126,16 @@ export interface BenchReport {
   /** What a reader must know before comparing the rows; one sentence or two each. */
   readonly notes?: readonly string[] | undefined;
   readonly command: string;
-  /** False while rows are still to come, and for good if the benchmark was interrupted then. */
+  /** False while rows are still to come; it stays false if the benchmark is interrupted. */
   readonly complete: boolean;
   readonly rows: readonly BenchRow[];
 }
 
-/** What a report says where the GPU is one in software. */
+/** The note of a report whose GPU is emulated in software. */
 export const IN_SOFTWARE =
   'The GPU is imitated by the processor: the numbers on WebGPU compare implementations, not GPUs.';
 
-/** What a report says that is not complete. */
+/** The note of an incomplete report. */
 export const INCOMPLETE = 'Unfinished: the benchmark did not come to its end; these are the rows measured so far.';
 
 /** Such as 'n = 1024, d = 64, causal'. */
@@ -143,7 +143,7 @@ export function formatProblem({ n, d, mask }: Pick<BenchRow, 'n' | 'd' | 'mask'>
   return `n = ${n}, d = ${d}, ${mask}`;
 }
 
-/** Such as 'jax-js, n = 1024, d = 64, causal: failed: out of memory', of rows that are not 'ok'; a reason they share once. */
+/** Such as 'jax-js, n = 1024, d = 64, causal: failed: out of memory', for rows that are not 'ok'; a shared reason comes once. */
 export function formatRejections(rows: readonly BenchRow[]): string[] {
   const alike = new Map<string, BenchRow[]>();
   for (const row of rows.filter(({ status }) => status !== 'ok')) {

@@ -3,7 +3,7 @@ import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
 import type { Runtime } from '../runtime/runtime';
 import type { BenchOptions } from './options';
 
-/** What `createRuntime` takes: for threads of the given build, or of the one it chooses, or for a GPU, which has neither. */
+/** Options for `createRuntime`: threads and a build of the kernels, or a GPU, which has neither. */
 export function runtimeOptions({
   backend,
   threads,
@@ -16,7 +16,7 @@ export function runtimeOptions({
 export class Runtimes {
   #made = new Map<string, Promise<Runtime>>();
 
-  /** `create` is the library's own but for tests. */
+  /** Only tests pass `create`. */
   constructor(readonly create: (options: RuntimeOptions) => Promise<Runtime> = createRuntime) {}
 
   get(options: RuntimeOptions): Promise<Runtime> {
@@ -26,7 +26,7 @@ export class Runtimes {
     return made;
   }
 
-  /** The rate of the runtime's fastest multiply-add loop right now, in GF/s; undefined on backends without one. */
+  /** The current rate of the runtime's fastest multiply-add loop, in GF/s; undefined on backends without one. */
   async peak(options: RuntimeOptions): Promise<number | undefined> {
     return peakRate(await this.get(options));
   }
@@ -36,7 +36,7 @@ export class Runtimes {
     return (await this.get(options)).backend.explain();
   }
 
-  /** Whether it computes on a GPU that the processor imitates. */
+  /** Whether it computes on a GPU that is emulated in software. */
   async isSoftware(options: RuntimeOptions): Promise<boolean> {
     return (await this.get(options)).backend.isSoftware ?? false;
   }

@@ -5,8 +5,8 @@ import type { Contender, Session } from './contender';
 import type { Runtimes } from './runtimes';
 
 /**
- * Saccade itself, in this process, on the runtime with these options. If it `readsBack`, each call lasts until one number
- * of its result has been read; else those in a row last until all of them are computed.
+ * Saccade in this process, on a runtime with these options. If it `readsBack`, each call lasts until one number
+ * of its result has been read; otherwise calls in a row last until all of them are computed.
  */
 export function saccade(runtimes: Runtimes, options: RuntimeOptions, { readsBack = false } = {}): Contender {
   return {

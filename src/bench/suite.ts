@@ -1,4 +1,4 @@
-/** What a suite is, and the kind most of them are: rows timed beside a baseline. */
+/** What a suite is, and the most common kind: rows timed beside a baseline. */
 import { availableParallelism } from 'node:os';
 import { pairedRatio, summarise } from '../measure/statistics';
 import type { Control } from '../runtime/backend';
@@ -14,9 +14,9 @@ import { saccade } from './saccade';
 
 export interface Suite {
   readonly name: string;
-  /** One line: what it answers. */
+  /** One line that says what it answers. */
   readonly summary: string;
-  /** The options it takes, with what they are by default. */
+  /** The options it takes, with their default values. */
   readonly defaults: Partial<BenchOptions>;
   readonly measures: readonly MeasureName[];
   /** What the measure `ratio` is. */
@@ -33,10 +33,10 @@ export interface Context extends Control {
   readonly peers?: string | undefined;
   /** This machine's GPU, if that is measured. */
   readonly gpu?: { readonly isSoftware: boolean } | undefined;
-  /** The browser that is measured in the place of this process. */
+  /** The browser that is measured instead of this process. */
   readonly browser?: BrowserHost | undefined;
   readonly patience?: Patience | undefined;
-  /** Also told what is being measured. */
+  /** Also gets what is being measured. */
   readonly onProgress?: ((share: number, what?: string) => void) | undefined;
 }
 
@@ -44,14 +44,14 @@ export interface Context extends Control {
 export interface PlannedRow extends Omit<Entry, 'contender'> {
   readonly name: string;
   readonly label: string;
-  /** Default: Saccade, as the options and the row's `threads` and `simd` say. */
+  /** Default: Saccade with the given options and the row's `threads` and `simd`. */
   readonly contender?: Contender;
   readonly threads?: number | undefined;
   readonly how?: string;
   readonly goal?: Goal | undefined;
-  /** Measures that take no timing. */
+  /** Measures that are known without timing. */
   readonly known?: Partial<Record<MeasureName, number>>;
-  /** What narrows the suite's options to this row's group. */
+  /** Options that narrow the suite to this row's group. */
   readonly narrow?: Partial<BenchOptions>;
 }
 
@@ -59,21 +59,21 @@ interface TimedSuite extends Omit<Suite, 'run' | 'measures' | 'names'> {
   /** Default: `TIMED`. */
   readonly measures?: readonly MeasureName[];
   /**
-   * What `ratio` is of. `time`: the row's over the baseline's; `rate`, `tokens` and `bytes`: the row's useful GF/s, tokens, and bytes read and
-   * written a second over the baseline's.
+   * How `ratio` is computed. `time`: the row's time over the baseline's; `rate`, `tokens`, `bytes`: the row's useful GF/s,
+   * tokens, or bytes read and written, a second over the baseline's.
    */
   readonly ratioOf?: 'time' | 'rate' | 'tokens' | 'bytes';
-  /** The number of ops by which what a row takes beyond the baseline is divided: the measure `overhead`. */
+  /** The number of ops in a row: the measure `overhead` is the time beyond the baseline, divided by it. */
   readonly overheadOf?: number;
   /** Default: the names of all rows without peers. */
   names?(options: BenchOptions): readonly string[];
   groups(options: BenchOptions, place: Place): readonly (readonly PlannedRow[])[];
 }
 
-/** Where a suite measures, and beside what. */
+/** Where a suite measures, and whether with peers. */
 export type Place = Pick<Context, 'peers' | 'gpu' | 'browser'>;
 
-/** What most suites take, by default. */
+/** The options of most suites, with their default values. */
 export const TIMING = {
   threads: availableParallelism(),
   simd: undefined,
@@ -81,7 +81,7 @@ export const TIMING = {
   only: [],
 } as const satisfies Partial<BenchOptions>;
 
-/** Rows of operations on problems of these extents, labelled by what they do. */
+/** Rows of operations on problems of these extents, labelled by the operations' names. */
 export function operationRows(
   problem: Problem,
   rows: readonly (readonly [name: string, operation: Operation, goal?: Goal])[],
@@ -139,7 +139,7 @@ export function timedSuite(suite: TimedSuite): Suite {
   };
 }
 
-/** A row planned, and what became of it. */
+/** A planned row and its outcome. */
 type Measured = readonly [PlannedRow, Outcome];
 
 function toRow(suite: TimedSuite, [planned, outcome]: Measured, base: Measured, command: string): BenchRow {
@@ -153,10 +153,10 @@ function toRow(suite: TimedSuite, [planned, outcome]: Measured, base: Measured, 
   const measures: Partial<Record<MeasureName, number>> = {
     ...known,
     time: median,
-    // A single round has none.
+    // A single round has no spread.
     ...(outcome.times.length > 1 && { spread }),
     rounds: outcome.times.length,
-    // Arithmetic, or where there is none, reading and writing.
+    // The rate of arithmetic or, where there is none, of reading and writing.
     ...(flops > 0 ? { rate: flops / median / 1e6 } : { bandwidth: bytesOf(problem) / median / 1e6 }),
     ...(memory !== undefined && { memory, working: memory - bytesOf(problem) }),
     error: outcome.error,
@@ -186,12 +186,12 @@ function toRow(suite: TimedSuite, [planned, outcome]: Measured, base: Measured, 
 
 const bytesOf = (problem: Problem): number => operationOf(problem).bytes(problem);
 
-/** Work done a nanosecond, by round: useful GF/s where work is FLOPs. */
+/** Work done a nanosecond, by round: useful GF/s if work counts FLOPs. */
 function rates({ times }: Timed, work: number): number[] {
   return times.map((ms) => work / ms / 1e6);
 }
 
-/** What `measure` gives, or why a row has no figures: an abort is no such reason. */
+/** What `measure` gives, or why it failed; an abort is thrown. */
 export async function attempted(
   measure: () => Promise<BenchRow['measures']>,
   signal: AbortSignal | undefined,

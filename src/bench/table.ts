@@ -39,7 +39,7 @@ function table({ rows, measures }: BenchReport): string {
   return formatTable(columns, cells);
 }
 
-/** The problem is written once for the rows that share it. */
+/** Writes the problem once for the rows that share it. */
 function problemCells({ n, d, mask }: BenchRow, above: BenchRow | undefined): string[] {
   const same = above && above.n === n && above.d === d && above.mask === mask;
   return same ? ['', '', ''] : [String(n), String(d), mask];

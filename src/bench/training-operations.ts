@@ -26,7 +26,7 @@ export interface Training {
   /** Whether each layer is computed once more in the backward pass. */
   readonly recompute?: boolean;
   readonly optimizer: OptimizerSettings;
-  /** So many have a batch of their own, and are checked. */
+  /** The number of steps with a batch of their own, whose losses are checked. */
   readonly steps: number;
 }
 
@@ -48,7 +48,7 @@ type OptimizerSettings =
       readonly adamw: AdamwSettings;
     };
 
-/** A step; its result are the losses of the first ones, each before its update, which should be `losses`. */
+/** A step. Its result is the losses of the first steps, each before its update, which should be `losses`. */
 export function trainingStep(training: Training, losses: readonly number[]): Operation {
   const { steps, optimizer: settings, recompute } = training;
   return {
@@ -93,8 +93,8 @@ export function trainingStep(training: Training, losses: readonly number[]): Ope
 }
 
 /**
- * What a step has beside the work of its ops: the same calls, recorded and pulled back where nothing is computed, and an update
- * by gradients that are what the parameters start from. Its result are the first matrix's numbers, after one update.
+ * What a step costs beside its ops: the same calls, recorded and pulled back where nothing is computed, and an update
+ * by gradients equal to the initial parameters. Its result is the first matrix after one update.
  */
 export function tapeAndUpdate(training: Training & { readonly optimizer: AdamwSettings }): Operation {
   const { optimizer: settings, recompute } = training;
@@ -137,8 +137,8 @@ export function tapeAndUpdate(training: Training & { readonly optimizer: AdamwSe
 }
 
 /**
- * The most that a step may hold: 1.3 times what parameters, their gradients and two moments take, what the backward pass needs
- * of each layer, and the logits; in bytes.
+ * The most bytes that a step may hold: 1.3 times what parameters, gradients, two moments, what the backward pass needs
+ * of each layer, and the logits take.
  */
 export function memoryBound(problem: Problem, training: Training): number {
   const { n, h, d } = problem;
@@ -189,7 +189,7 @@ function weightsOf(problem: Problem, training: Training): Record<string, HostTen
   );
 }
 
-/** [steps, batch, n + 1] i32: small ones are more frequent, which is what there is to be learned. */
+/** [steps, batch, n + 1] i32: small tokens are more frequent, so that there is something to learn. */
 function tokensOf({ n }: Problem, { batch, vocabulary, steps }: Training): HostTensor<'i32'> {
   const uniform = uniformGenerator(7);
   const shape = [steps, batch, n + 1];

@@ -25,7 +25,7 @@ export const TRAININGS = {
 } as const satisfies Readonly<Record<string, Training & Pick<Problem, 'n' | 'h' | 'd'>>>;
 export type TrainingName = keyof typeof TRAININGS;
 
-/** A step of it as what is computed, of which the first `steps` are checked. */
+/** A problem whose operation is a training step, the first `steps` of which are checked. */
 export function problemOfTraining(name: TrainingName, steps: number = TRAININGS[name].steps): Problem {
   const { n, h, d } = TRAININGS[name];
   const operation = trainingStep({ ...TRAININGS[name], steps }, LOSSES[name].slice(0, steps));

@@ -110,7 +110,7 @@ async function benchQuality({ resume, json, html, backend, threads, ...given }: 
     });
     isComplete = true;
   } finally {
-    // What was trained before an interrupt or a failure is worth seeing too.
+    // What was trained before an interrupt or a failure is shown too.
     if (runs.length > 0) {
       await write(report(isComplete));
       await say(textOf(report(isComplete), files), ...files);
@@ -170,7 +170,7 @@ function parseRecord(json: string): Readonly<Record<string, unknown>> {
     const value: unknown = JSON.parse(json);
     if (isRecord(value)) return value;
   } catch {
-    // Told below.
+    // Reported below.
   }
   throw new InvalidArgumentError('It must be a JSON object.');
 }

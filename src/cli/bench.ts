@@ -22,14 +22,14 @@ import { wholeNumber } from './options';
 import { withProgress } from './progress';
 import { checkWritable, isStream, say, writeFileAtomic } from './write-file';
 
-/** What every suite's command takes beside its options. */
+/** Options of every suite's command. */
 interface Extras {
   readonly json?: string | undefined;
   readonly html?: string | undefined;
   readonly against?: string | undefined;
 }
 
-/** Options of every suite that does not say otherwise. */
+/** Defaults of options that a suite does not take. */
 const DEFAULTS: BenchOptions = {
   n: [],
   d: [],
@@ -108,14 +108,14 @@ async function bench(suite: Suite, options: BenchOptions, extras: Extras): Promi
       }
     });
   } finally {
-    // What was measured before an interrupt or a failure is worth seeing too.
+    // What was measured before an interrupt or a failure is shown too.
     if (latest) {
       await writeReport(latest, extras, true);
       await say(formatReport(latest), json, html);
     }
   }
   const { rows } = latest as BenchReport;
-  // How long to wait is the caller's choice: what takes longer has not failed.
+  // The caller chooses how long to wait: what takes longer has not failed.
   const failed = rows.filter(({ status }) => status === 'wrong' || status === 'failed');
   failIfAny(
     failed.map(({ label, ...row }) => `${label} (${formatProblem(row)})`),
@@ -149,7 +149,7 @@ async function findPeers(
   return peers || names(PYTORCH_NAMES) ? peersSource() : undefined;
 }
 
-/** Into files, which each report replaces, or to streams, where what is written stays. */
+/** Writes to files, which each report replaces, or to streams, which are written once. */
 async function writeReport(report: BenchReport, { json, html }: Extras, toStreams: boolean): Promise<void> {
   const isMeant = async (path: string | undefined) => path !== undefined && (await isStream(path)) === toStreams;
   if (await isMeant(json)) await writeFileAtomic(json as string, `${JSON.stringify(report, undefined, 2)}\n`);

@@ -150,7 +150,7 @@ async function readInputs(runtime: Runtime, options: CompareOptions, { signal }:
     using encoder = await loadUniversalSentenceEncoder(runtime);
     return textInputs(encoder, named, { length, layer }, { signal });
   }
-  // Without what is optional for exact attention: other methods would not heed it.
+  // Without optional inputs of exact attention, which other methods would ignore.
   const host = await readTensorsOf({ name: 'compare', inputs: exactAttention.inputs }, path);
   const names = ['q', 'k', 'v'] as const;
   const [q, k, v] = names.map((name) => runtime.fromHost(host[name] as HostTensor<DType>)) as [Tensor, Tensor, Tensor];
@@ -190,7 +190,7 @@ export function summary(report: ComparisonReport, files: readonly string[], apar
   ].join('\n');
 }
 
-/** A chosen row in words, with where to read of it and what to type, which is not wrapped so that it can be copied. */
+/** A chosen row in words, with pages to read and code to copy, which is therefore not wrapped. */
 function howToUse({ label, method, pages, code, command }: Use): string[] {
   const words = wrap(`${label} is ${method} (${pages.join(', ')}).`, WIDTH);
   const typed = [code, ...(command === undefined ? [] : [command])];

@@ -27,7 +27,7 @@ interface Diagnosis {
   /** Memory that this process may still take. */
   readonly availableGiB: number;
   readonly ways: readonly Way[];
-  /** What is used unless told otherwise, one fact a line. */
+  /** What is used by default, one fact a line. */
   readonly chosen: readonly string[];
 }
 
@@ -73,7 +73,7 @@ function waysToAskFor(): [name: string, options: RuntimeOptions][] {
   ];
 }
 
-/** What a platform lacks, the runtime says with the remedy when asked for it. */
+/** If the platform lacks something, the runtime's error says what, and the remedy. */
 async function tryOut(name: string, options: RuntimeOptions, runtimes: Runtimes): Promise<Way> {
   try {
     const error = await attentionError(await runtimes.get(options));

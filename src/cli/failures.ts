@@ -1,7 +1,7 @@
-/** What a command comes to that did its work, though some of what it was to measure failed. */
+/** The result of a command that did its work, although some of its measurements failed. */
 export class WithFailuresError extends Error {}
 
-/** For the help of commands that measure one thing after the other. */
+/** Help text of commands that take several measurements. */
 export const WITH_FAILURES =
   '\nWhat fails costs its own row or claim, which says why. Exit code: 0 all was measured, 1 some of it failed, 2 bad input.';
 

@@ -5,7 +5,7 @@ import { describeParams, paramsJsonSchema } from '../methods/params';
 import { findMethod, methods } from '../methods/registry';
 import { formatTable } from '../text/table';
 
-/** Between a name and what it is. */
+/** Spaces between a name and its description. */
 const GAP = 2;
 
 export function listCommand(): Command {

@@ -4,10 +4,10 @@ import { ParameterError } from '../errors';
 import { claim, ownedIn, ownPath, release } from './owner';
 
 /**
- * Makes a folder if it is not there, and keeps it for this process until disposed or the process ends. A folder that was
- * made and holds nothing then is removed. Locks of processes that are gone do not count.
+ * Makes a folder if it does not exist, and locks it for this process until disposed or the process ends. A folder that was
+ * made and is empty in the end is removed. Locks of processes that no longer run do not count.
  *
- * @throws {ParameterError} a folder that a process keeps already
+ * @throws {ParameterError} a folder that another process has locked
  */
 export function lockFolder(folder: string): Disposable {
   const refuse = (what: string) => new ParameterError(`cannot write to folder '${folder}': ${what}`);
@@ -22,7 +22,7 @@ export function lockFolder(folder: string): Disposable {
   };
   process.once('exit', unlock);
   try {
-    // Others are looked for after this one is there, so that of two at once at least one sees the other.
+    // Look for others only after making this lock, so that of two at the same time at least one sees the other.
     writeFileSync(lock, '');
     ownedIn(place, 'tmp');
     const other = ownedIn(place, 'lock').find(({ path }) => path !== lock);

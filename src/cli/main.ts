@@ -18,7 +18,7 @@ import { simulateCommand } from './simulate';
 import { trainCommand } from './train';
 import { tuneCommand } from './tune';
 
-/** What a signal ended has 128 and its number. */
+/** 128 plus the number of the signal that ended it. */
 const EXIT = { done: 0, failed: 1, badInput: 2, interrupted: 128 } as const;
 
 const LONGEST_LINE = 1000;
@@ -72,7 +72,7 @@ export async function main(args: readonly string[]): Promise<number> {
 
 function describeFailure(error: Error & { code?: string }): { message: string; code: number } {
   const oneLine = (text: string) => `saccade: ${shortened(printable(text.replace(/\s*\n\s*/g, ' ')))}`;
-  // Commander has printed the help by itself.
+  // Commander has already printed the help.
   if (error.code === 'commander.help') return { message: '', code: EXIT.badInput };
   if (error instanceof CommanderError) {
     return { message: oneLine(error.message.replace(/^error: /, '')), code: EXIT.badInput };
@@ -87,7 +87,7 @@ function describeFailure(error: Error & { code?: string }): { message: string; c
   return { message: printable(error.stack ?? String(error)), code: EXIT.failed };
 }
 
-/** Values that are quoted may be of any length. */
+/** Quoted values may have any length. */
 function shortened(line: string): string {
   return line.length > LONGEST_LINE ? `${line.slice(0, LONGEST_LINE)}...` : line;
 }

@@ -78,7 +78,7 @@ export function maskOf(method: Method, params: string | undefined, problem: Mask
   return mask;
 }
 
-/** Params that do not fit one axis were often meant for more of them, which only --grid can say. */
+/** Params that do not fit one axis were often meant for several axes, which need --grid. */
 function withGridHint<T>({ grid, n }: MaskProblem, work: () => T): T {
   try {
     return work();

@@ -1,11 +1,11 @@
-/** Methods as the command line names them: those of the library, and those of modules of the caller's own. */
+/** Methods by the names that the command line takes: those of the library, and those of the caller's modules. */
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ParameterError } from '../errors';
 import { checkMethod, type Method } from '../methods/define';
 import { findMethod } from '../methods/registry';
 
-/** What options say that take methods. */
+/** How the help of options describes a method. */
 export const METHOD_OR_MODULE = 'a name, or the path of a module whose default export is a method';
 
 const MODULE = /[\\/]|\.[cm]?[jt]s$/;

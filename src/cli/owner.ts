@@ -1,4 +1,4 @@
-/** Files that are a process's own while it runs: their names say whose, so that what killed processes left can be told. */
+/** Files that belong to a process while it runs: their names say to which, so that leftovers of killed processes are recognised. */
 import { readdirSync, rmSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -6,14 +6,14 @@ import { join } from 'node:path';
 const HOST = hostname().replace(/[^\w-]+/g, '-');
 const PATTERN = /\.(\d+)@([\w-]+)\.(tmp|lock)$/;
 
-/** Those in use, by their paths. */
+/** The paths in use. */
 const own = new Set<string>();
 
 /** The path of a file of this process in a folder. */
 export const ownPath = (folder: string, name: string, kind: 'tmp' | 'lock'): string =>
   join(folder, `.${name}.${process.pid}@${HOST}.${kind}`);
 
-/** Makes a path this process's own until `release`; false where it is already. */
+/** Claims a path for this process until `release`; false if it is already claimed. */
 export function claim(path: string): boolean {
   const isFree = !own.has(path);
   own.add(path);
@@ -32,7 +32,7 @@ interface Owned {
   readonly host: string;
 }
 
-/** What processes have in a folder, after the files of those that are gone were deleted. */
+/** The files that processes have in a folder, after deleting those of processes that no longer run. */
 export function ownedIn(folder: string, kind: 'tmp' | 'lock'): Owned[] {
   return readdirSync(folder).flatMap((name) => {
     const [, pid, host, of] = PATTERN.exec(name) ?? [];
@@ -44,16 +44,16 @@ export function ownedIn(folder: string, kind: 'tmp' | 'lock'): Owned[] {
   });
 }
 
-/** Whether its process, one of this machine, is gone. */
+/** Whether its process was on this machine and no longer runs. */
 function isLeftBehind({ path, pid, host }: Owned): boolean {
   if (host !== HOST) return false;
-  // An earlier process may have had this one's number.
+  // An earlier process may have had the same number.
   if (pid === process.pid) return !own.has(path);
   try {
     process.kill(pid, 0);
     return false;
   } catch (error) {
-    // Others are there, but somebody else's.
+    // Other errors mean that it runs, as another user.
     return (error as NodeJS.ErrnoException).code === 'ESRCH';
   }
 }

@@ -8,13 +8,13 @@ interface FullControl extends Control {
   readonly onProgress: (share: number, what?: string) => void;
 }
 
-/** Shows `text` above the bar, in the place of what it showed before, until the end; on a terminal only. */
+/** Shows `text` above the bar, instead of what it showed before, until the end; only on a terminal. */
 type Show = (text: string) => void;
 
-/** Where stderr is no terminal, a line tells of the progress this often, in milliseconds. */
+/** If stderr is not a terminal, a line reports the progress this often, in milliseconds. */
 const LINE_EVERY = 10_000;
 
-/** That ask a process to end: Ctrl-C, whatever manages it, a terminal that closes. */
+/** Signals that ask a process to end: Ctrl-C, a process manager, a terminal that closes. */
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** Why work was aborted. */
@@ -66,7 +66,7 @@ function lines(label: string): FullControl['onProgress'] {
   };
 }
 
-/** With the time that went by, so that it moves while a long call goes on. */
+/** With the elapsed time, so that it moves during a long call. */
 function newBar(): SingleBar {
   return new SingleBar(
     {
@@ -84,14 +84,14 @@ function newBar(): SingleBar {
 function newPreview() {
   const { stderr } = process;
   let height = 0;
-  /** Back to the first line, and nothing from there on. */
+  /** Goes back to the first line and clears everything below. */
   const clear = () => {
     stderr.write(`\r${height > 0 ? `\x1b[${height}A` : ''}\x1b[J`);
     height = 0;
   };
   const show: Show = (text) => {
     clear();
-    // What scrolls away cannot be cleared: the last lines count.
+    // Lines that scroll away cannot be cleared: show only the last ones.
     const lines = text.split('\n');
     const heightOf = (line: string) => Math.max(1, Math.ceil(widthOf(line) / (stderr.columns || 80)));
     let first = lines.length;

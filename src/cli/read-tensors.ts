@@ -10,12 +10,12 @@ import type { HostTensor } from '../tensor/host';
 import { formatBytes } from '../text/format';
 import { printable } from '../text/printable';
 
-/** What Node reads into one buffer. */
+/** The most that Node reads into one buffer. */
 const LARGEST = 2 ** 31 - 1;
 
 /**
- * The tensors of a safetensors file, if they are the inputs of a method (or of what else has inputs), perhaps optional
- * ones, and those named in `more`, and such as a runtime can hold.
+ * The tensors of a safetensors file, which must be the inputs of a method (or of anything with inputs), optional ones
+ * included, and those named in `more`, of element types that a runtime can hold.
  */
 export async function readTensorsOf(
   method: Pick<Method, 'name' | 'inputs' | 'optional'>,
@@ -52,7 +52,7 @@ export async function readTensors(path: string): Promise<Record<string, HostTens
 }
 
 /**
- * The bytes of a file, or of a pipe that is being written to, at most `most` of them. What is neither, or holds more, is
+ * The bytes of a file, or of a pipe that is being written to, at most `most` of them. Anything else, or more, is
  * refused by name.
  */
 export async function readBytes(path: string, most = LARGEST): Promise<Uint8Array> {
@@ -93,7 +93,7 @@ export async function readText(path: string): Promise<NamedText> {
   }
 }
 
-/** What comes out of a pipe until its writers are gone; without any it ends at once, rather than waiting for one. */
+/** What is written to a pipe until its writers close it; if there are none it ends at once instead of waiting. */
 async function* readPipe(path: string): AsyncGenerator<Uint8Array> {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   const first = Buffer.alloc(2 ** 16);
@@ -101,7 +101,7 @@ async function* readPipe(path: string): AsyncGenerator<Uint8Array> {
   try {
     length = readSync(fd, first);
   } catch (error) {
-    // There is nothing to read yet, but somebody to write.
+    // There is a writer, but nothing to read yet.
     if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
   }
   if (length === 0) return closeSync(fd);

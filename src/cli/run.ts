@@ -33,7 +33,7 @@ Examples:
   $ saccade run decoder --weights model.safetensors --in tokens.safetensors \\
       --out logits.safetensors --params '{"config": {"model_type": "llama", ...}}'`;
 
-/** In the input file, what `--grad` starts from. */
+/** The tensor of the input file that `--grad` starts from. */
 const GRAD_OUT = 'grad_out';
 
 export function runCommand(): Command {
@@ -83,7 +83,7 @@ async function runMethod(
   const settings = parseParams(method, params);
   await checkWritable(out);
   const { [GRAD_OUT]: gradOut, ...inputs } = await readTensorsOf(method, input, {
-    // One file serves with and without --grad.
+    // The same file can be used with and without --grad.
     [grad ? 'required' : 'optional']: [GRAD_OUT],
   });
   if (gradOut && !grad)

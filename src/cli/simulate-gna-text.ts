@@ -9,7 +9,7 @@ import { formatTable, right } from '../text/table';
 /** What the command prints as JSON. */
 export interface GnaReport extends GnaBounds {
   readonly attentionShare: number;
-  /** The same with each of the kernel's tiles, if it has several; the report's own compute the fewest pairs. */
+  /** The same with each of the kernel's tiles, if it has several; the report is for those that compute the fewest pairs. */
   readonly menu?: readonly GnaBounds[];
   /** Strides worth having, best first. */
   readonly suggestions?: readonly GnaBounds[];
@@ -123,7 +123,7 @@ function simulationTable(simulations: readonly GnaBounds[], attentionShare: numb
   );
 }
 
-/** Where attention is the whole run, its speed-up is that of the run. */
+/** If attention is the whole run, its speed-up is that of the run. */
 function endToEndHeader(attentionShare: number): string[] {
   return attentionShare === 1 ? [] : [`end to end, ${formatPercent(attentionShare)} attention`];
 }

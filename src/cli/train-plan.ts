@@ -1,4 +1,4 @@
-/** What `saccade train` is asked to do, as a model, its data and its optimiser. */
+/** What `saccade train` is asked to do: a model, its data and its optimiser. */
 import { createHash } from 'node:crypto';
 import { InvalidArgumentError } from 'commander';
 import { isRecord, show } from '../check';
@@ -40,7 +40,7 @@ export interface TrainOptions extends Pick<RuntimeOptions, 'backend' | 'threads'
   readonly resume?: true;
 }
 
-/** An option: its flags and help, the value by default, and how a text becomes a value. */
+/** An option: flags, help, default value, and the parser of its value. */
 const option = <T>(flags: string, help: string, preset: T, take: (text: string) => T) => ({
   flags,
   help,
@@ -48,7 +48,7 @@ const option = <T>(flags: string, help: string, preset: T, take: (text: string) 
   take,
 });
 
-/** What determines a training on a text, and its checkpoints remember. */
+/** Options that determine a training on a text; its checkpoints remember them. */
 export const TEXT_OPTIONS = {
   method: option(
     '--method <names>',
@@ -112,7 +112,7 @@ export interface Plan {
   readonly sampling?: { readonly prompt: Int32Array; readonly length: number; readonly seed: number };
 }
 
-/** Nothing is chosen here: the decoder, where it starts, what it learns in which order and how are given. */
+/** A training in which everything is given: the decoder, its initial weights, the tokens in order, and the optimiser. */
 export async function planOfFiles(runtime: Runtime, options: TrainOptions): Promise<Plan> {
   for (const name of [...OF_FILES, 'optimizer'] as const)
     if (options[name] === undefined)
@@ -190,7 +190,7 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
   };
 }
 
-/** Throws unless options of a checkpoint are such as could be given. */
+/** Throws unless the options of a checkpoint could have been given. */
 function checkRemembered(settings: TrainingSettings): void {
   if ('tokens' in settings)
     throw new ParameterError(`the checkpoint is of a training on files: give ${FILES_TOGETHER} again`);
@@ -213,7 +213,7 @@ function parseVocabulary(text: string): string {
 }
 
 /**
- * What `--method` names. A checkpoint remembers names alone and never runs a module: one of the caller's own is to be
+ * The methods that `--method` names. A checkpoint remembers only names and never runs a module: the caller's own must be
  * given again.
  */
 async function methodsOf({ method: given }: TrainOptions, { method }: TextOptions): Promise<Method[]> {
@@ -226,7 +226,7 @@ async function methodsOf({ method: given }: TrainOptions, { method }: TextOption
   );
 }
 
-/** One method for all layers, or several in turn, each with params of its own. */
+/** One method for all layers, or several in turn, each with its own params. */
 function attentionOf({ params, layers }: TextOptions, methods: readonly Method[]): DecoderAttention {
   const { length: count } = methods;
   if (count === 1) return { method: methods[0] as Method, params: parseRecord('--params', params) };
@@ -268,7 +268,7 @@ function configOf({ length, layers, width, heads }: TextOptions, vocabulary: num
   };
 }
 
-/** The first n of each row of [b, n + 1] and the last n. */
+/** The first n tokens of each row of [b, n + 1], and the last n. */
 function batchOf(runtime: Runtime, { shape, data }: HostTensor<'i32'>): Batch {
   const [b, width] = shape as [number, number];
   const part = (from: number, past: number) => {

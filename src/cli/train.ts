@@ -24,7 +24,7 @@ import { isStream, say, writeFileAtomic } from './write-file';
 /** Options that only a training on a text takes: `every` and `optimizer` are for files too. */
 const OF_TEXTS = Object.keys(TEXT_OPTIONS).filter((name) => name !== 'every' && name !== 'optimizer');
 const LAST = 'last.safetensors';
-/** What a training leaves in its folder. */
+/** The files that a training writes to its folder. */
 const FILES = [LAST, 'best.safetensors', 'model.safetensors', 'config.json', 'tokenizer.json', 'log.json', 'loss.svg'];
 /** The size of the curve in the terminal. */
 const [COLUMNS, LINES] = [70, 8];
@@ -63,7 +63,7 @@ async function runTraining(options: TrainOptions): Promise<void> {
   using optimizer = make(parameters);
   const write = (name: string, data: Uint8Array | string) => writeFileAtomic(join(out, name), data);
   let [hasBegun, isDescribed] = [false, false];
-  /** Says beside the first checkpoint what its tensors are. */
+  /** Writes what the tensors are when there is a first checkpoint. */
   const describe = async () => {
     if (isDescribed) return;
     isDescribed = true;
@@ -120,7 +120,7 @@ async function runTraining(options: TrainOptions): Promise<void> {
   await say(summary(plan.title, history, sample, out));
 }
 
-/** Throws where a folder holds what a training would replace; streams stay what they are. */
+/** Throws if a folder holds files that a training would replace; streams are not replaced. */
 async function checkNoTraining(folder: string): Promise<void> {
   for (const name of FILES) {
     const path = join(folder, name);
@@ -145,7 +145,7 @@ function whatIsKept(steps: number): string {
     : 'no step was kept: there is no checkpoint';
 }
 
-/** What the progress bar tells beside the share of the steps. */
+/** What the progress bar shows in addition to the share of the steps. */
 function newFigures({ flops, tokensOfBatch, steps }: Plan, peak: number | undefined) {
   let milliseconds = 0;
   return (step: TrainingStep): string => {

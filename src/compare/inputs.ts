@@ -43,7 +43,7 @@ export function textInputs(
   return { inputs, description: `${amount} through ${model}.` };
 }
 
-/** Characters that are split at a time at most. */
+/** The most characters that are split at a time. */
 const LONGEST_PARAGRAPH = 2 ** 18;
 
 /**
@@ -55,7 +55,7 @@ export function takeTokens(text: string, length: number, tokenise: (text: string
   for (const paragraph of text.split(/\n\s*\n/)) {
     for (let at = 0; at < paragraph.length && tokens.length < length; at += LONGEST_PARAGRAPH) {
       const part = paragraph.slice(at, at + LONGEST_PARAGRAPH);
-      // The model knows spaces only: line breaks within a paragraph are spaces to a reader too.
+      // The model knows only spaces; line breaks within a paragraph read as spaces.
       for (const token of tokenise(part.trim().replace(/\s+/g, ' '))) tokens.push(token);
     }
     if (tokens.length >= length) break;
@@ -63,7 +63,7 @@ export function takeTokens(text: string, length: number, tokenise: (text: string
   return tokens.slice(0, length);
 }
 
-/** Throws at once for all packages that are missing for a text, or for the novel if none is given, to go through the model. */
+/** Throws one error for all packages that are missing for running a text, by default the novel, through the model. */
 export function checkPackagesOfText(isGiven: boolean): void {
   const ofNovel = isGiven ? {} : { [NOVEL]: 'the default text' };
   checkInstalled({ ...ofNovel, [ENCODER_PACKAGE]: 'the sentence model' }, 'pass q, k and v by --in FILE');

@@ -1,6 +1,6 @@
 /**
  * True attention maps without an n x m buffer: exact attention over values that are the indicator of the key's bin
- * gives, for each query, its probability per bin; averaging over a bin of queries is left to the host.
+ * gives, for each query, its probability per bin; the host averages over bins of queries.
  */
 import { show } from '../check';
 import { ParameterError } from '../errors';

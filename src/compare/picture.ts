@@ -13,7 +13,7 @@ export interface Picture {
 
 const MOST_MEGAPIXELS = 100;
 
-/** The pixels of a PNG or JPEG file; what is transparent lies on white. */
+/** The pixels of a PNG or JPEG file; transparent ones are blended with white. */
 export function decodePicture(name: string, bytes: Uint8Array): Picture {
   const decode = hasPngSignature(bytes) ? fromPng : bytes[0] === 0xff && bytes[1] === 0xd8 ? fromJpeg : undefined;
   if (!decode) throw new ParseError(`${name} is neither a PNG nor a JPEG file`);
@@ -46,7 +46,7 @@ function fromPng(bytes: Uint8Array): Picture {
   return { width, height, rgb };
 }
 
-/** With colours of palettes, and greys of less than a byte, looked up. */
+/** Looks up colours of palettes, and greys of less than a byte. */
 function withWholeBytes(image: DecodedPng): Pick<DecodedPng, 'width' | 'height' | 'data' | 'depth' | 'channels'> {
   const { palette, depth } = image;
   if (!palette && depth >= 8) return image;

@@ -8,11 +8,11 @@ import { crc32 } from '../io/zip';
 import { printable } from '../text/printable';
 
 const SIGNATURE_BYTES = 8;
-/** Its length and name before a chunk, its checksum behind. */
+/** Bytes of a chunk's length and name, and of its checksum. */
 const [CHUNK_HEAD, CHUNK_TAIL] = [8, 4];
 /** The chunks that determine the pixels: others may hold anything, also compressed. */
 const OF_PIXELS = ['IHDR', 'PLTE', 'tRNS', 'IDAT', 'IEND'];
-/** By colour type. */
+/** Channels by colour type. */
 const CHANNELS: Readonly<Record<number, number>> = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 };
 /** The passes of an interlaced picture: first column and row, and the steps between them. */
 const ADAM7 = [
@@ -35,8 +35,8 @@ interface Chunk {
 }
 
 /**
- * A PNG of what pixels follow from, once all chunks have their checksums and the pixels inflate to as many bytes as rows,
- * columns and channels make; throws a ParseError otherwise, and for more than `mostMegapixels`.
+ * The chunks of a PNG that determine its pixels, if all checksums are right and the pixels inflate to as many bytes as rows,
+ * columns and channels need; throws a ParseError otherwise, and for more than `mostMegapixels`.
  */
 export function checkedPng(bytes: Uint8Array, mostMegapixels: number): Uint8Array {
   const chunks = chunksOf(bytes).filter(({ name }) => OF_PIXELS.includes(name));

@@ -14,7 +14,7 @@ export function massKept(lse: HostTensor, baseline: HostTensor): Mass {
     const total = all[at] as number;
     if (total === Number.NEGATIVE_INFINITY) return;
     const head = heads[at % h] as (typeof heads)[number];
-    // Rounding in the two sums may carry a whole row just over 1.
+    // Rounding in the two sums may put a whole row slightly above 1.
     const mass = Math.min(1, Math.exp(value - total));
     head.sum += mass;
     head.count++;

@@ -8,7 +8,7 @@ import { checkShape, type Shape } from '../tensor/shape';
 /** What a file may be handed in as: what `fetch` or `readFile` give. */
 export type FileBytes = Uint8Array | ArrayBuffer;
 
-/** How the answers of web servers begin that are not the file that was asked for. */
+/** How a web server's answer begins if it is not the requested file. */
 const WEB_PAGE = /^\s*<(!doctype|html|head|\?xml)/i;
 const JSON_TEXT = /^\s*[{[]\s*["{}\]]/;
 const LONGEST_BEGINNING = 64;

@@ -9,7 +9,7 @@ import { checkNpyLength, parseNpy, writeNpy } from './npy';
 import { labelOf, unzip } from './zip';
 
 const SUFFIX = '.npy';
-/** Zip keeps local time, so this is the same bytes everywhere; its calendar begins here. */
+/** The first date of zip, which stores local time: these are the same bytes everywhere. */
 const EPOCH = new Date(1980, 0, 1);
 
 export interface ReadNpzOptions {

@@ -12,7 +12,7 @@ const DEFLATED = 8;
 const MAX_RATIO = 1032;
 /** Compressed bytes inflated at a time: a stream that lies about its size is found out within 16 MiB. */
 const CHUNK_BYTES = 2 ** 14;
-/** And at first, until the content's own header has told its size. */
+/** The same at first, until the content's own header says its size. */
 const FIRST_CHUNK_BYTES = 2 ** 8;
 /** An unfinished stream gives output at least this often: its longest block without any has 64 KiB. */
 const MAX_SILENT_BYTES = 2 ** 17;

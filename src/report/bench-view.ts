@@ -78,7 +78,7 @@ function hasLengths(rows: readonly BenchRow[]): boolean {
   return byMask.size > 0 && [...byMask.values()].every(({ size }) => size > 1);
 }
 
-/** A rejected row says in its first measure what it is instead. */
+/** A rejected row shows its status in the first measure. */
 function measureColumn(measure: MeasureName, help: string, first: boolean): SortableColumn<BenchRow> {
   const { header, format } = MEASURES[measure];
   return {

@@ -98,7 +98,7 @@ function rowClass({ recommendation: { full, causal } }: ComparisonReport): (row:
   };
 }
 
-/** A chosen row in words, with where to read of it and what to type. */
+/** A chosen row in words, with pages to read and code to type. */
 function howToUse({ label, method, pages, code, command }: Use): HTMLElement {
   const typed = [code, ...(command === undefined ? [] : [command])];
   return element(

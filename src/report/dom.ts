@@ -1,4 +1,4 @@
-/** The few helpers with which the views build their pages. */
+/** Helpers with which the views build their pages. */
 
 export type Child = Node | string;
 
@@ -16,7 +16,7 @@ export function element<Tag extends keyof HTMLElementTagNameMap>(
   return node;
 }
 
-/** A paragraph of text; `muted` where it is of less weight. */
+/** A paragraph of text, `muted` if it matters less. */
 export const paragraph = (text: Child, muted?: 'muted'): HTMLElement => element('p', { class: muted }, text);
 
 /** A paragraph that stands out. */
@@ -37,7 +37,7 @@ export function scrollingTable(caption: string, header: HTMLElement, body: reado
   return element('figure', {}, element('figcaption', {}, caption), box);
 }
 
-/** A box that is drawn anew by `draw(width)` whenever its width in CSS pixels changes. */
+/** A box that `draw(width)` redraws whenever its width in CSS pixels changes. */
 export function fitted(draw: (width: number) => Node): HTMLElement {
   const box = element('div');
   let drawn = 0;

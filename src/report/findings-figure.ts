@@ -1,4 +1,4 @@
-/** One picture of all series of an experiment, a panel each: it stands alone as an SVG file too. */
+/** One picture of all series of an experiment, a panel each, which also works as a separate SVG file. */
 import * as Plot from '@observablehq/plot';
 import type { Series } from '../methods/experiment';
 import { significant } from '../text/format';
@@ -12,7 +12,7 @@ const CHARACTER = 6.2;
 /** Degrees. */
 const SLANT = 35;
 const FONT = 'system-ui, sans-serif';
-/** Outside a page of ours there are no variables. */
+/** Fallbacks are for files outside our pages, where the variables are not defined. */
 const [TEXT, LINE, BACKGROUND] = ['var(--text, #1d1f21)', 'var(--line, #dedbd4)', 'var(--background, #ffffff)'];
 const COLOURS = ['#4269d0', '#e0850b', '#3ca951', '#ff725c', '#a463f2', '#97653b', '#6cc5b0', '#9498a0'];
 
@@ -61,7 +61,7 @@ function panel({ title, x, lines }: Series): SVGSVGElement {
   );
   const top = under + (lines.length > 1 ? key.height : 0);
   const names = x.values.some((value) => typeof value === 'string') && x.values.length > 3;
-  // Names of many categories stand aslant and need room.
+  // Names of many categories are slanted and need room.
   const longest = names ? Math.max(...x.values.map((value) => String(value).length)) : 0;
   const marginBottom = 42 + longest * CHARACTER * Math.sin((SLANT * Math.PI) / 180);
   const plotHeight = PANEL.height - 42 + marginBottom;
@@ -155,7 +155,7 @@ function isStretched(values: readonly number[]): boolean {
   return first > 0 && last - before >= STRETCHED * (second - first);
 }
 
-/** The values themselves, but for those whose names would meet. */
+/** The values, without those whose labels would overlap. */
 function ticksOf(values: readonly number[], isLog: boolean): number[] {
   const place = (value: number) => (isLog ? Math.log(value) : value);
   const [low, high] = [place(Math.min(...values)), place(Math.max(...values))];

@@ -33,7 +33,7 @@ function figure(name: string, canvas: HTMLCanvasElement): HTMLElement {
 
 type Rgb = readonly [red: number, green: number, blue: number];
 
-/** The glances of the tokens, laid out as these lie on the grid; each is as bright as its own largest share. */
+/** The maps of the tokens, arranged as these are on the grid, each scaled to its own largest share. */
 function mosaic(
   shares: Float32Array,
   tokens: readonly number[],
@@ -80,7 +80,7 @@ function markedPicture(
   return canvas;
 }
 
-/** A ring around a token, which stands out from any colour. */
+/** A ring around a token, visible on any colour. */
 function mark(context: CanvasRenderingContext2D, left: number, top: number, size: number): void {
   for (const [color, line] of [
     ['black', 3],

@@ -1,4 +1,4 @@
-/** Where the labels of a scatter plot go, so that none covers another or a point, or seems to name another. */
+/** Positions of labels in a scatter plot such that none covers another or a point, or seems to belong to another point. */
 
 export interface LabelledPoint {
   /** Pixels from the left and from the top. */
@@ -11,7 +11,7 @@ export interface Placement {
   /** Middle of the label, in pixels. */
   readonly x: number;
   readonly y: number;
-  /** Whether the label is so far from its point that a line should join them. */
+  /** Whether the label is so far from its point that a line should connect them. */
   readonly apart: boolean;
 }
 
@@ -26,7 +26,7 @@ interface Box {
 const CHARACTER = 6.1;
 const HEIGHT = 14;
 const RADIUS = 6;
-/** Where a label may lie from its point, the best first: beside it, askew, and at last apart. */
+/** Where a label may be relative to its point, the best first: beside it, diagonally, and finally apart. */
 const PLACES = [
   { right: 1, down: 0, distance: 9 },
   { right: -1, down: 0, distance: 9 },

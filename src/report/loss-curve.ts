@@ -1,4 +1,4 @@
-/** The course of a training as a picture in a file of its own. */
+/** The loss of a training as an SVG file. */
 import { meansOf } from '../text/curve';
 import { significant } from '../text/format';
 import type { TrainingHistory } from '../train';

@@ -1,13 +1,13 @@
-/** What a comparison says beside its rows. */
+/** The notes of a comparison. */
 import { type ComparisonReport, needsTraining } from '../compare/comparison';
 import { significant } from '../text/format';
 
-/** What methods say of their own results on these inputs. */
+/** Warnings of methods about their results on these inputs. */
 export function warningsOf({ rows }: Pick<ComparisonReport, 'rows'>): string[] {
   return rows.flatMap(({ label, warning }) => (warning === undefined ? [] : [`${label}: ${warning}.`]));
 }
 
-/** Why some rows have no error, and what they have instead; undefined where all have one. */
+/** Why some rows have no error, and what they show instead; undefined if all have one. */
 export function trainingNote({ rows, extents: { m } }: Pick<ComparisonReport, 'rows' | 'extents'>): string | undefined {
   const untrained = rows.filter(needsTraining);
   if (untrained.length === 0) return undefined;
@@ -18,7 +18,7 @@ export function trainingNote({ rows, extents: { m } }: Pick<ComparisonReport, 'r
   ].join(' ');
 }
 
-/** What was not measured because no methods were named; undefined where everything was. */
+/** What was not measured because no methods were named; undefined if everything was. */
 export function leftOutNote({ leftOut }: Pick<ComparisonReport, 'leftOut'>): string | undefined {
   if (!leftOut || leftOut.variants === 0) return undefined;
   const { variants, methods } = leftOut;

@@ -25,7 +25,7 @@ export function reproductionRows({ findings }: Reproduction): [string, string, s
   return findings.map(({ claim, source, measured, verdict }, at) => [String(at + 1), claim, source, measured, verdict]);
 }
 
-/** What each verdict rests on, and what a reader must know, under the number of the claim. */
+/** The basis of each verdict and what a reader must know, by the number of the claim. */
 export function reproductionNotes({ findings }: Reproduction): string[] {
   return findings.flatMap(({ judgements, untested, details }, at) => {
     const parts = [

@@ -4,7 +4,7 @@ import { type ComparisonReport, hasError, type RowWithError } from '../compare/c
 import { formatLimit, formatPercent, formatRatio, formatTime, significant } from '../text/format';
 import { placeLabels } from './labels';
 
-/** Where an error of nothing is drawn on a logarithmic axis. */
+/** Where an error of zero is drawn on a logarithmic axis. */
 const SMALLEST_ERROR = 1e-4;
 const MARGIN = { top: 28, right: 16, bottom: 44, left: 56 };
 /** What the text of a tick needs, in pixels. */
@@ -50,7 +50,7 @@ export function tradeOffPlot({ rows, recommendation }: ComparisonReport, width: 
   return Plot.plot({ ...options, marks: [...marks, ...text, tip] });
 }
 
-/** Text beside each point, placed with the scales of the plot drawn so far. */
+/** Text beside each point, placed by the scales of the plot drawn so far. */
 function labels(
   variants: readonly RowWithError[],
   { scale }: Plot.Plot,

@@ -1,4 +1,4 @@
-/** The browsers in which pages can be opened: one that is started, one that runs already, and the user's own. */
+/** The browsers in which pages can be opened: one that is started, one that is already running, and the user's own. */
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import type { Browser, BrowserContext, LaunchOptions } from 'playwright-core';
@@ -9,18 +9,18 @@ import type { PageServer } from './server';
 export interface PageOpener {
   /** What it is, such as 'Chromium 150.0.7871.181, headless'. */
   readonly name: string;
-  /** Opens the page of a channel, and ends the channel when the page ends on its own; resolves to what closes it. */
+  /** Opens the page of a channel, and ends the channel if the page ends by itself; resolves to a function that closes it. */
   open(channel: Channel): Promise<() => Promise<void>>;
   close(): Promise<void>;
 }
 
-/** Turns WebGPU on where it is not yet by default, on the machine's GPU if the driver speaks Vulkan, else in software. */
+/** Enables WebGPU where it is not the default yet: on the machine's GPU if its driver supports Vulkan, otherwise in software. */
 const FLAGS = ['--enable-unsafe-webgpu', '--enable-features=Vulkan'];
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome'];
 
 /**
- * A Chromium of the machine's own, headless. Each page has a browser process of its own, for pages share its GPU process:
- * what one leaves running there would slow down the next, and if that process ends all lose their devices.
+ * The machine's own Chromium, headless. Each page has its own browser process, since pages share its GPU process:
+ * work that one leaves there would slow down the next, and all lose their devices if that process ends.
  * @throws {UnsupportedError} if playwright-core or Chromium is missing
  */
 export async function headlessChromium({ port }: PageServer): Promise<PageOpener> {
@@ -59,7 +59,7 @@ export async function headlessChromium({ port }: PageServer): Promise<PageOpener
 }
 
 /**
- * A Chromium that runs already, by the address of its DevTools. Pages have contexts of their own in it.
+ * A Chromium that is already running, by the address of its DevTools. Each page has its own context.
  * @throws {UnsupportedError} if playwright-core is missing or nothing answers
  */
 export async function connectedChromium(address: string, { port }: PageServer): Promise<PageOpener> {
@@ -85,7 +85,7 @@ export async function connectedChromium(address: string, { port }: PageServer): 
   };
 }
 
-/** Whatever browser the user opens at the address that `say` is told; pages are frames, each of a site of its own. */
+/** Any browser that the user opens at the address passed to `say`; pages are frames, each from its own site. */
 export async function visitingBrowser(
   server: PageServer,
   say: (line: string) => void,

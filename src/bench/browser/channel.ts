@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Answer, Question, QuestionName, Questions } from './protocol';
 
-/** How long a page may be without a connection before it counts as gone, in milliseconds. */
+/** Milliseconds without a connection after which a page counts as gone. */
 const GRACE = 1000;
 
 interface Asked {
@@ -10,7 +10,7 @@ interface Asked {
   settle(answer: Answer): void;
 }
 
-/** The benchmark's end of what it asks a page, which may be yet to come. */
+/** The benchmark's end of the connection to a page, which may not be open yet. */
 export class Channel {
   #page: ServerResponse | undefined;
   #asked = new Map<number, Asked>();
@@ -22,7 +22,7 @@ export class Channel {
     readonly onEnd: () => void,
   ) {}
 
-  /** Rejects with what the page says, with why it ended, or with the reason of the signal, which the page does not hear. */
+  /** Rejects with the page's error, the reason why it ended, or that of the signal, which the page does not get. */
   ask<Q extends QuestionName>(
     question: Q,
     ask: Questions[Q]['ask'],
@@ -51,14 +51,14 @@ export class Channel {
     });
   }
 
-  /** Takes what a page sent; false if nobody had asked. */
+  /** Takes what a page sent; false if there was no such question. */
   answer(id: number, answer: Answer): boolean {
     const asked = this.#asked.get(id);
     asked?.settle(answer);
     return asked !== undefined;
   }
 
-  /** Makes a response the way to the page. What an earlier one was asked will not be answered. */
+  /** Sends questions by this response from now on. Those sent by an earlier one will not be answered. */
   connect(response: ServerResponse): void {
     for (const { sent, settle } of this.#asked.values()) if (sent) settle({ error: 'its page was loaded anew' });
     this.#page = response;
@@ -70,7 +70,7 @@ export class Channel {
     this.#send();
   }
 
-  /** All questions, also later ones, are answered with the reason; the first reason counts. */
+  /** Answers all questions, including later ones, with the reason; the first reason counts. */
   end(reason: string): void {
     if (this.#end !== undefined) return;
     this.#end = reason;

@@ -1,6 +1,6 @@
 /**
- * What GPU devices report beside the calls that cause it: errors that nobody caught, and their loss. Every device made
- * on this page is watched, whoever makes it.
+ * Watches for uncaught errors and the loss of GPU devices, which are reported outside the calls that cause them. Every device
+ * made on this page is watched.
  */
 export function watchGpu(): { readonly lost: Promise<never>; check(): void } {
   const uncaught: string[] = [];
@@ -8,7 +8,7 @@ export function watchGpu(): { readonly lost: Promise<never>; check(): void } {
   const lost = new Promise<never>((_, reject) => {
     lose = reject;
   });
-  // It may be lost while nobody asks.
+  // It may be lost while nobody is waiting.
   lost.catch(() => {});
   if (globalThis.GPUAdapter) {
     const { requestDevice } = GPUAdapter.prototype;

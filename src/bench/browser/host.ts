@@ -1,4 +1,4 @@
-/** A browser that is measured: the pages that contenders run in, and what the browser is. */
+/** A browser that is measured, and the pages that contenders run in. */
 import { access, readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,13 +18,13 @@ export interface BrowserHost {
   /** What a reader must know before comparing what it measured. */
   readonly notes: readonly string[];
   open(signal: AbortSignal): Promise<Page>;
-  /** Closes the browser or leaves it as it was, and frees the port. */
+  /** Closes the browser, or leaves it as it was, and frees the port. */
   close(): Promise<void>;
 }
 
 /** An open page. */
 interface Page {
-  /** Closes the page if the signal aborts first: a computing page hears nothing else. */
+  /** Closes the page if the signal aborts first, since a computing page hears nothing else. */
   ask<Q extends QuestionName>(
     question: Q,
     ask: Questions[Q]['ask'],
@@ -34,21 +34,21 @@ interface Page {
 }
 
 interface Settings {
-  /** How Saccade's wasm runtime is asked for in its pages; default: the runtime's choice. */
+  /** Options of Saccade's wasm runtime in its pages; default: the runtime's choice. */
   readonly runtime?: RuntimeOptions;
   readonly signal: AbortSignal;
   /** Where the peers are installed, if they are wanted. */
   readonly peers?: string | undefined;
-  /** How long the first page may take to come and answer, in milliseconds. */
+  /** How long the first page may take to connect and answer, in milliseconds. */
   readonly patience?: number;
-  /** Told what the user has to do. */
+  /** Gets what the user has to do. */
   say(line: string): void;
 }
 
 const ON_GPU = 'On WebGPU a call lasts until one number of its result has been read back, whoever computes it.';
 
 /**
- * A headless Chromium if `where` is true, whatever browser comes to a page if it is `wait`, else the one whose DevTools
+ * A headless Chromium if `where` is true, any browser that opens a page if it is `wait`, otherwise the one whose DevTools
  * are at this address.
  * @throws {UnsupportedError} if something is missing; the message says the remedy
  */
@@ -79,7 +79,7 @@ export async function openBrowser(
       },
     );
     return {
-      // A browser knows less about the machine than this process does.
+      // This process knows more about the machine than a browser.
       machine: { ...(where === true ? await describeMachine() : machine), runtime: opener.name },
       facts,
       notes: [...(softwareGpu === true ? [IN_SOFTWARE] : []), ...(softwareGpu === undefined ? [] : [ON_GPU])],
@@ -101,10 +101,10 @@ async function describe(open: BrowserHost['open'], runtime: RuntimeOptions, sign
   }
 }
 
-/** What the scripts of a page import by name. */
+/** The packages that a page's scripts import. */
 const IMPORTED = ['acorn', 'valibot', '@valibot/to-json-schema'];
 
-/** The library as it is built, what it imports by name, and the peers. */
+/** The built library, the packages it imports, and the peers. */
 async function whatIsServed(peers: string | undefined): Promise<Served> {
   const saccade = join(packageRoot(), 'dist');
   await access(join(saccade, 'bench/browser/page.mjs')).catch(() => {
@@ -133,7 +133,7 @@ async function openPage(server: PageServer, opener: PageOpener, signal: AbortSig
   const opened = opener.open(channel);
   const close = () => {
     channel.end('its page was closed');
-    // What cannot be closed is gone already.
+    // What cannot be closed is already gone.
     opened.then((close) => close()).catch(() => {});
   };
   const page: Page = {

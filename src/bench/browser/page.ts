@@ -46,7 +46,7 @@ const answers: Partial<Record<QuestionName, (ask: never) => unknown>> = {
   hide: ({ id }: { id: string }) => document.getElementById(id)?.remove(),
 };
 
-/** Answers the questions that come by the path `channel`, until the page is closed. */
+/** Answers the questions of the channel at this path until the page is closed. */
 export function serve(channel: string): void {
   const source = new EventSource(`${channel}/questions`);
   source.onerror = () => {
@@ -65,7 +65,7 @@ export function serve(channel: string): void {
   };
 }
 
-/** What a GPU reports beside the call that caused it counts as that call's failure. */
+/** An error that the GPU reports outside the call that caused it counts as that call's failure. */
 async function answerTo(question: QuestionName, ask: unknown): Promise<Answer | Float32Array> {
   try {
     const value = await Promise.race([answers[question]?.(ask as never), gpu.lost]);

@@ -1,11 +1,11 @@
-/** What the benchmark and a page that it has opened say to each other; the page answers one question at a time. */
+/** The messages between the benchmark and a page; the page answers one question at a time. */
 import type { Machine } from '../../machine';
 import type { RuntimeOptions } from '../../ops/create-runtime';
 import type { BenchBackend } from '../options';
 import type { MaskName } from '../problem';
 import type { TrainingName } from '../trainings';
 
-/** What a page is asked to make ready: Saccade or a peer, and a problem, whose inputs it makes itself. */
+/** What a page is asked to prepare: Saccade or a peer, and a problem, whose inputs it generates itself. */
 export interface Opening {
   /** The peer's module; undefined for Saccade itself. */
   readonly peer?: string | undefined;
@@ -23,13 +23,13 @@ export interface PageFacts {
   readonly machine: Machine;
   /** One fact a line. */
   readonly facts: readonly string[];
-  /** Whether the GPU is one that the processor imitates; undefined without WebGPU. */
+  /** Whether the GPU is emulated in software; undefined without WebGPU. */
   readonly softwareGpu?: boolean | undefined;
 }
 
 /** Each question with what it takes and what its answer holds. */
 export interface Questions {
-  /** Takes how Saccade's wasm runtime is asked for. */
+  /** Takes the options of Saccade's wasm runtime. */
   describe: { ask: RuntimeOptions; answer: PageFacts };
   open: { ask: Opening; answer: { readonly threads?: number | undefined } };
   /** Milliseconds of one call. */

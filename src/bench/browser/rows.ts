@@ -48,7 +48,7 @@ export const PAGE_PEER_NAMES = BENCH_BACKENDS.flatMap((backend) =>
 export const PAGE_ROW_NAMES = [...BENCH_BACKENDS.map((backend) => `saccade-${backend}`), ...PAGE_PEER_NAMES];
 
 const FASTER: Goal = { measure: 'ratio', atLeast: 1.5 };
-/** That there is a result at all, a right one: others hold every score at once. */
+/** That there is a correct result at all: others hold every score at once. */
 const WORKS: Goal = { measure: 'error', atMost: 1e-5 };
 
 /** By row, n and mask, at d = 64. */
@@ -62,7 +62,7 @@ const GOALS: Readonly<Record<string, Goal>> = {
   'saccade-webgpu 16384 full': WORKS,
 };
 
-/** For each backend Saccade, the baseline, and if wanted the peers that can be asked for the problem. */
+/** For each backend: Saccade, the baseline, and if wanted the peers that can compute the problem. */
 export function pageGroups(
   host: BrowserHost,
   problem: Problem,
@@ -89,7 +89,7 @@ export function pageGroups(
   });
 }
 
-/** The peers' modules that know a backend and, if one is given, a mask. */
+/** The peers' modules that support a backend and, if one is given, a mask. */
 function peersOn(backend: BenchBackend, mask?: MaskName): [string, PagePeer][] {
   return Object.entries(PAGE_PEERS).filter(
     ([, { backends, masks }]) =>

@@ -1,5 +1,5 @@
 /**
- * A server on this machine for the pages of a benchmark: the built library, the peers' modules and, for each page, a
+ * A local server for the pages of a benchmark: the built library, the peers' modules and, for each page, a
  * channel. A page takes its questions as server-sent events and posts its answers.
  */
 import { randomUUID } from 'node:crypto';
@@ -11,7 +11,7 @@ import { buffer } from 'node:stream/consumers';
 import { Channel } from './channel';
 import type { Answer } from './protocol';
 
-/** Threads need a page that is cross-origin isolated, and what such a page loads must say that it may. */
+/** Threads need a cross-origin isolated page, and everything such a page loads must allow it. */
 const HEADERS = {
   'Cross-Origin-Opener-Policy': 'same-origin',
   'Cross-Origin-Embedder-Policy': 'require-corp',
@@ -25,12 +25,12 @@ const TYPES: Readonly<Record<string, string>> = {
   '.wasm': 'application/wasm',
 };
 
-/** This machine under its own names: another name that leads here is a stranger's page reaching out. */
+/** This machine's own names: a request to any other name comes from another site's page (DNS rebinding). */
 const OWN_NAME = /^(127\.0\.0\.1|([\w-]+\.)?localhost)(:\d+)?$/;
 
-/** What is served beside the pages. */
+/** What is served in addition to the pages. */
 export interface Served {
-  /** By the name with which their paths begin; the built library is `saccade`. */
+  /** By the first part of their paths; the built library is `saccade`. */
   readonly folders: Readonly<Record<string, string>>;
   /** Paths of what modules import by name. */
   readonly imports: Readonly<Record<string, string>>;
@@ -38,13 +38,13 @@ export interface Served {
 
 export interface PageServer {
   readonly port: number;
-  /** A channel to a page that is yet to be opened at the channel's path; the `front` page is also at the root. */
+  /** A channel to a page that will be opened at the channel's path; the `front` page is also served at the root. */
   channel(front?: 'front'): Channel;
   /** Ends all channels and frees the port. */
   close(): Promise<void>;
 }
 
-/** Listens on a free port, to this machine alone. */
+/** Listens on a free port of the loopback interface. */
 export async function startServer({ folders, imports }: Served): Promise<PageServer> {
   const channels = new Map<string, Channel>();
   let front: Channel | undefined;

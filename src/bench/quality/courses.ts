@@ -1,4 +1,4 @@
-/** What models are trained on, one after the other: a task, at first in shorter sequences where it is hard to begin with. */
+/** What models are trained on: a task, starting with shorter sequences where it is hard to begin with. */
 import { show } from '../../check';
 import { ParameterError } from '../../errors';
 import { associativeRecall, copy, inContextRegression, needle, stateTracking, type Task } from '../../train/tasks';
@@ -80,7 +80,7 @@ export function findCourse(name: string): Course {
 /** The task that models are judged by. */
 export const lastTask = ({ stages }: Course): Task => (stages.at(-1) as Stage).task;
 
-/** What is learned from in a step, from 0, of so many. */
+/** The stage of a step, counted from 0. */
 export function stageAt({ stages }: Course, step: number, steps: number): Stage {
   let past = 0;
   for (const stage of stages) {

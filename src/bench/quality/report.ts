@@ -23,7 +23,7 @@ export interface QualityRun {
 
 export interface QualityReport {
   readonly format: 'saccade quality';
-  /** Grows when a field changes its meaning. */
+  /** Increases when the meaning of a field changes. */
   readonly version: 1;
   readonly command: string;
   readonly machine: Machine;
@@ -32,7 +32,7 @@ export interface QualityReport {
   /** The model and how it was trained, in words. */
   readonly setting: string;
   readonly tasks: readonly QualityTask[];
-  /** False while runs are still to come, and for good if the benchmark was interrupted then. */
+  /** False while runs are still to come; it stays false if the benchmark is interrupted. */
   readonly complete: boolean;
   readonly runs: readonly QualityRun[];
 }

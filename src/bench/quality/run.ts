@@ -1,4 +1,4 @@
-/** Trains decoders by different methods on tasks whose answers are known, and tells how many they learn to give. */
+/** Trains decoders with different methods on tasks with known answers, and counts how many they learn to give. */
 import { checkKnown, isRecord, show } from '../../check';
 import { ParameterError, ParseError, SaccadeError } from '../../errors';
 import { checkMethod, type Method } from '../../methods/define';
@@ -29,7 +29,7 @@ export interface QualityOptions {
   readonly heads: number;
 }
 
-/** Where what was found is kept, so that a benchmark goes on where it ended. */
+/** Where results are kept, so that an interrupted benchmark can be resumed. */
 export interface Store {
   read(name: string): Promise<Uint8Array | undefined>;
   write(name: string, data: Uint8Array | string): Promise<void>;
@@ -39,7 +39,7 @@ export interface QualityContext {
   readonly runtime: Runtime;
   readonly store?: Store | undefined;
   readonly signal?: Control['signal'];
-  /** Also told what is being trained, and how far it is. */
+  /** Also gets what is being trained, and how far it is. */
   readonly onProgress?: ((share: number, what: string) => void) | undefined;
   readonly onRun?: ((run: QualityRun) => void | Promise<void>) | undefined;
 }
@@ -50,11 +50,11 @@ const ADAMW = { learningRate: 0.003, weightDecay: 0.01 };
 const CLIP = 1;
 /** The share of the steps in which the learning rate grows. */
 const WARMUP = 0.05;
-/** Times a training is validated, and kept. */
+/** How many times a training is validated and saved. */
 const CHECKS = 20;
-/** Sequences of a batch that is not learned from, and such batches: few as it learns, more in the end. */
+/** Validation: sequences in a batch, and the number of batches: few during training, more at the end. */
 const VALIDATION = { batch: 32, often: 2, last: 16 };
-/** Sequences to learn from have seeds below it, within a training; those of validation are the same for all. */
+/** Seeds of training sequences are below it, within a training; validation sequences are the same for all. */
 const VALIDATION_SEED = 2 ** 31;
 
 /** Everything that determines a run. */
@@ -75,7 +75,7 @@ interface Plan {
  */
 export async function runQuality(options: QualityOptions, context: QualityContext): Promise<QualityRun[]> {
   const plans = plansOf(options);
-  // What cannot go on is told before anything is trained.
+  // Say what cannot be resumed before anything is trained.
   for (const plan of plans) await keptOf(context.store, plan);
   const runs: QualityRun[] = [];
   for (const [at, plan] of plans.entries()) {

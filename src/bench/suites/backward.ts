@@ -7,7 +7,7 @@ import { type PlannedRow, TIMING, timedSuite } from '../suite';
 /** On one thread, at n = 4096 and d = 64. */
 const GOAL: Goal = { measure: 'peakShare', atLeast: 0.7 };
 
-/** Two rows for each problem and number of threads, or for the GPU, so that the passes take turns. */
+/** Two rows for each problem and number of threads (or the GPU), so that the passes take turns. */
 export const backwardSuite = timedSuite({
   name: 'backward',
   summary: 'gradients of exact attention beside its forward pass, with one thread and with all, or on the GPU',
@@ -23,7 +23,7 @@ export const backwardSuite = timedSuite({
     ),
 });
 
-/** The pass with all threads, or on the GPU, goes by its own name. */
+/** With all threads, or on the GPU, a row is named after its pass. */
 function rowOf(pass: 'forward' | 'backward', options: BenchOptions, count: Count, problem: Problem): PlannedRow {
   const isTarget = pass === 'backward' && count === 1 && problem.n === 4096 && problem.d === 64;
   return {

@@ -3,7 +3,7 @@ import { MASKS, type Operation } from '../problem';
 import type { Goal } from '../report';
 import { timedSuite } from '../suite';
 
-/** Each chain behind what it is compared with. */
+/** Each chain, preceded by what it is compared with. */
 const PAIRS: readonly (readonly [name: string, label: string, operation: Operation])[][] = [
   [
     ['arithmetic', 'one op on as many numbers', chainArithmetic(false)],

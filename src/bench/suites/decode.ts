@@ -64,7 +64,7 @@ export const decodeSuite = timedSuite({
       ['prefill-chunks', prefill(512), times(1.1)],
     ]),
     operationRows({ ...KEYS, n: 1 }, [['append', appending, within(0.1)]]),
-    // What a step of a decoder has beside its products: less than 5 microseconds an op.
+    // What a decoder step costs beside its products: less than 5 microseconds an op.
     operationRows({ ...WEIGHTS, n: 1 }, [['small-ops', chain(false), within(OPS * 0.005)]]),
   ],
 });

@@ -15,7 +15,7 @@ const CROSSED: Goal = { measure: 'ratio', atLeast: 1 };
 
 /** Twice the tokens of twice the heads. */
 const HALF: Goal = { measure: 'ratio', atLeast: 1.9 };
-/** With all threads: the states that segments of a single head start from are worked out ahead. */
+/** With all threads: the states at the start of a head's segments are computed first. */
 const ONE_HEAD: Goal = { measure: 'peakShare', atLeast: 0.5 };
 const CHUNKED: Goal = { measure: 'ratio', atLeast: 4 };
 
@@ -98,7 +98,7 @@ function groupsOf({ n, heads: h, threads }: BenchOptions): readonly (readonly Ro
   ];
 }
 
-/** The same whatever n is: two states for each head, or as many where there are few heads and rows are cut instead. */
+/** Independent of n: two states for each head, or for 8 where there are fewer heads and rows are split instead. */
 function workingGoal(h: number): Goal {
   return { measure: 'working', atMost: 2 * Math.max(8, h) * D * D * 4 };
 }

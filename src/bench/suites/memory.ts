@@ -14,7 +14,7 @@ import { attempted, type Context, type Suite } from '../suite';
 const NAME = 'saccade';
 const GOAL = { measure: 'residentSet', atMost: 300e6 } as const;
 
-/** Each row comes from a process of its own, so that nothing measured before counts. */
+/** Each row is measured in a new process, so that nothing measured before counts. */
 export const memorySuite: Suite = {
   name: 'memory',
   summary: 'what a whole process holds at most for one call on a long sequence, Node itself included',
@@ -46,14 +46,14 @@ export const memorySuite: Suite = {
 };
 
 interface ProcessRow {
-  /** The row but for what is measured. */
+  /** The row without its measurements. */
   readonly row: Omit<BenchRow, 'status' | 'measures'>;
   readonly options: BenchOptions;
   readonly suite: Pick<Suite, 'name' | 'defaults'>;
   readonly problem: Problem;
 }
 
-/** A row about a process: this one, or a fresh one that runs the suite under these options. */
+/** A row about a process: this one, or a new one that runs the suite with these options. */
 export async function rowOfProcess(context: Context, { row, options, suite, problem }: ProcessRow): Promise<BenchRow> {
   const { signal } = context;
   if (options.inProcess)
@@ -93,7 +93,7 @@ async function measuresOfProcess(
   }
 }
 
-/** The most memory this process has held, in bytes. Linux's `maxRSS` would also count what the parent held. */
+/** The peak memory of this process, in bytes. Linux's `maxRSS` also counts the parent's. */
 async function peakResidentSet(): Promise<number> {
   if (process.platform !== 'linux') return process.resourceUsage().maxRSS * 1024;
   const [, kibibytes] = (await readFile('/proc/self/status', 'utf8')).match(/VmHWM:\s+(\d+) kB/) ?? [];

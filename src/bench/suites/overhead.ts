@@ -13,7 +13,7 @@ import { runtimeOptions } from '../runtimes';
 import { saccade } from '../saccade';
 import { attempted, type Context, type Suite } from '../suite';
 
-/** What a row measures in a session whose result is right but for `error`. */
+/** What a row measures in a session, given the error of its result. */
 type Measure = (session: Session, error: number) => Promise<BenchRow['measures']>;
 
 const WARM_UP = 2000;
@@ -64,7 +64,7 @@ async function measureProblem(context: Context, options: BenchOptions, problem: 
       ...(await attempted(() => warm(measure), signal)),
     });
   };
-  /** In a session whose first calls are over. */
+  /** Runs `measure` in a session that has warmed up. */
   const warm = async (measure: Measure) => {
     const session = await saccade(runtimes, settings).open({ problem, inputs }, signal);
     try {

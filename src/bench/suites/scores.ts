@@ -16,7 +16,7 @@ import type { Context, Suite } from '../suite';
 
 const D = 64;
 const COPY = 'copy';
-/** What of an additive bias is measured, with the most that it may take of a copy's time. */
+/** What is measured of an additive bias, and the most that it may take, in times of a copy. */
 const ROWS = {
   [COPY]: { label: 'copying its table' },
   made: { label: 'an additive bias made', atMost: 2 },
@@ -56,7 +56,7 @@ async function measure(
   try {
     let error = 0;
     let memory = 0;
-    // The first round compiles and counts for nothing.
+    // The first round compiles and is not counted.
     for (let round = 0; round <= repeats; round++) {
       const sample = await sampleOf(runtime, problem, operands, table);
       if (round === 0) error = gate((await operands.out.read()) as Float32Array);
@@ -92,7 +92,7 @@ function operandsOf(runtime: Runtime, { n, h, d }: Problem, inputs: Inputs): Ope
   return { ...{ q: rows(inputs.q), k: rows(inputs.k), v: rows(inputs.v) }, out: rows(inputs.q.slice()) };
 }
 
-/** One round: milliseconds of each row, from a score of its own, and the bytes held at most. */
+/** One round with a new score: milliseconds of each row, and the peak of the bytes held. */
 async function sampleOf(
   runtime: Runtime,
   { n, h }: Problem,

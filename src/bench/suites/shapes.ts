@@ -3,12 +3,12 @@ import type { Goal } from '../report';
 import { shortSequences } from '../short-sequences';
 import { type PlannedRow, timedSuite } from '../suite';
 
-/** Round: multiples of the kernels' tiles of 24 queries and 336 keys, and a head dimension of 64. */
+/** Round shapes: multiples of the kernels' tiles of 24 queries and 336 keys, and a head dimension of 64. */
 const ROUND = { n: [1008, 2016], d: 64 } as const;
 const ODD = { n: [1000, 1021, 2001, 2047], d: [40, 80, 128, 256] } as const;
 /** A share of the useful GF/s of the nearest round shape. */
 const GOAL: Goal = { measure: 'ratio', atLeast: 0.85 };
-/** A batch of short sequences; the fewer keys, the more each costs beside its products. */
+/** A batch of short sequences: the fewer keys, the larger the share of everything but products. */
 const SHORT = { name: 'short', sequences: 64, length: 64 } as const;
 const SHORT_GOAL: Goal = { measure: 'peakShare', atLeast: 0.6 };
 

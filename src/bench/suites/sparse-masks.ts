@@ -1,4 +1,4 @@
-/** The masks of `bench sparse`, by what the problem's extents are. */
+/** The masks of `bench sparse`. */
 import { band, causal } from '../../masks/band';
 import { and, or } from '../../masks/combine';
 import { dilated } from '../../masks/dilated';
@@ -22,7 +22,7 @@ export interface SparseMask {
   readonly mask: Mask;
   /** Its params, in words. */
   readonly label: string;
-  /** Default: the time that its share of tiles promises. */
+  /** Default: the time that its share of tiles predicts. */
   readonly goal?: Goal;
 }
 
@@ -32,7 +32,7 @@ const POWER = { block: 64, window: 5, sink: 1 } as const;
 const WINDOW = 256;
 const GLOBALS = 64;
 
-/** In six documents, the shares of the tokens; they are multiples of no tile. */
+/** The share of the tokens in each of six documents; none is a multiple of a tile. */
 const DOCUMENTS = [0.05, 0.1, 0.15, 0.3, 0.25, 0.15];
 
 export const powerMask: SparseMask = entry('power', 'blocks of 64, window 5, sink 1', power(POWER));
@@ -68,7 +68,7 @@ export function sequenceMasks(n: number): readonly (readonly SparseMask[])[] {
   ];
 }
 
-/** Neighborhood attention: of one grid each. */
+/** Neighborhood attention on one grid. */
 export interface GridMasks {
   readonly n: number;
   /** The share of the heads that is measured, as dense attention on large grids takes long. Default: 1. */
@@ -79,7 +79,7 @@ export interface GridMasks {
 /** The share of the speed-up that FLOPs promise. */
 const GNA_GOAL: Goal = { measure: 'efficiency', atLeast: 0.9 };
 
-/** Every tile is seen whole or not at all, so that nothing is computed in vain. */
+/** Every tile is seen whole or not at all, so no work is wasted. */
 export const BLOCK_SPARSE: readonly NeighborhoodParams[] = [
   { grid: [96, 96], window: [16, 24], stride: [4, 6] },
   { grid: [96, 96], window: [16, 24], stride: [16, 24] },
@@ -89,8 +89,8 @@ export const BLOCK_SPARSE: readonly NeighborhoodParams[] = [
 ];
 
 /**
- * The published settings that are perfectly block-sparse with the tiles of the paper's kernels, as far as dense attention
- * of one head ends soon enough (HunyuanVideo's does not).
+ * The published settings that are perfectly block-sparse with the tiles of the paper's kernels, as long as dense attention
+ * of one head does not take too long (HunyuanVideo's does).
  * Source: Hassani et al. 2025, arXiv 2504.16922, tables 2, 3 and 6.
  */
 export const PUBLISHED_SPARSE = [
@@ -109,7 +109,7 @@ export const PUBLISHED_SPARSE = [
   },
 ] as const;
 
-/** Made when asked for: choosing their tiles takes longer than many commands. */
+/** Made on demand: choosing their tiles takes longer than many commands. */
 export function gridMasks(): readonly GridMasks[] {
   return [
     {
@@ -148,7 +148,7 @@ function labelOf({ grid, window, stride }: NeighborhoodParams): string {
   return `${windows} of ${sizes}, stride ${strides}`;
 }
 
-/** Whole numbers that add up to n, of about these shares. */
+/** Whole numbers that add up to n, in about these proportions. */
 function shares(n: number, parts: readonly number[]): number[] {
   let before = 0;
   let end = 0;
@@ -169,7 +169,7 @@ export interface MeasuredMap {
   readonly goal: Goal;
   /** A mask of n tokens about which nothing is cached yet. */
   make(n: number): Mask;
-  /** The same one in a form that is quick to ask about single pairs. */
+  /** The same mask in a form that answers single pairs quickly. */
   definition?(n: number): Mask;
 }
 

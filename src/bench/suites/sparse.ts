@@ -16,7 +16,7 @@ import { gridMasks, MAPS, type MeasuredMap, powerMask, type SparseMask, s2Mask, 
 const D = 64;
 const DENSE = 'dense';
 const GROUPED = 's2-grouped';
-/** With which part of the heads: the first keeps the scores of all, 9 GiB for four heads at n = 16384. */
+/** The share of the heads they get: the first keeps all scores, 9 GiB for four heads at n = 16384. */
 const NATIVE = [
   { name: 'onnxruntime-node', part: 1 / 2 },
   { name: 'onnxruntime-node-gqa', part: 1 },
@@ -119,7 +119,7 @@ function selections(options: BenchOptions, extents: Pick<Problem, 'n' | 'h'>): P
   });
 }
 
-/** S2 with as many query heads to a key/value head as in Phi-3-small; half as long, since dense attention takes its time. */
+/** S2 with as many query heads for each key/value head as Phi-3-small; half as long, since dense attention is slow. */
 function groupedHeads(options: BenchOptions, n: number): PlannedRow[] {
   const { heads: g } = options;
   const h = 4 * g;
@@ -166,7 +166,7 @@ function nameBeside(peer: PeerName, mask: string): string {
   return `${mask}-beside-${peer}`;
 }
 
-/** A row of Saccade's, whose goal is the time that its share of tiles promises. */
+/** A row of Saccade, whose goal is the time that its share of tiles predicts. */
 function ownRow({ n }: BenchOptions, problem: Problem) {
   const visited = visitedShare(problem);
   return {
@@ -174,7 +174,7 @@ function ownRow({ n }: BenchOptions, problem: Problem) {
     problem,
     known: { visited },
     goal: { measure: 'ratio', atMost: 1.15 * visited + 0.01 } as Goal,
-    // Grids have extents of their own, whatever n is.
+    // Grids have their own extents.
     narrow: { n: n.includes(problem.n) ? [problem.n] : n },
   };
 }

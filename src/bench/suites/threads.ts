@@ -23,7 +23,7 @@ export const threadsSuite = timedSuite({
     ),
 });
 
-/** 1, 2, 4 ... up to `most`, which is always among them. */
+/** 1, 2, 4 ... up to `most`, which is always included. */
 function counts(most: number): number[] {
   const powers = Array.from({ length: 8 }, (_, i) => 2 ** i).filter((count) => count < most);
   return [...powers, most];

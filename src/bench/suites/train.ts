@@ -16,7 +16,7 @@ const STEP = problemOfTraining('adamw');
 /** How many times faster Saccade is. */
 const times = (least: number): Goal => ({ measure: 'ratio', atLeast: least });
 
-/** Modules of `peers/` here and in a page, and what is expected of Saccade beside them. */
+/** Modules of `peers/` in Node and in a page, and how much faster Saccade should be. */
 const PEERS = [
   {
     name: 'jax-js',
@@ -34,7 +34,7 @@ const PEERS = [
   },
 ] as const;
 
-/** Rows about a process of its own, which takes one step. */
+/** Rows about a new process that takes one step. */
 const PROCESSES = {
   memory: {
     label: 'held by a step',
@@ -74,7 +74,7 @@ const timed = timedSuite({
   groups: (options, { browser, peers }) => [browser ? pages(browser, peers, options) : steps(peers, options)],
 });
 
-/** The steps in turns, then a process for each row that is about one. */
+/** The steps in turns, then a new process for each row that is about one. */
 export const trainSuite: Suite = {
   ...timed,
   async *run(context, options) {
