@@ -8,7 +8,8 @@ const onGpu = { maxWorkers: 1, sequence: { groupOrder: 1 } };
 
 /** They replace modules, which those that share a worker must not. */
 const MOCKING = ['src/bench/pytorch.test.ts', 'src/cli/bench.test.ts', 'src/runtime/wasm/pool.test.ts'];
-const PAGES = ['test/{atlas,bench-browser,browser,firefox}.test.ts'];
+const PAGES = ['test/{bench-browser,browser}.test.ts'];
+const ATLAS = ['test/atlas.test.ts', 'atlas/{build,site}/**/*.test.ts'];
 
 /** Each room in Node: the reference, and WebAssembly. */
 const node = {
@@ -16,14 +17,20 @@ const node = {
   test: { ...onCpu, isolate: false, name: 'node', include: ['src/**/*.test.ts'], exclude: MOCKING },
 };
 
-/** What crosses rooms: the packed package, the command line, the atlas. */
+/** The atlas, whose long test begins before all others: projects of a group follow each other by name. */
+const atlas = {
+  extends: true as const,
+  test: { ...onCpu, name: 'atlas', include: ATLAS },
+};
+
+/** What crosses rooms: the packed package, the command line, Firefox. */
 const system = {
   extends: true as const,
   test: {
     ...onCpu,
     name: 'system',
-    include: ['test/**/*.test.ts', 'atlas/{build,site}/**/*.test.ts', ...MOCKING],
-    exclude: PAGES,
+    include: ['test/**/*.test.ts', ...MOCKING],
+    exclude: [...ATLAS, ...PAGES],
     globalSetup: ['test/gpu.ts'],
   },
 };
@@ -31,14 +38,15 @@ const system = {
 /** Pages as users have them. */
 const pages = {
   extends: true as const,
-  test: { ...onGpu, name: 'pages', include: PAGES, globalSetup: ['test/gpu.ts'] },
+  test: { ...onGpu, name: 'pages', include: PAGES },
 };
 
-/** Ops and their gradients on the GPU of a page; these tests import nothing of Node's. */
+/** Ops and their gradients on the GPU of a page, one for all files; these tests import nothing of Node's. */
 const chromium = {
   extends: true as const,
   test: {
     ...onGpu,
+    isolate: false,
     name: 'chromium',
     include: ['src/{ops,runtime/webgpu,tune}/**/*.test.ts', 'src/tape/gradients.test.ts'],
     provide: { hasGpu: true, onGpu: true },
@@ -73,10 +81,11 @@ const gpu = {
 export default defineConfig({
   test: {
     setupFiles: ['test/seed.ts'],
-    // A GPU in software compiles each kernel for a second or more.
+    // A GPU in software compiles each kernel for a second or more, and machines may be busy.
     testTimeout: 240_000,
+    hookTimeout: 240_000,
     provide: { seed: Number(process.env.SACCADE_SEED ?? 1), hasGpu: false, onGpu: false, subgroupSizes: [] },
     reporters: ['default', './test/kernel-paths.ts'],
-    projects: [node, system, chromium, gpu, pages],
+    projects: [atlas, node, system, chromium, gpu, pages],
   },
 });

@@ -64,14 +64,16 @@ async function open(context: BrowserContext, path: string): Promise<{ page: Page
   return { page, complaints };
 }
 
-/** Does something to the workers of a page as soon as they are there. */
-function inWorkers(page: Page, work: () => void): void {
-  // Those of its threads come and go.
-  page.on('worker', (worker) => void worker.evaluate(work).catch(() => undefined));
-}
+/** Has the workers of a context's pages do something first. */
+const inWorkers = (context: BrowserContext, work: () => void) =>
+  context.route('**/worker-*.js', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: `(${work})();${await response.text()}` });
+  });
 
-/** For tests of something else, since one in software takes long to compile. */
-const hideGpu = (page: Page) => inWorkers(page, () => Object.defineProperty(navigator, 'gpu', { value: undefined }));
+/** For tests of something else, since a GPU in software takes long to compile. */
+const hideGpu = (context: BrowserContext) =>
+  inWorkers(context, () => Object.defineProperty(navigator, 'gpu', { value: undefined }));
 
 /** The states of the parts that work by themselves, once they are there. */
 async function settled(page: Page): Promise<Record<string, string>> {
@@ -557,7 +559,6 @@ test('what was visited works without the server, and is isolated where headers w
   await bare.close();
   await page.reload();
   expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
-  hideGpu(page);
   await page.click('[data-run]');
   await page.waitForSelector(`${live('run')}[data-state=done]`);
   expect(await page.getAttribute('[data-backend=wasm]', 'data-error')).toMatch(/e-/);
@@ -653,13 +654,13 @@ test('the feed has what Atom requires, and an entry for each method', async () =
 
 test('runs take q, k and v of a text or a photograph', async () => {
   const context = await browser.newContext({ serviceWorkers: 'block' });
+  await hideGpu(context);
   for (const [name, hash, inputs] of [
     ['power-attention', '#?tokens=64&block=8&numbers=layer+0', /^The first 64 tokens of Moby Dick through layer 0/],
     ['gated-delta-rule', '#?numbers=layer+1&text=Call+me+Ishmael.', /^All \d tokens of the text .* beta: by a layer/],
     ['neighborhood-attention', '#?rows=8&columns=9&window=3&numbers=picture', /photograph of the French Alps as 8 × 9/],
   ] as const) {
     const { page, complaints } = await open(context, `methods/${name}/index.html${hash}`);
-    hideGpu(page);
     await page.click('[data-run]');
     await page.waitForSelector(`${live('run')}[data-state=done]`);
     expect(await page.textContent(`${live('run')} [data-said]`)).toMatch(inputs);
@@ -717,8 +718,7 @@ describe('what goes wrong is a sentence, and the rest goes on', () => {
 
   test('a GPU that is lost, or not there', async () => {
     const context = await browser.newContext({ serviceWorkers: 'block' });
-    const { page } = await open(context, SMALL);
-    inWorkers(page, () => {
+    await inWorkers(context, () => {
       const { requestDevice } = GPUAdapter.prototype;
       GPUAdapter.prototype.requestDevice = async function (this: GPUAdapter, ...args) {
         GPUAdapter.prototype.requestDevice = requestDevice;
@@ -727,6 +727,7 @@ describe('what goes wrong is a sentence, and the rest goes on', () => {
         return device;
       };
     });
+    const { page } = await open(context, SMALL);
     await run(page);
     expect(await notes(page)).toContain('WebGPU: the GPU device was lost');
     expect(await errorOf(page, 'wasm')).toMatch(/e-/);
@@ -734,8 +735,9 @@ describe('what goes wrong is a sentence, and the rest goes on', () => {
     expect(await errorOf(page, 'webgpu')).toMatch(/e-/);
     await page.close();
 
+    await context.unrouteAll();
+    await hideGpu(context);
     const { page: without } = await open(context, SMALL);
-    hideGpu(without);
     await run(without);
     expect(await notes(without)).toMatch(/WebGPU: .*(no|not) /);
     expect(await errorOf(without, 'wasm')).toMatch(/e-/);
@@ -759,7 +761,6 @@ describe('what goes wrong is a sentence, and the rest goes on', () => {
       }),
     );
     await page.goto(`${bare.resolvedUrls?.local[0]}${SMALL}`);
-    hideGpu(page);
     await page.waitForFunction(() => /storage is full/.test(document.querySelector('#notes')?.textContent ?? ''));
     await run(page);
     expect(await notes(page)).toContain('not isolated');
@@ -776,9 +777,9 @@ describe('what goes wrong is a sentence, and the rest goes on', () => {
 
   test('a page that was left in the background amid a run', async () => {
     const context = await browser.newContext({ serviceWorkers: 'block' });
+    await hideGpu(context);
     const { page, complaints } = await open(context, SMALL);
     const session = await context.newCDPSession(page);
-    hideGpu(page);
     await page.click('[data-run]');
     await session.send('Page.setWebLifecycleState', { state: 'frozen' });
     await new Promise((resolve) => setTimeout(resolve, 1000));
@@ -793,13 +794,13 @@ describe('what goes wrong is a sentence, and the rest goes on', () => {
 
   test('work that is called off, even amid a loop that hears nothing', async () => {
     const context = await browser.newContext({ serviceWorkers: 'block' });
+    await hideGpu(context);
     for (const [name, hash] of [
       ['attention', '#?tokens=8192&heads=4'],
       // No smaller grid has the window, so the reference computes it whole.
       ['neighborhood-attention', '#?rows=64&columns=64&window=63'],
     ]) {
       const { page, complaints } = await open(context, `methods/${name}/index.html${hash}`);
-      hideGpu(page);
       await page.click('[data-run]');
       await page.waitForFunction(() =>
         /checking|first call/.test(document.querySelector('[data-live=run]')?.textContent ?? ''),
@@ -821,6 +822,7 @@ describe('what goes wrong is a sentence, and the rest goes on', () => {
 
 test('a method\u2019s page is worked by keys alone', async () => {
   const context = await browser.newContext({ serviceWorkers: 'block', viewport: { width: 1280, height: 800 } });
+  await hideGpu(context);
   const { page } = await open(context, 'methods/power-attention/index.html#?tokens=256&dimension=16');
   await settled(page);
   await page.evaluate(() => Object.assign(globalThis, { walked: [] }));
@@ -853,7 +855,6 @@ test('a method\u2019s page is worked by keys alone', async () => {
   const key = Number(await page.inputValue('#j'));
   await page.keyboard.press('ArrowLeft');
   expect(await page.inputValue('#j')).toBe(String(key - 1));
-  hideGpu(page);
   await page.focus('[data-run]');
   await page.keyboard.press('Enter');
   await page.waitForSelector(`${live('run')}[data-state=done]`);

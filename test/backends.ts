@@ -16,7 +16,7 @@ const ON_CPU: readonly Variant[] = [
 export const isOnGpu = inject('onGpu');
 
 /** One for all tests, so that a slow compiler meets a kernel once. */
-const device = isOnGpu && inject('hasGpu') ? await strongDevice() : undefined;
+export const device = isOnGpu && inject('hasGpu') ? await strongDevice() : undefined;
 
 const GPU_VARIANTS: readonly (readonly [name: string, subgroups?: boolean | number])[] =
   'document' in globalThis

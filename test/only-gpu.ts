@@ -36,6 +36,7 @@ async function watchCompiler(): Promise<Map<string, string[]>> {
   const { GPUDevice } = isPage
     ? globalThis
     : ((await import(/* @vite-ignore */ name)) as { globals: typeof globalThis }).globals;
+  keepPipelines(GPUDevice.prototype);
   const { createShaderModule } = GPUDevice.prototype;
   GPUDevice.prototype.createShaderModule = function (descriptor) {
     const { label = '', code } = descriptor;
@@ -44,6 +45,19 @@ async function watchCompiler(): Promise<Map<string, string[]>> {
     return createShaderModule.call(this, descriptor);
   };
   return kernels;
+}
+
+/** Dawn compiles a kernel once for a device as long as its pipeline is held, here for as long as the device. */
+function keepPipelines(devices: GPUDevice): void {
+  const kept = new WeakMap<GPUDevice, GPUComputePipeline[]>();
+  const { createComputePipelineAsync } = devices;
+  devices.createComputePipelineAsync = async function (descriptor) {
+    const pipeline = await createComputePipelineAsync.call(this, descriptor);
+    const pipelines = kept.get(this) ?? [];
+    pipelines.push(pipeline);
+    kept.set(this, pipelines);
+    return pipeline;
+  };
 }
 
 /**

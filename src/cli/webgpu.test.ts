@@ -1,4 +1,4 @@
-/** The command line on the GPU: every method, and what it says where there is none. */
+/** The command line on the GPU, and what it says where there is none. */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,24 +6,17 @@ import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vites
 import { expectRefusal, saccade } from '../../test/command-line';
 import { relativeError } from '../../test/describe-method';
 import { readSafetensors, writeSafetensors } from '../io';
-import { methods } from '../methods/registry';
+import { findMethod } from '../methods/registry';
 import { type HostTensor, hostTensor } from '../tensor/host';
 import { normal } from '../tensor/random';
 import { sizeOf } from '../tensor/shape';
 
 const EXTENTS: Readonly<Record<string, readonly number[]>> = {
   ...{ b: [1], n: [20], m: [20], '...space': [5, 4], h: [2], g: [2], d: [8], e: [6] },
-  // Chunks of a sequence and branches of its routes.
-  ...{ c: [3], o: [2], a: [2] },
 };
 
-/** Where a method cannot do without. */
-const PARAMS: Readonly<Record<string, object>> = {
-  'neighborhood-attention': { window: 3 },
-  'generalized-neighborhood-attention': { window: 3, stride: 2 },
-  'stochastic-attention': { window: 5 },
-  'nats-linear': { chunk: 8, epsilon: 0.1 },
-};
+/** Exact attention, a mask on a grid, a recurrence with inputs of its own. */
+const METHODS = { attention: {}, 'neighborhood-attention': { window: 3 }, 'gated-delta-rule': {} };
 
 /** Of inputs whose range is not all numbers: logarithms of decays, rates. */
 const RANGES: Readonly<Record<string, (x: number) => number>> = {
@@ -44,8 +37,8 @@ afterEach(() => rm(folder, { recursive: true }));
 
 // Each run compiles its kernels anew, which takes an adapter in software its time.
 describe.runIf(inject('hasGpu'))('--backend webgpu', { timeout: 240_000 }, () => {
-  test.each(methods.map((method) => [method.name, method] as const))('runs %s', async (name, method) => {
-    const params = PARAMS[name] ?? {};
+  test.each(Object.entries(METHODS))('runs %s', async (name, params) => {
+    const method = findMethod(name);
     const inputs = Object.fromEntries(
       Object.entries(method.inputs).map(([key, spec], at) => [key, random(spec as string, at + 1, RANGES[key])]),
     );

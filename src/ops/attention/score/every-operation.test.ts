@@ -1,5 +1,6 @@
 /** A score that has every operation, compiled into every kernel of attention: no name of one may meet another's. */
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { device } from '../../../../test/backends';
 import { scoped } from '../../../../test/scoped';
 import { attention, attentionBackward, createRuntime, type Runtime, type Tensor } from '../../..';
 import { OPERATIONS } from '../../../expressions/operations';
@@ -55,7 +56,10 @@ describe.runIf(inject('hasGpu')).each(KERNELS)(
   (_, sizes) => {
     let [runtime, reference] = [undefined, undefined] as unknown as [Runtime, Runtime];
     beforeAll(async () => {
-      runtime = await createRuntime({ backend: 'webgpu', ...(sizes && { webgpu: { sizes: { attention: sizes } } }) });
+      runtime = await createRuntime({
+        backend: 'webgpu',
+        webgpu: { device, ...(sizes && { sizes: { attention: sizes } }) },
+      });
       reference = await createRuntime({ backend: 'reference' });
     });
     afterAll(() => {

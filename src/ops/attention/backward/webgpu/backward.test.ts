@@ -1,5 +1,6 @@
 /** What the shared tests of attention's gradients do not reach: both kernels whatever the device, sentinels, views, bits. */
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { device } from '../../../../../test/backends';
 import { expectClose, guarded } from '../../../../../test/expect';
 import { callersDevice } from '../../../../../test/gpu-device';
 import { inOrder } from '../../../../../test/in-order';
@@ -52,7 +53,7 @@ const CASES: readonly { readonly shape: readonly number[]; readonly settings?: A
 describe.runIf(inject('hasGpu')).each(KERNELS)('GPU attention backward by %s', { timeout: COMPILING }, (_, sizes) => {
   let [runtime, reference] = [undefined, undefined] as unknown as [Runtime, Runtime];
   beforeAll(async () => {
-    runtime = await createRuntime({ backend: 'webgpu', webgpu: { sizes: { attention: sizes } } });
+    runtime = await createRuntime({ backend: 'webgpu', webgpu: { device, sizes: { attention: sizes } } });
     reference = await createRuntime({ backend: 'reference' });
   });
   afterAll(() => {

@@ -1,5 +1,6 @@
 /** What the shared tests of attention do not reach: kernels of other sizes than the device's own, splits, marked rows. */
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { device } from '../../../../../test/backends';
 import { expectClose, guarded } from '../../../../../test/expect';
 import { callersDevice, strongDevice } from '../../../../../test/gpu-device';
 import { type AttentionOptions, attention, createRuntime, type Runtime } from '../../../..';
@@ -44,7 +45,7 @@ const KERNELS: readonly (readonly [name: string, kernel: AttentionSizes, cases: 
 describe.runIf(inject('hasGpu')).each(KERNELS)('WebGPU attention by %s', (_, kernel, cases) => {
   let [runtime, reference] = [undefined, undefined] as unknown as [Runtime, Runtime];
   beforeAll(async () => {
-    runtime = await createRuntime({ backend: 'webgpu', webgpu: { sizes: { attention: [kernel] } } });
+    runtime = await createRuntime({ backend: 'webgpu', webgpu: { device, sizes: { attention: [kernel] } } });
     reference = await createRuntime({ backend: 'reference' });
   });
   afterAll(() => {
