@@ -1,4 +1,4 @@
-/** Measures every attention that there is against the exact one, on the caller's own q, k and v. */
+/** Measures attention methods against exact attention, on the caller's own q, k and v. */
 import { checkFunction, checkKnown, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { checkAttention, type HostQkv, spreadOver } from '../measure/gate';
@@ -36,9 +36,9 @@ import { recommend } from './recommend';
 
 export interface CompareOptions extends Control {
   /**
-   * Methods to compare, all their variants: with inputs q, k, v and outputs out, lse, other inputs left out, or with
-   * `needsTraining` and an output out. 'all': every one in the registry that takes q, k and v of these extents. Default:
-   * at most 20 variants of these, in turns, so that each method has its first one while there is room.
+   * Methods to compare, with all their variants. They must have inputs q, k, v (others are left out) and outputs out, lse, or
+   * `needsTraining` and an output out. 'all': all of the registry that take q, k and v of these extents. Default:
+   * at most 20 variants of these, in turns, so that as many methods as possible are included.
    */
   readonly methods?: readonly Method[] | 'all' | undefined;
   /** Largest output error (relative L2) that a recommended variant may have. Default 0.1. */
@@ -46,8 +46,8 @@ export interface CompareOptions extends Control {
   /** Seconds to spend on timing; each variant is called twice, however long that takes. Default 3. */
   readonly seconds?: number | undefined;
   /**
-   * Gets each row as soon as its variant was called once, in order: its time is that of this call. The comparison waits for what
-   * it returns.
+   * Gets each row, in order, as soon as its variant was called once: its time is that of this call. The comparison waits for
+   * the promise it returns.
    */
   readonly onRow?: ((row: Row) => void) | undefined;
 }
@@ -60,9 +60,9 @@ const QUERIES = 12;
  * Measures the variants of `methods` on q [b,n,h,d], k [b,m,g,d], v [b,m,g,e] beside exact full and exact causal
  * attention. With spatial axes, q [b,...space,h,d], k [b,...space,g,d], v [b,...space,g,e], the baseline is exact full
  * attention over the tokens of the grid, and causal variants are left out. A variant that fails costs its own row, which
- * says why, whatever failed: its call, its memory, its result beside the reference. No mask is timed before its result agrees
+ * says why, whatever failed: its call, its memory, its result. No mask is timed before its result agrees
  * with the float64 reference; n x m numbers are never held. Methods that need training are checked too, on the first
- * tokens, have an entropy in the place of an error, and get sequences in f32.
+ * tokens, have an entropy instead of an error, and get sequences in f32.
  *
  * @throws {ShapeError} q, k and v that do not fit together
  * @throws {ParameterError} a value that is not finite, an unknown or wrong option, a method that cannot be compared
@@ -116,10 +116,10 @@ async function compareOn(runtime: Runtime, { q, k, v }: Qkv, options: CompareOpt
   const viewsOf = ({ spatial, method }: Contender): Qkv =>
     spatial ? { q, k, v } : method.needsTraining ? plain.inputs() : flat;
   const control = forwards(options);
-  /** What a contender says in the place of figures; what ends the comparison, and is no contender's fault, is thrown. */
+  /** The failed row of a contender; errors that end the comparison are thrown. */
   const failureOf = async (error: unknown): Promise<Failure> => {
     control.signal?.throwIfAborted();
-    // Other faults of the same call would be told of the next one.
+    // Otherwise the next call would report other faults of this one.
     await runtime.finish().catch(() => {});
     return { failed: reasonOf(error) };
   };
@@ -191,7 +191,7 @@ function rowsOf(
   });
 }
 
-/** What one call of a contender shows: everything but its time. */
+/** The measurements of one call of a contender, except its time. */
 interface Measured extends Pick<MeasuredRow, 'memory' | 'error' | 'mass' | 'entropy' | 'exactness' | 'warning'> {
   /** Milliseconds of this first call. */
   readonly estimate: number;
@@ -201,7 +201,7 @@ type Outcome = Measured | Failure;
 
 const firstTime = (outcome: Outcome) => ('failed' in outcome ? undefined : summarise([outcome.estimate]));
 
-/** What exact attention gave, by use: full or causal. */
+/** The results of exact attention: full (false) and causal (true). */
 type Baselines = Map<boolean, Required<Results<HostTensor>>>;
 
 /**
@@ -241,7 +241,7 @@ async function measureOnce(
   };
 }
 
-/** Whether q, k and v of these extents are as the method takes them: some take no more keys than queries, say. */
+/** Whether the method takes q, k and v of these extents: some, for example, take no more keys than queries. */
 function fits(method: Method, { b, n, m, h, g, d, e }: Comparison['extents']): boolean {
   try {
     const specs = Object.entries(method.inputs).map(([name, spec]) => [name, spec.replace('...space', 'n')]);
@@ -279,7 +279,7 @@ async function runOnce({ forward }: Contender, inputs: Qkv, control: Control) {
 }
 
 /**
- * q, k and v as every method can take them, made when asked for: contiguous and f32. Most of those that need training
+ * q, k and v in a form that every method can take, made on demand: contiguous and f32. Most methods that need training
  * compute features of them first, element by element.
  */
 function plainOf(runtime: Runtime, host: HostQkv) {
@@ -307,7 +307,7 @@ function inFloat64(x: HostTensor): HostTensor<'f64'> {
   return hostTensor(toFloat64(x), x.shape, 'f64');
 }
 
-/** The same control, whose progress never goes back: some methods are of several ops. */
+/** The same control, with progress that never decreases: some methods consist of several ops. */
 function forwards({ signal, onProgress }: Control): Control {
   let furthest = 0;
   return {

@@ -1,24 +1,24 @@
-/** What a comparison holds: the JSON of `saccade compare`, and what its report shows. */
+/** The result of a comparison: the JSON of `saccade compare`, and what its report shows. */
 import type { Machine } from '../machine';
 import type { Summary } from '../measure/statistics';
 import type { DType } from '../tensor/dtype';
 
-/** What was compared and found: the JSON of `saccade compare`. */
+/** The result of a comparison. */
 export interface Comparison {
   /** Extents: b batch, n queries, m keys, h query heads, g key/value heads, d head dimension, e value dimension. */
   readonly extents: Readonly<Record<'b' | 'n' | 'm' | 'h' | 'g' | 'd' | 'e', number>>;
-  /** Extents of the spatial axes, where q, k and v have them: n and m are then their product. */
+  /** Extents of the spatial axes, if q, k and v have them: n and m are then their product. */
   readonly grid?: readonly number[];
   readonly dtype: DType;
   /** What the runtime is: backend, threads, kernels; one fact a line. */
   readonly runtime: readonly string[];
   /** Exact full attention and its variants; then, but not on a grid, exact causal attention and its own. */
   readonly rows: readonly Row[];
-  /** What could have been compared too, where no methods were named. */
+  /** What else could have been compared, if no methods were named. */
   readonly leftOut?: LeftOut;
   /** The true attention of each head: exact, full, averaged over the batch. */
   readonly maps: AttentionMaps;
-  /** Where some tokens of a grid of two axes look. */
+  /** The attention of some tokens of a two-dimensional grid. */
   readonly glances?: Glances;
   readonly recommendation: Recommendation;
 }
@@ -30,16 +30,16 @@ export interface LeftOut {
   readonly methods: readonly string[];
 }
 
-/** One variant: measured, or why not. */
+/** One variant, measured or failed. */
 export type Row = MeasuredRow | FailedRow;
 
-/** What was to be measured. */
+/** The variant of a row. */
 interface Variant {
   /** Name of the method in the registry. */
   readonly method: string;
   /** Its params as a user may give them. */
   readonly params: Readonly<Record<string, unknown>>;
-  /** What tables and plots call it. */
+  /** Its name in tables and plots. */
   readonly label: string;
   /** Whether a query sees only the keys up to its own position: the baseline is then exact causal attention. */
   readonly causal: boolean;
@@ -51,7 +51,7 @@ export interface MeasuredRow extends Variant {
   readonly failed?: undefined;
   /** Milliseconds of one call, over repeats that alternate with those of the other rows. */
   readonly time: Summary;
-  /** Median time of the baseline over that of this row; none where the baseline failed. */
+  /** Median time of the baseline over that of this row; undefined if the baseline failed. */
   readonly speedup?: number;
   /** Most bytes that one call held beside its inputs: its results and its working memory. */
   readonly memory: number;
@@ -59,11 +59,11 @@ export interface MeasuredRow extends Variant {
   readonly flops: number;
   /** Share of the query-key pairs that are computed. */
   readonly visited?: number;
-  /** Exact softmax probability, under the baseline, of the keys that a query keeps. Methods that are a mask have it. */
+  /** The baseline's softmax probability of the keys that a query keeps; only for masks. */
   readonly mass?: Mass;
-  /** Methods that need training have none: until then it would mean nothing. Nor is there one where the baseline failed. */
+  /** Undefined for methods that need training, for which it would mean nothing, and if the baseline failed. */
   readonly error?: OutputError;
-  /** Baselines have it, and methods that need training and whose weights are not negative. */
+  /** For baselines, and for methods that need training and have no negative weights. */
   readonly entropy?: Entropy;
   /**
    * Largest error against the float64 reference on a few queries, over the largest |v|, or the largest result of a
@@ -71,7 +71,7 @@ export interface MeasuredRow extends Variant {
    * have none.
    */
   readonly exactness?: number;
-  /** What is amiss with its results on these inputs, as the method says. */
+  /** The method's warning about its results on these inputs. */
   readonly warning?: string;
 }
 
@@ -79,7 +79,7 @@ export interface MeasuredRow extends Variant {
 export interface FailedRow
   extends Variant,
     Partial<Record<Exclude<keyof MeasuredRow, keyof Variant | 'failed'>, undefined>> {
-  /** Why, in a line. */
+  /** The reason, in one line. */
   readonly failed: string;
 }
 
@@ -94,7 +94,7 @@ export function hasError(row: Row): row is RowWithError {
   return row.error !== undefined;
 }
 
-/** Whether an error would mean nothing for a measured row, as its method needs training. */
+/** Whether a measured row has no meaningful error, since its method needs training. */
 export function needsTraining(row: Row): row is MeasuredRow {
   return isMeasured(row) && row.speedup !== undefined && !hasError(row);
 }
@@ -107,7 +107,7 @@ export interface Mass {
 }
 
 /**
- * How attention spreads, in bits: the mean entropy of the weights of a few queries, normalised. 0 is all on one key,
+ * How attention spreads: the mean entropy of the normalised weights of a few queries, in bits. 0 is all on one key,
  * log2(m) the same on each.
  */
 export interface Entropy {
@@ -128,7 +128,7 @@ export interface Distance {
   readonly cosine: number;
 }
 
-/** Where each head looks, in bins of queries and keys. */
+/** The attention of each head, in bins of queries and keys. */
 export interface AttentionMaps {
   /** Queries and keys are binned: how many bins, and how many of them a bin holds (the last may hold fewer). */
   readonly queryBins: number;
@@ -166,7 +166,7 @@ export interface Recommendation {
   readonly text: string;
   /** How the variant was chosen. */
   readonly rule: string;
-  /** The label of the chosen row; undefined where exact attention is the best choice. */
+  /** The label of the chosen row; undefined if exact attention is the best choice. */
   readonly full?: string;
   readonly causal?: string;
   /** How to use the chosen rows. */
@@ -175,13 +175,13 @@ export interface Recommendation {
   readonly maxError: number;
 }
 
-/** How to use a variant that was measured: what stands beside the figures of a recommendation. */
+/** How to use a measured variant, shown with a recommendation. */
 export interface Use {
   /** The row's. */
   readonly label: string;
   /** The method in words: its name and what it computes. */
   readonly method: string;
-  /** Where to read of it: its page in the repository, for methods of the registry, and its paper. */
+  /** Where to read about it: its page in the repository, for methods of the registry, and its paper. */
   readonly pages: readonly string[];
   /** Lines of JavaScript that compute it from q, k and v. */
   readonly code: string;

@@ -7,7 +7,7 @@ import { gridOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import type { Comparison, LeftOut } from './comparison';
 
-/** Queries [b, n, h, d], keys [b, m, g, d] and values [b, m, g, e]; a grid may stand in the place of n and of m. */
+/** Queries [b, n, h, d], keys [b, m, g, d] and values [b, m, g, e]; a grid may replace n and m. */
 export interface Qkv {
   readonly q: Tensor;
   readonly k: Tensor;
@@ -36,7 +36,7 @@ export interface Contender {
 }
 
 /**
- * What comparable methods return: out [b, n, h, e] and lse [b, n, h], or with spatial axes in the place of n. Methods that
+ * What comparable methods return: out [b, n, h, e] and lse [b, n, h], or with spatial axes instead of n. Methods that
  * need training may return others beside out.
  */
 export interface Results<T> {
@@ -48,7 +48,7 @@ export function disposeAll(results: Results<Tensor>): void {
   for (const tensor of Object.values(results)) tensor.dispose();
 }
 
-/** Whether a method computes attention from q, k, v and what stands in for the rest, and so can be compared with the exact one. */
+/** Whether a method computes attention from q, k, v and stand-ins for the rest, and so can be compared with exact attention. */
 export function isComparable(method: Method): boolean {
   const { outputs, needsTraining = false } = method;
   const returns = needsTraining ? 'out' in outputs : Object.keys(outputs).join() === 'out,lse';
@@ -56,8 +56,8 @@ export function isComparable(method: Method): boolean {
 }
 
 /**
- * Inputs beside q that a model projects as it projects q, such as Parallax's r: q itself stands in for them, since what
- * is told of methods that need training is what they cost, and their kernels' errors.
+ * Inputs that a model projects like q, such as Parallax's r: q itself stands in for them, since methods that need training
+ * are only judged by their cost and their kernels' errors.
  */
 function standIns<T>({ layer, parse, needsTraining }: Method, q: T): Record<string, T> {
   if (!needsTraining || !layer) return {};
@@ -94,7 +94,7 @@ export function checkComparable(method: Method): void {
   );
 }
 
-/** What a method cannot do without, and only a model has. */
+/** Required inputs that only a model has. */
 export function inputsBeyond(method: Method): string[] {
   const known = inputsOf(method, { q: 0, k: 0, v: 0 });
   return Object.keys(method.inputs).filter((name) => !(name in known));
@@ -107,8 +107,8 @@ type Candidate = Omit<Contender, 'flops' | 'visited'>;
 const USUAL = 20;
 
 /**
- * Exact full attention and the variants that are to be measured by it, then exact causal attention and its own; on a
- * grid the full ones alone, as its tokens come in no order of time. The `usual` ones are a choice of them; else all.
+ * Exact full attention and the variants that are compared with it, then exact causal attention and its variants; on a
+ * grid only full attention, since its tokens have no order in time. Either a selection of `usual` variants, or all.
  */
 export function contendersAt(
   letters: Letters,
@@ -147,8 +147,8 @@ export function contendersAt(
 }
 
 /**
- * In turns of each method and use, full or causal: first the `leads` of the method's variants, then as many more, up to
- * `USUAL`. In each turn those come first that serve without training.
+ * In turns by method and use (full or causal): first as many of the method's variants as `leads`, then as many more, up to
+ * `USUAL`. In each turn, variants that work without training come first.
  */
 function usual(variants: readonly Candidate[]): Candidate[] {
   const counts = new Map<string, number>();
@@ -165,7 +165,7 @@ function usual(variants: readonly Candidate[]): Candidate[] {
   return variants.filter((variant) => chosen.has(variant));
 }
 
-/** The variants of a method by what they cost; methods stay in their order, a baseline before its variants. */
+/** Sorts the variants of a method by cost; methods keep their order, with a baseline before its variants. */
 function byCost(contenders: readonly Contender[]): Contender[] {
   const groups = [...new Set(contenders.filter(({ baseline }) => !baseline).map(({ method }) => method))];
   const sorted = groups.flatMap((method) =>
@@ -191,7 +191,7 @@ function candidate(method: Method, given: Params, letters: Letters, baseline: bo
   };
 }
 
-/** A candidate that fails as soon as it is called, so that what its method threw before costs its own row alone. */
+/** A candidate that fails when it is called, so that an earlier error of its method costs only its own row. */
 function failing(candidate: Omit<Candidate, 'baseline' | 'forward'>, error: unknown): Candidate {
   return {
     baseline: false,
@@ -244,7 +244,7 @@ function settingText(name: string, value: unknown): string {
   return `${name} ${isExtents ? value.join('x') : typeof value === 'string' ? value : JSON.stringify(value)}`;
 }
 
-/** Params parse to the same settings, in the order of the schema. */
+/** Whether params parse to the same settings. */
 function sameParams(method: Method, a: Params, b: Params): boolean {
   return JSON.stringify(method.parse(a)) === JSON.stringify(method.parse(b));
 }

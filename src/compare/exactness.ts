@@ -1,4 +1,4 @@
-/** Methods that need training against their own references. */
+/** Checks methods that need training against their own references. */
 import { checkResult, largestOf } from '../measure/gate';
 import type { Control } from '../runtime/backend';
 import { type HostTensor, toFloat64 } from '../tensor/host';
@@ -6,7 +6,7 @@ import type { Tensor } from '../tensor/tensor';
 import type { Qkv } from './contenders';
 import { type Contender, disposeAll, inputsOf } from './contenders';
 
-/** How many of the first tokens: two chunks, or blocks, of most methods. */
+/** The number of first tokens that are checked: two chunks or blocks of most methods. */
 const TOKENS = 96;
 
 /**

@@ -1,6 +1,6 @@
 /**
- * Derivatives of number expressions. Where a function jumps or bends, it is that of the piece a value lies on; of two equal
- * numbers `min` and `max` have that of the first.
+ * Derivatives of number expressions. At jumps and kinks, the derivative is that of the piece a value is on; for equal
+ * operands, `min` and `max` have that of the first.
  */
 import {
   apply,
@@ -37,7 +37,7 @@ export function gradientOf(
 }
 
 /**
- * Its derivatives with respect to the elements it reads, one for each place where it reads; those that are 0 left out.
+ * Its derivatives with respect to the elements it reads, one for each place where it reads, without zeros.
  */
 export function tableDerivatives(expression: Expression): readonly TableDerivative[] {
   const isRead = (node: Expression) => 'table' in node || node.operation === 'lookup';
@@ -66,7 +66,7 @@ export function lookupGradients(
   }));
 }
 
-/** The places where an expression reads, and its derivatives with respect to what it reads there, unless they are 0. */
+/** The places where an expression reads, and its derivatives with respect to the values read there, unless they are 0. */
 function readDerivatives(expression: Expression, isRead: (node: Expression) => boolean) {
   return stepsOf(expression).flatMap(({ node }) => {
     const factor = isRead(node) ? derivative(expression, (each) => each === node) : ZERO;
@@ -100,7 +100,7 @@ interface Operands {
   readonly dz: Expression;
 }
 
-/** The chain rule. Roundings, bits and what is looked up are not in it: they are constant but for their jumps. */
+/** The chain rule. Rounding, bit operations and lookups are not in it: they are piecewise constant. */
 const RULES: Partial<Record<Expression['operation'], (operands: Operands) => Expression>> = {
   add: ({ dx, dy }) => add(dx, dy),
   subtract: ({ dx, dy }) => add(dx, negative(dy)),
@@ -135,7 +135,7 @@ const RULES: Partial<Record<Expression['operation'], (operands: Operands) => Exp
   select: ({ x, dy, dz }) => select(x, dy, dz),
 };
 
-/** y x^(y - 1), and 0 where y is, also at x = 0. */
+/** y x^(y - 1), and 0 if y is 0, also at x = 0. */
 function slopeByBase(x: Expression, y: Expression): Expression {
   const slope = multiply(y, apply('power', x, apply('subtract', y, ONE)));
   return constantOf(y) === undefined ? apply('select', apply('equal', y, ZERO), ZERO, slope) : slope;

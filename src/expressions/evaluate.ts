@@ -4,7 +4,7 @@ import type { Expression, InputName } from './expression';
 import { OPERATIONS } from './operations';
 import { stepsOf, stepsOfAll } from './steps';
 
-/** What is the same for all pairs of a head: with what was captured, the numbers c0, ... and the tensors t0, .... */
+/** Values that are the same for all pairs of a head, including the captured numbers c0, ... and tensors t0, .... */
 export interface Fixed extends Readonly<Record<'b' | 'h' | 'n' | 'm', number>> {
   readonly numbers?: readonly number[];
   readonly tensors?: readonly Float64Array[];

@@ -1,19 +1,19 @@
-/** Which captured numbers a function over pairs must have as they are, since integers are to stay exact. */
+/** Which captured numbers a function of pairs needs exactly, since integers must stay exact. */
 import type { Expression, InputName } from './expression';
 import type { Operation } from './operations';
 import { stepsOfAll } from './steps';
 
-/** Their operands are integers of 32 bits, or say how often something is multiplied. */
+/** Their operands are 32-bit integers, or exponents. */
 const WHOLE: readonly (Operation | 'read')[] = [
   ...(['read', 'lookup', 'power'] as const),
   ...(['bitAnd', 'bitOr', 'bitXor', 'bitNot', 'shiftLeft', 'shiftRight', 'shiftRightUnsigned'] as const),
 ];
-/** Rounding would give quite another result, unless the operands are rounded anyway. */
+/** Rounding would give a completely different result, unless the operands are rounded anyway. */
 const JUMPING: readonly string[] = [
   ...(['remainder', 'floor', 'ceil', 'trunc', 'round', 'less', 'lessOrEqual', 'equal'] satisfies Operation[]),
 ];
 
-/** Those of which an index, bits, an exponent, or a jump at an integer is made; all others may be any float32 as well. */
+/** Those used in an index, bits, an exponent, or a function that jumps at integers; all others may be rounded to float32. */
 export function exactNumbers(expressions: readonly Expression[]): ReadonlySet<InputName> {
   const { steps } = stepsOfAll(expressions);
   const isExact = steps.map(() => false);

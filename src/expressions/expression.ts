@@ -23,9 +23,9 @@ export interface Table {
   readonly values: Float32Array | Float64Array;
 }
 
-/** A table of a copy: what becomes of `values` later changes nothing. */
+/** A table of a copy: later changes of `values` do not matter. */
 export function tableOf(name: string, values: ArrayLike<number | boolean>): Table {
-  // float32 stays what it is: kernels compute in it.
+  // float32 is kept, since kernels compute in it.
   if (values instanceof Float32Array) return { name, values: values.slice() };
   const numbers = new Float64Array(values.length);
   if (values.length > 0) numbers.set(values as ArrayLike<number>);

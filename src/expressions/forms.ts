@@ -1,10 +1,10 @@
-/** What functions were compiled into, kept by their source: closures made anew have the same. */
+/** Compiled functions, cached by their source, which new closures of the same code share. */
 import { BoundedMap } from '../bounded-map';
 import { isRecord, pathName } from '../check';
 import { Tensor } from '../tensor/tensor';
 import type { Captured, Read } from './parse';
 
-/** What a call has of its own: captured numbers c0, c1, ... and tensors t0, t1, ... with what the function calls them. */
+/** What differs between calls: captured numbers c0, c1, ... and tensors t0, t1, ... with their names in the function. */
 export interface Given {
   readonly numbers: readonly number[];
   readonly tensors: readonly CapturedTensor[];
@@ -15,12 +15,12 @@ export interface CapturedTensor {
   readonly tensor: Tensor;
 }
 
-/** What messages call a captured tensor. */
+/** The name of a captured tensor in messages. */
 export const messageName = (name: string) => (name.startsWith('[') ? `captured${name}` : `captured.${name}`);
 
-/** Functions whose forms are kept. */
+/** The number of functions whose forms are cached. */
 const KEPT = 256;
-/** Forms of one source, which differ in what was captured. */
+/** The number of forms of one source, which differ in what was captured. */
 const MOST_FORMS = 8;
 
 const sources = new WeakMap<object, string>();
@@ -28,7 +28,7 @@ const sources = new WeakMap<object, string>();
 export class Forms<Form extends { readonly reads: readonly Read[] }> {
   readonly #bySource = new BoundedMap<string, { forms: Form[] }>(KEPT);
 
-  /** The form of `fn` for what it captured, made if it is not there, and what this call has of its own; `key` tells calls apart. */
+  /** The form of `fn` for what it captured, compiled if it is not cached, and this call's values; `key` separates kinds of calls. */
   of(fn: unknown, key: string | number, captured: Captured, make: () => Form): { readonly form: Form } & Given {
     if (typeof fn !== 'function' || !isRecord(captured)) {
       const form = make();
@@ -42,13 +42,13 @@ export class Forms<Form extends { readonly reads: readonly Read[] }> {
       if (given) return { form, ...given };
     }
     const form = make();
-    // What holds a copy of an array holds what is in it now.
+    // A form with a copy of an array holds its present elements, so it is not cached.
     if (form.reads.every(({ kind }) => kind !== 'array')) kept.forms = [form, ...kept.forms.slice(0, MOST_FORMS - 1)];
     return { form, ...(givenOf(form.reads, captured) as Given) };
   }
 }
 
-/** Nothing where other values were captured than those that were compiled. */
+/** Undefined if the captured values differ from the compiled ones. */
 function givenOf(reads: readonly Read[], captured: Captured): Given | undefined {
   const numbers: number[] = [];
   const tensors: CapturedTensor[] = [];

@@ -11,7 +11,7 @@ interface Definition {
 const number = (loop: Loop): Definition => ({ kind: 'number', loop });
 const boolean = (loop: Loop): Definition => ({ kind: 'boolean', loop });
 
-/** For functions that take longer than the call. */
+/** For functions that take longer than an extra call. */
 const each = (f: (x: number) => number): Definition =>
   number((out, x, _y, _z, count) => {
     for (let i = 0; i < count; i++) out[i] = f(x[i]!);
@@ -63,7 +63,7 @@ export const OPERATIONS = {
     for (let i = 0; i < count; i++) {
       const a = x[i]!;
       const b = y[i]!;
-      // What is left of int32 by way of an exact quotient: several times as fast.
+      // The remainder of int32 by an exact quotient is several times as fast.
       if ((a | 0) !== a || (b | 0) !== b || a === 0 || b <= 0) out[i] = a % b;
       else {
         const size = Math.abs(a);
@@ -105,7 +105,7 @@ export const OPERATIONS = {
   expm1: each(Math.expm1),
   log1p: each(Math.log1p),
   sigmoid: each(sigmoid),
-  /** The derivative of sigmoid, which the difference 1 - y would round. */
+  /** The derivative of sigmoid; computing it as y (1 - y) would lose digits. */
   sigmoidSlope: each((x) => sigmoid(x) * sigmoid(-x)),
   softplus: each((x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)))),
   erf: each((x) => (Math.abs(x) < 1 ? normalSeries(x * Math.SQRT2) * 2 : 1 - 2 * normalCdf(-x * Math.SQRT2))),
@@ -156,7 +156,7 @@ export const OPERATIONS = {
   lookup: number((out, x, y, _z, count) => {
     for (let i = 0; i < count; i++) out[i] = x[y[i]!] ?? Number.NaN;
   }),
-  /** y where x holds, else z; of the kind of both. */
+  /** y where x is true, else z; of the same kind as both. */
   select: number((out, x, y, z, count) => {
     for (let i = 0; i < count; i++) out[i] = x[i]! === 1 ? y[i]! : z[i]!;
   }),

@@ -1,12 +1,12 @@
-/** What programs of expressions are made of, for the compiler (program.ts) and the interpreters. */
+/** The format of programs, for the compiler (program.ts) and the interpreters. */
 
-/** Numbers of an instruction, and of what comes before the first. */
+/** Numbers in an instruction, and in the header before the first. */
 export const INSTRUCTION_LENGTH = 6;
 export const HEADER_LENGTH = 2;
 
 /**
  * The low bits of an operand: which dimensions it has, queries and keys (elements of a tensor are lanes), and whether it
- * lies elsewhere than in a register: with the scores or tensors, or where results go. There the bits above say which.
+ * is not in a register but among the scores, tensors or results, in which case the bits above say which one.
  */
 export const LANES = 1;
 export const ROWS = 2;
@@ -22,7 +22,7 @@ export const VECTOR_REGISTERS = 64;
 export const CHUNK = 12;
 /** Bytes of a number for each query. */
 export const ROW_BYTES = 96;
-/** Registers of what is the same for all keys of a tile, and of what is not. */
+/** Registers of values that are the same for all keys of a tile, and of others. */
 export const TILE_REGISTERS = 64;
 export const CHUNK_REGISTERS = 24;
 

@@ -1,9 +1,9 @@
 /**
- * From a function to an expression, by way of the function's source.
+ * Compiles a function to an expression from its source.
  *
  * JavaScript cannot overload operators, so a function can only be compiled as it is written: one expression, or `const`
- * declarations and `if (...) return ...;` before a last `return`. It sees its parameters, what it is passed as captured,
- * the words beside it (words.ts) and `Math`, and nothing of where it was written.
+ * declarations and `if (...) return ...;` before a last `return`. It can use its parameters, captured values,
+ * the functions of words.ts and `Math`, and nothing from the scope where it was written.
  */
 
 import type * as js from 'acorn';
@@ -39,14 +39,14 @@ type CapturedValue<V> = V extends Tensor
     : V;
 
 export interface Signature {
-  /** What the caller called, such as `masks.from`: opens every message. */
+  /** The function that was called, such as `masks.from`: all messages begin with it. */
   readonly caller: string;
   /** The parameters before the captured one. */
   readonly parameters: readonly InputName[];
   readonly returns: 'number' | 'boolean';
   /** Whether captured numbers and tensors are inputs, c0, c1, ... and t0, t1, .... */
   readonly hasInputs?: boolean;
-  /** Whether it is of elements, and results may be several. */
+  /** Whether it is a function of elements, which may have several results. */
   readonly isMap?: boolean;
 }
 
@@ -55,21 +55,21 @@ export interface Parsed {
   readonly results: readonly Expression[];
   /** Whether it is one result or an array of them; for an object, the names of its results. */
   readonly form: 'one' | 'array' | readonly string[];
-  /** What the parameters are called. */
+  /** The names of the parameters. */
   readonly parameters: readonly string[];
-  /** What it has of what was captured, as it was met: numbers are c0, c1, ... and tensors t0, t1, ... in this order. */
+  /** The captured values it uses, in the order of use: numbers are c0, c1, ... and tensors t0, t1, .... */
   readonly reads: readonly Read[];
 }
 
 export interface Read {
   readonly path: readonly string[];
-  /** Numbers and tensors are those of each call, all else is part of what was compiled: arrays by their elements. */
+  /** Numbers and tensors belong to each call, everything else was compiled in: arrays by their elements. */
   readonly kind: 'number' | 'tensor' | 'array' | 'value';
   /** The dtype where it is a tensor. */
   readonly value: unknown;
 }
 
-/** A captured value that is not yet an expression, and where it lies in what was captured. */
+/** A captured value that is not an expression yet, and its path among the captured values. */
 class Outer {
   constructor(
     readonly value: unknown,
@@ -78,7 +78,7 @@ class Outer {
     readonly isOfTensor = false,
   ) {}
 
-  /** What the function calls it. */
+  /** Its name in the function. */
   get name(): string {
     return pathName(this.path) || 'captured';
   }
@@ -129,7 +129,7 @@ const FUNCTIONS: Partial<Record<string, { readonly operation: Operation; readonl
   max: { operation: 'max', arity: Number.POSITIVE_INFINITY },
 };
 
-/** Syntax that people write and that cannot be compiled: what to call it, and the remedy. */
+/** Common syntax that cannot be compiled: its name, and the remedy. */
 const SINGLE = 'write a single expression';
 const REFUSED: Partial<Record<string, readonly [what: string, remedy: string]>> = {
   ForStatement: ["a 'for' loop", SINGLE],
@@ -166,7 +166,7 @@ export function parseAll(fn: unknown, captured: Captured, signature: Signature):
   return new Compiler(fn, captured, signature).compile();
 }
 
-/** A function's source on one line, of bounded length, to name what was made from it. */
+/** A function's source on one line, of bounded length, as a name. */
 export function sourceOf(fn: (...args: never) => unknown): string {
   const line = Function.prototype.toString.call(fn).replace(/\s+/g, ' ');
   return line.length <= LONGEST_NAME ? line : `${line.slice(0, LONGEST_NAME - 3)}...`;
@@ -174,7 +174,7 @@ export function sourceOf(fn: (...args: never) => unknown): string {
 
 const LONGEST_NAME = 120;
 
-/** Whatever goes through an expression does so by recursion. */
+/** Expressions are walked by recursion. */
 const DEEPEST = 500;
 
 class Compiler {
@@ -252,7 +252,7 @@ class Compiler {
     };
   }
 
-  /** The function as an expression: in parentheses, or as the method of an object that shorthand methods are. */
+  /** The function as an expression: in parentheses or, for shorthand methods, as a method of an object. */
   #read(source: string): js.Expression {
     const options: Options = { ecmaVersion: 'latest', locations: true };
     try {
@@ -300,7 +300,7 @@ class Compiler {
 
   /** The value of statements that end in a `return`. */
   #block(statements: readonly js.Statement[], outer: Scope, block: Node): Value {
-    // Each 'if' goes one deeper: what follows it is the other branch.
+    // Each 'if' is one level deeper: what follows it is the other branch.
     if (++this.#depth > DEEPEST) throw this.#tooDeep(block);
     const value = this.#statements(statements, outer, block);
     this.#depth--;
@@ -340,7 +340,7 @@ class Compiler {
 
   #visit(node: js.Expression | js.PrivateIdentifier | js.Super, scope: Scope): Value {
     this.#depth++;
-    // As it is written and, through what was declared before, as it is computed.
+    // The depth of the source and, through earlier declarations, of the expression.
     const value = this.#depth > DEEPEST ? undefined : this.#visitKind(node, scope);
     this.#depth--;
     const expressions = value instanceof Several ? value.results : value && !(value instanceof Outer) ? [value] : [];
@@ -446,7 +446,7 @@ class Compiler {
     return this.#element(array, this.#number(property, scope), node);
   }
 
-  /** A named property of what was captured; n and m are there unless the caller captured others by these names. */
+  /** A named property of a captured value; n and m exist unless the caller captured others by these names. */
   #property(outer: Outer, name: string, node: Node): Value {
     const { value, path, isOfTensor } = outer;
     const inner = Object(value)[name];
@@ -468,7 +468,7 @@ class Compiler {
     if (isMap || (hasInputs && (array.isOfTensor || array.value instanceof Tensor)))
       return this.#elementOfInput(array, index, node);
     const table = this.#table(array, node);
-    // Even at a constant index: it may be asked how the result changes with that element.
+    // Even at a constant index, since the derivative by that element may be needed.
     const element = read(table, index);
     return isBoolean((array.value as readonly unknown[])[0]) ? apply('equal', element, constant(1)) : element;
   }
@@ -495,7 +495,7 @@ class Compiler {
     if (!isArray) throw this.#refusal(node, `an element of '${name}', which is no array,`, 'pass a flat array');
     const elements = value as ArrayLike<unknown>;
     const kind = typeof elements[0];
-    // The elements of typed arrays are alike.
+    // All elements of a typed array have the same type.
     const unlike = Array.isArray(value) ? elements.length : Math.min(1, elements.length);
     for (let i = 0; i < unlike; i++) {
       const type = typeof elements[i];
@@ -538,7 +538,7 @@ class Compiler {
     return many ? args.reduce((a, b) => apply(operation, a, b)) : apply(operation, ...args);
   }
 
-  /** The function that is called if it is one of those beside what was captured. */
+  /** The called function if it is one of `WORDS`. */
   #wordOf(callee: js.CallExpression['callee'], scope: Scope): ((x: Expression) => Expression) | undefined {
     const isOuter =
       (callee.type === 'Identifier' && scope.get(callee.name) instanceof Outer) ||
@@ -602,7 +602,7 @@ class Compiler {
     return apply('select', condition, a, b);
   }
 
-  /** Whether JavaScript takes it for true. */
+  /** Whether it is true in JavaScript. */
   #truth(node: js.Expression, scope: Scope): Expression {
     if (node.type === 'LogicalExpression' && node.operator !== '??') {
       const operation = node.operator === '&&' ? 'and' : 'or';

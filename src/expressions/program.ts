@@ -10,20 +10,20 @@ import type { Expression } from './expression';
 import { CHUNK, CHUNK_REGISTERS, INSTRUCTIONS, LANES, OUT, ROW_BYTES, ROWS, SCORE, TILE_REGISTERS } from './params';
 import { emit, type Instruction, orderOf, typedValue, type Value } from './typed';
 
-/** A program and what it reads, in the order of its table numbers. */
+/** A program and the tables it reads, by their numbers. */
 export interface Program {
   readonly code: Int32Array;
   readonly tables: readonly (Float32Array | Int32Array)[];
 }
 
-/** Extents for which the programs of an expression are kept. */
+/** The number of extents for which the programs of an expression are cached. */
 const KEPT = 16;
 const known = new WeakMap<Expression, BoundedMap<string, Program>>();
 
 /**
  * The program of a number expression for problems of that extent; its results are float32, or int32 for an expression
- * that is an index. A ParameterError, which calls the function `name` and captured tensors as `tensors` says, tells what
- * cannot be had: integers for bits or indices that may leave 32 bits, or too many values at once.
+ * that is an index. Throws a ParameterError, with `name` for the function and `tensors` for captured tensors, for what
+ * is not possible: integers for bits or indices that may leave 32 bits, or too many values at once.
  */
 export function compileProgram(
   name: string,
@@ -40,11 +40,11 @@ export function compileProgram(
   });
 }
 
-/** How an interpreter holds values. */
+/** How an interpreter stores values. */
 export interface Layout {
   /** The dimensions of results. */
   readonly dimensions: number;
-  /** The dimension that tells the values of a chunk from those that are computed once for many. */
+  /** The dimension that the values of a chunk have, and those computed once for many do not. */
   readonly inner: number;
   /** Byte offsets of the registers of both. */
   readonly registers: { readonly outer: readonly number[]; readonly inner: readonly number[] };
@@ -61,13 +61,13 @@ const TILES: Layout = {
 };
 
 /**
- * The instructions, with values in registers that are handed on after their last use; outer ones keep theirs. Nothing is
- * written to where a result goes before all is computed, but by the very last instruction: it may be where an input lies.
+ * The instructions. Registers are reused after the last use of a value, except those of outer values. Nothing is
+ * written to a result before everything is computed, except by the very last instruction, since a result may be an input.
  */
 export function assemble(subject: string, results: readonly Value[], layout: Layout): Int32Array {
   const { dimensions, inner } = layout;
   const isInner = (value: Value) => (value.dimensions & inner) !== 0;
-  // The instruction that loads the keys does not spread them over the queries.
+  // The instruction that loads the keys does not broadcast them over the queries.
   const isOwn = (value: Value, at: number) =>
     value.instruction && value.instruction.name !== 'keys' && isInner(value) && results.indexOf(value) === at;
   const own = results.map((value, at) => (isOwn(value, at) ? value : emit('copy', value.type, [value], 0, dimensions)));
@@ -102,7 +102,7 @@ export function assemble(subject: string, results: readonly Value[], layout: Lay
       ...operands,
       immediate,
     );
-    // After the result has its own: operands of fewer dimensions must not be overwritten as they are read.
+    // After the result has a register: operands of fewer dimensions must not be overwritten while they are read.
     for (const arg of new Set(args)) {
       const isOver = lastUse.get(arg) === value && isInner(arg) === isInner(value);
       if (isOver && arg.instruction) freeFor(arg).unshift(registers.get(arg) as number);

@@ -1,8 +1,8 @@
 /**
- * Interval arithmetic: what an expression can be over a box of queries and keys, without computing its elements.
+ * Interval arithmetic: bounds of an expression over a box of queries and keys, without computing its elements.
  *
  * Rounding to nearest never reverses an order, so the bounds of sums and products, computed in float64, bound the
- * computed values. The functions that promise no such thing get a margin.
+ * computed values. Functions without such a guarantee get a margin.
  */
 import { getOrMake } from '../bounded-map';
 import { compute, type Expression, type InputName, type Table } from './expression';
@@ -27,7 +27,7 @@ const ANYTHING: Range = { low: -INFINITY, high: INFINITY, nan: true, whole: fals
 const EITHER: Range = { low: 0, high: 1, nan: false, whole: true };
 const INT32: Range = { low: -(2 ** 31), high: 2 ** 31 - 1, nan: false, whole: true };
 const UINT32: Range = { low: 0, high: 2 ** 32 - 1, nan: false, whole: true };
-/** Several units in the last place. */
+/** A few units in the last place. */
 const MARGIN = 2e-15;
 
 /** The integers from low to high. */
@@ -58,7 +58,7 @@ export function rangesOfSteps(steps: readonly Step[], box: Box, wraps = false): 
 /** The range of one step, from those of the steps before it. */
 function rangeOf({ node, args }: Step, ranges: readonly Range[], box: Box): Range {
   if ('value' in node) return exactly(node.value);
-  // What was captured may be anything.
+  // Captured values may be anything.
   if ('name' in node) return box[node.name] ?? ANYTHING;
   const x = ranges[args[0] as number] as Range;
   if ('table' in node) return ofElements(node.table, x);
@@ -66,7 +66,7 @@ function rangeOf({ node, args }: Step, ranges: readonly Range[], box: Box): Rang
   return RULES[node.operation](x, y, ranges[args[2] ?? (args[0] as number)] as Range);
 }
 
-/** Boxes that differ in their keys, for a boolean expression. */
+/** Decides a boolean expression over boxes that differ in their keys. */
 export class Decider {
   readonly #ranges: Range[];
   readonly #ofKeys: readonly number[];
@@ -79,7 +79,7 @@ export class Decider {
     this.#ofKeys = stepsOfKeys(expression);
   }
 
-  /** True or false where the expression is that for all of the keys; undefined where it may be either. */
+  /** True or false if the expression is that for all of the keys; undefined if it may be either. */
   decide(first: number, past: number): boolean | undefined {
     const box = { ...this.box, k: integers(first, past - 1) };
     const steps = stepsOf(this.expression);
@@ -103,7 +103,7 @@ function exactly(value: number): Range {
   return { low: value, high: value, nan: false, whole: Number.isInteger(value) || Math.abs(value) === INFINITY };
 }
 
-/** From candidates for the bounds; where one is NaN, nothing is known. */
+/** The range of candidates for the bounds; if one is NaN, nothing is known. */
 function spanning(candidates: readonly number[], nan: boolean, whole: boolean): Range {
   const low = Math.min(...candidates);
   const high = Math.max(...candidates);
@@ -124,7 +124,7 @@ const boolean = (never: boolean, always: boolean): Range => (never ? exactly(0) 
 const isEmpty = (x: Range) => x.low > x.high;
 const isPoint = (x: Range) => x.low === x.high && !x.nan;
 const within = (x: Range, bounds: Range) => !x.nan && x.whole && x.low >= bounds.low && x.high <= bounds.high;
-/** Whether its values are integers that 32 bits hold. */
+/** Whether its values are integers that fit in 32 bits. */
 export const isInt32 = (x: Range): boolean => within(x, INT32);
 
 type Rule = (x: Range, y: Range, z: Range) => Range;
@@ -143,7 +143,7 @@ const monotone =
     };
   };
 
-/** From the four corners; `whole` where both operands are. */
+/** The range of the four corners; `whole` if both operands are. */
 const corners =
   (f: (x: number, y: number) => number): Rule =>
   (x, y) => {
@@ -152,7 +152,7 @@ const corners =
     return spanning(candidates, x.nan || y.nan, x.whole && y.whole);
   };
 
-/** Math.min and Math.max, of which one NaN makes another. */
+/** Math.min and Math.max, which give NaN if an operand is NaN. */
 const extreme =
   (f: (x: number, y: number) => number): Rule =>
   (x, y) => {
@@ -181,7 +181,7 @@ const shift =
     return integers(compute(operation, [x.low, y.low]), compute(operation, [x.high, y.low]));
   };
 
-/** The smallest 2^e - 1 that is no less. */
+/** The smallest 2^e - 1 that is not less than x. */
 const ones = (x: number) => 2 ** Math.ceil(Math.log2(x + 1)) - 1;
 
 const RULES: Readonly<Record<Operation, Rule>> = {
@@ -207,7 +207,7 @@ const RULES: Readonly<Record<Operation, Rule>> = {
     const turns = (value: number) => Math.trunc(value / size);
     if (isPoint(y) && !nan && sameSign && turns(x.low) === turns(x.high)) {
       const [low, high] = [x.low % size, x.high % size];
-      // The quotient may have been rounded up to the next turn.
+      // The quotient may have been rounded up to the next integer.
       if (low <= high) return { low, high, nan, whole };
     }
     return { low: x.low < 0 ? -Math.min(size, -x.low) : 0, high: x.high > 0 ? Math.min(size, x.high) : 0, nan, whole };
@@ -246,7 +246,7 @@ const RULES: Readonly<Record<Operation, Rule>> = {
   exp: monotone(Math.exp, undefined, MARGIN),
   log(x, y, z) {
     if (x.low < 0) return ANYTHING;
-    // Near 1 a relative margin is none.
+    // Near 1 a relative margin is too small.
     const { low, high, nan } = monotone(Math.log, undefined, MARGIN)(x, y, z);
     return { low: low - MARGIN, high: high + MARGIN, nan, whole: false };
   },
@@ -263,7 +263,7 @@ const RULES: Readonly<Record<Operation, Rule>> = {
   sin: (x) => ({ low: -1, high: 1, nan: x.nan || x.low === -INFINITY || x.high === INFINITY, whole: false }),
   bitAnd: (x, y, z) => {
     if (isPoint(x) && isPoint(y)) return exactly(compute('bitAnd', [x.low, y.low]));
-    // One that is not negative bounds the result.
+    // An operand that is not negative bounds the result.
     const limits = [x, y].filter((side) => within(side, integers(0, INT32.high))).map((side) => side.high);
     return limits.length > 0 ? integers(0, Math.min(...limits)) : bits('bitAnd', () => INT32)(x, y, z);
   },
@@ -288,9 +288,9 @@ const RULES: Readonly<Record<Operation, Rule>> = {
   select: (x, y, z) => (x.low === 1 ? y : x.high === 0 ? z : union(y, z)),
 };
 
-/** Elements of a table whose range is kept, so that long runs need not be read again. */
+/** The number of elements whose range is cached, so that long runs need not be read again. */
 const STRETCH = 64;
-/** Questions that are answered by stretches alone, since levels above them cost more: of scores there is only one. */
+/** The number of queries answered without building levels, which would cost more: a score asks only once. */
 const FEW = 16;
 const NAN = 1;
 const FRACTION = 2;
@@ -312,7 +312,7 @@ class Stretches {
     );
   }
 
-  /** Adds the stretches from `first` to before `past`, of which there are some. */
+  /** Adds the stretches from `first` to before `past`, at least one. */
   addTo(scan: Scan, first: number, past: number): void {
     if (this.#asked++ < FEW) {
       for (let at = first; at < past; at++) this.#add(scan, 0, at);

@@ -2,8 +2,8 @@ import { getOrMake } from '../bounded-map';
 import { apply, type Expression, read, rewritten, type Table } from './expression';
 
 /**
- * The same boolean, but that elements compared with others of their own array, such as documents' ids, are numbered as
- * they first occur. So those of a document whose tokens lie together are a range that no other document's ids are in.
+ * The same boolean expression, in which elements compared with others of their own array, such as documents' ids, are numbered
+ * by first occurrence. So a document whose tokens are adjacent is a range that contains no other document's ids.
  */
 export function renumbered(expression: Expression): Expression {
   const tables = new Map<Table, Table>();
@@ -16,7 +16,7 @@ export function renumbered(expression: Expression): Expression {
   });
 }
 
-/** Equal numbers for equal values; NaN, which equals nothing, stays. */
+/** Equal numbers for equal values; NaN, which equals nothing, is kept. */
 function byOccurrence(values: Table['values']): Float64Array {
   const numbers = new Map<number, number>();
   return Float64Array.from(values, (value) =>

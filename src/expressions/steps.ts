@@ -11,12 +11,12 @@ export interface Step {
 
 const known = new WeakMap<Expression, readonly Step[]>();
 
-/** An expression in the order of evaluation, every different node once; the last step is the whole. */
+/** An expression in the order of evaluation, equal nodes once; the last step is the whole. */
 export function stepsOf(expression: Expression): readonly Step[] {
   return getOrMake(known, expression, () => stepsOfAll([expression]).steps);
 }
 
-/** Several expressions at once: their steps, and which of them each is. */
+/** The steps of several expressions, and the step that each of them is. */
 export function stepsOfAll(expressions: readonly Expression[]): {
   readonly steps: readonly Step[];
   readonly roots: readonly number[];

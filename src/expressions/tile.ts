@@ -1,10 +1,10 @@
-/** Boolean expressions over tiles of queries and keys in float64, as words: of a key, a bit for each query. */
+/** Boolean expressions over tiles of queries and keys in float64, as a word for each key with a bit for each query. */
 import type { Fixed } from './evaluate';
 import type { Expression } from './expression';
 import { OPERATIONS } from './operations';
 import { type Step, stepsOf } from './steps';
 
-/** What a value depends on: neither, the query, the key, both, or both by way of their distance. */
+/** What a value depends on: nothing, the query, the key, both, or only their distance. */
 const ONE = 0;
 const QUERY = 1;
 const KEY = 2;
@@ -12,7 +12,7 @@ const BOTH = 3;
 const DISTANCE = 4;
 const SHAPES = 5;
 
-/** Operations on a query and a key that depend on nothing but their distance. */
+/** Operations on a query and a key that depend only on their distance. */
 const OF_DISTANCE = new Set<string>(['subtract', 'less', 'lessOrEqual', 'equal']);
 
 type Numbers = ArrayLike<number>;
@@ -20,13 +20,13 @@ type Numbers = ArrayLike<number>;
 /** Evaluates a boolean expression over tiles of at most `rows` (up to 32) queries and `columns` keys. */
 export class Tile {
   readonly #steps: readonly Step[];
-  /** The shapes of steps for queries that follow one another, and for others. */
+  /** The shapes of steps for consecutive queries, and for others. */
   readonly #dense: readonly number[];
   readonly #scattered: readonly number[];
   #shapes: readonly number[];
-  /** Elements of numbers, by step and shape; those of another shape than the step's are repeated. */
+  /** Elements by step and shape; those in a shape other than the step's are repeated. */
   readonly #values = new Map<number, Float64Array>();
-  /** Which of them are those of the tile at hand. */
+  /** Which of them belong to the current tile. */
   readonly #fresh: Uint8Array;
   /** A word for each key, for boolean steps. */
   readonly #words: readonly (Int32Array | undefined)[];
@@ -50,7 +50,7 @@ export class Tile {
     this.#words = this.#steps.map(({ node }) => (node.kind === 'boolean' ? new Int32Array(columns) : undefined));
   }
 
-  /** The queries of the tiles to come. */
+  /** Sets the queries of the next tiles. */
   take(queries: Numbers, fixed: Fixed): void {
     const count = queries.length;
     let isDense = true;
@@ -65,7 +65,7 @@ export class Tile {
 
   /** The words of `count` keys from `first` on, in memory that the next call overwrites. */
   words(first: number, count: number): Int32Array {
-    // What does not depend on keys is worked out once for the queries.
+    // What does not depend on keys is computed once for the queries.
     const isFirst = this.#columns !== count;
     this.#firstKey = first;
     this.#columns = count;
@@ -118,7 +118,7 @@ export class Tile {
     if (shape === DISTANCE) {
       const seen = this.#memory(at, shape);
       OPERATIONS[operation].loop(seen, this.#as(x, shape), this.#as(y, shape), seen, this.#count(shape));
-      // From a key to the next all distances move along by one query.
+      // From one key to the next all distances shift by one query.
       let word = 0;
       for (let i = 0; i < this.#rows - 1; i++) word = (word << 1) | seen[i]!;
       for (let c = 0; c < this.#columns; c++) out[c] = word = ((word << 1) | seen[c + this.#rows - 1]!) & this.#all;
@@ -126,7 +126,7 @@ export class Tile {
     }
     const places = (arg: number): Places => {
       const own = this.#shapes[arg] as number;
-      // The elements of a distance lie in another order.
+      // The elements of a distance have another order.
       if (own === DISTANCE) return [this.#as(arg, BOTH), this.#columns, 1];
       const byRow = own === BOTH ? this.#columns : Number(own === QUERY);
       return [this.#memory(arg, own), byRow, Number(own === KEY || own === BOTH)];
@@ -203,10 +203,10 @@ export class Tile {
 
 type Comparison = 'less' | 'lessOrEqual' | 'equal';
 
-/** Elements, and how far on the next query's and the next key's are. */
+/** Elements, and the steps to the next query's and to the next key's. */
 type Places = readonly [values: Float64Array, byRow: number, byColumn: number];
 
-/** Bit r of word c of out: what query r and key c compare to. */
+/** Sets bit r of word c of out to the comparison of query r and key c. */
 function compareAll(
   operation: Comparison,
   [x, xByRow, xByColumn]: Places,

@@ -2,8 +2,8 @@
  * Expressions as typed values: in float32, and in int32 where they are integers throughout. Every backend's code for
  * score modifiers and maps follows from these.
  *
- * Ranges tell which those are, so that indices, distances and bits are exact as long as they fit in 32 bits. A quotient
- * of integers that is rounded at once stays exact too. All else is rounded to float32 after each operation.
+ * Ranges say which those are, so that indices, distances and bits are exact as long as they fit in 32 bits. A quotient
+ * of integers that is rounded immediately stays exact too. Everything else is rounded to float32 after each operation.
  */
 import { getOrMake } from '../bounded-map';
 import { ParameterError } from '../errors';
@@ -14,7 +14,7 @@ import { LANES, ROWS } from './params';
 import { anyScore, type Box, integers, isInt32, type Range, rangesOfSteps } from './ranges';
 import { type Step, stepsOfAll } from './steps';
 
-/** A value as it is in the kernels: masks are all ones where true. */
+/** The type of a value in the kernels: true in a mask is all ones. */
 type Type = 'float' | 'integer' | 'mask';
 
 export interface Instruction {
@@ -23,7 +23,7 @@ export interface Instruction {
   readonly immediate: number;
 }
 
-/** A result not yet in a register; without an instruction, what lies elsewhere: the score, or elements of a tensor. */
+/** A result that is not in a register yet or, without an instruction, the score or elements of a tensor. */
 export interface Value {
   readonly type: Type;
   readonly dimensions: number;
@@ -32,11 +32,11 @@ export interface Value {
   readonly place?: number;
 }
 
-/** What expressions are given: the range of each input, and the value that it is. */
+/** The inputs of expressions: their ranges and values. */
 export interface Inputs {
   readonly box: Box;
   valueOf(name: InputName): Value;
-  /** What the function calls captured tensors. */
+  /** The names of captured tensors in the function. */
   readonly tensors?: readonly string[];
   /** Whether results beyond 32 bits wrap around, as long as their operands are integers of 32 bits. */
   readonly wraps?: boolean;
@@ -44,8 +44,8 @@ export interface Inputs {
 
 /**
  * A score's expression for problems of that extent, and the tables that its `read`s number. Its result is float32, or
- * int32 for an expression that is an index. A ParameterError, which calls the score `name` and captured tensors as
- * `tensors` says, tells what cannot be had: integers that may leave 32 bits, or that float32 would round, where they must
+ * int32 for an expression that is an index. Throws a ParameterError, with `name` for the score and `tensors` for captured
+ * tensors, for what is not possible: integers that may leave 32 bits, or that float32 would round, where they must
  * be exact.
  */
 export function typedValue(
@@ -60,8 +60,8 @@ export function typedValue(
 }
 
 /**
- * Number expressions of any inputs: a value for each of that type or, where none is asked for, int32 if it is integers
- * throughout. Where int32 is asked for, fractions are dropped.
+ * Number expressions of any inputs: a value for each of that type or, if none is given, int32 if it is integers
+ * throughout. In int32, fractions are dropped.
  */
 export function typedValues(
   subject: string,
@@ -88,7 +88,7 @@ function pairInputs({ b, h, n, m }: Extent): Inputs {
       if (name === 'score') return { type: 'float', dimensions: LANES | ROWS };
       if (name[0] === 't') return { type: 'float', dimensions: 0, place: Number(name.slice(1)) };
       if (name[0] === 'c') return emit('number', 'float', [], Number(name.slice(1)));
-      // Not one with a captured number that happens to be equal, so that the values of all extents are alike.
+      // Not shared with an equal captured number, so that all extents have the same structure.
       if (name === 'n') return emit('constant', 'integer', [], n);
       if (name === 'm') return emit('constant', 'integer', [], m);
       if (name === 'q') return emit('queries', 'integer', [], 0, LANES);
@@ -98,7 +98,7 @@ function pairInputs({ b, h, n, m }: Extent): Inputs {
   };
 }
 
-/** A table as the kernels read it; undefined for integers where some element is none. */
+/** A table as the kernels read it; without integers if some element is not one. */
 class Stored {
   #float?: Float32Array;
   #integer: Int32Array | undefined | null = null;
@@ -126,7 +126,7 @@ const storedTable = (table: Table): Stored => getOrMake(storedTables, table, () 
 /** Instructions on words. */
 const OF_BITS: Partial<Record<Operation, string>> = { bitNot: 'not', bitAnd: 'and', bitOr: 'or', bitXor: 'xor' };
 
-/** Powers up to this are products. */
+/** Powers up to this exponent are products. */
 const MOST_TIMES = 64;
 
 type Input = Extract<Expression, { readonly name: InputName }>;
@@ -141,7 +141,7 @@ class Compiler {
   readonly #converted = new Map<Value, Value>();
   readonly #constants = new Map<string, Value>();
 
-  /** `subject` opens every message. */
+  /** All messages begin with `subject`. */
   constructor(
     readonly subject: string,
     expressions: readonly Expression[],
@@ -245,7 +245,7 @@ class Compiler {
     return emit('lookup', type, [this.#index(index, `the index of '${this.inputs.tensors?.[place]}'`)], place);
   }
 
-  /** Integers stay such where no index can be outside, since there the kernels read NaN. */
+  /** Integers are kept if no index can be outside, where the kernels read NaN. */
   #tableOf(table: Table, inside: boolean): { number: number; type: Type } {
     const found = this.#numbers.get(table);
     if (found && (inside || found.type === 'float')) return found;
@@ -257,7 +257,7 @@ class Compiler {
     return entry;
   }
 
-  /** An integer; what is NaN would pass for 0. */
+  /** An integer; NaN would become 0. */
   #index(at: number, what: string): Value {
     const { whole, nan } = this.#ranges[at] as Range;
     if (!whole || nan) throw this.#refusal(`${what} may be no integer`, "round it, e.g. with 'Math.floor'");
@@ -285,7 +285,7 @@ class Compiler {
     return x.type === 'integer' ? x : emit(operation, 'float', [x]);
   }
 
-  /** Whether two steps are integers of which the second is never 0. */
+  /** Whether two steps are integers and the second is never 0. */
   #isQuotient(args: readonly number[]): boolean {
     const { low, high } = this.#ranges[args[1] as number] as Range;
     return (low > 0 || high < 0) && args.every((arg) => this.#value(arg).type === 'integer');
@@ -334,8 +334,8 @@ class Compiler {
   }
 
   /**
-   * Refuses integers that float32 may round, where the result would be quite another one. What depends on the score is
-   * rounded like it.
+   * Refuses integers that float32 may round if the result would be completely different. What depends on the score is
+   * rounded anyway.
    */
   #checkExact(operator: string, args: readonly number[]): void {
     for (const arg of args) {

@@ -27,5 +27,5 @@ export const WORDS = {
   step: (x) => apply('select', isPositive(x), ONE, ZERO),
 } satisfies Record<string, Word>;
 
-/** The same as a function that is compiled calls them. */
+/** Their types in a function that is compiled. */
 export type Words = { readonly [Name in keyof typeof WORDS]: (x: number) => number };

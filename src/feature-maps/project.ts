@@ -1,4 +1,4 @@
-/** Rows seen along directions, which are uploaded for each call: they are small beside what they are multiplied with. */
+/** Projects rows on directions, which are uploaded for each call, since they are small compared with the rows. */
 import { matmul } from '../ops/matmul';
 import type { Tensor } from '../tensor/tensor';
 import type { FeatureOptions } from './feature-map';

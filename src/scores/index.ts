@@ -1,3 +1,3 @@
-/** What changes scores before the softmax. */
+/** Changes of scores before the softmax. */
 export { from, type ScoreFunction } from './from';
 export { additiveBias, alibi, compose, relativeBias, type Score, softcap } from './score';

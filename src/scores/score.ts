@@ -1,4 +1,4 @@
-/** Score modifiers: what changes a scaled score before the softmax, by where it stands. */
+/** Score modifiers, which change scaled scores before the softmax, depending on their position. */
 import { checkNumbers, show } from '../check';
 import { DTypeError, ParameterError, ShapeError } from '../errors';
 import { derivativeOf, type TableDerivative, tableDerivatives } from '../expressions/differentiate';
@@ -22,9 +22,9 @@ import { Tensor } from '../tensor/tensor';
 
 /** A change of scores before the softmax, made by the functions of `saccade/scores`. */
 export interface Score extends Given {
-  /** What it is and with which params, such as `softcap 30`. */
+  /** Its kind and params, such as `softcap 30`. */
   readonly name: string;
-  /** The new score, from the old one and its place. */
+  /** The new score, from the old one and its position. */
   readonly expression: Expression;
   /** d new score / d old score. */
   readonly derivative: Expression;
@@ -40,7 +40,7 @@ export function checkScore(what: string, score: Score): void {
   throw new ParameterError(`${what} must be a Score, such as scores.softcap(30), got ${show(score)}`);
 }
 
-/** A captured array or tensor whose elements change the score, and where its gradient lies among those of all. */
+/** A captured array or tensor whose elements change the score, and the position of its gradient among those of all. */
 export interface CapturedPart {
   /** If several have one name, the second is called `name_2`, and so on. */
   readonly name: string;
@@ -67,7 +67,7 @@ export function partsOf({ tables, tensors }: Pick<Score, 'tables' | 'tensors'>):
   return parts;
 }
 
-/** Each place where a score reads what changes it: the part, which element, and how the score changes with it. */
+/** Each place where a score reads an array or tensor: the part, the element, and how the score changes with it. */
 export function placesOf(score: Pick<Score, 'tables' | 'tensors'>): (TableDerivative & CapturedPart)[] {
   const parts = partsOf(score);
   return score.tables.map((place) => ({
@@ -169,7 +169,7 @@ export function compose(...scores: readonly Score[]): Score {
   const [numbers, tensors]: [number[], CapturedTensor[]] = [[], []];
   let expression: Expression = input('score');
   for (const score of scores) {
-    // What it captured comes after what those before it did.
+    // Its captured values follow those of the scores before it.
     const moved = [
       ...score.numbers.map((_, at) => [`c${at}`, input(`c${numbers.length + at}`)]),
       ...score.tensors.map((_, at) => [`t${at}`, input(`t${tensors.length + at}`)]),
@@ -195,7 +195,7 @@ function plus(name: string, table: HostTensor | Tensor, index: Expression, check
   return named(name, apply('add', input('score'), element), check, given);
 }
 
-/** An element of what a score captures alone: of a copy, or of a tensor. */
+/** An element of the only array or tensor that a score captures: of a copy, or of the tensor. */
 function captured(name: string, values: ArrayLike<number> | Tensor, index: Expression) {
   if (!(values instanceof Tensor)) return { element: read(tableOf(name, values), index), given: NOTHING };
   const given = { numbers: [], tensors: [{ name, tensor: values }] };
