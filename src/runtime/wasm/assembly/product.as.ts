@@ -52,6 +52,8 @@ export const UNSEEN: f32 = -3e38;
  * With `stretches` the rows are those from there up to `pastStretches`, at least one, instead of `depth` rows, and panels
  * of b are `bPanel` apart. With `seen`, six words, one for each row, say by their bits from `bit` on which products STORE_EXP
  * and STORE_MAX leave out. `factors` is a second [6][8] that some finishes take, laid out as c is.
+ *
+ * The code is written out: with functions for the finishes the optimizer inlines differently, and some kernels get slower.
  */
 @inline
 export function product(
@@ -123,33 +125,47 @@ export function product(
     stretches += STRETCH_BYTES;
     if (stretches == pastStretches) break;
   }
-  const left = isLess(finish) ? v128.load(aux) : x0;
-  const right = isLess(finish) ? v128.load(aux, 16) : y0;
-  x0 = prepared(x0, finish, factors, left);
-  y0 = prepared(y0, finish, factors + 16, right);
-  x1 = prepared(x1, finish, factors + cStep, left);
-  y1 = prepared(y1, finish, factors + cStep + 16, right);
-  x2 = prepared(x2, finish, factors + 2 * cStep, left);
-  y2 = prepared(y2, finish, factors + 2 * cStep + 16, right);
-  x3 = prepared(x3, finish, factors + 3 * cStep, left);
-  y3 = prepared(y3, finish, factors + 3 * cStep + 16, right);
-  x4 = prepared(x4, finish, factors + 4 * cStep, left);
-  y4 = prepared(y4, finish, factors + 4 * cStep + 16, right);
-  x5 = prepared(x5, finish, factors + 5 * cStep, left);
-  y5 = prepared(y5, finish, factors + 5 * cStep + 16, right);
-  if ((finish == STORE_EXP || finish == STORE_MAX) && seen) {
-    x0 = masked(x0, finish, seen, 0, bit);
-    y0 = masked(y0, finish, seen, 0, bit + 4);
-    x1 = masked(x1, finish, seen, 1, bit);
-    y1 = masked(y1, finish, seen, 1, bit + 4);
-    x2 = masked(x2, finish, seen, 2, bit);
-    y2 = masked(y2, finish, seen, 2, bit + 4);
-    x3 = masked(x3, finish, seen, 3, bit);
-    y3 = masked(y3, finish, seen, 3, bit + 4);
-    x4 = masked(x4, finish, seen, 4, bit);
-    y4 = masked(y4, finish, seen, 4, bit + 4);
-    x5 = masked(x5, finish, seen, 5, bit);
-    y5 = masked(y5, finish, seen, 5, bit + 4);
+  if (finish == STORE_WEIGHTED) {
+    x0 = f32x4.mul(x0, v128.load(factors));
+    y0 = f32x4.mul(y0, v128.load(factors, 16));
+    x1 = f32x4.mul(x1, v128.load(factors + cStep));
+    y1 = f32x4.mul(y1, v128.load(factors + cStep, 16));
+    x2 = f32x4.mul(x2, v128.load(factors + 2 * cStep));
+    y2 = f32x4.mul(y2, v128.load(factors + 2 * cStep, 16));
+    x3 = f32x4.mul(x3, v128.load(factors + 3 * cStep));
+    y3 = f32x4.mul(y3, v128.load(factors + 3 * cStep, 16));
+    x4 = f32x4.mul(x4, v128.load(factors + 4 * cStep));
+    y4 = f32x4.mul(y4, v128.load(factors + 4 * cStep, 16));
+    x5 = f32x4.mul(x5, v128.load(factors + 5 * cStep));
+    y5 = f32x4.mul(y5, v128.load(factors + 5 * cStep, 16));
+  }
+  if (finish == STORE_EXP) {
+    x0 = exp2(x0);
+    y0 = exp2(y0);
+    x1 = exp2(x1);
+    y1 = exp2(y1);
+    x2 = exp2(x2);
+    y2 = exp2(y2);
+    x3 = exp2(x3);
+    y3 = exp2(y3);
+    x4 = exp2(x4);
+    y4 = exp2(y4);
+    x5 = exp2(x5);
+    y5 = exp2(y5);
+    if (seen) {
+      x0 = v128.and(x0, isSeen(seen, 0, bit));
+      y0 = v128.and(y0, isSeen(seen, 0, bit + 4));
+      x1 = v128.and(x1, isSeen(seen, 1, bit));
+      y1 = v128.and(y1, isSeen(seen, 1, bit + 4));
+      x2 = v128.and(x2, isSeen(seen, 2, bit));
+      y2 = v128.and(y2, isSeen(seen, 2, bit + 4));
+      x3 = v128.and(x3, isSeen(seen, 3, bit));
+      y3 = v128.and(y3, isSeen(seen, 3, bit + 4));
+      x4 = v128.and(x4, isSeen(seen, 4, bit));
+      y4 = v128.and(y4, isSeen(seen, 4, bit + 4));
+      x5 = v128.and(x5, isSeen(seen, 5, bit));
+      y5 = v128.and(y5, isSeen(seen, 5, bit + 4));
+    }
   }
   if (finish == STORE_EXP || finish == STORE_WEIGHTED) {
     const left = f32x4.add(f32x4.add(f32x4.add(x0, x1), f32x4.add(x2, x3)), f32x4.add(x4, x5));
@@ -158,10 +174,41 @@ export function product(
     v128.store(aux, f32x4.add(v128.load(aux, 16), right), 16);
   }
   if (finish == STORE_MAX) {
+    if (seen) {
+      const unseen = f32x4.splat(UNSEEN);
+      x0 = v128.bitselect(x0, unseen, isSeen(seen, 0, bit));
+      y0 = v128.bitselect(y0, unseen, isSeen(seen, 0, bit + 4));
+      x1 = v128.bitselect(x1, unseen, isSeen(seen, 1, bit));
+      y1 = v128.bitselect(y1, unseen, isSeen(seen, 1, bit + 4));
+      x2 = v128.bitselect(x2, unseen, isSeen(seen, 2, bit));
+      y2 = v128.bitselect(y2, unseen, isSeen(seen, 2, bit + 4));
+      x3 = v128.bitselect(x3, unseen, isSeen(seen, 3, bit));
+      y3 = v128.bitselect(y3, unseen, isSeen(seen, 3, bit + 4));
+      x4 = v128.bitselect(x4, unseen, isSeen(seen, 4, bit));
+      y4 = v128.bitselect(y4, unseen, isSeen(seen, 4, bit + 4));
+      x5 = v128.bitselect(x5, unseen, isSeen(seen, 5, bit));
+      y5 = v128.bitselect(y5, unseen, isSeen(seen, 5, bit + 4));
+    }
     const left = larger(larger(larger(x0, x1), larger(x2, x3)), larger(x4, x5));
     const right = larger(larger(larger(y0, y1), larger(y2, y3)), larger(y4, y5));
     v128.store(aux, larger(v128.load(aux), left));
     v128.store(aux, larger(v128.load(aux, 16), right), 16);
+  }
+  if (finish == STORE_EXP_LESS || finish == TIMES_LESS || finish == TILT_GRADIENTS || finish == STORE_TILTED) {
+    const left = v128.load(aux);
+    const right = v128.load(aux, 16);
+    x0 = f32x4.sub(x0, left);
+    y0 = f32x4.sub(y0, right);
+    x1 = f32x4.sub(x1, left);
+    y1 = f32x4.sub(y1, right);
+    x2 = f32x4.sub(x2, left);
+    y2 = f32x4.sub(y2, right);
+    x3 = f32x4.sub(x3, left);
+    y3 = f32x4.sub(y3, right);
+    x4 = f32x4.sub(x4, left);
+    y4 = f32x4.sub(y4, right);
+    x5 = f32x4.sub(x5, left);
+    y5 = f32x4.sub(y5, right);
   }
   const auxStep: usize = finish == STORE_TIMES ? <usize>-4 : finish == TILT_GRADIENTS ? 0 : 4;
   finishRow(c, x0, y0, finish, aux, factors);
@@ -207,22 +254,8 @@ export function addStretches(
 }
 
 @inline
-function isLess(finish: i32): bool {
-  return finish == STORE_EXP_LESS || finish == TIMES_LESS || finish == TILT_GRADIENTS || finish == STORE_TILTED;
-}
-
-@inline
-function prepared(x: v128, finish: i32, factors: usize, less: v128): v128 {
-  if (finish == STORE_WEIGHTED) return f32x4.mul(x, v128.load(factors));
-  if (finish == STORE_EXP) return exp2(x);
-  return isLess(finish) ? f32x4.sub(x, less) : x;
-}
-
-/** Unseen products become 0, or less than every score where maxima are taken. */
-@inline
-function masked(x: v128, finish: i32, words: usize, row: usize, bit: i32): v128 {
-  const seen = seenLanes(i32.load(words + (row << 2)) >> bit);
-  return finish == STORE_EXP ? v128.and(x, seen) : v128.bitselect(x, f32x4.splat(UNSEEN), seen);
+function isSeen(words: usize, row: usize, bit: i32): v128 {
+  return seenLanes(i32.load(words + (row << 2)) >> bit);
 }
 
 @inline
