@@ -18,6 +18,8 @@ interface Declared {
   };
 }
 
+/** What elements must be, by the names of tensors; all others are 1, and indices 0. */
+const ELEMENTS: Readonly<Record<string, number>> = { g: -1 };
 /** Extents that an op asks for; all others are 2. */
 const EXTENTS: Readonly<Record<string, number>> = { ky: 3, kx: 3, g: 1, h: 2, r: 4 };
 const extentOf = (letter: string) => EXTENTS[letter] ?? (Number(letter) || 2);
@@ -72,11 +74,22 @@ export function entriesOfOps(
   control: Slots,
   keep: <T extends Tensor>(tensor: T) => T,
 ): Readonly<Record<string, Entry>> {
-  const tensor = ({ axes, dtypes: [dtype] }: TensorSpec, shape = shapeOf(axes), as: DType = dtype as DType): Tensor =>
-    keep(runtime.tensor(typedArray(as, sizeOf(shape)).fill((as === 'i32' ? 0 : 1) as never) as never, shape, as));
-  const slot = (spec: Spec): Slot => ('axes' in spec ? tensorSlot(spec) : slotOf(spec));
-  function tensorSlot(spec: TensorSpec): Slot {
-    const valid = tensor(spec);
+  const tensor = (
+    name: string,
+    { axes, dtypes: [dtype] }: TensorSpec,
+    shape = shapeOf(axes),
+    as: DType = dtype as DType,
+  ): Tensor =>
+    keep(
+      runtime.tensor(
+        typedArray(as, sizeOf(shape)).fill((as === 'i32' ? 0 : (ELEMENTS[name] ?? 1)) as never) as never,
+        shape,
+        as,
+      ),
+    );
+  const slot = (name: string, spec: Spec): Slot => ('axes' in spec ? tensorSlot(name, spec) : slotOf(spec));
+  function tensorSlot(name: string, spec: TensorSpec): Slot {
+    const valid = tensor(name, spec);
     const wider = valid.shape.map((extent, axis) => (axis === valid.rank - 1 ? extent + 1 : extent));
     const isLed = spec.axes.startsWith('...');
     const others: DType[] = ['f32', 'f16', 'bf16', 'i32', 'u8'];
@@ -87,12 +100,12 @@ export function entriesOfOps(
         ...Object.fromEntries(
           others
             .filter((each) => !spec.dtypes.includes(each))
-            .map((each) => [each, tensor(spec, [...valid.shape], each)]),
+            .map((each) => [each, tensor(name, spec, [...valid.shape], each)]),
         ),
-        ...(spec.axes !== '...' && { 'another rank': tensor(spec, isLed ? [] : [...valid.shape, 2]) }),
-        empty: tensor(spec, [...valid.shape.slice(0, -1), 0]),
+        ...(spec.axes !== '...' && { 'another rank': tensor(name, spec, isLed ? [] : [...valid.shape, 2]) }),
+        empty: tensor(name, spec, [...valid.shape.slice(0, -1), 0]),
         ...(valid.rank > 1 &&
-          !spec.strided && { strided: keep(tensor(spec, wider).slice(valid.rank - 1, 0, wider.at(-1)! - 1)) }),
+          !spec.strided && { strided: keep(tensor(name, spec, wider).slice(valid.rank - 1, 0, wider.at(-1)! - 1)) }),
       },
     };
   }
@@ -101,7 +114,7 @@ export function entriesOfOps(
   for (const op of declared) {
     const { name, inputs, options = {}, results = {} } = op.declaration;
     const mapped = (specs: Readonly<Record<string, Spec>>, map: (slot: Slot) => Slot): Slots =>
-      Object.fromEntries(Object.entries(specs).map(([each, spec]) => [each, map(slot(spec))]));
+      Object.fromEntries(Object.entries(specs).map(([each, spec]) => [each, map(slot(each, spec))]));
     const optional = (each: Slot): Slot => ({ ...each, takes: [...each.takes, 'undefined'] });
     const places = Object.fromEntries(Object.entries(results).filter(([, { fresh }]) => !fresh));
     const names = Object.keys(inputs);

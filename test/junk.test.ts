@@ -459,20 +459,6 @@ const deltaSettings: Slots = {
   ...control,
 };
 entry(
-  'gatedDeltaRule',
-  {
-    ...delta,
-    options: options({
-      ...deltaSettings,
-      every: maybe(whole(2)),
-      form: maybe(choice('chunked')),
-      out: notGiven(linearOut),
-      state: notGiven(leaf(keep(runtime.empty(stateShape)))),
-    }),
-  },
-  saccade.gatedDeltaRule,
-);
-entry(
   'gatedDeltaRuleBackward',
   {
     ...delta,
@@ -484,24 +470,6 @@ entry(
     options: options({ ...deltaSettings, every: maybe(whole(2)) }),
   },
   saccade.gatedDeltaRuleBackward,
-);
-entry(
-  'gatedDeltaRuleStep',
-  {
-    q: tensor(1, 1, 2, 2),
-    k: tensor(1, 1, 2, 2),
-    v: tensor(1, 1, 2, 2),
-    g: leaf(filled(-1, 1, 1, 2)),
-    beta: leaf(filled(0.5, 1, 1, 2)),
-    state: leaf(filled(1, ...stateShape)),
-    options: options({
-      scale: maybe(finite(1)),
-      out: notGiven(leaf(keep(runtime.empty([1, 2, 2])))),
-      state: notGiven(leaf(keep(runtime.empty(stateShape)))),
-      ...control,
-    }),
-  },
-  saccade.gatedDeltaRuleStep,
 );
 entry(
   'nn.dynamicProjection',

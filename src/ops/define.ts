@@ -75,9 +75,13 @@ interface Composite<I extends Arguments, O extends Arguments, Result> {
   readonly options: O;
   /** The results for which the caller may say where to write. */
   readonly places?: readonly string[];
+  /** The largest extents that kernels have room for. */
+  readonly largest?: Extents;
   readonly run: (
     given: Checked<NoInfer<I>> & Optional<NoInfer<O>>,
+    /** `Control`, and where to write. */
     options: Control & Readonly<Record<string, unknown>>,
+    extents: Extents,
   ) => Result;
 }
 
@@ -129,12 +133,12 @@ export function defineOp<
 export function defineComposite<const I extends Arguments, const O extends Arguments, Result>(
   declaration: Composite<I, O, Result>,
 ): DeclaredComposite<I, O, Result> {
-  const { name, inputs, options: optional, places = [], run } = declaration;
-  const check = checker(name, inputs, optional, places);
+  const { name, inputs, options: optional, places = [], largest, run } = declaration;
+  const check = checker(name, inputs, optional, places, largest);
   const call = (given: Values, options: Control & Values = NOTHING) => {
-    const { checked } = check(given, options);
+    const { checked, extents } = check(given, options);
     const passed = [...places, 'signal', 'onProgress'].map((each) => [each, options[each as keyof Control]]);
-    return run(checked as never, Object.fromEntries(passed));
+    return run(checked as never, Object.fromEntries(passed), extents);
   };
   return Object.assign(call, { declaration });
 }
@@ -148,7 +152,13 @@ export const differentiable = <I extends Arguments, O extends Arguments, R exten
 type Values = Readonly<Record<string, unknown>>;
 
 /** What checks the arguments of a function, and gives them with defaults in the places of what is left out. */
-function checker(name: string, inputs: Arguments, optional: Arguments, places: readonly string[]) {
+function checker(
+  name: string,
+  inputs: Arguments,
+  optional: Arguments,
+  places: readonly string[],
+  largest: Extents = NOTHING,
+) {
   const specs: Record<string, TensorSpec> = {};
   const settings: Record<string, AnySetting> = {};
   for (const [each, spec] of Object.entries({ ...inputs, ...optional }))
@@ -166,6 +176,7 @@ function checker(name: string, inputs: Arguments, optional: Arguments, places: r
       if (value !== undefined || each in inputs) tensors[each] = value as Tensor;
     }
     const { shapes, extents, isTracked } = checkAll(tensors);
+    for (const letter in largest) checkLargest(letter, largest[letter] as number, extents, specs, tensors);
     const checked: Record<string, unknown> = { ...tensors };
     for (const each in settings) {
       const own = each in inputs ? given[each] : options[each];
@@ -176,6 +187,19 @@ function checker(name: string, inputs: Arguments, optional: Arguments, places: r
     }
     return { tensors, shapes, extents, checked, isTracked };
   };
+}
+
+function checkLargest(
+  letter: string,
+  most: number,
+  extents: Extents,
+  specs: TensorSpecs,
+  tensors: Readonly<Record<string, Tensor>>,
+): void {
+  if ((extents[letter] ?? 0) <= most) return;
+  const name = Object.keys(tensors).find((each) => axesOf(specs[each]?.axes ?? '').includes(letter)) as string;
+  const { shape } = tensors[name] as Tensor;
+  throw new ShapeError(`${letter} of ${name} must be at most ${most}, got ${formatShape(shape)}`);
 }
 
 /** What throws unless tensors, those that are given, are as specified and on one runtime. */

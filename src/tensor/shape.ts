@@ -201,7 +201,8 @@ function misfit(
   const got = `got ${formatShape(shapes[name] as Shape)}`;
   const twin = all.find((other) => shapes[other.name] && other.name !== name && other.axes.join() === axes.join());
   if (twin && letter === LEAD) return new ShapeError(`${name} must have the shape of ${shown(twin)}, ${got}`);
-  const source = all.find((other) => shapes[other.name] && letter !== undefined && other.axes.includes(letter));
+  const isKnown = letter !== undefined && !LITERAL.test(letter);
+  const source = isKnown ? all.find((other) => shapes[other.name] && other.axes.includes(letter)) : undefined;
   if (source && letter === LEAD) {
     const expected = [...leadOf(source, shapes), ...axes.slice(1)].join(', ');
     return new ShapeError(`${name} must have shape [${expected}] with the leading axes of ${shown(source)}, ${got}`);

@@ -4,18 +4,18 @@
  * Sources: Yang, Kautz and Hatamizadeh 2024, Gated Delta Networks, arXiv 2412.06464; its chunked form: Yang et al. 2024,
  * Parallelizing Linear Transformers with the Delta Rule, arXiv 2406.06484.
  */
-import { checkWhole, show } from '../../check';
-import { DTypeError, ParameterError, ShapeError } from '../../errors';
+import { ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import type { Expectation, Op } from '../../runtime/op';
 import { LARGEST_HEAD } from '../../runtime/wasm/params';
-import { bindShapes, formatShape, type Shape, sameShape } from '../../tensor/shape';
+import { formatShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
-import { checkControl, checkGradients, checkOptions, checkTensors } from '../check';
+import { checkGradients, checkOptions } from '../check';
 import { compute, type ResultSpec } from '../compute';
-import { checkContiguous, checkFloat32, zeros } from '../float32';
-import { DELTA_RULE_FORMS, type DeltaRuleForm, type GatedDeltaRuleBackwardCall, type GatedDeltaRuleCall } from './call';
+import { choice, defineComposite, f32, floats, number, type OptionsOf, optional, whole } from '../define';
+import { zeros } from '../float32';
+import { DELTA_RULE_FORMS, type GatedDeltaRuleBackwardCall, type GatedDeltaRuleCall } from './call';
 import { kernels } from './params.generated';
 import { planGatedDeltaRule, planGatedDeltaRuleBackward } from './wasm';
 
@@ -49,22 +49,146 @@ const backward: Op<GatedDeltaRuleBackwardCall> = {
 /** The same for the forward and the backward pass. */
 export { LARGEST_HEAD };
 
-export interface GatedDeltaRuleSettings {
-  /** Factor on what is read; default 1 / sqrt(d). */
-  readonly scale?: number | undefined;
-  /** [b, h, d, e]: the state before the first token; default zeros. */
-  readonly initialState?: Tensor | undefined;
-}
+/** Below this a chunk's overhead is more than its products save. */
+const FEWEST_CHUNKED = 8;
 
-export interface GatedDeltaRuleOptions extends GatedDeltaRuleSettings, Control {
-  /** Also the states before every so many tokens, as `states`. */
-  readonly every?: number | undefined;
-  /** `chunked` goes by chunks of tokens and matrix products, `recurrent` by tokens. Default: chunked from 8 tokens on. */
-  readonly form?: DeltaRuleForm | undefined;
+const STRIDED = { strided: true };
+const tokens = {
+  q: floats('b n h d', STRIDED),
+  k: floats('b n h d', STRIDED),
+  v: floats('b n h e', STRIDED),
+  g: floats('b n h', STRIDED),
+  beta: floats('b n h', STRIDED),
+};
+const largest = { d: LARGEST_HEAD, e: LARGEST_HEAD };
+const scaling = {
+  /** Factor on what is read; default 1 / sqrt(d). */
+  scale: number({}, ({ d }) => 1 / Math.sqrt(d as number)),
+};
+const settings = {
+  ...scaling,
+  /** [b, h, d, e]: the state before the first token; default zeros. */
+  initialState: floats('b h d e', STRIDED),
+};
+
+type Letters = Record<'b' | 'n' | 'h' | 'd' | 'e', number>;
+
+/** The tensors among the arguments, without those that are left out. */
+const present = (tensors: Readonly<Record<string, Tensor | undefined>>) =>
+  Object.fromEntries(Object.entries(tensors).filter(([, tensor]) => tensor)) as Record<string, Tensor>;
+
+/** @internal */
+export const gatedDeltaRuleOp = defineComposite({
+  name: 'gatedDeltaRule',
+  inputs: tokens,
+  options: {
+    ...settings,
+    /** Also the states before every so many tokens, as `states`. */
+    every: optional(whole({ least: 1 })),
+    /** `chunked` goes by chunks of tokens and matrix products, `recurrent` by tokens. Default: chunked from 8 tokens on. */
+    form: optional(choice('chunked', ...DELTA_RULE_FORMS)),
+  },
+  places: ['out', 'state'],
+  largest,
+  run({ scale, every, form: given, ...tensors }, options, extents): GatedDeltaRuleResult {
+    const { b, n, h, d, e } = extents as Letters;
+    const form = given ?? (Math.min(n, every ?? n) < FEWEST_CHUNKED ? 'recurrent' : 'chunked');
+    const results = {
+      out: { shape: [b, n, h, e], dtype: tensors.q.dtype, given: options.out as Tensor | undefined },
+      state: { shape: [b, h, d, e], dtype: 'f32', given: options.state as Tensor | undefined },
+      ...(every !== undefined && { states: { shape: [b, Math.ceil(n / every), h, d, e], dtype: 'f32' } }),
+    } as const satisfies Record<string, ResultSpec>;
+    const call = (computed: object) => ({ ...tensors, scale, every, form, ...(computed as GatedDeltaRuleResult) });
+    return compute(forward, present(tensors), results, call, options, { derivative: derivativeOf(scale, every) });
+  },
+});
+
+/** @internal */
+export const gatedDeltaRuleBackwardOp = defineComposite({
+  name: 'gradients of gatedDeltaRule',
+  inputs: { ...tokens, gradOut: floats('b n h e', STRIDED) },
+  options: {
+    ...settings,
+    /** As forward. */
+    every: optional(whole({ least: 1 })),
+    gradState: floats('b h d e', STRIDED),
+    gradStates: f32('b p h d e'),
+  },
+  largest,
+  run({ scale, every, ...tensors }, control, extents): GatedDeltaRuleBackwardResult {
+    const { b, n, h, d, e, p } = extents as Letters & { p?: number };
+    if (tensors.gradStates && every === undefined) throw new ParameterError('gradStates needs every, as forward');
+    const times = [b, Math.ceil(n / (every ?? n)), h, d, e];
+    if (tensors.gradStates && p !== times[1])
+      throw new ShapeError(
+        `gradStates must have shape ${formatShape(times)}, got ${formatShape(tensors.gradStates.shape)}`,
+      );
+    const like = ({ shape, dtype }: Tensor): ResultSpec => ({ shape, dtype });
+    const { q, k, v, g, beta, initialState } = tensors;
+    const results = {
+      gradQ: like(q),
+      gradK: like(k),
+      gradV: like(v),
+      gradG: like(g),
+      gradBeta: like(beta),
+      ...(initialState && { gradInitialState: like(initialState) }),
+      ...(every !== undefined && { totals: { shape: times, dtype: 'f32' } as const }),
+    };
+    const { totals, ...computed } = compute<GatedDeltaRuleBackwardCall, Record<string, ResultSpec>>(
+      backward,
+      present(tensors),
+      results,
+      (grads) => ({ ...tensors, ...grads, scale, every }) as GatedDeltaRuleBackwardCall,
+      control,
+    );
+    return { ...computed, ...(totals && { gradStates: totals }) } as object as GatedDeltaRuleBackwardResult;
+  },
+});
+
+/** @internal */
+export const gatedDeltaRuleStepOp = defineComposite({
+  name: 'gatedDeltaRuleStep',
+  inputs: {
+    q: floats('b 1 h d', STRIDED),
+    k: floats('b 1 h d', STRIDED),
+    v: floats('b 1 h e', STRIDED),
+    g: floats('b 1 h', STRIDED),
+    beta: floats('b 1 h', STRIDED),
+    state: floats('b h d e', STRIDED),
+  },
+  options: scaling,
+  places: ['out', 'state'],
+  largest,
+  run({ state: initialState, scale, ...tokens }, options, extents): GatedDeltaRuleResult {
+    const { b, h, d, e } = extents as Letters;
+    const results = {
+      out: { shape: [b, 1, h, e], dtype: tokens.q.dtype, given: options.out as Tensor | undefined },
+      state: { shape: [b, h, d, e], dtype: 'f32', given: options.state as Tensor | undefined },
+    } as const;
+    const inputs = { ...tokens, initialState };
+    const call = (computed: GatedDeltaRuleResult): GatedDeltaRuleCall => ({
+      ...inputs,
+      ...computed,
+      scale,
+      form: 'recurrent',
+    });
+    return compute(step, inputs, results, call, options, { derivative: derivativeOf(scale) });
+  },
+});
+
+interface Places {
   /** Where to write: contiguous tensors that no input shares memory with. */
   readonly out?: Tensor | undefined;
   readonly state?: Tensor<'f32'> | undefined;
 }
+
+export interface GatedDeltaRuleOptions extends OptionsOf<typeof gatedDeltaRuleOp>, Places, Control {}
+export interface GatedDeltaRuleSettings extends Pick<GatedDeltaRuleOptions, 'scale' | 'initialState'> {}
+export interface GatedDeltaRuleBackwardOptions
+  extends GatedDeltaRuleSettings,
+    Pick<GatedDeltaRuleOptions, 'every'>,
+    Control {}
+export interface GatedDeltaRuleStepOptions extends OptionsOf<typeof gatedDeltaRuleStepOp>, Places, Control {}
 
 export interface GatedDeltaRuleResult {
   /** [b, n, h, e] in the dtype of q. */
@@ -85,11 +209,6 @@ export interface GatedDeltaRuleGradients {
   readonly gradStates?: Tensor | undefined;
 }
 
-export interface GatedDeltaRuleBackwardOptions extends GatedDeltaRuleSettings, Control {
-  /** As forward. */
-  readonly every?: number | undefined;
-}
-
 /** Each of the shape and dtype of its input. */
 export interface GatedDeltaRuleBackwardResult {
   readonly gradQ: Tensor;
@@ -102,23 +221,6 @@ export interface GatedDeltaRuleBackwardResult {
   /** Only with `every`: by the states, also through all that follows them; [b, ceil(n / every), h, d, e], f32. */
   readonly gradStates?: Tensor<'f32'>;
 }
-
-export interface GatedDeltaRuleStepOptions extends Control {
-  /** Factor on what is read; default 1 / sqrt(d). */
-  readonly scale?: number | undefined;
-  /** Where to write: contiguous tensors that no input shares memory with. */
-  readonly out?: Tensor | undefined;
-  readonly state?: Tensor<'f32'> | undefined;
-}
-
-const SETTINGS = ['scale', 'initialState'];
-const CONTROL = ['signal', 'onProgress'];
-const STORAGE = ['f32', 'f16', 'bf16'];
-/** Below this a chunk's overhead is more than its products save. */
-const FEWEST_CHUNKED = 8;
-
-const TOKENS = { q: 'b n h d', k: 'b n h d', v: 'b n h e', g: 'b n h', beta: 'b n h' } as const;
-const STATE = 'b h d e';
 
 /**
  * For each token: S = e^g S; S = S + k (beta (v - S^T k))^T; out = scale S^T q.
@@ -140,31 +242,16 @@ export function gatedDeltaRule(
   beta: Tensor,
   options: GatedDeltaRuleOptions = {},
 ): GatedDeltaRuleResult {
-  const tokens = { q, k, v, g, beta };
-  checkTensors(tokens);
-  checkOptions('gatedDeltaRule', options, [...SETTINGS, ...CONTROL, 'every', 'form', 'out', 'state']);
-  const { b, n, h, d, e, scale, inputs } = checkProblem(tokens, options);
-  const { initialState, every } = options;
-  const { form = Math.min(n, every ?? n) < FEWEST_CHUNKED ? 'recurrent' : 'chunked' } = options;
-  if (!DELTA_RULE_FORMS.includes(form))
-    throw new ParameterError(`form must be one of ${DELTA_RULE_FORMS.join(', ')}, got ${show(form)}`);
-  const results = {
-    out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
-    state: { shape: [b, h, d, e], dtype: 'f32', given: options.state },
-    ...(every !== undefined && { states: { shape: [b, Math.ceil(n / every), h, d, e], dtype: 'f32' } }),
-  } as const satisfies Record<string, ResultSpec>;
-  const call = (computed: object): GatedDeltaRuleCall => ({
-    ...{ ...tokens, initialState, scale, every, form },
-    ...(computed as GatedDeltaRuleResult),
-  });
-  return compute(forward, inputs, results, call, options, { derivative: derivativeOf(scale, every) });
+  return gatedDeltaRuleOp({ q, k, v, g, beta }, options);
 }
 
 function derivativeOf(scale: number, every?: number): Derivative {
   return {
     saves: ['q', 'k', 'v', 'g', 'beta', 'initialState'],
     gradients(saved, { out, state: gradState, states: gradStates }, _, control) {
-      const { q, k, v, g, beta, initialState } = saved as Readonly<Record<keyof Tokens | 'initialState', Tensor>>;
+      const { q, k, v, g, beta, initialState } = saved as Readonly<
+        Record<keyof typeof tokens | 'initialState', Tensor>
+      >;
       const gradOut = out ?? zeros(q.runtime, v.shape);
       const settings = { scale, initialState, every, ...control };
       const grads = gatedDeltaRuleBackward(q, k, v, g, beta, { gradOut, gradState, gradStates }, settings);
@@ -192,45 +279,9 @@ export function gatedDeltaRuleBackward(
   options: GatedDeltaRuleBackwardOptions = {},
 ): GatedDeltaRuleBackwardResult {
   checkGradients('gatedDeltaRuleBackward', gradients, ['gradOut', 'gradState', 'gradStates', 'out', 'state', 'states']);
+  checkOptions('gatedDeltaRuleBackward', options, ['scale', 'initialState', 'every', 'signal', 'onProgress']);
   const { gradOut, gradState, gradStates } = gradients;
-  const tokens = { q, k, v, g, beta };
-  const given = {
-    gradOut,
-    ...(gradState !== undefined && { gradState }),
-    ...(gradStates !== undefined && { gradStates }),
-  };
-  checkTensors({ ...tokens, ...given });
-  checkOptions('gatedDeltaRuleBackward', options, [...SETTINGS, ...CONTROL, 'every']);
-  const { b, n, h, d, e, scale, inputs } = checkProblem(tokens, options);
-  checkShape('gradOut', gradOut, [b, n, h, e]);
-  if (gradState) checkShape('gradState', gradState, [b, h, d, e]);
-  for (const [name, tensor] of Object.entries(given)) checkStorage(name, tensor);
-  const { initialState, every } = options;
-  const times = [b, Math.ceil(n / (every ?? n)), h, d, e];
-  if (gradStates) {
-    if (every === undefined) throw new ParameterError('gradStates needs every, as forward');
-    checkShape('gradStates', gradStates, times);
-    checkFloat32('gatedDeltaRuleBackward', { gradStates }, {});
-    checkContiguous({ gradStates });
-  }
-  const like = ({ shape, dtype }: Tensor): ResultSpec => ({ shape, dtype });
-  const results = {
-    gradQ: like(q),
-    gradK: like(k),
-    gradV: like(v),
-    gradG: like(g),
-    gradBeta: like(beta),
-    ...(initialState && { gradInitialState: like(initialState) }),
-    ...(every !== undefined && { totals: { shape: times, dtype: 'f32' } as const }),
-  };
-  const { totals, ...computed } = compute<GatedDeltaRuleBackwardCall, Record<string, ResultSpec>>(
-    backward,
-    { ...inputs, ...given },
-    results,
-    (grads) => ({ ...tokens, initialState, ...given, ...grads, scale, every }) as GatedDeltaRuleBackwardCall,
-    options,
-  );
-  return { ...computed, ...(totals && { gradStates: totals }) } as GatedDeltaRuleBackwardResult;
+  return gatedDeltaRuleBackwardOp({ q, k, v, g, beta, gradOut }, { ...options, gradState, gradStates });
 }
 
 /**
@@ -251,62 +302,7 @@ export function gatedDeltaRuleStep(
   state: Tensor,
   options: GatedDeltaRuleStepOptions = {},
 ): GatedDeltaRuleResult {
-  const tokens = { q, k, v, g, beta };
-  checkTensors({ ...tokens, state });
-  checkOptions('gatedDeltaRuleStep', options, ['scale', ...CONTROL, 'out', 'state']);
-  if (q.rank !== 4 || q.shape[1] !== 1)
-    throw new ShapeError(`q must have shape [b, 1, h, d], got ${formatShape(q.shape)}`);
-  const shapes = { q: q.shape, k: k.shape, v: v.shape, g: g.shape, beta: beta.shape, state: state.shape };
-  bindShapes({ ...TOKENS, state: STATE }, shapes);
-  const { b, h, d, e, scale, inputs } = checkProblem(tokens, { ...options, initialState: state });
-  const results = {
-    out: { shape: [b, 1, h, e], dtype: q.dtype, given: options.out },
-    state: { shape: [b, h, d, e], dtype: 'f32', given: options.state },
-  } as const;
-  const call = ({ out, state: next }: GatedDeltaRuleResult): GatedDeltaRuleCall => ({
-    ...{ ...tokens, initialState: state, out, state: next, scale, form: 'recurrent' },
-  });
-  return compute(step, inputs, results, call, options, { derivative: derivativeOf(scale) });
-}
-
-type Tokens = Readonly<Record<keyof typeof TOKENS, Tensor>>;
-type Letters = Record<'b' | 'n' | 'h' | 'd' | 'e', number>;
-
-/** The extents and scale of a problem, and its tensors; throws where they do not fit. */
-function checkProblem(
-  tokens: Tokens,
-  options: GatedDeltaRuleBackwardOptions,
-): Letters & { readonly scale: number; readonly inputs: Readonly<Record<string, Tensor>> } {
-  checkControl(options);
-  const { initialState } = options;
-  if (initialState !== undefined) checkTensors({ initialState });
-  const inputs: Readonly<Record<string, Tensor>> = { ...tokens, ...(initialState && { initialState }) };
-  const letters = bindShapes(
-    { ...TOKENS, ...(initialState && { initialState: STATE }) } as Record<string, string>,
-    Object.fromEntries(Object.entries(inputs).map(([name, { shape }]) => [name, shape])),
-  ) as Letters;
-  for (const [letter, { shape }] of [
-    ['d', tokens.q],
-    ['e', tokens.v],
-  ] as const) {
-    if (letters[letter] > LARGEST_HEAD)
-      throw new ShapeError(`the head dimension ${letter} must be at most ${LARGEST_HEAD}, got ${formatShape(shape)}`);
-  }
-  for (const [name, tensor] of Object.entries(inputs)) checkStorage(name, tensor);
-  const { scale = 1 / Math.sqrt(letters.d) } = options;
-  if (typeof scale !== 'number' || !Number.isFinite(scale))
-    throw new ParameterError(`scale must be a finite number, got ${show(scale)}`);
-  if (options.every !== undefined) checkWhole('every', options.every, 1);
-  return { ...letters, scale, inputs };
-}
-
-function checkStorage(name: string, { dtype }: Tensor): void {
-  if (!STORAGE.includes(dtype)) throw new DTypeError(`${name} must be one of ${STORAGE.join(', ')}, got ${dtype}`);
-}
-
-function checkShape(name: string, { shape }: Tensor, expected: Shape): void {
-  if (!sameShape(shape, expected))
-    throw new ShapeError(`${name} must have shape ${formatShape(expected)}, got ${formatShape(shape)}`);
+  return gatedDeltaRuleStepOp({ q, k, v, g, beta, state }, options);
 }
 
 function ofGates(g: Tensor, beta: Tensor): Expectation[] {
