@@ -11,6 +11,8 @@ export default {
         'src/runtime/wasm/worker.ts',
         ...KERNELS,
         'src/{expressions,ops,runtime}/**/params.ts',
+        // Imported by a generated file.
+        'src/runtime/wasm/assembly/operations.as.ts',
         'scripts/*.ts',
         'examples/*.ts',
         'test/consumer/*.ts',

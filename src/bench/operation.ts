@@ -83,7 +83,7 @@ export async function joined(tensors: readonly Tensor[]): Promise<Float32Array> 
 const FAR = 2 ** 28;
 
 /** Copies of something that takes `bytes`; each call takes the next one and does not find it in a cache. */
-export function inTurns<T>(bytes: number, make: () => T): { readonly all: readonly T[]; next(): T } {
+function inTurns<T>(bytes: number, make: () => T): { readonly all: readonly T[]; next(): T } {
   const all = Array.from({ length: Math.max(1, Math.ceil(FAR / bytes)) }, make);
   let calls = 0;
   return { all, next: () => all[calls++ % all.length] as T };

@@ -70,7 +70,7 @@ export interface Operation {
 }
 
 /** A call on tensors that it holds. */
-export interface Call {
+interface Call {
   call(control: Control): unknown;
   /** Reads a number of the last call's result. */
   readOne?(): Promise<unknown>;
