@@ -45,7 +45,7 @@ export function benchIndex(): Html {
       html`<h2><a href="${suite}/index.html">${suite}</a></h2><p>${sentence(runs[0].summary)}</p><ul>${runs.map(({ machine, rows }) => html`<li>${formatMachine(machine)}: ${rows.length} rows</li>`)}</ul>`,
   );
   return html`<div class="title plain"><h1>Benchmarks</h1></div>
-<div class="document">${links('')}<div class="prose"><p>Runs that are stored in the repository, as they were measured. Contenders of a problem run in turns, and every result was checked against the float64 reference before its time counted; what did not pass says so in place of a time. Each page has the command that measures the run again on your machine.</p>${rows}</div></div>`;
+<div class="document">${links('')}<div class="prose"><p>Runs stored in the repository, as they were measured. The contenders for a problem take turns, and every result was checked against the float64 reference before its time counted; one that failed says so instead of a time. Each page has the command that repeats the run on your machine.</p>${rows}</div></div>`;
 }
 
 function benchPage(suite: string, runs: readonly BenchReport[]): Html {

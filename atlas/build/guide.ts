@@ -53,7 +53,7 @@ export function guidePages(): GuidePage[] {
     return page(path, title, intro.body, sections);
   });
   const sections = examples.map(({ name, source }) => ({ title: name, body: exampleBox({ name, source }) }));
-  const intro = html`<p>Each runs in this page as it stands, and in Node: a worker of its own imports it, and what it prints stands below. <code>npm install saccade</code>, then <code>node attention.ts</code>.</p>`;
+  const intro = html`<p>Each runs unchanged in this page, where a worker imports it and its output appears below, and in Node. <code>npm install saccade</code>, then <code>node attention.ts</code>.</p>`;
   return [...pages, page(EXAMPLES, 'Examples', intro, sections)];
 }
 

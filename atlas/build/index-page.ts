@@ -65,13 +65,13 @@ export function indexPage(): Html {
 <table class="guide" id="guide">
   <caption class="hidden">The thirty-one papers: what each does, costs and reaches, and what works today</caption>
   <thead><tr><th class="col-glyph"><span class="hidden">Picture</span></th><th>Paper</th><th class="col-cost">Cost for <i>n</i> tokens</th><th class="col-reach">Reach</th><th class="col-training">Training</th><th class="col-works"><abbr title="runs on the CPU">CPU</abbr></th><th class="col-works"><abbr title="runs on the GPU">GPU</abbr></th><th class="col-works"><abbr title="has gradients">Grad</abbr></th><th class="col-claims">Claims</th></tr></thead>
-  <tbody id="ranked" hidden><tr class="family"><th colspan="9" scope="rowgroup"><h2>Nearest in meaning</h2> <p>Best first: the cosine between your question and what is said of the paper, 1 at most. The nearest ten stand out above.</p></th></tr></tbody>
+  <tbody id="ranked" hidden><tr class="family"><th colspan="9" scope="rowgroup"><h2>Nearest in meaning</h2> <p>Best first, by the cosine between your question and the description of the paper (1 at most). The nearest ten are highlighted above.</p></th></tr></tbody>
   ${(Object.entries(FAMILIES) as [Family, string][]).map(
     ([family, key]) =>
       html`<tbody data-family="${slug(family)}"><tr class="family"><th colspan="9" scope="rowgroup"><h2>${capital(family)}</h2> <p>${key}</p></th></tr>${rows.filter(({ paper }) => paper.family === family).map(({ paper, standing }) => row(paper, standing))}</tbody>`,
   )}
 </table>
-<p class="nothing quiet" id="nothing" hidden>No paper has all of this: take a word away, or a filter, or <label for="by-meaning">search by meaning</label>.</p>
+<p class="nothing quiet" id="nothing" hidden>No paper matches all of this: remove a word or a filter, or <label for="by-meaning">search by meaning</label>.</p>
 <aside class="legend" aria-label="Signs">
   <span><b class="mark yes"></b>works</span><span><b class="mark part"></b>in part</span><span><b class="mark no"></b>not yet</span>
   <span><b class="verdict reproduced"></b>claim reproduced</span><span><b class="verdict partly"></b>partly</span><span><b class="verdict"></b>not reproduced</span><span><b class="verdict open"></b>not tested, or undecided</span>

@@ -79,7 +79,7 @@ export function methodPage(method: Method): Html {
   <div class="plots">
     <figure data-live="cost" data-state="idle"><figcaption class="figure-title"><h3>Cost against length</h3><span class="saves" data-saves></span></figcaption>
       <div class="choices"><label>of <select name="metric" data-kept><option value="flops">operations</option><option value="bytes">inputs and outputs</option><option value="state">state between calls</option></select></label></div>
-      <details class="choices beside"><summary>beside <span data-beside>exact attention</span></summary><fieldset><legend class="hidden">Other methods, as their pages begin</legend>${methods.filter((other) => other !== method && other.name !== 'attention').map((other) => html`<label class="tick"><input type="checkbox" name="beside" value="${other.name}" data-kept> ${other.name}</label>`)}</fieldset></details>
+      <details class="choices beside"><summary>beside <span data-beside>exact attention</span></summary><fieldset><legend class="hidden">Other methods at their initial settings</legend>${methods.filter((other) => other !== method && other.name !== 'attention').map((other) => html`<label class="tick"><input type="checkbox" name="beside" value="${other.name}" data-kept> ${other.name}</label>`)}</fieldset></details>
       <div class="plot" data-plot></div><p class="caption" data-said role="status"></p></figure>
     ${masked && html`<figure data-live="reach" data-state="idle"><figcaption class="figure-title"><h3>Reach by layer</h3><span class="saves" data-saves></span></figcaption><div class="plot" data-plot></div><p class="caption" data-said role="status"></p></figure>`}
     ${weighed && !masked && !data.spatial && html`<figure data-live="within" data-state="idle"><figcaption class="figure-title"><h3>Weight by distance</h3><span class="saves" data-saves></span></figcaption><div class="plot" data-plot></div><p class="caption" data-said role="status"></p></figure>`}
@@ -91,9 +91,12 @@ ${runSection(method, data)}
 </section>
 <section class="section"><h2>What it is</h2><div class="prose"><p class="lede">${summary[0].toUpperCase()}${summary.slice(1)}.</p>${intro.body}</div></section>
 ${run && claims(name)}
-${sections.map(({ title, body }) => !(/claimed/.test(title) && stripped(body) === '') && html`<section class="section"><h2>${/claimed/.test(title) ? 'Notes on what was measured' : title}</h2><div class="prose">${body}</div></section>`)}
+${sections.map(({ title, body }) => !(title === CLAIMS && stripped(body) === '') && html`<section class="section"><h2>${title === CLAIMS ? 'Notes on the measurements' : title}</h2><div class="prose">${body}</div></section>`)}
 ${neighbours(method)}`;
 }
+
+/** The heading above a method's measurements, which have a section of their own on its page. */
+const CLAIMS = 'Claims and measurements';
 
 const stripped = ({ text }: Html) => text.replace(/<[^>]*>/g, '').trim();
 
@@ -109,7 +112,7 @@ function form(method: Method, { sizes, spatial }: PageData): Html {
     <div class="pair">${size('heads', 'heads', sizes.heads, 'of queries')}${size('dimension', 'dimension', sizes.dimension, 'of a head')}</div>
     ${Object.entries(properties).map(([name, property]) => field(name, property as Property))}
     <p class="wrong" id="wrong" role="alert"></p>
-    <p class="actions"><button type="button" data-reset>as at first</button> <button type="button" data-link>copy link</button></p>
+    <p class="actions"><button type="button" data-reset>reset</button> <button type="button" data-link>copy link</button></p>
   </form>`;
 }
 
@@ -132,10 +135,10 @@ function field(name: string, { type, enum: choices, description = '', default: p
     const options = (choices ?? ['true', 'false']).map(
       (choice) => html`<option${choice === preset && html` selected`}>${choice}</option>`,
     );
-    return html`<div class="param"><label for="${id}">${name}</label><select ${common} data-type="${type}"${preset !== undefined && html` data-preset="${String(preset)}"`}>${preset === undefined && html`<option value="">by itself</option>`}${options}</select>${help}</div>`;
+    return html`<div class="param"><label for="${id}">${name}</label><select ${common} data-type="${type}"${preset !== undefined && html` data-preset="${String(preset)}"`}>${preset === undefined && html`<option value="">automatic</option>`}${options}</select>${help}</div>`;
   }
   const isNumber = type === 'integer' || type === 'number';
-  return html`<div class="param"><label for="${id}">${name}</label><input ${common} type="${isNumber ? 'number' : 'text'}"${isNumber && html` step="${type === 'integer' ? 1 : 'any'}"`}${minimum !== undefined && html` min="${minimum}"`} placeholder="${preset === undefined ? 'by itself' : JSON.stringify(preset)}">${help}</div>`;
+  return html`<div class="param"><label for="${id}">${name}</label><input ${common} type="${isNumber ? 'number' : 'text'}"${isNumber && html` step="${type === 'integer' ? 1 : 'any'}"`}${minimum !== undefined && html` min="${minimum}"`} placeholder="${preset === undefined ? 'automatic' : JSON.stringify(preset)}">${help}</div>`;
 }
 
 function runSection({ name, inputs }: Method, { spatial }: PageData): Html {

@@ -29,7 +29,7 @@ export function startRun(runner: Helper, settingOf: () => Setting): void {
       };
       const { inputs, rows } = await runner.ask('runHere', { setting: settingOf() }, { signal, onProgress });
       fill(box, rows);
-      if (rows.every(({ failure }) => failure)) throw new Error('It runs on neither: why stands below.');
+      if (rows.every(({ failure }) => failure)) throw new Error('It runs on neither: the reasons are below.');
       return `${inputs} Times are medians of several calls; the error is against float64, as a share of the largest result.`;
     });
     running = undefined;
