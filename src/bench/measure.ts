@@ -58,11 +58,9 @@ export interface Rejected {
   readonly threads?: number;
 }
 
-interface Running {
+interface Running extends Pick<Timed, 'error' | 'memory'> {
   readonly session: Session;
   readonly peakOf: RuntimeOptions | undefined;
-  readonly error: number;
-  readonly memory: number | undefined;
   readonly calls: number;
   readonly rounds: number;
   readonly times: number[];

@@ -191,15 +191,21 @@ function rates({ times }: Timed, work: number): number[] {
   return times.map((ms) => work / ms / 1e6);
 }
 
-/** What `measure` gives, or why it failed; an abort is thrown. */
-export async function attempted(
+/** A row that a suite measures by itself: with what `measure` gives, or why it failed; an abort is thrown. */
+export async function rowBy(
+  suite: Pick<Suite, 'name' | 'defaults'>,
+  options: BenchOptions,
+  { name, label, problem, threads, goal, narrow }: PlannedRow,
   measure: () => Promise<BenchRow['measures']>,
   signal: AbortSignal | undefined,
-): Promise<Pick<BenchRow, 'status' | 'reason' | 'measures'>> {
+): Promise<BenchRow> {
+  const own = { ...options, peers: false, inProcess: false, ...narrow, only: [name] };
+  const command = commandLine(suite.name, own, suite.defaults);
+  const row = { name, label, ...rowOf(problem), threads: threads ?? options.threads, ...(goal && { goal }), command };
   try {
-    return { status: 'ok', measures: await measure() };
+    return { ...row, status: 'ok', measures: await measure() };
   } catch (error) {
     signal?.throwIfAborted();
-    return { ...rejection(error), measures: {} };
+    return { ...row, ...rejection(error), measures: {} };
   }
 }

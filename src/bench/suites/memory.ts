@@ -3,13 +3,12 @@ import { availableParallelism } from 'node:os';
 import { flopsOf } from '../attention-operations';
 import { lastLine, reportInChild } from '../child';
 import { gateOf } from '../gate';
-import { rejection } from '../measure';
-import { type BenchOptions, commandLine, commandWords, optionsOf, problemsOf } from '../options';
-import { inputsOf, type Problem, rowOf } from '../problem';
+import { type BenchOptions, commandWords, optionsOf, problemsOf } from '../options';
+import { inputsOf, type Problem } from '../problem';
 import type { BenchRow } from '../report';
 import { runtimeOptions } from '../runtimes';
 import { saccade } from '../saccade';
-import { attempted, type Context, type Suite } from '../suite';
+import { type Context, type PlannedRow, rowBy, type Suite } from '../suite';
 
 const NAME = 'saccade';
 const GOAL = { measure: 'residentSet', atMost: 300e6 } as const;
@@ -31,39 +30,27 @@ export const memorySuite: Suite = {
   names: () => [NAME],
   async *run(context, options) {
     for (const problem of problemsOf(options)) {
-      const own = { ...options, ...optionsOf(problem) };
-      const row = {
-        name: NAME,
-        label: 'Saccade',
-        ...rowOf(problem),
-        threads: options.threads,
-        goal: GOAL,
-        command: commandLine(memorySuite.name, { ...own, inProcess: false }, memorySuite.defaults),
-      };
-      yield [await rowOfProcess(context, { row, options: own, suite: memorySuite, problem })];
+      const row = { name: NAME, label: 'Saccade', problem, goal: GOAL, narrow: optionsOf(problem) };
+      yield [await rowOfProcess(context, memorySuite, options, row)];
     }
   },
 };
 
-interface ProcessRow {
-  /** The row without its measurements. */
-  readonly row: Omit<BenchRow, 'status' | 'measures'>;
-  readonly options: BenchOptions;
-  readonly suite: Pick<Suite, 'name' | 'defaults'>;
-  readonly problem: Problem;
-}
-
 /** A row about a process: this one, or a new one that runs the suite with these options. */
-export async function rowOfProcess(context: Context, { row, options, suite, problem }: ProcessRow): Promise<BenchRow> {
+export async function rowOfProcess(
+  context: Context,
+  suite: Pick<Suite, 'name' | 'defaults'>,
+  options: BenchOptions,
+  row: PlannedRow,
+): Promise<BenchRow> {
   const { signal } = context;
-  if (options.inProcess)
-    return { ...row, ...(await attempted(() => measuresOfProcess(context, options, problem), signal)) };
-  const words = commandWords(suite.name, { ...options, inProcess: true }, suite.defaults);
+  const rowWith = (measure: () => Promise<BenchRow['measures']>) => rowBy(suite, options, row, measure, signal);
+  if (options.inProcess) return rowWith(() => measuresOfProcess(context, options, row.problem));
+  const words = commandWords(suite.name, { ...options, ...row.narrow, inProcess: true }, suite.defaults);
   try {
     return (await reportInChild(process.argv[1] as string, words, signal)).rows[0] as BenchRow;
   } catch (error) {
-    signal?.throwIfAborted();
-    return { ...row, ...rejection(lastLine(error as Error)), measures: {} };
+    return rowWith(() => Promise.reject(lastLine(error as Error)));
   }
 }
 

@@ -6,12 +6,12 @@ import type { Control } from '../../runtime/backend';
 import { flopsOf } from '../attention-operations';
 import type { Session } from '../contender';
 import { gateOf } from '../gate';
-import { type BenchOptions, commandLine, optionsOf, problemsOf } from '../options';
-import { inputsOf, type Problem, rowOf } from '../problem';
+import { type BenchOptions, optionsOf, problemsOf } from '../options';
+import { inputsOf, type Problem } from '../problem';
 import type { BenchRow, Goal } from '../report';
 import { runtimeOptions } from '../runtimes';
 import { saccade } from '../saccade';
-import { attempted, type Context, type Suite } from '../suite';
+import { type Context, rowBy, type Suite } from '../suite';
 
 /** What a row measures in a session, given the error of its result. */
 type Measure = (session: Session, error: number) => Promise<BenchRow['measures']>;
@@ -46,23 +46,14 @@ export const overheadSuite: Suite = {
 
 async function measureProblem(context: Context, options: BenchOptions, problem: Problem): Promise<BenchRow[]> {
   const { runtimes, signal = new AbortController().signal, onProgress } = context;
-  const { threads, only, calls, repeats } = options;
+  const { only, calls, repeats } = options;
   const settings = runtimeOptions(options);
   const inputs = inputsOf(problem);
   const rows: BenchRow[] = [];
   const add = async (name: string, label: string, goal: Goal, measure: Measure) => {
     if (only.length > 0 && !only.includes(name)) return;
-    const narrow = { ...optionsOf(problem), only: [name] };
-    const command = commandLine(overheadSuite.name, { ...options, ...narrow }, overheadSuite.defaults);
-    rows.push({
-      name,
-      label,
-      ...rowOf(problem),
-      threads,
-      goal,
-      command,
-      ...(await attempted(() => warm(measure), signal)),
-    });
+    const row = { name, label, problem, goal, narrow: optionsOf(problem) };
+    rows.push(await rowBy(overheadSuite, options, row, () => warm(measure), signal));
   };
   /** Runs `measure` in a session that has warmed up. */
   const warm = async (measure: Measure) => {

@@ -8,11 +8,11 @@ import { normal } from '../../tensor/random';
 import type { Tensor } from '../../tensor/tensor';
 import { expectedResult } from '../expected';
 import { gateOf } from '../gate';
-import { type BenchOptions, commandLine } from '../options';
-import { type Inputs, inputsOf, MASKS, type Problem, rowOf } from '../problem';
+import type { BenchOptions } from '../options';
+import { type Inputs, inputsOf, MASKS, type Problem } from '../problem';
 import type { BenchRow, Goal } from '../report';
 import { runtimeOptions } from '../runtimes';
-import type { Context, Suite } from '../suite';
+import { type Context, rowBy, type Suite } from '../suite';
 
 const D = 64;
 const COPY = 'copy';
@@ -40,11 +40,11 @@ export const scoresSuite: Suite = {
 };
 
 async function measure(
-  { runtimes, onProgress }: Context,
+  { runtimes, signal, onProgress }: Context,
   options: BenchOptions,
   problem: Problem,
 ): Promise<BenchRow[]> {
-  const { repeats, only, threads } = options;
+  const { repeats, only } = options;
   const inputs = inputsOf(problem);
   const { n, h } = problem;
   const table = normal(h * n ** 2, 5);
@@ -64,22 +64,16 @@ async function measure(
       memory = Math.max(memory, sample.memory);
       onProgress?.(round / repeats);
     }
-    return NAMES.filter((name) => name === COPY || only.length === 0 || only.includes(name)).map((name) => {
+    const wanted = NAMES.filter((name) => name === COPY || only.length === 0 || only.includes(name));
+    const rows = wanted.map((name) => {
       const { label, atMost }: { readonly label: string; readonly atMost?: number } = ROWS[name];
+      const goal: Goal | undefined = atMost === undefined ? undefined : { measure: 'ratio', atMost };
       const { median: time, spread } = summarise(times[name]);
       const measured = { time, spread, rounds: repeats, ratio: pairedRatio(times[name], times[COPY]) };
-      const goal: Goal | undefined = atMost === undefined ? undefined : { measure: 'ratio', atMost };
-      return {
-        name,
-        label,
-        ...rowOf(problem),
-        threads,
-        status: 'ok',
-        ...(goal && { goal }),
-        measures: { ...measured, ...(name !== COPY && { memory, error }) },
-        command: commandLine(scoresSuite.name, { ...options, n: [n], only: [name] }, scoresSuite.defaults),
-      };
+      const measure = async () => ({ ...measured, ...(name !== COPY && { memory, error }) });
+      return rowBy(scoresSuite, options, { name, label, problem, goal, narrow: { n: [n] } }, measure, signal);
     });
+    return await Promise.all(rows);
   } finally {
     for (const tensor of Object.values(operands)) tensor.dispose();
   }
@@ -89,7 +83,7 @@ type Operands = Record<'q' | 'k' | 'v' | 'out', Tensor>;
 
 function operandsOf(runtime: Runtime, { n, h, d }: Problem, inputs: Inputs): Operands {
   const rows = (numbers: Float32Array) => runtime.tensor(numbers, [1, n, h, d]);
-  return { ...{ q: rows(inputs.q), k: rows(inputs.k), v: rows(inputs.v) }, out: rows(inputs.q.slice()) };
+  return { q: rows(inputs.q), k: rows(inputs.k), v: rows(inputs.v), out: rows(inputs.q.slice()) };
 }
 
 /** One round with a new score: milliseconds of each row, and the peak of the bytes held. */

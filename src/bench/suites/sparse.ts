@@ -6,11 +6,11 @@ import { backward } from '../attention-operations';
 import { CHOSEN_LABEL, chosenMask, selectedBackward, selectedForward } from '../chosen-blocks';
 import { checkBlockMap, timeBlockMap } from '../map-building';
 import { PATIENCE } from '../measure';
-import { type BenchOptions, commandLine } from '../options';
+import type { BenchOptions } from '../options';
 import { PEERS, type PeerName, peer } from '../peers';
-import { extentOf, MASKS, type Problem, rowOf } from '../problem';
+import { extentOf, MASKS, type Problem } from '../problem';
 import type { BenchRow, Goal } from '../report';
-import { attempted, type Context, type PlannedRow, type Suite, timedSuite } from '../suite';
+import { type Context, type PlannedRow, rowBy, type Suite, timedSuite } from '../suite';
 import { gridMasks, MAPS, type MeasuredMap, powerMask, type SparseMask, s2Mask, sequenceMasks } from './sparse-masks';
 
 const D = 64;
@@ -195,20 +195,13 @@ async function mapRow(
   const tokens = times * n;
   const problem: Problem = { n: tokens, h, d: D, mask: make(tokens) };
   const extent = extentOf(problem);
-  const measured = await attempted(async () => {
+  const measure = async () => {
     const sample = timeBlockMap(() => make(tokens), extent, { rounds: repeats, warmUp: patience.warmUp });
     const map = blockMap(problem.mask, extent);
     checkBlockMap(map, definition(tokens), extent);
     const { median: time, spread } = summarise(sample);
     return { time, spread, rounds: repeats, visited: visitedShare(problem), memory: blockMapBytes(map) };
-  }, signal);
-  return {
-    name,
-    label,
-    ...rowOf(problem),
-    threads: 1,
-    goal,
-    command: commandLine(sparseSuite.name, { ...options, n: [n], peers: false, only: [name] }, sparseSuite.defaults),
-    ...measured,
   };
+  const row = { name, label, problem, threads: 1, goal, narrow: { n: [n] } };
+  return rowBy(sparseSuite, options, row, measure, signal);
 }

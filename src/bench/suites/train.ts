@@ -1,9 +1,8 @@
 import { availableParallelism } from 'node:os';
 import { inPage } from '../browser/contender';
 import type { BrowserHost } from '../browser/host';
-import { type BenchOptions, commandLine } from '../options';
+import type { BenchOptions } from '../options';
 import { peer } from '../peers';
-import { rowOf } from '../problem';
 import { pytorch } from '../pytorch';
 import type { BenchRow, Goal } from '../report';
 import { type Context, type PlannedRow, type Suite, timedSuite } from '../suite';
@@ -137,8 +136,5 @@ function pages(host: BrowserHost, peers: string | undefined, { threads, simd }: 
 
 function processRow(context: Context, options: BenchOptions, name: keyof typeof PROCESSES): Promise<BenchRow> {
   const { label, training, goal } = PROCESSES[name];
-  const problem = problemOfTraining(training, 2);
-  const command = commandLine(trainSuite.name, { ...options, inProcess: false }, trainSuite.defaults);
-  const row = { name, label, ...rowOf(problem), threads: options.threads, goal, command };
-  return rowOfProcess(context, { row, options, suite: trainSuite, problem });
+  return rowOfProcess(context, trainSuite, options, { name, label, problem: problemOfTraining(training, 2), goal });
 }
