@@ -60,7 +60,16 @@ const RECORDS = [...EMPTY_OBJECTS, 'tensor of another runtime', 'disposed tensor
 const CAPTURED: Slot = leaf({}, 'undefined', ...RECORDS);
 const text = (value: string) => leaf(value, 'text', 'empty text');
 const fn = (value: (...args: never[]) => unknown) => leaf(value, 'function');
-const tensor = (...shape: number[]) => leaf(random(...shape));
+const plain = (...shape: number[]) => leaf(random(...shape));
+/** Of a fixed shape: bytes, more axes and no elements are refused. */
+const tensor = (...shape: number[]): Slot => ({
+  ...leaf(random(...shape)),
+  wrong: {
+    u8: keep(runtime.empty(shape, 'u8')),
+    'another rank': random(...shape, 2, 2),
+    empty: keep(runtime.empty([...shape.slice(0, -1), 0])),
+  },
+});
 /** Alone it may be of any runtime. */
 const lone = (...shape: number[]) => leaf(random(...shape), 'tensor of another runtime');
 /** Objects whose names are known; those whose fields all may be left out may be empty. */
@@ -215,7 +224,7 @@ const onCache =
   (use: (cache: saccade.KeyValueCache, ...args: Any[]) => unknown) =>
   (...args: Any[]) =>
     cached(use, args);
-const token = tensor(1, 1, 1, 4);
+const token = plain(1, 1, 1, 4);
 entry(
   'KeyValueCache.append',
   { layer: leaf(0, '0'), k: token, v: token, options: options({ ...counts, ...control }) },
@@ -348,7 +357,7 @@ entry(
   saccade.matmul,
 );
 const indices = leaf(keep(runtime.tensor([0, 1], [2], 'i32')));
-entry('map of a captured tensor', { table: tensor(3) }, (table: never) =>
+entry('map of a captured tensor', { table: plain(3) }, (table: never) =>
   saccade.map((i, { table }) => table[i] as number, indices.make() as Tensor, {
     captured: { table } as { table: Tensor },
   }),
@@ -477,12 +486,12 @@ entry(
   nn.dynamicProjection,
 );
 const concentration = object({
-  first: tensor(3, 3, 2),
-  firstBias: tensor(2),
-  gain: tensor(2),
-  bias: tensor(2),
-  second: tensor(3, 3, 2),
-  secondBias: tensor(2),
+  first: plain(3, 3, 2),
+  firstBias: plain(2),
+  gain: plain(2),
+  bias: plain(2),
+  second: plain(3, 3, 2),
+  secondBias: plain(2),
 });
 const running = options({ statistics: maybe(object(statistics)), ...control });
 entry(
@@ -940,13 +949,13 @@ const module = open({ parameters: described });
 entry('nn.initial', { module, runtime: aRuntime, seed }, (...args: [Any, Any]) => Object.values(nn.initial(...args)));
 entry('nn.countParameters', { module }, nn.countParameters);
 const linearOptions = options({ bias: maybe(tensor(3)), signal: maybe(leaf(new AbortController().signal)) });
-entry('nn.linear', { x: tensor(3, 2), weight: tensor(3, 2), options: linearOptions }, nn.linear);
+entry('nn.linear', { x: plain(3, 2), weight: tensor(3, 2), options: linearOptions }, nn.linear);
 const weights = { parameters: leaf({ 'a.weight': 1 }, ...RECORDS), prefix: text('a') };
 entry('nn.partOf', weights, nn.partOf);
 entry('nn.prefixed', weights, nn.prefixed);
 entry('nn.lrpeAngles', { channels: few(2) }, nn.lrpeAngles);
 entry('nn.lrpeFactors', { theta: lone(2, 2), n: few(3) }, nn.lrpeFactors);
-entry('nn.lrpe', { x: tensor(1, 3, 2, 2), factors: object({ cos: tensor(3, 2, 2), sin: tensor(3, 2, 2) }) }, nn.lrpe);
+entry('nn.lrpe', { x: plain(1, 3, 2, 2), factors: object({ cos: plain(3, 2, 2), sin: plain(3, 2, 2) }) }, nn.lrpe);
 
 // Training.
 const trained = { w: filled(1, 2, 2) };
@@ -1069,7 +1078,7 @@ entry(
 );
 
 // The whole.
-const tokens = { q: tensor(1, 4, 2, 2), k: tensor(1, 4, 2, 2), v: tensor(1, 4, 2, 2) };
+const tokens = { q: plain(1, 4, 2, 2), k: plain(1, 4, 2, 2), v: plain(1, 4, 2, 2) };
 const comparison: Slots = {
   methods: leaf([], 'undefined', 'array'),
   maxError: maybe(leaf(1, '1.5', '3', 'Infinity')),
