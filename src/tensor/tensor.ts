@@ -14,6 +14,7 @@ import { normal, uniform } from './random';
 import {
   checkShape,
   formatShape,
+  frozen,
   hasElementIn,
   isContiguous,
   lastElement,
@@ -48,6 +49,8 @@ const forgotten = new FinalizationRegistry<Storage>((storage) => storage.release
  * or an enclosing `runtime.scope()`; the garbage collector frees those that are forgotten.
  */
 export class Tensor<D extends DType = DType> implements Operand {
+  readonly shape: Shape;
+  readonly strides: readonly number[];
   /** Number of elements. */
   readonly size: number;
   readonly isContiguous: boolean;
@@ -62,15 +65,15 @@ export class Tensor<D extends DType = DType> implements Operand {
     readonly runtime: Runtime,
     readonly storage: Storage,
     readonly dtype: D,
-    readonly shape: Shape,
-    readonly strides: readonly number[] = rowMajorStrides(shape),
+    shape: Shape,
+    strides: readonly number[] = rowMajorStrides(shape),
     readonly offset = 0,
   ) {
     if (!(storage instanceof Storage))
       throw new ParameterError("storage of a Tensor is its runtime's: make tensors with runtime.tensor()");
     // With other extents ops would read and write beyond its elements.
-    Object.freeze(shape);
-    Object.freeze(strides);
+    this.shape = frozen(shape);
+    this.strides = frozen(strides);
     this.size = sizeOf(shape);
     this.isContiguous = isContiguous(shape, strides);
     runtime.own(this);
@@ -214,7 +217,8 @@ export class Tensor<D extends DType = DType> implements Operand {
     if (!(Number.isInteger(start) && Number.isInteger(end) && start >= 0 && start <= end && end <= extent)) {
       throw new ShapeError(`slice of axis ${axis} must lie within 0 to ${extent}, got ${show(start)} to ${show(end)}`);
     }
-    const shape = this.shape.map((whole, a) => (a === axis ? end - start : whole));
+    const shape = [...this.shape];
+    shape[axis] = end - start;
     // An empty slice could begin outside the memory.
     const offset = sizeOf(shape) === 0 ? this.offset : this.offset + start * (this.strides[axis] as number);
     return this.#view({ kind: 'slice', axis, start }, shape, this.strides, offset);
