@@ -2,12 +2,13 @@
  * The systems from npm that Saccade is measured against. They are in a separate package, `peers/`, with its own lock file,
  * and are installed on first use; each runs in its own process.
  */
-import { fork, spawn } from 'node:child_process';
+import { execFile, fork } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { cacheFolder } from '../cache-folder';
 import { UnsupportedError } from '../errors';
 import type { Contender } from './contender';
@@ -131,30 +132,19 @@ async function fingerprint(folder: string, names: readonly string[]): Promise<st
 }
 
 /** The flags are also in the folder's .npmrc, which npm leaves out of a published package. */
-function npmCi(folder: string, signal?: AbortSignal): Promise<void> {
+async function npmCi(folder: string, signal?: AbortSignal): Promise<void> {
   const flags = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
-  const npm = spawn('npm', ['ci', ...flags], {
-    cwd: folder,
-    shell: process.platform === 'win32',
-    stdio: ['ignore', 'ignore', 'pipe'],
-    ...(signal && { signal }),
-  });
-  return new Promise((resolve, reject) => {
-    let complaint = '';
-    npm.stderr.on('data', (text) => {
-      complaint += text;
-    });
-    const fail = (reason: string) =>
-      reject(
-        new UnsupportedError(
-          `the peers could not be installed into ${folder}: ${reason}; a first --peers needs npm and a network`,
-        ),
-      );
-    npm.once('error', (error) => (signal?.aborted ? reject(signal.reason) : fail(error.message)));
-    npm.once('close', (code) =>
-      code === 0 ? resolve() : fail(`npm ci: ${firstLine(complaint) ?? `exit code ${code}`}`),
+  const options = { cwd: folder, shell: process.platform === 'win32', maxBuffer: Number.POSITIVE_INFINITY, signal };
+  try {
+    await promisify(execFile)('npm', ['ci', ...flags], options);
+  } catch (error) {
+    signal?.throwIfAborted();
+    const { code, stderr, message } = error as Error & { readonly code: unknown; readonly stderr: string };
+    const reason = typeof code === 'number' ? `npm ci: ${firstLine(stderr) ?? `exit code ${code}`}` : message;
+    throw new UnsupportedError(
+      `the peers could not be installed into ${folder}: ${reason}; a first --peers needs npm and a network`,
     );
-  });
+  }
 }
 
 function firstLine(text: string): string | undefined {

@@ -12,7 +12,9 @@ import { uniformGenerator } from '../tensor/random';
 import { sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { adamw, globalNorm, muon, type Optimizer } from '../train';
+import type { AdamwOptions } from '../train/adamw';
 import { bytesOfWork } from '../train/memory';
+import type { MuonOptions } from '../train/muon';
 import { known } from './expected';
 import { extentOf, type Operation, type Problem } from './problem';
 
@@ -30,23 +32,12 @@ export interface Training {
   readonly steps: number;
 }
 
-interface AdamwSettings {
-  readonly learningRate: number;
-  readonly betas: readonly [number, number];
-  readonly epsilon: number;
-  readonly weightDecay: number;
-}
+type AdamwSettings = { readonly [Name in keyof AdamwOptions]-?: NonNullable<AdamwOptions[Name]> };
 
-/** As `saccade train` takes it. */
+/** In the form of `saccade train`. */
 type OptimizerSettings =
   | ({ readonly name: 'adamw' } & AdamwSettings)
-  | {
-      readonly name: 'muon';
-      readonly learningRate: number;
-      readonly momentum: number;
-      readonly weightDecay: number;
-      readonly adamw: AdamwSettings;
-    };
+  | ({ readonly name: 'muon' } & Omit<MuonOptions, 'only'>);
 
 /** A step. Its result is the losses of the first steps, each before its update, which should be `losses`. */
 export function trainingStep(training: Training, losses: readonly number[]): Operation {
@@ -210,13 +201,8 @@ function batchOf(runtime: Runtime, { data, shape }: HostTensor<'i32'>, step: num
   return { tokens: rows(0), targets: rows(1) };
 }
 
-function optimizerOf(parameters: Parameters, settings: OptimizerSettings): Optimizer {
-  if (settings.name === 'adamw') {
-    const { name, ...options } = settings;
-    return adamw(parameters, options);
-  }
-  const { name, ...options } = settings;
-  return muon(parameters, options);
+function optimizerOf(parameters: Parameters, { name, ...options }: OptimizerSettings): Optimizer {
+  return name === 'adamw' ? adamw(parameters, options) : muon(parameters, options);
 }
 
 function disposeAll(tensors: Readonly<Record<string, Tensor>>): void {

@@ -44,13 +44,7 @@ export async function headlessChromium({ port }: PageServer): Promise<PageOpener
     name,
     async open(channel) {
       const browser = await start();
-      try {
-        await openIn(await browser.newContext(), channel, port);
-      } catch (error) {
-        await browser.close();
-        throw error;
-      }
-      return () => browser.close();
+      return openIn(browser, () => browser.newContext(), channel, port);
     },
     async close() {
       await Promise.all([...running].map((browser) => browser.close()));
@@ -73,13 +67,7 @@ export async function connectedChromium(address: string, { port }: PageServer): 
     name: `Chromium ${browser.version()} at ${address}`,
     async open(channel) {
       const context = await browser.newContext();
-      try {
-        await openIn(context, channel, port);
-      } catch (error) {
-        await context.close();
-        throw error;
-      }
-      return () => context.close();
+      return openIn(context, async () => context, channel, port);
     },
     close: () => browser.close(),
   };
@@ -133,11 +121,23 @@ function isExecutable(path: string): boolean {
   }
 }
 
-async function openIn(context: BrowserContext, channel: Channel, port: number): Promise<void> {
-  const page = await context.newPage();
-  page.once('crash', () => channel.end('its page crashed, as pages do that run out of memory'));
-  page.once('close', () => channel.end('its page was closed'));
-  await page.goto(`http://127.0.0.1:${port}${channel.path}`);
+/** Opens the channel's page; what is to be closed with it is closed at once if that fails. */
+async function openIn(
+  owner: { close(): Promise<void> },
+  makeContext: () => Promise<BrowserContext>,
+  channel: Channel,
+  port: number,
+): Promise<() => Promise<void>> {
+  try {
+    const page = await (await makeContext()).newPage();
+    page.once('crash', () => channel.end('its page crashed, as pages do that run out of memory'));
+    page.once('close', () => channel.end('its page was closed'));
+    await page.goto(`http://127.0.0.1:${port}${channel.path}`);
+  } catch (error) {
+    await owner.close();
+    throw error;
+  }
+  return () => owner.close();
 }
 
 function firstLine({ message }: Error): string {

@@ -89,37 +89,29 @@ export function qualitySeries({ tasks, runs }: Pick<QualityReport, 'tasks' | 'ru
   const methods = [...new Set(groups.map(({ method }) => method))];
   const find = (name: string, method: string) =>
     groups.find((each) => each.task.name === name && each.method === method)?.group ?? [];
-  const meanOf = (values: readonly number[]) => (values.length > 0 ? mean(values) : null);
   const shown = tasks.filter(({ name }) => runs.some(({ task }) => task === name));
+  const lossesAt = (group: readonly QualityRun[], at: number) =>
+    group.flatMap(({ losses }) => losses.filter(({ steps }) => steps === at).map(({ loss }) => loss));
+  const meanOf = (values: readonly number[]) => (values.length > 0 ? mean(values) : null);
+  /** A line for each method: the mean of what `valuesOf` gives for each of `places`. */
+  const linesOf = <T>(places: readonly T[], valuesOf: (method: string, place: T) => readonly number[]) =>
+    methods.map((method) => ({ label: method, values: places.map((place) => meanOf(valuesOf(method, place))) }));
   return [
     {
       title: 'Accuracy: right answers, as a share of 1, the mean over the seeds',
       x: { label: 'task', values: shown.map(({ name }) => name) },
       lines: [
-        ...methods.map((method) => ({
-          label: method,
-          values: shown.map(({ name }) => meanOf(accuracies(find(name, method)))),
-        })),
+        ...linesOf(shown, (method, { name }) => accuracies(find(name, method))),
         { label: 'chance', values: shown.map(({ chance }) => chance) },
       ],
     },
     ...shown.map(({ name }) => {
-      const steps = [
-        ...new Set(runs.flatMap(({ task, losses }) => (task === name ? losses : [])).map(({ steps }) => steps)),
-      ];
+      const all = runs.filter(({ task }) => task === name).flatMap(({ losses }) => losses.map(({ steps }) => steps));
+      const steps = [...new Set(all)].sort((a, b) => a - b);
       return {
         title: `${name}: validation loss, the mean over the seeds`,
-        x: { label: 'steps', values: steps.sort((a, b) => a - b) },
-        lines: methods.map((method) => ({
-          label: method,
-          values: steps.map((at) =>
-            meanOf(
-              find(name, method).flatMap(({ losses }) =>
-                losses.flatMap(({ steps, loss }) => (steps === at ? [loss] : [])),
-              ),
-            ),
-          ),
-        })),
+        x: { label: 'steps', values: steps },
+        lines: linesOf(steps, (method, at) => lossesAt(find(name, method), at)),
       };
     }),
   ];
