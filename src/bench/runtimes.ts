@@ -1,3 +1,4 @@
+import { getOrMake } from '../bounded-map';
 import { peakRate } from '../measure/peak';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
 import type { Runtime } from '../runtime/runtime';
@@ -21,9 +22,7 @@ export class Runtimes {
 
   get(options: RuntimeOptions): Promise<Runtime> {
     const key = JSON.stringify([options.backend, options.threads, options.simd]);
-    const made = this.#made.get(key) ?? this.create(options);
-    this.#made.set(key, made);
-    return made;
+    return getOrMake(this.#made, key, () => this.create(options));
   }
 
   /** The current rate of the runtime's fastest multiply-add loop, in GF/s; undefined on backends without one. */

@@ -8,6 +8,7 @@
 
 import type * as js from 'acorn';
 import { type Node, type Options, parseExpressionAt } from 'acorn';
+import { getOrMake } from '../bounded-map';
 import { isRecord, pathName, show } from '../check';
 import { ParameterError } from '../errors';
 import { Tensor } from '../tensor/tensor';
@@ -96,7 +97,6 @@ type Value = Expression | Outer | Several;
 type Scope = ReadonlyMap<string, Value>;
 
 const UNARY: Partial<Record<string, Operation>> = { '-': 'negative', '~': 'bitNot' };
-
 const BINARY: Partial<Record<string, Operation>> = {
   '+': 'add',
   '-': 'subtract',
@@ -354,9 +354,11 @@ class Compiler {
   }
 
   #depthOf(expression: Expression): number {
-    const depth = this.#depths.get(expression) ?? 1 + Math.max(0, ...expression.args.map((arg) => this.#depthOf(arg)));
-    this.#depths.set(expression, depth);
-    return depth;
+    return getOrMake(
+      this.#depths,
+      expression,
+      () => 1 + Math.max(0, ...expression.args.map((arg) => this.#depthOf(arg))),
+    );
   }
 
   #visitKind(node: js.Expression | js.PrivateIdentifier | js.Super, scope: Scope): Value {
@@ -480,8 +482,7 @@ class Compiler {
       if (at !== undefined) return this.#property(outer, `${at}`, node);
       throw this.#refusal(node, `an element of '${name}', which is no tensor,`, 'capture a tensor');
     }
-    const tensor = this.#tensors.get(name) ?? input(`t${this.#tensors.size}`);
-    this.#tensors.set(name, tensor);
+    const tensor = getOrMake(this.#tensors, name, () => input(`t${this.#tensors.size}`));
     this.#note(path, 'tensor', value.dtype);
     const found = apply('lookup', tensor, index);
     // From integer tensors the kernels read 0 where the index is outside.
@@ -632,10 +633,8 @@ class Compiler {
   }
 
   #capturedNumber(value: number, { path, name }: Outer): Expression {
-    const found = this.#numbers.get(name) ?? input(`c${this.#numbers.size}`);
-    this.#numbers.set(name, found);
     this.#note(path, 'number', value);
-    return found;
+    return getOrMake(this.#numbers, name, () => input(`c${this.#numbers.size}`));
   }
 
   #note(path: readonly string[], kind: Read['kind'], value: unknown): void {
