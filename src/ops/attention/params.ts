@@ -1,5 +1,5 @@
 import { Contiguous, Operand } from '../../runtime/wasm/params';
-import { struct } from '../../runtime/wasm/struct';
+import { fields, struct } from '../../runtime/wasm/struct';
 
 /** Panels in a block: 336 keys, whose scores against 24 queries fill 32 KiB. */
 export const BLOCK_PANELS = 56;
@@ -20,21 +20,26 @@ export const SEEN = 8;
 export const SEEN_BY_GROUP = 64;
 
 export const Problem = struct({
-  ...{ b: 'i32', n: 'i32', m: 'i32', h: 'i32', g: 'i32', d: 'i32', e: 'i32', scale: 'f64' },
+  ...fields('i32', 'b', 'n', 'm', 'h', 'g', 'd', 'e'),
+  scale: 'f64',
   /** The block map (block-map/block-map.ts). */
-  ...{ tiles: 'i32', panels: 'i32', maps: 'usize', order: 'usize', tileRuns: 'usize', runs: 'usize' },
-  ...{ patterns: 'usize', queries: 'usize', keys: 'usize' },
+  ...fields('i32', 'tiles', 'panels'),
+  ...fields('usize', 'maps', 'order', 'tileRuns', 'runs'),
+  ...fields('usize', 'patterns', 'queries', 'keys'),
   /** What changes the scores, and its derivative: a program and its tables each, 0 for none. */
-  ...{ program: 'usize', tables: 'usize', derivative: 'usize', derivativeTables: 'usize' },
-  ...{ q: Operand, k: Operand, v: Operand },
+  ...fields('usize', 'program', 'tables', 'derivative', 'derivativeTables'),
+  ...fields(Operand, 'q', 'k', 'v'),
 });
 
 export const ForwardParams = struct({
-  ...{ problem: Problem, out: Contiguous, lse: 'tensor' },
+  problem: Problem,
+  out: Contiguous,
+  lse: 'tensor',
   /** 0 where tasks pack what they need. */
-  ...{ packedKeys: 'usize', packedValues: 'usize', extremes: 'usize' },
+  ...fields('usize', 'packedKeys', 'packedValues', 'extremes'),
   /** Tiles that a task takes of one head, or of each head of all batches in turn. */
-  ...{ tilesOfTask: 'i32', takesAllHeads: 'bool' },
+  tilesOfTask: 'i32',
+  takesAllHeads: 'bool',
   /** Key/value heads that a task takes if it packs them. */
   headsOfTask: 'i32',
   /** Panels of keys that a task's tiles of a head go through together. */
@@ -42,22 +47,27 @@ export const ForwardParams = struct({
 });
 
 export const BackwardParams = struct({
-  ...{ problem: Problem, out: Operand, gradOut: Operand, lse: 'tensor' },
+  problem: Problem,
+  ...fields(Operand, 'out', 'gradOut'),
+  lse: 'tensor',
   /** 0 for none. */
   gradLse: 'tensor',
-  ...{ gradQ: Contiguous, gradK: Contiguous, gradV: Contiguous },
-  ...{ keyPanels: 'usize', keySlices: 'usize', valuePanels: 'usize' },
+  ...fields(Contiguous, 'gradQ', 'gradK', 'gradV'),
+  ...fields('usize', 'keyPanels', 'keySlices', 'valuePanels'),
   /** Sums of the parts, [parts][b][h][tiles * 24][d]. */
   sumsQ: 'usize',
   /** Sums laid out as the key and value slices are. */
-  ...{ sumsK: 'usize', sumsV: 'usize', parts: 'i32' },
+  ...fields('usize', 'sumsK', 'sumsV'),
+  parts: 'i32',
   /**
    * Places where the modifier reads captured tables, and how many; 0 where no gradients with respect to them are
    * wanted.
    */
-  ...{ places: 'usize', placeCount: 'i32' },
+  places: 'usize',
+  placeCount: 'i32',
   /** Sums of the groups of parts, float64 [groups][elements of all tables]. */
-  ...{ sumsOfTables: 'usize', elements: 'i32' },
+  sumsOfTables: 'usize',
+  elements: 'i32',
   /** Groups of parts, each of which has sums of its own for the tables: as many as memory allows. */
   groups: 'i32',
   /** f32 [elements]. */
@@ -66,9 +76,10 @@ export const BackwardParams = struct({
 
 /** Where a modifier reads a table: programs of the index and of how the score changes with the element. */
 export const Place = struct({
-  ...{ index: 'usize', indexTables: 'usize', factor: 'usize', factorTables: 'usize' },
+  ...fields('usize', 'index', 'indexTables', 'factor', 'factorTables'),
   /** Where the table begins among the elements of all, and its length. */
-  ...{ first: 'usize', length: 'i32' },
+  first: 'usize',
+  length: 'i32',
 });
 export const PLACE_BYTES = 8 * Object.keys(Place).length;
 
@@ -82,30 +93,35 @@ export const DECODE_SEGMENT_LENGTH = 3;
 /** Attention of few queries, which reads keys and values where they lie. */
 export const DecodeParams = struct({
   /** g are the groups of query heads that go together: those of a key/value head or, where these see differently, each. */
-  ...{ b: 'i32', n: 'i32', h: 'i32', g: 'i32', d: 'i32', e: 'i32', keyHeads: 'i32', scale: 'f64' },
-  ...{ q: Operand, k: Operand, v: Operand, out: Contiguous, lse: 'tensor' },
+  ...fields('i32', 'b', 'n', 'h', 'g', 'd', 'e', 'keyHeads'),
+  scale: 'f64',
+  ...fields(Operand, 'q', 'k', 'v'),
+  out: Contiguous,
+  lse: 'tensor',
   /**
    * The pages of a cache: their addresses [b][pagesOfRow], each of `pageRows` keys and values; 0 for plain tensors. k and v
    * then say where rows lie within a page, and the scales of 8-bit ones f32 [keyHeads][pageRows] from these bytes on.
    */
-  ...{ pages: 'usize', pagesOfRow: 'i32', pageRows: 'i32', keyScales: 'usize', valueScales: 'usize' },
+  pages: 'usize',
+  ...fields('i32', 'pagesOfRow', 'pageRows'),
+  ...fields('usize', 'keyScales', 'valueScales'),
   /** How many queries each batch has, and its score's program and tables, 0 for none. */
   rows: 'usize',
   /** A list for each head of each batch: its first segment, one past its last, and the keys in them. */
-  ...{ maps: 'usize', lists: 'usize' },
+  ...fields('usize', 'maps', 'lists'),
   /** First key, one past the last, and which six words say who sees them, -1 where all queries do. */
-  ...{ segments: 'usize', words: 'usize' },
+  ...fields('usize', 'segments', 'words'),
   /**
    * Queries [b][g][groups of 4 rows][columns of 4][4 rows][4]; sums [b][g][splits][groups of 4 rows], each the weighted values
    * laid out alike, then of its rows the maxima, the sums of weights, and whether float32 does not do.
    */
-  ...{ queries: 'usize', parts: 'usize' },
+  ...fields('usize', 'queries', 'parts'),
   /** Splits of the longest list, of `splitKeys` keys; groups that a task takes. */
-  ...{ splits: 'i32', splitKeys: 'i32', headsOfTask: 'i32' },
+  ...fields('i32', 'splits', 'splitKeys', 'headsOfTask'),
 });
 
 /** A program over one tile of queries and `count` keys. */
 export const ModifyParams = struct({
-  ...{ program: 'usize', tables: 'usize', scores: 'usize', out: 'usize', queries: 'usize', keys: 'usize' },
-  ...{ count: 'i32', batch: 'i32', head: 'i32' },
+  ...fields('usize', 'program', 'tables', 'scores', 'out', 'queries', 'keys'),
+  ...fields('i32', 'count', 'batch', 'head'),
 });

@@ -2,7 +2,7 @@
 
 import { SLICE } from '../../runtime/wasm/params';
 import type { Job } from '../../runtime/wasm/plan';
-import { type HeapMemory, operand, type Plan } from '../../runtime/wasm/plan';
+import { type HeapMemory, operands, type Plan } from '../../runtime/wasm/plan';
 import type { BlockMap } from './block-map/block-map';
 import type { AttentionCall } from './call';
 import {
@@ -40,9 +40,7 @@ export function problemOf(
     params: (at: Readonly<Record<'map' | 'programs', number>>, addressOf: AddressOf) => ({
       ...extents,
       scale,
-      q: operand(q),
-      k: operand(k),
-      v: operand(v),
+      ...operands({ q, k, v }),
       ...writeBlockMap(map, memory, at.map),
       ...writeScorePrograms(programs, memory, at.programs, addressOf),
     }),

@@ -148,7 +148,10 @@ describeOnBackends('crossEntropy', (runtime) => {
     );
     await refuse(() => crossEntropy(logits, above, { reduction: 'none' }), `${classes}, got 3`);
     await refuse(() => crossEntropy(logits, below, { ignore: -100 }), `${classes} or ignore = -100, got -1`);
-    await refuse(() => crossEntropy(logits, three), 'targets must have shape [2] with the leading axes of logits [2, 3], got [3]');
+    await refuse(
+      () => crossEntropy(logits, three),
+      'targets must have shape [2] with the leading axes of logits [2, 3], got [3]',
+    );
     await refuse(() => crossEntropy(logits, floats), 'targets must be i32, got f32');
     await refuse(() => crossEntropy(swapped, three), 'logits [3, 2] must be contiguous');
     await refuse(() => crossEntropy(single, targets), 'logits must have shape [..., classes], got []');

@@ -1,20 +1,22 @@
 import { Contiguous, Operand } from '../../runtime/wasm/params';
-import { struct } from '../../runtime/wasm/struct';
+import { fields, struct } from '../../runtime/wasm/struct';
 
 /** The most tokens of a chunk. */
 export const CHUNK = 48;
 
 export const Problem = struct({
-  ...{ n: 'i32', h: 'i32', d: 'i32', e: 'i32', scale: 'f64', chunks: 'i32' },
+  ...fields('i32', 'n', 'h', 'd', 'e'),
+  scale: 'f64',
+  chunks: 'i32',
   /** Most tokens of a chunk, and after how many the next one starts anyway: where there are states to store. */
-  ...{ length: 'i32', every: 'i32' },
+  ...fields('i32', 'length', 'every'),
   /** Heads of all batches, and how many one task takes. */
-  ...{ heads: 'i32', group: 'i32' },
+  ...fields('i32', 'heads', 'group'),
   /** Parts of the value columns, each a task of its own. */
   parts: 'i32',
   /** Working states, [b * h][slices of e][d in whole panels, zeros first, then the tokens of a chunk][8]. */
   work: 'usize',
-  ...{ q: Operand, k: Operand, v: Operand, g: Operand, beta: Operand },
+  ...fields(Operand, 'q', 'k', 'v', 'g', 'beta'),
   /** Before the first token; address 0 for none. */
   initialState: Operand,
 });
@@ -29,13 +31,13 @@ export const BackwardParams = struct({
   /** [b * h][chunks * length][e]. */
   errors: Operand,
   /** As the states, and as the errors. */
-  ...{ gradStates: Operand, gradWrites: Operand },
+  ...fields(Operand, 'gradStates', 'gradWrites'),
   gradOut: Operand,
   /** By the state after the last token; address 0 for none. */
   gradState: Operand,
   /** Where the gradients go; address 0: not wanted. */
-  ...{ gradQ: Contiguous, gradK: Contiguous, gradV: Contiguous, gradG: Contiguous, gradBeta: Contiguous },
+  ...fields(Contiguous, 'gradQ', 'gradK', 'gradV', 'gradG', 'gradBeta'),
   gradInitialState: Contiguous,
   /** By the states before every so many tokens, and these in all: [b, times, h, d, e] f32; address 0 for none. */
-  ...{ byStates: 'tensor', totals: 'tensor' },
+  ...fields('tensor', 'byStates', 'totals'),
 });

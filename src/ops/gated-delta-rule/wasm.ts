@@ -2,13 +2,16 @@
 
 import { PANEL, SLICE } from '../../runtime/wasm/params';
 import {
+  allContiguous,
   contiguous,
   F32,
   FLOPS_PER_MICROSECOND,
   headsOfTask,
   type Machine,
   NO_OPERAND,
+  numbersOfRows,
   operand,
+  operands,
   type Plan,
 } from '../../runtime/wasm/plan';
 import type { Tensor } from '../../tensor/tensor';
@@ -62,11 +65,12 @@ export function planGatedDeltaRuleBackward(call: GatedDeltaRuleBackwardCall, { t
           errors: keptOperand(addresses.errors, chunks * BACKWARD_CHUNK, width),
           gradStates: keptOperand(addresses.gradStates, d, width),
           gradWrites: keptOperand(addresses.gradWrites, chunks * BACKWARD_CHUNK, width),
-          ...{ gradOut: operand(gradOut), gradState: stateOperand(gradState) },
-          ...{ gradQ: contiguous(gradQ), gradK: contiguous(gradK), gradV: contiguous(gradV) },
-          ...{ gradG: contiguous(gradG), gradBeta: contiguous(gradBeta) },
+          gradOut: operand(gradOut),
+          gradState: stateOperand(gradState),
+          ...allContiguous({ gradQ, gradK, gradV, gradG, gradBeta }),
           gradInitialState: gradInitialState ? contiguous(gradInitialState) : { address: 0, dtype: 0 },
-          ...{ byStates: gradStates, totals },
+          byStates: gradStates,
+          totals,
         }),
         microseconds: (tokens * (16 * d * e + 12 * BACKWARD_CHUNK * (d + e))) / FLOPS_PER_MICROSECOND,
       },
@@ -84,23 +88,23 @@ function problemOf(inputs: GatedDeltaRuleInputs, length: number, threads: number
   const heads = b * h;
   const parts = Math.min(Math.ceil(slices / LEAST_SLICES), Math.ceil(TASKS / heads));
   const group = headsOfTask(heads, threads);
+  const sizes = { d, e, chunks, heads, group };
+  const cut = { n, h, scale, length, every, parts };
   return {
-    ...{ d, e, chunks, heads, group },
+    ...sizes,
     tokens: b * n * h,
     tasks: Math.ceil(heads / group) * parts,
     workBytes: heads * slices * (Math.ceil(d / PANEL) * PANEL + length) * SLICE * 4,
     params: (work: number) => ({
-      ...{ n, h, d, e, scale, chunks, length, every, heads, group, parts, work },
-      ...{ q: operand(q), k: operand(k), v: operand(v), g: gateOperand(g), beta: gateOperand(beta) },
+      ...sizes,
+      ...cut,
+      ...operands({ q, k, v }),
+      g: numbersOfRows(g),
+      beta: numbersOfRows(beta),
+      work,
       initialState: stateOperand(initialState),
     }),
   };
-}
-
-/** [b, n, h] as rows of one element. */
-function gateOperand(x: Tensor) {
-  const [batch, row, head] = x.strides as [number, number, number];
-  return { ...contiguous(x), batch, row, head, element: 1 };
 }
 
 /** [b, h, d, e] as rows along d. */

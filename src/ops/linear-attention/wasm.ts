@@ -13,7 +13,9 @@ import {
   NO_OPERAND,
   operand,
   type Plan,
+  withMemory,
 } from '../../runtime/wasm/plan';
+import type { Phase } from '../../runtime/wasm/schedule';
 import type { Values } from '../../runtime/wasm/struct';
 import { sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
@@ -124,12 +126,18 @@ function blocksOf(d: number): Block[] {
   return Array.from({ length: count }, (_, at) => ({ from: at * size, size: Math.min(size, d - at * size) }));
 }
 
+/** Where a pass has its decays and states. */
+interface Memory {
+  readonly decays: number;
+  readonly states: number;
+}
+
 /** A pass over d features, block by block; they are its columns if the state is transposed. */
-function passJobs(pass: Pass, d: number, decays: number, states: number, threads: number): Job[] {
+function passJobs(pass: Pass, d: number, memory: Memory, threads: number): Job[] {
   const blocks = blocksOf(d);
   return blocks.map((block, at) => {
     const place = { block, d, isFirst: at === 0, isLast: at === blocks.length - 1 };
-    return job(pass, place, decays, states, threads);
+    return job(pass, place, memory, threads);
   });
 }
 
@@ -141,13 +149,7 @@ interface Place {
   readonly isLast: boolean;
 }
 
-function job(
-  pass: Pass,
-  { block, d: width, isFirst, isLast }: Place,
-  decays: number,
-  states: number,
-  threads: number,
-): Job {
+function job(pass: Pass, { block, d: width, isFirst, isLast }: Place, memory: Memory, threads: number): Job {
   const { b, h, n, m, causal, reverse, normaliser, transposed = false, sums = 0 } = pass;
   const [q, k] = transposed ? [pass.q, pass.k] : [columnsOf(pass.q, block), columnsOf(pass.k, block)];
   const v = transposed ? columnsOf(pass.v, block) : pass.v;
@@ -163,30 +165,39 @@ function job(
   // Which heads go together changes no bits either.
   const group = Math.min(heads, headsOfTask(causal ? heads : heads * parts.count * tiles.count, threads));
   const groups = Math.ceil(heads / group);
+  const problem = { h, heads, group, n, m, d, e, causal, reverse, q, k, v };
   const flops = b * h * (causal ? n * (CHUNK * (d + e) + 4 * d * e) : 2 * (n + m) * d * e);
+  const states: Phase = { kernel: 'linearStates', tasks: groups * stateParts.count * (causal ? 1 : segments.count) };
+  const total: Phase = { kernel: 'linearTotal', tasks: heads * slices };
+  const before = !causal ? [states, total] : segments.count > 1 ? [states] : [];
   return {
-    phases: [
-      ...(causal
-        ? segments.count > 1
-          ? [{ kernel: 'linearStates', tasks: groups * stateParts.count } as const]
-          : []
-        : [
-            { kernel: 'linearStates', tasks: groups * stateParts.count * segments.count } as const,
-            { kernel: 'linearTotal', tasks: heads * slices } as const,
-          ]),
-      { kernel: 'linearOutputs', tasks: groups * parts.count * tiles.count, main: true },
-    ],
+    phases: [...before, { kernel: 'linearOutputs', tasks: groups * parts.count * tiles.count, main: true }],
     params: PassParams({
-      ...{ h, heads, group, n, m, d, e, causal, reverse },
-      ...{ segments: segments.count, segmentChunks: segments.chunks, tiles: tiles.count, tileChunks: tiles.chunks },
-      ...{ parts: parts.count, partSlices: parts.slices },
-      ...{ stateParts: stateParts.count, statePartSlices: stateParts.slices },
-      ...{ decays, states, out, outColumns: out.columns, outWidth: pass.out.columns },
-      ...{ before: transposed || isFirst ? 0 : sums, unfinished },
-      ...{ denominators: normaliser?.denominator ?? 0, epsilon: normaliser?.epsilon ?? 0 },
-      ...{ initialSums: sumsFrom(pass.initialSum, block), finalSums: sumsFrom(pass.finalSum, block) },
-      ...{ sumsAcross: transposed, sumsWidth: width, stateFeatures: k.own, stateColumns: v.own },
-      ...{ q, k, v, initial: stateOperand(pass.initial, block, transposed), final: stateOperand(pass.final, block) },
+      ...memory,
+      ...problem,
+      unfinished,
+      segments: segments.count,
+      segmentChunks: segments.chunks,
+      tiles: tiles.count,
+      tileChunks: tiles.chunks,
+      parts: parts.count,
+      partSlices: parts.slices,
+      stateParts: stateParts.count,
+      statePartSlices: stateParts.slices,
+      out,
+      outColumns: out.columns,
+      outWidth: pass.out.columns,
+      before: transposed || isFirst ? 0 : sums,
+      denominators: normaliser?.denominator ?? 0,
+      epsilon: normaliser?.epsilon ?? 0,
+      initialSums: sumsFrom(pass.initialSum, block),
+      finalSums: sumsFrom(pass.finalSum, block),
+      sumsAcross: transposed,
+      sumsWidth: width,
+      stateFeatures: k.own,
+      stateColumns: v.own,
+      initial: stateOperand(pass.initial, block, transposed),
+      final: stateOperand(pass.final, block),
     }),
     microseconds: flops / FLOPS_PER_MICROSECOND,
   };
@@ -232,21 +243,20 @@ export function planLinearAttention(call: LinearAttentionCall, { memory, threads
   const { q, k, v, out, initial, final, causal, decay, normaliser } = call;
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const ones = normaliser !== undefined;
+  const m = k.shape[1] as number;
+  const ends = { initial: initial.state, initialSum: initial.keySum, final: final.state, finalSum: final.keySum };
+  const forwards = { b, h, n, m, causal, reverse: false };
   const shape = {
-    ...{ b, h, n, m: k.shape[1] as number, causal, reverse: false },
-    ...{ initial: initial.state, initialSum: initial.keySum, final: final.state, finalSum: final.keySum },
+    ...forwards,
+    ...ends,
     normaliser: normaliser && { denominator: address(normaliser.denominator), epsilon: normaliser.epsilon },
   };
   const states = statesBytes(shape, { d, e: (v.shape[3] as number) + Number(ones) }, threads);
-  return {
-    bytes: { decays: h * 8, states, sums: sumsBytes(out, d) },
-    jobs({ decays, states, sums }: Record<'decays' | 'states' | 'sums', number>) {
-      writeDecays(decay, memory, decays);
-      const rows = { q: rowsOf(q), k: rowsOf(k), v: rowsOf(v, ones) };
-      const pass = { ...shape, ...rows, ...target(written(out), sums) };
-      return passJobs(pass, d, decays, states, threads);
-    },
-  };
+  return withMemory({ decays: h * 8, states, sums: sumsBytes(out, d) }, ({ decays, states, sums }) => {
+    writeDecays(decay, memory, decays);
+    const pass = { ...shape, q: rowsOf(q), k: rowsOf(k), v: rowsOf(v, ones), ...target(written(out), sums) };
+    return passJobs(pass, d, { decays, states }, threads);
+  });
 }
 
 /**
@@ -263,71 +273,41 @@ export function planLinearAttentionBackward(call: LinearAttentionBackwardCall, {
   const shared = g < h;
   const forwards = { b, h, n, m, causal, reverse: false };
   const backwards = { b, h, n: m, m: n, causal, reverse: causal };
-  return {
-    bytes: {
-      decays: h * 8,
-      statesQ: statesBytes(forwards, { d, e: wide, transposed: true }, threads),
-      statesV: statesBytes(backwards, { d, e: wide }, threads),
-      statesK: statesBytes(backwards, { d, e: wide, transposed: true }, threads),
-      sums: shared ? 0 : sumsBytes(gradV, d),
-      quotients: ones ? b * n * h * wide * 4 : 0,
-      headsV: shared ? b * m * h * e * 4 : 0,
-      headsK: shared ? b * m * h * d * 4 : 0,
-    },
-    jobs(at: Readonly<Record<string, number>>) {
-      const { decays, statesQ, statesV, statesK, sums, quotients, headsV, headsK } = at as Record<
-        'decays' | 'statesQ' | 'statesV' | 'statesK' | 'sums' | 'quotients' | 'headsV' | 'headsK',
-        number
-      >;
-      writeDecays(decay, memory, decays);
-      const [queries, keys, values] = [rowsOf(q), rowsOf(k), rowsOf(v, ones)];
-      const strides = { batch: n * h * wide, row: h * wide, head: wide, element: 1 };
-      const byOut = ones
-        ? { operand: { address: quotients, dtype: F32, ...strides }, columns: wide, ones: false, heads: h, own: e }
-        : rowsOf(gradOut);
-      const ofHeads = (x: Tensor, heads: number) =>
-        shared ? { address: heads, dtype: F32, columns: x.shape[3] as number } : written(x);
-      const fromInitial = { initial: initial.state, initialSum: initial.keySum, transposed: true };
-      const fromFinal = { initial: gradFinal.state, initialSum: gradFinal.keySum };
-      const toInitial = { final: gradInitial.state, finalSum: gradInitial.keySum };
-      return [
-        ...(normalised ? [quotientJob(normalised, gradOut, quotients)] : []),
-        ...passJobs(
-          { ...forwards, q: byOut, k: values, v: keys, out: written(gradQ), ...fromInitial },
-          d,
-          decays,
-          statesQ,
-          threads,
-        ),
-        ...passJobs(
-          {
-            ...{ ...backwards, q: keys, k: queries, v: byOut, ...fromFinal, ...toInitial },
-            ...target(ofHeads(gradV, headsV), sums),
-          },
-          d,
-          decays,
-          statesV,
-          threads,
-        ),
-        ...passJobs(
-          {
-            ...backwards,
-            q: values,
-            k: byOut,
-            v: queries,
-            out: ofHeads(gradK, headsK),
-            ...fromFinal,
-            transposed: true,
-          },
-          d,
-          decays,
-          statesK,
-          threads,
-        ),
-        ...(shared ? [headSumsJob(headsV, h, gradV), headSumsJob(headsK, h, gradK)] : []),
-      ];
-    },
+  const bytes = {
+    decays: h * 8,
+    statesQ: statesBytes(forwards, { d, e: wide, transposed: true }, threads),
+    statesV: statesBytes(backwards, { d, e: wide }, threads),
+    statesK: statesBytes(backwards, { d, e: wide, transposed: true }, threads),
+    sums: shared ? 0 : sumsBytes(gradV, d),
+    quotients: ones ? b * n * h * wide * 4 : 0,
+    headsV: shared ? b * m * h * e * 4 : 0,
+    headsK: shared ? b * m * h * d * 4 : 0,
   };
+  return withMemory(bytes, ({ decays, statesQ, statesV, statesK, sums, quotients, headsV, headsK }) => {
+    writeDecays(decay, memory, decays);
+    const [queries, keys, values] = [rowsOf(q), rowsOf(k), rowsOf(v, ones)];
+    const strides = { batch: n * h * wide, row: h * wide, head: wide, element: 1 };
+    const byOut = ones
+      ? { operand: { address: quotients, dtype: F32, ...strides }, columns: wide, ones: false, heads: h, own: e }
+      : rowsOf(gradOut);
+    const ofHeads = (x: Tensor, heads: number) =>
+      shared ? { address: heads, dtype: F32, columns: x.shape[3] as number } : written(x);
+    const fromInitial = { initial: initial.state, initialSum: initial.keySum, transposed: true };
+    const fromFinal = { initial: gradFinal.state, initialSum: gradFinal.keySum };
+    const toInitial = { final: gradInitial.state, finalSum: gradInitial.keySum };
+    const passOfQ = { ...forwards, q: byOut, k: values, v: keys, out: written(gradQ), ...fromInitial };
+    const toV = target(ofHeads(gradV, headsV), sums);
+    const passOfV = { ...backwards, q: keys, k: queries, v: byOut, ...toV, ...fromFinal, ...toInitial };
+    const toK = { out: ofHeads(gradK, headsK), transposed: true };
+    const passOfK = { ...backwards, q: values, k: byOut, v: queries, ...toK, ...fromFinal };
+    return [
+      ...(normalised ? [quotientJob(normalised, gradOut, quotients)] : []),
+      ...passJobs(passOfQ, d, { decays, states: statesQ }, threads),
+      ...passJobs(passOfV, d, { decays, states: statesV }, threads),
+      ...passJobs(passOfK, d, { decays, states: statesK }, threads),
+      ...(shared ? [headSumsJob(headsV, h, gradV), headSumsJob(headsK, h, gradK)] : []),
+    ];
+  });
 }
 
 type Normalised = NonNullable<LinearAttentionBackwardCall['normalised']>;
@@ -338,7 +318,14 @@ function quotientJob({ out, denominator }: Normalised, gradOut: Tensor, to: numb
   return {
     phases: [{ kernel: 'linearQuotient', tasks: Math.ceil(rows / RUN) }],
     params: QuotientParams({
-      ...{ n, h, e, rows, denominators: denominator, to, out: operand(out), gradOut: operand(gradOut) },
+      n,
+      h,
+      e,
+      rows,
+      to,
+      denominators: denominator,
+      out: operand(out),
+      gradOut: operand(gradOut),
     }),
     microseconds: (rows * e) / STEP_NUMBERS_PER_MICROSECOND,
   };
@@ -356,23 +343,21 @@ function headSumsJob(from: number, h: number, to: Tensor): Job {
 export function planLinearAttentionStep(call: LinearAttentionStepCall, { memory }: Machine): Plan {
   const { q, k, v, out, initial, final, decay, epsilon = 0, denominator } = call;
   const [b, h, d, e] = initial.state.shape as [number, number, number, number];
-  const states = { state: initial.state, nextState: final.state, sums: initial.keySum, nextSums: final.keySum };
-  return {
-    bytes: { decays: h * 8 },
-    jobs({ decays }: Record<'decays', number>) {
-      writeDecays(decay, memory, decays);
-      return [
-        {
-          phases: [{ kernel: 'linearStep', tasks: b * h }],
-          params: StepParams({
-            ...{ h, d, e, decays, ...states, denominators: denominator },
-            ...{ out: contiguous(out), epsilon, q: rowsOf(q), k: rowsOf(k), v: rowsOf(v) },
-          }),
-          microseconds: (b * h * d * e) / STEP_NUMBERS_PER_MICROSECOND,
-        },
-      ];
-    },
-  };
+  return withMemory({ decays: h * 8 }, ({ decays }) => {
+    writeDecays(decay, memory, decays);
+    const problem = { h, d, e, decays, epsilon, q: rowsOf(q), k: rowsOf(k), v: rowsOf(v) };
+    const params = StepParams({
+      ...problem,
+      state: initial.state,
+      nextState: final.state,
+      sums: initial.keySum,
+      nextSums: final.keySum,
+      denominators: denominator,
+      out: contiguous(out),
+    });
+    const microseconds = (b * h * d * e) / STEP_NUMBERS_PER_MICROSECOND;
+    return [{ phases: [{ kernel: 'linearStep', tasks: b * h }], params, microseconds }];
+  });
 }
 
 function writeDecays(decay: readonly number[], { buffer }: HeapMemory, at: number): void {

@@ -1,5 +1,5 @@
 import { Contiguous, Operand } from '../../runtime/wasm/params';
-import { struct } from '../../runtime/wasm/struct';
+import { fields, struct } from '../../runtime/wasm/struct';
 
 /** Panels in a block: 168 keys, whose numbers for 24 queries fill 16 KiB. */
 export const BLOCK_PANELS = 28;
@@ -9,10 +9,16 @@ export const QUERY_PANELS = 12;
 export const ROW_LENGTH = 5;
 
 export const Problem = struct({
-  ...{ n: 'i32', m: 'i32', h: 'i32', g: 'i32', d: 'i32', e: 'i32', causal: 'bool', scale: 'f64' },
+  ...fields('i32', 'n', 'm', 'h', 'g', 'd', 'e'),
+  causal: 'bool',
+  scale: 'f64',
   /** The same for all rows, unless there is one for each. */
-  ...{ ridge: 'f64', ridgeRows: Operand, direct: 'bool', tolerance: 'f64', maxIterations: 'i32' },
-  ...{ q: Operand, k: Operand, v: Operand },
+  ridge: 'f64',
+  ridgeRows: Operand,
+  direct: 'bool',
+  tolerance: 'f64',
+  maxIterations: 'i32',
+  ...fields(Operand, 'q', 'k', 'v'),
   /** Keys and values of each head in panels [d][6 keys] and, six columns at a time, [m][6]; 0 where no kernel needs them. */
   ...{
     keyPanels: 'usize',
@@ -24,20 +30,28 @@ export const Problem = struct({
   /** The largest squared norm of a key and magnitude of a value, for each chunk of panels. */
   extremes: 'usize',
   /** Memory of the tiles being computed, and which parts of it are taken. */
-  ...{ locks: 'usize', slots: 'i32', work: 'usize', slotBytes: 'usize' },
+  locks: 'usize',
+  slots: 'i32',
+  ...fields('usize', 'work', 'slotBytes'),
 });
 
 export const ForwardParams = struct({
-  ...{ problem: Problem, out: Contiguous, lse: 'tensor', solution: 'tensor', residual: 'tensor', iterations: 'tensor' },
+  problem: Problem,
+  out: Contiguous,
+  ...fields('tensor', 'lse', 'solution', 'residual', 'iterations'),
 });
 
 export const BackwardParams = struct({
-  ...{ problem: Problem, gradOut: Operand, solution: Operand, stopGradRidge: 'bool' },
-  ...{ gradQ: Contiguous, gradK: Contiguous, gradV: Contiguous, gradRidge: Contiguous, residual: 'tensor' },
+  problem: Problem,
+  ...fields(Operand, 'gradOut', 'solution'),
+  stopGradRidge: 'bool',
+  ...fields(Contiguous, 'gradQ', 'gradK', 'gradV', 'gradRidge'),
+  residual: 'tensor',
   /** The second solution, as the first lies, and [b][n][h] of `ROW_LENGTH` numbers. */
-  ...{ second: Operand, rows: 'usize' },
+  second: Operand,
+  rows: 'usize',
   /** Queries, solutions and gradients of each head, in panels and six columns at a time. */
-  ...{ queryPanels: 'usize', firstPanels: 'usize', secondPanels: 'usize', gradientPanels: 'usize' },
+  ...fields('usize', 'queryPanels', 'firstPanels', 'secondPanels', 'gradientPanels'),
   ...{
     queryColumnPanels: 'usize',
     firstColumnPanels: 'usize',

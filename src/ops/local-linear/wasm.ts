@@ -1,15 +1,16 @@
 /** Plans of local linear attention's calls, for the kernels of forward.as.ts and backward.as.ts. */
 import { CHUNK_PANELS, PANEL, SLICE, TILE } from '../../runtime/wasm/params';
 import {
+  allContiguous,
   contiguous,
   FLOPS_PER_MICROSECOND,
   type Machine,
   NO_OPERAND,
-  operand,
+  numbersOfRows,
+  operands,
   type Plan,
   withMemory,
 } from '../../runtime/wasm/plan';
-import type { Tensor } from '../../tensor/tensor';
 import { type LocalLinearBackwardCall, type LocalLinearCall, type LocalLinearProblem, SECOND_TOLERANCE } from './call';
 import { BackwardParams, ForwardParams, ROW_LENGTH } from './params.generated';
 
@@ -24,8 +25,9 @@ const chunksOf = (rows: number) => Math.ceil(Math.ceil(rows / PANEL) / CHUNK_PAN
 
 export function planLocalLinear(call: LocalLinearCall, { memory, threads }: Machine): Plan {
   const { out, lse, solution, residual, iterations } = call;
-  const { b, h, g, n, m, e, keys, bytes, problemAt, flops } = problemOf(call, slotsFor(threads), 2);
-  return withMemory({ ...bytes, valueColumnPanels: keys * inPanels(e) * 4 }, (at) => {
+  const { extents, keys, bytes, problemAt, flops } = problemOf(call, slotsFor(threads), 2);
+  const { b, h, g, n, m, e } = extents;
+  return withMemory({ ...bytes, valueColumnPanels: keys * inPanels(e) }, (at) => {
     new Int32Array(memory.buffer, at.locks, slotsFor(threads)).fill(0);
     return [
       {
@@ -35,7 +37,11 @@ export function planLocalLinear(call: LocalLinearCall, { memory, threads }: Mach
         ],
         params: ForwardParams({
           problem: { ...problemAt(at), valuePanels: 0, valueColumnPanels: at.valueColumnPanels },
-          ...{ out: contiguous(out), lse, solution, residual, iterations },
+          out: contiguous(out),
+          lse,
+          solution,
+          residual,
+          iterations,
         }),
         microseconds: (flops + 4 * b * h * n * m * e) / FLOPS_PER_MICROSECOND,
       },
@@ -45,20 +51,18 @@ export function planLocalLinear(call: LocalLinearCall, { memory, threads }: Mach
 
 export function planLocalLinearBackward(call: LocalLinearBackwardCall, { memory, threads }: Machine): Plan {
   const { gradOut, solution, stopGradRidge, gradQ, gradK, gradV, gradRidgeRows, residual } = call;
-  const { b, h, g, n, m, d, e, keys, bytes, problemAt, flops } = problemOf(call, slotsFor(threads), 3);
+  const { extents, keys, bytes, problemAt, flops } = problemOf(call, slotsFor(threads), 3);
+  const { b, h, g, n, m, d, e } = extents;
   const rows = b * h * inPanels(n) * 4;
-  const tolerance = call.tolerance * SECOND_TOLERANCE;
-  const [ofD, ofE] = [rows * d, rows * e];
-  const [columnPanelsOfD, columnPanelsOfE] = [rows * inPanels(d), rows * inPanels(e)];
   const scratch = {
-    ...{ ...bytes, valuePanels: keys * e * 4, second: b * n * h * d * 4, rows: b * n * h * ROW_LENGTH * 4 },
-    ...{ queryPanels: ofD, firstPanels: ofD, secondPanels: ofD, gradientPanels: ofE },
-    ...{
-      queryColumnPanels: columnPanelsOfD,
-      firstColumnPanels: columnPanelsOfD,
-      secondColumnPanels: columnPanelsOfD,
-      gradientColumnPanels: columnPanelsOfE,
-    },
+    ...bytes,
+    valuePanels: keys * e,
+    second: b * n * h * d * 4,
+    rows: b * n * h * ROW_LENGTH * 4,
+    ...bothPanels('query', rows, d),
+    ...bothPanels('first', rows, d),
+    ...bothPanels('second', rows, d),
+    ...bothPanels('gradient', rows, e),
   };
   return withMemory(scratch, (at) => {
     new Int32Array(memory.buffer, at.locks, slotsFor(threads)).fill(0);
@@ -72,9 +76,16 @@ export function planLocalLinearBackward(call: LocalLinearBackwardCall, { memory,
         ],
         params: BackwardParams({
           ...at,
-          problem: { ...problemAt(at), tolerance, valuePanels: at.valuePanels, valueColumnPanels: 0 },
-          ...{ gradOut: operand(gradOut), solution: operand(solution), stopGradRidge, residual },
-          ...{ gradQ: contiguous(gradQ), gradK: contiguous(gradK), gradV: contiguous(gradV) },
+          problem: {
+            ...problemAt(at),
+            tolerance: call.tolerance * SECOND_TOLERANCE,
+            valuePanels: at.valuePanels,
+            valueColumnPanels: 0,
+          },
+          ...operands({ gradOut, solution }),
+          stopGradRidge,
+          residual,
+          ...allContiguous({ gradQ, gradK, gradV }),
           gradRidge: gradRidgeRows ? contiguous(gradRidgeRows) : { address: 0, dtype: 0 },
           second: { address: at.second, dtype: 0, batch: n * h * d, row: h * d, head: d, element: 1 },
         }),
@@ -84,43 +95,42 @@ export function planLocalLinearBackward(call: LocalLinearBackwardCall, { memory,
   });
 }
 
-/** Of either pass, whose tiles hold `numbers` numbers of each pair: extents, working memory and params. */
+/** Bytes of rows, of so many each column, in panels and in column panels. */
+const bothPanels = <Name extends string>(name: Name, bytes: number, columns: number) =>
+  ({ [`${name}Panels`]: bytes * columns, [`${name}ColumnPanels`]: bytes * inPanels(columns) }) as Readonly<
+    Record<`${Name}Panels` | `${Name}ColumnPanels`, number>
+  >;
+
+/** What both passes begin with, whose tiles hold `numbers` numbers of each pair: extents, working memory and params. */
 function problemOf(call: LocalLinearProblem, slots: number, numbers: number) {
   const { q, k, v, ridge, ridgeRows, causal, scale, solver, tolerance, maxIterations } = call;
   const [b, n, h, d] = q.shape as [number, number, number, number];
   const [, m, g, e] = v.shape as [number, number, number, number];
   const direct = solver === 'direct';
-  const keys = b * g * inPanels(m);
-  const slices = Math.ceil(d / SLICE);
-  const slotBytes = (numbers * inPanels(m) * TILE + (direct ? inPanels(d) * slices * SLICE : 0)) * 4;
+  const keys = b * g * inPanels(m) * 4;
+  const width = Math.ceil(d / SLICE) * SLICE;
+  const slotBytes = (numbers * inPanels(m) * TILE + (direct ? inPanels(d) * width : 0)) * 4;
   const bytes = {
-    ...{
-      keyPanels: keys * d * 4,
-      keyColumnPanels: keys * inPanels(d) * 4,
-      keySlices: direct ? keys * slices * SLICE * 4 : 0,
-    },
-    ...{ extremes: b * g * chunksOf(m) * 8, locks: slots * 4, work: slots * slotBytes },
+    ...bothPanels('key', keys, d),
+    keySlices: direct ? keys * width : 0,
+    extremes: b * g * chunksOf(m) * 8,
+    locks: slots * 4,
+    work: slots * slotBytes,
   };
+  const extents = { b, n, m, h, g, d, e };
+  const settings = { causal, scale, ridge, direct, tolerance, maxIterations, slots, slotBytes };
   return {
-    ...{ b, h, g, n, m, d, e, keys, bytes },
+    extents,
+    keys,
+    bytes,
     flops: b * h * n * m * (direct ? d * d : 4 * USUAL_ITERATIONS * d),
-    problemAt: ({
-      keyPanels,
-      keyColumnPanels,
-      keySlices,
-      extremes,
-      locks,
-      work,
-    }: Readonly<Record<keyof typeof bytes, number>>) => ({
-      ...{ n, m, h, g, d, e, causal, scale, ridge, direct, tolerance, maxIterations },
-      ...{ ridgeRows: ridgeRows ? rowsOf(ridgeRows) : NO_OPERAND, q: operand(q), k: operand(k), v: operand(v) },
-      ...{ keyPanels, keyColumnPanels, keySlices: direct ? keySlices : 0, extremes, locks, slots, work, slotBytes },
+    problemAt: (at: Readonly<Record<keyof typeof bytes, number>>) => ({
+      ...at,
+      ...extents,
+      ...settings,
+      ...operands({ q, k, v }),
+      ridgeRows: ridgeRows ? numbersOfRows(ridgeRows) : NO_OPERAND,
+      keySlices: direct ? at.keySlices : 0,
     }),
   };
-}
-
-/** [b, n, h] as rows of one element. */
-function rowsOf(x: Tensor) {
-  const [batch, row, head] = x.strides as [number, number, number];
-  return { ...contiguous(x), batch, row, head, element: 1 };
 }

@@ -79,6 +79,23 @@ export function operand(x: Elements, strides = x.strides): Values<typeof Operand
   return { ...contiguous(x), batch, row, head, element };
 }
 
+/** Such tensors by name. */
+export const operands = <Name extends string>(tensors: Readonly<Record<Name, Elements>>) =>
+  mapped(tensors, (x) => operand(x));
+
+/** Contiguous ones by name. */
+export const allContiguous = <Name extends string>(tensors: Readonly<Record<Name, Elements>>) =>
+  mapped(tensors, contiguous);
+
+const mapped = <Name extends string, To>(tensors: Readonly<Record<Name, Elements>>, to: (x: Elements) => To) =>
+  Object.fromEntries(Object.entries<Elements>(tensors).map(([name, x]) => [name, to(x)])) as Record<Name, To>;
+
+/** A number for each [batch, row, head], as rows of one element. */
+export function numbersOfRows(x: Elements): Values<typeof Operand> {
+  const [batch, row, head] = x.strides as [number, number, number];
+  return { ...contiguous(x), batch, row, head, element: 1 };
+}
+
 export const NO_OPERAND = { address: 0, dtype: F32, batch: 0, row: 0, head: 0, element: 0 };
 
 /** Heads that one task takes side by side in memory: this changes no bits, so it may depend on the threads. */

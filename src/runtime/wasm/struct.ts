@@ -21,3 +21,7 @@ type ValueOf<K> = K extends 'tensor' ? Elements | undefined : K extends 'bool' ?
 export function struct<const F extends Fields>(fields: F): F {
   return fields;
 }
+
+/** Fields of one kind. */
+export const fields = <const Kind extends Fields[string], const Name extends string>(kind: Kind, ...names: Name[]) =>
+  Object.fromEntries(names.map((name) => [name, kind])) as Readonly<Record<Name, Kind>>;

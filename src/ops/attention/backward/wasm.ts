@@ -1,7 +1,7 @@
 /** Plans of attention's backward pass, for the kernels of backward.as.ts. */
 import type { Steps } from '../../../runtime/turns';
 import { CHUNK_PANELS, PANEL, TILE } from '../../../runtime/wasm/params';
-import { contiguous, FLOPS_PER_MICROSECOND, type Machine, operand, type Plan } from '../../../runtime/wasm/plan';
+import { allContiguous, FLOPS_PER_MICROSECOND, type Machine, operands, type Plan } from '../../../runtime/wasm/plan';
 import type { AttentionBackwardCall } from '../call';
 import { BackwardParams, TABLE_RUN } from '../params.generated';
 import { tablePlaces, tablePlacesBytes, writeTablePlaces } from '../score/wasm';
@@ -51,14 +51,11 @@ export function* planAttentionBackward(call: AttentionBackwardCall, { memory }: 
         params: BackwardParams({
           ...at,
           problem: problem.params(at, addressOf),
-          out: operand(out),
-          gradOut: operand(gradOut),
+          ...operands({ out, gradOut }),
           lse,
           gradLse,
           gradTables,
-          gradQ: contiguous(gradQ),
-          gradK: contiguous(gradK),
-          gradV: contiguous(gradV),
+          ...allContiguous({ gradQ, gradK, gradV }),
           parts,
           placeCount: places.length,
           elements,
