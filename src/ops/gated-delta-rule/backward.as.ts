@@ -15,35 +15,9 @@
  */
 import { isAborted } from '../../runtime/wasm/assembly/control.as';
 import {
-  addRows,
-  addStack,
-  advance,
-  BETAS,
-  fetchTokens,
-  KEY_STACK,
-  KEYS,
-  layOutColumns,
-  layOutTokens,
-  loadTokens,
-  layOutChunk,
-  loadGates,
-  startHead,
-  startTask,
-  startChunk,
-  OWN,
-  PANEL_COLUMNS,
-  PANEL_SLICE,
-  QUERY_STACK,
-  relate,
-  ROW,
-  scaleTokens,
-  Share,
-  SLICE_ROWS,
-  storeRows,
-  storeStack,
-  storeTokens,
-  substitute,
-  UP,
+  addRows, addStack, advance, BETAS, fetchTokens, KEY_STACK, KEYS, layOutColumns, layOutTokens, loadTokens, layOutChunk,
+  loadGates, startHead, startTask, startChunk, OWN, PANEL_COLUMNS, PANEL_SLICE, QUERY_STACK, relate, ROW, scaleTokens,
+  Share, SLICE_ROWS, storeRows, storeStack, storeTokens, substitute, UP,
 } from './chunk.as';
 import { addBefore, keepRows, keepState, loadStates, stateSlice, storeBefore, storeStates } from './states.as';
 import { rowAddress } from '../../runtime/wasm/assembly/layout.as';

@@ -9,30 +9,9 @@
  */
 import { isAborted } from '../../runtime/wasm/assembly/control.as';
 import {
-  addStack,
-  advance,
-  BETAS,
-  DOWN,
-  fetchTokens,
-  KEY_STACK,
-  KEYS,
-  loadTokens,
-  layOutChunk,
-  loadGates,
-  startHead,
-  startTask,
-  startChunk,
-  OWN,
-  PANEL_COLUMNS,
-  PANEL_ROWS,
-  PANEL_SLICE,
-  QUERY_STACK,
-  ROW,
-  Share,
-  SLICE_ROWS,
-  storeStack,
-  storeTokens,
-  substitute,
+  addStack, advance, BETAS, DOWN, fetchTokens, KEY_STACK, KEYS, loadTokens, layOutChunk, loadGates, startHead,
+  startTask, startChunk, OWN, PANEL_COLUMNS, PANEL_ROWS, PANEL_SLICE, QUERY_STACK, ROW, Share, SLICE_ROWS, storeStack,
+  storeTokens, substitute,
 } from './chunk.as';
 import { keepRows, keepState, loadStates, stateSlice, storeBefore, storeStates } from './states.as';
 import { rowAddress } from '../../runtime/wasm/assembly/layout.as';

@@ -5,7 +5,12 @@ import { isAborted } from '../../runtime/wasm/assembly/control.as';
 import { dot, madd } from '../../runtime/wasm/assembly/vector.as';
 import { LARGEST_HEAD, PANEL, SLICE, TILE } from '../../runtime/wasm/params.generated.as';
 import { BLOCK_PANELS, Problem } from './params.generated.as';
-import { ACTIVE, addKeys, AUX, AUX2, beginSums, BLOCK, DIRECTION, dots, endSums, IMAGE, INVERSES, isLive, ITERATIONS, LARGEST_ERROR, largestOf, LAYOUT, matrixBytes, MEANS, NORMS, PANEL_ROWS, panelsAt, panelsOf, RESIDUALS, RIDGES, RIGHT, ROW, SCALES, SHIFTS, SHRINKS, PANEL_ROW, columnPanels, columnPanelsAt, sliceBytes, SOLUTION, STATE, TARGETS, Tile, vectorBytes, weighedProduct } from './tile.as';
+import {
+  ACTIVE, addKeys, AUX, AUX2, beginSums, BLOCK, DIRECTION, dots, endSums, IMAGE, INVERSES, isLive, ITERATIONS,
+  LARGEST_ERROR, largestOf, LAYOUT, matrixBytes, MEANS, NORMS, PANEL_ROWS, panelsAt, panelsOf, RESIDUALS, RIDGES, RIGHT,
+  ROW, SCALES, SHIFTS, SHRINKS, PANEL_ROW, columnPanels, columnPanelsAt, sliceBytes, SOLUTION, STATE, TARGETS, Tile,
+  vectorBytes, weighedProduct,
+} from './tile.as';
 
 const EPSILON: f32 = 1.1920929e-7;
 
