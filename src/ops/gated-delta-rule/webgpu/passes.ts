@@ -20,6 +20,7 @@ import {
 } from '../../../runtime/webgpu/kernels/block-product';
 import { functions } from '../../../runtime/webgpu/kernels/functions';
 import { type Block, clear, type Factor, LANES } from '../../../runtime/webgpu/kernels/product';
+import { chunkCode, STATES, stateCode, stateElements, stateQuads } from '../../../runtime/webgpu/kernels/states';
 
 /** Tokens of a chunk. */
 export const CHUNK = 32;
@@ -74,25 +75,8 @@ const pairCode = `
 fn pair_at(place: u32, chunk: u32, kind: u32) -> u32 {
   return (chunk_at(place, chunk) * numbers.kinds + kind) * ${CHUNK * CHUNK};
 }`;
-/** [heads, places + 1, d, e], e a multiple of 4 with zeros in columns to spare: before each chunk and after the last. */
-const STATES = { d: 'u32', e: 'u32' } as const;
-const stateCode = `
-fn state_at(place: u32, slot: u32) -> u32 { return (place * (numbers.places + 1) + slot) * numbers.d * numbers.e; }`;
-
-/** The chunk of a head that a task has; of tasks for tiles of its results also the first column, and row. */
-function chunkCode({ columns, rows }: { readonly columns?: string; readonly rows?: string } = {}): string {
-  const tiles = (extent: string) => `(${extent} + ${TILE - 1}) / ${TILE}`;
-  const item = rows ? 'task / (across * down)' : columns ? 'task / across' : 'task';
-  return `
-  ${columns ? `let across = ${tiles(columns)}; let first_column = task % across * ${TILE};` : ''}
-  ${rows ? `let down = ${tiles(rows)}; let first_row = task / across % down * ${TILE};` : ''}
-  let chunk = ${item} % numbers.chunks;
-  let place = ${item} / numbers.chunks;
-  let batch = place / numbers.h;
-  let head = place % numbers.h;
-  let first = numbers.first + chunk * ${CHUNK};
-  let count = count_of(chunk);`;
-}
+const chunkOf = (tiles: { readonly columns?: string; readonly rows?: string } = {}) =>
+  chunkCode({ length: `${CHUNK}u`, tile: TILE, ...tiles });
 
 /** Rows of an operand that begins with the round, and of one that holds all tokens. */
 const ofRound = (name: string): { element(row: string, term: string): string } => ({
@@ -126,7 +110,7 @@ var<workgroup> betas: array<f32, ${CHUNK}>;
 var<workgroup> square: array<f32, ${CHUNK * CHUNK}>;
 var<workgroup> system: array<f32, ${CHUNK * CHUNK}>;
 fn run(task: u32, lane: u32) {
-  ${chunkCode()}
+  ${chunkOf()}
   let token = lane % ${CHUNK};
   if (lane < ${CHUNK}) {
     let is_token = token < count;
@@ -225,10 +209,13 @@ export const combineKernel = variants(
       },
       body: [
         ...[roundCode, gateCode, pairCode, state === 'none' ? '' : stateCode],
-        ...[state === 'rows' ? stateQuadCode('numbers.a_width') : '', state === 'columns' ? stateElementCode : ''],
+        ...[
+          state === 'rows' ? stateQuads('numbers.a_width') : '',
+          state === 'columns' ? stateElements('numbers.d') : '',
+        ],
         `
 fn run(task: u32, lane: u32) {
-  ${chunkCode({ columns: 'numbers.width' })}
+  ${chunkOf({ columns: 'numbers.width' })}
   let pairs = pair_at(place, chunk, 0);
   ${clear('sum', WIDE)}
   ${
@@ -289,20 +276,6 @@ fn rows_quad(term: u32, batch: u32, chunk: u32, place: u32, count: u32, head: u3
     }),
 );
 
-const stateElementCode = `
-fn state_element(state: u32, row: u32, column: u32) -> f32 {
-  let is_element = row < numbers.d && column < numbers.e;
-  return select(0.0, load_states(state + select(0, row * numbers.e + column, is_element)), is_element);
-}`;
-
-function stateQuadCode(rows: string): string {
-  return `
-fn state_quad(state: u32, row: u32, column: u32) -> vec4f {
-  let is_quad = row < ${rows} && column < numbers.e;
-  return select(vec4f(), load4_states(state + select(0, row * numbers.e + column, is_quad)), vec4<bool>(is_quad));
-}`;
-}
-
 /** Workgroup memory of the kernel below beside the slabs: the errors of a chunk, as terms of a product. */
 const errors: Factor = (term, quad) => `errors[(${term}) * ${TILE / 4} + ${quad}]`;
 
@@ -321,7 +294,7 @@ export const statesKernel = variants(
       numbers: { ...ROUND, ...STATES, ...u32s('width', 'k_gate', 'y_first'), sign: 'f32' },
       body: [
         `var<workgroup> errors: array<vec4f, ${CHUNK * (TILE / 4)}>;`,
-        ...[roundCode, gateCode, stateCode, stateQuadCode('numbers.d')],
+        ...[roundCode, gateCode, stateCode, stateQuads('numbers.d')],
         `
 fn run(task: u32, lane: u32) {
   let across = (numbers.e + ${TILE - 1}) / ${TILE};
@@ -395,7 +368,7 @@ export const outerKernel = variants(
         ...[roundCode, gateCode, stateCode],
         `
 fn run(task: u32, lane: u32) {
-  ${chunkCode({ columns: 'numbers.e', rows: 'numbers.d' })}
+  ${chunkOf({ columns: 'numbers.e', rows: 'numbers.d' })}
   ${multiplied(
     SQUARE,
     isStaged,
@@ -425,7 +398,7 @@ export const gradPairsKernel = variants(
         ...[roundCode, gateCode, pairCode],
         `
 fn run(task: u32, lane: u32) {
-  ${chunkCode()}
+  ${chunkOf()}
   ${multiplied(
     WIDE,
     isStaged,
@@ -460,7 +433,7 @@ export const joinKernel: Kernel = {
 var<workgroup> parts: array<f32, ${LANES}>;
 ${roundCode}
 fn run(task: u32, lane: u32) {
-  ${chunkCode()}
+  ${chunkOf()}
   let local = chunk * ${CHUNK} + lane / 2;
   let row = numbers.first + local;
   var sum = 0.0;
@@ -495,7 +468,7 @@ var<workgroup> halves: array<f32, ${LANES}>;
 ${roundCode}
 ${stateCode}
 fn run(task: u32, lane: u32) {
-  ${chunkCode()}
+  ${chunkOf()}
   let local = chunk * ${CHUNK} + lane / 2;
   let row = numbers.first + local;
   let state = state_at(place, chunk + 1);

@@ -16,6 +16,7 @@ import {
   unload,
 } from '../../../runtime/webgpu/kernels/block-product';
 import { type Block, clear, LANES } from '../../../runtime/webgpu/kernels/product';
+import { chunkCode, STATES, stateCode, stateElements, stateQuads } from '../../../runtime/webgpu/kernels/states';
 
 /** Rows of a chunk, and columns of a tile of states or outputs. */
 export const CHUNK = 64;
@@ -26,11 +27,6 @@ const READ: OperandSpec = { access: 'read' };
 const READ4: OperandSpec = { access: 'read', vector: true };
 const WRITE4: OperandSpec = { access: 'write', vector: true };
 
-/** [heads, places + 1, d, e], e a multiple of 4 with zeros in columns to spare; the last place is that after a round. */
-const STATES = u32s('places', 'd', 'e');
-const statesCode = `
-fn state_at(head: u32, place: u32) -> u32 { return (head * (numbers.places + 1) + place) * numbers.d * numbers.e; }`;
-
 /** Rows of the pass, and where this round of it begins; of all heads [b, h], the first one whose states are at hand. */
 const PASS = u32s('h', 'n', 'first_head', 'first', 'chunks', 'origin', 'step', 'lead');
 const rowCode = `
@@ -39,23 +35,8 @@ fn row_of(position: u32) -> u32 { return numbers.origin + numbers.step * positio
 const powerCode = `
 fn power(head: u32, exponent: u32) -> f32 { return load_powers(head * ${CHUNK + 1} + exponent); }`;
 
-/** The chunk of `length` rows of a head that a task has; of tasks for tiles of its results also the first column, and row. */
-function chunkCode(
-  length: string,
-  { columns, rows }: { readonly columns?: string; readonly rows?: string } = {},
-): string {
-  const tiles = (extent: string) => `(${extent} + ${CHUNK - 1}) / ${CHUNK}`;
-  const item = rows ? 'task / (across * down)' : columns ? 'task / across' : 'task';
-  return `
-  ${columns ? `let across = ${tiles(columns)}; let first_column = task % across * ${CHUNK};` : ''}
-  ${rows ? `let down = ${tiles(rows)}; let first_row = task / across % down * ${CHUNK};` : ''}
-  let chunk = ${item} % numbers.chunks;
-  let place = ${item} / numbers.chunks;
-  let batch = (numbers.first_head + place) / numbers.h;
-  let head = (numbers.first_head + place) % numbers.h;
-  let first = numbers.first + chunk * ${length};
-  let count = min(${length}, numbers.n - first);`;
-}
+const chunkOf = (length: string, tiles: { readonly columns?: string; readonly rows?: string } = {}) =>
+  chunkCode({ length, firstHead: 'numbers.first_head', tile: CHUNK, ...tiles });
 
 /** Columns of an operand by the chunk's rows, and rows by columns, each perhaps times a factor. */
 const quads = (name: string, column: string, factor = (_row: string) => ''): Source => ({
@@ -78,10 +59,10 @@ export const statesKernel = variants(
       operands: { ...(decays && { powers: READ }), states: WRITE4 },
       numbers: { ...PASS, ...STATES, chunk: 'u32' },
       body: [
-        ...[statesCode, rowCode, decays ? powerCode : ''],
+        ...[stateCode, rowCode, decays ? powerCode : ''],
         `
 fn run(task: u32, lane: u32) {
-  ${chunkCode('numbers.chunk', { columns: 'numbers.e', rows: 'numbers.d' })}
+  ${chunkOf('numbers.chunk', { columns: 'numbers.e', rows: 'numbers.d' })}
   let to = state_at(place, chunk);
   ${multiplied(
     BLOCK,
@@ -121,7 +102,7 @@ export const prefixKernel = variants(
     // `own` are a state's columns without a normaliser's; the last chunk has `last` rows and the others `chunk`.
     numbers: { ...STATES, ...u32s('h', 'first_head', 'chunks', 'chunk', 'last', 'own', 'is_first', 'is_last') },
     body: `
-${statesCode}
+${stateCode}
 ${powerCode}
 fn run(task: u32, lane: u32) {
   let size = numbers.d * numbers.e;
@@ -164,7 +145,7 @@ export const scoresKernel = variants(
         ...[rowCode, powerCode],
         `
 fn run(task: u32, lane: u32) {
-  ${chunkCode(`${CHUNK}u`)}
+  ${chunkOf(`${CHUNK}u`)}
   ${multiplied(
     BLOCK,
     isStaged,
@@ -207,11 +188,16 @@ export const outputsKernel = variants(
       },
       numbers: { ...PASS, ...STATES, width: 'u32', ...(normalised && { epsilon: 'f32' }) },
       body: [
-        ...[causal ? powerCode : '', rowCode, statesCode, transposed ? stateElement : stateQuad],
+        ...[
+          causal ? powerCode : '',
+          rowCode,
+          stateCode,
+          transposed ? stateElements('numbers.width') : stateQuads('numbers.q_width'),
+        ],
         normalised ? `var<workgroup> shared_denominators: array<f32, ${CHUNK}>;` : '',
         `
 fn run(task: u32, lane: u32) {
-  ${chunkCode(`${CHUNK}u`, { columns: 'numbers.width' })}
+  ${chunkOf(`${CHUNK}u`, { columns: 'numbers.width' })}
   let state = state_at(place, ${causal ? 'chunk' : 'numbers.places'});
   ${causal ? `let scores = (place * numbers.chunks + chunk) * ${CHUNK * CHUNK};` : ''}
   ${normalised ? denominators(causal) : ''}
@@ -252,18 +238,6 @@ fn run(task: u32, lane: u32) {
       ],
     }),
 );
-
-/** Four columns of a row of the state, or one; zeros where it has none. */
-const stateQuad = `
-fn state_quad(state: u32, row: u32, column: u32) -> vec4f {
-  let is_quad = row < numbers.q_width && column < numbers.e;
-  return select(vec4f(), load4_states(state + select(0, row * numbers.e + column, is_quad)), vec4<bool>(is_quad));
-}`;
-const stateElement = `
-fn state_element(state: u32, row: u32, column: u32) -> f32 {
-  let is_element = row < numbers.width && column < numbers.e;
-  return select(0.0, load_states(state + select(0, row * numbers.e + column, is_element)), is_element);
-}`;
 
 /** A query's each: sums of keys are the state's last column, scores are sums already. */
 const denominators = (causal: boolean) => `
