@@ -1,31 +1,12 @@
 /** What references in float64 share: plain loops over rows of numbers, and sums of values by weights of pairs. */
 import { type HostTensor, toFloat64 } from '../tensor/host';
-import { type Shape, sizeOf } from '../tensor/shape';
-import { dotAt } from './weights';
+import { add, at, dot, dotAt, rowOf, tensor, type Wide, zeros } from '../tensor/wide';
 
-export type Wide = HostTensor<'f64'> & { readonly data: Float64Array };
-
-export const at = (x: ArrayLike<number>, index: number): number => x[index] as number;
-
-export function add(x: Float64Array, index: number, value: number): void {
-  x[index] = at(x, index) + value;
-}
-
-export function tensor(data: Float64Array, shape: Shape): Wide {
-  return { dtype: 'f64', shape, data };
-}
-
-export const zeros = (shape: Shape): Wide => tensor(new Float64Array(sizeOf(shape)), shape);
-
-export const dot = (a: Float64Array, b: Float64Array): number => dotAt(a, 0, b, 0, a.length);
+export { add, at, dot, rowOf, tensor, type Wide, zeros };
 
 export function addTo(into: Float64Array, x: Float64Array, factor: number): void {
   for (let i = 0; i < x.length; i++) add(into, i, factor * at(x, i));
 }
-
-/** Row `index` of rows of `width` numbers. */
-export const rowOf = (x: Float64Array, index: number, width: number): Float64Array =>
-  x.subarray(index * width, (index + 1) * width);
 
 /** The key rows that a row of queries [b, n, h] may see among [b, m, g], from key `first` to the one before `past`. */
 function keyRows(row: number, { n, h, m, g }: Extents, first = 0, past = m): number[] {

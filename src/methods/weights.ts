@@ -1,5 +1,6 @@
 /** The weights of queries on keys, in float64 on the host, for the entropy of a method's attention. */
 import { type HostTensor, hostTensor, toFloat64 } from '../tensor/host';
+import { dotAt } from '../tensor/wide';
 
 /** A query and a key of one head. */
 interface Pair {
@@ -34,20 +35,6 @@ export function pairWeights(
     }
   }
   return hostTensor(weights, [b, queries.length, h, m], 'f64');
-}
-
-/** The dot product of `length` numbers from a[i] and b[j] on, in four sums, since a single one would wait for each addition. */
-export function dotAt(a: Float64Array, i: number, b: Float64Array, j: number, length: number): number {
-  let [first, second, third, fourth] = [0, 0, 0, 0];
-  let c = 0;
-  for (; c + 3 < length; c += 4) {
-    first += (a[i + c] as number) * (b[j + c] as number);
-    second += (a[i + c + 1] as number) * (b[j + c + 1] as number);
-    third += (a[i + c + 2] as number) * (b[j + c + 2] as number);
-    fourth += (a[i + c + 3] as number) * (b[j + c + 3] as number);
-  }
-  for (; c < length; c++) first += (a[i + c] as number) * (b[j + c] as number);
-  return first + second + third + fourth;
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Softmax attention and its gradients as plain loops in float64, straight from the definition. */
 import type { HostTensor } from '../../tensor/host';
 import { toFloat64 } from '../../tensor/host';
+import { add, dotAt, zeros } from '../../tensor/wide';
 
 /** Whether query i of a head of a batch sees key j. */
 export type Sees = (i: number, j: number, head: number, batch: number) => boolean;
@@ -45,7 +46,7 @@ export function softmaxAttention(
     lse.data[row.at] = row.lse;
     row.keys.forEach((key, at) => {
       for (let c = 0; c < e; c++)
-        add(out, row.at * e + c, (row.weights[at] as number) * (values[key * e + c] as number));
+        add(out.data, row.at * e + c, (row.weights[at] as number) * (values[key * e + c] as number));
     });
   }
   return { out, lse };
@@ -70,7 +71,7 @@ export function softmaxAttentionBackward(
   const [gradQ, gradK, gradV] = [zeros(q.shape), zeros(k.shape), zeros(v.shape)];
   for (const row of softmaxRows({ q, k }, scale, sees, modifier)) {
     // gradOut . value for each key; its mean under the weights is out . gradOut.
-    const products = row.keys.map((key) => dot(byOut, row.at * e, values, key * e, e));
+    const products = row.keys.map((key) => dotAt(byOut, row.at * e, values, key * e, e));
     const mean = products.reduce((sum, product, at) => sum + (row.weights[at] as number) * product, 0);
     row.keys.forEach((key, at) => {
       const weight = row.weights[at] as number;
@@ -78,10 +79,10 @@ export function softmaxAttentionBackward(
       const gradModified = weight * ((products[at] as number) - mean + (byLse?.[row.at] ?? 0));
       onScore?.(row.raw[at] as RawScore, gradModified);
       const gradScore = gradModified * slope;
-      for (let c = 0; c < e; c++) add(gradV, key * e + c, weight * (byOut[row.at * e + c] as number));
+      for (let c = 0; c < e; c++) add(gradV.data, key * e + c, weight * (byOut[row.at * e + c] as number));
       for (let c = 0; c < d; c++) {
-        add(gradQ, row.at * d + c, scale * gradScore * (keys[key * d + c] as number));
-        add(gradK, key * d + c, scale * gradScore * (queries[row.at * d + c] as number));
+        add(gradQ.data, row.at * d + c, scale * gradScore * (keys[key * d + c] as number));
+        add(gradK.data, key * d + c, scale * gradScore * (queries[row.at * d + c] as number));
       }
     });
   }
@@ -131,7 +132,7 @@ export function* softmaxRows(
         for (let j = 0; j < m; j++) {
           if (!sees(i, j, head, batch)) continue;
           const key = (batch * m + j) * g + group;
-          const score = scale * dot(queries, at * d, keyNumbers, key * d, d);
+          const score = scale * dotAt(queries, at * d, keyNumbers, key * d, d);
           const modified = modifier ? modifier.value(score, i, j, head, batch) : score;
           // A modifier hides keys by -Infinity, and whatever their values are.
           if (modifier && modified === Number.NEGATIVE_INFINITY) continue;
@@ -148,18 +149,4 @@ export function* softmaxRows(
       }
     }
   }
-}
-
-export function dot(a: Numbers, fromA: number, b: Numbers, fromB: number, count: number): number {
-  let sum = 0;
-  for (let c = 0; c < count; c++) sum += (a[fromA + c] as number) * (b[fromB + c] as number);
-  return sum;
-}
-
-export function zeros(shape: readonly number[]): HostTensor<'f64'> {
-  return { dtype: 'f64', shape, data: new Float64Array(shape.reduce((a, extent) => a * extent, 1)) };
-}
-
-export function add({ data }: HostTensor<'f64'>, at: number, value: number): void {
-  (data as Float64Array)[at] = ((data as Float64Array)[at] as number) + value;
 }

@@ -1,6 +1,6 @@
 /** The gated delta rule as its recurrence in float64, and the gradients of that, token by token. */
 import { type HostTensor, toFloat64 } from '../../tensor/host';
-import { sizeOf } from '../../tensor/shape';
+import { dot, rowOf, zeros } from '../../tensor/wide';
 
 export interface DeltaRuleInputs {
   /** [b,n,h,d]. */
@@ -53,9 +53,9 @@ export function gatedDeltaRule(
       const token = tokenOf(inputs, numbers, place, t);
       current = step(current, token).state;
       const result = read(current, token.q, e).map((x) => scale * x);
-      (out.data as Numbers).set(result, token.at * e);
+      out.data.set(result, token.at * e);
     }
-    (state.data as Numbers).set(current, place * d * e);
+    state.data.set(current, place * d * e);
   }
   return { out, state, states };
 }
@@ -97,7 +97,7 @@ export function gatedDeltaRuleBackward(
       const states = statesFrom(kept[segment] as Numbers, inputs, numbers, place, first, past);
       for (let t = past - 1; t >= first; t--) {
         const token = tokenOf(inputs, numbers, place, t);
-        const grads = stepBackward(states[t - first] as Numbers, token, gradNext, row(byOut, token.at, e), scale);
+        const grads = stepBackward(states[t - first] as Numbers, token, gradNext, rowOf(byOut, token.at, e), scale);
         gradQ.data.set(grads.q, token.at * d);
         gradK.data.set(grads.k, token.at * d);
         gradV.data.set(grads.v, token.at * e);
@@ -105,7 +105,7 @@ export function gatedDeltaRuleBackward(
         gradBeta.data[token.at] = grads.beta;
         gradNext = grads.state;
         if (t % every > 0) continue;
-        const before = row(totals.data as Numbers, placeOf(totals, place, t / every) / (d * e), d * e);
+        const before = rowOf(totals.data, placeOf(totals, place, t / every) / (d * e), d * e);
         before.forEach((x, i) => {
           before[i] = x + (gradNext[i] as number);
         });
@@ -189,11 +189,7 @@ function read(state: Numbers, x: Numbers, e: number): Numbers {
 /** state x for a state [rows][x.length]. */
 function times(state: Numbers, x: Numbers): Numbers {
   const e = x.length;
-  return Float64Array.from({ length: state.length / e }, (_, r) => dot(row(state, r, e), x));
-}
-
-function dot(a: Numbers, b: Numbers): number {
-  return a.reduce((sum, x, at) => sum + x * (b[at] as number), 0);
+  return Float64Array.from({ length: state.length / e }, (_, r) => dot(rowOf(state, r, e), x));
 }
 
 type AllNumbers = Readonly<Record<'q' | 'k' | 'v' | 'g' | 'beta', Numbers>> & {
@@ -219,11 +215,14 @@ function extentsOf({ q, v }: DeltaRuleInputs): Record<'b' | 'n' | 'h' | 'd' | 'e
 function tokenOf(inputs: DeltaRuleInputs, { q, k, v, g, beta }: AllNumbers, place: number, t: number): Token {
   const { n, h, d, e } = extentsOf(inputs);
   const at = (Math.floor(place / h) * n + t) * h + (place % h);
-  return { at, q: row(q, at, d), k: row(k, at, d), v: row(v, at, e), g: g[at] as number, beta: beta[at] as number };
-}
-
-function row(numbers: Numbers, at: number, length: number): Numbers {
-  return numbers.subarray(at * length, (at + 1) * length);
+  return {
+    at,
+    q: rowOf(q, at, d),
+    k: rowOf(k, at, d),
+    v: rowOf(v, at, e),
+    g: g[at] as number,
+    beta: beta[at] as number,
+  };
 }
 
 /** Where in [b, t, h, d, e] the state of a head lies. */
@@ -233,9 +232,5 @@ function placeOf({ shape }: HostTensor, place: number, at: number): number {
 }
 
 function matrix(numbers: Numbers | undefined, place: number, size: number): Numbers {
-  return numbers ? row(numbers, place, size) : new Float64Array(size);
-}
-
-function zeros(shape: readonly number[]): HostTensor<'f64'> {
-  return { dtype: 'f64', shape, data: new Float64Array(sizeOf(shape)) };
+  return numbers ? rowOf(numbers, place, size) : new Float64Array(size);
 }

@@ -1,5 +1,6 @@
 /** Linear attention and its gradients in float64, row by row as the recurrence says. */
 import { type HostTensor, toFloat64 } from '../../tensor/host';
+import { add, at, rowOf, zeros } from '../../tensor/wide';
 
 export interface LinearInputs {
   /** [b,n,h,d], [b,m,g,d], [b,m,g,e]; n = m if causal. */
@@ -69,7 +70,7 @@ export function linearAttentionBackward({
 
     const queryGradient = (i: number) => {
       const { out, denominator } = head.outputs(i);
-      const grad = byOut.subarray(head.queryRow(i) * e, (head.queryRow(i) + 1) * e);
+      const grad = rowOf(byOut, head.queryRow(i), e);
       const divisor = head.normalised ? denominator : 1;
       const numerators = Array.from(grad, (x) => x / divisor);
       const gradDenominator = head.normalised ? -numerators.reduce((sum, x, c) => sum + x * at(out, c), 0) : 0;
@@ -174,16 +175,6 @@ function* headsOf(inputs: LinearInputs) {
 /** A copy of one head's numbers; zeros where there are none. */
 function partOf(x: HostTensor | undefined, place: number, size: number): Float64Array {
   return x ? toFloat64(x).slice(place * size, (place + 1) * size) : new Float64Array(size);
-}
-
-function zeros(shape: readonly number[]): { dtype: 'f64'; shape: readonly number[]; data: Float64Array } {
-  return { dtype: 'f64', shape, data: new Float64Array(shape.reduce((a, extent) => a * extent, 1)) };
-}
-
-const at = (x: ArrayLike<number>, index: number): number => x[index] as number;
-
-function add(x: Float64Array, index: number, value: number): void {
-  x[index] = at(x, index) + value;
 }
 
 function scale(x: Float64Array, factor: number): void {

@@ -1,6 +1,6 @@
 /** Local linear attention and its gradients in float64, in the shifted form: keys from the query, weights not normalised. */
 import { type HostTensor, toFloat64 } from '../../tensor/host';
-import { sizeOf } from '../../tensor/shape';
+import { dot, rowOf, zeros } from '../../tensor/wide';
 
 type Numbers = Float64Array;
 
@@ -68,9 +68,9 @@ export function localLinearBackward(
   const [gradQ, gradK, gradV] = [zeros(inputs.q.shape), zeros(inputs.k.shape), zeros(inputs.v.shape)];
   const [gradRidgeRows, residual] = [zeros([b, n, h]), zeros([b, n, h])];
   for (const { at, keys, weights, zs, omega, rho, delta, ridge, solve, isSingular } of rowsOf(inputs, settings)) {
-    const q = queries.subarray(at * d, (at + 1) * d);
-    const g = byOut.subarray(at * e, (at + 1) * e);
-    const products = keys.map((key) => dot(g, values.subarray(key * e, (key + 1) * e)));
+    const q = rowOf(queries, at, d);
+    const g = rowOf(byOut, at, e);
+    const products = keys.map((key) => dot(g, rowOf(values, key, e)));
     const reaches = zs.map((z) => dot(z, rho));
     const shares = keys.map((_, j) => (weights[j]! * (1 - reaches[j]!)) / delta);
     const beta = keys.reduce((sum, _, j) => sum + products[j]! * shares[j]!, 0) / delta;
@@ -127,9 +127,9 @@ function* rowsOf({ q, k, ridgeRows }: RegressionInputs, settings: RegressionSett
     const seen = causal ? Math.max(0, i + m - n + 1) : m;
     if (seen === 0) continue;
     const group = Math.floor((head * g) / h);
-    const query = queries.subarray(at * d, (at + 1) * d);
+    const query = rowOf(queries, at, d);
     const keys = Array.from({ length: Math.min(m, seen) }, (_, j) => (batch * m + j) * g + group);
-    const rows = keys.map((key) => keyNumbers.subarray(key * d, (key + 1) * d));
+    const rows = keys.map((key) => rowOf(keyNumbers, key, d));
     const scores = rows.map((key) => scale * dot(query, key));
     const largest = scores.reduce((most, score) => Math.max(most, score), Number.NEGATIVE_INFINITY);
     const weights = scores.map((score) => Math.exp(score - largest));
@@ -181,20 +181,10 @@ function factorize(weights: readonly number[], zs: readonly Numbers[], ridge: nu
   return { solve, isSingular };
 }
 
-function dot(a: Numbers, b: Numbers): number {
-  let sum = 0;
-  for (let c = 0; c < a.length; c++) sum += a[c]! * b[c]!;
-  return sum;
-}
-
 function sumOf(factors: readonly number[], rows: readonly Numbers[], d: number): Numbers {
   const sum = new Float64Array(d);
   rows.forEach((row, j) => {
     for (let c = 0; c < d; c++) sum[c]! += factors[j]! * row[c]!;
   });
   return sum;
-}
-
-function zeros(shape: readonly number[]): HostTensor<'f64'> & { readonly data: Float64Array } {
-  return { dtype: 'f64', shape, data: new Float64Array(sizeOf(shape)) };
 }

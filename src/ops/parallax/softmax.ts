@@ -1,6 +1,7 @@
 /** Parallax and its gradients as plain loops in float64, straight from the definition. */
 import { type HostTensor, toFloat64 } from '../../tensor/host';
-import { add, dot, type Qkv, type Sees, softmaxRows, zeros } from '../attention/softmax';
+import { add, dotAt, zeros } from '../../tensor/wide';
+import { type Qkv, type Sees, softmaxRows } from '../attention/softmax';
 
 interface Inputs extends Qkv {
   readonly r: HostTensor;
@@ -20,14 +21,14 @@ export function parallaxAttention(
   const [out, mean, lse, level] = [zeros([b, n, h, e]), zeros([b, n, h, e]), zeros([b, n, h]), zeros([b, n, h])];
   for (const row of softmaxRows({ q, k }, scale, sees)) {
     lse.data[row.at] = row.lse;
-    const products = row.keys.map((key) => dot(probes, row.at * d, keys, key * d, d));
-    for (const [at, product] of products.entries()) add(level, row.at, (row.weights[at] as number) * product);
+    const products = row.keys.map((key) => dotAt(probes, row.at * d, keys, key * d, d));
+    for (const [at, product] of products.entries()) add(level.data, row.at, (row.weights[at] as number) * product);
     row.keys.forEach((key, at) => {
       const weight = row.weights[at] as number;
       const tilted = weight * (1 + (level.data[row.at] as number) - (products[at] as number));
       for (let c = 0; c < e; c++) {
-        add(mean, row.at * e + c, weight * (values[key * e + c] as number));
-        add(out, row.at * e + c, tilted * (values[key * e + c] as number));
+        add(mean.data, row.at * e + c, weight * (values[key * e + c] as number));
+        add(out.data, row.at * e + c, tilted * (values[key * e + c] as number));
       }
     });
   }
@@ -52,22 +53,22 @@ export function parallaxAttentionBackward(
   for (const row of softmaxRows({ q, k }, scale, sees)) {
     const sumOf = (terms: readonly number[]) => terms.reduce((sum, term) => sum + term, 0);
     const p = row.weights;
-    const t = row.keys.map((key) => dot(numbers.r, row.at * d, numbers.k, key * d, d));
+    const t = row.keys.map((key) => dotAt(numbers.r, row.at * d, numbers.k, key * d, d));
     const level = sumOf(t.map((product, at) => (p[at] as number) * product));
     const w = t.map((product, at) => (p[at] as number) * (1 + level - product));
-    const a = row.keys.map((key) => dot(numbers.gradOut, row.at * e, numbers.v, key * e, e));
+    const a = row.keys.map((key) => dotAt(numbers.gradOut, row.at * e, numbers.v, key * e, e));
     const mean = sumOf(a.map((product, at) => (p[at] as number) * product));
     const tiltedMean = sumOf(a.map((product, at) => (w[at] as number) * product));
     row.keys.forEach((key, at) => {
       const [weight, tilted, product] = [p[at], w[at], a[at]] as [number, number, number];
       const byScore = scale * (weight * (mean - tiltedMean + (byLse?.[row.at] ?? 0)) + tilted * (product - mean));
       const byProduct = weight * (mean - product);
-      for (let c = 0; c < e; c++) add(gradV, key * e + c, tilted * (numbers.gradOut[row.at * e + c] as number));
+      for (let c = 0; c < e; c++) add(gradV.data, key * e + c, tilted * (numbers.gradOut[row.at * e + c] as number));
       for (let c = 0; c < d; c++) {
         const [own, theirs] = [row.at * d + c, key * d + c];
-        add(gradQ, own, byScore * (numbers.k[theirs] as number));
-        add(gradR, own, byProduct * (numbers.k[theirs] as number));
-        add(gradK, theirs, byScore * (numbers.q[own] as number) + byProduct * (numbers.r[own] as number));
+        add(gradQ.data, own, byScore * (numbers.k[theirs] as number));
+        add(gradR.data, own, byProduct * (numbers.k[theirs] as number));
+        add(gradK.data, theirs, byScore * (numbers.q[own] as number) + byProduct * (numbers.r[own] as number));
       }
     });
   }

@@ -5,8 +5,8 @@
 import { softmaxAttention, softmaxAttentionBackward } from '../../../ops/attention/softmax';
 import { gatedDeltaRule, gatedDeltaRuleBackward } from '../../../ops/gated-delta-rule/recurrence';
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
+import { dotAt } from '../../../tensor/wide';
 import { add, at, tensor, type Wide, zeros } from '../../reference';
-import { dotAt } from '../../weights';
 import type { Params } from './params';
 import type { Problem } from './problem';
 

@@ -1,8 +1,8 @@
 /** What `performer` computes, pair by pair in float64; only the random directions are those of the fast path. */
 import { drawDirections } from '../../../feature-maps/draw';
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
+import { dotAt } from '../../../tensor/wide';
 import { addTo, at, dot, pairSums, rowOf, type Wide, zeros } from '../../reference';
-import { dotAt } from '../../weights';
 import type { PerformerParams } from './settings';
 
 type Inputs = Readonly<Record<'q' | 'k' | 'v', HostTensor>>;
