@@ -33,23 +33,25 @@ export class PeerProcess {
   #stderr = '';
   /** Takes the next reply. */
   #answer: (reply: Reply) => void = () => {};
-  /** Why it ended, once it has. */
-  #end?: Error;
+  /** Rejects with the reason why the process ended. */
+  #ended: Promise<never>;
+  #fail: (reason: Error) => void = () => {};
 
   constructor(child: ChildProcess) {
     this.#child = child;
+    this.#ended = new Promise((_, reject) => {
+      this.#fail = reject;
+    });
+    // It may end while nothing is asked.
+    this.#ended.catch(() => running.delete(this));
+    running.add(this);
     child.stderr?.on('data', (text) => {
       this.#stderr = (this.#stderr + text).slice(-2000);
     });
-    running.add(this);
-    child.once('close', (code, by) => {
-      running.delete(this);
-      this.#end ??= new Error(lastLine(this.#stderr) ?? `its process ended with ${by ?? `code ${code}`}`);
-    });
-    child.once('error', (error) => {
-      running.delete(this);
-      this.#end = error;
-    });
+    child.once('close', (code, by) =>
+      this.#fail(new Error(lastLine(this.#stderr) ?? `its process ended with ${by ?? `code ${code}`}`)),
+    );
+    child.once('error', this.#fail);
     // Writing to a child that is ending fails; another event says that it has ended.
     child.stdin?.on('error', () => {});
     child.on('message', (reply) => this.#answer(reply as Reply));
@@ -57,34 +59,27 @@ export class PeerProcess {
   }
 
   /** Kills the child if the signal aborts first, since a computing child hears nothing else. */
-  ask<T>(question: string, parameters: object, signal: AbortSignal): Promise<T> {
-    const id = ++this.#asked;
-    const child = this.#child;
-    return new Promise<T>((resolve, reject) => {
-      const settle = (act: () => void) => {
-        signal.removeEventListener('abort', abort);
-        child.off('close', ended);
-        child.off('error', ended);
-        act();
-      };
-      this.#answer = (reply) => {
-        if (reply.id !== id) return;
-        settle(() => (reply.error === undefined ? resolve(reply.value as T) : reject(new Error(reply.error))));
-      };
-      const ended = () => settle(() => reject(this.#end));
-      const abort = () => {
+  async ask<T>(question: string, parameters: object, signal: AbortSignal): Promise<T> {
+    const asked = { id: ++this.#asked, question, ...parameters };
+    let abort = () => {};
+    const reply = new Promise<Reply>((resolve, reject) => {
+      this.#answer = (given) => given.id === asked.id && resolve(given);
+      abort = () => {
         this.kill();
-        settle(() => reject(signal.reason));
+        reject(signal.reason);
       };
-      if (signal.aborted) return abort();
-      if (this.#end) return ended();
-      signal.addEventListener('abort', abort);
-      child.on('close', ended);
-      child.on('error', ended);
-      const asked = { id, question, ...parameters };
-      if (child.send) child.send(asked, () => {});
-      else child.stdin?.write(`${JSON.stringify(asked)}\n`);
     });
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort);
+    try {
+      if (this.#child.send) this.#child.send(asked, () => {});
+      else this.#child.stdin?.write(`${JSON.stringify(asked)}\n`);
+      const { value, error } = await Promise.race([reply, this.#ended]);
+      if (error !== undefined) throw new Error(error);
+      return value as T;
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
   }
 
   kill(): void {
@@ -95,9 +90,7 @@ export class PeerProcess {
     try {
       this.#answer(JSON.parse(line) as Reply);
     } catch {
-      const error = `it said '${line.slice(0, 100)}' in the place of an answer`;
-      this.#end ??= new Error(error);
-      this.#answer({ id: this.#asked, error });
+      this.#fail(new Error(`it said '${line.slice(0, 100)}' instead of an answer`));
       this.kill();
     }
   }

@@ -84,7 +84,7 @@ test('a script that dies, fails, says something else or hangs is reported', asyn
   await pretend(answering(`() => ({ error: 'out of memory' })`));
   await expect(async () => open()).rejects.toThrow('out of memory');
   await pretend('#!/bin/sh\nread line; echo "welcome to my shell"; exec sleep 100');
-  await expect(async () => open()).rejects.toThrow("it said 'welcome to my shell' in the place of an answer");
+  await expect(async () => open()).rejects.toThrow("it said 'welcome to my shell' instead of an answer");
   await pretend(answering(`(asked) => { while (asked.question === 'run'); return { value: {} }; }`));
   const session = await open();
   await expect(async () => session.time(1, AbortSignal.timeout(200))).rejects.toMatchObject({ name: 'TimeoutError' });
