@@ -10,7 +10,7 @@ interface View {
   scale: number;
 }
 
-export type Cells = Uint8Array | Float32Array;
+type Cells = Uint8Array | Float32Array;
 
 export interface Matrix {
   readonly tokens: number;

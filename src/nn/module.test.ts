@@ -34,7 +34,10 @@ describeOnBackends('modules', (runtime) => {
       const square = tensor([1, 2, 3, 4], 2, 2);
       await refuse(() => linear(x, square), 'weight must have shape [out, in] with in = 3 as in x [2, 3], got [2, 2]');
       const bias = tensor([1, 2, 3], 3);
-      await refuse(() => linear(x, weight, { bias }), 'bias must have shape [out] with out = 2 as in weight [2, 3], got [3]');
+      await refuse(
+        () => linear(x, weight, { bias }),
+        'bias must have shape [out] with out = 2 as in weight [2, 3], got [3]',
+      );
       await refuse(() => linear(bias, weight), 'x must have shape [..., n, in], got [3]');
     }));
 

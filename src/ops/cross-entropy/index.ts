@@ -44,7 +44,7 @@ export const lossSettings = {
 
 const withClasses = ({ logits }: { readonly logits: Tensor }) => ({ classes: logits.shape.at(-1) as number });
 
-/** The gradient with respect to the logits. @internal */
+/** The gradient with respect to the logits. */
 export const gradientOp = defineOp({
   name: 'gradient of crossEntropy',
   inputs: { logits: f32('... classes'), targets: i32('...'), lse: f32('...'), gradLosses: f32('...') },
@@ -58,7 +58,7 @@ export const gradientOp = defineOp({
   webgpu: async () => (await import('./webgpu')).planCrossEntropyGradient,
 });
 
-/** The loss of each row, and what its gradient follows from. @internal */
+/** The loss of each row, and what its gradient follows from. */
 export const lossesOp = defineOp({
   name: 'rows of crossEntropy',
   inputs: { logits: f32('... classes'), targets: i32('...') },

@@ -6,7 +6,6 @@ import { defineOp, f32, i32, whole } from '../define';
 import type { ResultOptions } from '../float32';
 import { CACHED, kernels, LINE, ScatterAddParams } from './params.generated';
 
-/** @internal */
 export const addRowsOp = defineOp({
   name: 'scatterAdd',
   inputs: { values: f32('... c'), indices: i32('...'), rows: whole({ least: 1, most: 2 ** 31 - 1 }) },
