@@ -39,7 +39,7 @@ async function machine(build: Build) {
   const room = await new Modules(heap, build, 0).of(files);
   const modifyScores = room.kernels[numberOf(room, 'modifyScores')] as Kernel;
   const { memory } = heap;
-  const free = heap.take(2 ** 20);
+  const free = heap.take(2 ** 20).address;
   return ({ code, tables }: Program, { scores, queries, keys, b, h }: Tile, inPlace = false): Float32Array => {
     let next = free;
     const put = (values: Int32Array | Float32Array) => {

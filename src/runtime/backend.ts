@@ -1,7 +1,7 @@
 /**
  * What a backend is: memory, and `run`. It checks nothing, since ops have checked shapes, element types and owners, knows no
  * methods and no names of ops, and counts no references. A call is the whole plan: tensors, which say where in which `Buffer`
- * their elements lie, and numbers; outputs are allocated and contiguous.
+ * their elements are, and numbers; outputs are allocated and contiguous.
  *
  * One call runs after the other (README.md). `run` yields its pauses and is over when whatever is called or read next comes
  * after it: on a GPU once its commands are submitted, and `finish` waits for these. A call that fails throws the signal's
@@ -36,13 +36,13 @@ export interface Backend {
   read(buffer: Buffer, byteOffset: number, length: number): Promise<Uint8Array>;
   /** The elements of a computed tensor, in row-major order. */
   known(x: Elements): HostTensor | Promise<HostTensor>;
-  /** On backends in host memory: where the buffer lies. */
+  /** On backends in host memory: the place of a buffer. */
   view?(buffer: Buffer): { readonly buffer: ArrayBufferLike; readonly byteOffset: number };
 
   // On GPUs:
   /** The caller's buffer as memory of this backend, from `byteOffset` on. */
   adopt?(handle: GpuBufferLike, byteOffset: number, bytes: number): Buffer;
-  /** The buffer that memory lies in. */
+  /** The buffer that holds memory of this backend. */
   gpuBuffer?(buffer: Buffer): GpuBufferLike;
   /** Whether the GPU is emulated by the processor. */
   readonly isSoftware?: boolean;

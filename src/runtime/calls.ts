@@ -170,7 +170,7 @@ export class Calls<T extends Operand> {
 interface CallOf<Call> {
   make(values: Readonly<Record<string, HostTensor>>): Call;
   readonly known?: Readonly<Record<string, Elements>>;
-  /** Memory beside that of its inputs and outputs. */
+  /** Memory besides that of its inputs and outputs. */
   readonly reads?: readonly Part[] | undefined;
   readonly writes?: readonly Part[] | undefined;
 }

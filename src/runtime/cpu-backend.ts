@@ -127,7 +127,7 @@ export class CpuBackend<Kernels> implements Backend {
       : toFloat64({ dtype, shape, data } as HostTensor);
   }
 
-  /** The elements in row-major order, in place if they lie so. */
+  /** The elements in row-major order, in place if possible. */
   #elements({ dtype, shape, strides, offset, storage }: Elements): TypedArray {
     const at = (storage.buffer as HeapBuffer).address + offset * bytesPerElement(dtype);
     const inPlace = isContiguous(shape, strides);

@@ -3,7 +3,7 @@ import type { Buffer } from '../runtime/memory';
 import type { DType } from './dtype';
 import type { Shape } from './shape';
 
-/** Where elements lie in a buffer; strides and offset count elements. Every tensor is one. */
+/** Elements in a buffer; strides and offset count elements. Every tensor is one. */
 export interface Elements {
   readonly storage: { readonly buffer: Buffer };
   readonly dtype: DType;

@@ -41,7 +41,7 @@ export class Outcome {
 
 export const faultIn = (outcomes: readonly Outcome[]): Fault | undefined => outcomes.find(({ fault }) => fault)?.fault;
 
-/** A range of memory that a call reads or writes beside its tensors. */
+/** A range of memory that a call reads or writes besides its tensors. */
 export interface Part {
   readonly written: Written;
   readonly from: number;

@@ -71,7 +71,7 @@ export function hasElementIn(
   return false;
 }
 
-/** True if the elements lie in memory in row-major order without gaps. */
+/** Whether the elements are in memory in row-major order without gaps. */
 export function isContiguous(shape: Shape, strides: readonly number[]): boolean {
   if (sizeOf(shape) === 0) return true;
   let stride = 1;

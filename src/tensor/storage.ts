@@ -15,7 +15,7 @@ export class Storage extends Written {
   #uses = 0;
   /** Tapes that need it for a backward pass. */
   #tapes = 0;
-  /** Of the tape that tracks what was computed into it. */
+  /** The tape that tracks what was computed into it. */
   recording: Recording | undefined;
 
   constructor(

@@ -81,7 +81,7 @@ export interface Step {
 
 interface Held {
   readonly recording: Recording;
-  /** Those that were let go of included. */
+  /** Including those that were released. */
   readonly kept: Kept[];
 }
 

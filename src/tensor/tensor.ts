@@ -138,7 +138,7 @@ export class Tensor<D extends DType = DType> implements Operand {
   }
 
   /**
-   * Where the elements lie on the GPU, in row-major order, without a copy: commands that the caller submits after
+   * The GPU buffer of the elements, in row-major order, without a copy: commands that the caller submits after
    * `await runtime.finish()` see what ops wrote. The buffer belongs to the device passed as `webgpu.device` and is valid until
    * the tensor is disposed.
    * @throws {UnsupportedError} on other backends than webgpu, for strided views, while calls that use it are pending or it is

@@ -23,7 +23,7 @@ export interface Standing {
 
 /** A racer this many times slower than the first runs no more. */
 const HOPELESS = 2;
-/** Finalists beside the first. */
+/** Finalists besides the first. */
 const FINALISTS = 3;
 /** Smaller differences do not count, however steady. */
 const LEAST_NOISE = 0.02;

@@ -29,11 +29,11 @@ export const chooseSizes: ChooseSizes = async (device, { sizes, subgroups }, isO
   return TABLE;
 };
 
-const told = new Set<string>();
+const warned = new Set<string>();
 
 function warnOnce(message: string): void {
-  if (told.has(message)) return;
-  told.add(message);
+  if (warned.has(message)) return;
+  warned.add(message);
   process.emitWarning(message, 'SaccadeWarning');
 }
 

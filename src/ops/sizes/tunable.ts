@@ -16,7 +16,7 @@ export interface Work {
 export interface Tunable<S> {
   /** The sizes for devices of this class by default. */
   table(device: DeviceTraits): S;
-  /** Sizes to try beside the table's. */
+  /** Sizes to try besides the table's. */
   candidates(table: S, device: DeviceTraits): readonly S[];
   /** A candidate's differences in words. */
   label(sizes: S): string;

@@ -1,5 +1,5 @@
 import { BackendError } from '../../errors';
-import type { Buffer, MemoryReport } from '../memory';
+import { Allocator, type Buffer } from '../memory';
 
 const PAGE = 65536;
 /** All that 32-bit addresses reach, then less, for platforms that refuse to reserve that much. */
@@ -20,17 +20,15 @@ export class HeapBuffer implements Buffer {
 }
 
 /** Memory shared by all threads, from address `base` upwards: best fit, neighbours merged on release. */
-export class Heap {
+export class Heap extends Allocator<HeapBuffer> {
   readonly memory: WebAssembly.Memory;
   readonly #maximumBytes: number;
   /** Free stretches in the order of their addresses; no two touch. */
   readonly #free: Stretch[] = [];
   #end: number;
-  #live = 0;
-  #kept = 0;
-  #peak = 0;
 
   constructor(base: number) {
+    super();
     const [memory, pages] = reserve(Math.ceil((base + 1) / PAGE));
     this.memory = memory;
     this.#maximumBytes = pages * PAGE;
@@ -38,29 +36,7 @@ export class Heap {
     this.#free.push({ start: base, end: this.#end });
   }
 
-  allocate(bytes: number): HeapBuffer {
-    const buffer = new HeapBuffer(this.take(bytes), bytes);
-    this.#live += bytes;
-    this.#peak = Math.max(this.#peak, this.#live + this.#kept);
-    return buffer;
-  }
-
-  /** Memory that outlasts calls and belongs to no tensor: counted in the peak, not as live. */
-  keep(bytes: number): HeapBuffer {
-    const buffer = new HeapBuffer(this.take(bytes), bytes);
-    this.#kept += bytes;
-    this.#peak = Math.max(this.#peak, this.#live + this.#kept);
-    return buffer;
-  }
-
-  /** Ends a `keep`. */
-  drop(buffer: HeapBuffer): void {
-    this.#kept -= buffer.bytes;
-    this.#giveBack(buffer);
-  }
-
-  /** The address of memory that is neither counted nor freed. */
-  take(bytes: number): number {
+  take(bytes: number): HeapBuffer {
     const size = sizeInHeap(bytes);
     let stretch = this.#bestFit(size);
     if (!stretch) {
@@ -70,15 +46,10 @@ export class Heap {
     const address = stretch.start;
     stretch.start += size;
     if (stretch.start === stretch.end) this.#free.splice(this.#free.indexOf(stretch), 1);
-    return address;
+    return new HeapBuffer(address, bytes);
   }
 
-  release(buffer: HeapBuffer): void {
-    this.#live -= buffer.bytes;
-    this.#giveBack(buffer);
-  }
-
-  #giveBack({ address: start, bytes }: HeapBuffer): void {
+  giveBack({ address: start, bytes }: HeapBuffer): void {
     const end = start + sizeInHeap(bytes);
     let next = this.#free.findIndex((stretch) => stretch.start >= end);
     if (next === -1) next = this.#free.length;
@@ -94,12 +65,8 @@ export class Heap {
     else this.#free.splice(next, 0, { start, end });
   }
 
-  report(): MemoryReport {
-    return { live: this.#live, peak: this.#peak, reserved: this.memory.buffer.byteLength };
-  }
-
-  resetPeak(): void {
-    this.#peak = this.#live + this.#kept;
+  protected get reserved(): number {
+    return this.memory.buffer.byteLength;
   }
 
   get maximumBytes(): number {
@@ -125,7 +92,7 @@ export class Heap {
     const grown = [wanted, needed].find((pages) => needed <= available && this.#tryGrow(pages));
     if (grown === undefined) {
       throw new BackendError(
-        `cannot allocate ${asked} bytes: ${this.#live + this.#kept} are in use and the heap can have ${this.#maximumBytes}`,
+        `cannot allocate ${asked} bytes: ${this.used} are in use and the heap can have ${this.#maximumBytes}`,
       );
     }
     const end = this.#end + grown * PAGE;

@@ -54,7 +54,7 @@ test('a room has working memory for all threads, apart from the bytes of its mod
   expect(scratchBytes).toBe(told.scratchBytes);
   expect(scratchBytes).toBeGreaterThan(0);
   expect(new Uint8Array(heap.memory.buffer, address, length)).toEqual(new Uint8Array(await readFile(url)));
-  expect([address + length <= scratch, scratch + 3 * scratchBytes <= heap.take(1)]).toEqual([true, true]);
+  expect([address + length <= scratch, scratch + 3 * scratchBytes <= heap.take(1).address]).toEqual([true, true]);
 });
 
 test('modules put their constants before the params of the job at hand, which a worker meets them in', () => {

@@ -12,7 +12,7 @@ export type KernelFiles = Readonly<Record<Build, () => URL>>;
 export class Modules {
   readonly #modules = new Map<KernelFiles, Module | Promise<Module>>();
 
-  /** `threads` workers get working memory beside the calling thread's. */
+  /** `threads` workers get working memory besides the calling thread. */
   constructor(
     private readonly heap: Heap,
     private readonly build: Build,
@@ -57,10 +57,10 @@ export class Modules {
 
   #opened(bytes: Uint8Array, compiled: WebAssembly.Module): Module {
     const { memory } = this.heap;
-    const address = this.heap.take(bytes.length);
+    const { address } = this.heap.take(bytes.length);
     new Uint8Array(memory.buffer).set(bytes, address);
     const instance = instantiate(compiled, memory);
-    const scratch = this.heap.take((this.threads + 1) * instance.scratchBytes);
+    const { address: scratch } = this.heap.take((this.threads + 1) * instance.scratchBytes);
     return { ...instance, address, length: bytes.length, scratch };
   }
 }

@@ -18,11 +18,11 @@ const LENGTH = 12 * RUN;
 const MICROSECONDS = { alone: 1, following: 200, together: 1000, byWorkers: 1e6 };
 
 const heap = new Heap(HEAP_BASE);
-const NUMBERS = heap.take(8 * LENGTH);
+const NUMBERS = heap.take(8 * LENGTH).address;
 const numbers = new Float32Array(heap.memory.buffer, NUMBERS, LENGTH);
 const square = new ElementwiseFunction('square', 1, [apply('multiply', element(0), element(0))]);
 const { program } = square.compiled(['float'], [], 'float');
-const PROGRAM = heap.take(program.byteLength);
+const PROGRAM = heap.take(program.byteLength).address;
 new Int32Array(heap.memory.buffer, PROGRAM).set(program);
 const modules = new Modules(heap, 'baseline', 3);
 const file = (path: string) => ({ relaxed: never, baseline: () => new URL(path, import.meta.url) });

@@ -1,6 +1,6 @@
 /** GPU memory: a pool of buffers, callers' buffers, and how much is in use. */
 import { BackendError, ParameterError, ShapeError } from '../../errors';
-import type { MemoryReport } from '../memory';
+import { Allocator } from '../memory';
 import { GPU_COPY_DST, GPU_COPY_SRC, GPU_STORAGE, GpuBuffer } from './buffer';
 import type { Device } from './device';
 
@@ -11,52 +11,26 @@ const KEPT_BYTES = 2 ** 28;
 /** Kernels count elements of two bytes and more in u32. */
 const ADDRESSABLE_BYTES = 2 ** 33;
 
-export class Memory {
+export class Memory extends Allocator<GpuBuffer> {
   readonly #device: Device;
   /** Released buffers, by size. */
   readonly #free = new Map<number, GpuBuffer[]>();
   /** All buffers of the pool, in use or not. */
   readonly #owned = new Set<GpuBuffer>();
   #freeBytes = 0;
-  #reserved = 0;
-  #live = 0;
-  #kept = 0;
-  #peak = 0;
+  protected reserved = 0;
   #isDisposed = false;
 
   constructor(device: Device) {
+    super();
     this.#device = device;
   }
 
-  /** Counted as live until `release`. Lack of memory is reported later, by `GpuBuffer.confirm`. */
-  allocate(bytes: number): GpuBuffer {
-    const buffer = this.take(bytes);
-    this.#live += bytes;
-    this.#peak = Math.max(this.#peak, this.#live + this.#kept);
-    return buffer;
+  override release(buffer: GpuBuffer): void {
+    if (buffer.isPooled) super.release(buffer);
   }
 
-  /** Memory that outlasts calls and belongs to no tensor: counted in the peak, not as live. */
-  keep(bytes: number): GpuBuffer {
-    const buffer = this.take(bytes);
-    this.#kept += bytes;
-    this.#peak = Math.max(this.#peak, this.#live + this.#kept);
-    return buffer;
-  }
-
-  /** Ends a `keep`. */
-  drop(buffer: GpuBuffer): void {
-    this.#kept -= buffer.bytes;
-    this.giveBack(buffer);
-  }
-
-  release(buffer: GpuBuffer): void {
-    if (!buffer.isPooled) return;
-    this.#live -= buffer.bytes;
-    this.giveBack(buffer);
-  }
-
-  /** Memory for the backend's own use: not counted as live. */
+  /** Lack of memory is reported later, by `GpuBuffer.confirm`. */
   take(bytes: number): GpuBuffer {
     const { maxBufferSize } = this.#device.gpu.limits;
     const most = Math.floor(Math.min(maxBufferSize, ADDRESSABLE_BYTES) / ALIGNMENT) * ALIGNMENT;
@@ -72,11 +46,10 @@ export class Memory {
       found.bytes = bytes;
       return found;
     }
-    if (this.#freeBytes + size > Math.max(KEPT_BYTES, this.#live)) this.#trim();
+    if (this.#freeBytes + size > Math.max(KEPT_BYTES, this.live)) this.#trim();
     return this.#create(size, bytes);
   }
 
-  /** Ends a `take`. */
   giveBack(buffer: GpuBuffer): void {
     // Refused buffers, and all after `dispose`, are not the pool's any more.
     if (!this.#owned.has(buffer)) return;
@@ -85,7 +58,7 @@ export class Memory {
     this.#free.set(size, list);
     list.push(buffer);
     this.#freeBytes += size;
-    if (this.#freeBytes > Math.max(KEPT_BYTES, this.#live)) this.#trim();
+    if (this.#freeBytes > Math.max(KEPT_BYTES, this.live)) this.#trim();
   }
 
   /**
@@ -114,14 +87,6 @@ export class Memory {
     return new GpuBuffer(handle, bytes, false, failure);
   }
 
-  report(): MemoryReport {
-    return { live: this.#live, peak: this.#peak, reserved: this.#reserved };
-  }
-
-  resetPeak(): void {
-    this.#peak = this.#live + this.#kept;
-  }
-
   dispose(): void {
     this.#isDisposed = true;
     for (const buffer of this.#owned) this.#destroy(buffer);
@@ -134,7 +99,7 @@ export class Memory {
     const { result, error } = this.#device.capture('out-of-memory', () =>
       this.#device.gpu.createBuffer({ size, usage }),
     );
-    const live = this.#live;
+    const live = this.live;
     const failure = error.then((refusal) => {
       if (!refusal || this.#isDisposed) return undefined;
       this.#destroy(buffer);
@@ -145,7 +110,7 @@ export class Memory {
     });
     const buffer = new GpuBuffer(result, asked, true, failure);
     this.#owned.add(buffer);
-    this.#reserved += size;
+    this.reserved += size;
     return buffer;
   }
 
@@ -157,7 +122,7 @@ export class Memory {
 
   #destroy(buffer: GpuBuffer): void {
     if (!this.#owned.delete(buffer)) return;
-    this.#reserved -= buffer.handle.size;
+    this.reserved -= buffer.handle.size;
     buffer.handle.destroy();
   }
 }

@@ -7,7 +7,7 @@ import type { Dispatch, Kernel, OperandSpec, Region } from './kernel';
 
 /** How a dispatch's operands are bound. */
 export interface Form {
-  /** What the shader depends on beside the kernel. */
+  /** What the shader depends on besides the kernel. */
   readonly key: string;
   readonly operands: readonly OperandForm[];
   readonly bindings: readonly Binding[];
