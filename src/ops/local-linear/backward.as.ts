@@ -13,11 +13,12 @@ import { exp2Clamped, seenLanes } from '../../runtime/wasm/assembly/vector.as';
 import { CHUNK_PANELS, F32, Operand, PANEL, SLICE, TILE } from '../../runtime/wasm/params.generated.as';
 import { BackwardParams, BLOCK_PANELS, Problem, QUERY_PANELS, ROW_LENGTH } from './params.generated.as';
 import {
-  addKeys, addRows, AUX, beginSums, BLOCK, COMMON, dots, endSums, findCommon, FIRST, release, INVERSES, isLive, LAYOUT,
-  layOutColumnPanels, loadVector, LOG2E, MAXIMA, meanNumbers, MEANS, openTile, PANEL_ROWS, panelsAt, panelsOf, QUERIES,
-  RESIDUALS, RESULT, RIDGES, RIGHT, ROW, rowIndex, PANEL_ROW, columnPanelsAt, sliceBytes, SOLUTION, STATE, storeNumbers,
-  storeProduct, storeVector, sumKeys, take, Tile, TILE_BYTES, timesRows, vectorBytes, weigh,
-} from './tile.as';
+  AUX, BLOCK, COMMON, FIRST, INVERSES, LAYOUT, LOG2E, MAXIMA, MEANS, PANEL_ROW, PANEL_ROWS, panelsOf, QUERIES, release,
+  RESIDUALS, RESULT, RIDGES, RIGHT, ROW, sliceBytes, SOLUTION, STATE, take, Tile, TILE_BYTES, vectorBytes,
+} from './memory.as';
+import { columnPanelsAt, findCommon, layOutColumnPanels, panelsAt } from './pack.as';
+import { addKeys, addRows, beginSums, dots, endSums, isLive, meanNumbers, storeProduct, sumKeys, timesRows } from './sums.as';
+import { loadVector, openTile, rowIndex, storeNumbers, storeVector, weigh } from './tile.as';
 import { solve } from './solve.as';
 
 // Behind a tile's working memory, a number of each row:

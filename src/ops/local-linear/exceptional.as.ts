@@ -8,7 +8,8 @@ import { exp, log } from '../../runtime/wasm/assembly/scalar.as';
 import { bytesOf, loadElement, storeRow } from '../../runtime/wasm/assembly/storage.as';
 import { F32, LARGEST_HEAD, Operand } from '../../runtime/wasm/params.generated.as';
 import { ForwardParams, Problem } from './params.generated.as';
-import { LARGEST_ERROR, MEANS, RESULT, RIDGES, rowIndex, STATE, Tile } from './tile.as';
+import { LARGEST_ERROR, MEANS, RESULT, RIDGES, STATE, Tile } from './memory.as';
+import { rowIndex } from './tile.as';
 
 const EPSILON: f64 = 2.220446049250313e-16;
 

@@ -3,10 +3,12 @@ import { F32, PANEL, TILE } from '../../runtime/wasm/params.generated.as';
 import { exceptionalRow, exceptionalTile } from './exceptional.as';
 import { BLOCK_PANELS, ForwardParams } from './params.generated.as';
 import {
-  addRows, AUX, BLOCK, release, isLive, ITERATIONS, logSumExps, MEANS, meanNumbers, meansLessQueries, openTile,
-  PANEL_ROWS, panelsAt, panelsOf, RESIDUALS, RESULT, ROW, SHIFTS, PANEL_ROW, columnPanelsAt, sliceBytes, SOLUTION,
-  STATE, storeNumbers, storeVector, sumKeys, take, Tile, timesRows, vectorBytes, weigh,
-} from './tile.as';
+  AUX, BLOCK, ITERATIONS, MEANS, PANEL_ROW, PANEL_ROWS, panelsOf, release, RESIDUALS, RESULT, ROW, SHIFTS, sliceBytes, SOLUTION,
+  STATE, take, Tile, vectorBytes,
+} from './memory.as';
+import { columnPanelsAt, panelsAt } from './pack.as';
+import { addRows, isLive, meanNumbers, meansLessQueries, sumKeys, timesRows } from './sums.as';
+import { logSumExps, openTile, storeNumbers, storeVector, weigh } from './tile.as';
 import { solve } from './solve.as';
 
 export function localLinear(params: usize, task: i32, scratch: usize): void {

@@ -3,6 +3,6 @@ import { BACKWARD_BYTES } from './backward.as';
 
 export { localLinearKeys, localLinearRows, packRows } from './backward.as';
 export { localLinear } from './forward.as';
-export { packKeysValues } from './tile.as';
+export { packKeysValues } from './pack.as';
 
 export const SCRATCH_BYTES: usize = BACKWARD_BYTES;

@@ -6,11 +6,13 @@ import { dot, madd } from '../../runtime/wasm/assembly/vector.as';
 import { LARGEST_HEAD, PANEL, SLICE, TILE } from '../../runtime/wasm/params.generated.as';
 import { BLOCK_PANELS, Problem } from './params.generated.as';
 import {
-  ACTIVE, addKeys, AUX, AUX2, beginSums, BLOCK, DIRECTION, dots, endSums, IMAGE, INVERSES, isLive, ITERATIONS,
-  LARGEST_ERROR, largestOf, LAYOUT, matrixBytes, MEANS, NORMS, PANEL_ROWS, panelsAt, panelsOf, RESIDUALS, RIDGES, RIGHT,
-  ROW, SCALES, SHIFTS, SHRINKS, PANEL_ROW, columnPanels, columnPanelsAt, sliceBytes, SOLUTION, STATE, TARGETS, Tile,
-  vectorBytes, weighedProduct,
-} from './tile.as';
+  ACTIVE, AUX, AUX2, BLOCK, columnPanels, DIRECTION, IMAGE, INVERSES, ITERATIONS, LARGEST_ERROR, LAYOUT, MEANS, NORMS, PANEL_ROW,
+  PANEL_ROWS, panelsOf, RESIDUALS, RIDGES, RIGHT, ROW, SCALES, SHIFTS, SHRINKS, sliceBytes, SOLUTION, STATE, TARGETS, Tile,
+  vectorBytes,
+} from './memory.as';
+import { columnPanelsAt, panelsAt } from './pack.as';
+import { addKeys, beginSums, dots, endSums, isLive, weighedProduct } from './sums.as';
+import { largestOf, matrixBytes } from './tile.as';
 
 const EPSILON: f32 = 1.1920929e-7;
 
