@@ -15,6 +15,16 @@ export const mean = (values: readonly number[]) => values.reduce((sum, value) =>
 export const rowOf = <T extends Numbers>(rows: T, at: number, width: number) =>
   rows.subarray(at * width, (at + 1) * width) as T;
 
+/** The row whose product with `row` is largest; the first of equal ones. */
+export function nearestRow(row: Numbers, rows: Numbers): number {
+  let [nearest, largest] = [-1, Number.NEGATIVE_INFINITY];
+  for (let at = 0; at < rows.length / row.length; at++) {
+    const product = dot(row, rowOf(rows, at, row.length));
+    if (product > largest) [nearest, largest] = [at, product];
+  }
+  return nearest;
+}
+
 /** The Euclidean distance from the expected numbers, over their norm. */
 export function relativeDistance(actual: Float64Array, expected: Float64Array): number {
   const difference = actual.map((value, at) => value - (expected[at] as number));

@@ -4,7 +4,7 @@ import { gatedDeltaRule } from '../../../ops/gated-delta-rule';
 import { linearAttention } from '../../../ops/linear-attention';
 import type { Runtime } from '../../../runtime/runtime';
 import type { Tensor } from '../../../tensor/tensor';
-import { unitRows } from '../../vectors';
+import { nearestRow, rowOf, unitRows } from '../../vectors';
 
 /** Dimension of keys and values. */
 export const DIMENSION = 32;
@@ -69,16 +69,8 @@ function readState(runtime: Runtime, q: Tensor, k: Tensor, v: Tensor): Tensor {
 function nearest(out: Float32Array, values: Float32Array, sequences: number, pairs: number, keys: number): number {
   let found = 0;
   for (let row = 0; row < sequences * keys; row++) {
-    const sequence = Math.floor(row / keys);
-    const answer = out.subarray(row * DIMENSION, (row + 1) * DIMENSION);
-    let [best, largest] = [-1, Number.NEGATIVE_INFINITY];
-    for (let pair = 0; pair < pairs; pair++) {
-      const at = (sequence * pairs + pair) * DIMENSION;
-      let product = 0;
-      for (let c = 0; c < DIMENSION; c++) product += (answer[c] as number) * (values[at + c] as number);
-      if (product > largest) [best, largest] = [pair, product];
-    }
-    if (best === pairs - keys + (row % keys)) found++;
+    const own = rowOf(values, Math.floor(row / keys), pairs * DIMENSION);
+    if (nearestRow(rowOf(out, row, DIMENSION), own) === pairs - keys + (row % keys)) found++;
   }
   return found / (sequences * keys);
 }

@@ -19,7 +19,7 @@ import {
 } from '../../experiment';
 import { disposeAll, held, identityValues, numbersOf, type Qkv, randomNormal, randomQkv } from '../../held';
 import { timeContest } from '../../rounds';
-import { dot, mean, relativeDistance } from '../../vectors';
+import { dot, mean, relativeDistance, rowOf } from '../../vectors';
 import { kernelAttention } from './method';
 import { hostFeatures } from './reference';
 import type { KernelAttentionParams } from './settings';
@@ -213,15 +213,13 @@ async function recallOfTasks(
   });
   return (await Promise.all(recalls)).map((hosts) => {
     const [recalled, values] = hosts.map(toFloat64) as [Float64Array, Float64Array];
-    const rows = Array.from({ length: PAIRS }, (_, row) => {
-      const [a, b] = [recalled, values].map((x) => x.subarray(row * WIDTH, (row + 1) * WIDTH));
-      return cosine(a as Float64Array, b as Float64Array);
-    });
-    return mean(rows);
+    return mean(
+      Array.from({ length: PAIRS }, (_, row) => cosine(rowOf(recalled, row, WIDTH), rowOf(values, row, WIDTH))),
+    );
   });
 }
 
-/** The advisor after so many updates by the same keys and values. */
+/** The advisor after `updates` updates by the same keys and values. */
 function updated(
   { k, v }: Readonly<Record<'k' | 'v', Tensor>>,
   params: KernelAttentionParams,

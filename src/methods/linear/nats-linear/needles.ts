@@ -2,14 +2,14 @@
 import type { Runtime } from '../../../runtime/runtime';
 import { uniformGenerator } from '../../../tensor/random';
 import type { Tensor } from '../../../tensor/tensor';
-import { unitRows } from '../../vectors';
+import { nearestRow, rowOf, unitRows } from '../../vectors';
 
 export const DIMENSION = 32;
 export const CHUNK = 16;
 /** Log decay of every token; factor on the cosine of query and key. */
 export const LOG_DECAY = -0.002;
 export const SHARPNESS = 20;
-/** One chunk in so many holds needles. */
+/** One chunk in this many holds needles. */
 export const SPARSITY = 8;
 
 export interface Needles {
@@ -59,22 +59,18 @@ export function drawNeedles(sequences: number, pairs: number, seed: number): Nee
 export function inputsOf(runtime: Runtime, needles: Needles): Record<'q' | 'k' | 'v' | 'g' | 'beta' | 'mix', Tensor> {
   const { sequences, pairs, tokens, asked, keys, values } = needles;
   const size = sequences * tokens;
-  const [q, k, v] = [0, 1, 2].map(() => new Float32Array(size * DIMENSION)) as [
-    Float32Array,
-    Float32Array,
-    Float32Array,
-  ];
+  const rows = () => new Float32Array(size * DIMENSION);
+  const [q, k, v] = [rows(), rows(), rows()];
   const beta = new Float32Array(size);
-  const row = (from: Float32Array, at: number) => from.subarray(at * DIMENSION, (at + 1) * DIMENSION);
   for (let sequence = 0; sequence < sequences; sequence++) {
     for (let pair = 0; pair < pairs; pair++) {
       const at = sequence * tokens + pair;
-      k.set(row(keys, sequence * pairs + pair), at * DIMENSION);
-      v.set(row(values, sequence * pairs + pair), at * DIMENSION);
+      k.set(rowOf(keys, sequence * pairs + pair, DIMENSION), at * DIMENSION);
+      v.set(rowOf(values, sequence * pairs + pair, DIMENSION), at * DIMENSION);
       beta[at] = 1;
     }
     asked[sequence]?.forEach((pair, question) => {
-      q.set(row(keys, sequence * pairs + pair), (sequence * tokens + pairs + question) * DIMENSION);
+      q.set(rowOf(keys, sequence * pairs + pair, DIMENSION), (sequence * tokens + pairs + question) * DIMENSION);
     });
   }
   const gates = [sequences, tokens, 1];
@@ -109,18 +105,9 @@ export function routeOf(
 export function recalled(out: Float32Array, { sequences, pairs, tokens, asked, values }: Needles): number {
   let [right, total] = [0, 0];
   for (let sequence = 0; sequence < sequences; sequence++) {
+    const own = rowOf(values, sequence, pairs * DIMENSION);
     asked[sequence]?.forEach((wanted, question) => {
-      const answer = (sequence * tokens + pairs + question) * DIMENSION;
-      let [best, nearest] = [Number.NEGATIVE_INFINITY, -1];
-      for (let pair = 0; pair < pairs; pair++) {
-        let likeness = 0;
-        for (let c = 0; c < DIMENSION; c++) {
-          const value = values[(sequence * pairs + pair) * DIMENSION + c] as number;
-          likeness += (out[answer + c] as number) * value;
-        }
-        if (likeness > best) [best, nearest] = [likeness, pair];
-      }
-      if (nearest === wanted) right++;
+      if (nearestRow(rowOf(out, sequence * tokens + pairs + question, DIMENSION), own) === wanted) right++;
       total++;
     });
   }
@@ -133,11 +120,8 @@ export function gradientOf(runtime: Runtime, needles: Needles): Tensor {
   const grad = new Float32Array(sequences * tokens * DIMENSION);
   for (let sequence = 0; sequence < sequences; sequence++) {
     asked[sequence]?.forEach((pair, question) => {
-      const value = values.subarray((sequence * pairs + pair) * DIMENSION, (sequence * pairs + pair + 1) * DIMENSION);
-      grad.set(
-        value.map((x) => -x),
-        (sequence * tokens + pairs + question) * DIMENSION,
-      );
+      const value = rowOf(values, sequence * pairs + pair, DIMENSION).map((x) => -x);
+      grad.set(value, (sequence * tokens + pairs + question) * DIMENSION);
     });
   }
   return runtime.tensor(grad, [sequences, tokens, 1, DIMENSION]);

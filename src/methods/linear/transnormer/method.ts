@@ -77,7 +77,7 @@ export const transnormer = defineMethod({
     return {
       flops: 2 * b * h * pairs * (d + e) + turns + (weights === 'relu' ? norm : 0),
       bytes,
-      // The keys and values of the block at hand.
+      // The keys and values of the current block.
       state: 4 * b * g * Math.min(n, block) * (d + e),
       visited: pairs / (n * m),
     };

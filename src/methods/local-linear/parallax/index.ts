@@ -32,14 +32,14 @@ function rounding({ r, k, v }: HostInputs<Record<'q' | 'r' | 'k' | 'v', string>>
   return EPSILON * longest(r, r.shape.at(-1)) * longest(k, k.shape.at(-1)) * longest(v, 1);
 }
 
-/** The largest norm of so many numbers side by side. */
-function longest(x: HostTensor, count = 1): number {
+/** The largest norm of a row of `width` numbers. */
+function longest(x: HostTensor, width = 1): number {
   const numbers = toFloat64(x);
   let square = 0;
-  for (let at = 0; at < numbers.length; at += count) {
+  for (let at = 0; at < numbers.length; at += width) {
     square = Math.max(
       square,
-      numbers.subarray(at, at + count).reduce((sum, y) => sum + y * y, 0),
+      numbers.subarray(at, at + width).reduce((sum, y) => sum + y * y, 0),
     );
   }
   return Math.sqrt(square);
