@@ -2,8 +2,8 @@
 import type { Extent, Mask } from '../masks/mask';
 import { WrongResultError } from '../measure/gate';
 import { type BlockMap, RUN_LENGTH } from '../ops/attention/block-map/block-map';
+import { blockMap } from '../ops/attention/block-map/wasm';
 import { PATTERN_LENGTH } from '../ops/attention/params';
-import { blockMap } from '../ops/attention/wasm-map';
 import { PANEL, TILE } from '../runtime/wasm/params';
 import { someOf } from './expected';
 

@@ -4,6 +4,7 @@ import { SLICE } from '../../runtime/wasm/params';
 import type { Job } from '../../runtime/wasm/plan';
 import { type HeapMemory, operands, type Plan } from '../../runtime/wasm/plan';
 import type { BlockMap } from './block-map/block-map';
+import { blockMapBytes, writeBlockMap } from './block-map/wasm';
 import type { AttentionCall } from './call';
 import {
   type AddressOf,
@@ -13,7 +14,6 @@ import {
   tablesRead,
   writeScorePrograms,
 } from './score/wasm';
-import { blockMapBytes, writeBlockMap } from './wasm-map';
 
 export type Extents = Readonly<Record<'b' | 'n' | 'm' | 'h' | 'g' | 'd' | 'e', number>>;
 

@@ -22,6 +22,7 @@ import { OTHERS } from '../attention/backward/webgpu/pairs';
 import { rowsCutOf } from '../attention/backward/webgpu/rows';
 import { type GradientsKernel, tiledGradients } from '../attention/backward/webgpu/tiled';
 import { tilesOf } from '../attention/block-map/tiles';
+import { tileMap } from '../attention/block-map/webgpu';
 import { planAttention, widthsOf } from '../attention/forward/webgpu';
 import { carefulCode, INVOCATIONS, markNaN } from '../attention/forward/webgpu/careful';
 import { type ScoreShader, scoreCode } from '../attention/score/webgpu';
@@ -29,7 +30,6 @@ import { extentsOf } from '../attention/wasm';
 import { type AttentionVariant, attentionDispatch, attentionKernel, INPUTS } from '../attention/webgpu/common';
 import { type AttentionSizes, sizesOf } from '../attention/webgpu/sizes';
 import { TENSORS } from '../attention/webgpu/sources';
-import { tileMap } from '../attention/webgpu/tile-map';
 import type { ParallaxBackwardCall, ParallaxCall } from './call';
 
 const vectors = { access: 'read', rank: 4, vector: true } as const;

@@ -2,11 +2,11 @@
 import type { Steps } from '../../../runtime/turns';
 import { CHUNK_PANELS, PANEL, TILE } from '../../../runtime/wasm/params';
 import { allContiguous, FLOPS_PER_MICROSECOND, type Machine, operands, type Plan } from '../../../runtime/wasm/plan';
+import { blockMapSteps } from '../block-map/wasm';
 import type { AttentionBackwardCall } from '../call';
 import { BackwardParams, TABLE_RUN } from '../params.generated';
 import { tablePlaces, tablePlacesBytes, writeTablePlaces } from '../score/wasm';
 import { extentsOf, inSlices, planned, problemOf } from '../wasm';
-import { blockMapSteps } from '../wasm-map';
 
 /** The fewest tasks, if there are keys enough. */
 const TASKS = 16;

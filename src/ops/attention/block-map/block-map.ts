@@ -1,7 +1,7 @@
 /**
- * A mask as attention kernels take it: for each tile of queries the panels of keys that some of them see, in runs of
- * panels that look alike. Panels that no query of a tile sees do not occur, those that all see are pattern 0, and equal
- * partial panels share one pattern. Built in time proportional to the tiles; never holds n x m of anything.
+ * A mask as attention kernels read it: for each tile of queries, the panels of keys that some of them see, in runs of equal
+ * panels. Panels that no query of a tile sees are left out, those that all queries see are pattern 0, and equal partial panels
+ * share a pattern. Built in time proportional to the tiles, without n x m of anything.
  */
 
 import { BoundedMap } from '../../../bounded-map';
@@ -13,16 +13,16 @@ import { type KeyWords, keyWords, wordsOf } from '../../../masks/key-words';
 import { type Extent, type Mask, type Place, placesOf, type Tiles } from '../../../masks/mask';
 import type { Steps } from '../../../runtime/turns';
 
-/** Numbers of a run: first panel, one past the last, pattern. */
+/** Numbers of a run: the first panel, one past the last, the pattern. */
 export const RUN_LENGTH = 3;
 
-/** How a backend cuts queries and keys. */
+/** How a backend divides queries and keys. */
 export interface Cut {
   /** Queries of a tile, at most 32. */
   readonly queries: number;
   /** Keys of a panel. */
   readonly keys: number;
-  /** Numbers that follow a pattern's words, which are `words`: `valid` has the bits of queries that exist, the others see all. */
+  /** Numbers after the `words` of a pattern; `valid` has the bits of queries that exist, and the others see everything. */
   readonly trailer?: (words: Int32Array, valid: number) => readonly number[];
 }
 
@@ -30,7 +30,7 @@ export interface BlockMap {
   /** Tiles of queries and panels of keys. */
   readonly tiles: number;
   readonly panels: number;
-  /** The map of each head of each batch, [b * h]: heads that see alike share one. */
+  /** The map of each head of each batch, [b * h]: heads that see the same share one. */
   readonly maps: Int32Array;
   /** The tiles of each map by their work (`byWork`), [maps][tiles]. */
   readonly order: Int32Array;
@@ -39,7 +39,7 @@ export interface BlockMap {
   readonly runs: Int32Array;
   /** A word for each key of each pattern, whose bit r says whether query r of the tile sees it; then the trailer. */
   readonly patterns: Int32Array;
-  /** The query in each slot of a tile and the key in each of a panel, -1 for none; absent where slots are these. */
+  /** The query in each slot of the tiles and the key in each slot of the panels, -1 for none; absent if slots are queries and keys. */
   readonly queries?: Int32Array;
   readonly keys?: Int32Array;
   /** Pairs of a tile and a panel to compute, over all heads and batches. */
@@ -49,8 +49,8 @@ export interface BlockMap {
 const KEPT = 8;
 
 /**
- * What follows from a mask at an extent, worked out once, together by all who ask meanwhile; of each mask the last few are
- * kept. What fails, or what all who asked for it gave up, is not.
+ * Computes something once for each mask and key, shared by concurrent callers; the last few of each mask are kept, but not
+ * failures, nor what all callers gave up.
  */
 export function keptByMask<Value>(): (mask: Mask, key: string, make: () => Steps<Value>) => Steps<Value> {
   const known = new WeakMap<Mask, BoundedMap<string, Building<Value>>>();
@@ -66,7 +66,7 @@ export function keptByMask<Value>(): (mask: Mask, key: string, make: () => Steps
   };
 }
 
-/** Steps that several may take in turns, each of whom gets the result. */
+/** Steps that several callers run together, each of whom gets the result. */
 class Building<Value> {
   #left: Steps<Value> | undefined;
   #value: Value | undefined;
@@ -77,7 +77,7 @@ class Building<Value> {
     this.#left = steps;
   }
 
-  /** Whether there is no result and nobody to get one. */
+  /** Whether there is no result, and nobody waits for one. */
   get isGivenUp(): boolean {
     return this.#failure !== undefined || (this.#left !== undefined && this.#takers === 0);
   }
@@ -104,7 +104,7 @@ class Building<Value> {
   }
 }
 
-/** Tiles that are like earlier ones, in a step. */
+/** Tiles of a step that repeat earlier ones. */
 const ALIKE = 64;
 
 export function* buildBlockMap(mask: Mask, extent: Extent, cut: Cut): Steps<BlockMap> {
@@ -131,7 +131,7 @@ export function* buildBlockMap(mask: Mask, extent: Extent, cut: Cut): Steps<Bloc
         const from = tile * cut.queries;
         if (alike === ALIKE) {
           alike = 0;
-          // As if each place that is left had a map of its own.
+          // As if each remaining place had its own map.
           yield (at + tile / tiles) / maps.length;
         }
         alike++;
@@ -166,28 +166,28 @@ export function* buildBlockMap(mask: Mask, extent: Extent, cut: Cut): Steps<Bloc
   };
 }
 
-/** Adds tiles one after the other. */
+/** Builds the map tile by tile. */
 class Builder {
   readonly runs = new IntegerList();
   readonly tileRuns: number[] = [];
   readonly patterns: Patterns;
   /** Panels of each tile. */
   readonly work: number[] = [];
-  /** After so many tiles queries are a whole number of panels further on. */
+  /** After so many tiles, queries have advanced by a whole number of panels. */
   readonly #period: number;
-  /** What the last tiles of a period saw, by tile modulo the period. */
+  /** What the tiles of the last period saw, by tile modulo the period. */
   readonly #earlier: Seen[];
   /** The current tile: where its runs begin, its panels so far and the queries that exist. */
   #first = 0;
   #panels = 0;
   #valid = 0;
-  /** The panel of which words are gathered, -1 for none, and these. */
+  /** The panel whose words are being collected, -1 for none, and these words. */
   #open = -1;
   readonly #words: Int32Array;
 
   constructor(
     readonly name: string,
-    /** Keys that there are. */
+    /** Number of keys. */
     readonly keys: number,
     readonly cut: Cut,
   ) {
@@ -197,7 +197,7 @@ class Builder {
     this.#earlier = Array.from({ length: this.#period }, () => ({ rows: [], lowest: 0, highest: 0, slid: 0 }));
   }
 
-  /** A tile of the queries from `first`; returns whether the mask had to be asked what they see. */
+  /** Adds a tile of the queries from `first`; returns whether the mask had to be asked what they see. */
   addQueries(mask: Mask, first: number, count: number, place: Place): boolean {
     const { intervals, slides } = mask;
     const { queries: size, keys } = this.cut;
@@ -205,7 +205,7 @@ class Builder {
     const earlier = this.#earlier[(first / size) % this.#period] as Seen;
     const follows = count === size && first >= step;
     const slid = earlier.slid + step;
-    // Intervals that touch neither end nor pass the last key one period further on: nothing new to ask for.
+    // No interval reaches an end, before or after sliding by a period: the tile is the earlier one, moved.
     if (follows && slides && earlier.lowest > 0 && earlier.highest + slid <= place.m) {
       earlier.slid = slid;
       this.#repeat(this.#period, step / keys);
@@ -222,7 +222,7 @@ class Builder {
     else if (follows && sameRows(byQuery, earlier.rows, slid)) this.#repeat(this.#period, step / keys);
     else this.addWords(wordsOf(byQuery), all);
     earlier.rows = byQuery;
-    // A query that sees nothing lies beyond an end.
+    // Empty rows are beyond an end.
     earlier.lowest = Math.min(...byQuery.map((row) => row[0] ?? 0));
     earlier.highest = Math.max(...byQuery.map((row) => row.at(-1) ?? 0));
     earlier.slid = 0;
@@ -230,14 +230,14 @@ class Builder {
     return true;
   }
 
-  /** Throws a ParameterError for keys that there are not: kernels would read and write elsewhere. */
+  /** Throws a ParameterError for keys that do not exist, whose memory kernels would access. */
   #checkKeys(first: number, past: number): void {
     if (first >= 0 && past <= this.keys) return;
     const wrong = first < 0 ? first : past - 1;
     throw new ParameterError(`mask "${this.name}" must see keys from 0 to ${this.keys - 1}, got ${wrong}`);
   }
 
-  /** A tile whose queries with a bit in `valid` exist and see what `words` says, in key slots. */
+  /** Adds a tile whose queries with a bit in `valid` exist, and see the key slots that `words` says. */
   addWords({ starts, words }: KeyWords, valid: number): void {
     this.#checkKeys(starts[0] ?? 0, starts.at(-1) ?? 0);
     this.#begin(valid);
@@ -246,7 +246,7 @@ class Builder {
     this.#end();
   }
 
-  /** A tile of `count` queries that tells what it sees. */
+  /** Adds a tile of `count` queries that says what it sees. */
   addTile(tiles: Tiles, tile: number, place: Place, count: number): void {
     this.#begin(maskOf(count, () => true));
     if (tiles.see(tile, place, this)) this.#end();
@@ -265,7 +265,7 @@ class Builder {
     this.work.push(this.#panels);
   }
 
-  /** Key slots behind those that were added, all of which are seen by the queries of `word`. */
+  /** Adds further key slots, which the queries of `word` see. */
   addKeys(start: number, end: number, word: number): void {
     if (word === 0) return;
     const size = this.cut.keys;
@@ -291,7 +291,7 @@ class Builder {
     }
   }
 
-  /** As the array's own method does, which takes longer for so few. */
+  /** Faster for so few than the array's own method. */
   #fill(word: number, first: number, past: number): void {
     for (let at = first; at < past; at++) this.#words[at] = word;
   }
@@ -301,7 +301,7 @@ class Builder {
     this.#open = -1;
   }
 
-  /** Adds a run, or makes the tile's last one longer if that ends here and looks alike. */
+  /** Adds a run, or extends the tile's last one if that ends here and has the same pattern. */
   #push(panel: number, past: number, pattern: number): void {
     this.#panels += past - panel;
     const runs = this.runs.reserve(RUN_LENGTH);
@@ -316,7 +316,7 @@ class Builder {
     this.runs.length += RUN_LENGTH;
   }
 
-  /** The tile so many earlier once more, its panels moved by `panels`. */
+  /** Repeats the tile `tiles` before, with its panels moved by `panels`. */
   #repeat(tiles: number, panels: number): void {
     const first = this.tileRuns.at(-2 * tiles) as number;
     const count = this.tileRuns.at(1 - 2 * tiles) as number;
@@ -335,7 +335,7 @@ class Builder {
   }
 }
 
-/** What a tile's queries see, and how far the tiles that were added from it have slid since. */
+/** What a tile's queries see, and how far the tiles that repeat it have slid. */
 interface Seen {
   rows: readonly Intervals[];
   lowest: number;
@@ -343,10 +343,10 @@ interface Seen {
   slid: number;
 }
 
-/** The patterns that occur, each once. */
+/** The distinct patterns. */
 class Patterns {
   readonly numbers = new IntegerList();
-  /** The word that all queries of a tile see: of pattern 0. */
+  /** The word of keys that all queries see, as in pattern 0. */
   readonly all: number;
   readonly #trailer: Cut['trailer'];
   /** Numbers of a pattern, and how many of them are words. */
@@ -355,7 +355,7 @@ class Patterns {
   #count = 0;
   /** The queries that exist, for each pattern, if that matters. */
   readonly #valid = new IntegerList();
-  /** Patterns by their hash, or behind it: -1 for none. */
+  /** A hash table of patterns, -1 for none. */
   #table = new Int32Array(256).fill(-1);
 
   constructor({ queries, keys, trailer }: Cut) {
@@ -367,10 +367,10 @@ class Patterns {
     this.indexOf(full, this.all);
   }
 
-  /** The pattern of a panel's words; queries that do not exist see everything, so that a tile's rest can be full. */
+  /** The pattern of a panel's words. Queries that do not exist see everything, so that a short tile can be full. */
   indexOf(words: Int32Array, valid: number): number {
     const spare = this.all & ~valid;
-    // Whose queries exist may matter too: a short tile's pattern is then not that of a whole one with equal words.
+    // With a trailer the existing queries matter too: equal words of a short and a whole tile are different patterns.
     const key = this.#trailer ? valid : this.all;
     let hash = key;
     for (let at = 0; at < words.length; at++) hash = mixed(hash, (words[at] as number) | spare);
@@ -425,9 +425,9 @@ function maskOf(count: number, has: (bit: number) => boolean): number {
 }
 
 /**
- * Tile numbers, those with more than half of the most panels first, then those with more than a quarter, and so on: the
- * last ones are short, so that threads end together. The later of alike first, as causal masks have more there; tiles
- * near each other, which see the same keys, stay so.
+ * Tile numbers, first those with more than half of the maximum of panels, then those with more than a quarter, and so on: the
+ * last ones are short, so that threads end together. Within each group in descending order, since later tiles of causal masks
+ * have more, and neighbours, which see the same keys, stay together.
  */
 export function byWork(panels: ArrayLike<number>): number[] {
   let most = 1;
@@ -441,14 +441,14 @@ export function byWork(panels: ArrayLike<number>): number[] {
   return byHalvings.flat();
 }
 
-/** Slots followed by empty ones. */
+/** Slots, padded with empty ones. */
 export function padded(slots: Int32Array, length: number): Int32Array {
   const result = new Int32Array(length).fill(-1);
   result.set(slots);
   return result;
 }
 
-/** Whether each query of a tile sees what the one in its place in another tile does, `moved` keys further on. */
+/** Whether each query of a tile sees what the same query of another tile does, `moved` keys further on. */
 function sameRows(a: readonly Intervals[], b: readonly Intervals[], moved: number): boolean {
   return (
     a.length === b.length &&

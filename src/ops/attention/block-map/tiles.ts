@@ -1,40 +1,47 @@
 /**
- * The map of a mask in kernels: what attention's forward and backward pass read of it.
+ * The map of a mask in WGSL, as attention's forward and backward kernels read it.
  *
  *   const map = yield* tileMap(call.mask, extent, { queries: 64, keys: 32 });           // or .., 'keys') for the other side
  *   kernel:   { operands: { .., map: TILES.operand }, numbers: { .., ...TILES.numbers }, body: tilesCode(map) + .. }
  *   dispatch: { operands: { .., map: tilesOf(map, workspace) }, numbers: { .., ...map.numbers }, .. }
  *
- * The code depends on the cut only, which belongs in the kernel's variant; so a pipeline serves every mask and extent. The
- * words lie on the device for as long as the map is used. A row is a query head of a batch, batch * h + head; an owner is
- * a tile of queries (or on the other side a panel of keys), which has runs of panels (of tiles):
+ * The code depends only on the cut, which belongs to the kernel's variant, so one pipeline serves every mask and extent. The words
+ * stay on the device as long as the map is used. A row is a query head of a batch, batch * h + head; an owner is a tile of
+ * queries (or, by keys, a panel), which has runs of panels (of tiles):
  *
  *   TILE, PANEL, PARTS          queries of a tile, keys of a panel, parts of 32 queries that a tile has
- *   owner_of(row, at)           the owner at a place of the row's order, in which those with much work come first
+ *   owner_of(row, at)           the owner at an index of the row's order, in which those with much work come first
  *   span_of(row, owner)         its Span: runs from `first` to before `past`, and how many `others` are in them
  *   run_at(i)                   Run i: panels (tiles) `first` to before `past`, and whether all of it is seen (`is_full`)
  *   pattern_of(run, part)       what a part of the tile sees of the run's panels
  *   seen_word(pattern, key)     bit r: whether query r of the part sees that key of the panel
  *   query_at(slot), key_at(slot)   the query in slot tile * TILE + r, the key in slot panel * PANEL + c; -1 for none
  *
- * An owner without runs has nothing to compute. Keys that do not exist are seen by none, so a panel with such is not full;
- * queries that do not exist see everything. All is uniform where the arguments are, so barriers may depend on it.
+ * An owner without runs has nothing to compute. Nobody sees keys that do not exist, so a panel with such keys is not full;
+ * queries that do not exist see everything. All results are uniform if the arguments are, so barriers may depend on them.
  */
 
-import type { Kernel, OperandSpec, Region } from '../../../runtime/webgpu/kernel';
+import { type OperandSpec, type Region, u32s } from '../../../runtime/webgpu/kernel';
 import type { Workspace } from '../../../runtime/webgpu/plan';
-import type { TileCut, TileMap } from '../webgpu/tile-map';
+import type { TileCut, TileMap } from './webgpu';
 
 /** What a kernel with a map declares. */
 export const TILES = {
   operand: { access: 'read' } satisfies OperandSpec as OperandSpec,
-  numbers: {
-    ...{ map_owners: 'u32', map_order: 'u32', map_spans: 'u32', map_runs: 'u32', map_patterns: 'u32' },
-    ...{ map_queries: 'u32', map_keys: 'u32', map_n: 'u32', map_m: 'u32' },
-  } satisfies Kernel['numbers'] as NonNullable<Kernel['numbers']>,
+  numbers: u32s(
+    'map_owners',
+    'map_order',
+    'map_spans',
+    'map_runs',
+    'map_patterns',
+    'map_queries',
+    'map_keys',
+    'map_n',
+    'map_m',
+  ),
 };
 
-/** Where the words of maps of a single call lie. */
+/** The words of maps of single calls. */
 const passing = new WeakMap<TileMap, Region>();
 
 /** The map's words on the device, for the operand `map`. */

@@ -7,8 +7,8 @@ import type { Tensor } from '../../../tensor/tensor';
 import { addressOf } from '../../cache';
 import type { CachedRow, PageLayout } from '../../cache/layout';
 import { PAGE_ROWS } from '../../cache/params';
+import { blockMapSteps } from '../block-map/wasm';
 import { keyProgram } from '../score/wasm';
-import { blockMapSteps } from '../wasm-map';
 import { type DecodeRow, GROUP, planDecode } from './wasm';
 
 /** The last `counts[r]` tokens of each row are the first queries of q [b,n,h,d] in it -> out [b,n,h,e], lse [b,n,h] f32. */

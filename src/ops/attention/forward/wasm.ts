@@ -11,12 +11,12 @@ import {
   type Plan,
 } from '../../../runtime/wasm/plan';
 import type { BlockMap } from '../block-map/block-map';
+import { blockMapSteps } from '../block-map/wasm';
 import type { AttentionCall } from '../call';
 import { FEW_QUERIES, GROUP, planDecode } from '../decode/wasm';
 import { BLOCK_PANELS, EXTREMES_BYTES, ForwardParams, MOST_TOGETHER, PACKED_BYTES } from '../params.generated';
 import { keyProgram } from '../score/wasm';
 import { type Extents, extentsOf, inSlices, planned, problemOf } from '../wasm';
-import { blockMapSteps } from '../wasm-map';
 
 /** How much of a thread's own cache the keys and values that a tile sees may take. */
 const CACHE_BYTES = 2 ** 20;

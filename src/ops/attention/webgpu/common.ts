@@ -4,9 +4,9 @@ import type { Dispatch, Kernel, Region } from '../../../runtime/webgpu/kernel';
 import { functions } from '../../../runtime/webgpu/kernels/functions';
 import type { Workspace } from '../../../runtime/webgpu/plan';
 import { TILES, tilesCode, tilesOf } from '../block-map/tiles';
+import type { TileCut, TileMap } from '../block-map/webgpu';
 import type { AttentionCall } from '../call';
 import { type ScoreCode, type ScoreShader, scoreOperands } from '../score/webgpu';
-import type { TileCut, TileMap } from './tile-map';
 
 /** What of a problem a pipeline depends on. */
 export interface AttentionVariant {

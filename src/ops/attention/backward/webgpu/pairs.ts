@@ -24,8 +24,8 @@ import {
   TERMS,
 } from '../../../../runtime/webgpu/kernels/product';
 import { tilesCode } from '../../block-map/tiles';
+import type { TileCut } from '../../block-map/webgpu';
 import type { ScoreShader } from '../../score/webgpu';
-import type { TileCut } from '../../webgpu/tile-map';
 import {
   type Gradient,
   otherSide,

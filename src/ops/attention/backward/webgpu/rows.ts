@@ -9,8 +9,8 @@ import { functions } from '../../../../runtime/webgpu/kernels/functions';
 import { HIDDEN_ZERO } from '../../../../runtime/webgpu/kernels/product';
 import { each } from '../../../../runtime/webgpu/kernels/text';
 import { tilesCode } from '../../block-map/tiles';
+import type { TileCut } from '../../block-map/webgpu';
 import type { ScoreShader } from '../../score/webgpu';
-import type { TileCut } from '../../webgpu/tile-map';
 import {
   type Gradient,
   otherSide,

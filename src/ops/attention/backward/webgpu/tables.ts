@@ -16,9 +16,9 @@ import { HIDDEN_ZERO, LANES, strideOf } from '../../../../runtime/webgpu/kernels
 import type { Workspace } from '../../../../runtime/webgpu/plan';
 import { placesOf } from '../../../../scores/score';
 import { tilesOf } from '../../block-map/tiles';
+import { tileMap } from '../../block-map/webgpu';
 import type { AttentionBackwardCall } from '../../call';
 import { type ScoreShader, scoreCode, scoreOperands } from '../../score/webgpu';
-import { tileMap } from '../../webgpu/tile-map';
 import { cutOf, OTHERS, type Pairs, pairsKernel, visitCode } from './pairs';
 
 /** Queries of a tile. */

@@ -15,8 +15,8 @@ import {
   sumsOf,
   TERMS,
 } from '../../../../runtime/webgpu/kernels/product';
+import type { TileCut } from '../../block-map/webgpu';
 import type { ScoreShader } from '../../score/webgpu';
-import type { TileCut } from '../../webgpu/tile-map';
 import { type Gradient, otherSide, type PairHook, type Side, sideOf, sumInTiles } from './gradients';
 import { cutOf, OTHERS, type Pairs, pairsKernel, type Use, visitCode } from './pairs';
 

@@ -4,8 +4,8 @@ import type { Steps } from '../../../../runtime/turns';
 import type { Plan, Workspace } from '../../../../runtime/webgpu/plan';
 import { type CachedRow, dtypeOf, type Slab } from '../../../cache/layout';
 import { pageIndex, slabNumbers, slabRegion } from '../../../cache/webgpu';
+import { tileMap } from '../../block-map/webgpu';
 import { scoreCode } from '../../score/webgpu';
-import { tileMap } from '../../webgpu/tile-map';
 import type { CachedCall } from '../cached';
 import { DECODE_CUT, decode } from '.';
 

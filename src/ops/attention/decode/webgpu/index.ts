@@ -7,11 +7,11 @@
 import type { Dispatch } from '../../../../runtime/webgpu/kernel';
 import type { Workspace } from '../../../../runtime/webgpu/plan';
 import type { CacheDType } from '../../../cache/layout';
+import type { TileCut, TileMap } from '../../block-map/webgpu';
 import { INVOCATIONS } from '../../forward/webgpu/careful';
 import type { ScoreCode } from '../../score/webgpu';
 import { type Attended, attentionDispatch } from '../../webgpu/common';
 import { sizesOf } from '../../webgpu/sizes';
-import type { TileCut, TileMap } from '../../webgpu/tile-map';
 import { mergeKernel } from './merge';
 import { bytesOf, partKernel } from './part';
 import type { DecodeVariant } from './rows';

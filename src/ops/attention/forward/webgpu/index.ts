@@ -3,12 +3,12 @@
 import type { Steps } from '../../../../runtime/turns';
 import { variants } from '../../../../runtime/webgpu/kernel';
 import type { Plan, Workspace } from '../../../../runtime/webgpu/plan';
+import { type TileCut, tileMap } from '../../block-map/webgpu';
 import type { AttentionCall } from '../../call';
 import { DECODE_CUT, decode } from '../../decode/webgpu';
 import { scoreCode } from '../../score/webgpu';
 import { type AttentionVariant, attentionDispatch } from '../../webgpu/common';
 import { type AttentionSizes, type RowsSizes, sizesOf, type TiledSizes } from '../../webgpu/sizes';
-import { type TileCut, tileMap } from '../../webgpu/tile-map';
 import { carefulKernel } from './careful';
 import { rowsCut, rowsKernel } from './rows';
 import { fitted, tiledCut, tiledKernel } from './tiled';

@@ -1,6 +1,6 @@
 /**
- * A mask as the GPU's attention kernels take it: the block map in one array of 32-bit words, for tiles of any size, seen
- * from the queries (what a tile of queries sees) or from the keys (by which tiles a panel of keys is seen).
+ * A mask as the GPU's attention kernels read it: the block map in one array of 32-bit words, for tiles of any size, by queries
+ * (what each tile of queries sees) or by keys (which tiles see each panel of keys).
  *
  * A word holds 32 queries, so a tile of more has a few parts, each with a pattern of its own, and is one merged list of
  * runs. Both sides share patterns: bit r of word c of part p says whether query 32 p + r of the tile sees key c of the
@@ -8,7 +8,7 @@
  */
 import { type Extent, extentKey, type Mask } from '../../../masks/mask';
 import { partOf, type Steps } from '../../../runtime/turns';
-import { type BlockMap, buildBlockMap, byWork, keptByMask, padded, RUN_LENGTH } from '../block-map/block-map';
+import { type BlockMap, buildBlockMap, byWork, keptByMask, padded, RUN_LENGTH } from './block-map';
 
 /** Queries of a tile and keys of a panel: 1 to 32 queries, or a multiple of 32. */
 export interface TileCut {

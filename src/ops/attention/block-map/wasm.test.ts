@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { band, causal } from '../../masks/band';
-import { KeyWords, keyWords } from '../../masks/key-words';
-import { type Extent, type Mask, oneHead, type Place, placesOf } from '../../masks/mask';
-import { atOnce } from '../../runtime/turns';
-import { PANEL, TILE } from '../../runtime/wasm/params';
-import { type BlockMap, RUN_LENGTH } from './block-map/block-map';
-import { PATTERN_LENGTH } from './params';
-import { blockMap, blockMapSteps } from './wasm-map';
+import { band, causal } from '../../../masks/band';
+import { KeyWords, keyWords } from '../../../masks/key-words';
+import { type Extent, type Mask, oneHead, type Place, placesOf } from '../../../masks/mask';
+import { atOnce } from '../../../runtime/turns';
+import { PANEL, TILE } from '../../../runtime/wasm/params';
+import { PATTERN_LENGTH } from '../params';
+import { type BlockMap, RUN_LENGTH } from './block-map';
+import { blockMap, blockMapSteps } from './wasm';
 
 const one = (n: number, m: number): Extent => ({ b: 1, n, m, h: 1, g: 1 });
 

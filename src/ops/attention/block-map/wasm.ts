@@ -1,10 +1,10 @@
-/** The block maps of the wasm kernels: tiles of 24 queries, panels of six keys, and where they lie in the heap. */
-import { type Extent, extentKey, type Mask } from '../../masks/mask';
-import { atOnce, type Steps } from '../../runtime/turns';
-import { PANEL, SLICE, TILE } from '../../runtime/wasm/params';
-import type { HeapMemory } from '../../runtime/wasm/plan';
-import { type BlockMap, buildBlockMap, type Cut, keptByMask } from './block-map/block-map';
-import { FULL, SEEN, SEEN_BY_GROUP } from './params';
+/** Block maps for the CPU: tiles of 24 queries, panels of six keys, and their copies in the heap. */
+import { type Extent, extentKey, type Mask } from '../../../masks/mask';
+import { atOnce, type Steps } from '../../../runtime/turns';
+import { PANEL, SLICE, TILE } from '../../../runtime/wasm/params';
+import type { HeapMemory } from '../../../runtime/wasm/plan';
+import { FULL, SEEN, SEEN_BY_GROUP } from '../params';
+import { type BlockMap, buildBlockMap, type Cut, keptByMask } from './block-map';
 
 const CUT: Cut = {
   queries: TILE,

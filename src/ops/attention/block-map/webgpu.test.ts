@@ -4,7 +4,7 @@ import { band } from '../../../masks/band';
 import { documents, neighborhood } from '../../../masks/index';
 import { type Extent, type Mask, oneHead, type Place, placesOf } from '../../../masks/mask';
 import { atOnce } from '../../../runtime/turns';
-import { type Side, type TileCut, type TileMap, tileMap } from './tile-map';
+import { type Side, type TileCut, type TileMap, tileMap } from './webgpu';
 
 /** How often each pair [n, m] of a row occurs in the map, read as the kernels read it. */
 function timesSeen(map: TileMap, side: Side, row: number): Uint8Array {
