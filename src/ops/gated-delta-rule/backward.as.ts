@@ -14,11 +14,11 @@
  * token also the product of dS' with the state after the chunk. dg is the sum of dG from a token to the chunk's end.
  */
 import { isAborted } from '../../runtime/wasm/assembly/control.as';
+import { fetchTokens, layOutChunk, layOutColumns, layOutTokens, loadGates, relate, scaleTokens } from './chunk.as';
 import {
-  addRows, addStack, advance, BETAS, fetchTokens, KEY_STACK, KEYS, layOutColumns, layOutTokens, loadTokens, layOutChunk,
-  loadGates, startHead, startTask, startChunk, OWN, PANEL_COLUMNS, PANEL_SLICE, QUERY_STACK, relate, ROW, scaleTokens,
-  Share, SLICE_ROWS, storeRows, storeStack, storeTokens, substitute, UP,
-} from './chunk.as';
+  BETAS, KEY_STACK, KEYS, OWN, PANEL_COLUMNS, PANEL_SLICE, QUERY_STACK, ROW, Share, SLICE_ROWS, startChunk, startHead, startTask,
+} from './memory.as';
+import { addRows, addStack, advance, loadTokens, storeRows, storeStack, storeTokens, substitute, UP } from './slices.as';
 import { addBefore, keepRows, keepState, loadStates, stateSlice, storeBefore, storeStates } from './states.as';
 import { rowAddress } from '../../runtime/wasm/assembly/layout.as';
 import { LARGEST_HEAD, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';

@@ -10,108 +10,24 @@
  * [feature][8], and below it what the earlier tokens wrote, [token][8]: one product reads both.
  */
 import { fetchRows, rowAddress, rowBytes } from '../../runtime/wasm/assembly/layout.as';
-import { Contiguous, LARGEST_HEAD, Operand, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
-import { ACROSS, ADD, DECAY_ADD, product, STORE } from '../../runtime/wasm/assembly/product.as';
-import { bytesOf, loadElement, loadRow, storeRow } from '../../runtime/wasm/assembly/storage.as';
-import { exp2Clamped, madd, storeTransposed } from '../../runtime/wasm/assembly/vector.as';
-import { CHUNK, Problem } from './params.generated.as';
-
-/** Bytes of a row of numbers of all tokens. */
-export const ROW: usize = ACROSS;
-/** Bytes of six such rows, and of six tokens of a row. */
-export const PANEL_ROWS: usize = <usize>PANEL * ROW;
-export const PANEL_COLUMNS: usize = <usize>PANEL << 2;
-/** Bytes of a panel's rows of a slice of eight columns. */
-export const PANEL_SLICE: usize = <usize>PANEL << 5;
+import { product, STORE } from '../../runtime/wasm/assembly/product.as';
+import { loadElement, loadRow } from '../../runtime/wasm/assembly/storage.as';
+import { exp2Clamped, storeTransposed } from '../../runtime/wasm/assembly/vector.as';
+import { Operand, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
+import {
+  BETAS, BUFFER, FROM_START, KEY_STACK, KEYS, LOGS, NEGATIVE_FROM_START, OWN, PANEL_COLUMNS, PANEL_ROWS, QUERY_STACK, ROW,
+  ROW_BUFFER, SCALED_FROM_START, Share, TO_END,
+} from './memory.as';
+import { Problem } from './params.generated.as';
 
 const LOG2E: f64 = 1.4426950408889634;
 /** Log decays below this are as good as it: their exponential is 0 in any arithmetic, and sums keep their bits. */
 const LEAST_LOG: f64 = -1000;
 
-@inline
-export function slicesOf(columns: i32): i32 {
-  return (columns + SLICE - 1) / SLICE;
-}
-
-/** Columns up to a whole number of panels. */
-@inline
-export function inPanels(columns: i32): i32 {
-  return ((columns + PANEL - 1) / PANEL) * PANEL;
-}
-
-/** A task's share, some heads and of each some slices of value columns; and what of it is being computed. */
-@unmanaged
-export class Share {
-  firstHead: i32;
-  pastHead: i32;
-  firstSlice: i32;
-  pastSlice: i32;
-  /** The chunk, its first token, how many it has, and these up to a whole number of panels. */
-  chunk: i32;
-  token: i32;
-  count: i32;
-  padded: i32;
-  /** The head, through all batches. */
-  place: i32;
-  batch: i32;
-  head: i32;
-  /** The first token's row in [b, n, h]. */
-  row: usize;
-}
-
-/** What the task takes, at the start of working memory, whose rows of zeros are written. */
-export function startTask(p: Problem, task: i32, scratch: usize): Share {
-  const t = changetype<Share>(scratch + SHARE);
-  const parts = p.parts;
-  const part = task % parts;
-  const slices = slicesOf(p.e);
-  t.firstHead = (task / parts) * p.group;
-  t.pastHead = min(p.heads, t.firstHead + p.group);
-  t.firstSlice = (slices * part) / parts;
-  t.pastSlice = (slices * (part + 1)) / parts;
-  memory.fill(scratch + KEYS - PANEL_ROWS, 0, PANEL_ROWS);
-  memory.fill(scratch + KEY_STACK - PANEL_ROWS, 0, PANEL_ROWS);
-  memory.fill(scratch + QUERY_STACK - PANEL_ROWS, 0, PANEL_ROWS);
-  return t;
-}
-
-export function startChunk(p: Problem, t: Share, chunk: i32): void {
-  const chunks = (p.every + p.length - 1) / p.length;
-  t.chunk = chunk;
-  t.token = (chunk / chunks) * p.every + (chunk % chunks) * p.length;
-  t.count = min(p.length, min(p.n, t.token - (t.token % p.every) + p.every) - t.token);
-  t.padded = inPanels(t.count);
-}
-
-export function startHead(p: Problem, t: Share, place: i32): void {
-  t.place = place;
-  t.batch = place / p.h;
-  t.head = place % p.h;
-  t.row = <usize>(t.batch * p.n + t.token) * <usize>p.h + <usize>t.head;
-}
-
 /** Brings rows of the chunk's tokens into the cache, of all heads. */
 export function fetchTokens(p: Problem, t: Share, x: Operand, columns: i32, scratch: usize): void {
   fetchRows(x, p.h, t.firstHead, t.pastHead, t.token, t.count, columns, scratch + OWN);
 }
-
-// A thread's working memory; each kernel has its own after OWN. Before the rows of features are six of zeros, which make up
-// whole panels.
-const SHARE: usize = 0;
-const LOGS: usize = SHARE + 64; // f64 [48]: G_i log2(e)
-const FROM_START: usize = LOGS + CHUNK * 8; // [48]: e^G_i
-const TO_END: usize = FROM_START + ROW; // [48]: e^(G_last - G_i)
-export const BETAS: usize = TO_END + ROW; // [48]
-const SCALED_FROM_START: usize = BETAS + ROW; // [48]: scale e^G_i
-const NEGATIVE_FROM_START: usize = SCALED_FROM_START + ROW; // [48]: -e^G_i
-const SIX_FACTORS: usize = NEGATIVE_FROM_START + ROW; // [6]
-const BUFFER: usize = SIX_FACTORS + 32; // four rows as float32 numbers
-const ROW_BUFFER: usize = LARGEST_HEAD * 4;
-export const KEYS: usize = BUFFER + 4 * ROW_BUFFER + PANEL_ROWS; // [d][48]
-const STACK_BYTES: usize = <usize>(LARGEST_HEAD + CHUNK) * ROW;
-export const KEY_STACK: usize = KEYS + <usize>LARGEST_HEAD * ROW + PANEL_ROWS; // [d][48], then -L
-export const QUERY_STACK: usize = KEY_STACK + STACK_BYTES + PANEL_ROWS; // [d][48], then P
-export const OWN: usize = QUERY_STACK + STACK_BYTES;
 
 /** Decays and betas of the chunk's tokens; returns e^G of the whole chunk. */
 export function loadGates(p: Problem, t: Share, scratch: usize): f32 {
@@ -289,179 +205,5 @@ export function scaleTokens(rows: usize, count: i32, padded: i32, factors: usize
   }
 }
 
-/** Bytes of a slice of eight columns of the chunk. */
-export const SLICE_ROWS: usize = <usize>CHUNK << 5;
-
-/**
- * `columns` columns from `column` on of `count` rows, as slices [rows][8] that lie `sliceBytes` apart, zero where the
- * columns or the rows, `padded` of them, end.
- */
-export function loadSlices(
-  x: Operand,
-  batch: i32,
-  head: i32,
-  first: i32,
-  count: i32,
-  padded: i32,
-  column: i32,
-  columns: i32,
-  to: usize,
-  sliceBytes: usize,
-): void {
-  const dtype = x.dtype;
-  const step = x.element * bytesOf(dtype);
-  const isPlain = bytesOf(dtype) == 4 && step == 4;
-  const rowStep = rowBytes(x);
-  let from = rowAddress(x, batch, first, head) + <usize>column * step;
-  for (let r: i32 = 0; r < padded; r++, to += 32, from += rowStep) {
-    let row = from;
-    let at = to;
-    for (let left = columns; left > 0; left -= SLICE, row += <usize>SLICE * step, at += sliceBytes) {
-      if (r < count && left >= SLICE && isPlain) {
-        v128.store(at, v128.load(row));
-        v128.store(at, v128.load(row, 16), 16);
-        continue;
-      }
-      v128.store(at, f32x4.splat(0));
-      v128.store(at, f32x4.splat(0), 16);
-      if (r >= count) continue;
-      const width = min(SLICE, left);
-      const source = loadRow(row, x.element, dtype, width, at);
-      if (source != at) memory.copy(at, source, <usize>width << 2);
-    }
-  }
-}
-
-/** Slices as `loadSlices` gives them, to rows `rowBytes` apart. */
-export function storeSlices(
-  from: usize,
-  sliceBytes: usize,
-  count: i32,
-  columns: i32,
-  to: usize,
-  rowBytes: usize,
-  dtype: i32,
-): void {
-  const pieceBytes = <usize>SLICE * bytesOf(dtype);
-  for (let r: i32 = 0; r < count; r++, from += 32, to += rowBytes) {
-    let piece = from;
-    let at = to;
-    for (let left = columns; left > 0; left -= SLICE, piece += sliceBytes, at += pieceBytes) {
-      if (left >= SLICE && pieceBytes == 32) {
-        v128.store(at, v128.load(piece));
-        v128.store(at, v128.load(piece, 16), 16);
-      } else storeRow(piece, at, dtype, min(SLICE, left));
-    }
-  }
-}
-
-/** Columns of the chunk's tokens as slices. */
-export function loadTokens(t: Share, x: Operand, column: i32, columns: i32, to: usize, sliceBytes: usize): void {
-  loadSlices(x, t.batch, t.head, t.token, t.count, t.padded, column, columns, to, sliceBytes);
-}
-
-/** Slices of the chunk's tokens to a contiguous tensor [b, n, h, width], from `column` on. */
-export function storeTokens(p: Problem, t: Share, from: usize, columns: i32, to: Contiguous, width: i32, column: i32): void {
-  const bytes = bytesOf(to.dtype);
-  const at = to.address + (t.row * <usize>width + <usize>column) * bytes;
-  storeSlices(from, SLICE_ROWS, t.count, columns, at, <usize>(p.h * width) * bytes, to.dtype);
-}
-
-/** A slice of a state times the decay of a chunk, plus features [d][48] times numbers of the tokens, [48][8]. */
-export function advance(state: usize, d: i32, decay: f32, features: usize, b: usize, depth: i32, scratch: usize): void {
-  const factors = scratch + SIX_FACTORS;
-  v128.store(factors, f32x4.splat(decay));
-  v128.store64_lane(factors, f32x4.splat(decay), 0, 16);
-  const zeros = <usize>(inPanels(d) - d);
-  let a = features - zeros * ROW;
-  const end = state + (<usize>d << 5);
-  for (let six = state - (zeros << 5); six < end; six += PANEL_SLICE, a += PANEL_ROWS) {
-    product(a, 4, true, b, depth, six, 32, DECAY_ADD, factors);
-  }
-}
-
 // The micro-kernel as functions: its code is long, and a call costs little beside it. `stack` begins with the first of
 // six tokens.
-
-export function storeStack(stack: usize, b: usize, depth: i32, c: usize, cStep: usize): void {
-  product(stack, ROW, false, b, depth, c, cStep, STORE, 0);
-}
-
-export function addStack(stack: usize, b: usize, depth: i32, c: usize): void {
-  product(stack, ROW, false, b, depth, c, 32, ADD, 0);
-}
-
-/** Six rows between tokens times a slice. */
-export function storeRows(rows: usize, b: usize, depth: i32, c: usize): void {
-  product(rows, 4, true, b, depth, c, 32, STORE, 0);
-}
-
-export function addRows(rows: usize, b: usize, depth: i32, c: usize): void {
-  product(rows, 4, true, b, depth, c, 32, ADD, 0);
-}
-
-/** Which way a triangular system is solved. */
-export const DOWN: bool = false;
-export const UP: bool = true;
-
-/**
- * The diagonal block of a triangular system for six rows x of eight columns: x_r += sum over rows c solved before of
- * m_cr u_c, u_r = beta_r x_r. DOWN solves from the first row on, with m the block; UP from the last, with m transposed.
- */
-@inline
-export function substitute(block: usize, x: usize, betas: usize, u: usize, direction: bool): void {
-  const back = direction == UP;
-  const mRow: usize = back ? 0 - ROW : 4;
-  const mColumn: usize = back ? <usize>-4 : ROW;
-  const xRow: usize = back ? <usize>-32 : 32;
-  const bRow: usize = back ? <usize>-4 : 4;
-  if (back) {
-    block += 5 * (ROW + 4);
-    x += 5 * 32;
-    u += 5 * 32;
-    betas += 5 * 4;
-  }
-  for (let half: usize = 0; half < 32; half += 16, x += 16, u += 16) {
-    const u0 = f32x4.mul(v128.load(x), v128.load32_splat(betas));
-    v128.store(u, u0);
-
-    let m = block + mRow;
-    const x1 = madd(v128.load32_splat(m), u0, v128.load(x + xRow));
-    const u1 = f32x4.mul(x1, v128.load32_splat(betas + bRow));
-    v128.store(x + xRow, x1);
-    v128.store(u + xRow, u1);
-
-    m += mRow;
-    let x2 = madd(v128.load32_splat(m), u0, v128.load(x + 2 * xRow));
-    x2 = madd(v128.load32_splat(m + mColumn), u1, x2);
-    const u2 = f32x4.mul(x2, v128.load32_splat(betas + 2 * bRow));
-    v128.store(x + 2 * xRow, x2);
-    v128.store(u + 2 * xRow, u2);
-
-    m += mRow;
-    let x3 = madd(v128.load32_splat(m), u0, v128.load(x + 3 * xRow));
-    x3 = madd(v128.load32_splat(m + mColumn), u1, x3);
-    x3 = madd(v128.load32_splat(m + 2 * mColumn), u2, x3);
-    const u3 = f32x4.mul(x3, v128.load32_splat(betas + 3 * bRow));
-    v128.store(x + 3 * xRow, x3);
-    v128.store(u + 3 * xRow, u3);
-
-    m += mRow;
-    let x4 = madd(v128.load32_splat(m), u0, v128.load(x + 4 * xRow));
-    x4 = madd(v128.load32_splat(m + mColumn), u1, x4);
-    x4 = madd(v128.load32_splat(m + 2 * mColumn), u2, x4);
-    x4 = madd(v128.load32_splat(m + 3 * mColumn), u3, x4);
-    const u4 = f32x4.mul(x4, v128.load32_splat(betas + 4 * bRow));
-    v128.store(x + 4 * xRow, x4);
-    v128.store(u + 4 * xRow, u4);
-
-    m += mRow;
-    let x5 = madd(v128.load32_splat(m), u0, v128.load(x + 5 * xRow));
-    x5 = madd(v128.load32_splat(m + mColumn), u1, x5);
-    x5 = madd(v128.load32_splat(m + 2 * mColumn), u2, x5);
-    x5 = madd(v128.load32_splat(m + 3 * mColumn), u3, x5);
-    x5 = madd(v128.load32_splat(m + 4 * mColumn), u4, x5);
-    v128.store(x + 5 * xRow, x5);
-    v128.store(u + 5 * xRow, f32x4.mul(x5, v128.load32_splat(betas + 5 * bRow)));
-  }
-}

@@ -8,11 +8,12 @@
  * of values do not mix, some of one head's.
  */
 import { isAborted } from '../../runtime/wasm/assembly/control.as';
+import { fetchTokens, layOutChunk, loadGates } from './chunk.as';
 import {
-  addStack, advance, BETAS, DOWN, fetchTokens, KEY_STACK, KEYS, loadTokens, layOutChunk, loadGates, startHead,
-  startTask, startChunk, OWN, PANEL_COLUMNS, PANEL_ROWS, PANEL_SLICE, QUERY_STACK, ROW, Share, SLICE_ROWS, storeStack,
-  storeTokens, substitute,
-} from './chunk.as';
+  BETAS, KEY_STACK, KEYS, OWN, PANEL_COLUMNS, PANEL_ROWS, PANEL_SLICE, QUERY_STACK, ROW, Share, SLICE_ROWS, startChunk,
+  startHead, startTask,
+} from './memory.as';
+import { addStack, advance, DOWN, loadTokens, storeStack, storeTokens, substitute } from './slices.as';
 import { keepRows, keepState, loadStates, stateSlice, storeBefore, storeStates } from './states.as';
 import { rowAddress } from '../../runtime/wasm/assembly/layout.as';
 import { F32, LARGEST_HEAD, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';

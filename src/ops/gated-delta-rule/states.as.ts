@@ -1,5 +1,6 @@
 /** States of the gated delta rule: slices of eight value columns, [d][8], which a task owns while it works. */
-import { loadSlices, Share, inPanels, SLICE_ROWS, slicesOf, storeSlices } from './chunk.as';
+import { inPanels, Share, SLICE_ROWS, slicesOf } from './memory.as';
+import { loadSlices, storeSlices } from './slices.as';
 import { rowAddress } from '../../runtime/wasm/assembly/layout.as';
 import { F32, Operand, SLICE } from '../../runtime/wasm/params.generated.as';
 import { bytesOf } from '../../runtime/wasm/assembly/storage.as';

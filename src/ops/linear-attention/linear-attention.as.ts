@@ -1,5 +1,5 @@
 /** The kernels of linear attention: passes over all tokens, and single steps. */
-import { LINEAR_BYTES } from './passes.as';
+import { LINEAR_BYTES } from './memory.as';
 import { STEP_BYTES } from './step.as';
 
 export { linearOutputs, linearStates, linearTotal } from './passes.as';

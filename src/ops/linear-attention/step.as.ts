@@ -1,7 +1,7 @@
 /** Linear attention's small kernels: one decoded token, and what the gradients need beside the passes themselves. */
 import { rowAddress } from '../../runtime/wasm/assembly/layout.as';
 import { HeadSumsParams, MOST_FEATURES, QuotientParams, Rows, RUN, StepParams } from './params.generated.as';
-import { WIDEST } from './passes.as';
+import { WIDEST } from './memory.as';
 import { bytesOf, loadRow, storeRow } from '../../runtime/wasm/assembly/storage.as';
 import { madd, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
 
