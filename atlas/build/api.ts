@@ -24,7 +24,7 @@ interface Item {
   readonly kind: Kind;
 }
 
-/** What is imported under one name. */
+/** Exports that are imported under one name. */
 interface Entry {
   readonly name: string;
   readonly path: string;

@@ -72,7 +72,7 @@ ${plot && html`<figure data-live="bench" data-state="idle" data-of="${id}" data-
 <details class="caption"><summary>What the columns mean, and what was not measured</summary><ul>${facts.map((fact) => html`<li>${fact}</li>`)}</ul></details></section>`;
 }
 
-/** Which plot the rows have the numbers for. */
+/** The plot for which the rows have the numbers. */
 function plotOf(rows: readonly BenchRow[]): keyof typeof PLOTS | undefined {
   const masks = [...Map.groupBy(rows, ({ mask }) => mask).values()];
   const isLine = (of: readonly BenchRow[]) => new Set(of.map(({ n }) => n)).size > 1;

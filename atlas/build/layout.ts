@@ -1,4 +1,4 @@
-/** What every page has around its content. */
+/** The frame of every page. */
 import { Html, html } from './html';
 import { POLICY, THEME_SCRIPT } from './policy';
 import { placeOf } from './sprite';
@@ -10,7 +10,7 @@ export interface Page {
   readonly up: string;
   /** The script of the page, below `site/`. */
   readonly script: string;
-  /** Which of the links above is the page's. */
+  /** The link of `LINKS` that leads to this page. */
   readonly current: keyof typeof LINKS;
   readonly family?: string;
   readonly body: Html;

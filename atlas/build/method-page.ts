@@ -16,7 +16,7 @@ import { sectionsOf } from './markdown';
 import { ENCODER_BYTES } from './meanings';
 import { folderOf, paperOf, ROOT, runs, workingOf } from './standing';
 
-/** What the page's script must know of the method. */
+/** Facts about the method for the page's script. */
 export interface PageData {
   readonly name: string;
   readonly spatial: boolean;

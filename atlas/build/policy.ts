@@ -1,4 +1,4 @@
-/** What pages may do: run the site's own scripts and kernels, and fetch nothing from elsewhere. */
+/** The content security policy of pages: they run the site's own scripts and kernels, and fetch nothing from elsewhere. */
 import { createHash } from 'node:crypto';
 
 /** The one script within pages: their theme, before anything is shown. */

@@ -1,4 +1,4 @@
-/** What works today, from the registries and the stored runs. */
+/** The state of methods and papers today, from the registries and the stored runs. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Method } from '../../src/methods/define';
@@ -22,12 +22,12 @@ export const runs: ReadonlyMap<string, Reproduction> = new Map(
 
 export type Works = 'yes' | 'part' | 'no';
 
-/** What works of a method or paper. */
+/** The state of a method or paper. */
 export type Working = Readonly<Record<'CPU' | 'GPU' | 'gradients', Works>>;
 
 export interface Standing {
   readonly present: readonly Method[];
-  /** What is missing, a phrase each. */
+  /** The missing parts, a phrase each. */
   readonly missing: readonly string[];
   readonly works: Working;
   readonly verdicts: readonly Verdict[];

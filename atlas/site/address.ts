@@ -1,4 +1,4 @@
-/** What the address keeps of a page, behind `#?`. */
+/** The state of a page in its address, behind `#?`. */
 export const stateOfAddress = () =>
   location.hash.startsWith('#?') ? new URLSearchParams(location.hash.slice(2)) : undefined;
 

@@ -1,4 +1,4 @@
-/** What a stored benchmark shows at a glance: speed by length, or time by the tiles that a mask visits. */
+/** Plots of a stored benchmark: speed by length, or time by the tiles that a mask visits. */
 import { axisX, axisY, dot, frame, gridX, gridY, line, pointer, text, tip } from '@observablehq/plot';
 import type { BenchRow } from '../../src/bench/report';
 import { formatLimit, formatRatio, formatTime, significant } from '../../src/text/format';

@@ -1,4 +1,4 @@
-/** Which method for a length, a device and a model: ranked by cost and by what was measured, stored and here. */
+/** The page that chooses a method for a length, a device and a model, ranked by cost and by measurements, stored and made here. */
 import './page';
 import { formatBytes, formatFlops, formatRatio, formatTime } from '../../src/text/format';
 import { keepInAddress, stateOfAddress } from './address';

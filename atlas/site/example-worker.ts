@@ -1,7 +1,7 @@
 /** Runs one example in a worker of its own, which ends with it. */
 const examples = import.meta.glob(['../../examples/*.ts', '!../../examples/digits.ts']);
 
-/** What a running example tells its page. */
+/** A message from a running example to its page. */
 export type ExampleNews = { readonly line: string } | { readonly error: string } | 'done';
 
 const tell = (news: ExampleNews) => postMessage(news);

@@ -1,4 +1,4 @@
-/** What the parts of a method's page have in common: a state each, the setting that they follow, plots that can be saved. */
+/** Shared by the parts of a method's page: their states, the setting that they follow, plots that can be saved. */
 import type { PageData } from '../build/method-page';
 import { Cancelled } from './ask';
 import { $ } from './page';
@@ -6,7 +6,7 @@ import { saves, svgPng, svgText } from './save';
 import type { SettingForm } from './setting-form';
 import type { Setting } from './tasks/setting';
 
-/** What a part follows. */
+/** The page that a part belongs to. */
 export interface MethodPage {
   readonly data: PageData;
   readonly form: SettingForm;

@@ -3,7 +3,7 @@
 import { TILE } from './constants';
 import { ink, onTheme } from './page';
 
-/** What is looked at: the pair in the upper left corner, and pixels of the screen for each token. */
+/** The view: the pair in the upper left corner, and pixels of the screen for each token. */
 interface View {
   top: number;
   left: number;
@@ -124,7 +124,7 @@ export class MatrixView {
     this.draw();
   }
 
-  /** What is drawn: cells of so many pairs along a side, in rows, from this query and key on. */
+  /** The picture: cells of `pairs` pairs along a side, in rows, from query `top` and key `left` on. */
   drawn() {
     const { top, left, span } = this.view;
     const level = this.#level();

@@ -1,4 +1,4 @@
-/** What every page has: the theme, and the service worker, which makes it work offline and isolated on any host. */
+/** Runs on every page: the theme, and the service worker, which makes it work offline and isolated on any host. */
 const root = document.documentElement;
 const dark = matchMedia('(prefers-color-scheme: dark)');
 const listeners: (() => void)[] = [];

@@ -1,4 +1,4 @@
-/** What a query reaches, layer by layer: as a plot, and, for sequences, as strips of tokens. */
+/** The tokens that a query reaches, layer by layer: a plot and, for sequences, strips of tokens. */
 import { type Helper, latest } from './ask';
 import { APART, LAYERS } from './constants';
 import { count, draw, live, type MethodPage, part, plots } from './live';

@@ -53,7 +53,7 @@ export function startRelief(page: MethodPage, helpers: Helpers, query: () => num
   return () => relief.update();
 }
 
-/** What stands on the grid: values by token, their heights, and their descriptions. */
+/** The values on the grid: by token, their heights, and their descriptions. */
 interface Landscape {
   readonly values: ArrayLike<number>;
   readonly heights: Float32Array;
@@ -217,7 +217,7 @@ class Relief {
     return `From query ${grouped(query)}, ${place(query)}: ${said}.${blocked}`;
   }
 
-  /** What is seen stands highest; what takes more layers is lower. */
+  /** Tokens that are seen are highest; those that take more layers are lower. */
   async #byLayers(setting: Setting, query: number): Promise<Landscape> {
     const { counter } = this.#helpers;
     const { counts, layers } = await counter.ask('reachThrough', { setting, query, layers: LAYERS });
@@ -343,7 +343,7 @@ function facesOf(grid: Grid, turn: Turn, width: number): Face[] {
   );
 }
 
-/** What stands at the ends of the axes: where rows and columns begin and where they lead. */
+/** Labels at the ends of the axes: where rows and columns begin and end. */
 function namesOf(grid: Grid, turn: Turn, width: number) {
   const { down, across, place } = projection(grid, turn, width);
   const [middleX, middleY] = place(0, 0, 0);

@@ -7,7 +7,7 @@ export interface Saved {
   readonly json: () => unknown;
 }
 
-/** What the buttons of a box save; they stay as it changes, lest one goes from under a hand. */
+/** The files that a box's buttons save. Buttons stay while the box changes, so that none disappears under the pointer. */
 const shown = new WeakMap<HTMLElement, { readonly name: string; readonly saved: Saved }>();
 
 /** Buttons that save what `saved` gives, under this name. */

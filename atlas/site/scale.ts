@@ -8,7 +8,7 @@ export type ScaleName = 'log' | 'linear' | 'row';
 export interface Scale {
   /** From -1 to 1: how much ink a weight gets. */
   share(weight: number): number;
-  /** What the ends of the legend say, no ink and all, and in what. */
+  /** Labels of the legend's ends, for no ink and for full ink, and its unit. */
   readonly ends: readonly [string, string];
   readonly unit?: string;
 }

@@ -6,7 +6,7 @@
 declare const FILES: string[];
 declare const VERSION: string;
 
-/** What a service worker has and a page does not. */
+/** The API of service workers, which pages do not have. */
 interface LifeEvent extends Event {
   waitUntil(work: Promise<unknown>): void;
 }

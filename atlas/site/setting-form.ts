@@ -147,11 +147,11 @@ const isTick = (field: Field) => field instanceof HTMLInputElement && field.type
 const firstOf = (field: PlainField) =>
   field instanceof HTMLSelectElement ? field.options[0].value : field.defaultValue;
 
-/** Whether a field outside the form says something else than at first. */
+/** Whether a field outside the form differs from its initial value. */
 const isChanged = (field: Field) =>
   isTick(field) ? (field as HTMLInputElement).checked : field.value !== firstOf(field);
 
-/** What the address says of a field outside the form. */
+/** The value in the address for a field outside the form. */
 function show(field: Field, values: readonly string[]): void {
   if (isTick(field)) (field as HTMLInputElement).checked = values.includes(field.value);
   else field.value = values[0] ?? firstOf(field);

@@ -119,7 +119,7 @@ export class KeyValueCache {
     this.#rows = rows;
   }
 
-  /** What it is, such as `KeyValueCache(2 layers, 5 and 7 tokens on wasm)`. */
+  /** A description, such as `KeyValueCache(2 layers, 5 and 7 tokens on wasm)`. */
   toString(): string {
     const held = this.#disposed ? 'disposed' : `${this.lengths.join(', ')} tokens`;
     return `KeyValueCache(${this.layers} layers, ${held}, ${this.#shared.dtype} on ${this.runtime.backend.name})`;

@@ -79,7 +79,7 @@ export class RecurrentCache {
     private readonly all: readonly Layer[],
   ) {}
 
-  /** What it is, such as `RecurrentCache(2 layers, 5, 7 tokens on wasm)`. */
+  /** A description, such as `RecurrentCache(2 layers, 5, 7 tokens on wasm)`. */
   toString(): string {
     const held = this.#disposed ? 'disposed' : `${this.lengths.join(', ')} tokens`;
     return `RecurrentCache(${this.layers} layers, ${held} on ${this.runtime.backend.name})`;

@@ -1,4 +1,4 @@
-/** What several masks check of their params and of the problem. */
+/** Checks of params and of the problem, for several masks. */
 import { checkRecord, checkWhole, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import type { Extent, Mask, Place } from './mask';

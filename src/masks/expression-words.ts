@@ -21,7 +21,7 @@ interface Stretch {
   readonly seen: boolean | undefined;
 }
 
-/** What is known of the queries from `first` on. */
+/** What is known about the keys of the queries from `first` on. */
 interface Band {
   readonly first: number;
   readonly stretches: readonly Stretch[];
@@ -31,7 +31,7 @@ interface Band {
  * The keys that a few queries see, from a boolean expression.
  *
  * Ranges over boxes of queries and keys tell which keys all or none of the queries see, whatever their number; only boxes
- * of which they do not tell are halved. Neighbouring tiles of queries share what is known of the bands that they lie in.
+ * for which they are not enough are halved. Neighbouring tiles of queries share what is known about their bands.
  */
 export class ExpressionWords {
   readonly #tile: Tile;
@@ -64,7 +64,7 @@ export class ExpressionWords {
     return result;
   }
 
-  /** What is known of the smallest band that has these queries. */
+  /** What is known about the smallest band with these queries. */
   #known(least: number, most: number): readonly Stretch[] {
     let stretches: readonly Stretch[] = [{ first: 0, past: this.#fixed.m, seen: undefined }];
     for (const [level, { queries, keys }] of BANDS.entries()) {

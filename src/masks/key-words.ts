@@ -1,4 +1,4 @@
-/** What a few queries see, key by key. */
+/** The keys that a few queries see, one by one. */
 import type { Intervals } from './intervals';
 
 /**
@@ -31,7 +31,7 @@ export class KeyWords {
   }
 }
 
-/** What queries of a mask see, in one of two forms. */
+/** The keys that queries of a mask see, in one of two forms. */
 interface Seeing<Place> {
   intervals?(i: number, place: Place): Intervals;
   words?(queries: ArrayLike<number>, place: Place): KeyWords;

@@ -16,7 +16,7 @@ import { prefixDocuments } from './prefix-documents';
 import { shareQuestion } from './share-question';
 import type { Slice, SliceKind } from './slices';
 
-/** What the masks are made from; each takes what it needs. */
+/** The inputs of the masks; each takes what it needs. */
 export interface LongCaParams {
   readonly tokens: number;
   /** Tokens of each document; together `tokens`. */

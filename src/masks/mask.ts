@@ -1,5 +1,5 @@
 /**
- * What a mask is: which keys each query sees, said in three forms that must agree.
+ * Masks: which keys each query sees, in three forms that must agree.
  *
  * `sees` is the definition, for one pair; the reference computes with it. `intervals` is the closed form, for one query;
  * `words` the form of masks without one, for a few queries at once. Kernels take tiles of queries and keys; from these
@@ -45,7 +45,7 @@ export interface Mask {
   variant?(place: Place): number | string;
   /** An order of queries and keys with fewer partial tiles, for masks that benefit from one. */
   arrange?(extent: Extent): Arrangement;
-  /** What tiles of `size` queries see, for masks of a single call, of which nothing is kept. */
+  /** The keys that tiles of `size` queries see, for masks of a single call, which are not cached. */
   tiles?(extent: Extent, size: number): Tiles;
   /** The names of the parts because of which query i sees key j, or does not; default: all of it. */
   because?(i: number, j: number, place: Place): readonly string[];
@@ -63,7 +63,7 @@ export interface Arrangement {
   words(first: number, count: number, place: Place): KeyWords;
 }
 
-/** What tiles of queries see. */
+/** The keys that tiles of queries see. */
 export interface Tiles {
   /** The query and the key in each slot; absent where slots are queries and keys themselves. */
   readonly queries?: Int32Array | undefined;

@@ -28,7 +28,7 @@ export interface S2Pattern {
   readonly denseHeads?: number | undefined;
   /** Whether all heads see what the first does; default: false. */
   readonly homogeneous?: boolean | undefined;
-  /** What far blocks are counted from: the first block, causally, or the window, to both sides; default: absolute. */
+  /** Origin from which far blocks are counted: the first block, causally, or the window, to both sides; default: absolute. */
   readonly positions?: 'absolute' | 'relative' | undefined;
 }
 
@@ -127,7 +127,7 @@ export function cachedBlocks(pattern: S2Pattern, last: number, heads: Heads & { 
   if (positions === 'relative') {
     throw new ParameterError('positions of a cached pattern must be absolute, got relative: its cache drops nothing');
   }
-  // What the next block does not see, none does.
+  // If the next block does not see it, no later one does.
   const place = { ...heads, b: 1, n: last + 2, m: last + 2, batch: 0 };
   const seen = s2Blocks(pattern).intervals?.(last + 1, place) as Intervals;
   return joinIntervals(seen, [0, last + 1], (next, done) => next && done);

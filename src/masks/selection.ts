@@ -123,7 +123,7 @@ class SelectedTiles implements Tiles {
   readonly queries: Int32Array | undefined;
   readonly keys: Int32Array | undefined;
   readonly #marks: Marks;
-  /** What the mask sees, by its variant and tile. */
+  /** The keys that tiles see, by variant of the mask and tile. */
   readonly #seen: Map<number | string, KeyWords[]>;
   /** The previous tile: where the elements of its block of queries are (-1 for several), its number of queries, what the mask sees. */
   #last = { place: -1, count: 0, seen: new KeyWords() };
@@ -220,7 +220,7 @@ function addBoth(
 const known = new WeakMap<Mask, BoundedMap<string, Map<number | string, KeyWords[]>>>();
 const KEPT = 8;
 
-/** What a mask sees by extent and tiles; the last few are kept. */
+/** The keys that tiles of a mask see, by extent and tiles; the last few are kept. */
 function seenByTiles(mask: Mask, key: string): Map<number | string, KeyWords[]> {
   const byKey = known.get(mask) ?? new BoundedMap<string, Map<number | string, KeyWords[]>>(KEPT);
   known.set(mask, byKey);

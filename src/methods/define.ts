@@ -1,4 +1,4 @@
-/** What a method is: one declaration from which the CLI, the tests, the benchmarks and the pages follow. */
+/** The declaration of a method, from which the CLI, the tests, the benchmarks and the pages follow. */
 import * as valibot from 'valibot';
 import {
   checkFunction,
@@ -73,7 +73,7 @@ export function problemOfLetters(letters: Readonly<Record<string, number>>): Mas
   return { b, n, m, h, g, grid: gridOf(letters), given: {} };
 }
 
-/** What a mask may depend on besides the params. */
+/** What a mask may depend on, besides the params. */
 export interface MaskProblem extends Extent {
   /** Extents of the spatial axes, for methods that have them. */
   readonly grid: readonly number[];
@@ -91,7 +91,7 @@ export interface LayerConfig {
   /** The dimensions of keys and of values. */
   readonly d: number;
   readonly e: number;
-  /** Which layer of how many, from 0. */
+  /** Index of the layer, from 0, and number of layers. */
   readonly layer: number;
   readonly layers: number;
 }
@@ -104,7 +104,7 @@ export interface LayerParameter {
   readonly initial: { readonly std: number } | { readonly value: number } | { readonly values: ArrayLike<number> };
 }
 
-/** What a method adds to a model's layer, besides the projections of q, k, v and of the result. */
+/** The part of a model's layer that is the method's own, besides the projections of q, k, v and of the result. */
 export interface Layer {
   /** By name, as checkpoints have them, such as `beta_proj.weight`. */
   readonly parameters: Readonly<Record<string, LayerParameter>>;
@@ -138,7 +138,7 @@ export interface MethodSpec<
 > {
   readonly name: string;
   readonly family: string;
-  /** What tables of many variants call it; default: the name without `-attention`. */
+  /** Short name in tables of many variants; default: the name without `-attention`. */
   readonly short?: string;
   /** One sentence: what it computes. */
   readonly summary: string;
@@ -176,7 +176,7 @@ export interface MethodSpec<
     control?: Control,
   ): NoInfer<Outputs<Results, Sometimes>>;
   cost(letters: Letters<Shapes>, params: valibot.InferOutput<Schema>): Cost;
-  /** What a model needs besides q, k and v, for methods that take more. */
+  /** Other needs of a model besides q, k and v, for methods that take more. */
   layer?(config: LayerConfig, params: valibot.InferOutput<Schema>): Layer;
   /** How decoding continues from keys and values in a cache; undefined for params with which it cannot. */
   fromCache?(params: valibot.InferOutput<Schema>): CachedDecoding | undefined;

@@ -33,7 +33,7 @@ export type Range = readonly [low: number, high: number];
 
 /** One figure that a claim is judged by, and what its values mean. */
 export interface Criterion {
-  /** What the figure is, with its unit. */
+  /** Name of the figure, with its unit. */
   readonly what: string;
   /** Where the claim holds. */
   readonly expected: Range;
@@ -51,7 +51,7 @@ export interface Claim {
   readonly source: string;
   /** The worst outcome of several counts. */
   readonly criteria: Readonly<Record<string, Criterion>>;
-  /** What part of the claim is not tested, and why: the verdict is 'partly' at best, 'not tested here' without criteria. */
+  /** The part of the claim that is not tested, and why: the verdict is 'partly' at best, 'not tested here' without criteria. */
   readonly untested?: string;
   /** It follows from definitions: the figures show that these are met. */
   readonly byConstruction?: true;
@@ -61,13 +61,13 @@ export interface Claim {
 
 export type Claims = Readonly<Record<string, Claim>>;
 
-/** What was measured for a claim. */
+/** The measurements for a claim. */
 export interface Measurement<C extends Claim = Claim> {
   /** In words, with units. */
   readonly measured: string;
   /** The figures that the criteria ask for. */
   readonly values: Readonly<Record<keyof C['criteria'], number | Estimate>>;
-  /** What a reader must know to judge: the setting, and how it differs from the paper's. */
+  /** What readers need to judge: the setting, and how it differs from the paper's. */
   readonly details?: string;
   /** The figures behind it, for tables and plots. */
   readonly series?: Series | readonly Series[];
@@ -79,7 +79,7 @@ export interface Judgement {
   readonly value: number;
   /** The 95% interval of the median of repeats. */
   readonly interval?: Range;
-  /** What was expected, in words. */
+  /** The expectation, in words. */
   readonly expected: string;
   readonly verdict: Verdict;
 }
@@ -112,14 +112,14 @@ export interface ExperimentContext {
 }
 
 export interface Experiment {
-  /** What is measured, in a line. */
+  /** The measurements, in a line. */
   readonly title: string;
   readonly claims: Claims;
   /** A finding for each claim, in their order. */
   run(context: ExperimentContext): Promise<Finding[]>;
 }
 
-/** What a measurement is given: the context of the run, and how to report. */
+/** Passed to measurements: the context of the run, and how to report. */
 export interface MeasureContext extends ExperimentContext {
   readonly quick: boolean;
   /** Reports progress, gives this thread's other work a turn, and throws if the run was aborted. */
@@ -221,7 +221,7 @@ function findingOf(claim: Claim, found: Measurement | { readonly failed: string 
 const OUTCOMES = ['refused', 'not reproduced', 'undecided', 'partly', 'reproduced'] as const;
 type Outcome = (typeof OUTCOMES)[number];
 
-/** What the figures say of a claim. */
+/** The verdict of the figures on a claim. */
 export function judge(
   { criteria, untested, byConstruction }: Claim,
   values: Measurement['values'],

@@ -131,7 +131,7 @@ type AnyParams = { readonly scale?: number | undefined };
 
 const isSpatial = ({ q }: Specs) => q?.includes('...space') ?? false;
 
-/** What mask and modifier are asked about; the shapes of the inputs must fit together. */
+/** The problem that mask and modifier describe; the shapes of the inputs must fit together. */
 function problemOf(
   { inputs, optional = {} }: AnyMasked,
   shapes: Readonly<Record<string, Shape>>,

@@ -19,7 +19,7 @@ export type Family = keyof typeof FAMILIES;
 export interface SeedPaper {
   /** Identifies its picture and its place in the list. */
   readonly id: string;
-  /** What the list calls it. */
+  /** Its name in the list. */
   readonly name: string;
   readonly arxiv: string;
   readonly title: string;
@@ -40,7 +40,7 @@ export interface SeedPaper {
   readonly methods: readonly string[];
   /** Names in the registry of models, present or to come. */
   readonly models?: readonly string[];
-  /** What else of the paper is missing, in words. */
+  /** Other missing parts of the paper, in words. */
   readonly lacking?: string;
 }
 

@@ -1,4 +1,4 @@
-/** What a method's params look like to a user, derived from their schema. */
+/** A user's view of a method's params, derived from their schema. */
 import { type JsonSchema, toJsonSchema } from '@valibot/to-json-schema';
 import type { ObjectEntries, StrictObjectSchema } from 'valibot';
 

@@ -1,4 +1,4 @@
-/** What references in float64 share: plain loops over rows of numbers, and sums of values by weights of pairs. */
+/** Shared by references in float64: plain loops over rows of numbers, and sums of values by weights of pairs. */
 import { type HostTensor, toFloat64 } from '../tensor/host';
 import { add, at, dot, dotAt, rowOf, tensor, type Wide, zeros } from '../tensor/wide';
 

@@ -48,7 +48,7 @@ export interface AttentionConfig<Schema extends ParamsSchema = ParamsSchema> {
   readonly rope?: RopeSettings | undefined;
   /** Extents of the grid, row-major, that the tokens of spatial methods lie on. */
   readonly grid?: readonly number[] | undefined;
-  /** Which layer of how many, from 0: parameters of methods may start by it. Default: the only one. */
+  /** Index of the layer, from 0, and number of layers: initial parameters of methods may depend on it. Default: the only one. */
   readonly layer?: number | undefined;
   readonly layers?: number | undefined;
 }

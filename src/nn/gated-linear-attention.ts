@@ -19,7 +19,7 @@ export interface GatedLinearAttentionConfig {
   readonly heads: number;
   /** For each head, in (0, 1]; default: none decays. */
   readonly decay?: readonly number[] | undefined;
-  /** Whether positions enter by LRPE, with a learnt angle for each channel. Default false. */
+  /** Whether positions enter by LRPE, with a learned angle for each channel. Default false. */
   readonly lrpe?: boolean | undefined;
 }
 

@@ -13,7 +13,7 @@ interface FeedForwardConfig<Names> {
   readonly activation?: Activation | undefined;
   /** Whether the projections have biases; default false. */
   readonly bias?: boolean | undefined;
-  /** What checkpoints call the projections. */
+  /** Names of the projections in checkpoints. */
   readonly names?: Names | undefined;
 }
 

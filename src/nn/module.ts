@@ -1,5 +1,5 @@
 /**
- * What a module of a network is: a function of its input and of its parameters, which it describes and does not hold.
+ * Modules of a network: functions of their input and of their parameters, which they describe and do not hold.
  * Gradients follow by the tape.
  */
 import { checkFunction, checkKnown, checkNumbers, checkRecord, show } from '../check';
@@ -16,7 +16,7 @@ import { formatBytes } from '../text/format';
 /** Without progress, which the caller of many modules reports. */
 export type ModuleControl = Pick<Control, 'signal'>;
 
-/** What a module has parameters of, by name. */
+/** The parameters of a module, by name. */
 export type Described = Readonly<Record<string, LayerParameter>>;
 
 /** By name. */
@@ -105,7 +105,7 @@ function roomFor(runtime: Runtime, described: readonly [string, LayerParameter][
   );
 }
 
-/** What a parameter starts from. */
+/** The initial values of a parameter. */
 export function fillStart(values: Float32Array, initial: LayerParameter['initial'], seed: number): void {
   if ('values' in initial) values.set(initial.values);
   else if ('value' in initial) values.fill(initial.value);
@@ -121,7 +121,7 @@ export function countParameters(module: Module): number {
   return parametersOf(module).reduce((sum, [, { shape }]) => sum + sizeOf(shape), 0);
 }
 
-/** What a module has parameters of, checked. */
+/** The parameters of a module, checked. */
 function parametersOf({ parameters }: Pick<Module, 'parameters'>): [string, LayerParameter][] {
   checkRecord('parameters of a module', parameters);
   const described = Object.entries(parameters);

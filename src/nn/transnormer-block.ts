@@ -16,7 +16,7 @@ export interface TransnormerConfig {
   readonly heads: number;
   /** Width within SGLU; the released models have 2.75 times the width. */
   readonly hidden: number;
-  /** Which block of how many, from 0: the decays depend on it, and the first one has LRPE. */
+  /** Index of the block, from 0, and number of blocks: the decays depend on it, and the first one has LRPE. */
   readonly layer: number;
   readonly layers: number;
   /** The schedule of the decays: the paper's, or that of the released models, the default. */

@@ -22,10 +22,10 @@ export interface TrainingHistory {
   readonly validation: readonly { readonly steps: number; readonly loss: number }[];
 }
 
-/** What must be the same to resume: seeds, the data, numbers of the optimizer, and anything else. */
+/** Must be the same to resume: seeds, the data, numbers of the optimizer, and anything else. */
 export type TrainingSettings = Readonly<Record<string, string | number | boolean>>;
 
-/** What the file of a checkpoint holds. */
+/** The contents of a checkpoint's file. */
 export interface Checkpoint {
   /** Steps taken, from which the place in the data and in the schedule follows. */
   readonly steps: number;

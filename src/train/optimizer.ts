@@ -1,4 +1,4 @@
-/** What optimizers share: parameters by name, their state, and which of them decay. */
+/** Shared by optimizers: parameters by name, their state, and which of them decay. */
 import { checkKnown, checkOptions, checkRecord, show } from '../check';
 import { DTypeError, ParameterError, ShapeError } from '../errors';
 import type { Parameters } from '../nn';
@@ -40,7 +40,7 @@ export interface Optimizer {
   [Symbol.dispose](): void;
 }
 
-/** What a step updates, in place: lists of tensors, one a parameter. */
+/** The tensors that a step updates in place: lists with one for each parameter. */
 interface Group {
   readonly weights: Tensor[];
   readonly gradients: Tensor[];
@@ -48,7 +48,7 @@ interface Group {
   readonly carried: Tensor[][];
 }
 
-/** What an optimiser does, its numbers checked. */
+/** The definition of an optimiser, with checked numbers. */
 export interface Rule {
   readonly name: Optimizer['name'];
   readonly learningRate: number;

@@ -65,7 +65,7 @@ export interface CheckpointOptions {
   readonly settings?: TrainingSettings | undefined;
 }
 
-/** What a step was like. */
+/** The record of a step. */
 export interface TrainingStep {
   /** From 1. */
   readonly step: number;

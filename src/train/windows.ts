@@ -57,7 +57,7 @@ export function windows(tokens: ArrayLike<number>, options: WindowsOptions): Win
   let pass: ReturnType<typeof passOf> | undefined;
   const passOf = (number: number) => {
     const order = randomPermutation(count, seed + 2 ** 32 * (number + 1));
-    // What is left over at the end is learned from in other passes.
+    // Tokens left over at the end are used in other passes.
     const first = Math.floor(uniformGenerator(seed + 2 ** 32 * (number + 1))() * length);
     return { number, order, first };
   };

@@ -13,7 +13,7 @@ export interface Wish {
   readonly tokens: number;
   readonly dimension: number;
   readonly causal: boolean;
-  /** Whether a model can be trained, or trained further, with what is chosen. */
+  /** Whether a model can be trained, or trained further, with the method. */
   readonly training: boolean;
   /** Whether tokens lie on a grid, as those of a picture do. */
   readonly grid: boolean;
@@ -32,7 +32,7 @@ export interface Choice {
   readonly kept: number;
   /** Why not, for those that are left out. */
   readonly refused?: string;
-  /** What a layer must compute besides q, k and v. */
+  /** Other inputs, besides q, k and v, that a layer must compute. */
   readonly besides: readonly string[];
   readonly training: string;
 }
@@ -66,7 +66,7 @@ function expected(choice: Choice, method: Method, wish: Wish, times: readonly Me
   return { ...choice, measured, speedup: (choice.gain * measured.speedup) / there.gain };
 }
 
-/** What was measured here, else a stored run, of the nearest length. */
+/** The measurement made here or, if there is none, a stored one, at the nearest length. */
 function nearest({ name }: Method, { tokens, dimension, causal, device }: Wish, times: readonly MethodTime[]) {
   const all = times.filter((time) => time.method === name && time.causal === causal && time.backend === device);
   const here = all.filter((time) => time.machine === undefined && time.dimension === dimension);

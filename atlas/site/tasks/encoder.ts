@@ -2,7 +2,7 @@ import type { UniversalSentenceEncoder } from '../../../src/models/universal-sen
 import { createRuntime } from '../../../src/ops/create-runtime';
 import type { Control } from '../../../src/runtime/backend';
 
-/** What the build puts in: the size of all files together. */
+/** Put in by the build: the size of all files together. */
 declare const ENCODER_BYTES: number;
 
 const CACHE = 'saccade models';

@@ -11,7 +11,7 @@ export interface Reach {
   readonly layers: Uint8Array;
 }
 
-/** What a token reaches, by any head. */
+/** The tokens that a token reaches, by any head. */
 export function reachThrough({
   setting,
   query,

@@ -27,7 +27,7 @@ export interface RunResult {
   /** The largest error against float64, over the largest result; and of how many tokens. */
   readonly error?: number;
   readonly checked?: number;
-  /** What the runtime chose, a fact a line. */
+  /** The runtime's choices, one a line. */
   readonly explain?: string;
   /** Remarks on the figures, a sentence each. */
   readonly remarks?: readonly string[];
@@ -36,7 +36,7 @@ export interface RunResult {
 }
 
 export interface RunReport {
-  /** What was computed on, in words. */
+  /** The device, in words. */
   readonly inputs: string;
   readonly rows: readonly RunResult[];
 }

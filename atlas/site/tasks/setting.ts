@@ -9,7 +9,7 @@ export interface Setting extends Sizes {
   readonly params: Readonly<Record<string, unknown>>;
   /** Default: normal random numbers. */
   readonly numbers?: RealNumbers;
-  /** What goes through the encoder; default: a novel. */
+  /** The text for the encoder; default: a novel. */
   readonly text?: string;
 }
 

@@ -1,4 +1,4 @@
-/** What pages show is what the library says. */
+/** Pages agree with the library. */
 import { describe, expect, test } from 'vitest';
 import { area } from '../../../src/masks/area';
 import { methods } from '../../../src/methods/registry';

@@ -91,7 +91,7 @@ export async function weightsTile({ level, row, column, relative, ...of }: Weigh
   return cells;
 }
 
-/** What query i takes of value j. */
+/** The weight of value j for query i. */
 export async function weightInWords({
   i,
   j,
@@ -165,7 +165,7 @@ async function headOf({ setting, head }: Head, control?: TaskControl) {
   const of = JSON.stringify(setting);
   if (kept?.of !== of || kept.control?.signal?.aborted) {
     kept = { of, weights: weightsOf(setting, control), extremes: new Map(), control };
-    // What failed is tried again.
+    // A failure is not kept: the next call tries again.
     const failed = kept;
     failed.weights.catch(() => {
       if (kept === failed) kept = undefined;

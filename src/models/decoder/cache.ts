@@ -1,4 +1,4 @@
-/** What a decoder keeps of past tokens, in each layer as its method needs it. */
+/** A decoder's state from past tokens, in each layer as its method needs it. */
 import { createKeyValueCache, createRecurrentCache, type KeyValueCache, type RecurrentCache } from '../../cache';
 import { checkOptions, checkWhole } from '../../check';
 import { DisposedError, ParameterError } from '../../errors';
@@ -96,7 +96,7 @@ export class DecoderCache {
     this.#layers = layers.map((layer, at) => attends.get(layer) ?? this.#anew(layer, at));
   }
 
-  /** What it is, such as `DecoderCache(5 of 64 tokens, 1 row, on wasm)`. */
+  /** A description, such as `DecoderCache(5 of 64 tokens, 1 row, on wasm)`. */
   toString(): string {
     const held = this.#disposed ? 'disposed' : `${this.#length} of ${this.capacity} tokens`;
     return `DecoderCache(${held}, ${this.rows} rows on ${this.runtime.backend.name})`;

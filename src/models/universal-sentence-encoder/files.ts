@@ -9,7 +9,7 @@ import type { Vocabulary } from './tokeniser';
 /** The model's files as bytes by name: `model.json`, `vocab.json` and the shards that `model.json` names. */
 export type ModelFiles = Readonly<Record<string, Uint8Array>>;
 
-/** What the files hold. */
+/** The contents of the files. */
 export interface ModelContent {
   readonly vocabulary: Vocabulary;
   /** The numbers of the weight `name`, a view of the shards; a ParseError unless it is there with that shape. */

@@ -7,7 +7,7 @@ export type Vocabulary = readonly (readonly [piece: string, score: number | null
 const UNKNOWN = 0;
 /** The first pieces are markers for control symbols and never match text. */
 const MARKERS = 6;
-/** What pieces have in place of a space. */
+/** Stands for a space in pieces. */
 const SPACE = '\u2581';
 
 /** A node of the tree of pieces: what follows each UTF-16 unit, and the piece that ends here, if any. */

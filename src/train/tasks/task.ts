@@ -1,4 +1,4 @@
-/** What a task is: sequences with questions whose answers are known, made by a seed. Letters: b sequences, n tokens. */
+/** Tasks: sequences with questions whose answers are known, made by a seed. Letters: b sequences, n tokens. */
 import { checkWhole } from '../../check';
 import { type HostTensor, hostTensor } from '../../tensor/host';
 import { uniformGenerator } from '../../tensor/random';
@@ -10,7 +10,7 @@ export const IGNORED = -100;
 export interface Examples {
   /** [b, n] i32. */
   readonly tokens: HostTensor<'i32'>;
-  /** What is to be answered at each token, which depends on no later one, [b, n] i32: a token, or `IGNORED`. */
+  /** The answer at each token, which depends on no later one, [b, n] i32: a token, or `IGNORED`. */
   readonly targets: HostTensor<'i32'>;
 }
 

@@ -50,7 +50,7 @@ function features(kernel: number, x: Tensor, inputs: Inputs, params: DydilaParam
   return focus(x, exponents);
 }
 
-/** What lies at an index of the first axis. */
+/** The part at an index of the first axis. */
 function partOf(x: Tensor, index: number): Tensor {
   return x.slice(0, index, index + 1).reshape(x.shape.slice(1));
 }

@@ -1,5 +1,5 @@
 /**
- * What a model needs of DyDiLA beside q, k and v: redundant queries and keys, and banks with their routers. Sizes and values
+ * The layer of DyDiLA: redundant queries and keys, and banks with their routers. Sizes and values
  * at the start are those of the port's small setting, standard deviations are reconstructed.
  */
 import { contiguous } from '../../../ops/copy';

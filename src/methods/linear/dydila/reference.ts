@@ -87,7 +87,7 @@ export function reference(inputs: DydilaInputs<HostTensor>, params: DydilaParams
   return results;
 }
 
-/** Which entry of a bank each row takes, and what follows from the gradient with respect to that. */
+/** The entry of a bank that each row takes, and gradients that follow from the one with respect to it. */
 class Choice {
   readonly gradBank: Numbers;
   readonly gradRouter: Numbers;
@@ -193,7 +193,7 @@ class Difference {
     }
   }
 
-  /** What the router sees: a row and its redundant one. */
+  /** The router's input: a row and its redundant one. */
   pair(first: number): Numbers {
     const { kernel, other, d } = this;
     const rows = [kernel.rows, (other as Kernel).rows].flatMap((x) => [...x.subarray(first, first + d)]);

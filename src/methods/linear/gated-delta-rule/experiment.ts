@@ -1,4 +1,4 @@
-/** What the gated delta rule recalls beside other memories, and what its chunked form gains. */
+/** Recall of the gated delta rule compared with other memories, and the gain of its chunked form. */
 
 import { timeCalls } from '../../../measure/timing';
 import { gatedDeltaRule, gatedDeltaRuleBackward, gatedDeltaRuleStep } from '../../../ops/gated-delta-rule';

@@ -1,4 +1,4 @@
-/** What a model needs of the gated delta rule beside q, k and v: its gates, as in flash-linear-attention's GatedDeltaNet. */
+/** The layer of the gated delta rule: its gates, as in flash-linear-attention's GatedDeltaNet. */
 import { map } from '../../../ops/map/map';
 import { matmul } from '../../../ops/matmul';
 import { rmsNorm } from '../../../ops/norm';

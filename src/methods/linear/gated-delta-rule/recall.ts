@@ -52,7 +52,7 @@ export async function recall(
   return Object.fromEntries(await Promise.all(shares)) as Record<Memory, number>;
 }
 
-/** What the state after all pairs holds at the keys `q`. */
+/** The values that the state after all pairs recalls for the keys `q`. */
 function readState(runtime: Runtime, q: Tensor, k: Tensor, v: Tensor): Tensor {
   const gates = (x: Tensor, value: number) => {
     const shape = x.shape.slice(0, 3);

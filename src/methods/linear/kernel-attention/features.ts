@@ -47,7 +47,7 @@ export function featuresOf(
       ...([along, squares, shiftOf(), { captured, ...control }] as const),
     );
   }
-  /** What the exponents of each row lose beside. */
+  /** The shift that is also subtracted from the exponents of each row. */
   function shiftOf(): Tensor {
     if (norm === 'none') return x.runtime.tensor([0], []);
     return of === 'queries' ? largestOfRows() : largestOfHeads(largestOfRows(), x.shape);

@@ -99,7 +99,7 @@ function attend(
   });
 }
 
-/** What rows whose weights sum to less than `LEAST_SUM` lose. */
+/** A warning if rows have weights that sum to less than `LEAST_SUM`, and thus shrink towards 0. */
 function shrinkage(sums: Float32Array, epsilon: number): string | undefined {
   const short = sums.filter((sum) => sum < LEAST_SUM);
   if (short.length === 0) return undefined;

@@ -187,7 +187,7 @@ class Features {
       along[at] = dot(this.#direction(at % this.count), this.#point(Math.floor(at / this.count)));
     });
     const [, tokens, heads] = x.shape as [number, number, number];
-    /** What shares a shift: the features of a query, or those of all keys of a head. */
+    /** Features that share a shift: those of a query, or those of all keys of a head. */
     const shifted = (row: number) =>
       of === 'queries' ? row : Math.floor(row / (tokens * heads)) * heads + (row % heads);
     const largest: number[] = [];

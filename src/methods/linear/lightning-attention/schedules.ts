@@ -10,7 +10,7 @@ export const SCHEDULES = ['paper', 'released'] as const;
 /** Decays as the paper says, or as in the released code. */
 export type Schedule = (typeof SCHEDULES)[number];
 
-/** Which layer of how many, counted from 0. */
+/** Index of the layer, from 0, and number of layers. */
 export interface LayerPlace {
   readonly layer: number;
   readonly layers: number;

@@ -89,7 +89,7 @@ function deltaBackward(inputs: DeltaInputs, gradOut: Tensor, settings: DeltaSett
     ...([all.q, all.k, all.v, all.g, all.beta, { gradOut: all.gradOut }] as const),
     { scale, initialState: asBatches(states, problem) },
   );
-  // What later chunks make of the states.
+  // Gradients of the states through later chunks.
   const gradStates = (within.gradInitialState as Tensor).reshape(states.shape);
   const nothing = states.runtime.tensor([0], []).expand(tokens.v.shape);
   const { k, v, keptG, keptBeta } = tokens;

@@ -1,4 +1,4 @@
-/** What routing gains where it is known, and whether the search gradient knows it: nothing is trained. */
+/** The gain from routing where the right routes are known, and whether the search gradient finds them; nothing is trained. */
 import { attention } from '../../../ops/attention';
 import { pullback } from '../../../tape';
 import { uniformGenerator } from '../../../tensor/random';
@@ -23,7 +23,7 @@ import {
 } from './needles';
 
 const PAIRS = [32, 64, 128, 256, 512];
-/** What another program counted for the delta rule alone, in this setting. */
+/** Counts by another program for the delta rule alone, in this setting. */
 const COUNTED = [0.78, 0.44, 0.13, 0.1, 0.05];
 
 /** The share of the work before the timing. */
@@ -86,7 +86,7 @@ interface Figures {
   /** Share of the needles that the output recalls when they, or as many chunks at random, go to softmax attention. */
   readonly oracle: number;
   readonly random: number;
-  /** What each operator alone recalls of all. */
+  /** The recall of each operator alone. */
   readonly softmax: number;
   readonly delta: number;
   /** Share of the keys and values that softmax attention keeps in routes of the first two. */

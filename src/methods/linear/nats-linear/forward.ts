@@ -123,7 +123,7 @@ function checkInputs(given: Given, { chunk }: Params): Problem {
 
 const LARGEST = 3.4028234663852886e38;
 
-/** What the elements of an input must be. */
+/** Conditions on the elements of an input. */
 function finite(name: string, { shape }: Tensor) {
   const error = (value: number, place: number) =>
     new ParameterError(`${name} must be finite, got ${value} at element ${place} of ${formatShape(shape)}`);

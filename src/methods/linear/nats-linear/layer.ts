@@ -1,4 +1,4 @@
-/** What a model needs of NAtS-L beside q, k and v: gates, routes, weights of the branches, gains, an output gate. */
+/** The layer of NAtS-L: gates, routes, weights of the branches, gains, an output gate. */
 import { pad } from '../../../ops/copy';
 import { map } from '../../../ops/map/map';
 import { matmul } from '../../../ops/matmul';

@@ -210,7 +210,7 @@ function chosen(cells: readonly Cell[]) {
   };
 }
 
-/** What keys of the best cells of compressed maps hold, were the maps exact: SEA's estimator at its best. */
+/** Mass of the keys in the best cells of compressed maps, if the maps were exact: SEA's estimator at its best. */
 function compressed() {
   const rows = causalMaps();
   const masses = BUDGETS.map((keys) => {

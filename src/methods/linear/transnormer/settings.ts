@@ -24,7 +24,7 @@ export type TransnormerParams = valibot.InferOutput<typeof params>;
 
 export type Phi = TransnormerParams['phi'];
 
-/** What rows of d channels are rotated by. */
+/** The angles by which rows of d channels are rotated. */
 export interface Positions {
   /** The unit vector along which rows are reflected. */
   readonly direction: ArrayLike<number>;

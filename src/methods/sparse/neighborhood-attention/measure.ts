@@ -1,4 +1,4 @@
-/** What the experiments on grids share: the times of masks. */
+/** Times of masks on grids, for several experiments. */
 import type { Mask } from '../../../masks/mask';
 import { sizeOf } from '../../../tensor/shape';
 import type { MeasureContext } from '../../experiment';
