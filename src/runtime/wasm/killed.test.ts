@@ -133,7 +133,7 @@ test('a runtime that is disposed while a worker ends', async () => {
 
 test('a job from which threads go since another ended is not taken to be done', async () => {
   using runtime = await createRuntime({ backend: 'wasm', threads: 2 });
-  using q = runtime.random([1, 4000, 4, 32]);
+  using q = runtime.random([1, 8000, 4, 32]);
   await outcomeOf(add(q, q));
   milliseconds = 50;
   void workers.at(-1)?.kill();
