@@ -3,7 +3,7 @@ import { LARGEST_HEAD } from '../../../runtime/wasm/params';
 import { type Kernel, u32s } from '../../../runtime/webgpu/kernel';
 import { CHUNK, READ, tileKernel, WRITE } from './tile';
 
-/** Keys that tell what all have in common (tile.as.ts says why). */
+/** Keys that tell what all have in common (pack.as.ts says why). */
 const SAMPLES = 16;
 
 /**
