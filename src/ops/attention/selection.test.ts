@@ -48,7 +48,7 @@ interface Problem extends Extent {
   /** Extents of the selection's tensor. */
   readonly batches: number;
   readonly heads: number;
-  /** Of eight blocks, about so many are seen. */
+  /** About how many of eight blocks are seen. */
   readonly share: number;
   readonly settings: AttentionSettings;
 }

@@ -18,7 +18,7 @@ export const NO_MAXIMUM: f32 = -1e30;
 /** Rounding a solution so much larger than the keys are small would leave no digit of the weights right. */
 export const LARGEST_ERROR: f32 = 0.0625;
 
-/** Of the largest head, and as much as the last transposed columns read beyond. */
+/** The largest head's columns, and as many as the last transposed columns read beyond. */
 const VECTOR_BYTES: usize = <usize>(TILE * (LARGEST_HEAD + PANEL) * 4);
 
 /** Keys that tell what all have in common. */

@@ -134,7 +134,7 @@ export function meanNumbers(t: Tile, numbers: usize, to: usize): void {
   }
 }
 
-/** Of each row the product of two vectors of d columns, to `to`. */
+/** Each row's dot product of two vectors of d columns, to `to`. */
 export function dots(a: usize, b: usize, d: i32, to: usize): void {
   const step = sliceBytes(d);
   for (let lane: usize = 0; lane < ROW; lane += 16) {

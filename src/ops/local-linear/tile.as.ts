@@ -63,7 +63,7 @@ export function matrixBytes(d: i32): usize {
   return sliceBytes(d) * <usize>((d + SLICE - 1) / SLICE);
 }
 
-/** Of a key/value head's chunks: squared norms of keys at 0, magnitudes of values at 4; NaN if there is one. */
+/** The largest over a key/value head's chunks: of keys' squared norms at offset 0, of values' magnitudes at 4; NaN if there is one. */
 export function largestOf(p: Problem, group: i32, offset: usize): f32 {
   const chunks = (panelsOf(p.m) + CHUNK_PANELS - 1) / CHUNK_PANELS;
   let largest: f32 = 0;

@@ -7,7 +7,7 @@ import { planAttention } from '../attention/forward/wasm';
 import type { CachedParallaxCall, ParallaxBackwardCall, ParallaxCall } from './call';
 import { Backward, Forward } from './params.generated';
 
-/** Of a group's four rows in decoding two are r's. */
+/** Decoding takes rows in groups of four, two of which are r's. */
 const QUERIES_OF_GROUP = 2;
 
 export function* planParallax(call: ParallaxCall, machine: Machine): Steps<Plan> {

@@ -267,7 +267,7 @@ describeOnBackends('a modifier that hides every key of some queries', (runtime) 
 
 describeOnBackends('a key that a modifier hides by -Infinity is as one that a mask hides', (runtime) => {
   const mask = masks.from((_b, _h, q, k) => q > 0 && (k + q) % 3 !== 0);
-  // Of infinite slope, for some.
+  // Some have infinite slopes.
   const score = scores.from(
     (s, _b, _h, q, k, { hidden }) => (q > 0 && (k + q) % 3 !== 0 ? s : s < 0 ? hidden * s * s : hidden),
     { hidden: Number.NEGATIVE_INFINITY },

@@ -117,7 +117,7 @@ describeOnBackends('tensors that a score captured', (runtime) => {
     using bias = runtime().tensor([Number.NEGATIVE_INFINITY, 1e-40, 3], [3]);
     const score = scores.from((s, _b, _h, q, k, { bias }) => s + bias[2 * q + k - 1]!, { bias });
     const { out, lse } = attention(q, v, v, { score });
-    // Of the queries: NaN and -Infinity, 0 and 3, and what lies past the end.
+    // Query by query: NaN and -Infinity, 0 and 3, past the end.
     expectClose(await out.read(), [Number.NaN, 1 + 1 / (1 + Math.exp(-3)), Number.NaN], 1e-6);
     for (const each of [out, lse]) each.dispose();
   });

@@ -86,7 +86,7 @@ fn ridge_of(tile: Tile, i: u32) -> f32 {
 const RESIDUAL = `
 fn residual_of(tile: Tile, row: u32, size: f32) -> f32 {
   let first = load_state(first_norm_at(row));
-  // Of what is no number, or sees no key, nothing is solved.
+  // Nothing is solved for rows that are NaN, or see no key.
   if (!(is_number(first) && first > 0.0) || seen_by(tile.first + row % ${TILE}) == 0) { return 0.0; }
   var keys = 0.0;
   for (var chunk = 0u; chunk < numbers.chunks; chunk++) {

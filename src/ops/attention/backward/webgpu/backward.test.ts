@@ -33,7 +33,7 @@ const KERNELS: readonly (readonly [string, AttentionSizes[]])[] = [
   ],
 ];
 
-/** Of adapters in software, which compile each kernel for seconds. */
+/** A timeout for adapters in software, which compile each kernel for seconds. */
 const COMPILING = 600_000;
 
 const NAMES = ['gradQ', 'gradK', 'gradV'] as const;

@@ -14,7 +14,7 @@ import * as masks from '../../../../masks';
 import * as scores from '../../../../scores';
 
 const [HEADS, SHARED, D, E] = [2, 3, 7, 5];
-/** Of scores in the hundreds. */
+/** Errors allowed for scores in the hundreds. */
 const TOLERANCE = 1e-3;
 
 type Token = Record<'k' | 'v', number[]>;
