@@ -113,17 +113,17 @@ export function defineOp<
   const shapeOf = mapValues(results, ({ axes }) => shaper(axes, { ...inputs, ...optional }));
 
   const call = (given: Values, options: Control & Values = NOTHING): Computed<R> => {
-    const { tensors, shapes, extents, checked, isTracked } = check(given, options);
+    const { tensors, shapes, extents, checked } = check(given, options);
     if (more) Object.assign(checked, more(checked as never, extents));
     const specs: Record<string, ResultSpec> = {};
     for (const result in results) {
       const { dtypes, like, fresh } = results[result] as TensorSpec;
       const dtype = like === undefined ? (dtypes[0] as DType) : (tensors[like] as Tensor).dtype;
-      const shape = (shapeOf[result] as Shaper)(shapes, extents);
+      const shape = (shapeOf[result] as Shaper)(shapes, extents, checked);
       specs[result] = { shape, dtype, given: fresh ? undefined : (options[result] as Tensor | undefined) };
     }
     const makeCall = (computed: object) => Object.assign(checked, computed) as never;
-    const extras = isTracked && derivative ? { derivative: derivative({ ...checked } as never) } : undefined;
+    const extras = derivative && isTracked(tensors) ? { derivative: derivative({ ...checked } as never) } : undefined;
     return compute(declaration, tensors, specs, makeCall, options, extras) as Computed<R>;
   };
   return Object.assign(call, { declaration });
@@ -175,17 +175,15 @@ function checker(
       const value = each in inputs ? given[each] : options[each];
       if (value !== undefined || each in inputs) tensors[each] = value as Tensor;
     }
-    const { shapes, extents, isTracked } = checkAll(tensors);
+    const { shapes, extents } = checkAll(tensors);
     for (const letter in largest) checkLargest(letter, largest[letter] as number, extents, specs, tensors);
     const checked: Record<string, unknown> = { ...tensors };
     for (const each in settings) {
       const own = each in inputs ? given[each] : options[each];
       const value = (settings[each] as AnySetting).check(each, own, extents, tensors);
       checked[each] = value;
-      // Results may have as many elements along an axis as a setting says.
-      if (typeof value === 'number') extents[each] ??= value;
     }
-    return { tensors, shapes, extents, checked, isTracked };
+    return { tensors, shapes, extents, checked };
   };
 }
 
@@ -204,20 +202,44 @@ function checkLargest(
 
 /** What throws unless tensors, those that are given, are as specified and on one runtime. */
 export function tensorChecker(specs: TensorSpecs) {
+  const names = Object.keys(specs);
   const bind = shapeBinder(mapValues(specs, ({ axes }) => axes));
+  /** Tensors are most often like those of the call before. */
+  let before: Readonly<Record<string, Looks | undefined>> = {};
+  let found: { readonly shapes: Readonly<Record<string, Shape>>; readonly extents: Extents } | undefined;
   return (tensors: Readonly<Record<string, Tensor>>) => {
     checkTensors(tensors);
     commonRuntime(tensors);
-    const shapes: Record<string, Shape> = {};
-    let isTracked = false;
-    for (const name in tensors) {
-      const tensor = tensors[name] as Tensor;
-      checkElements(name, tensor, specs[name] as TensorSpec, tensors);
-      shapes[name] = tensor.shape;
-      if (tensor.variable) isTracked = true;
+    if (!found || !names.every((name) => looksLike(tensors[name], before[name]))) {
+      const shapes: Record<string, Shape> = {};
+      const looks: Record<string, Looks> = {};
+      for (const name in tensors) {
+        const tensor = tensors[name] as Tensor;
+        const { shape, dtype, isContiguous } = tensor;
+        checkElements(name, tensor, specs[name] as TensorSpec, tensors);
+        shapes[name] = shape;
+        looks[name] = { shape, dtype, isContiguous };
+      }
+      found = { shapes, extents: bind(shapes) };
+      before = looks;
     }
-    return { shapes, extents: bind(shapes), isTracked };
+    return found;
   };
+}
+
+type Looks = Pick<Tensor, 'shape' | 'dtype' | 'isContiguous'>;
+
+const looksLike = (a: Looks | undefined, b: Looks | undefined): boolean =>
+  a === b ||
+  (a !== undefined &&
+    b !== undefined &&
+    a.shape === b.shape &&
+    a.dtype === b.dtype &&
+    a.isContiguous === b.isContiguous);
+
+function isTracked(tensors: Readonly<Record<string, Tensor>>): boolean {
+  for (const name in tensors) if ((tensors[name] as Tensor).variable) return true;
+  return false;
 }
 
 /** Throws unless a tensor has an element type that it may have, elements, and where the kernels need it row-major order. */
@@ -236,7 +258,8 @@ function checkElements(
   if (!spec.strided && !tensor.isContiguous) checkContiguous({ [name]: tensor });
 }
 
-type Shaper = (shapes: Readonly<Record<string, Shape>>, extents: Extents) => Shape;
+/** Results may have as many elements along an axis as a setting says. */
+type Shaper = (shapes: Readonly<Record<string, Shape>>, extents: Extents, settings: Values) => Shape;
 
 /** What gives the shape of a result. */
 function shaper(spec: string, arguments_: Arguments): Shaper {
@@ -245,13 +268,14 @@ function shaper(spec: string, arguments_: Arguments): Shaper {
   if (like !== undefined) return (shapes) => shapes[like] as Shape;
   const axes = axesOf(spec);
   const letters = axes.filter((letter) => letter !== LEAD);
-  const extentsOf = (extents: Extents) => letters.map((letter) => extents[letter] ?? Number(letter));
-  if (letters.length === axes.length) return (_, extents) => extentsOf(extents);
+  const extentsOf = (extents: Extents, settings: Values) =>
+    letters.map((letter) => extents[letter] ?? Number(settings[letter] ?? letter));
+  if (letters.length === axes.length) return (_, extents, settings) => extentsOf(extents, settings);
   const led = Object.keys(tensors).find((name) => axesOf(tensors[name]?.axes ?? '')[0] === LEAD) as string;
   const behind = axesOf(tensors[led]?.axes ?? '').length - 1;
-  return (shapes, extents) => {
+  return (shapes, extents, settings) => {
     const { length } = shapes[led] as Shape;
-    return [...(shapes[led] as Shape).slice(0, length - behind), ...extentsOf(extents)];
+    return [...(shapes[led] as Shape).slice(0, length - behind), ...extentsOf(extents, settings)];
   };
 }
 

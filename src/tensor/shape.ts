@@ -198,10 +198,17 @@ function bindShape(axes: Axes, extents: Record<string, number>, all: readonly Ax
     throw misfit(axes, known, extents, all, shapes);
   }
   if (axes.isLed) {
-    const lead = leadOf(axes, shapes);
     const first = all.find(({ isLed, name }) => isLed && shapes[name]) as Axes;
-    if (first !== axes && !sameShape(lead, leadOf(first, shapes))) throw misfit(axes, LEAD, extents, all, shapes);
-    extents[LEAD] = sizeOf(lead);
+    const other = shapes[first.name] as Shape;
+    let fits = other.length - first.letters.length === ahead;
+    let size = 1;
+    // By index: slices of frozen arrays take ten times as long.
+    for (let axis = 0; axis < ahead; axis++) {
+      size *= shape[axis] as number;
+      if (shape[axis] !== other[axis]) fits = false;
+    }
+    if (!fits) throw misfit(axes, LEAD, extents, all, shapes);
+    extents[LEAD] = size;
   }
   for (let at = 0; at < letters.length; at++) {
     const letter = letters[at] as string;

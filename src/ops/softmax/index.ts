@@ -1,5 +1,4 @@
 import { overElements } from '../../runtime/wasm/plan';
-import { sizeOf } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { axisOf, defineOp, f32, type OptionsOf } from '../define';
@@ -10,11 +9,12 @@ import type { Extents } from './reference';
 /** Elements of a task, about: those of columns go through the cache several times. */
 const RUN = { rows: 16384, columns: 65536 };
 
-const along = ({ shape }: Tensor, axis: number): Extents => ({
-  outer: sizeOf(shape.slice(0, axis)),
-  n: shape[axis] as number,
-  inner: sizeOf(shape.slice(axis + 1)),
-});
+function along({ shape }: Tensor, axis: number): Extents {
+  let [outer, inner] = [1, 1];
+  for (let at = 0; at < axis; at++) outer *= shape[at] as number;
+  for (let at = axis + 1; at < shape.length; at++) inner *= shape[at] as number;
+  return { outer, n: shape[axis] as number, inner };
+}
 
 function planOf(kernel: string, call: Extents & { readonly out: Tensor }) {
   const { out, outer, n, inner } = call;
