@@ -33,7 +33,6 @@ export const DIRECTION: usize = SOLUTION + VECTOR_BYTES;
 export const IMAGE: usize = DIRECTION + VECTOR_BYTES; // of the direction under the matrix; also scaled queries
 export const RESULT: usize = IMAGE + VECTOR_BYTES;
 export const FIRST: usize = RESULT + VECTOR_BYTES; // the solution of the forward pass, and a gradient, backward
-export const CHUNK_ROWS: usize = QUERIES; // while keys are packed, in place of all these
 // numbers of a block of pairs, twice as many where keys' gradients have four of each,
 export const BLOCK: usize = FIRST + VECTOR_BYTES;
 export const LAYOUT: usize = BLOCK + 2 * <usize>BLOCK_PANELS * PANEL_ROWS;

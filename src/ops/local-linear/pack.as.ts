@@ -3,8 +3,11 @@ import { layOutPanels, layOutSlices, PANEL_SLICE_BYTES, rowAddress, rowBytes } f
 import { loadRow } from '../../runtime/wasm/assembly/storage.as';
 import { largestLane } from '../../runtime/wasm/assembly/vector.as';
 import { CHUNK_PANELS, F32, Operand, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
-import { CHUNK_ROWS, columnPanels, COMMON, LAYOUT, OPERAND, PANEL_ROW, panelsOf, ROW_OUT, ROWS_OUT, SAMPLES } from './memory.as';
+import { columnPanels, COMMON, LAYOUT, OPERAND, PANEL_ROW, panelsOf, QUERIES, ROW_OUT, ROWS_OUT, SAMPLES } from './memory.as';
 import { Problem } from './params.generated.as';
+
+/** In the place of what tiles keep, while keys are packed. */
+const CHUNK_ROWS: usize = QUERIES;
 
 /**
  * Keys, less what they have in common, and values of one chunk of one key/value head in the layouts that are wanted, and the
