@@ -41,7 +41,7 @@ export function commonRuntime(tensors: Readonly<Record<string, Tensor>>): Runtim
   return runtime as Runtime;
 }
 
-/** Of a call whose indices pick among `count` rows, what only the device can see of them. */
+/** What only the device can see of indices that pick among `count` rows. */
 export function indicesWithin(indices: Tensor, count: number): Expectation[] {
   const error = (value: number, place: number) =>
     new ShapeError(`indices must be from 0 to ${count - 1}, got ${value} at element ${place} of indices`);

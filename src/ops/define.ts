@@ -23,9 +23,9 @@ export interface TensorSpec<D extends DType = DType> {
   readonly dtypes: readonly D[];
   /** The argument whose element type it has. */
   readonly like?: string;
-  /** Of arguments: whether the elements may lie anywhere; else they lie in row-major order. */
+  /** For arguments: whether elements may have any strides; otherwise they are contiguous. */
   readonly strided?: boolean;
-  /** Of results: whether the caller cannot say where to write. */
+  /** For results: always a new tensor, which the caller cannot pass as an option. */
   readonly fresh?: boolean;
 }
 

@@ -14,5 +14,5 @@ export const CopyParams = struct({
   ...{ whole: 'tensor', wholeSize: 'usize', bits: 'usize' },
 });
 
-/** Of each axis, after the params: strides of both sides in bytes. */
+/** One for each axis, after the params: strides of both sides in bytes. */
 export const CopyAxis = struct({ extent: 'usize', from: 'usize', to: 'usize' });

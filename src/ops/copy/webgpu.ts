@@ -86,7 +86,7 @@ export function planCopy(call: CopyCall, workspace: Workspace): Plan {
   if (!within) return { dispatches: [copyTo(call, out)] };
   const { whole, value } = within;
   const { size } = whole;
-  // Of 16 bits words are written, which parts do not begin and end with.
+  // 16-bit elements are written as words, at whose bounds parts need not begin and end.
   const isHalf = whole.dtype === 'f16' || whole.dtype === 'bf16';
   const wide = isHalf ? workspace.scratch(whole.shape) : whole;
   const { storage, dtype } = wide;

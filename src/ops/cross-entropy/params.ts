@@ -9,6 +9,6 @@ export const CrossEntropyParams = struct({
   /** `NONE` where none is. */
   ...{ ignore: 'i32', smoothing: 'f64' },
   ...{ logits: 'tensor', targets: 'tensor', losses: 'tensor', lse: 'tensor' },
-  /** Of the gradient, and of the mean. */
+  /** For the gradient and the mean. */
   ...{ gradLosses: 'tensor', gradLogits: 'tensor', out: 'tensor', share: 'tensor' },
 });

@@ -13,7 +13,7 @@ export interface DepthwiseConvCall {
   readonly weight: Tensor;
   /** [c]. */
   readonly bias?: Tensor | undefined;
-  /** Of the shape of x. */
+  /** In the shape of x. */
   readonly out: Tensor;
   readonly dilation: Dilation;
   /** Whether the kernels are rotated by 180 degrees. */
@@ -26,9 +26,9 @@ export interface DepthwiseConvWeightsCall extends Pick<DepthwiseConvCall, 'x' | 
 }
 
 interface DepthwiseShape {
-  /** Of x [b,y,x,c]. */
+  /** The shape of x [b,y,x,c]. */
   readonly shape: readonly number[];
-  /** Of the kernels. */
+  /** The extents of a kernel. */
   readonly taps: readonly [rows: number, columns: number];
   readonly dilation: Dilation;
 }

@@ -42,7 +42,7 @@ export function repeatedAxes(x: Shape, result: Shape): number[] {
 
 export interface Axis {
   readonly extent: number;
-  /** Of each view, in elements. */
+  /** The stride of each view, in elements. */
   readonly strides: readonly number[];
 }
 

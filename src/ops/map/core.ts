@@ -75,7 +75,7 @@ function describe(items: readonly Item[]) {
 const wordsOf = (dtype: DType) => (dtype === 'i32' ? F32 : codeOf(dtype));
 
 export interface ItemOptions {
-  /** Of the results; by default that of the inputs. */
+  /** The element type of the results; by default that of the inputs. */
   readonly dtype?: DType | undefined;
   /** What the inputs and results of an item are called in messages. */
   readonly names: (item: number) => { readonly inputs: readonly string[]; readonly outs: readonly string[] };
@@ -83,7 +83,7 @@ export interface ItemOptions {
   readonly outs?: readonly (readonly (Tensor | undefined)[])[] | undefined;
   /** What the function captured, by what messages call it: contiguous, f32 or i32. */
   readonly tensors?: Readonly<Record<string, Tensor>>;
-  /** Of the numbers; by default integers where these and all inputs are. */
+  /** The kinds of the numbers; by default integers where these and all inputs are. */
   readonly numberKinds?: readonly Kind[];
 }
 

@@ -47,7 +47,7 @@ export interface Derived {
 
 /** The gradients with respect to some inputs and captured tensors. */
 export interface Gradient {
-  /** Of the inputs `wanted`, whose gradients are not zero. */
+  /** Those of the inputs `wanted` whose gradients are not zero. */
   readonly elements: Derived;
   readonly wanted: readonly number[];
   /**

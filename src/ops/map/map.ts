@@ -31,7 +31,7 @@ export type MapResult<R extends Returned, T extends readonly Argument[]> = R ext
 export interface MapOptions<C extends Captured = Captured, Out = unknown> extends Control {
   /** What else the function uses: numbers, booleans and tensors, or objects of these. */
   readonly captured?: C | undefined;
-  /** Of the results; default: that of the tensors, if they have one in common. */
+  /** The element type of the results; default: that of the tensors, if they have one in common. */
   readonly dtype?: 'f32' | 'f16' | 'bf16' | 'i32' | undefined;
   /** Where to write, in the form of the results; each a contiguous tensor, which may be one of the inputs itself. */
   readonly out?: Out | undefined;

@@ -22,7 +22,7 @@ import { MapTensor } from './params.generated.as';
 const INSTRUCTION: usize = INSTRUCTION_LENGTH * 4;
 const HEADER: usize = HEADER_LENGTH * 4;
 
-/** Of the registers of a program. */
+/** Bytes of the registers of a program. */
 export const REGISTER_BYTES: usize = <usize>VECTOR_REGISTERS * 16 + <usize>BLOCK_REGISTERS * BLOCK * 4;
 
 @inline

@@ -18,7 +18,7 @@ interface Variant {
   readonly code: Pick<Code, 'functions' | 'text' | 'numbers'>;
   readonly inputs: number;
   readonly results: readonly Value['type'][];
-  /** Of those that were captured, the elements. */
+  /** The element types of the captured tensors. */
   readonly tensors: readonly ('f32' | 'i32')[];
   readonly axes: number;
   /** Whether four elements in a row are taken at once. */

@@ -147,7 +147,7 @@ export function matmul(a: Tensor, b: Tensor | PackedMatrix, options: MatmulOptio
   return applied(epilogue, plain, options);
 }
 
-/** Of factors that may differ in dtype, with r, k and c where they are by default. */
+/** The product of factors that may differ in element type, with r, k and c where they are by default. */
 function product(
   a: Tensor,
   b: Tensor,

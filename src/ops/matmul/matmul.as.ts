@@ -12,7 +12,7 @@ import { DEPTH, Factor, GROUP, LeadingAxis, MatmulParams, TILE_PANELS, TILE_SLIC
 
 const TILE_BYTES: usize = <usize>(PANEL * SLICE * 4);
 const ROW_BYTES: usize = <usize>(TILE_SLICES * SLICE * 4);
-/** Of a lane in float32. */
+/** Bytes of a lane in float32. */
 const TERMS_BYTES: usize = <usize>(DEPTH * 4);
 
 // Working memory: a tile of the result, [panels][slices][6][8], a row of it, lanes to be packed, the panels of a, and what the

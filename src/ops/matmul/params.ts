@@ -22,11 +22,11 @@ export const LeadingAxis = struct({ extent: 'i32', a: 'usize', b: 'usize', packe
 export const MatmulParams = struct({
   ...{ depth: 'i32', a: Factor, b: Factor, packed: 'usize', axes: 'i32' },
   ...{ out: 'tensor', bias: 'tensor', biasStride: 'usize' },
-  /** Of the epilogue, 0 without one. */
+  /** The epilogue's program, 0 without one. */
   program: 'usize',
   /** Terms that are summed at a time. */
   terms: 'i32',
-  /** Of a tile. */
+  /** The extents of a tile. */
   ...{ panels: 'i32', slices: 'i32' },
 });
 

@@ -19,7 +19,7 @@ interface Tile {
   readonly columnLanes: number;
   readonly rowQuads: number;
   readonly columnQuads: number;
-  /** Of a slice. */
+  /** Terms of a slice. */
   readonly depth: number;
 }
 

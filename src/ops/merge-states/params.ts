@@ -11,5 +11,5 @@ export const MergeParams = struct({
   ...{ out: 'tensor', lse: 'tensor', gradOut: 'tensor', gradLse: 'tensor' },
 });
 
-/** Of each part, after the params. */
+/** One for each part, after the params. */
 export const Part = struct({ out: 'tensor', lse: 'tensor', gradOut: 'tensor', gradLse: 'tensor' });

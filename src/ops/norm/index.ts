@@ -58,7 +58,7 @@ function byGroup({ shape, size, rank }: Tensor, groups: number): Extents {
   return { rows, runs: size / rows / channels, groups, columns: channels / groups };
 }
 
-/** Of the rows of a part there are as many elements as a task takes. */
+/** The rows of a part hold as many elements as a task takes. */
 function inParts(extents: Extents) {
   const { rows, runs, columns } = extents;
   return { ...extents, rowsOfPart: Math.max(Math.ceil(rows / MOST_PARTS), Math.ceil(RUN / (runs * columns))) };

@@ -3,7 +3,7 @@ import { sumOf } from '../../runtime/wasm/assembly/rows.as';
 import { dot, get, madd, put, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
 import { NormParams } from './params.generated.as';
 
-/** Of the group that a thread is at. */
+/** The statistics of the group that a thread is at. */
 let mean: f32 = 0;
 let root: f64 = 0;
 let factor: f64 = 0;

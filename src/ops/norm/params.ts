@@ -4,6 +4,6 @@ export const NormParams = struct({
   ...{ rows: 'i32', runs: 'usize', groups: 'usize', columns: 'usize', rowsOfPart: 'i32' },
   ...{ centred: 'bool', epsilon: 'f64', offset: 'f64' },
   ...{ x: 'tensor', gain: 'tensor', bias: 'tensor', out: 'tensor' },
-  /** Of a gradient. */
+  /** For the gradient. */
   ...{ gradOut: 'tensor', gradX: 'tensor', gains: 'tensor', biases: 'tensor' },
 });

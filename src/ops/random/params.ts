@@ -6,7 +6,7 @@ export { DISTRIBUTIONS } from './call';
 export const RUN = 8192;
 
 export const RandomParams = struct({
-  /** Of the seed, as unsigned numbers. */
+  /** The seed's low and high words, as unsigned numbers. */
   ...{ low: 'usize', high: 'usize' },
   ...{ distribution: 'i32', size: 'usize', out: 'tensor' },
 });

@@ -35,7 +35,7 @@ export function philox([a, b, c, d]: Words, [low, high]: readonly [number, numbe
 
 const uniform = (word: number) => (word >>> 8) / 2 ** 24;
 
-/** Of small words all 32 bits count, as the logarithm sees them. */
+/** All 32 bits of small words count, as the logarithm sees them. */
 function pair(first: number, second: number): [number, number] {
   const share = first < 2 ** 24 ? Math.max(first, 1) / 2 ** 32 : uniform(first);
   const radius = Math.sqrt(-2 * Math.log(share));

@@ -8,7 +8,7 @@ import type { RandomCall } from './call';
 
 const NORMAL = `
 ${functions('wide_product', 'precise_log', 'precise_sin', 'precise_cos')}
-/// Of small words all 32 bits count, as the logarithm sees them.
+/// All 32 bits of small words count, as the logarithm sees them.
 fn pair(words: vec2u) -> vec2f {
   let share = select(uniform_of(words.x), f32(max(words.x, 1)) * 0x1p-32, words.x < 0x1000000);
   let radius = sqrt(-2.0 * precise_log(share));

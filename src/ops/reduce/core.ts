@@ -52,7 +52,7 @@ export interface ReduceOptions<D extends DType = 'f32'> extends Control {
   readonly out?: Tensor<D> | undefined;
 }
 
-/** Of what is reduced over these axes, with respect to the input of that name; undefined where results are places. */
+/** The derivative of a reduction over these axes with respect to the input of that name; undefined where results are places. */
 export type DerivativeOf = (
   operation: Reduction,
   input: 'x' | 'rows',

@@ -16,7 +16,7 @@ import {
   SUM,
 } from './params.generated.as';
 
-/** Of the values; as many are beside them. */
+/** Bytes of the values; as many are beside them. */
 const STATES: usize = <usize>COLUMNS << 2;
 
 export const SCRATCH_BYTES: usize = 2 * STATES;
@@ -51,7 +51,7 @@ function reduceUnit(p: ReduceParams, unit: usize, states: usize): void {
   else if (operation == ARGMAX) takeRows(ARGMAX, states, x, rows, side, inner << 2, bytes);
   else takeRows(SUM, states, x, rows, side, inner << 2, bytes);
   if (operation == ARGMAX) {
-    // Of rows, from which of the runs side by side it was.
+    // For rows: which of the runs side by side it came from.
     for (let i: usize = 0; i < side * columns; i++) {
       const place = states + STATES + (i << 2);
       i32.store(place, <i32>(first + <usize>i32.load(place) * side + i / columns));

@@ -8,7 +8,7 @@ import type { ReduceCall, Reduction } from './call';
 const LANES = 64;
 /** Rows of a part that a lane takes. */
 const DEPTH = 64;
-/** Of at most so many rows a lane takes all. */
+/** A lane takes all rows where there are at most so many. */
 const FEW_ROWS = 32;
 /** On a CPU, where lanes wait for each other at a price, a lane takes all rows of so many results. */
 const MANY_OUTPUTS = 128;
@@ -16,7 +16,7 @@ const MANY_OUTPUTS = 128;
 /** What rows have in common is a state of two words, as bits: sums, or a rank and a place. */
 interface Words {
   readonly start: string;
-  /** Of element x of a row. */
+  /** For element x of a row. */
   readonly element: string;
   readonly joined: string;
   readonly result: string;

@@ -43,7 +43,7 @@ const op: Op<RopeCall> = {
 
 export interface RopeOptions<D extends DType = DType> extends RopeSettings, Omit<ResultOptions<D>, 'out'> {
   /**
-   * Of the rows of x: i32, [n] or [b, n], or the first of consecutive ones; any integers that i32 holds, also negative
+   * The positions of the rows of x: i32, [n] or [b, n], or the first of consecutive ones; any integers that i32 holds, also negative
    * ones. Default: from 0 on.
    */
   readonly positions?: Tensor | { readonly offset: number } | undefined;

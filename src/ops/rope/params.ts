@@ -7,7 +7,7 @@ export const RopeParams = struct({
   ...{ rows: 'i32', rowsOfBatch: 'i32', rowsOfTask: 'i32' },
   ...{ heads: 'i32', columns: 'i32', pairs: 'i32', interleaved: 'bool' },
   ...{ x: Operand, out: Contiguous },
-  /** Of each row, or of those of a batch, which all have them; else they follow from the offset. */
+  /** The positions of all rows, or of those of a batch, shared by all; without them they follow from the offset. */
   ...{ positions: 'tensor', places: 'i32', offset: 'i32' },
   /** What cosines and sines are multiplied by. */
   ...{ cosine: 'f64', sine: 'f64' },

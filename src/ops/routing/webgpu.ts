@@ -14,7 +14,7 @@ const ROUTE = { rows: 'u32', choices: 'u32', width: 'u32', more: 'u32' } as cons
 const ROWS_OF = { x: { access: 'read' }, y: { access: 'read' } } as const;
 const ROUTED = { ...ROWS_OF, router: { access: 'read' }, bank: { access: 'read' } } as const;
 
-/** Of a row of x with that of y beside it. */
+/** A row of x with that of y beside it. */
 const elementCode = `
 fn element_of(row: u32, c: u32) -> f32 {
   if (c < numbers.width) { return load_x(row * numbers.width + c); }

@@ -7,7 +7,7 @@ export const LINE = 16;
 export const CACHED = 2 ** 18;
 
 export const ScatterAddParams = struct({
-  /** Of values. */
+  /** How many rows values have. */
   count: 'i32',
   ...{ rows: 'i32', columns: 'i32' },
   /** Columns and rows of a task. */

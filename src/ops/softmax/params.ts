@@ -8,6 +8,6 @@ export const SoftmaxParams = struct({
   /** Rows of a task where inner is 1; else columns of a task, and tasks that share them. */
   ...{ together: 'usize', blocks: 'usize' },
   ...{ x: 'tensor', out: 'tensor' },
-  /** Of the gradient. */
+  /** For the gradient. */
   ...{ gradOut: 'tensor', gradX: 'tensor' },
 });

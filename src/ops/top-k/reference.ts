@@ -2,7 +2,7 @@ import type { Host } from '../../runtime/op';
 import type { Tensor } from '../../tensor/tensor';
 
 /**
- * Of each row of x [r,c] the places of the first k elements in order, and those elements, if wanted: equal ones by place,
+ * The places of the first k elements of each row of x [r,c] in order, and those elements, if wanted: equal ones by place,
  * NaN last either way. Contiguous; indices are i32.
  */
 export interface TopKCall {

@@ -32,7 +32,7 @@ fn merged(p: u32, width: u32, kept: u32, count: u32) -> u32 {
   while (low < high) {
     let middle = (low + high) / 2;
     let found = key_at(middle);
-    // Of equal ones those of the first run come first.
+    // Among equal ones, those of the first run come first.
     if (found < key || (found == key && is_second)) { low = middle + 1; } else { high = middle; }
   }
   return start + p % width + low - other;
@@ -75,7 +75,7 @@ fn run(task: u32, lane: u32) {
   }),
 );
 
-/** Of runs of `width` to such of twice as many. */
+/** Merges runs of `width` into runs of twice as many. */
 const mergeKernel: Kernel = {
   name: 'merge of orders',
   invocations: LANES,

@@ -7,7 +7,7 @@
  */
 
 interface Lanes {
-  /** Of a workgroup: a power of two. */
+  /** How many a workgroup has: a power of two. */
   readonly invocations: number;
   readonly subgroups: boolean;
 }
