@@ -2,7 +2,7 @@
 import { checkChoice, checkKnown, checkOptions, checkWhole, show } from '../check';
 import { DisposedError, DTypeError, ParameterError, ShapeError } from '../errors';
 import { append, copyPages } from '../ops/cache';
-import { CacheLayer, type CacheLayerOptions, type CacheRope, checkCounts, turned } from '../ops/cache/layer';
+import { CacheLayer, type CacheLayerOptions, type CacheRope, checkCounts, rotated } from '../ops/cache/layer';
 import { type CacheDType, type PageLayout, pageLayout } from '../ops/cache/layout';
 import { PAGE_ROWS, STORAGE } from '../ops/cache/params';
 import { checkControl, checkTensors, commonRuntime } from '../ops/check';
@@ -231,7 +231,7 @@ export class KeyValueCache {
     });
     try {
       const first = rows.map(({ length }) => length);
-      using own = rope && rope.apply !== 'read' && n > 0 ? turned(k, first, rope, options) : undefined;
+      using own = rope && rope.apply !== 'read' && n > 0 ? rotated(k, first, rope, options) : undefined;
       if (copies.length > 0) copyPages({ layout, copies });
       if (writes.length > 0) append({ k: own ?? k, v, layout, writes }, options);
     } catch (error) {

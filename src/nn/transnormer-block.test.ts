@@ -109,9 +109,9 @@ interface Case {
 
 const cases: readonly Case[] = [
   { title: 'SGLU', module: simpleGlu({ width, hidden }), definition: sglu },
-  ...[false, true].map((turned) => ({
-    title: turned ? 'GLA with LRPE' : 'GLA',
-    module: gatedLinearAttention({ width, heads, decay, lrpe: turned }),
+  ...[false, true].map((rotated) => ({
+    title: rotated ? 'GLA with LRPE' : 'GLA',
+    module: gatedLinearAttention({ width, heads, decay, lrpe: rotated }),
     definition: (x: Matrix, w: Weights) => gla(x, w, heads, decay),
   })),
   ...[0, 1].map((layer) => ({
@@ -177,7 +177,7 @@ describe.each(cases)('$title', (each) => {
 });
 
 describeOnBackends('TransNormerLLM', (runtime) => {
-  test('the product of turned queries and keys depends on the distance alone', async () => {
+  test('the product of rotated queries and keys depends on the distance alone', async () => {
     await scoped(runtime(), async () => {
       const theta = runtime().tensor(lrpeAngles(4), [1, 4]);
       const [q, k] = [random([4], 1), random([4], 2)];

@@ -18,7 +18,7 @@ import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { readCache } from '../cache';
-import { CacheLayer, checkCounts, turned } from '../cache/layer';
+import { CacheLayer, checkCounts, rotated } from '../cache/layer';
 import { type CachedRow, openTokens, slabsOf } from '../cache/layout';
 import { checkControl, checkGradients, checkOptions, checkOut, checkTensors } from '../check';
 import { compute, type ResultSpec, type Values } from '../compute';
@@ -278,7 +278,7 @@ function attentionToCopies<Call extends CachedCall>(
       }
       if (count === 0) continue;
       const { k: stored, v } = readCache(layer, pages, length, { signal });
-      const k = layer.rope?.apply === 'read' ? turned(stored, [0], layer.rope, { signal }) : stored;
+      const k = layer.rope?.apply === 'read' ? rotated(stored, [0], layer.rope, { signal }) : stored;
       const own = {
         ...settings,
         out: part(out, row, 0, count),
@@ -318,7 +318,11 @@ function derivativeOf(
       const results = { out, lse, gradLse, gradOut: gradOut ?? zeros(q.runtime, out.shape) } as AttentionGradients;
       const tensors = Object.fromEntries(known.map((name) => [name, saved[name] as Tensor]));
       const { gradQ, gradK, gradV, gradCaptured } = attentionBackward(q, k, v, results, {
-        ...{ scale, causal, window, mask, ...control },
+        scale,
+        causal,
+        window,
+        mask,
+        ...control,
         selection: selection && selectionOf(selection, tensors),
         score: score && withTensors(score, (at) => saved[captured[at] as string] as Tensor),
         deferred: deferred && { ...deferred, tensors },

@@ -49,8 +49,10 @@ type OfCall = Omit<Fixed, 'h' | 'b'>;
 type Shaped = Pick<Tensor, 'shape'>;
 
 const fixedOf = ({ numbers, tensors }: Score, q: Shaped, k: Shaped, read: Host['numbers']): OfCall => ({
-  ...{ n: q.shape[1] as number, m: k.shape[1] as number },
-  ...{ numbers, tensors: tensors.map(({ tensor }) => read(tensor)) },
+  n: q.shape[1] as number,
+  m: k.shape[1] as number,
+  numbers,
+  tensors: tensors.map(({ tensor }) => read(tensor)),
 });
 
 function modifierOf(score: Score, fixed: OfCall): Modifier {

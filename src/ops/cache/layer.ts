@@ -23,7 +23,7 @@ export interface CacheLayerOptions {
   readonly sinks?: number | undefined;
 }
 
-/** How keys are turned by their positions, and when: as they are appended, or each time they are read. */
+/** How keys are rotated by their positions, and when: as they are appended, or each time they are read. */
 export interface CacheRope extends RopeSettings {
   /** Default: `append`. Reading copies the keys at each call; what is stored then are keys as they came. */
   readonly apply?: 'append' | 'read' | undefined;
@@ -57,7 +57,7 @@ export class CacheLayer {
   }
 
   /**
-   * Queries turned as the keys are, for caches with `rope`: q [rows, n, h, d], whose first `counts[r]` are the last tokens
+   * Queries rotated as the keys are, for caches with `rope`: q [rows, n, h, d], whose first `counts[r]` are the last tokens
    * of row r, that is once their keys are appended.
    *
    * @throws {ParameterError} counts that do not fit, a cache without `rope`
@@ -75,7 +75,7 @@ export class CacheLayer {
         `q must have shape [${lengths.length}, n, h, d] for this cache, got ${formatShape(q.shape)}`,
       );
     const counts = checkCounts(options.counts, lengths.length, q.shape[1] ?? 0);
-    return turned(
+    return rotated(
       q,
       lengths.map((length, row) => length - (counts[row] as number)),
       this.rope,
@@ -111,8 +111,8 @@ export class CacheLayer {
 
 describesItself(CacheLayer, 'CacheLayer');
 
-/** Tokens [rows, n, heads, d] turned by their positions, which begin at `first[r]` in row r. */
-export function turned<D extends DType>(
+/** Tokens [rows, n, heads, d] rotated by their positions, which begin at `first[r]` in row r. */
+export function rotated<D extends DType>(
   x: Tensor<D>,
   first: readonly number[],
   { apply: _, ...settings }: CacheRope,

@@ -21,8 +21,16 @@ export function pageLayout(dtype: CacheDType, heads: number, d: number, e: numbe
   const keyScales = values + rows * valueRow * BYTES[dtype];
   const scales = dtype === 'i8' ? rows * 4 : 0;
   return {
-    ...{ heads, d, e, dtype: STORAGE.indexOf(dtype), keyRow, valueRow, values },
-    ...{ keyScales, valueScales: keyScales + scales, bytes: keyScales + 2 * scales },
+    heads,
+    d,
+    e,
+    dtype: STORAGE.indexOf(dtype),
+    keyRow,
+    valueRow,
+    values,
+    keyScales,
+    valueScales: keyScales + scales,
+    bytes: keyScales + 2 * scales,
   };
 }
 

@@ -14,8 +14,12 @@ const WORD_BYTES = 4;
 
 /** What kernels that read or write pages have as numbers, in elements, for 8-bit integers in words. */
 export const SLAB_NUMBERS: NonNullable<Kernel['numbers']> = {
-  ...{ page_size: 'u32', key_row: 'u32', value_row: 'u32', page_values: 'u32' },
-  ...{ key_scales: 'u32', value_scales: 'u32' },
+  page_size: 'u32',
+  key_row: 'u32',
+  value_row: 'u32',
+  page_values: 'u32',
+  key_scales: 'u32',
+  value_scales: 'u32',
 };
 
 const elementBytes = (dtype: CacheDType) => (dtype === 'f32' || dtype === 'i8' ? WORD_BYTES : 2);
@@ -25,9 +29,12 @@ export function slabNumbers(layout: PageLayout): Record<string, number> {
   const size = elementBytes(dtype);
   const packed = dtype === 'i8' ? 4 : 1;
   return {
-    ...{ page_size: layout.bytes / size, page_values: layout.values / size },
-    ...{ key_row: layout.keyRow / packed, value_row: layout.valueRow / packed },
-    ...{ key_scales: layout.keyScales / size, value_scales: layout.valueScales / size },
+    page_size: layout.bytes / size,
+    page_values: layout.values / size,
+    key_row: layout.keyRow / packed,
+    value_row: layout.valueRow / packed,
+    key_scales: layout.keyScales / size,
+    value_scales: layout.valueScales / size,
   };
 }
 
@@ -255,7 +262,9 @@ export function planRead({ layout, pages, k, v }: ReadCall, workspace: Workspace
     dispatches: [...bySlab].map(([slab, own]) => ({
       kernel: readKernel(dtypeOf(layout)),
       operands: {
-        ...{ slab: slabRegion(slab as Slab, layout), k, v },
+        slab: slabRegion(slab as Slab, layout),
+        k,
+        v,
         pages: workspace.upload(
           Int32Array.from(own.flatMap(([at, page]) => [at, page ? pageIndex(page, layout) : -1])),
         ),

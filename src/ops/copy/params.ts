@@ -8,10 +8,15 @@ export const RUN = 16384;
 export const CopyParams = struct({
   size: 'usize',
   /** Codes of dtypes. */
-  ...{ from: 'i32', to: 'i32' },
-  ...{ x: 'tensor', out: 'tensor', axes: 'usize' },
+  from: 'i32',
+  to: 'i32',
+  x: 'tensor',
+  out: 'tensor',
+  axes: 'usize',
   /** What out is a part of, if the rest is to be filled: where it lies, and an element of it as its bits. */
-  ...{ whole: 'tensor', wholeSize: 'usize', bits: 'usize' },
+  whole: 'tensor',
+  wholeSize: 'usize',
+  bits: 'usize',
 });
 
 /** One for each axis, after the params: strides of both sides in bytes. */

@@ -14,8 +14,15 @@ import type { MeanLossCall } from './reference';
 const RUN = 16384;
 
 const NOT_GIVEN = {
-  ...{ classes: 0, smoothing: 0, logits: undefined, losses: undefined, lse: undefined },
-  ...{ gradLosses: undefined, gradLogits: undefined, out: undefined, share: undefined },
+  classes: 0,
+  smoothing: 0,
+  logits: undefined,
+  losses: undefined,
+  lse: undefined,
+  gradLosses: undefined,
+  gradLogits: undefined,
+  out: undefined,
+  share: undefined,
 };
 
 function planOf(
@@ -76,7 +83,10 @@ export const lossesOp = defineOp({
   webgpu: async () => (await import('./webgpu')).planCrossEntropy,
   faults: ({ targets, classes, ignore, first }) => [
     {
-      ...{ tensor: targets, least: 0, most: classes - 1, except: ignore },
+      tensor: targets,
+      least: 0,
+      most: classes - 1,
+      except: ignore,
       error: (value, place) =>
         new ShapeError(
           `targets must be classes from 0 to ${classes - 1}${ignore === undefined ? '' : ` or ignore = ${ignore}`}, got ${value} at element ${first + place} of targets`,

@@ -1,6 +1,10 @@
 import { struct } from '../../runtime/wasm/struct';
 
 export const CumulativeSumParams = struct({
-  ...{ rows: 'i32', columns: 'i32', rowsOfTask: 'i32', reverse: 'bool' },
-  ...{ x: 'tensor', out: 'tensor' },
+  rows: 'i32',
+  columns: 'i32',
+  rowsOfTask: 'i32',
+  reverse: 'bool',
+  x: 'tensor',
+  out: 'tensor',
 });

@@ -1,8 +1,14 @@
 import { struct } from '../../runtime/wasm/struct';
 
 export const DepthwiseParams = struct({
-  ...{ batch: 'i32', rows: 'i32', columns: 'i32', channels: 'i32' },
-  ...{ kernelRows: 'i32', kernelColumns: 'i32', dilationRows: 'i32', dilationColumns: 'i32' },
+  batch: 'i32',
+  rows: 'i32',
+  columns: 'i32',
+  channels: 'i32',
+  kernelRows: 'i32',
+  kernelColumns: 'i32',
+  dilationRows: 'i32',
+  dilationColumns: 'i32',
   /** Whether the taps are taken from the last to the first, as the gradient with respect to x wants. */
   flipped: 'bool',
   x: 'tensor',

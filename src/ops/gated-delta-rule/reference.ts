@@ -19,7 +19,11 @@ export function backward(call: GatedDeltaRuleBackwardCall, host: Host): void {
   };
   const result = gatedDeltaRuleBackward(inputsOf(call, host), gradients, call.scale, call.every);
   const outputs = {
-    ...{ gradQ, gradK, gradV, gradG, gradBeta },
+    gradQ,
+    gradK,
+    gradV,
+    gradG,
+    gradBeta,
     ...(gradInitialState && { gradInitialState }),
     ...(totals && { gradStates: totals }),
   };
@@ -28,7 +32,11 @@ export function backward(call: GatedDeltaRuleBackwardCall, host: Host): void {
 
 function inputsOf({ q, k, v, g, beta, initialState }: GatedDeltaRuleInputs, { tensor }: Host): DeltaRuleInputs {
   return {
-    ...{ q: tensor(q), k: tensor(k), v: tensor(v), g: tensor(g), beta: tensor(beta) },
+    q: tensor(q),
+    k: tensor(k),
+    v: tensor(v),
+    g: tensor(g),
+    beta: tensor(beta),
     initialState: initialState && tensor(initialState),
   };
 }

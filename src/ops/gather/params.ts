@@ -5,8 +5,11 @@ import { struct } from '../../runtime/wasm/struct';
 export const ROWS = 16;
 
 export const GatherParams = struct({
-  ...{ rows: 'i32', columns: 'i32' },
+  rows: 'i32',
+  columns: 'i32',
   /** Rows of the table. */
   count: 'i32',
-  ...{ table: Contiguous, indices: 'tensor', out: Contiguous },
+  table: Contiguous,
+  indices: 'tensor',
+  out: Contiguous,
 });

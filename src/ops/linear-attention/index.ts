@@ -27,7 +27,10 @@ const nonzero = (denominator: Tensor | undefined): Expectation[] =>
   denominator
     ? [
         {
-          ...{ tensor: denominator, least: -Infinity, most: Infinity, magnitude: LEAST_DENOMINATOR },
+          tensor: denominator,
+          least: -Infinity,
+          most: Infinity,
+          magnitude: LEAST_DENOMINATOR,
           error: () =>
             new ParameterError(
               'a denominator vanished or an input is not finite: q and the sum of keys it meets must not be orthogonal; use features that are not negative, or a larger epsilon',
@@ -200,7 +203,9 @@ function derivativeOf({ causal, decay: given, normalise, epsilon }: LinearAttent
       );
       const keySum = beside.gradInitialState?.reshape([b, h, d]);
       return {
-        ...{ q: add(found.q, beside.gradQ), k: add(found.k, beside.gradK), v: found.v },
+        q: add(found.q, beside.gradQ),
+        k: add(found.k, beside.gradK),
+        v: found.v,
         ...{
           initialState: initial.initialState,
           initialKeySum: keySum && add(initial.initialKeySum as Tensor, keySum),
@@ -257,7 +262,11 @@ export function linearAttentionBackward(
   const call = (computed: object, values: Values): LinearAttentionBackwardCall => {
     const { gradQ, gradK, gradV, gradInitialState, gradInitialKeySum } = computed as LinearAttentionBackwardResult;
     return {
-      ...{ ...problem(values), gradOut, gradQ, gradK, gradV },
+      ...problem(values),
+      gradOut,
+      gradQ,
+      gradK,
+      gradV,
       normalised: epsilon !== undefined && out && denominator ? { epsilon, out, denominator } : undefined,
       gradFinal: { state: gradState, keySum: gradKeySum },
       gradInitial: { state: gradInitialState, keySum: gradInitialKeySum },

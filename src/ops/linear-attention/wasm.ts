@@ -100,7 +100,11 @@ function cutsOf(shape: Omit<Pass, 'q' | 'k' | 'v' | 'out'>, e: number, threads: 
     return { count: Math.ceil(chunks / size), chunks: size };
   };
   return {
-    ...{ heads, slices, parts, segments: cut(m), tiles: cut(causal ? m : n) },
+    heads,
+    slices,
+    parts,
+    segments: cut(m),
+    tiles: cut(causal ? m : n),
     stateParts: causal ? part(Math.min(slices, Math.ceil(tasks / heads))) : parts,
   };
 }

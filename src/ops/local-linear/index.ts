@@ -130,7 +130,10 @@ export function localLinearAttention(
   const rows = { shape: [b, n, h], dtype: 'f32' } as const;
   const results = {
     out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
-    ...{ lse: rows, solution: { shape: [b, n, h, d], dtype: 'f32' }, residual: rows, iterations: rows },
+    lse: rows,
+    solution: { shape: [b, n, h, d], dtype: 'f32' },
+    residual: rows,
+    iterations: rows,
   } as const satisfies Record<string, ResultSpec>;
   const derivative = derivativeOf(options);
   return compute(forward, inputs, results, (computed) => ({ ...problem, ...computed }), options, { derivative });
@@ -191,7 +194,10 @@ export function localLinearAttentionBackward(
   const like = ({ shape, dtype }: Tensor): ResultSpec => ({ shape, dtype });
   const { ridgeRows } = options;
   const specs: Record<string, ResultSpec> = {
-    ...{ gradQ: like(q), gradK: like(k), gradV: like(v), residual: { shape: [b, n, h], dtype: 'f32' } },
+    gradQ: like(q),
+    gradK: like(k),
+    gradV: like(v),
+    residual: { shape: [b, n, h], dtype: 'f32' },
     ...(ridgeRows && { gradRidgeRows: like(ridgeRows) }),
   };
   const given = { solution, gradOut };
@@ -248,7 +254,16 @@ function checkProblem({ q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>, op
     throw new ParameterError(`tolerance must be a number above 0 and below 1, got ${show(tolerance)}`);
   checkWhole('maxIterations', maxIterations, 1);
   const problem: LocalLinearProblem = {
-    ...{ q, k, v, ridge, ridgeRows, causal, scale, solver, tolerance, maxIterations },
+    q,
+    k,
+    v,
+    ridge,
+    ridgeRows,
+    causal,
+    scale,
+    solver,
+    tolerance,
+    maxIterations,
   };
   return { ...letters, problem, inputs, stopGradRidge };
 }
@@ -264,7 +279,8 @@ function faultsOf(op: string, call: LocalLinearProblem & { readonly residual: Te
   const unsolved: Expectation = {
     tensor: residual,
     // Rounded as the kernels round it.
-    ...{ least: 0, most: 1.001 * tolerance },
+    least: 0,
+    most: 1.001 * tolerance,
     error(_value, _place, { count, largest }) {
       const why = Number.isFinite(largest)
         ? `after ${maxIterations} iterations the largest residual is ${largest.toPrecision(3)} of the right-hand side, above ${tolerance}: raise maxIterations, tolerance or ridge`
@@ -276,7 +292,8 @@ function faultsOf(op: string, call: LocalLinearProblem & { readonly residual: Te
   const [, n, h] = ridgeRows.shape as [number, number, number];
   const ridges: Expectation = {
     tensor: ridgeRows,
-    ...{ least: 0, most: LARGEST },
+    least: 0,
+    most: LARGEST,
     error(value, at) {
       const place = [Math.floor(at / (n * h)), Math.floor(at / h) % n, at % h];
       return new ParameterError(`ridgeRows must be finite and at least 0, got ${value} at ${formatShape(place)}`);

@@ -38,7 +38,10 @@ function planMap(call: MapCall, { memory }: Machine): Plan {
       const [{ inputs, outs }] = items as [Item];
       const program = addressOf(compiled.program);
       const counts = {
-        ...{ inputs: inputs.length, outs: outs.length, numbers: numbers.length, tensors: tensors.length },
+        inputs: inputs.length,
+        outs: outs.length,
+        numbers: numbers.length,
+        tensors: tensors.length,
       };
       const params = MapParams({ program, ...counts, items: at });
       for (const value of numbers) params.push(value);
@@ -171,7 +174,10 @@ export function mapOne(
   // Most calls are small ones of floats, whose time is that of what comes before kernels.
   const shape = broadcastShape(called, tensors);
   const call = ({ out }: { out: Tensor }): MapCall => ({
-    ...{ function: fn, compiled: fn.ofFloats, numbers: [], tensors: [] },
+    function: fn,
+    compiled: fn.ofFloats,
+    numbers: [],
+    tensors: [],
     items: [{ inputs: tensors.map((x) => broadcast(x, shape)), outs: [out] }],
   });
   const derivative = isTracked ? derivativeOf(fn, [tensors], [], [], names, NOTHING) : undefined;
@@ -319,7 +325,8 @@ function derivativeOf(
             outs: passed.map((_, each) => `gradient ${each}`),
           };
           const options = {
-            ...{ dtype, names: () => called },
+            dtype,
+            names: () => called,
             tensors: Object.fromEntries(
               of.tensors.map((tensor) => [tensorNames[tensor], saved[tensorNames[tensor] as string] as Tensor]),
             ),

@@ -115,7 +115,9 @@ export class ElementwiseFunction {
       wanted: found.map(({ at }) => at),
       lookups: tensors.flatMap((tensor) =>
         lookupGradients(expressions, gradients, `t${tensor}`).map(({ index, term }) => ({
-          ...{ tensor, index: this.#derived([within(index)], [shapedLike]), term: this.#derived([term]) },
+          tensor,
+          index: this.#derived([within(index)], [shapedLike]),
+          term: this.#derived([term]),
         })),
       ),
     };

@@ -9,7 +9,11 @@ export const LONG_ROW = 256;
 
 /** Followed by the numbers of the call, the captured tensors and, unless it lies elsewhere, the only item. */
 export const MapParams = struct({
-  ...{ program: 'usize', inputs: 'i32', outs: 'i32', numbers: 'usize', tensors: 'usize' },
+  program: 'usize',
+  inputs: 'i32',
+  outs: 'i32',
+  numbers: 'usize',
+  tensors: 'usize',
   /** Where the items lie; 0 for one that follows. */
   items: 'usize',
 });

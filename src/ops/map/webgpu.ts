@@ -116,7 +116,10 @@ function dispatchOf({ function: { name }, compiled, numbers, tensors }: MapCall,
     kernel: kernelFor({
       name,
       code: { functions, text, numbers: code.numbers },
-      ...{ inputs: inputs.length, results: compiled.results.map(({ type }) => type), axes: axes.length, takesVectors },
+      inputs: inputs.length,
+      results: compiled.results.map(({ type }) => type),
+      axes: axes.length,
+      takesVectors,
       tensors: tensors.map(({ dtype }) => dtype as 'f32' | 'i32'),
     }),
     operands: {

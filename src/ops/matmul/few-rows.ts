@@ -57,9 +57,20 @@ export function planFewRows({ a, b, bias, epilogue, out }: MatmulCall): Plan {
       ],
       params: [
         ...FewRowsParams({
-          ...{ depth, a: factor(a, rows, -2, -1), b: factor(b, columns, -1, -2) },
-          ...{ out, bias, biasStride: bias?.strides[0] ?? 0, program: program ? addressOf(program) : 0 },
-          ...{ left: isPlain ? address(a) : left, isPaneled, parts, splits, pitch, terms, strip },
+          depth,
+          a: factor(a, rows, -2, -1),
+          b: factor(b, columns, -1, -2),
+          out,
+          bias,
+          biasStride: bias?.strides[0] ?? 0,
+          program: program ? addressOf(program) : 0,
+          left: isPlain ? address(a) : left,
+          isPaneled,
+          parts,
+          splits,
+          pitch,
+          terms,
+          strip,
         }),
         ...(epilogue?.numbers ?? []),
       ],
@@ -73,6 +84,9 @@ export function planFewRows({ a, b, bias, epilogue, out }: MatmulCall): Plan {
 
 /** One side of a product, whose lanes and terms are these axes. */
 export const factor = (x: Elements, lanes: number, lane: number, term: number) => ({
-  ...{ address: address(x), dtype: codeOf(x.dtype), lanes },
-  ...{ lane: x.strides.at(lane) as number, term: x.strides.at(term) as number },
+  address: address(x),
+  dtype: codeOf(x.dtype),
+  lanes,
+  lane: x.strides.at(lane) as number,
+  term: x.strides.at(term) as number,
 });

@@ -204,8 +204,11 @@ function under(lead: Shape, { storage, dtype, shape, strides, offset }: Tensor):
   const front = shape.length - 2 - lead.length;
   const leading = lead.map((_, axis) => ((shape[front + axis] ?? 1) === 1 ? 0 : (strides[front + axis] as number)));
   return {
-    ...{ storage, dtype, offset },
-    ...{ shape: [...lead, ...shape.slice(-2)], strides: [...leading, ...strides.slice(-2)] },
+    storage,
+    dtype,
+    offset,
+    shape: [...lead, ...shape.slice(-2)],
+    strides: [...leading, ...strides.slice(-2)],
   };
 }
 
@@ -215,8 +218,11 @@ function flattened({ storage, dtype, shape, strides, offset }: Tensor): Elements
   const [{ extent, from }, ...others] = commonAxes(shape.slice(0, -1), ofRows, ofRows) as [CommonAxis];
   if (others.length > 0) return undefined;
   return {
-    ...{ storage, dtype, offset },
-    ...{ shape: [extent, shape.at(-1) as number], strides: [from, strides.at(-1) as number] },
+    storage,
+    dtype,
+    offset,
+    shape: [extent, shape.at(-1) as number],
+    strides: [from, strides.at(-1) as number],
   };
 }
 

@@ -12,7 +12,11 @@ export const GROUP = 8;
 
 /** One side of a product: `lanes` rows of a or columns of b, `depth` terms each. Strides are in elements. */
 export const Factor = struct({
-  ...{ address: 'usize', dtype: 'i32', lanes: 'i32', lane: 'usize', term: 'usize' },
+  address: 'usize',
+  dtype: 'i32',
+  lanes: 'i32',
+  lane: 'usize',
+  term: 'usize',
 });
 
 /** A leading axis: from a matrix to the next in elements of a and of b, and in matrices of b as they are packed. */
@@ -20,14 +24,21 @@ export const LeadingAxis = struct({ extent: 'i32', a: 'usize', b: 'usize', packe
 
 /** Behind it lie the leading axes and the numbers of the epilogue. */
 export const MatmulParams = struct({
-  ...{ depth: 'i32', a: Factor, b: Factor, packed: 'usize', axes: 'i32' },
-  ...{ out: 'tensor', bias: 'tensor', biasStride: 'usize' },
+  depth: 'i32',
+  a: Factor,
+  b: Factor,
+  packed: 'usize',
+  axes: 'i32',
+  out: 'tensor',
+  bias: 'tensor',
+  biasStride: 'usize',
   /** The epilogue's program, 0 without one. */
   program: 'usize',
   /** Terms that are summed at a time. */
   terms: 'i32',
   /** The extents of a tile. */
-  ...{ panels: 'i32', slices: 'i32' },
+  panels: 'i32',
+  slices: 'i32',
 });
 
 /** Rows of a product whose b is read where it lies, at most. */
@@ -41,10 +52,20 @@ export const BLOCK_COLUMNS = 256;
 
 /** Behind it lie the numbers of the epilogue. */
 export const FewRowsParams = struct({
-  ...{ depth: 'i32', a: Factor, b: Factor },
-  ...{ out: 'tensor', bias: 'tensor', biasStride: 'usize', program: 'usize' },
+  depth: 'i32',
+  a: Factor,
+  b: Factor,
+  out: 'tensor',
+  bias: 'tensor',
+  biasStride: 'usize',
+  program: 'usize',
   /** a in float32 [rows][depth], or in panels [depth][6]; sums [splits][rows][pitch]. */
-  ...{ left: 'usize', isPaneled: 'bool', parts: 'usize', splits: 'i32', pitch: 'i32' },
+  left: 'usize',
+  isPaneled: 'bool',
+  parts: 'usize',
+  splits: 'i32',
+  pitch: 'i32',
   /** Terms of a split, and columns that a task takes. */
-  ...{ terms: 'i32', strip: 'i32' },
+  terms: 'i32',
+  strip: 'i32',
 });

@@ -116,7 +116,13 @@ const productKernel = variants(({ tile, axes, isBiased, epilogue }: Variant): Ke
       out: { access: 'write', rank: 4, vector: true },
     },
     numbers: {
-      ...{ rows: 'u32', columns: 'u32', inner: 'u32', part: 'u32', parts: 'u32', across: 'u32', tiles: 'u32' },
+      rows: 'u32',
+      columns: 'u32',
+      inner: 'u32',
+      part: 'u32',
+      parts: 'u32',
+      across: 'u32',
+      tiles: 'u32',
       ...Object.fromEntries(repeat(axes, (axis) => [`extent_${axis}`, 'u32' as const])),
       ...epilogue?.numbers,
     },
@@ -183,7 +189,11 @@ fn put(part: u32, batch: u32, row: u32, column: u32, values: vec4f) {
 
 /** A region's elements as other axes. */
 const viewed = ({ storage, dtype, offset }: Region, shape: Shape, strides: Shape): Region => ({
-  ...{ storage, dtype, offset, shape, strides },
+  storage,
+  dtype,
+  offset,
+  shape,
+  strides,
 });
 
 /** Matrices seen the other way. */
@@ -233,7 +243,13 @@ export function planMatmul({ a, b, bias, epilogue, out, axes }: MatmulCall, work
       }),
       operands: { a: transposed(left), b: right, out: seen(result), ...ofBias },
       numbers: {
-        ...{ rows, columns, inner, part, parts, across, tiles },
+        rows,
+        columns,
+        inner,
+        part,
+        parts,
+        across,
+        tiles,
         ...Object.fromEntries(extents.map((extent, axis) => [`extent_${axis}`, extent])),
         ...code?.values,
         ...Object.fromEntries((code ? (epilogue?.numbers ?? []) : []).map((value, at) => [`c${at}`, value])),
@@ -248,7 +264,11 @@ export function planMatmul({ a, b, bias, epilogue, out, axes }: MatmulCall, work
 }
 
 const inPlace = ({ fn, compiled, numbers }: Elementwise, out: Tensor): MapCall => ({
-  ...{ function: fn, compiled, numbers, tensors: [], items: [{ inputs: [out], outs: [out] }] },
+  function: fn,
+  compiled,
+  numbers,
+  tensors: [],
+  items: [{ inputs: [out], outs: [out] }],
 });
 
 /** The tile that takes least time, by what its lanes compute, load and bring into the workgroup's memory. */

@@ -7,8 +7,14 @@ export const ROWS = 32;
 export const COLUMNS = 256;
 
 export const MergeParams = struct({
-  ...{ rows: 'i32', columns: 'i32', dtype: 'i32', parts: 'usize' },
-  ...{ out: 'tensor', lse: 'tensor', gradOut: 'tensor', gradLse: 'tensor' },
+  rows: 'i32',
+  columns: 'i32',
+  dtype: 'i32',
+  parts: 'usize',
+  out: 'tensor',
+  lse: 'tensor',
+  gradOut: 'tensor',
+  gradLse: 'tensor',
 });
 
 /** One for each part, after the params. */

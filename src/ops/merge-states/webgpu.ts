@@ -130,10 +130,13 @@ const backwardKernel = variants(
       name: 'gradient of merged states',
       team,
       operands: {
-        ...{ own: READ, ownLse: { access: 'read' }, lse: { access: 'read' } },
+        own: READ,
+        ownLse: { access: 'read' },
+        lse: { access: 'read' },
         ...(hasOut && { out: READ, gradOut: READ }),
         ...(hasLse && { gradLse: { access: 'read' } }),
-        ...{ ownGradOut: WRITE, ownGradLse: { access: 'write' } },
+        ownGradOut: WRITE,
+        ownGradLse: { access: 'write' },
       },
       needs: ['precise_exp'],
       head: WEIGHT,
@@ -165,8 +168,11 @@ export function planMergeStatesBackward(call: MergeBackwardCall, workspace: Work
     dispatches: parts.map((part, at) => {
       const grads = gradients[at] as State;
       const operands: Record<string, Region> = {
-        ...{ own: part.out, ownLse: flat(part.lse), ...given },
-        ...{ ownGradOut: grads.out, ownGradLse: flat(grads.lse) },
+        own: part.out,
+        ownLse: flat(part.lse),
+        ...given,
+        ownGradOut: grads.out,
+        ownGradLse: flat(grads.lse),
       };
       return overRows(kernelFor, out.size / lse.size, operands, {}, workspace);
     }),

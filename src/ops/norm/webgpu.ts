@@ -58,7 +58,10 @@ const gradientKernel = variants(
       name: 'gradient of norm',
       team: form.team,
       operands: {
-        ...{ x: READ, gradOut: READ, ...(form.hasGain && { gain: READ }), out: WRITE },
+        x: READ,
+        gradOut: READ,
+        ...(form.hasGain && { gain: READ }),
+        out: WRITE,
         statistics: { access: 'write' },
       },
       numbers: SETTINGS,
@@ -89,7 +92,9 @@ const sumsKernel = variants(
     name: 'gradients of gains',
     invocations: LANES,
     operands: {
-      ...{ x: { access: 'read' }, gradOut: { access: 'read' }, statistics: { access: 'read' } },
+      x: { access: 'read' },
+      gradOut: { access: 'read' },
+      statistics: { access: 'read' },
       ...(gains && { gains: { access: 'write' } }),
       ...(biases && { biases: { access: 'write' } }),
     },
@@ -146,7 +151,10 @@ export function planNormGradient(call: NormGradientCall, workspace: Workspace): 
 }
 
 const formOf = ({ centred, gain, runs, groups }: Norm, team: Team): Form => ({
-  ...{ team, centred, hasGain: gain !== undefined, inRuns: runs * groups > 1 },
+  team,
+  centred,
+  hasGain: gain !== undefined,
+  inRuns: runs * groups > 1,
 });
 
 function overGroups(
@@ -157,8 +165,11 @@ function overGroups(
   workspace: Workspace,
 ): Dispatch {
   const inGroups = ({ storage, dtype, offset, size }: Tensor): Region => ({
-    ...{ storage, dtype, offset },
-    ...{ shape: [size / columns, columns], strides: [columns, 1] },
+    storage,
+    dtype,
+    offset,
+    shape: [size / columns, columns],
+    strides: [columns, 1],
   });
   const tensors: Record<string, Tensor> = { x, ...(gain && { gain }), ...elements };
   const operands = Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, inGroups(tensor)]));

@@ -7,6 +7,9 @@ export const RUN = 8192;
 
 export const RandomParams = struct({
   /** The seed's low and high words, as unsigned numbers. */
-  ...{ low: 'usize', high: 'usize' },
-  ...{ distribution: 'i32', size: 'usize', out: 'tensor' },
+  low: 'usize',
+  high: 'usize',
+  distribution: 'i32',
+  size: 'usize',
+  out: 'tensor',
 });

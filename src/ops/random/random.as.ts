@@ -46,9 +46,9 @@ function numbers(block: usize, low: u32, high: u32, isNormal: bool, to: usize): 
   }
   if (isNormal) {
     const inner = radius(a);
-    const angle = turned(b);
+    const angle = angleOf(b);
     const outer = radius(c);
-    const other = turned(d);
+    const other = angleOf(d);
     a = f32x4.mul(inner, cos(angle));
     b = f32x4.mul(inner, sin(angle));
     c = f32x4.mul(outer, cos(other));
@@ -75,7 +75,7 @@ function uniform(words: v128): v128 {
 
 /** An angle up to a turn. */
 @inline
-function turned(words: v128): v128 {
+function angleOf(words: v128): v128 {
   return f32x4.mul(uniform(words), f32x4.splat(6.283185307179586));
 }
 

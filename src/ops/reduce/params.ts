@@ -10,12 +10,20 @@ export const ROWS = 256;
 export const COLUMNS = 1024;
 
 export const ReduceParams = struct({
-  ...{ operation: 'i32', n: 'usize', inner: 'usize' },
+  operation: 'i32',
+  n: 'usize',
+  inner: 'usize',
   /** Rows of a part; parts of n, and blocks of columns. */
-  ...{ rows: 'usize', parts: 'usize', blocks: 'usize' },
+  rows: 'usize',
+  parts: 'usize',
+  blocks: 'usize',
   /** A unit is a block of a part; how many there are, and in a task. */
-  ...{ units: 'i32', together: 'i32' },
-  ...{ outputs: 'i32', x: 'tensor', out: 'tensor' },
+  units: 'i32',
+  together: 'i32',
+  outputs: 'i32',
+  x: 'tensor',
+  out: 'tensor',
   /** States of parts, [outer,parts,inner]; 0 if each is whole. */
-  ...{ values: 'usize', besides: 'usize' },
+  values: 'usize',
+  besides: 'usize',
 });

@@ -31,10 +31,20 @@ const op: Op<RopeCall> = {
     const { quarters, isInterleaved, amplitude } = rotation;
     const strides = x.rank === 3 ? [0, ...x.strides] : x.strides;
     const params = RopeParams({
-      ...{ rows, rowsOfBatch: n, rowsOfTask, heads: h, columns: d, pairs: quarters.length, interleaved: isInterleaved },
-      ...{ x: operand(x, strides), out: contiguous(out) },
-      ...{ positions, places: positions?.size ?? 1, offset },
-      ...{ cosine: amplitude, sine: isInverse ? -amplitude : amplitude },
+      rows,
+      rowsOfBatch: n,
+      rowsOfTask,
+      heads: h,
+      columns: d,
+      pairs: quarters.length,
+      interleaved: isInterleaved,
+      x: operand(x, strides),
+      out: contiguous(out),
+      positions,
+      places: positions?.size ?? 1,
+      offset,
+      cosine: amplitude,
+      sine: isInverse ? -amplitude : amplitude,
     });
     return overElements('rope', Math.ceil(rows / rowsOfTask), [...params, ...quarters], x.size);
   },
@@ -53,9 +63,9 @@ export interface RopeOptions<D extends DType = DType> extends RopeSettings, Omit
 
 /**
  * Rotary position embeddings: x [b, n, h, d] or [n, h, d] of queries or keys, f32, f16 or bf16, any strides -> the same
- * shape and dtype, contiguous. Pair j of each head is turned by position times frequency j, so that the product of a query
- * and a key depends on the distance of their positions; what is not turned is passed through. Angles are exact to 1e-7 at
- * any position up to 10^7. With YaRN what is turned is also multiplied by its attention factor. The gradient is turned back.
+ * shape and dtype, contiguous. Pair j of each head is rotated by position times frequency j, so that the product of a query
+ * and a key depends on the distance of their positions; what is not rotated is passed through. Angles are exact to 1e-7 at
+ * any position up to 10^7. With YaRN what is rotated is also multiplied by its attention factor. The gradient is rotated back.
  *
  * @throws {ShapeError} another rank, positions of another shape
  * @throws {DTypeError} x that holds no floats, positions that are not i32
@@ -70,7 +80,7 @@ export function rope<D extends DType>(x: Tensor<D>, options: RopeOptions<D> = {}
   if ((x.rank !== 3 && x.rank !== 4) || x.size === 0)
     throw new ShapeError(`x must have shape [b, n, h, d] or [n, h, d] and not be empty, got ${formatShape(x.shape)}`);
   const rotation = rotationOf(options, x.shape.at(-1) as number);
-  return turned(x, placesOf(x, options.positions), rotation, false, options);
+  return rotated(x, placesOf(x, options.positions), rotation, false, options);
 }
 
 /** Where the rows are. */
@@ -95,7 +105,7 @@ function placesOf(x: Tensor, given: RopeOptions['positions']): Places {
   return { positions: given, offset: 0 };
 }
 
-function turned<D extends DType>(
+function rotated<D extends DType>(
   x: Tensor<D>,
   { positions, offset }: Places,
   rotation: Rotation,
@@ -113,7 +123,7 @@ function turned<D extends DType>(
   const derivative: Derivative = {
     saves: ['positions'],
     gradients: ({ positions }, { out }, _, control) => ({
-      x: turned(out as Tensor, { positions, offset }, rotation, !isInverse, control),
+      x: rotated(out as Tensor, { positions, offset }, rotation, !isInverse, control),
     }),
   };
   const spec = { shape: x.shape, dtype: x.dtype, given: options.out };

@@ -3,7 +3,7 @@ import type { Tensor } from '../../tensor/tensor';
 import type { Rotation } from './rotation';
 
 /**
- * Pairs of elements of each head of x [b,n,h,d] or [n,h,d], any strides, turned by their angles at the position of their
+ * Pairs of elements of each head of x [b,n,h,d] or [n,h,d], any strides, rotated by their angles at the position of their
  * row, or back, and scaled -> out, contiguous, of the same dtype; in place where out is x.
  */
 export interface RopeCall {

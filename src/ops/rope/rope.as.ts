@@ -13,7 +13,7 @@ export function rope(params: usize, task: i32, scratch: usize): void {
   const p = changetype<RopeParams>(params);
   const columns = p.columns;
   const pairs = p.pairs;
-  const turned = pairs << 1;
+  const rotated = pairs << 1;
   const interleaved = p.interleaved;
   const x = p.x;
   const dtype = x.dtype;
@@ -35,7 +35,7 @@ export function rope(params: usize, task: i32, scratch: usize): void {
       const row = loadRow(from, element, dtype, columns, to);
       if (interleaved) turnNeighbours(row, to, pairs, cosines, sines);
       else turnHalves(row, to, pairs, cosines, sines);
-      if (row != to && turned < columns) memory.copy(to + (<usize>turned << 2), row + (<usize>turned << 2), <usize>(columns - turned) << 2);
+      if (row != to && rotated < columns) memory.copy(to + (<usize>rotated << 2), row + (<usize>rotated << 2), <usize>(columns - rotated) << 2);
       if (!direct) storeRow(buffer, out, dtype, columns);
       from += x.head * bytes;
       out += <usize>columns * bytes;

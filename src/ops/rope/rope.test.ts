@@ -156,7 +156,7 @@ describeOnBackends('rope', (runtime) => {
     const refuseOptions = (options: object, message: string) => refuse(() => rope(x, options), message);
     await refuse(() => rope(flat), 'x must have shape [b, n, h, d] or [n, h, d] and not be empty, got [3, 6]');
     await refuse(() => rope(integers), 'x must be f32, f16, bf16, got i32');
-    await refuse(() => rope(odd), 'd, of which all dimensions are turned, must be even, got 5');
+    await refuse(() => rope(odd), 'd, of which all dimensions are rotated, must be even, got 5');
     await refuseOptions({ dimensions: 3 }, 'dimensions must be even, got 3');
     await refuseOptions({ dimensions: 8 }, 'dimensions must be an integer from 2 to 6, got 8');
     await refuseOptions({ theta: 0 }, 'theta must be a number >= 1, got 0');

@@ -34,7 +34,7 @@ export type RopeScaling =
       readonly attentionFactor?: number | undefined;
     };
 
-/** Which pairs are turned, and how fast. */
+/** Which pairs are rotated, and how fast. */
 export interface RopeSettings {
   /** Pair j of so many dimensions turns by theta^(-2 j / dimensions) radians from one position to the next; default 10000. */
   readonly theta?: number | undefined;
@@ -43,7 +43,7 @@ export interface RopeSettings {
    * `'interleaved'`, 2 j and 2 j + 1 (GPT-J, and Llama's own checkpoints).
    */
   readonly layout?: 'half' | 'interleaved' | undefined;
-  /** How many elements of each head are turned, the first ones; an even number up to d, the default. */
+  /** How many elements of each head are rotated, the first ones; an even number up to d, the default. */
   readonly dimensions?: number | undefined;
   /** How frequencies are changed for contexts longer than those of training. */
   readonly scaling?: RopeScaling | undefined;
@@ -53,7 +53,7 @@ export interface Rotation {
   /** Quarter turns from one position to the next, for each pair. */
   readonly quarters: Float64Array;
   readonly isInterleaved: boolean;
-  /** What is turned is multiplied by it. */
+  /** What is rotated is multiplied by it. */
   readonly amplitude: number;
 }
 
@@ -69,13 +69,13 @@ export function rotationOf(
 ): Rotation {
   checkAtLeast1('theta', theta);
   checkChoice('layout', layout, ['half', 'interleaved']);
-  const turned = dimensions === undefined ? d : dimensions;
-  const name = dimensions === undefined ? 'd, of which all dimensions are turned,' : 'dimensions';
-  checkWhole(name, turned, 2, Math.min(d, LARGEST_HEAD));
-  if (turned % 2 !== 0) throw new ParameterError(`${name} must be even, got ${turned}`);
+  const rotated = dimensions === undefined ? d : dimensions;
+  const name = dimensions === undefined ? 'd, of which all dimensions are rotated,' : 'dimensions';
+  checkWhole(name, rotated, 2, Math.min(d, LARGEST_HEAD));
+  if (rotated % 2 !== 0) throw new ParameterError(`${name} must be even, got ${rotated}`);
   if (scaling !== undefined) checkScaling(scaling);
-  return known.get(JSON.stringify([theta, layout, turned, scaling]), () => ({
-    quarters: frequencies(theta, turned, scaling).map((radians) => radians / (Math.PI / 2)),
+  return known.get(JSON.stringify([theta, layout, rotated, scaling]), () => ({
+    quarters: frequencies(theta, rotated, scaling).map((radians) => radians / (Math.PI / 2)),
     isInterleaved: layout === 'interleaved',
     amplitude: amplitudeOf(scaling),
   }));

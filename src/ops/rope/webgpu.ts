@@ -25,9 +25,15 @@ const ropeKernel = variants(
       out: { access: 'write', rank: 4 },
     },
     numbers: {
-      ...{ items: 'u32', units: 'u32', groups: 'u32', heads: 'u32', rows: 'u32', pairs: 'u32' },
+      items: 'u32',
+      units: 'u32',
+      groups: 'u32',
+      heads: 'u32',
+      rows: 'u32',
+      pairs: 'u32',
       ...(hasPositions ? { places: 'u32' } : { first: 'i32' }),
-      ...{ cosine: 'f32', sine: 'f32' },
+      cosine: 'f32',
+      sine: 'f32',
     },
     body: `
 ${functions('wide_product', 'sine_of_rest', 'cosine_of_rest')}
@@ -86,7 +92,10 @@ export function planRope({ x, out, positions, offset, rotation, isInverse }: Rop
   const items = batches * n * groups * units;
   const shape = [batches, n, h, d];
   const inFour = ({ storage, dtype, strides, offset }: typeof x) => ({
-    ...{ storage, dtype, offset, shape },
+    storage,
+    dtype,
+    offset,
+    shape,
     strides: [...(strides.length === 3 ? [0] : []), ...strides],
   });
   const turns = workspace.keep(rotation, 'turns', () => turnsOf(rotation));
@@ -96,7 +105,12 @@ export function planRope({ x, out, positions, offset, rotation, isInverse }: Rop
         kernel: ropeKernel({ isInterleaved: rotation.isInterleaved, hasPositions: positions !== undefined }),
         operands: { x: inFour(x), turns, ...(positions && { positions: flat(positions) }), out: inFour(out) },
         numbers: {
-          ...{ items, units, groups, heads: h, rows: n, pairs },
+          items,
+          units,
+          groups,
+          heads: h,
+          rows: n,
+          pairs,
           ...(positions ? { places: positions.size } : { first: offset }),
           cosine: rotation.amplitude,
           sine: isInverse ? -rotation.amplitude : rotation.amplitude,

@@ -48,7 +48,14 @@ const routeBackwardOp: Op<RouteBackwardCall> = {
         {
           phases,
           params: RouteBackwardParams({
-            ...{ route: params(columns), gradOut, gradX, gradY, gradRouter, gradBank, gradLogits, chosen },
+            route: params(columns),
+            gradOut,
+            gradX,
+            gradY,
+            gradRouter,
+            gradBank,
+            gradLogits,
+            chosen,
           }),
           microseconds,
         },
@@ -130,8 +137,10 @@ function routeBackward(
 ): Record<string, Tensor> {
   const like = ({ shape }: Tensor) => ({ shape, dtype: 'f32' }) as const;
   const results = {
-    ...{ gradX: like(x), ...(y && { gradY: like(y) }) },
-    ...{ gradRouter: like(router), gradBank: like(bank) },
+    gradX: like(x),
+    ...(y && { gradY: like(y) }),
+    gradRouter: like(router),
+    gradBank: like(bank),
   };
   const inputs = { x, ...(y && { y }), router, bank, gradOut };
   const call = (grads: object) => ({ ...inputs, ...grads }) as RouteBackwardCall;

@@ -57,8 +57,10 @@ const routeLogitsKernel: Kernel = {
   name: 'gradient of route with respect to logits',
   invocations: LANES,
   operands: {
-    ...{ ...ROUTED, gradOut: { access: 'read' } },
-    ...{ chosen: { access: 'write' }, gradLogits: { access: 'update' } },
+    ...ROUTED,
+    gradOut: { access: 'read' },
+    chosen: { access: 'write' },
+    gradLogits: { access: 'update' },
   },
   numbers: ROUTE,
   body: `${functions('is_nan', 'precise_exp')}${routeCode}
@@ -92,8 +94,10 @@ const routeRowsKernel: Kernel = {
   name: 'gradient of route with respect to rows',
   invocations: LANES,
   operands: {
-    ...{ gradLogits: { access: 'read' }, router: { access: 'read' } },
-    ...{ gradX: { access: 'write' }, gradY: { access: 'write' } },
+    gradLogits: { access: 'read' },
+    router: { access: 'read' },
+    gradX: { access: 'write' },
+    gradY: { access: 'write' },
   },
   numbers: ROUTE,
   body: `
@@ -118,8 +122,12 @@ const routeSumsKernel = variants(
     name: 'gradient of route with respect to router and bank',
     invocations: LANES,
     operands: {
-      ...{ ...ROWS_OF, gradOut: { access: 'read' }, chosen: { access: 'read' }, gradLogits: { access: 'read' } },
-      ...{ gradRouter: { access: 'write' }, gradBank: { access: 'write' } },
+      ...ROWS_OF,
+      gradOut: { access: 'read' },
+      chosen: { access: 'read' },
+      gradLogits: { access: 'read' },
+      gradRouter: { access: 'write' },
+      gradBank: { access: 'write' },
     },
     numbers: ROUTE,
     subgroups,
@@ -173,17 +181,23 @@ export function planRouteBackward(call: RouteBackwardCall, workspace: Workspace)
       {
         kernel: routeLogitsKernel,
         operands: { ...operands, gradOut, chosen, gradLogits },
-        ...{ numbers, tasks: Math.ceil(rows / LANES), operations },
+        numbers,
+        tasks: Math.ceil(rows / LANES),
+        operations,
       },
       {
         kernel: routeRowsKernel,
         operands: { gradLogits, router, gradX, gradY },
-        ...{ numbers, tasks: Math.ceil(elements / LANES), operations },
+        numbers,
+        tasks: Math.ceil(elements / LANES),
+        operations,
       },
       {
         kernel: routeSumsKernel(workspace.device.subgroups),
         operands: { x: operands.x, y: operands.y, gradOut, chosen, gradLogits, gradRouter, gradBank },
-        ...{ numbers, tasks: router.size + choices, operations },
+        numbers,
+        tasks: router.size + choices,
+        operations,
       },
     ],
   };
@@ -243,8 +257,11 @@ const focusBackwardKernel = variants(
       name: 'gradient of focus',
       team,
       operands: {
-        ...{ x: READ, exponents: { access: 'read' }, gradOut: READ },
-        ...{ gradX: WRITE, gradExponents: { access: 'write' } },
+        x: READ,
+        exponents: { access: 'read' },
+        gradOut: READ,
+        gradX: WRITE,
+        gradExponents: { access: 'write' },
       },
       needs: ['precise_exp', 'precise_log'],
       head: SHARES,
@@ -277,8 +294,11 @@ const focusBackwardKernel = variants(
 export function planFocusBackward(call: FocusBackwardCall, workspace: Workspace): Plan {
   const { x, gradOut, gradX } = call;
   const operands = {
-    ...{ x, exponents: flat(call.exponents), gradOut },
-    ...{ gradX, gradExponents: flat(call.gradExponents) },
+    x,
+    exponents: flat(call.exponents),
+    gradOut,
+    gradX,
+    gradExponents: flat(call.gradExponents),
   };
   return { dispatches: [overRows(focusBackwardKernel, x.shape.at(-1) as number, operands, {}, workspace)] };
 }

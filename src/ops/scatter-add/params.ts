@@ -9,8 +9,12 @@ export const CACHED = 2 ** 18;
 export const ScatterAddParams = struct({
   /** How many rows values have. */
   count: 'i32',
-  ...{ rows: 'i32', columns: 'i32' },
+  rows: 'i32',
+  columns: 'i32',
   /** Columns and rows of a task. */
-  ...{ width: 'i32', range: 'i32' },
-  ...{ values: 'tensor', indices: 'tensor', out: 'tensor' },
+  width: 'i32',
+  range: 'i32',
+  values: 'tensor',
+  indices: 'tensor',
+  out: 'tensor',
 });

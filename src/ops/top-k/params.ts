@@ -4,9 +4,14 @@ import { struct } from '../../runtime/wasm/struct';
 export const PICKED = 64;
 
 export const TopKParams = struct({
-  ...{ rows: 'i32', columns: 'i32', k: 'i32', descending: 'bool' },
+  rows: 'i32',
+  columns: 'i32',
+  k: 'i32',
+  descending: 'bool',
   rowsOfTask: 'i32',
-  ...{ x: 'tensor', indices: 'tensor', values: 'tensor' },
+  x: 'tensor',
+  indices: 'tensor',
+  values: 'tensor',
   /** Two rows of entries for each task, where rows are sorted. */
   entries: 'usize',
 });

@@ -115,7 +115,9 @@ export function planTopK({ x, k, descending, indices, values }: TopKCall, worksp
   const between = Array.from({ length: Math.min(merges, 2) }, () => workspace.scratch([size], 'i32'));
   const result = (stage: number) => (stage === merges ? flat(indices) : (between[stage % 2] as Region));
   const numbers = (stage: number) => ({
-    ...{ columns, k, descending: Number(descending) },
+    columns,
+    k,
+    descending: Number(descending),
     pitch: stage === merges ? k : columns,
   });
   const lanes = workspace.device.isSoftware ? 8 : columns <= 4 * LANES ? LANES : 4 * LANES;

@@ -87,7 +87,10 @@ function* build(mask: Mask, extent: Extent, cut: TileCut, side: Side): Steps<Til
   });
   const work = Array.from({ length: count }, (_, at) => sum(lists.work.slice(at * owners, (at + 1) * owners)));
   return {
-    ...{ cut, parts, owners, words },
+    cut,
+    parts,
+    owners,
+    words,
     isPassing: mask.tiles !== undefined,
     visited: map.maps.reduce((total, at) => total + (work[at] as number), 0),
     most: lists.work.reduce((most, others) => Math.max(most, others), 0),

@@ -79,7 +79,8 @@ export interface TablePlace {
 export function tablePlaces(score: Score, extent: Extent): TablePlace[] {
   return placesOf(score).map(({ index, factor, first, length }) => ({
     programs: [programOf(score, index, extent, 'integer'), programOf(score, factor, extent)],
-    ...{ first, length },
+    first,
+    length,
   }));
 }
 

@@ -116,13 +116,17 @@ function write(score: Score, extent: Extent, purpose: Purpose): ScoreCode {
   const captured = tensorsCode(names.map(() => 'f32'));
   return {
     shader: {
-      ...{ modifies: true, functions: [...captured.functions, ...functions], places: places.length },
+      modifies: true,
+      functions: [...captured.functions, ...functions],
+      places: places.length,
       text: `${captured.text}${text}`,
       operands: { ...captured.operands, ...(tables.length > 0 && { score_tables: { access: 'read' } as const }) },
       numbers: { ...captured.numbers, ...numbers },
     },
     numbers: values,
-    ...{ tables, tensors: [], owner: score.expression },
+    tables,
+    tensors: [],
+    owner: score.expression,
   };
 }
 

@@ -71,8 +71,15 @@ export function attentionKernel({
     ...(subgroups && { subgroups }),
     operands: { ...operands, map: TILES.operand, ...score.operands },
     numbers: {
-      ...{ h: 'u32', repeat: 'u32', d: 'u32', e: 'u32', scale: 'f32', factor: 'f32' },
-      ...{ ...TILES.numbers, ...numbers, ...score.numbers },
+      h: 'u32',
+      repeat: 'u32',
+      d: 'u32',
+      e: 'u32',
+      scale: 'f32',
+      factor: 'f32',
+      ...TILES.numbers,
+      ...numbers,
+      ...score.numbers,
     },
     body: [
       functions('is_nan', 'not_a_number', 'precise_log', ...needs, ...score.functions),
@@ -133,7 +140,11 @@ export function attentionDispatch(
   // Numbers below f32's would make 0 of it, and NaN of infinite products.
   const scale = asked === 0 ? 0 : Math.sign(asked) * Math.max(Math.abs(asked), LEAST);
   const all: Record<string, Region> = {
-    ...{ q, ...(k && v && { k, v }), out, lse, map: tilesOf(map, workspace) },
+    q,
+    ...(k && v && { k, v }),
+    out,
+    lse,
+    map: tilesOf(map, workspace),
     ...scoreOperands(score, workspace),
     ...more.operands,
   };
@@ -149,7 +160,9 @@ export function attentionDispatch(
         scale,
         factor: modifier ? scale : scale * Math.LOG2E,
       },
-      ...{ ...map.numbers, ...score.numbers, ...more.numbers },
+      ...map.numbers,
+      ...score.numbers,
+      ...more.numbers,
     },
     tasks: more.tasks ?? b * h * map.owners,
     operations: more.operations ?? 2 * (d + e) * map.visited * map.cut.queries * map.cut.keys,

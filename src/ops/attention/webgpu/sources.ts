@@ -49,7 +49,11 @@ export const pagesSource = (dtype: CacheDType): Source => ({
   operands: { slab: slabOperand(dtype), pages: { access: 'read' } },
   numbers: {
     ...SLAB_NUMBERS,
-    ...{ pages_batches: 'u32', pages_table: 'u32', pages_of_row: 'u32', slab_first: 'i32', slab_pages: 'i32' },
+    pages_batches: 'u32',
+    pages_table: 'u32',
+    pages_of_row: 'u32',
+    slab_first: 'i32',
+    slab_pages: 'i32',
   },
   batches: `
 fn batch_at(i: u32) -> u32 { return u32(load_pages(numbers.pages_batches + i)); }

@@ -51,7 +51,8 @@ export function planGatedDeltaRule(call: GatedDeltaRuleCall, workspace: Workspac
       combine(problem, round, {
         state: { use: 'rows', states, shift: 0, rows: q, first: round.first, gate: 'query' },
         terms: [{ pairs: 'scores', rows: errors, first: 0, gate: 'beta' }],
-        ...{ out, first: round.first },
+        out,
+        first: round.first,
       }),
       ...(round.isLast ? [copyStates(slot(problem, states, round.chunks, e), state)] : []),
     ]),
@@ -64,7 +65,10 @@ export function planGatedDeltaRuleBackward(call: GatedDeltaRuleBackwardCall, wor
   const { b, h, d, e, rounds, states, made, places, every } = problem;
   const gradStates = workspace.scratch(states.shape);
   const gradients = {
-    ...{ states: gradStates, gradWrites: made(e), reading: made(d), writing: made(d) },
+    states: gradStates,
+    gradWrites: made(e),
+    reading: made(d),
+    writing: made(d),
     logs: workspace.scratch([b * h, places, CHUNK]),
   };
   // The states before rounds.
@@ -143,12 +147,24 @@ function problemOf(inputs: GatedDeltaRuleInputs, kinds: number, workspace: Works
   }
   const made = (columns: number) => workspace.scratch([b, places * CHUNK, h, columns]);
   return {
-    ...{ ...inputs, b, n, h, d, e, every, places, rounds, kinds, made },
+    ...inputs,
+    b,
+    n,
+    h,
+    d,
+    e,
+    every,
+    places,
+    rounds,
+    kinds,
+    made,
     isStaged: !workspace.device.isSoftware,
     states: workspace.scratch([heads, places + 1, d, wide]),
     gates: workspace.scratch([heads, places, GATE_ROWS, CHUNK]),
     pairs: workspace.scratch([heads, places, kinds, CHUNK, CHUNK]),
-    ...{ errors: made(e), factors: made(d), rests: made(e) },
+    errors: made(e),
+    factors: made(d),
+    rests: made(e),
   };
 }
 
@@ -166,7 +182,15 @@ function opened(problem: Problem, last: Round | undefined): Dispatch {
 }
 
 const roundNumbers = ({ h, places, kinds, d, states, scale }: Problem, { first, past, chunks }: Round) => ({
-  ...{ n: past, h, first, chunks, places, kinds, d, e: states.shape[3] as number, scale },
+  n: past,
+  h,
+  first,
+  chunks,
+  places,
+  kinds,
+  d,
+  e: states.shape[3] as number,
+  scale,
 });
 
 /** From the state in the round's first slot: gates, matrices, errors, and the states in the other slots. */
@@ -233,7 +257,8 @@ function gradientsOf(
     }),
     combine(problem, round, {
       terms: [{ pairs: 'solve', isTransposed: true, rows: gradWrites, first: 0, gate: 'beta' }],
-      ...{ out: rests, first: 0 },
+      out: rests,
+      first: 0,
     }),
     combine(problem, round, {
       terms: [{ ...keys, pairs: 'solve', isTransposed: true, gate: 'write' }],
@@ -269,12 +294,14 @@ function gradientsOf(
     combine(problem, round, {
       state: { ...outs, use: 'columns', states, shift: 0, gate: 'query' },
       terms: [{ ...keys, pairs: 'gradScores', gate: 'one' }],
-      ...{ out: gradQ, first },
+      out: gradQ,
+      first,
     }),
     combine(problem, round, {
       state: { ...writes, use: 'columns', states, shift: 0, gate: 'read' },
       terms: [{ ...keys, pairs: 'gradKeys', gate: 'one' }],
-      ...{ out: reading, first: 0 },
+      out: reading,
+      first: 0,
     }),
     combine(problem, round, {
       state: { rows: errors, first: 0, use: 'columns', states: gradStates, shift: 1, gate: 'write' },
@@ -282,7 +309,8 @@ function gradientsOf(
         { ...keys, pairs: 'gradKeys', isTransposed: true, gate: 'one' },
         { rows: q, first, pairs: 'gradScores', isTransposed: true, gate: 'one' },
       ],
-      ...{ out: writing, first: 0 },
+      out: writing,
+      first: 0,
     }),
     combine(problem, round, {
       state: { ...keys, use: 'rows', states: gradStates, shift: 1, gate: 'toEnd' },
@@ -290,7 +318,8 @@ function gradientsOf(
         { ...outs, pairs: 'scores', isTransposed: true, gate: 'one' },
         { ...writes, pairs: 'keys', isTransposed: true, sign: -1, gate: 'one' },
       ],
-      ...{ out: gradWrites, first: 0 },
+      out: gradWrites,
+      first: 0,
     }),
     {
       kernel: joinKernel,
@@ -346,7 +375,10 @@ function combine(problem: Problem, round: Round, { state, terms, out, first }: C
     kernel: combineKernel({ state: state?.use ?? 'none', isStaged }),
     operands: { ...(state && { a: state.rows, states: state.states }), pairs, x: x.rows, z: z.rows, gates, out },
     numbers: {
-      ...{ ...roundNumbers(problem, round), width, out_first: first, terms: terms.length * CHUNK },
+      ...roundNumbers(problem, round),
+      width,
+      out_first: first,
+      terms: terms.length * CHUNK,
       ...(state && {
         shift: state.shift,
         a_first: state.first,

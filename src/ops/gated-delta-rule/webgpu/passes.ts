@@ -198,7 +198,9 @@ export const combineKernel = variants(
       rows: { ...(state !== 'none' && { a: 'elements' }), x: 'quads', z: 'quads' },
       operands: {
         ...(state !== 'none' && { states: { access: 'read', vector: true } }),
-        ...{ pairs: READ, gates: READ, out: RESULT },
+        pairs: READ,
+        gates: READ,
+        out: RESULT,
       },
       numbers: {
         ...ROUND,
@@ -425,8 +427,13 @@ export const joinKernel: Kernel = {
   name: 'delta gradients with respect to keys',
   invocations: LANES,
   operands: {
-    ...{ q: ELEMENTS, k: ELEMENTS, by_q: ELEMENTS, reading: ELEMENTS, writing: ELEMENTS },
-    ...{ by_k: { access: 'write', rank: 4 }, logs: { access: 'write' } },
+    q: ELEMENTS,
+    k: ELEMENTS,
+    by_q: ELEMENTS,
+    reading: ELEMENTS,
+    writing: ELEMENTS,
+    by_k: { access: 'write', rank: 4 },
+    logs: { access: 'write' },
   },
   numbers: { ...ROUND, d: 'u32' },
   body: `
@@ -457,9 +464,13 @@ export const gatesKernel: Kernel = {
   name: 'delta gradients with respect to gates',
   invocations: LANES,
   operands: {
-    ...{ y: ELEMENTS, by_write: ELEMENTS, logs: { access: 'read' } },
-    ...{ states: { access: 'read' }, grad_states: { access: 'read' } },
-    ...{ by_g: { access: 'write', rank: 3 }, by_beta: { access: 'write', rank: 3 } },
+    y: ELEMENTS,
+    by_write: ELEMENTS,
+    logs: { access: 'read' },
+    states: { access: 'read' },
+    grad_states: { access: 'read' },
+    by_g: { access: 'write', rank: 3 },
+    by_beta: { access: 'write', rank: 3 },
   },
   numbers: { ...ROUND, ...STATES, width: 'u32' },
   body: `

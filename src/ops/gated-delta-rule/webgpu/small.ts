@@ -79,9 +79,11 @@ const recurrentKernel = variants(
         k: { access: 'read', rank: 4 },
         v: { access: 'read', rank: 4, vector: true },
       },
-      ...{ g: { access: 'read', rank: 3 }, beta: { access: 'read', rank: 3 } },
+      g: { access: 'read', rank: 3 },
+      beta: { access: 'read', rank: 3 },
       ...(isStated && { initial: { access: 'read', rank: 4, vector: true } }),
-      ...{ state: { access: 'update', rank: 4, vector: true }, out: { access: 'write', rank: 4, vector: true } },
+      state: { access: 'update', rank: 4, vector: true },
+      out: { access: 'write', rank: 4, vector: true },
     },
     numbers: { first: 'u32', past: 'u32', h: 'u32', d: 'u32', e: 'u32', scale: 'f32' },
     body: `

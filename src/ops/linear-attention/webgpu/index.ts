@@ -88,8 +88,16 @@ export function planLinearAttentionBackward(call: LinearAttentionBackwardCall, w
   const none: State = {};
   const forwards = { b, h, n: m, k: keys, v: values, columns: e, causal, isReverse: false, initial, final: none };
   const backwards = {
-    ...{ b, h, n, k: queries, v: byOut, columns: e, causal, isReverse: causal },
-    ...{ initial: gradFinal, final: gradInitial },
+    b,
+    h,
+    n,
+    k: queries,
+    v: byOut,
+    columns: e,
+    causal,
+    isReverse: causal,
+    initial: gradFinal,
+    final: gradInitial,
   };
   const gradQueries = { q: byOut, k: values, v: keys, out: gradQ, transposed: true };
   const gradValues = { q: keys, k: queries, v: rowsOf(byOut.region), out: headsV, transposed: false };
@@ -172,16 +180,20 @@ function groupDispatches(
     dispatches.push({
       kernel: prefixKernel({ initial: endsOf(initial), final: endsOf(final) }),
       operands: {
-        ...{ powers, states },
+        powers,
+        states,
         ...(initial.state && { initial: initial.state }),
         ...(initial.keySum && { initial_sum: initial.keySum }),
         ...(final.state && { final: final.state }),
         ...(final.keySum && { final_sum: final.keySum }),
       },
       numbers: {
-        ...{ ...shared, own: pass.columns, chunk: Math.min(chunk, CHUNK) },
+        ...shared,
+        own: pass.columns,
+        chunk: Math.min(chunk, CHUNK),
         last: Math.min(CHUNK, n - (from + count - 1) * chunk),
-        ...{ is_first: Number(from === 0), is_last: Number(from + count === chunks) },
+        is_first: Number(from === 0),
+        is_last: Number(from + count === chunks),
       },
       tasks: heads * Math.ceil((d * e) / LANES),
       operations: heads * count * d * e * 8,
@@ -236,7 +248,9 @@ function outputsDispatch(
   return rowsDispatch({
     kernel: outputsKernel({ causal, normalised: normaliser !== undefined, transposed, isStaged }),
     operands: {
-      ...{ q, out, ...made },
+      q,
+      out,
+      ...made,
       ...(causal && { v }),
       ...(normaliser && { denominator: normaliser.denominator }),
     },

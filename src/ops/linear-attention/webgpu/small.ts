@@ -11,7 +11,9 @@ const quotientsKernel: Kernel = {
   name: 'linear quotients',
   invocations: INVOCATIONS,
   operands: {
-    ...{ out: { access: 'read', rank: 4 }, grad: { access: 'read', rank: 4 }, denominator: { access: 'read' } },
+    out: { access: 'read', rank: 4 },
+    grad: { access: 'read', rank: 4 },
+    denominator: { access: 'read' },
     result: { access: 'write' },
   },
   numbers: { n: 'u32', h: 'u32', e: 'u32', rows: 'u32' },
@@ -88,7 +90,9 @@ const stepSumsKernel = variants(
     name: 'linear step, sums',
     invocations: INVOCATIONS,
     operands: {
-      ...{ q: { access: 'read', rank: 4 }, k: { access: 'read', rank: 4 }, decay: { access: 'read' } },
+      q: { access: 'read', rank: 4 },
+      k: { access: 'read', rank: 4 },
+      decay: { access: 'read' },
       ...(isInPlace ? { sums: { access: 'update' } } : { sums: { access: 'read' }, next: { access: 'write' } }),
       denominator: { access: 'write' },
     },
@@ -199,7 +203,13 @@ export function stepDispatches(
   dispatches.push({
     kernel: stepKernel({ isInPlace, normalised: normaliser !== undefined }),
     operands: {
-      ...{ q, k, v, decay: decays, state: initial.state, ...(!isInPlace && { next: final.state }), out },
+      q,
+      k,
+      v,
+      decay: decays,
+      state: initial.state,
+      ...(!isInPlace && { next: final.state }),
+      out,
       ...(normaliser && { denominator: normaliser.denominator }),
     },
     numbers: { h, d, e, k_heads, v_heads },

@@ -58,8 +58,16 @@ function problemOf(call: LocalLinearProblem, tolerance: number, workspace: Works
     pairs: () => workspace.scratch([rows * stride]),
     live: workspace.scratch([places * tiles]),
     state: workspace.scratch([STATE.length * rows]),
-    ...{ largest, bad, keys, common, extremes },
-    ...{ means: vector(d), image: vector(d), right: vector(d), solution: vector(d), direction: vector(d) },
+    largest,
+    bad,
+    keys,
+    common,
+    extremes,
+    means: vector(d),
+    image: vector(d),
+    right: vector(d),
+    solution: vector(d),
+    direction: vector(d),
   };
 }
 
@@ -79,8 +87,17 @@ class Rows {
     const { stride, tiles, places } = cut;
     this.held = Math.min(places, b * h - firstPlace) * tiles;
     this.#numbers = {
-      ...{ n, m, h, d, stride, tiles, causal: Number(causal), key_heads: g },
-      ...{ rows: this.held * TILE, first_place: firstPlace, first_row: firstRow },
+      n,
+      m,
+      h,
+      d,
+      stride,
+      tiles,
+      causal: Number(causal),
+      key_heads: g,
+      rows: this.held * TILE,
+      first_place: firstPlace,
+      first_row: firstRow,
     };
   }
 

@@ -71,7 +71,8 @@ export const sumKernel = variants(
       ...product(`sums to ${to}`, isStaged),
       rows: { y: 'quads' },
       operands: {
-        ...{ pairs: READ, live: READ },
+        pairs: READ,
+        live: READ,
         ...(to === 'vector' ? { vector: WRITE } : { out: { access: 'write', rank: 4, vector: true }, bad: READ }),
       },
       numbers: { ...EXTENTS, columns: 'u32', blocks: 'u32', chunks: 'u32' },

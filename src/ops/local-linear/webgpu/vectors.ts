@@ -14,8 +14,12 @@ export const chunkKernel: Kernel = {
   name: 'local linear attention: keys and extremes',
   invocations: CHUNK,
   operands: {
-    ...{ k: { access: 'read', rank: 4 }, v: { access: 'read', rank: 4 } },
-    ...{ keys: WRITE, common: WRITE, largest: WRITE, bad: WRITE },
+    k: { access: 'read', rank: 4 },
+    v: { access: 'read', rank: 4 },
+    keys: WRITE,
+    common: WRITE,
+    largest: WRITE,
+    bad: WRITE,
   },
   numbers: u32s('m', 'd', 'e', 'key_heads', 'chunks'),
   body: `

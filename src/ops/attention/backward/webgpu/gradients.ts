@@ -107,7 +107,12 @@ export const pairsOperands = (
     ...own.operands,
   },
   numbers: {
-    ...{ n: 'u32', h: 'u32', repeat: 'u32', d: 'u32', e: 'u32', scale: 'f32' },
+    n: 'u32',
+    h: 'u32',
+    repeat: 'u32',
+    d: 'u32',
+    e: 'u32',
+    scale: 'f32',
     ...TILES.numbers,
     ...score.numbers,
     ...own.numbers,

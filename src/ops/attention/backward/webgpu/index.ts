@@ -99,7 +99,16 @@ export function* planAttentionBackward(
   const rows = workspace.scratch([b, n, h, numbersOfRow]);
   const code = scoreCode(score, extents, 'gradients');
   const regions: Readonly<Record<string, Region>> = {
-    ...{ q, k, v, out, lse, rows, grad_out: gradOut, grad_q: gradQ, grad_k: gradK, grad_v: gradV },
+    q,
+    k,
+    v,
+    out,
+    lse,
+    rows,
+    grad_out: gradOut,
+    grad_q: gradQ,
+    grad_k: gradK,
+    grad_v: gradV,
     ...(gradLse && { grad_lse: gradLse }),
     ...scoreOperands(code, workspace),
     ...hook?.regions,

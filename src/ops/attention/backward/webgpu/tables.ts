@@ -130,8 +130,11 @@ fn run(task: u32, lane: u32) {
 };
 
 const overElements = (kernel: Kernel, operands: Dispatch['operands'], size: number, count = 1): Dispatch => ({
-  ...{ kernel, operands, numbers: { size, count } },
-  ...{ tasks: Math.ceil(size / INVOCATIONS), operations: size * count },
+  kernel,
+  operands,
+  numbers: { size, count },
+  tasks: Math.ceil(size / INVOCATIONS),
+  operations: size * count,
 });
 
 /** Adds up the gradients with respect to all tables; `given` are the operands that the other gradients have too. */
@@ -161,7 +164,14 @@ export function* planTables(
       kernel: tableKernel({ score: code.shader, place, isSoftware }),
       operands: { ...shared, parts: workspace.upload(numbersOf(parts)), copies: target },
       numbers: {
-        ...{ n, h, repeat: h / g, d, e, scale, first_item: 3 * parts.length, length },
+        n,
+        h,
+        repeat: h / g,
+        d,
+        e,
+        scale,
+        first_item: 3 * parts.length,
+        length,
         ...map.numbers,
         ...code.numbers,
       },
@@ -211,7 +221,8 @@ function partsOf(
   const parts = groups.flatMap((items) => {
     const size = Math.ceil(items.length / copies);
     return Array.from({ length: Math.ceil(items.length / size) }, (_, copy) => ({
-      ...{ items: items.slice(copy * size, (copy + 1) * size), copy },
+      items: items.slice(copy * size, (copy + 1) * size),
+      copy,
     }));
   });
   return { parts, copies };
@@ -227,8 +238,13 @@ function apart(index: Place['index'], extent: Extent, { owners, isArranged }: Ti
       const queries = isArranged ? [0, n - 1] : [tile * OWN, Math.min(n, (tile + 1) * OWN) - 1];
       const range = isWorkedOut
         ? rangesOf(index, {
-            ...{ score: anyScore, q: integers(...(queries as [number, number])), k: integers(0, m - 1) },
-            ...{ b: point(Math.floor(row / h)), h: point(row % h), n: point(n), m: point(m) },
+            score: anyScore,
+            q: integers(...(queries as [number, number])),
+            k: integers(0, m - 1),
+            b: point(Math.floor(row / h)),
+            h: point(row % h),
+            n: point(n),
+            m: point(m),
           }).at(-1)
         : undefined;
       all.push({ item: [row, tile], low: range?.low ?? 0, high: range?.high ?? 0 });

@@ -38,7 +38,11 @@ export function* planCached(call: CachedCall, workspace: Workspace): Steps<Plan>
     const shared = { ...numbers, pages_batches: first, map_n: count, slab_first: 0, slab_pages: 0 };
     const dispatches = decode(
       {
-        ...{ call, batches: batches.length, g, map, width },
+        call,
+        batches: batches.length,
+        g,
+        map,
+        width,
         score: scoreCode(modifier, extent, 'scores'),
         pages: {
           dtype: dtypeOf(layout),

@@ -66,18 +66,31 @@ export function decode(
   const splits = Math.max(1, Math.min(Math.ceil(sizesOf(device).workgroups / tasks), Math.floor(map.most / PANELS)));
   const quads = 2 ** Math.ceil(Math.log2(Math.ceil(e / 4)));
   const variant: DecodeVariant = {
-    ...{ cut: map.cut, score: score.shader, isModified: call.score !== undefined },
-    ...{ rows, pages: pages?.dtype },
+    cut: map.cut,
+    score: score.shader,
+    isModified: call.score !== undefined,
+    rows,
+    pages: pages?.dtype,
   };
   const { operands, numbers } = pages?.shared ?? NOTHING;
   const slabs = pages?.slabs ?? [NOTHING];
   const partsOfRow = splits * slabs.length;
   const shared = {
-    ...{ parts: workspace.scratch([Math.max(1, tasks * partsOfRow * rows * (8 * quads + 4))]), ...operands },
+    parts: workspace.scratch([Math.max(1, tasks * partsOfRow * rows * (8 * quads + 4))]),
+    ...operands,
   };
   const common = {
-    ...{ repeat, together, groups, width, chunks, splits, quads, key_groups: INVOCATIONS / quads },
-    ...{ parts_of_row: partsOfRow, first_part: 0, ...numbers },
+    repeat,
+    together,
+    groups,
+    width,
+    chunks,
+    splits,
+    quads,
+    key_groups: INVOCATIONS / quads,
+    parts_of_row: partsOfRow,
+    first_part: 0,
+    ...numbers,
   };
   const panels = (map.visited / together) * chunks * (pages ? batches : 1);
   return {

@@ -16,8 +16,16 @@ export interface DecodeVariant extends AttentionVariant {
  * vectors of outputs, rounded up to a power of two, and how many invocations share each of these.
  */
 export const NUMBERS: NonNullable<Kernel['numbers']> = {
-  ...{ repeat: 'u32', together: 'u32', groups: 'u32', width: 'u32', chunks: 'u32' },
-  ...{ splits: 'u32', parts_of_row: 'u32', first_part: 'u32', quads: 'u32', key_groups: 'u32' },
+  repeat: 'u32',
+  together: 'u32',
+  groups: 'u32',
+  width: 'u32',
+  chunks: 'u32',
+  splits: 'u32',
+  parts_of_row: 'u32',
+  first_part: 'u32',
+  quads: 'u32',
+  key_groups: 'u32',
 };
 
 export const sourceOf = ({ pages }: DecodeVariant) => (pages ? pagesSource(pages) : TENSORS);
