@@ -7,9 +7,11 @@ import { afterEach, beforeEach, describe, expect, inject, test, vi } from 'vites
 import { createRuntime, type TuneReport } from '../src/index';
 import { sizesOf, tableSizes } from '../src/ops/attention/webgpu/sizes';
 import { TUNABLE } from '../src/ops/attention/webgpu/tunable';
+import { chooseSizes } from '../src/ops/sizes/chosen';
 import { readTuned, withTuned } from '../src/ops/sizes/tuned-file';
 import { adapterOf, identifyAdapter, openDevice } from '../src/runtime/webgpu/adapter';
 import { Device } from '../src/runtime/webgpu/device';
+import type { DeviceTraits } from '../src/runtime/webgpu/plan';
 import * as tuning from '../src/tune/index';
 import { expectRefusal, saccade } from './command-line';
 
@@ -31,10 +33,10 @@ const report: TuneReport = {
 /** A device that has nothing but what sizes are chosen by. */
 const device = deviceOf('driver 7');
 
-function deviceOf(description: string): Device {
+function deviceOf(description: string): DeviceTraits {
   const limits = { maxComputeInvocationsPerWorkgroup: 256, maxComputeWorkgroupStorageSize: 32768 };
-  const adapterInfo = { vendor: 'acme', architecture: 'gpu', device: '', description };
-  return { gpu: { limits, adapterInfo }, subgroupSize: undefined } as unknown as Device;
+  const identity = identifyAdapter({ vendor: 'acme', architecture: 'gpu', device: '', description });
+  return { limits, identity, subgroupSize: undefined } as unknown as DeviceTraits;
 }
 
 /** Software takes long to compile kernels, longer on a busy machine. */
@@ -212,7 +214,7 @@ describe.runIf(inject('hasGpu'))('a runtime of its own in Node', () => {
     const { device: gpu } = await openDevice({});
     await write(withTuned('', identifyAdapter(adapterOf(gpu)), { date: '2026-11-25', sizes }));
     gpu.destroy();
-    const opened = await Device.open({});
+    const opened = await Device.open({}, chooseSizes);
     expect(sizesOf(opened)).toEqual({ ...tableSizes(opened), ...sizes });
     expect(opened.explain()).toContain(`sizes: tuned on 2026-11-25, from ${path()}`);
     opened.dispose();
