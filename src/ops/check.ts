@@ -105,3 +105,13 @@ export function checkTensors(tensors: Readonly<Record<string, unknown>>): void {
       throw new ParameterError(`${name} must be a Tensor, got ${show(tensor)}: make one with runtime.tensor()`);
   }
 }
+
+/** The tensors that are given, without those that were left out. */
+export function presentOf<Name extends string>(
+  tensors: Readonly<Record<Name, Tensor | undefined>>,
+): Record<string, Tensor> {
+  const entries = Object.entries<Tensor | undefined>(tensors).filter(
+    (entry): entry is [string, Tensor] => entry[1] !== undefined,
+  );
+  return Object.fromEntries(entries);
+}

@@ -110,7 +110,8 @@ export function defineOp<
   const { name, inputs, options: optional = NOTHING as O, results, more, derivative } = declaration;
   const places = Object.keys(results).filter((result) => !results[result]?.fresh);
   const check = checker(name, inputs, optional, places);
-  const shapeOf = mapValues(results, ({ axes }) => shaper(axes, { ...inputs, ...optional }));
+  const specsOfTensors = tensorSpecsOf({ ...inputs, ...optional });
+  const shapeOf = mapValues(results, ({ axes }) => shaper(axes, specsOfTensors));
 
   const call = (given: Values, options: Control & Values = NOTHING): Computed<R> => {
     const { tensors, shapes, extents, checked } = check(given, options);
@@ -159,11 +160,11 @@ function checker(
   places: readonly string[],
   largest: Extents = NOTHING,
 ) {
-  const specs: Record<string, TensorSpec> = {};
-  const settings: Record<string, AnySetting> = {};
-  for (const [each, spec] of Object.entries({ ...inputs, ...optional }))
-    if ('axes' in spec) specs[each] = spec;
-    else settings[each] = spec;
+  const all = { ...inputs, ...optional };
+  const specs = tensorSpecsOf(all);
+  const settings = Object.fromEntries(Object.entries(all).filter(([each]) => !(each in specs))) as Readonly<
+    Record<string, AnySetting>
+  >;
   const checkAll = tensorChecker(specs);
   const known = [...Object.keys(optional), ...places, 'signal', 'onProgress'];
 
@@ -187,6 +188,11 @@ function checker(
   };
 }
 
+/** The arguments that are tensors. */
+const tensorSpecsOf = (all: Arguments): TensorSpecs =>
+  Object.fromEntries(Object.entries(all).filter(([, spec]) => 'axes' in spec)) as TensorSpecs;
+
+/** Throws if an extent is larger than kernels have room for. */
 function checkLargest(
   letter: string,
   most: number,
@@ -262,8 +268,7 @@ function checkElements(
 type Shaper = (shapes: Readonly<Record<string, Shape>>, extents: Extents, settings: Values) => Shape;
 
 /** What gives the shape of a result. */
-function shaper(spec: string, arguments_: Arguments): Shaper {
-  const tensors = Object.fromEntries(Object.entries(arguments_).filter(([, each]) => 'axes' in each)) as TensorSpecs;
+function shaper(spec: string, tensors: TensorSpecs): Shaper {
   const like = Object.keys(tensors).find((name) => tensors[name]?.axes === spec);
   if (like !== undefined) return (shapes) => shapes[like] as Shape;
   const axes = axesOf(spec);

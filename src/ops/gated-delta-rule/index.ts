@@ -11,7 +11,7 @@ import { LARGEST_HEAD } from '../../runtime/wasm/params';
 import { formatShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
-import { checkGradients, checkOptions } from '../check';
+import { checkGradients, checkOptions, presentOf } from '../check';
 import { compute, type ResultSpec } from '../compute';
 import { choice, defineComposite, f32, floats, number, type OptionsOf, optional, whole } from '../define';
 import { zeros } from '../float32';
@@ -73,10 +73,6 @@ const settings = {
 
 type Letters = Record<'b' | 'n' | 'h' | 'd' | 'e', number>;
 
-/** The tensors among the arguments, without those that are left out. */
-const present = (tensors: Readonly<Record<string, Tensor | undefined>>) =>
-  Object.fromEntries(Object.entries(tensors).filter(([, tensor]) => tensor)) as Record<string, Tensor>;
-
 /** @internal */
 export const gatedDeltaRuleOp = defineComposite({
   name: 'gatedDeltaRule',
@@ -99,7 +95,7 @@ export const gatedDeltaRuleOp = defineComposite({
       ...(every !== undefined && { states: { shape: [b, Math.ceil(n / every), h, d, e], dtype: 'f32' } }),
     } as const satisfies Record<string, ResultSpec>;
     const call = (computed: object) => ({ ...tensors, scale, every, form, ...(computed as GatedDeltaRuleResult) });
-    return compute(forward, present(tensors), results, call, options, { derivative: derivativeOf(scale, every) });
+    return compute(forward, presentOf(tensors), results, call, options, { derivative: derivativeOf(scale, every) });
   },
 });
 
@@ -136,7 +132,7 @@ export const gatedDeltaRuleBackwardOp = defineComposite({
     };
     const { totals, ...computed } = compute<GatedDeltaRuleBackwardCall, Record<string, ResultSpec>>(
       backward,
-      present(tensors),
+      presentOf(tensors),
       results,
       (grads) => ({ ...tensors, ...grads, scale, every }) as GatedDeltaRuleBackwardCall,
       control,

@@ -11,7 +11,7 @@ import { type HostTensor, toFloat64 } from '../../tensor/host';
 import { bindShapes, formatShape, type Shape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import { Tensor } from '../../tensor/tensor';
-import { checkControl, checkGradients, checkOptions, checkTensors, sharesMemory } from '../check';
+import { checkControl, checkGradients, checkOptions, checkTensors, presentOf, sharesMemory } from '../check';
 import { compute, type ResultSpec, type Values } from '../compute';
 import { zeros } from '../float32';
 import { add } from '../map';
@@ -443,11 +443,4 @@ function checkApart(inputs: Readonly<Record<string, Tensor>>, states: Readonly<R
     if (other) throw new ParameterError(`${name} shares memory with ${other[0]}: pass a tensor of its own`);
     seen.push([name, tensor]);
   }
-}
-
-function presentOf<Name extends string>(tensors: Readonly<Record<Name, Tensor | undefined>>): Record<string, Tensor> {
-  const entries = Object.entries<Tensor | undefined>(tensors).filter(
-    (entry): entry is [string, Tensor] => entry[1] !== undefined,
-  );
-  return Object.fromEntries(entries);
 }
