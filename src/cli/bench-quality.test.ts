@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { expectRefusal, saccade } from '../../test/command-line';
 import type { QualityReport } from '../bench/quality/report';
+import { lockFolder } from './lock-folder';
 
 const SMALL = '--tasks state-tracking-s3 --steps 2 --width 8 --layers 1 --threads 1'.split(' ');
 
@@ -32,9 +33,11 @@ test('trains, writes what it found and goes on from it', async () => {
         ['json', 'safetensors'].map((kind) => `state-tracking-s3-${method}-1.${kind}`),
       ),
     );
-    const again = saccade(...words);
-    await expectRefusal(words, 'this process does already');
-    await again;
+    {
+      using _lock = lockFolder(kept!);
+      await expectRefusal(words, 'this process does already');
+    }
+    expect((await saccade(...words)).code).toBe(0);
     expect((await read()).runs).toEqual(report.runs);
     const before = await Promise.all([json!, html!].map((path) => readFile(path)));
     await expectRefusal([...words, '--width', '4'], 'is of a training with width 8, expected 4');
