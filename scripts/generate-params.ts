@@ -6,7 +6,7 @@
 import { existsSync, globSync, writeFileSync } from 'node:fs';
 import { registerHooks } from 'node:module';
 import { basename, dirname, join, relative } from 'node:path';
-import type { Fields } from '../src/runtime/wasm/struct.ts';
+import type { Fields } from '../src/runtime/cpu/struct.ts';
 
 interface Struct {
   readonly file: string;
@@ -30,7 +30,7 @@ export async function generateParams(root: string): Promise<void> {
       writeFileSync(
         file.replace(/ts$/, 'generated.ts'),
         text([
-          ...forPlans(exported, own, pathFrom(file, join(root, 'src/runtime/wasm'))),
+          ...forPlans(exported, own, pathFrom(file, join(root, 'src/runtime/cpu'))),
           ...compiledKernels(dirname(file)),
         ]),
       );

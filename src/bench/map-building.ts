@@ -2,9 +2,9 @@
 import type { Extent, Mask } from '../masks/mask';
 import { WrongResultError } from '../measure/gate';
 import { type BlockMap, RUN_LENGTH } from '../ops/attention/block-map/block-map';
-import { blockMap } from '../ops/attention/block-map/wasm';
+import { blockMap } from '../ops/attention/block-map/cpu';
 import { PATTERN_LENGTH } from '../ops/attention/params';
-import { PANEL, TILE } from '../runtime/wasm/params';
+import { PANEL, TILE } from '../runtime/cpu/params';
 import { someOf } from './expected';
 
 /**

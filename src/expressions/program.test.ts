@@ -3,9 +3,9 @@ import { describe, expect, test } from 'vitest';
 import { expectClose } from '../../test/expect';
 import { ARITHMETIC, EXTREMES, functionOf, randomSources } from '../../test/random-functions';
 import { ModifyParams } from '../ops/attention/params.generated';
-import { Heap } from '../runtime/wasm/heap';
+import { openHeap } from '../runtime/wasm/memory';
 import { BUILDS, type Build, Modules } from '../runtime/wasm/modules';
-import { HEAP_BASE, type Kernel, numberOf, PARAMS } from '../runtime/wasm/schedule';
+import { type Kernel, numberOf, PARAMS } from '../runtime/wasm/schedule';
 import { evaluate } from './evaluate';
 import type { Expression } from './expression';
 import { OPERATIONS } from './operations';
@@ -35,7 +35,7 @@ const files = {
 
 /** Runs programs in a module of its own; what lies around the result must stay as it is. */
 async function machine(build: Build) {
-  const heap = new Heap(HEAP_BASE);
+  const heap = openHeap();
   const room = await new Modules(heap, build, 0).of(files);
   const modifyScores = room.kernels[numberOf(room, 'modifyScores')] as Kernel;
   const { memory } = heap;

@@ -337,7 +337,7 @@ test('too many calls behind what nobody can wait for are one clear error', async
   const waits: Op<object> = {
     name: 'waits',
     reference,
-    wasm: () => ({ jobs: () => [] }),
+    cpu: () => ({ jobs: () => [] }),
     webgpu: async () => () => ({ dispatches: [] }),
   };
   runtime.calls.run(waits, { make: () => ({}) }, [], [], {});

@@ -1,9 +1,9 @@
 /** What an op is: a name for messages, and what computes a call of it on each backend. */
 import type { Elements } from '../tensor/elements';
 import type { HostTensor } from '../tensor/host';
+import type { Plan as CpuPlan, Machine } from './cpu/plan';
 import type { Steps } from './turns';
 import type { KernelFiles } from './wasm/modules';
-import type { Machine, Plan as WasmPlan } from './wasm/plan';
 import type { Plan as GpuPlan, Workspace } from './webgpu/plan';
 
 /** Tensors in host memory, in float64. */
@@ -23,7 +23,7 @@ export interface Op<Call> {
   readonly reference: () => Promise<(call: Call, host: Host) => void>;
   /** What the plans for the CPU run. */
   readonly kernels?: KernelFiles;
-  readonly wasm: (call: Call, machine: Machine) => WasmPlan | Steps<WasmPlan>;
+  readonly cpu: (call: Call, machine: Machine) => CpuPlan | Steps<CpuPlan>;
   readonly webgpu: () => Promise<(call: Call, workspace: Workspace) => GpuPlan | Steps<GpuPlan>>;
   /** Checked where the tensors are, after the call. The first one that fails is the call's fault. */
   readonly faults?: (call: Call) => readonly Expectation[];

@@ -4,9 +4,9 @@ import { gridAxes, paramsOf } from '../../test/grids';
 import { gridAxes as axesOf, GRID_TILES, type NeighborhoodParams, neighborhood } from '../masks/neighborhood';
 import type { TileShapes } from '../masks/neighborhood-tiles';
 import { RUN_LENGTH } from '../ops/attention/block-map/block-map';
-import { blockMap } from '../ops/attention/block-map/wasm';
+import { blockMap } from '../ops/attention/block-map/cpu';
 import { PATTERN_LENGTH } from '../ops/attention/params';
-import { PANEL, TILE } from '../runtime/wasm/params';
+import { PANEL, TILE } from '../runtime/cpu/params';
 import { sizeOf } from '../tensor/shape';
 import { chooseTiles, countTiles, tileCandidates } from './choose-tiles';
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { area } from '../../masks/area';
 import { GRID_TILES } from '../../masks/neighborhood';
-import { blockMap } from '../../ops/attention/block-map/wasm';
+import { blockMap } from '../../ops/attention/block-map/cpu';
 import { createRuntime } from '../../ops/create-runtime';
 import { simulateGna } from '../../simulate/gna';
 import { type PublishedRow, publishedRows } from '../../simulate/published';

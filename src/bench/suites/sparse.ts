@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { full } from '../../masks/band';
 import { summarise } from '../../measure/statistics';
-import { blockMap, blockMapBytes } from '../../ops/attention/block-map/wasm';
+import { blockMap, blockMapBytes } from '../../ops/attention/block-map/cpu';
 import { backward } from '../attention-operations';
 import { CHOSEN_LABEL, chosenMask, selectedBackward, selectedForward } from '../chosen-blocks';
 import { checkBlockMap, timeBlockMap } from '../map-building';

@@ -7,7 +7,7 @@ import { ParameterError } from '../../errors';
 import { ACTIVATIONS, type Activation } from '../../nn/activation';
 import type { RopeScaling, RopeSettings } from '../../ops/rope';
 import { rotationOf } from '../../ops/rope/rotation';
-import { LARGEST_HEAD } from '../../runtime/wasm/params';
+import { LARGEST_HEAD } from '../../runtime/cpu/params';
 
 /** As parsed from a file, under its names. */
 export type DecoderConfig = Readonly<Record<string, unknown>>;

@@ -1,6 +1,6 @@
 /** The problem and its block map (block-map.ts), as attention's kernels read them. */
 import { rowIn } from '../../runtime/wasm/assembly/layout.as';
-import { PANEL, TILE } from '../../runtime/wasm/params.generated.as';
+import { PANEL, TILE } from '../../runtime/cpu/params.generated.as';
 import { Stretch, STRETCH_BYTES } from '../../runtime/wasm/assembly/product.as';
 import { BLOCK_PANELS, FULL, PATTERN_LENGTH, Problem, SEEN, SEEN_BY_GROUP } from './params.generated.as';
 

@@ -10,8 +10,8 @@ import { checkMask } from '../../masks/check';
 import { and } from '../../masks/combine';
 import type { Extent, Mask } from '../../masks/mask';
 import type { Control } from '../../runtime/backend';
+import { LARGEST_HEAD } from '../../runtime/cpu/params';
 import type { Op } from '../../runtime/op';
-import { LARGEST_HEAD } from '../../runtime/wasm/params';
 import { checkScore, partsOf, type Score } from '../../scores/score';
 import type { HostTensor } from '../../tensor/host';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
@@ -24,11 +24,11 @@ import { checkControl, checkGradients, checkOptions, checkOut, checkTensors } fr
 import { compute, type ResultSpec, type Values } from '../compute';
 import { contiguous } from '../copy';
 import { checkContiguous, zeros } from '../float32';
-import { planAttentionBackward } from './backward/wasm';
+import { planAttentionBackward } from './backward/cpu';
 import type { AttentionBackwardCall, AttentionCall } from './call';
 import { type CachedCall, planCached } from './decode/cached';
-import { FEW_QUERIES } from './decode/wasm';
-import { planAttention } from './forward/wasm';
+import { FEW_QUERIES } from './decode/cpu';
+import { planAttention } from './forward/cpu';
 import { kernels } from './params.generated';
 import { checkSelection, type Selection, selectionOf } from './selection';
 
@@ -36,7 +36,7 @@ const forward: Op<AttentionCall> = {
   name: 'attention',
   reference: async () => (await import('./reference')).forward,
   kernels,
-  wasm: planAttention,
+  cpu: planAttention,
   webgpu: async () => (await import('./forward/webgpu')).planAttention,
 };
 
@@ -44,7 +44,7 @@ export const backward: Op<AttentionBackwardCall> = {
   name: 'attentionBackward',
   reference: async () => (await import('./reference')).backward,
   kernels,
-  wasm: planAttentionBackward,
+  cpu: planAttentionBackward,
   webgpu: async () => (await import('./backward/webgpu')).planAttentionBackward,
 };
 
@@ -52,7 +52,7 @@ const cached: Op<CachedCall> = {
   name: 'attention',
   reference: async () => (await import('./reference')).cached,
   kernels,
-  wasm: planCached,
+  cpu: planCached,
   webgpu: async () => (await import('./decode/webgpu/cached')).planCached,
 };
 

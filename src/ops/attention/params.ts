@@ -1,5 +1,5 @@
-import { Contiguous, Operand } from '../../runtime/wasm/params';
-import { fields, struct } from '../../runtime/wasm/struct';
+import { Contiguous, Operand } from '../../runtime/cpu/params';
+import { fields, struct } from '../../runtime/cpu/struct';
 
 /** Panels in a block: 336 keys, whose scores against 24 queries fill 32 KiB. */
 export const BLOCK_PANELS = 56;

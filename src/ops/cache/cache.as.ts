@@ -1,6 +1,6 @@
 /** Rows of keys and values into pages and out of them; a task is a page. */
 import { bytesOf, loadRow, storeRow } from '../../runtime/wasm/assembly/storage.as';
-import { LARGEST_HEAD, Operand } from '../../runtime/wasm/params.generated.as';
+import { LARGEST_HEAD, Operand } from '../../runtime/cpu/params.generated.as';
 import { AppendParams, I8, Page, PAGE_ROWS, ReadParams, WRITE_LENGTH } from './params.generated.as';
 
 export const SCRATCH_BYTES: usize = LARGEST_HEAD * 4;

@@ -1,6 +1,5 @@
 /** Tokens into the pages of a cache, and out of them. */
 import type { Control } from '../../runtime/backend';
-import type { Op } from '../../runtime/op';
 import {
   address,
   BYTES_PER_MICROSECOND,
@@ -8,7 +7,8 @@ import {
   NO_OPERAND,
   operand,
   type Plan,
-} from '../../runtime/wasm/plan';
+} from '../../runtime/cpu/plan';
+import type { Op } from '../../runtime/op';
 import type { Part } from '../../tensor/outcome';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
@@ -21,7 +21,7 @@ const appending: Op<AppendCall> = {
   name: 'append',
   reference: async () => (await import('./reference')).append,
   kernels,
-  wasm({ k, v, layout, writes }, { memory }): Plan {
+  cpu({ k, v, layout, writes }, { memory }): Plan {
     const numbers = writes.flatMap(({ batch, token, count, page, row }) => [batch, token, count, addressOf(page), row]);
     return {
       bytes: { writes: 4 * numbers.length },
@@ -44,7 +44,7 @@ const copying: Op<CopyPagesCall> = {
   name: 'copy pages of a cache',
   reference: async () => (await import('./reference')).copyPages,
   kernels,
-  wasm({ layout, copies }, { memory }): Plan {
+  cpu({ layout, copies }, { memory }): Plan {
     const pairs = copies.flatMap(({ from, to }) => [addressOf(from), addressOf(to)]);
     return {
       bytes: { copies: 4 * pairs.length },
@@ -68,7 +68,7 @@ const reading: Op<ReadCall> = {
   name: 'read a cache',
   reference: async () => (await import('./reference')).read,
   kernels,
-  wasm({ layout, pages, k, v }, { memory }): Plan {
+  cpu({ layout, pages, k, v }, { memory }): Plan {
     const addresses = pages.map((page) => (page ? addressOf(page) : 0));
     return {
       bytes: { pages: 4 * addresses.length + 4 },

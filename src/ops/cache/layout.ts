@@ -1,5 +1,5 @@
 /** Keys and values of tokens in pages: what caches keep and ops read where it lies. */
-import type { Values } from '../../runtime/wasm/struct';
+import type { Values } from '../../runtime/cpu/struct';
 import type { Part, Written } from '../../tensor/outcome';
 import type { Tensor } from '../../tensor/tensor';
 import { type Page as declared, PAGE_ROWS, STORAGE } from './params';

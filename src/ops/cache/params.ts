@@ -1,5 +1,5 @@
-import { Operand } from '../../runtime/wasm/params';
-import { struct } from '../../runtime/wasm/struct';
+import { Operand } from '../../runtime/cpu/params';
+import { struct } from '../../runtime/cpu/struct';
 
 /** Storage of a cache's rows; 8-bit integers have a scale for each row of a head. Floats as everywhere. */
 export const STORAGE = ['f32', 'f16', 'bf16', 'i8'] as const;

@@ -1,4 +1,4 @@
-import { FLOATS } from '../../runtime/wasm/params';
+import { FLOATS } from '../../runtime/cpu/params';
 import type { Tensor } from '../../tensor/tensor';
 
 export const DTYPES = [...FLOATS, 'i32'] as const;

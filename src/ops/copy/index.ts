@@ -1,8 +1,8 @@
 /** Copies of views, and of several side by side. */
 import { checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
+import { ELEMENTS_PER_MICROSECOND, type Plan } from '../../runtime/cpu/plan';
 import type { Expectation, Op } from '../../runtime/op';
-import { ELEMENTS_PER_MICROSECOND, type Plan } from '../../runtime/wasm/plan';
 import { bytesPerElement, type DType } from '../../tensor/dtype';
 import { hostTensor } from '../../tensor/host';
 import { formatShape } from '../../tensor/shape';
@@ -19,7 +19,7 @@ const op: Op<CopyCall> = {
   name: 'copy',
   kernels,
   reference: async () => (await import('./reference')).copy,
-  wasm({ x, out, within }) {
+  cpu({ x, out, within }) {
     const [fromBytes, toBytes] = [bytesPerElement(x.dtype), bytesPerElement(out.dtype)];
     const axes = commonAxes(x.shape, x.strides, out.strides);
     const [whole, wholeSize] = [within?.whole, within?.whole.size ?? 0];
@@ -55,8 +55,8 @@ const concatOp: Op<{ readonly copies: readonly CopyCall[] }> = {
       for (const each of copies) copy(each, host);
     };
   },
-  wasm({ copies }, machine) {
-    const plans = copies.map((each) => op.wasm(each, machine) as Plan);
+  cpu({ copies }, machine) {
+    const plans = copies.map((each) => op.cpu(each, machine) as Plan);
     return { jobs: (...given) => plans.flatMap((plan) => plan.jobs(...given)) };
   },
   async webgpu() {

@@ -1,7 +1,7 @@
 /** Cross entropy of logits and classes. */
 import { ShapeError } from '../../errors';
+import { overElements } from '../../runtime/cpu/plan';
 import { controlOf } from '../../runtime/guard';
-import { overElements } from '../../runtime/wasm/plan';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { choice, defineComposite, defineOp, f32, i32, number, type OptionsOf, optional, whole } from '../define';
@@ -60,7 +60,7 @@ export const gradientOp = defineOp({
   more: withClasses,
   reference: async () => (await import('./reference')).crossEntropyGradient,
   kernels,
-  wasm: ({ out: gradLogits, ...call }) =>
+  cpu: ({ out: gradLogits, ...call }) =>
     planOf('crossEntropyGradient', { ...call, gradLogits }, 4 * call.logits.size, Math.ceil(RUN / call.classes)),
   webgpu: async () => (await import('./webgpu')).planCrossEntropyGradient,
 });
@@ -78,7 +78,7 @@ export const lossesOp = defineOp({
   more: withClasses,
   reference: async () => (await import('./reference')).crossEntropy,
   kernels,
-  wasm: ({ out: losses, ...call }) =>
+  cpu: ({ out: losses, ...call }) =>
     planOf('crossEntropy', { ...call, losses }, 4 * call.logits.size, Math.ceil(RUN / call.classes)),
   webgpu: async () => (await import('./webgpu')).planCrossEntropy,
   faults: ({ targets, classes, ignore, first }) => [
@@ -110,7 +110,7 @@ export const meanOp = defineOp({
   results: { out: f32(''), share: f32('', { fresh: true }) },
   reference: async () => (await import('./reference')).meanLoss,
   kernels,
-  wasm: (call) => planOf('meanLoss', call, call.losses.size, call.losses.size),
+  cpu: (call) => planOf('meanLoss', call, call.losses.size, call.losses.size),
   webgpu: async () => (await import('./webgpu')).planMeanLoss,
   derivative: ({ losses: { shape } }): Derivative => ({
     saves: ['share'],

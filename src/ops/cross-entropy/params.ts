@@ -1,4 +1,4 @@
-import { struct } from '../../runtime/wasm/struct';
+import { struct } from '../../runtime/cpu/struct';
 
 /** No target that may be: what is ignored if nothing is. */
 export const NONE = -1;

@@ -1,4 +1,4 @@
-import { overElements } from '../../runtime/wasm/plan';
+import { overElements } from '../../runtime/cpu/plan';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { boolean, defineOp, f32, type OptionsOf } from '../define';
@@ -19,7 +19,7 @@ export const cumulativeSumOp = defineOp({
   results: { out: f32('... c') },
   reference: async () => (await import('./reference')).cumulativeSum,
   kernels,
-  wasm({ x, out, reverse }) {
+  cpu({ x, out, reverse }) {
     const columns = x.shape.at(-1) as number;
     const rows = x.size / columns;
     const rowsOfTask = Math.ceil(TASK / columns);

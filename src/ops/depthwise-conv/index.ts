@@ -1,9 +1,9 @@
 /** Convolutions of each channel on its own, channels last. */
 import { ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
+import { overElements } from '../../runtime/cpu/plan';
 import { controlOf } from '../../runtime/guard';
 import type { Op } from '../../runtime/op';
-import { overElements } from '../../runtime/wasm/plan';
 import { formatShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
@@ -43,7 +43,7 @@ function checkOdd({ shape }: Tensor): void {
 const convolution: Omit<Op<DepthwiseConvCall>, 'name'> = {
   reference: async () => (await import('./reference')).depthwiseConv,
   kernels,
-  wasm({ x, weight, bias, out, dilation, flipped }) {
+  cpu({ x, weight, bias, out, dilation, flipped }) {
     const { taps, ...extents } = extentsOf(x, weight, dilation);
     const params = DepthwiseParams({ ...extents, flipped, x, other: weight, bias, out });
     return overElements('depthwiseConv', extents.batch * extents.rows, params, x.size * taps);
@@ -94,7 +94,7 @@ export const gradWeightOp = defineOp({
   results: { out: f32('ky kx c') },
   reference: async () => (await import('./reference')).depthwiseConvWeights,
   kernels,
-  wasm({ x, gradOut, out, dilation }) {
+  cpu({ x, gradOut, out, dilation }) {
     const { taps, ...extents } = extentsOf(x, out, dilation);
     const params = DepthwiseParams({ ...extents, flipped: false, x, other: gradOut, bias: undefined, out });
     return overElements('depthwiseWeights', taps, params, x.size * taps);

@@ -1,7 +1,7 @@
 /** Tensors that are made in host memory from the elements of others. */
 
+import { address } from '../../runtime/cpu/plan';
 import type { Host, Op } from '../../runtime/op';
-import { address } from '../../runtime/wasm/plan';
 import type { Workspace } from '../../runtime/webgpu/plan';
 import type { Shape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
@@ -19,7 +19,7 @@ const op: Op<FromValuesCall> = {
     async () =>
     ({ out, numbers }, { store }: Host) =>
       store(out, numbers),
-  wasm({ out, numbers }, { memory }) {
+  cpu({ out, numbers }, { memory }) {
     new Float32Array(memory.buffer, address(out), out.size).set(numbers);
     return { jobs: () => [] };
   },

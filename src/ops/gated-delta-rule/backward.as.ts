@@ -21,7 +21,7 @@ import {
 import { addRows, addStack, advance, loadTokens, storeRows, storeStack, storeTokens, substitute, UP } from './slices.as';
 import { addBefore, keepRows, keepState, loadStates, stateSlice, storeBefore, storeStates } from './states.as';
 import { rowAddress } from '../../runtime/wasm/assembly/layout.as';
-import { LARGEST_HEAD, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
+import { LARGEST_HEAD, PANEL, SLICE } from '../../runtime/cpu/params.generated.as';
 import { bytesOf, storeRow } from '../../runtime/wasm/assembly/storage.as';
 import { madd, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
 import { BackwardParams, CHUNK } from './params.generated.as';

@@ -13,7 +13,7 @@ import { fetchRows, rowAddress, rowBytes } from '../../runtime/wasm/assembly/lay
 import { product, STORE } from '../../runtime/wasm/assembly/product.as';
 import { loadElement, loadRow } from '../../runtime/wasm/assembly/storage.as';
 import { exp2Clamped, storeTransposed } from '../../runtime/wasm/assembly/vector.as';
-import { Operand, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
+import { Operand, PANEL, SLICE } from '../../runtime/cpu/params.generated.as';
 import {
   BETAS, BUFFER, FROM_START, KEY_STACK, KEYS, LOGS, NEGATIVE_FROM_START, OWN, PANEL_COLUMNS, PANEL_ROWS, QUERY_STACK, ROW,
   ROW_BUFFER, SCALED_FROM_START, Share, TO_END,

@@ -16,7 +16,7 @@ import {
 import { addStack, advance, DOWN, loadTokens, storeStack, storeTokens, substitute } from './slices.as';
 import { keepRows, keepState, loadStates, stateSlice, storeBefore, storeStates } from './states.as';
 import { rowAddress } from '../../runtime/wasm/assembly/layout.as';
-import { F32, LARGEST_HEAD, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
+import { F32, LARGEST_HEAD, PANEL, SLICE } from '../../runtime/cpu/params.generated.as';
 import { exp } from '../../runtime/wasm/assembly/scalar.as';
 import { loadElement, loadRow } from '../../runtime/wasm/assembly/storage.as';
 import { madd } from '../../runtime/wasm/assembly/vector.as';

@@ -6,8 +6,8 @@
  */
 import { ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
+import { LARGEST_HEAD } from '../../runtime/cpu/params';
 import type { Expectation, Op } from '../../runtime/op';
-import { LARGEST_HEAD } from '../../runtime/wasm/params';
 import { formatShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
@@ -16,8 +16,8 @@ import { compute, type ResultSpec } from '../compute';
 import { choice, defineComposite, f32, floats, number, type OptionsOf, optional, whole } from '../define';
 import { zeros } from '../float32';
 import { DELTA_RULE_FORMS, type GatedDeltaRuleBackwardCall, type GatedDeltaRuleCall } from './call';
+import { planGatedDeltaRule, planGatedDeltaRuleBackward } from './cpu';
 import { kernels } from './params.generated';
-import { planGatedDeltaRule, planGatedDeltaRuleBackward } from './wasm';
 
 /** What is beyond it outgrows the state's type, on a backend that keeps more too. */
 const LARGEST_FLOAT32 = 2 ** 128 - 2 ** 104;
@@ -26,7 +26,7 @@ const forward: Op<GatedDeltaRuleCall> = {
   name: 'gatedDeltaRule',
   reference: async () => (await import('./reference')).forward,
   kernels,
-  wasm: planGatedDeltaRule,
+  cpu: planGatedDeltaRule,
   webgpu: async () => (await import('./webgpu')).planGatedDeltaRule,
   faults: ({ g, beta, state }) => [...ofGates(g, beta), finite(state, 'the state after the last token')],
 };
@@ -41,7 +41,7 @@ const backward: Op<GatedDeltaRuleBackwardCall> = {
   name: 'gatedDeltaRuleBackward',
   reference: async () => (await import('./reference')).backward,
   kernels,
-  wasm: planGatedDeltaRuleBackward,
+  cpu: planGatedDeltaRuleBackward,
   webgpu: async () => (await import('./webgpu')).planGatedDeltaRuleBackward,
   faults: ({ g, beta, gradG }) => [...ofGates(g, beta), finite(gradG, 'the gradient with respect to g')],
 };

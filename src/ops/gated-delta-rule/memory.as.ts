@@ -1,6 +1,6 @@
 /** What a task of the gated delta rule keeps in its working memory, and what it knows of its share. */
 import { ACROSS } from '../../runtime/wasm/assembly/product.as';
-import { LARGEST_HEAD, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
+import { LARGEST_HEAD, PANEL, SLICE } from '../../runtime/cpu/params.generated.as';
 import { CHUNK, Problem } from './params.generated.as';
 
 /** Bytes of a row of numbers of all tokens. */

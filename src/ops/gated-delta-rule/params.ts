@@ -1,5 +1,5 @@
-import { Contiguous, Operand } from '../../runtime/wasm/params';
-import { fields, struct } from '../../runtime/wasm/struct';
+import { Contiguous, Operand } from '../../runtime/cpu/params';
+import { fields, struct } from '../../runtime/cpu/struct';
 
 /** The most tokens of a chunk. */
 export const CHUNK = 48;

@@ -3,7 +3,7 @@ import { rowAddress, rowBytes } from '../../runtime/wasm/assembly/layout.as';
 import { ADD, DECAY_ADD, product, STORE } from '../../runtime/wasm/assembly/product.as';
 import { bytesOf, loadRow, storeRow } from '../../runtime/wasm/assembly/storage.as';
 import { madd } from '../../runtime/wasm/assembly/vector.as';
-import { Contiguous, Operand, SLICE } from '../../runtime/wasm/params.generated.as';
+import { Contiguous, Operand, SLICE } from '../../runtime/cpu/params.generated.as';
 import { inPanels, PANEL_ROWS, PANEL_SLICE, ROW, Share, SIX_FACTORS, SLICE_ROWS } from './memory.as';
 import { Problem } from './params.generated.as';
 

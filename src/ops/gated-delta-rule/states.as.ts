@@ -2,7 +2,7 @@
 import { inPanels, Share, SLICE_ROWS, slicesOf } from './memory.as';
 import { loadSlices, storeSlices } from './slices.as';
 import { rowAddress } from '../../runtime/wasm/assembly/layout.as';
-import { F32, Operand, SLICE } from '../../runtime/wasm/params.generated.as';
+import { F32, Operand, SLICE } from '../../runtime/cpu/params.generated.as';
 import { bytesOf } from '../../runtime/wasm/assembly/storage.as';
 import { Problem } from './params.generated.as';
 

@@ -1,5 +1,5 @@
+import { contiguous, overElements } from '../../runtime/cpu/plan';
 import type { Op } from '../../runtime/op';
-import { contiguous, overElements } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
@@ -14,7 +14,7 @@ import type { GatherCall } from './reference';
 const gatherKernels: Omit<Op<GatherCall>, 'name'> = {
   reference: async () => (await import('./reference')).gather,
   kernels,
-  wasm({ table, indices, out }) {
+  cpu({ table, indices, out }) {
     const [count, columns] = table.shape as [number, number];
     const rows = indices.size;
     const params = GatherParams({ rows, columns, count, table: contiguous(table), indices, out: contiguous(out) });

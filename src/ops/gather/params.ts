@@ -1,5 +1,5 @@
-import { Contiguous } from '../../runtime/wasm/params';
-import { struct } from '../../runtime/wasm/struct';
+import { Contiguous } from '../../runtime/cpu/params';
+import { struct } from '../../runtime/cpu/struct';
 
 /** Rows of a task. */
 export const ROWS = 16;

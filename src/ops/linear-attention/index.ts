@@ -16,9 +16,9 @@ import { compute, type ResultSpec, type Values } from '../compute';
 import { zeros } from '../float32';
 import { add } from '../map';
 import type { LinearAttentionBackwardCall, LinearAttentionCall, LinearAttentionStepCall } from './call';
+import { planLinearAttention, planLinearAttentionBackward, planLinearAttentionStep } from './cpu';
 import { MOST_COLUMNS, MOST_FEATURES } from './params';
 import { kernels } from './params.generated';
-import { planLinearAttention, planLinearAttentionBackward, planLinearAttentionStep } from './wasm';
 
 /** The smallest normal number: a smaller one may be flushed to 0. */
 const LEAST_DENOMINATOR = 2 ** -126;
@@ -43,7 +43,7 @@ const forward: Op<LinearAttentionCall> = {
   name: 'linearAttention',
   reference: async () => (await import('./reference')).forward,
   kernels,
-  wasm: planLinearAttention,
+  cpu: planLinearAttention,
   webgpu: async () => (await import('./webgpu')).planLinearAttention,
   faults: ({ normaliser }) => nonzero(normaliser?.denominator),
 };
@@ -52,7 +52,7 @@ const backward: Op<LinearAttentionBackwardCall> = {
   name: 'linearAttentionBackward',
   reference: async () => (await import('./reference')).backward,
   kernels,
-  wasm: planLinearAttentionBackward,
+  cpu: planLinearAttentionBackward,
   webgpu: async () => (await import('./webgpu')).planLinearAttentionBackward,
 };
 
@@ -60,7 +60,7 @@ const step: Op<LinearAttentionStepCall> = {
   name: 'linearAttentionStep',
   reference: async () => (await import('./reference')).step,
   kernels,
-  wasm: planLinearAttentionStep,
+  cpu: planLinearAttentionStep,
   webgpu: async () => (await import('./webgpu')).planLinearAttentionStep,
   faults: ({ denominator }) => nonzero(denominator),
 };

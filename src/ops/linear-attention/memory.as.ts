@@ -1,6 +1,6 @@
 /** What a task of linear attention keeps in its working memory, and what it knows of its chunk. */
 import { ACROSS } from '../../runtime/wasm/assembly/product.as';
-import { MOST_HEADS, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
+import { MOST_HEADS, PANEL, SLICE } from '../../runtime/cpu/params.generated.as';
 import { CHUNK, PassParams } from './params.generated.as';
 
 export const CHUNK_ROW: usize = ACROSS;

@@ -17,7 +17,7 @@
  */
 import { isAborted } from '../../runtime/wasm/assembly/control.as';
 import { DECAY_ADD, product, STORE, STORE_TIMES } from '../../runtime/wasm/assembly/product.as';
-import { F32, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
+import { F32, PANEL, SLICE } from '../../runtime/cpu/params.generated.as';
 import {
   CHUNK_ROW, decayOf, KEY_SLICES, LEAST_DECAY, panelAt, panelsOf, POWER_COUNT, POWERS, RESULTS, SCORES, slicesOf, stateAt,
   stateSliceBytes, tableOf, TASK, Task, VALUES, WIDEST_ROW, ZEROS,

@@ -1,7 +1,7 @@
 /** A chunk's rows: fetched, laid out as products take them, and stored. */
 import { fetchRows, packPanel, packQuad, rowAddress } from '../../runtime/wasm/assembly/layout.as';
 import { bytesOf, loadRow, storeRow } from '../../runtime/wasm/assembly/storage.as';
-import { F32, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
+import { F32, PANEL, SLICE } from '../../runtime/cpu/params.generated.as';
 import {
   CARRY, CONVERTED, KEY_ROWS, KEY_SLICES, panelAt, panelsOf, POINTERS, POWERS, RESULTS, slicesOf, Task, VALUES, WIDEST_ROW,
   ZEROS,

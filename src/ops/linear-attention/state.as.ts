@@ -1,7 +1,7 @@
 /** The state: from the initial one, through a chunk's keys and values, and to the final one. */
 import { rowAddress, rowBytes } from '../../runtime/wasm/assembly/layout.as';
 import { DECAY_ADD, product } from '../../runtime/wasm/assembly/product.as';
-import { PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
+import { PANEL, SLICE } from '../../runtime/cpu/params.generated.as';
 import { CARRY, KEY_ROWS, POWERS, stateSliceBytes, Task, VALUES } from './memory.as';
 import { CHUNK, PassParams } from './params.generated.as';
 

@@ -10,7 +10,7 @@
 import { isAborted } from '../../runtime/wasm/assembly/control.as';
 import { layOutPanels } from '../../runtime/wasm/assembly/layout.as';
 import { exp2Clamped, seenLanes } from '../../runtime/wasm/assembly/vector.as';
-import { CHUNK_PANELS, F32, Operand, PANEL, SLICE, TILE } from '../../runtime/wasm/params.generated.as';
+import { CHUNK_PANELS, F32, Operand, PANEL, SLICE, TILE } from '../../runtime/cpu/params.generated.as';
 import { BackwardParams, BLOCK_PANELS, Problem, QUERY_PANELS, ROW_LENGTH } from './params.generated.as';
 import {
   AUX, BLOCK, COMMON, FIRST, INVERSES, LAYOUT, LOG2E, MAXIMA, MEANS, PANEL_ROW, PANEL_ROWS, panelsOf, QUERIES, release,

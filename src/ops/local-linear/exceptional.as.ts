@@ -6,7 +6,7 @@
 import { rowAddress } from '../../runtime/wasm/assembly/layout.as';
 import { exp, log } from '../../runtime/wasm/assembly/scalar.as';
 import { bytesOf, loadElement, storeRow } from '../../runtime/wasm/assembly/storage.as';
-import { F32, LARGEST_HEAD, Operand } from '../../runtime/wasm/params.generated.as';
+import { F32, LARGEST_HEAD, Operand } from '../../runtime/cpu/params.generated.as';
 import { ForwardParams, Problem } from './params.generated.as';
 import { LARGEST_ERROR, MEANS, RESULT, RIDGES, STATE, Tile } from './memory.as';
 import { rowIndex } from './tile.as';

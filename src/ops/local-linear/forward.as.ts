@@ -1,5 +1,5 @@
 /** Local linear attention of a tile of rows: weights, means, systems, and the sum of the values. */
-import { F32, PANEL, TILE } from '../../runtime/wasm/params.generated.as';
+import { F32, PANEL, TILE } from '../../runtime/cpu/params.generated.as';
 import { exceptionalRow, exceptionalTile } from './exceptional.as';
 import { BLOCK_PANELS, ForwardParams } from './params.generated.as';
 import {

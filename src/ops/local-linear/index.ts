@@ -7,8 +7,8 @@
 import { checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError, UnsupportedError } from '../../errors';
 import type { Control } from '../../runtime/backend';
+import { FLOATS, LARGEST_HEAD } from '../../runtime/cpu/params';
 import type { Expectation, Op } from '../../runtime/op';
-import { FLOATS, LARGEST_HEAD } from '../../runtime/wasm/params';
 import type { DType } from '../../tensor/dtype';
 import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
@@ -23,8 +23,8 @@ import {
   type LocalLinearSolver,
   SOLVERS,
 } from './call';
+import { planLocalLinear, planLocalLinearBackward } from './cpu';
 import { kernels } from './params.generated';
-import { planLocalLinear, planLocalLinearBackward } from './wasm';
 
 /** The least number above 0 that float32 holds to its full precision, and the largest. */
 const SMALLEST = 2 ** -126;
@@ -34,7 +34,7 @@ const forward: Op<LocalLinearCall> = {
   name: 'localLinearAttention',
   reference: async () => (await import('./reference')).forward,
   kernels,
-  wasm: planLocalLinear,
+  cpu: planLocalLinear,
   webgpu: async () => (await import('./webgpu')).planLocalLinear,
   faults: (call) => faultsOf('localLinearAttention', call),
 };
@@ -43,7 +43,7 @@ const backward: Op<LocalLinearBackwardCall> = {
   name: 'localLinearAttentionBackward',
   reference: async () => (await import('./reference')).backward,
   kernels,
-  wasm: planLocalLinearBackward,
+  cpu: planLocalLinearBackward,
   webgpu: async () => (await import('./webgpu')).planLocalLinearBackward,
   faults: (call) => faultsOf('localLinearAttentionBackward', call),
 };

@@ -1,6 +1,6 @@
 /** What a task of local linear attention keeps in its working memory, and what it knows of its tile. */
 import { LAYOUT_BYTES } from '../../runtime/wasm/assembly/layout.as';
-import { LARGEST_HEAD, PANEL, SLICE, TILE } from '../../runtime/wasm/params.generated.as';
+import { LARGEST_HEAD, PANEL, SLICE, TILE } from '../../runtime/cpu/params.generated.as';
 import { BLOCK_PANELS, Problem } from './params.generated.as';
 
 /** Bytes from one key's numbers to the next, and from a panel's. */

@@ -2,7 +2,7 @@
 import { layOutPanels, layOutSlices, PANEL_SLICE_BYTES, rowAddress, rowBytes } from '../../runtime/wasm/assembly/layout.as';
 import { loadRow } from '../../runtime/wasm/assembly/storage.as';
 import { largestLane } from '../../runtime/wasm/assembly/vector.as';
-import { CHUNK_PANELS, F32, Operand, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
+import { CHUNK_PANELS, F32, Operand, PANEL, SLICE } from '../../runtime/cpu/params.generated.as';
 import { columnPanels, COMMON, LAYOUT, OPERAND, PANEL_ROW, panelsOf, QUERIES, ROW_OUT, ROWS_OUT, SAMPLES } from './memory.as';
 import { Problem } from './params.generated.as';
 

@@ -3,7 +3,7 @@ import { PANEL_SLICE_BYTES } from '../../runtime/wasm/assembly/layout.as';
 import { ADD, product } from '../../runtime/wasm/assembly/product.as';
 import { isAborted } from '../../runtime/wasm/assembly/control.as';
 import { dot, madd } from '../../runtime/wasm/assembly/vector.as';
-import { LARGEST_HEAD, PANEL, SLICE, TILE } from '../../runtime/wasm/params.generated.as';
+import { LARGEST_HEAD, PANEL, SLICE, TILE } from '../../runtime/cpu/params.generated.as';
 import { BLOCK_PANELS, Problem } from './params.generated.as';
 import {
   ACTIVE, AUX, AUX2, BLOCK, columnPanels, DIRECTION, IMAGE, INVERSES, ITERATIONS, LARGEST_ERROR, LAYOUT, MEANS, NORMS, PANEL_ROW,

@@ -1,7 +1,7 @@
 /** Products of a tile: of rows and keys, sums over keys, and of rows with rows. */
 import { ADD, product, seenProduct, STORE, STORE_MAX, TIMES_LESS } from '../../runtime/wasm/assembly/product.as';
 import { madd } from '../../runtime/wasm/assembly/vector.as';
-import { PANEL, SLICE, TILE } from '../../runtime/wasm/params.generated.as';
+import { PANEL, SLICE, TILE } from '../../runtime/cpu/params.generated.as';
 import {
   BLOCK, columnPanels, COMMON, MEANS, PANEL_ROW, PANEL_ROWS, panelsOf, QUERIES, RIGHT, ROW, sliceBytes, STATE, Tile, TOTALS,
   vectorBytes,

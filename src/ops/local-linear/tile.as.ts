@@ -9,7 +9,7 @@ import { layOutTile, rowAddress } from '../../runtime/wasm/assembly/layout.as';
 import { log } from '../../runtime/wasm/assembly/scalar.as';
 import { bytesOf, loadElement, storeRow } from '../../runtime/wasm/assembly/storage.as';
 import { exp2Clamped, storeTransposed } from '../../runtime/wasm/assembly/vector.as';
-import { CHUNK_PANELS, Operand, PANEL, SLICE, TILE } from '../../runtime/wasm/params.generated.as';
+import { CHUNK_PANELS, Operand, PANEL, SLICE, TILE } from '../../runtime/cpu/params.generated.as';
 import {
   COMMON, IMAGE, INVERSES, LAYOUT, LN2, LOG2E, MAXIMA, NO_MAXIMUM, ORDINARY_NORM, ORDINARY_SCORE, ORDINARY_VALUE, PANEL_ROWS,
   panelsOf, QUERIES, RIDGES, ROW, ROW_OUT, ROWS_OUT, SEEN, sliceBytes, STATE, Tile, vectorBytes,

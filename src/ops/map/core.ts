@@ -3,8 +3,8 @@ import { DTypeError, ParameterError } from '../../errors';
 import { apply } from '../../expressions/expression';
 import type { Value } from '../../expressions/typed';
 import type { Control } from '../../runtime/backend';
+import { address, codeOf, ELEMENTS_PER_MICROSECOND, F32, type Machine, type Plan } from '../../runtime/cpu/plan';
 import type { Op } from '../../runtime/op';
-import { address, codeOf, ELEMENTS_PER_MICROSECOND, F32, type Machine, type Plan } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
 import { type Shape, sameShape, sizeOf } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
@@ -23,7 +23,7 @@ const op: Op<MapCall> = {
   name: 'map',
   reference: async () => (await import('./reference')).map,
   kernels,
-  wasm: planMap,
+  cpu: planMap,
   webgpu: async () => (await import('./webgpu')).planMap,
 };
 

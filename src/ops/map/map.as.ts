@@ -4,7 +4,7 @@
  * others by way of working memory. A task is a run of elements of one item.
  */
 import { bytesOf, loadElement, loadRow, storeRow } from '../../runtime/wasm/assembly/storage.as';
-import { F32 } from '../../runtime/wasm/params.generated.as';
+import { F32 } from '../../runtime/cpu/params.generated.as';
 import { BLOCK } from '../../expressions/params.generated.as';
 import { LONG_ROW, MapItem, MapOperand, MapParams, MapTensor, MOST_OPERANDS, RUN } from './params.generated.as';
 import { firstInstruction, innerInstruction, pastInstruction, REGISTER_BYTES, run } from './program.as';

@@ -6,7 +6,7 @@
 import { ADD, product, STORE } from '../../runtime/wasm/assembly/product.as';
 import { bytesOf, loadElement, loadRow } from '../../runtime/wasm/assembly/storage.as';
 import { madd, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
-import { BF16, F32, PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
+import { BF16, F32, PANEL, SLICE } from '../../runtime/cpu/params.generated.as';
 import { firstInstruction, innerInstruction, pastInstruction, REGISTER_BYTES, run } from '../map/program.as';
 import { BLOCK_COLUMNS, BLOCK_TERMS, FewRowsParams, FINISHED, LONGEST_STRIP } from './params.generated.as';
 

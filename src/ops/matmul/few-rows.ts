@@ -1,6 +1,6 @@
 /** Plans of products of few rows, for the kernels of few-rows.as.ts. */
 
-import { PANEL, SLICE } from '../../runtime/wasm/params';
+import { PANEL, SLICE } from '../../runtime/cpu/params';
 import {
   address,
   BYTES_PER_MICROSECOND,
@@ -9,7 +9,7 @@ import {
   FLOPS_PER_MICROSECOND,
   type Plan,
   withMemory,
-} from '../../runtime/wasm/plan';
+} from '../../runtime/cpu/plan';
 import { bytesPerElement } from '../../tensor/dtype';
 import type { Elements } from '../../tensor/elements';
 import type { MatmulCall } from './call';

@@ -2,9 +2,9 @@
 import { checkBoolean, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
+import { FLOATS, PANEL, SLICE } from '../../runtime/cpu/params';
+import { address, ELEMENTS_PER_MICROSECOND, FLOPS_PER_MICROSECOND, withMemory } from '../../runtime/cpu/plan';
 import type { Op } from '../../runtime/op';
-import { FLOATS, PANEL, SLICE } from '../../runtime/wasm/params';
-import { address, ELEMENTS_PER_MICROSECOND, FLOPS_PER_MICROSECOND, withMemory } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
 import type { Elements } from '../../tensor/elements';
 import { formatShape, type Shape, sizeOf } from '../../tensor/shape';
@@ -30,7 +30,7 @@ const op: Op<MatmulCall> = {
   name: 'matmul',
   reference: async () => (await import('./reference')).matmul,
   kernels,
-  wasm(call, { threads }) {
+  cpu(call, { threads }) {
     if (!call.packed && isFewRows(call)) return planFewRows(call);
     const { a, b, packed: given, bias, epilogue, out, axes } = call;
     const [rows, depth] = a.shape.slice(-2) as [number, number];

@@ -5,7 +5,7 @@
 import { ADD, product, STORE } from '../../runtime/wasm/assembly/product.as';
 import { bytesOf, loadRow } from '../../runtime/wasm/assembly/storage.as';
 import { storeTransposed } from '../../runtime/wasm/assembly/vector.as';
-import { PANEL, SLICE } from '../../runtime/wasm/params.generated.as';
+import { PANEL, SLICE } from '../../runtime/cpu/params.generated.as';
 import { firstInstruction, innerInstruction, pastInstruction, REGISTER_BYTES, run } from '../map/program.as';
 import { FEW_ROWS_BYTES } from './few-rows.as';
 import { DEPTH, Factor, GROUP, LeadingAxis, MatmulParams, TILE_PANELS, TILE_SLICES } from './params.generated.as';

@@ -1,9 +1,9 @@
 /** Matrices that are laid out once, as products read them. */
 import type { Control } from '../../runtime/backend';
+import { SLICE } from '../../runtime/cpu/params';
+import { address, overElements } from '../../runtime/cpu/plan';
 import type { Op } from '../../runtime/op';
 import type { Runtime } from '../../runtime/runtime';
-import { SLICE } from '../../runtime/wasm/params';
-import { address, overElements } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
 import type { Shape } from '../../tensor/shape';
 import { disposeKey, type Tensor } from '../../tensor/tensor';
@@ -68,7 +68,7 @@ const op: Op<PackCall> = {
     return ({ matrix, rows }, host) => copy({ x: matrix, out: rows }, host);
   },
   kernels,
-  wasm({ matrix, elements }) {
+  cpu({ matrix, elements }) {
     const [depth, columns] = matrix.shape as [number, number];
     const sides = { a: NO_FACTOR, b: factor(matrix, columns, -1, -2) };
     const params = MatmulParams({ ...NO_PRODUCT, ...sides, depth, packed: address(elements), terms: termsOf(depth) });

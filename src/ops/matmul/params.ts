@@ -1,4 +1,4 @@
-import { struct } from '../../runtime/wasm/struct';
+import { struct } from '../../runtime/cpu/struct';
 
 /** A task computes the products of so many panels of a and slices of b, at most: the panels stay in the second-level cache. */
 export const TILE_PANELS = 16;

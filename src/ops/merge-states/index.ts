@@ -2,9 +2,9 @@
 import { isRecord, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
+import { FLOATS } from '../../runtime/cpu/params';
+import { contiguous, overElements } from '../../runtime/cpu/plan';
 import type { Op } from '../../runtime/op';
-import { FLOATS } from '../../runtime/wasm/params';
-import { contiguous, overElements } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
@@ -20,7 +20,7 @@ const forward: Op<MergeCall> = {
   name: 'mergeStates',
   reference: async () => (await import('./reference')).mergeStates,
   kernels,
-  wasm: (call) => planOf('mergeStates', { ...call, gradOut: undefined, gradLse: undefined, gradients: [] }),
+  cpu: (call) => planOf('mergeStates', { ...call, gradOut: undefined, gradLse: undefined, gradients: [] }),
   webgpu: async () => (await import('./webgpu')).planMergeStates,
 };
 
@@ -28,7 +28,7 @@ const backward: Op<MergeBackwardCall> = {
   name: 'mergeStatesBackward',
   reference: async () => (await import('./reference')).mergeStatesBackward,
   kernels,
-  wasm: (call) => planOf('mergeStatesBackward', call),
+  cpu: (call) => planOf('mergeStatesBackward', call),
   webgpu: async () => (await import('./webgpu')).planMergeStatesBackward,
 };
 

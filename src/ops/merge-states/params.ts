@@ -1,4 +1,4 @@
-import { struct } from '../../runtime/wasm/struct';
+import { struct } from '../../runtime/cpu/struct';
 
 /** Rows of a task. */
 export const ROWS = 32;

@@ -1,7 +1,7 @@
 /** Layer, root mean square and group normalisation: one op over groups of the elements of a row. */
 import { ParameterError, ShapeError } from '../../errors';
+import { overElements } from '../../runtime/cpu/plan';
 import type { Op } from '../../runtime/op';
-import { overElements } from '../../runtime/wasm/plan';
 import { formatShape, type Shape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
@@ -16,7 +16,7 @@ import type { Norm, NormCall, NormGradientCall } from './reference';
 const forward: Omit<Op<NormCall>, 'name'> = {
   reference: async () => (await import('./reference')).norm,
   kernels,
-  wasm: (call) => {
+  cpu: (call) => {
     const params = NormParams({ ...NO_GRADIENT, ...call, gain: call.gain, bias: call.bias });
     return overElements('norm', partsOf(call) * call.groups, params, call.x.size);
   },
@@ -26,7 +26,7 @@ const forward: Omit<Op<NormCall>, 'name'> = {
 const gradient: Omit<Op<NormGradientCall>, 'name'> = {
   reference: async () => (await import('./reference')).normGradient,
   kernels,
-  wasm(call) {
+  cpu(call) {
     const { gain, gains, biases, out } = call;
     const params = NormParams({ ...call, gain, gains, biases, bias: undefined, out: undefined, gradX: out });
     return overElements('normGradient', partsOf(call) * call.groups, params, 2 * call.x.size);

@@ -13,7 +13,7 @@ import { layOutPair, timesGradient } from '../attention/backward/pair.as';
 import { BackwardParams } from '../attention/params.generated.as';
 import { Backward } from './params.generated.as';
 import { STORE_EXP_LESS, STORE_TILTED, TILT_GRADIENTS } from '../../runtime/wasm/assembly/product.as';
-import { LARGEST_HEAD, SLICE } from '../../runtime/wasm/params.generated.as';
+import { LARGEST_HEAD, SLICE } from '../../runtime/cpu/params.generated.as';
 
 // Behind attention's memory: r twice as the queries, its gradient's sums, and the tilted weights.
 const COLUMNS_BYTES: usize = <usize>(PAIR * LARGEST_HEAD * 4);

@@ -6,7 +6,7 @@ import { divideSums } from '../attention/forward/exceptional.as';
 import { DecodeParams } from '../attention/params.generated.as';
 import { Forward } from './params.generated.as';
 import { storeRow } from '../../runtime/wasm/assembly/storage.as';
-import { F32 } from '../../runtime/wasm/params.generated.as';
+import { F32 } from '../../runtime/cpu/params.generated.as';
 
 export const DECODE_BYTES: usize = END + 16;
 

@@ -10,7 +10,7 @@ import { layOutTile, rowAddress } from '../../runtime/wasm/assembly/layout.as';
 import { tiltedProduct } from '../../runtime/wasm/assembly/product.as';
 import { storeRow } from '../../runtime/wasm/assembly/storage.as';
 import { madd } from '../../runtime/wasm/assembly/vector.as';
-import { F32, LARGEST_HEAD, PANEL, SLICE, TILE } from '../../runtime/wasm/params.generated.as';
+import { F32, LARGEST_HEAD, PANEL, SLICE, TILE } from '../../runtime/cpu/params.generated.as';
 
 // Memory of a tile, behind the level of a row:
 const SUMS: usize = 16; // of the tilted weights, [24]

@@ -23,14 +23,14 @@ import { checkOptions, checkTensors } from '../check';
 import { compute } from '../compute';
 import { zeros } from '../float32';
 import type { CachedParallaxCall, ParallaxBackwardCall, ParallaxCall } from './call';
+import { planCachedParallax, planParallax, planParallaxBackward } from './cpu';
 import { kernels } from './params.generated';
-import { planCachedParallax, planParallax, planParallaxBackward } from './wasm';
 
 const forward: Op<ParallaxCall> = {
   name: 'parallax',
   reference: async () => (await import('./reference')).forward,
   kernels,
-  wasm: planParallax,
+  cpu: planParallax,
   webgpu: async () => (await import('./webgpu')).planParallax,
 };
 
@@ -38,7 +38,7 @@ const backward: Op<ParallaxBackwardCall> = {
   name: 'parallaxBackward',
   reference: async () => (await import('./reference')).backward,
   kernels,
-  wasm: planParallaxBackward,
+  cpu: planParallaxBackward,
   webgpu: async () => (await import('./webgpu')).planParallaxBackward,
 };
 
@@ -46,7 +46,7 @@ const cached: Op<CachedParallaxCall> = {
   name: 'parallax',
   reference: async () => (await import('./reference')).cached,
   kernels,
-  wasm: planCachedParallax,
+  cpu: planCachedParallax,
   async webgpu() {
     throw new UnsupportedError('parallax has no kernel for a GPU that reads the pages of a cache');
   },

@@ -1,5 +1,5 @@
-import { Contiguous, Operand } from '../../runtime/wasm/params';
-import { struct } from '../../runtime/wasm/struct';
+import { Contiguous, Operand } from '../../runtime/cpu/params';
+import { struct } from '../../runtime/cpu/struct';
 
 /** Behind attention's own: r and, where they are wanted, the weighted means of the values and of the products with r. */
 export const Forward = struct({ r: Operand, mean: 'tensor', level: 'tensor' });

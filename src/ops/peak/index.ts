@@ -1,8 +1,8 @@
 /** Multiply-adds and nothing else: what kernels are measured against. */
 import { UnsupportedError } from '../../errors';
+import { FLOPS_PER_MICROSECOND } from '../../runtime/cpu/plan';
 import type { Op } from '../../runtime/op';
 import type { Runtime } from '../../runtime/runtime';
-import { FLOPS_PER_MICROSECOND } from '../../runtime/wasm/plan';
 import type { PeakCall } from './call';
 import { kernels, PeakParams } from './params.generated';
 
@@ -13,7 +13,7 @@ const op: Op<PeakCall> = {
   name: 'peak',
   kernels,
   reference: () => Promise.reject(new UnsupportedError('the reference backend has no multiply-add peak')),
-  wasm({ rounds, count }, { threads }) {
+  cpu({ rounds, count }, { threads }) {
     const operations = OPERATIONS_PER_ROUND * rounds * threads;
     count(operations);
     const microseconds = operations / FLOPS_PER_MICROSECOND;

@@ -1,3 +1,3 @@
-import { struct } from '../../runtime/wasm/struct';
+import { struct } from '../../runtime/cpu/struct';
 
 export const PeakParams = struct({ rounds: 'i32', factor: 'f64' });

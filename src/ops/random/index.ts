@@ -2,9 +2,9 @@
 import { checkChoice, checkOptions, show } from '../../check';
 import { ParameterError } from '../../errors';
 import type { Control } from '../../runtime/backend';
+import { overElements } from '../../runtime/cpu/plan';
 import type { Op } from '../../runtime/op';
 import { Runtime } from '../../runtime/runtime';
-import { overElements } from '../../runtime/wasm/plan';
 import type { Shape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkControl } from '../check';
@@ -15,7 +15,7 @@ const op: Op<RandomCall> = {
   name: 'random',
   reference: async () => (await import('./reference')).random,
   kernels,
-  wasm({ out, seed: [low, high], distribution }) {
+  cpu({ out, seed: [low, high], distribution }) {
     const code = DISTRIBUTIONS.indexOf(distribution);
     const params = RandomParams({ low, high, distribution: code, size: out.size, out });
     return overElements('random', Math.ceil(out.size / RUN), params, 2 * out.size);

@@ -2,9 +2,9 @@
 import { checkBoolean, show } from '../../check';
 import { ParameterError } from '../../errors';
 import type { Control } from '../../runtime/backend';
+import { ELEMENTS_PER_MICROSECOND, overElements, withMemory } from '../../runtime/cpu/plan';
 import { controlOf } from '../../runtime/guard';
 import type { Op } from '../../runtime/op';
-import { ELEMENTS_PER_MICROSECOND, overElements, withMemory } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
 import { formatShape, type Shape, sizeOf } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
@@ -19,7 +19,7 @@ const op: Op<ReduceCall> = {
   name: 'reduce',
   reference: async () => (await import('./reference')).reduce,
   kernels,
-  wasm({ operation, x, out, outer, n, inner }) {
+  cpu({ operation, x, out, outer, n, inner }) {
     const rows = Math.max(ROWS, Math.floor(RUN / inner));
     const [parts, blocks] = [Math.ceil(n / rows), Math.ceil(inner / COLUMNS)];
     const units = outer * parts * blocks;

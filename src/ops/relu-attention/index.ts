@@ -1,7 +1,7 @@
 /** Attention within blocks of tokens whose weights are relu(scale q k): no softmax and no row sums. */
 import { ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
-import { overElements, type Plan } from '../../runtime/wasm/plan';
+import { overElements, type Plan } from '../../runtime/cpu/plan';
 import { formatShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
@@ -42,7 +42,7 @@ export const reluAttentionBackwardOp = defineOp({
   more: problemOf,
   reference: async () => (await import('./reference')).backward,
   kernels,
-  wasm: (call) => plan(call, call),
+  cpu: (call) => plan(call, call),
   webgpu: async () => (await import('./webgpu')).planReluAttentionBackward,
 });
 
@@ -55,7 +55,7 @@ export const reluAttentionOp = defineOp({
   more: problemOf,
   reference: async () => (await import('./reference')).forward,
   kernels,
-  wasm: (call) => plan(call, { out: call.out }),
+  cpu: (call) => plan(call, { out: call.out }),
   webgpu: async () => (await import('./webgpu')).planReluAttention,
   derivative: ({ block, causal, scale }): Derivative => ({
     saves: ['q', 'k', 'v'],

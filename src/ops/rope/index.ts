@@ -1,9 +1,9 @@
 /** Rotary position embeddings. */
 import { checkKnown, checkWhole } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
+import { FLOATS } from '../../runtime/cpu/params';
+import { contiguous, operand, overElements } from '../../runtime/cpu/plan';
 import type { Op } from '../../runtime/op';
-import { FLOATS } from '../../runtime/wasm/params';
-import { contiguous, operand, overElements } from '../../runtime/wasm/plan';
 import type { DType } from '../../tensor/dtype';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
@@ -24,7 +24,7 @@ const op: Op<RopeCall> = {
   name: 'rope',
   reference: async () => (await import('./reference')).rope,
   kernels,
-  wasm({ x, out, positions, offset, rotation, isInverse }) {
+  cpu({ x, out, positions, offset, rotation, isInverse }) {
     const [n, h, d] = x.shape.slice(-3) as [number, number, number];
     const rows = x.size / (h * d);
     const rowsOfTask = Math.ceil(TASK / (h * d));

@@ -1,5 +1,5 @@
-import { Contiguous, Operand } from '../../runtime/wasm/params';
-import { struct } from '../../runtime/wasm/struct';
+import { Contiguous, Operand } from '../../runtime/cpu/params';
+import { struct } from '../../runtime/cpu/struct';
 
 /** After the params: quarter turns a position, for each pair. */
 export const RopeParams = struct({

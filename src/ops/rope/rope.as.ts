@@ -2,7 +2,7 @@
 import { cosineOfRest, sineOfRest } from '../../runtime/wasm/assembly/functions.as';
 import { bytesOf, loadRow, storeRow } from '../../runtime/wasm/assembly/storage.as';
 import { madd } from '../../runtime/wasm/assembly/vector.as';
-import { F32, LARGEST_HEAD } from '../../runtime/wasm/params.generated.as';
+import { F32, LARGEST_HEAD } from '../../runtime/cpu/params.generated.as';
 import { RopeParams } from './params.generated.as';
 
 const ROW: usize = LARGEST_HEAD << 2;

@@ -6,7 +6,7 @@
 import { BoundedMap } from '../../bounded-map';
 import { checkChoice, checkKnown, checkWhole, show } from '../../check';
 import { ParameterError } from '../../errors';
-import { LARGEST_HEAD } from '../../runtime/wasm/params';
+import { LARGEST_HEAD } from '../../runtime/cpu/params';
 
 /**
  * How frequencies are scaled for longer contexts than a model was trained with, as `rope_scaling` of config.json

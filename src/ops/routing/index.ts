@@ -1,8 +1,8 @@
 /** One choice for each row among a few learned numbers, and feature maps whose exponent is chosen so. */
 import { ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
+import { ELEMENTS_PER_MICROSECOND, overElements, withMemory } from '../../runtime/cpu/plan';
 import type { Op } from '../../runtime/op';
-import { ELEMENTS_PER_MICROSECOND, overElements, withMemory } from '../../runtime/wasm/plan';
 import { formatShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
@@ -15,7 +15,7 @@ import type { RouteBackwardCall, RouteCall } from './reference';
 const routing: Omit<Op<RouteCall>, 'name'> = {
   reference: async () => (await import('./reference')).route,
   kernels,
-  wasm(call) {
+  cpu(call) {
     const { rows, bytes, params } = routeParams(call);
     const phases = [
       { kernel: 'routeColumns', tasks: 1 },
@@ -33,7 +33,7 @@ const routeBackwardOp: Op<RouteBackwardCall> = {
   name: 'routeBackward',
   reference: async () => (await import('./reference')).routeBackward,
   kernels,
-  wasm(call) {
+  cpu(call) {
     const { bank, gradOut, gradX, gradY, gradRouter, gradBank } = call;
     const { rows, bytes, params } = routeParams(call);
     const phases = [
@@ -154,7 +154,7 @@ export const focusBackwardOp = defineOp({
   results: { gradX: f32('... d', { fresh: true }), gradExponents: f32('... 1', { fresh: true }) },
   reference: async () => (await import('./reference')).focusBackward,
   kernels,
-  wasm({ x, exponents, gradOut, gradX, gradExponents }) {
+  cpu({ x, exponents, gradOut, gradX, gradExponents }) {
     const rows = exponents.size;
     const columns = x.size / rows;
     const params = FocusBackwardParams({ rows, columns, x, exponents, gradOut, gradX, gradExponents });
@@ -170,7 +170,7 @@ export const focusOp = defineOp({
   results: { out: f32('... d') },
   reference: async () => (await import('./reference')).focus,
   kernels,
-  wasm({ x, exponents, out }) {
+  cpu({ x, exponents, out }) {
     const rows = exponents.size;
     const params = FocusParams({ rows, columns: x.size / rows, x, exponents, out });
     return overElements('focus', Math.ceil(rows / ROWS), params, x.size);

@@ -1,5 +1,5 @@
 /** Sums of rows by index, without a derivative, as backward passes have them. */
-import { overElements } from '../../runtime/wasm/plan';
+import { overElements } from '../../runtime/cpu/plan';
 import type { Tensor } from '../../tensor/tensor';
 import { indicesWithin } from '../check';
 import { defineOp, f32, i32, whole } from '../define';
@@ -12,7 +12,7 @@ export const addRowsOp = defineOp({
   results: { out: f32('rows c') },
   reference: async () => (await import('./reference')).scatterAdd,
   kernels,
-  wasm({ values, indices, out }, { threads }) {
+  cpu({ values, indices, out }, { threads }) {
     const [rows, columns] = out.shape as [number, number];
     const count = indices.size;
     // So few that walking the indices takes less than adding.

@@ -1,4 +1,4 @@
-import { overElements } from '../../runtime/wasm/plan';
+import { overElements } from '../../runtime/cpu/plan';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { axisOf, defineOp, f32, type OptionsOf } from '../define';
@@ -40,7 +40,7 @@ export const gradientOp = defineOp({
   more: ({ out, axis }) => along(out, axis),
   reference: async () => (await import('./reference')).softmaxGradient,
   kernels,
-  wasm: (call) => planOf('softmaxGradient', call),
+  cpu: (call) => planOf('softmaxGradient', call),
   webgpu: async () => (await import('./webgpu')).planSoftmaxGradient,
 });
 
@@ -56,7 +56,7 @@ export const softmaxOp = defineOp({
   more: ({ x, axis }) => along(x, axis),
   reference: async () => (await import('./reference')).softmax,
   kernels,
-  wasm: (call) => planOf('softmax', call),
+  cpu: (call) => planOf('softmax', call),
   webgpu: async () => (await import('./webgpu')).planSoftmax,
   derivative: ({ axis }): Derivative => ({
     saves: ['out'],

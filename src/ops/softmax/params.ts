@@ -1,4 +1,4 @@
-import { struct } from '../../runtime/wasm/struct';
+import { struct } from '../../runtime/cpu/struct';
 
 /** Columns of a task at most. */
 export const COLUMNS = 1024;

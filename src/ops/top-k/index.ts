@@ -1,8 +1,8 @@
 /** The first elements of rows in order, and orders of whole rows. */
 import { apply } from '../../expressions/expression';
 import type { Control } from '../../runtime/backend';
+import { ELEMENTS_PER_MICROSECOND } from '../../runtime/cpu/plan';
 import type { Op } from '../../runtime/op';
-import { ELEMENTS_PER_MICROSECOND } from '../../runtime/wasm/plan';
 import { type Shape, sizeOf } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
@@ -20,7 +20,7 @@ const TASKS_OF_THREAD = 8;
 const topKKernels: Omit<Op<TopKCall>, 'name'> = {
   reference: async () => (await import('./reference')).topK,
   kernels,
-  wasm({ x, k, descending, indices, values }, { threads }) {
+  cpu({ x, k, descending, indices, values }, { threads }) {
     const columns = x.shape.at(-1) as number;
     const rows = x.size / columns;
     const rowsOfTask = Math.ceil(rows / (TASKS_OF_THREAD * threads));
@@ -68,7 +68,7 @@ export const argsortOp = defineOp({
   name: 'argsort',
   reference: async () => intoOut((await import('./reference')).topK),
   kernels,
-  wasm: intoOut(topKKernels.wasm),
+  cpu: intoOut(topKKernels.cpu),
   webgpu: async () => intoOut((await import('./webgpu')).planTopK),
   inputs: { x: f32('... c') },
   options: {

@@ -1,4 +1,4 @@
-import { struct } from '../../runtime/wasm/struct';
+import { struct } from '../../runtime/cpu/struct';
 
 /** So many are picked as they come; more are taken from the sorted row. */
 export const PICKED = 64;

@@ -1,11 +1,11 @@
 /** The CPU backend: AssemblyScript kernels over one shared heap, on worker threads where the platform has them. */
 import { BackendError, UnsupportedError } from '../../errors';
-import { CpuBackend, type Executor } from '../cpu-backend';
-import { Heap } from './heap';
+import { CpuBackend, type Executor } from '../cpu/backend';
+import { openHeap } from './memory';
 import { Modules } from './modules';
 import { availableThreads, Pool } from './pool';
 import { hasRelaxedSimd, hasSimd } from './probe';
-import { HEAP_BASE, type Module } from './schedule';
+import type { Module } from './schedule';
 
 export interface WasmOptions {
   readonly threads?: number | undefined;
@@ -25,7 +25,7 @@ export async function createWasmBackend({ threads: asked, simd }: WasmOptions): 
     throw new UnsupportedError(`${asked} threads cannot be had: ${available.reason}`);
   }
   checkPolicy();
-  const heap = new Heap(HEAP_BASE);
+  const heap = openHeap();
   const open = async (threads: number) => {
     const pool = new Pool(threads, heap.memory);
     await pool.start();

@@ -3,12 +3,12 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Heap } from './heap';
+import { openHeap } from './memory';
 import { type KernelFiles, Modules } from './modules';
-import { HEAP_BASE, instantiate, PARAMS } from './schedule';
+import { instantiate, PARAMS } from './schedule';
 
 const gather = new URL('../../ops/gather/gather.baseline.wasm', import.meta.url);
-const open = () => new Modules(new Heap(HEAP_BASE), 'baseline', 2);
+const open = () => new Modules(openHeap(), 'baseline', 2);
 const filesAt = (baseline: () => URL): KernelFiles => ({ relaxed: () => expect.fail('the other build'), baseline });
 
 /** What the server has at each path, for as long as it is there. */
@@ -47,7 +47,7 @@ test.each([
 });
 
 test('a room has working memory for all threads, apart from the bytes of its module', async () => {
-  const heap = new Heap(HEAP_BASE);
+  const heap = openHeap();
   const url = new URL('../../ops/matmul/matmul.baseline.wasm', import.meta.url);
   const { address, length, scratch, scratchBytes } = await new Modules(heap, 'baseline', 2).of(filesAt(() => url));
   const told = instantiate(new WebAssembly.Module(await readFile(url)), heap.memory);
@@ -61,7 +61,7 @@ test('modules put their constants before the params of the job at hand, which a 
   const files = globSync('src/ops/*/*.wasm');
   expect(files.length).toBeGreaterThan(20);
   for (const file of files) {
-    const { memory } = new Heap(HEAP_BASE);
+    const { memory } = openHeap();
     const rest = new Uint8Array(memory.buffer, PARAMS).fill(99);
     instantiate(new WebAssembly.Module(readFileSync(file)), memory);
     expect(

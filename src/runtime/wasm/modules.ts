@@ -1,6 +1,6 @@
 /** The modules of kernels, one for each op's folder, loaded when one of its ops is first called. */
 import { BackendError } from '../../errors';
-import type { Heap } from './heap';
+import type { Heap } from '../cpu/heap';
 import { instantiate, type Module } from './schedule';
 
 export const BUILDS = ['relaxed', 'baseline'] as const;
@@ -14,7 +14,7 @@ export class Modules {
 
   /** `threads` workers get working memory besides the calling thread. */
   constructor(
-    private readonly heap: Heap,
+    private readonly heap: Heap<WebAssembly.Memory>,
     private readonly build: Build,
     private readonly threads: number,
   ) {}

@@ -5,19 +5,18 @@ import { ElementwiseFunction, element } from '../../ops/map/function';
 import { MapItem, MapOperand, MapParams, RUN } from '../../ops/map/params.generated';
 import { PeakParams } from '../../ops/peak/params.generated';
 import type { Control } from '../backend';
-
+import type { Job } from '../cpu/plan';
 import type { Pause } from '../order';
-import { Heap } from './heap';
+import { openHeap } from './memory';
 import { Modules } from './modules';
-import type { Job } from './plan';
 import { Pool } from './pool';
-import { CONTROL, CONTROL_LENGTH, HEAP_BASE, type Module, workersHaveLeft } from './schedule';
+import { CONTROL, CONTROL_LENGTH, type Module, workersHaveLeft } from './schedule';
 
 const LENGTH = 12 * RUN;
 /** What a job is said to take: so little that it runs alone, or beside one just run, or with the caller, or by workers. */
 const MICROSECONDS = { alone: 1, following: 200, together: 1000, byWorkers: 1e6 };
 
-const heap = new Heap(HEAP_BASE);
+const heap = openHeap();
 const NUMBERS = heap.take(8 * LENGTH).address;
 const numbers = new Float32Array(heap.memory.buffer, NUMBERS, LENGTH);
 const square = new ElementwiseFunction('square', 1, [apply('multiply', element(0), element(0))]);

@@ -1,8 +1,8 @@
 /** Runs one job at a time: on worker threads, or on the calling thread if there are none or the job is small. */
 import { BackendError, DisposedError } from '../../errors';
 import type { Control } from '../backend';
+import type { Job, Phase } from '../cpu/plan';
 import { othersTurn, type Pause, TURN_MILLISECONDS, until } from '../order';
-import type { Job } from './plan';
 import {
   ABORT,
   CONTROL,
@@ -15,7 +15,6 @@ import {
   numberOf,
   PARAMS,
   Patience,
-  type Phase,
   progress,
   publish,
   waitForWorkers,

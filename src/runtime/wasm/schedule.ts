@@ -2,6 +2,7 @@
  * The current job, as all threads see it in shared memory. A job is a few phases; a phase runs one kernel for the tasks 0, 1,
  * 2, ... that threads take from a counter, and ends for all threads before the next begins.
  */
+import type { Phase } from '../cpu/plan';
 
 /** Takes the addresses of its params and of its thread's working memory, and a task number. */
 export type Kernel = (params: number, task: number, scratch: number) => void;
@@ -70,14 +71,6 @@ const MAX_PHASES = 4;
 const CLOSED = 2 ** 16;
 
 export const CONTROL_LENGTH = FIRST_PHASE + MAX_PHASES * PHASE_SIZE;
-
-export interface Phase {
-  /** Its export. */
-  readonly kernel: string;
-  readonly tasks: number;
-  /** Whether it has nearly all of the work, so that progress is measured by it; default: the last phase. */
-  readonly main?: boolean;
-}
 
 /** The phase that a job's progress is measured by. */
 export function mainPhase(phases: readonly Phase[]): number {

@@ -14,7 +14,7 @@ import { openPair } from './pair.as';
 import { PairWalk, startPair, takePairs } from './walk.as';
 import { isAborted } from '../../../runtime/wasm/assembly/control.as';
 import { layOutPanels, layOutSlices, PANEL_SLICE_BYTES } from '../../../runtime/wasm/assembly/layout.as';
-import { CHUNK_PANELS, Contiguous, PANEL, SLICE, TILE } from '../../../runtime/wasm/params.generated.as';
+import { CHUNK_PANELS, Contiguous, PANEL, SLICE, TILE } from '../../../runtime/cpu/params.generated.as';
 import { bytesOf, storeRow } from '../../../runtime/wasm/assembly/storage.as';
 
 /** Keys to panels and slices, values to panels, of one chunk of one key/value head. */

@@ -8,7 +8,7 @@ import {
 } from './memory.as';
 import { addToTables, copyRows } from './tables.as';
 import { keysIn, pairSegment } from './walk.as';
-import { PANEL, SLICE, TILE } from '../../../runtime/wasm/params.generated.as';
+import { PANEL, SLICE, TILE } from '../../../runtime/cpu/params.generated.as';
 import { ADD, product, STORE, STORE_EXP_LESS, TILT_GRADIENTS, TIMES_LESS } from '../../../runtime/wasm/assembly/product.as';
 import { exp2Clamped, seenLanes } from '../../../runtime/wasm/assembly/vector.as';
 

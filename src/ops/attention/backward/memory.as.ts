@@ -3,7 +3,7 @@ import { MODIFIER_BYTES } from '../score/modifier.as';
 import { PAIR_SEGMENT_BYTES } from './walk.as';
 import { LAYOUT_BYTES } from '../../../runtime/wasm/assembly/layout.as';
 import { ACROSS } from '../../../runtime/wasm/assembly/product.as';
-import { LARGEST_HEAD, PANEL, SLICE, TILE } from '../../../runtime/wasm/params.generated.as';
+import { LARGEST_HEAD, PANEL, SLICE, TILE } from '../../../runtime/cpu/params.generated.as';
 
 export const PAIR: i32 = 2 * TILE;
 /** Bytes from one key's numbers to the next: one for each query of a pair of tiles. */

@@ -5,7 +5,7 @@ import { MODIFIER_BYTES, openModifier } from '../score/modifier.as';
 import { modifierOf } from './block.as';
 import { DELTAS, GRADIENT_ROWS, GRADIENTS, hookOf, LAYOUT, LSES, PAIR, Part, QUERIES, QUERY_ROWS, ROW, slicesOf } from './memory.as';
 import { layOutSlices, layOutTile, PANEL_SLICE_BYTES, rowAddress } from '../../../runtime/wasm/assembly/layout.as';
-import { LARGEST_HEAD, Operand, PANEL, SLICE, TILE } from '../../../runtime/wasm/params.generated.as';
+import { LARGEST_HEAD, Operand, PANEL, SLICE, TILE } from '../../../runtime/cpu/params.generated.as';
 import { loadRow } from '../../../runtime/wasm/assembly/storage.as';
 import { madd, sumOfLanes } from '../../../runtime/wasm/assembly/vector.as';
 

@@ -3,7 +3,7 @@ import { BackwardParams, Place, PLACE_BYTES, TABLE_RUN } from '../params.generat
 import { modify, openModifier } from '../score/modifier.as';
 import { HALF, HALF_SLOPES, KEYS, Part, RAW, ROW, SEGMENTS, TABLE_MODIFIER, WEIGHTS } from './memory.as';
 import { pairSegment } from './walk.as';
-import { PANEL, TILE } from '../../../runtime/wasm/params.generated.as';
+import { PANEL, TILE } from '../../../runtime/cpu/params.generated.as';
 
 /** Adds what a block's gradients of the modified scores say about the tables that the modifier reads. */
 export function addToTables(f: BackwardParams, t: Part, segments: i32, scratch: usize): void {

@@ -1,7 +1,7 @@
 /** Which panels of keys a pair of tiles meets, and what it sees of them. */
 import { runsOf, Segment, SEGMENT_BYTES } from '../blocks.as';
 import { Problem } from '../params.generated.as';
-import { PANEL } from '../../../runtime/wasm/params.generated.as';
+import { PANEL } from '../../../runtime/cpu/params.generated.as';
 
 /** What a pair of tiles sees of some panels; pattern -1 where a tile sees nothing. */
 @unmanaged

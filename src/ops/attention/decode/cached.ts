@@ -1,15 +1,15 @@
 /** Attention of few queries of each row to what a layer of a cache holds of it. */
 import type { Mask } from '../../../masks/mask';
+import type { Machine, Plan } from '../../../runtime/cpu/plan';
 import type { Steps } from '../../../runtime/turns';
-import type { Machine, Plan } from '../../../runtime/wasm/plan';
 import type { Score } from '../../../scores/score';
 import type { Tensor } from '../../../tensor/tensor';
 import { addressOf } from '../../cache';
 import type { CachedRow, PageLayout } from '../../cache/layout';
 import { PAGE_ROWS } from '../../cache/params';
-import { blockMapSteps } from '../block-map/wasm';
-import { keyProgram } from '../score/wasm';
-import { type DecodeRow, GROUP, planDecode } from './wasm';
+import { blockMapSteps } from '../block-map/cpu';
+import { keyProgram } from '../score/cpu';
+import { type DecodeRow, GROUP, planDecode } from './cpu';
 
 /** The last `counts[r]` tokens of each row are the first queries of q [b,n,h,d] in it -> out [b,n,h,e], lse [b,n,h] f32. */
 export interface CachedCall {

@@ -15,7 +15,7 @@ import {
 import { addValues, copyRows, hasSpecials, isCopied, scoreRows } from './rows.as';
 import { hideUnseen, modifyScores, scaleScores, weigh } from './scores.as';
 import { rowAddress } from '../../../runtime/wasm/assembly/layout.as';
-import { BF16, F16, F32, Operand } from '../../../runtime/wasm/params.generated.as';
+import { BF16, F16, F32, Operand } from '../../../runtime/cpu/params.generated.as';
 import { loadRow } from '../../../runtime/wasm/assembly/storage.as';
 
 /** The queries of a key/value head as groups of four rows, scaled: [columns of 4][row][4 columns]. */

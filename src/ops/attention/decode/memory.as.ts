@@ -3,7 +3,7 @@ import { CHUNK, ROW_BYTES } from '../../../expressions/params.generated.as';
 import { I8 } from '../../cache/params.generated.as';
 import { DECODE_KEYS, DECODE_LIST_LENGTH, DECODE_ROW_LENGTH, DECODE_SEGMENT_LENGTH, DecodeParams } from '../params.generated.as';
 import { Block, PROGRAM_SCRATCH } from '../score/program.as';
-import { LARGEST_HEAD, Operand } from '../../../runtime/wasm/params.generated.as';
+import { LARGEST_HEAD, Operand } from '../../../runtime/cpu/params.generated.as';
 import { bytesOf } from '../../../runtime/wasm/assembly/storage.as';
 
 export const LOG2E: f64 = 1.4426950408889634;

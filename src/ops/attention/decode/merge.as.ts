@@ -8,7 +8,7 @@ import {
 } from './memory.as';
 import { modifyScores } from './scores.as';
 import { rowAddress } from '../../../runtime/wasm/assembly/layout.as';
-import { Operand, PANEL } from '../../../runtime/wasm/params.generated.as';
+import { Operand, PANEL } from '../../../runtime/cpu/params.generated.as';
 import { exp, log } from '../../../runtime/wasm/assembly/scalar.as';
 import { bytesOf, loadElement, storeRow } from '../../../runtime/wasm/assembly/storage.as';
 import { exp2Clamped, madd } from '../../../runtime/wasm/assembly/vector.as';

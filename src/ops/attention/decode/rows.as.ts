@@ -5,7 +5,7 @@
 import { I8 } from '../../cache/params.generated.as';
 import { DecodeParams } from '../params.generated.as';
 import { FETCHED, fours, SCORES, SINK } from './memory.as';
-import { F16, F32, Operand } from '../../../runtime/wasm/params.generated.as';
+import { F16, F32, Operand } from '../../../runtime/cpu/params.generated.as';
 import { loadRow } from '../../../runtime/wasm/assembly/storage.as';
 import { madd } from '../../../runtime/wasm/assembly/vector.as';
 

@@ -5,7 +5,7 @@ import { beginTile, Block, runProgram } from '../score/program.as';
 import {
   BLOCK, EXCEPTIONAL, hookOf, KEY_NUMBERS, LOG2E, MAXIMA, MODIFIED, ORDINARY, PROGRAM, QUERY_NUMBERS, rowOf, SCORES, SUMS,
 } from './memory.as';
-import { PANEL, TILE } from '../../../runtime/wasm/params.generated.as';
+import { PANEL, TILE } from '../../../runtime/cpu/params.generated.as';
 import { UNSEEN } from '../../../runtime/wasm/assembly/product.as';
 import { exp2Clamped, larger } from '../../../runtime/wasm/assembly/vector.as';
 

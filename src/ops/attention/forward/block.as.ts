@@ -3,7 +3,7 @@ import { findStretches, flagsOf, isFull, isSeen, patternAt, Segment, SEGMENT_BYT
 import { Problem } from '../params.generated.as';
 import { modify, writeKeys } from '../score/modifier.as';
 import { BLOCK, hookOf, KEYS, MAXIMA, MODIFIER, QUERIES, RESULT, SCORES, SEGMENTS, STRETCHES, SUMS } from './memory.as';
-import { PANEL, SLICE, TILE } from '../../../runtime/wasm/params.generated.as';
+import { PANEL, SLICE, TILE } from '../../../runtime/cpu/params.generated.as';
 import { addStretches, product, seenProduct, STORE, STORE_EXP, STRETCH_BYTES, UNSEEN } from '../../../runtime/wasm/assembly/product.as';
 import { exp2Clamped, larger, seenLanes } from '../../../runtime/wasm/assembly/vector.as';
 

@@ -7,7 +7,7 @@ import { keyHeadOf } from './pack.as';
 import { rowAddress } from '../../../runtime/wasm/assembly/layout.as';
 import { exp, log } from '../../../runtime/wasm/assembly/scalar.as';
 import { bytesOf, loadElement, storeRow } from '../../../runtime/wasm/assembly/storage.as';
-import { Operand, PANEL, TILE } from '../../../runtime/wasm/params.generated.as';
+import { Operand, PANEL, TILE } from '../../../runtime/cpu/params.generated.as';
 
 /** Writes the result of a tile, in place of all that it has summed. */
 export function exceptionalTile<H>(f: ForwardParams, place: i32, own: usize, scratch: usize): void {

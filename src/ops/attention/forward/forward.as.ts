@@ -23,7 +23,7 @@ import {
 } from './memory.as';
 import { keyHeadOf, packedKeysOf, packedValuesOf, packHead, panelStep, sliceStep, slicesOf } from './pack.as';
 import { fetchRows, layOutTile, PANEL_SLICE_BYTES, rowIn } from '../../../runtime/wasm/assembly/layout.as';
-import { F32, PANEL, SLICE, TILE } from '../../../runtime/wasm/params.generated.as';
+import { F32, PANEL, SLICE, TILE } from '../../../runtime/cpu/params.generated.as';
 import { log } from '../../../runtime/wasm/assembly/scalar.as';
 import { STORE, STORE_EXP, STORE_MAX } from '../../../runtime/wasm/assembly/product.as';
 import { bytesOf, storeRow } from '../../../runtime/wasm/assembly/storage.as';

@@ -2,7 +2,7 @@
 import { BLOCK_PANELS, MOST_TOGETHER, PACKED_BYTES } from '../params.generated.as';
 import { SEGMENT_BYTES, STRETCHES_BYTES } from '../blocks.as';
 import { LAYOUT_BYTES } from '../../../runtime/wasm/assembly/layout.as';
-import { LARGEST_HEAD, PANEL, TILE } from '../../../runtime/wasm/params.generated.as';
+import { LARGEST_HEAD, PANEL, TILE } from '../../../runtime/cpu/params.generated.as';
 import { MODIFIER_BYTES } from '../score/modifier.as';
 
 // What the tiles of a task share:

@@ -2,7 +2,7 @@
 import { EXTREMES_BYTES, ForwardParams, Problem } from '../params.generated.as';
 import { LAYOUT, PACKED } from './memory.as';
 import { layOutPanels, layOutSlices, PANEL_SLICE_BYTES } from '../../../runtime/wasm/assembly/layout.as';
-import { CHUNK_PANELS, PANEL, SLICE } from '../../../runtime/wasm/params.generated.as';
+import { CHUNK_PANELS, PANEL, SLICE } from '../../../runtime/cpu/params.generated.as';
 
 /**
  * Keys and values of one chunk of one batch: keys to panels [d][6 keys], values to panels' slices [6 keys][8 columns].

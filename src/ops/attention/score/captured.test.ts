@@ -11,7 +11,7 @@ import * as scores from '../../../scores';
 import type { Score } from '../../../scores/score';
 import { type HostTensor, hostTensor } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
-import { scorePrograms } from './wasm';
+import { scorePrograms } from './cpu';
 import { scoreCode } from './webgpu';
 
 const randomOf = (seed: number, ...shape: number[]) =>

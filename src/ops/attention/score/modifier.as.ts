@@ -1,7 +1,7 @@
 /** Score modifiers over what attention computes: a tile of 24 queries against any number of keys. */
 import { keyIn, queryIn } from '../blocks.as';
 import { Problem } from '../params.generated.as';
-import { PANEL, TILE } from '../../../runtime/wasm/params.generated.as';
+import { PANEL, TILE } from '../../../runtime/cpu/params.generated.as';
 import { beginTile, Block, PROGRAM_SCRATCH, runProgram } from './program.as';
 import { CHUNK } from '../../../expressions/params.generated.as';
 

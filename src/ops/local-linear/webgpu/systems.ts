@@ -1,5 +1,5 @@
 /** The systems of rows on a GPU: solved by conjugate gradients, a lane a row, or by Cholesky factors, a workgroup a row. */
-import { LARGEST_HEAD } from '../../../runtime/wasm/params';
+import { LARGEST_HEAD } from '../../../runtime/cpu/params';
 import { type Kernel, variants } from '../../../runtime/webgpu/kernel';
 import { LANES } from '../../../runtime/webgpu/kernels/product';
 import { NEXT, READ, tileKernel, UPDATE, WRITE } from './tile';

@@ -1,5 +1,5 @@
 /** Keys and rows of local linear attention on a GPU: what keys have in common, rows as vectors of a tile, and back. */
-import { LARGEST_HEAD } from '../../../runtime/wasm/params';
+import { LARGEST_HEAD } from '../../../runtime/cpu/params';
 import { type Kernel, u32s } from '../../../runtime/webgpu/kernel';
 import { CHUNK, READ, tileKernel, WRITE } from './tile';
 

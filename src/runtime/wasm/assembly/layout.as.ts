@@ -1,7 +1,7 @@
 /** Lays rows of q, k and v out for the micro-kernel. */
 import { bytesOf, loadRow } from './storage.as';
 import { largestLane, madd, storeTransposed, sumOfLanes } from './vector.as';
-import { LARGEST_HEAD, Operand, PANEL, SLICE } from '../params.generated.as';
+import { LARGEST_HEAD, Operand, PANEL, SLICE } from '../../cpu/params.generated.as';
 
 /** Bytes of a panel's six rows in a slice. */
 export const PANEL_SLICE_BYTES: usize = <usize>(PANEL * SLICE * 4);

@@ -2,7 +2,7 @@
  * The micro-kernel: c[6][8] from a[depth][6] and b[depth][8], twelve accumulators in registers.
  * Six by two vectors, two loads and a splat fill fifteen of the sixteen registers; wider shapes spill.
  */
-import { PANEL } from '../params.generated.as';
+import { PANEL } from '../../cpu/params.generated.as';
 import { exp2, exp2Clamped, larger, madd, seenLanes } from './vector.as';
 
 /** What is done with the products. */

@@ -1,6 +1,6 @@
 /** Rows of tensors of any dtype and strides, as contiguous f32, and back. */
 
-import { F16, F32 } from '../params.generated.as';
+import { F16, F32 } from '../../cpu/params.generated.as';
 
 @inline
 export function bytesOf(dtype: i32): usize {

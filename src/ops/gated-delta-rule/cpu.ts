@@ -1,6 +1,6 @@
 /** Plans of the gated delta rule's calls, for the kernels of forward.as.ts and backward.as.ts. */
 
-import { PANEL, SLICE } from '../../runtime/wasm/params';
+import { PANEL, SLICE } from '../../runtime/cpu/params';
 import {
   allContiguous,
   contiguous,
@@ -13,7 +13,7 @@ import {
   operand,
   operands,
   type Plan,
-} from '../../runtime/wasm/plan';
+} from '../../runtime/cpu/plan';
 import type { Tensor } from '../../tensor/tensor';
 import type { GatedDeltaRuleBackwardCall, GatedDeltaRuleCall, GatedDeltaRuleInputs } from './call';
 import { BackwardParams, CHUNK, ForwardParams } from './params.generated';

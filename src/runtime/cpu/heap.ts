@@ -2,8 +2,6 @@ import { BackendError } from '../../errors';
 import { Allocator, type Buffer } from '../memory';
 
 const PAGE = 65536;
-/** All that 32-bit addresses reach, then less, for platforms that refuse to reserve that much. */
-const MAXIMUM_PAGES = [65536, 32768, 16384, 4096];
 /** One cache line, so that threads writing to neighbouring buffers do not slow each other down. */
 const ALIGNMENT = 64;
 
@@ -19,19 +17,28 @@ export class HeapBuffer implements Buffer {
   ) {}
 }
 
-/** Memory shared by all threads, from address `base` upwards: best fit, neighbours merged on release. */
-export class Heap extends Allocator<HeapBuffer> {
-  readonly memory: WebAssembly.Memory;
-  readonly #maximumBytes: number;
+/** The heap's memory; its buffer is replaced when it grows. */
+export interface HeapMemory {
+  readonly buffer: ArrayBufferLike;
+}
+
+interface GrowableMemory extends HeapMemory {
+  /** By pages of 64 KiB; throws if there is no room. */
+  grow(pages: number): unknown;
+}
+
+/** The part of a memory from address `base` upwards: best fit, neighbours merged on release. */
+export class Heap<Memory extends GrowableMemory = GrowableMemory> extends Allocator<HeapBuffer> {
   /** Free stretches in the order of their addresses; no two touch. */
   readonly #free: Stretch[] = [];
   #end: number;
 
-  constructor(base: number) {
+  constructor(
+    readonly memory: Memory,
+    readonly maximumBytes: number,
+    base: number,
+  ) {
     super();
-    const [memory, pages] = reserve(Math.ceil((base + 1) / PAGE));
-    this.memory = memory;
-    this.#maximumBytes = pages * PAGE;
     this.#end = memory.buffer.byteLength;
     this.#free.push({ start: base, end: this.#end });
   }
@@ -69,10 +76,6 @@ export class Heap extends Allocator<HeapBuffer> {
     return this.memory.buffer.byteLength;
   }
 
-  get maximumBytes(): number {
-    return this.#maximumBytes;
-  }
-
   #bestFit(size: number): Stretch | undefined {
     let best: Stretch | undefined;
     for (const stretch of this.#free) {
@@ -87,12 +90,12 @@ export class Heap extends Allocator<HeapBuffer> {
     const last = this.#free.at(-1);
     const room = last?.end === this.#end ? last.end - last.start : 0;
     const needed = Math.ceil((size - room) / PAGE);
-    const available = (this.#maximumBytes - this.#end) / PAGE;
+    const available = (this.maximumBytes - this.#end) / PAGE;
     const wanted = Math.min(available, Math.max(needed, Math.min(this.#end, 64 << 20) / PAGE));
     const grown = [wanted, needed].find((pages) => needed <= available && this.#tryGrow(pages));
     if (grown === undefined) {
       throw new BackendError(
-        `cannot allocate ${asked} bytes: ${this.used} are in use and the heap can have ${this.#maximumBytes}`,
+        `cannot allocate ${asked} bytes: ${this.used} are in use and the heap can have ${this.maximumBytes}`,
       );
     }
     const end = this.#end + grown * PAGE;
@@ -113,15 +116,3 @@ export class Heap extends Allocator<HeapBuffer> {
 
 /** The bytes that an allocation takes: whole cache lines. */
 export const sizeInHeap = (bytes: number): number => Math.max(ALIGNMENT, Math.ceil(bytes / ALIGNMENT) * ALIGNMENT);
-
-function reserve(initial: number): [WebAssembly.Memory, number] {
-  let reason: unknown;
-  for (const maximum of MAXIMUM_PAGES) {
-    try {
-      return [new WebAssembly.Memory({ initial, maximum, shared: true }), maximum];
-    } catch (error) {
-      reason = error;
-    }
-  }
-  throw new BackendError(`this platform gives no shared WebAssembly memory: ${reason}`);
-}

@@ -1,22 +1,22 @@
 /** Plans of linear attention's calls: how a pass is cut, and gradients as passes over other operands. */
 
-import { type Operand, PANEL, SLICE } from '../../runtime/wasm/params';
+import type { HeapMemory } from '../../runtime/cpu/heap';
+import { type Operand, PANEL, SLICE } from '../../runtime/cpu/params';
 import {
   address,
   contiguous,
   F32,
   FLOPS_PER_MICROSECOND,
-  type HeapMemory,
   headsOfTask,
   type Job,
   type Machine,
   NO_OPERAND,
   operand,
+  type Phase,
   type Plan,
   withMemory,
-} from '../../runtime/wasm/plan';
-import type { Phase } from '../../runtime/wasm/schedule';
-import type { Values } from '../../runtime/wasm/struct';
+} from '../../runtime/cpu/plan';
+import type { Values } from '../../runtime/cpu/struct';
 import { sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import type { LinearAttentionBackwardCall, LinearAttentionCall, LinearAttentionStepCall } from './call';

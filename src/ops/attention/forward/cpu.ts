@@ -1,7 +1,6 @@
 /** Plans of attention's forward pass, for the kernels of forward.as.ts. */
 
-import type { Steps } from '../../../runtime/turns';
-import { CHUNK_PANELS, PANEL, TILE } from '../../../runtime/wasm/params';
+import { CHUNK_PANELS, PANEL, TILE } from '../../../runtime/cpu/params';
 import {
   contiguous,
   FLOPS_PER_MICROSECOND,
@@ -9,14 +8,15 @@ import {
   type Machine,
   operand,
   type Plan,
-} from '../../../runtime/wasm/plan';
+} from '../../../runtime/cpu/plan';
+import type { Steps } from '../../../runtime/turns';
 import type { BlockMap } from '../block-map/block-map';
-import { blockMapSteps } from '../block-map/wasm';
+import { blockMapSteps } from '../block-map/cpu';
 import type { AttentionCall } from '../call';
-import { FEW_QUERIES, GROUP, planDecode } from '../decode/wasm';
+import { type Extents, extentsOf, inSlices, planned, problemOf } from '../cpu';
+import { FEW_QUERIES, GROUP, planDecode } from '../decode/cpu';
 import { BLOCK_PANELS, EXTREMES_BYTES, ForwardParams, MOST_TOGETHER, PACKED_BYTES } from '../params.generated';
-import { keyProgram } from '../score/wasm';
-import { type Extents, extentsOf, inSlices, planned, problemOf } from '../wasm';
+import { keyProgram } from '../score/cpu';
 
 /** How much of a thread's own cache the keys and values that a tile sees may take. */
 const CACHE_BYTES = 2 ** 20;

@@ -3,11 +3,11 @@ import { expect, test } from 'vitest';
 import { band, causal } from '../../../masks/band';
 import { KeyWords, keyWords } from '../../../masks/key-words';
 import { type Extent, type Mask, oneHead, type Place, placesOf } from '../../../masks/mask';
+import { PANEL, TILE } from '../../../runtime/cpu/params';
 import { atOnce } from '../../../runtime/turns';
-import { PANEL, TILE } from '../../../runtime/wasm/params';
 import { PATTERN_LENGTH } from '../params';
 import { type BlockMap, RUN_LENGTH } from './block-map';
-import { blockMap, blockMapSteps } from './wasm';
+import { blockMap, blockMapSteps } from './cpu';
 
 const one = (n: number, m: number): Extent => ({ b: 1, n, m, h: 1, g: 1 });
 

@@ -1,9 +1,10 @@
 /** Plans of Parallax's calls: attention's, for kernels that Parallax has joined in on, with its params behind attention's. */
+
+import { contiguous, type Machine, operand, type Plan } from '../../runtime/cpu/plan';
 import type { Steps } from '../../runtime/turns';
-import { contiguous, type Machine, operand, type Plan } from '../../runtime/wasm/plan';
-import { planAttentionBackward } from '../attention/backward/wasm';
+import { planAttentionBackward } from '../attention/backward/cpu';
 import { planCached } from '../attention/decode/cached';
-import { planAttention } from '../attention/forward/wasm';
+import { planAttention } from '../attention/forward/cpu';
 import type { CachedParallaxCall, ParallaxBackwardCall, ParallaxCall } from './call';
 import { Backward, Forward } from './params.generated';
 

@@ -1,6 +1,6 @@
 /** Plans of attention of few queries, for the kernels of decode.as.ts. */
 
-import { type Operand, PANEL } from '../../../runtime/wasm/params';
+import { type Operand, PANEL } from '../../../runtime/cpu/params';
 import {
   BYTES_PER_MICROSECOND,
   contiguous,
@@ -8,10 +8,11 @@ import {
   type Machine,
   operand,
   type Plan,
-} from '../../../runtime/wasm/plan';
-import type { Values } from '../../../runtime/wasm/struct';
+} from '../../../runtime/cpu/plan';
+import type { Values } from '../../../runtime/cpu/struct';
 import { type BlockMap, RUN_LENGTH } from '../block-map/block-map';
 import type { AttentionCall } from '../call';
+import { type Extents, planned } from '../cpu';
 import type { DecodeParams as declared } from '../params';
 import {
   DECODE_KEYS,
@@ -20,8 +21,7 @@ import {
   DecodeParams,
   PATTERN_LENGTH,
 } from '../params.generated';
-import { type ScoreProgram, scoreProgramBytes, writeScorePrograms } from '../score/wasm';
-import { type Extents, planned } from '../wasm';
+import { type ScoreProgram, scoreProgramBytes, writeScorePrograms } from '../score/cpu';
 
 /** The most queries of a head: beyond it keys and values are better packed. */
 export const FEW_QUERIES = 16;

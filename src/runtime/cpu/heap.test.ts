@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Heap, type HeapBuffer } from './heap';
+import { openHeap } from '../wasm/memory';
+import type { HeapBuffer } from './heap';
 
 test('buffers never overlap, and released memory comes back whole', () => {
   const commands = fc.array(fc.record({ bytes: fc.nat({ max: 300_000 }), release: fc.nat({ max: 9 }) }), {
@@ -8,7 +9,7 @@ test('buffers never overlap, and released memory comes back whole', () => {
   });
   fc.assert(
     fc.property(commands, (steps) => {
-      const heap = new Heap(4096);
+      const heap = openHeap(4096);
       const first = heap.allocate(1).address;
       const held: HeapBuffer[] = [];
       for (const { bytes, release } of steps) {
@@ -36,7 +37,7 @@ test('buffers never overlap, and released memory comes back whole', () => {
 });
 
 test('peak counts from the last reset', () => {
-  const heap = new Heap(4096);
+  const heap = openHeap(4096);
   const small = heap.allocate(1000);
   heap.release(heap.allocate(5000));
   expect(heap.report()).toMatchObject({ live: 1000, peak: 6000 });
@@ -47,7 +48,7 @@ test('peak counts from the last reset', () => {
 });
 
 test('more bytes than the heap can have are refused, and nothing is lost', () => {
-  const heap = new Heap(4096);
+  const heap = openHeap(4096);
   const held = heap.allocate(1 << 20);
   const { reserved } = heap.report();
   expect(() => heap.allocate(2 ** 33)).toThrow(

@@ -1,9 +1,8 @@
 /** Plans of calls for the CPU: jobs over one heap, and tensors as their kernels read them. */
 import { bytesPerElement, type DType } from '../../tensor/dtype';
 import type { Elements } from '../../tensor/elements';
-import type { HeapBuffer } from './heap';
+import type { HeapBuffer, HeapMemory } from './heap';
 import { FLOATS, MOST_HEADS, type Operand } from './params';
-import type { Phase } from './schedule';
 import type { Values } from './struct';
 
 /** Rough speeds of one thread, to tell small jobs from large ones. */
@@ -13,16 +12,20 @@ export const ELEMENTS_PER_MICROSECOND = 500;
 /** Reading memory. */
 export const BYTES_PER_MICROSECOND = 15_000;
 
-/** The heap's memory; its buffer is replaced when it grows. */
-export interface HeapMemory {
-  readonly buffer: ArrayBufferLike;
-}
-
 /** What a plan may depend on. */
 export interface Machine {
   readonly memory: HeapMemory;
   /** At least 1. */
   readonly threads: number;
+}
+
+/** A kernel run for the tasks 0, 1, 2, ...; it ends for all threads before the next phase begins. */
+export interface Phase {
+  /** Its export. */
+  readonly kernel: string;
+  readonly tasks: number;
+  /** Whether it has nearly all of the work, so that progress is measured by it; default: the last phase. */
+  readonly main?: boolean;
 }
 
 export interface Job {

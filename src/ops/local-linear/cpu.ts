@@ -1,5 +1,5 @@
 /** Plans of local linear attention's calls, for the kernels of forward.as.ts and backward.as.ts. */
-import { CHUNK_PANELS, PANEL, SLICE, TILE } from '../../runtime/wasm/params';
+import { CHUNK_PANELS, PANEL, SLICE, TILE } from '../../runtime/cpu/params';
 import {
   allContiguous,
   contiguous,
@@ -10,7 +10,7 @@ import {
   operands,
   type Plan,
   withMemory,
-} from '../../runtime/wasm/plan';
+} from '../../runtime/cpu/plan';
 import { type LocalLinearBackwardCall, type LocalLinearCall, type LocalLinearProblem, SECOND_TOLERANCE } from './call';
 import { BackwardParams, ForwardParams, ROW_LENGTH } from './params.generated';
 

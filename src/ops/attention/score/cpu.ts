@@ -3,7 +3,8 @@ import { type Expression, input, substitute } from '../../../expressions/express
 import { HEADER_LENGTH, INSTRUCTION_LENGTH, INSTRUCTIONS } from '../../../expressions/params';
 import { compileProgram, type Program } from '../../../expressions/program';
 import type { Extent } from '../../../masks/mask';
-import { address, type HeapMemory } from '../../../runtime/wasm/plan';
+import type { HeapMemory } from '../../../runtime/cpu/heap';
+import { address } from '../../../runtime/cpu/plan';
 import { placesOf, type Score } from '../../../scores/score';
 import { Tensor } from '../../../tensor/tensor';
 import { PLACE_BYTES, Place } from '../params.generated';

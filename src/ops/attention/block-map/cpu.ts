@@ -1,8 +1,8 @@
 /** Block maps for the CPU: tiles of 24 queries, panels of six keys, and their copies in the heap. */
 import { type Extent, extentKey, type Mask } from '../../../masks/mask';
+import type { HeapMemory } from '../../../runtime/cpu/heap';
+import { PANEL, SLICE, TILE } from '../../../runtime/cpu/params';
 import { atOnce, type Steps } from '../../../runtime/turns';
-import { PANEL, SLICE, TILE } from '../../../runtime/wasm/params';
-import type { HeapMemory } from '../../../runtime/wasm/plan';
 import { FULL, SEEN, SEEN_BY_GROUP } from '../params';
 import { type BlockMap, buildBlockMap, type Cut, keptByMask } from './block-map';
 

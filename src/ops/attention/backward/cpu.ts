@@ -1,12 +1,13 @@
 /** Plans of attention's backward pass, for the kernels of backward.as.ts. */
+
+import { CHUNK_PANELS, PANEL, TILE } from '../../../runtime/cpu/params';
+import { allContiguous, FLOPS_PER_MICROSECOND, type Machine, operands, type Plan } from '../../../runtime/cpu/plan';
 import type { Steps } from '../../../runtime/turns';
-import { CHUNK_PANELS, PANEL, TILE } from '../../../runtime/wasm/params';
-import { allContiguous, FLOPS_PER_MICROSECOND, type Machine, operands, type Plan } from '../../../runtime/wasm/plan';
-import { blockMapSteps } from '../block-map/wasm';
+import { blockMapSteps } from '../block-map/cpu';
 import type { AttentionBackwardCall } from '../call';
+import { extentsOf, inSlices, planned, problemOf } from '../cpu';
 import { BackwardParams, TABLE_RUN } from '../params.generated';
-import { tablePlaces, tablePlacesBytes, writeTablePlaces } from '../score/wasm';
-import { extentsOf, inSlices, planned, problemOf } from '../wasm';
+import { tablePlaces, tablePlacesBytes, writeTablePlaces } from '../score/cpu';
 
 /** The fewest tasks, if there are keys enough. */
 const TASKS = 16;

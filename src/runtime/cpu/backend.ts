@@ -1,18 +1,18 @@
 /** Plans for the CPU run by some executor, over one heap. */
-import { bytesPerElement, type TypedArray, typedArray } from '../tensor/dtype';
-import type { Elements } from '../tensor/elements';
-import { type HostTensor, toFloat64, toRowMajor } from '../tensor/host';
-import { isContiguous, lastElement, sizeOf } from '../tensor/shape';
-import type { Backend, BackendName, Control } from './backend';
-import { checkExpectations } from './expectations';
-import { controlOf } from './guard';
-import type { Buffer, MemoryReport } from './memory';
-import type { Op } from './op';
-import { type Pause, until } from './order';
-import { inTurns } from './turns';
-import { type Heap, type HeapBuffer, sizeInHeap } from './wasm/heap';
-import { KeptTables } from './wasm/kept-tables';
-import type { Job, Machine, Plan } from './wasm/plan';
+import { bytesPerElement, type TypedArray, typedArray } from '../../tensor/dtype';
+import type { Elements } from '../../tensor/elements';
+import { type HostTensor, toFloat64, toRowMajor } from '../../tensor/host';
+import { isContiguous, lastElement, sizeOf } from '../../tensor/shape';
+import type { Backend, BackendName, Control } from '../backend';
+import { checkExpectations } from '../expectations';
+import { controlOf } from '../guard';
+import type { Buffer, MemoryReport } from '../memory';
+import type { Op } from '../op';
+import { type Pause, until } from '../order';
+import { inTurns } from '../turns';
+import { type Heap, type HeapBuffer, sizeInHeap } from './heap';
+import { KeptTables } from './kept-tables';
+import type { Job, Machine, Plan } from './plan';
 
 /** Runs the kernels of jobs: WebAssembly on threads, or whatever else has them. */
 export interface Executor<Kernels> {
@@ -89,7 +89,7 @@ export class CpuBackend<Kernels> implements Backend {
     check();
     const loading = this.executor.kernelsOf(op);
     const kernels = loading instanceof Promise ? yield* until(loading) : loading;
-    const made = op.wasm(call, this.#machine);
+    const made = op.cpu(call, this.#machine);
     const isSteps = 'next' in made;
     const plan = isSteps ? yield* inTurns(made, controlOf(control, 0, 2).onProgress, check) : made;
     yield* this.#runPlan(kernels as Kernels, plan, isSteps ? controlOf(control, 1, 2) : control);

@@ -1,10 +1,11 @@
 /** What plans of attention's forward and backward pass share. */
 
-import { SLICE } from '../../runtime/wasm/params';
-import type { Job } from '../../runtime/wasm/plan';
-import { type HeapMemory, operands, type Plan } from '../../runtime/wasm/plan';
+import type { HeapMemory } from '../../runtime/cpu/heap';
+import { SLICE } from '../../runtime/cpu/params';
+import type { Job } from '../../runtime/cpu/plan';
+import { operands, type Plan } from '../../runtime/cpu/plan';
 import type { BlockMap } from './block-map/block-map';
-import { blockMapBytes, writeBlockMap } from './block-map/wasm';
+import { blockMapBytes, writeBlockMap } from './block-map/cpu';
 import type { AttentionCall } from './call';
 import {
   type AddressOf,
@@ -13,7 +14,7 @@ import {
   scorePrograms,
   tablesRead,
   writeScorePrograms,
-} from './score/wasm';
+} from './score/cpu';
 
 export type Extents = Readonly<Record<'b' | 'n' | 'm' | 'h' | 'g' | 'd' | 'e', number>>;
 

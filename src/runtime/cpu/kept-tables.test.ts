@@ -1,9 +1,9 @@
 import { expect, test, vi } from 'vitest';
 import { attention, attentionBackward, createRuntime, type Tensor } from '../../index';
-import { HEAP_BASE } from '../../runtime/wasm/schedule';
 import * as scores from '../../scores';
 import { hostTensor } from '../../tensor/host';
 import { normal } from '../../tensor/random';
+import { openHeap } from '../wasm/memory';
 import { Heap } from './heap';
 import { KeptTables } from './kept-tables';
 
@@ -31,7 +31,7 @@ test('calls with one score copy its table once, in the peak and not live', async
 });
 
 test('beyond a limit the copies go that no call uses, the one unused for longest first', () => {
-  const heap = new Heap(HEAP_BASE);
+  const heap = openHeap();
   const kept = new KeptTables(heap, 1000);
   const [a, b, c, d] = [1, 2, 3, 4].map((x) => new Float32Array(100).fill(x)) as [F, F, F, F];
   const bytes = () => {
@@ -67,7 +67,7 @@ test('beyond a limit the copies go that no call uses, the one unused for longest
 type F = Float32Array<ArrayBuffer>;
 
 test('what was in use twice is so until both calls have ended', () => {
-  const heap = new Heap(HEAP_BASE);
+  const heap = openHeap();
   const kept = new KeptTables(heap, 0);
   const [table, other] = [new Float32Array(100), new Float32Array(5)];
   const peak = () => {
