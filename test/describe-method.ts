@@ -65,7 +65,7 @@ export function differentiated<Schema extends ParamsSchema, Shapes extends Specs
     (tracked) => method.forward({ ...inputs, ...tracked } as never, params),
     withGradients(method, inputs),
   );
-  return { results, gradients: pull({ out: gradOut }) as Record<string, Tensor> };
+  return { results, gradients: pull({ out: gradOut }) } as Record<'results' | 'gradients', Record<string, Tensor>>;
 }
 
 export function describeMethod(method: Method, cases: fc.Arbitrary<MethodCase>, numRuns = 20): void {

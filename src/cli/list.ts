@@ -40,8 +40,8 @@ function lines(listed: readonly Method[]): string {
 }
 
 function describe({ params, gradient, ...method }: Method) {
-  const { name, family, summary, paper, inputs, optional, integers, outputs } = method;
-  const said = { name, family, summary, paper, inputs, optional, integers, outputs };
+  const { name, family, summary, paper, inputs, optional, integers, outputs, promised } = method;
+  const said = { name, family, summary, paper, inputs, optional, integers, outputs, promised };
   return { ...said, gradient: gradient !== false, params: paramsJsonSchema(params) };
 }
 

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { ParameterError, ShapeError } from '../errors';
 import { writeSafetensors } from '../io';
 import { withGradients } from '../methods/define';
+import { type Results, settled } from '../methods/outputs';
 import { type Model, models } from '../models/registry';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
 import { controlOf } from '../runtime/guard';
@@ -112,9 +113,9 @@ function onRuntime(runtime: Runtime, hosts: Readonly<Record<string, HostTensor<D
 }
 
 /** Reads the results, writes them, and says what they are. */
-async function writeResults(out: string, results: Readonly<Record<string, Tensor>>, warning?: string): Promise<void> {
+async function writeResults(out: string, results: Results, warning?: string): Promise<void> {
   const outputs: Record<string, HostTensor> = {};
-  for (const [key, tensor] of Object.entries(results)) outputs[key] = await tensor.toHost();
+  for (const [key, tensor] of Object.entries(await settled(results))) outputs[key] = await tensor.toHost();
   await writeFileAtomic(out, writeSafetensors(outputs));
 
   if (warning !== undefined) process.stderr.write(`${warning}\n`);

@@ -6,6 +6,7 @@ import { type Summary, summarise } from '../measure/statistics';
 import { timeCalls, timeInterleaved } from '../measure/timing';
 import { checkMethod, type Method } from '../methods/define';
 import { exactAttention } from '../methods/dense/attention';
+import { disposeResults } from '../methods/outputs';
 import { methods as allMethods } from '../methods/registry';
 import { checkControl, checkOptions, checkTensors, commonRuntime } from '../ops/check';
 import type { Control } from '../runtime/backend';
@@ -20,7 +21,6 @@ import {
   type Contender,
   checkComparable,
   contendersAt,
-  disposeAll,
   inputsOf,
   isComparable,
   isSpatial,
@@ -136,7 +136,7 @@ async function compareOn(runtime: Runtime, { q, k, v }: Qkv, options: CompareOpt
     runtime,
     running.map((at) => () => {
       const contender = contenders[at] as Contender;
-      disposeAll(contender.forward({ ...viewsOf(contender) }, { signal: control.signal }));
+      disposeResults(contender.forward({ ...viewsOf(contender) }, { signal: control.signal }));
     }),
     running.map((at) => (outcomes[at] as Measured).estimate),
     {
@@ -274,7 +274,7 @@ async function runOnce({ forward }: Contender, inputs: Qkv, control: Control) {
       memory,
     };
   } finally {
-    disposeAll(results);
+    disposeResults(results);
   }
 }
 

@@ -36,23 +36,16 @@ export interface Contender {
 }
 
 /**
- * What comparable methods return: out [b, n, h, e] and lse [b, n, h], or with spatial axes instead of n. Methods that
- * need training may return others beside out.
+ * What is read of the results of comparable methods: out [b, n, h, e] and, unless they need training, lse [b, n, h], or with
+ * spatial axes instead of n.
  */
-export interface Results<T> {
-  readonly out: T;
-  readonly lse?: T;
-}
-
-export function disposeAll(results: Results<Tensor>): void {
-  for (const tensor of Object.values(results)) tensor.dispose();
-}
+export type Results<T> = { readonly out: T; readonly lse?: T };
 
 /** Whether a method computes attention from q, k, v and stand-ins for the rest, and so can be compared with exact attention. */
 export function isComparable(method: Method): boolean {
-  const { outputs, needsTraining = false } = method;
-  const returns = needsTraining ? 'out' in outputs : Object.keys(outputs).join() === 'out,lse';
-  return inputsBeyond(method).length === 0 && returns;
+  const { outputs, promised = [], needsTraining = false } = method;
+  const returns = 'out' in outputs && (needsTraining || 'lse' in outputs);
+  return inputsBeyond(method).length === 0 && returns && !promised.includes('out');
 }
 
 /**

@@ -1,10 +1,11 @@
 /** Checks methods that need training against their own references. */
 import { checkResult, largestOf } from '../measure/gate';
+import { disposeResults } from '../methods/outputs';
 import type { Control } from '../runtime/backend';
 import { type HostTensor, toFloat64 } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';
 import type { Qkv } from './contenders';
-import { type Contender, disposeAll, inputsOf } from './contenders';
+import { type Contender, inputsOf } from './contenders';
 
 /** The number of first tokens that are checked: two chunks or blocks of most methods. */
 const TOKENS = 96;
@@ -32,6 +33,6 @@ export async function checkFirstTokens(
     const expectation = { known, largest: largestOf(expected.data), of: 'largest result', rounding };
     return checkResult(label, toFloat64(await results.out.toHost()), [expectation], results.out.dtype);
   } finally {
-    disposeAll(results);
+    disposeResults(results);
   }
 }

@@ -20,6 +20,7 @@ import { checkHost, type HostTensor, pickRows } from '../tensor/host';
 import { gridOf, type Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import type { Experiment } from './experiment';
+import { checkResults, type Output } from './outputs';
 import { describeParams, type ParamsSchema } from './params';
 
 /** Where a method was published. */
@@ -59,9 +60,14 @@ export type HostInputs<S extends Specs = Specs, Optional extends Specs = None> =
   readonly [Name in keyof Optional]?: HostTensor | undefined;
 };
 /** The results by the names of a declaration; those that some params do not give may be missing. */
-type Outputs<S extends Specs = Specs, Sometimes extends string = never> = {
-  readonly [Name in Exclude<keyof S, Known<Sometimes>>]: Tensor;
-} & { readonly [Name in Known<Sometimes>]?: Tensor };
+export type Outputs<S extends Specs = Specs, Sometimes extends string = never, Promised extends string = never> = {
+  readonly [Name in Exclude<keyof S, Known<Sometimes>>]: OutputOf<Name, Promised>;
+} & { readonly [Name in Known<Sometimes>]?: OutputOf<Name, Promised> };
+type OutputOf<Name, Promised extends string> = string extends Promised
+  ? Output
+  : Name extends Promised
+    ? Promise<Tensor>
+    : Tensor;
 /** Names that are known one by one. */
 type Known<Name extends string> = string extends Name ? never : Name;
 /** Extents by letter, as the input specifications name them. */
@@ -135,6 +141,7 @@ export interface MethodSpec<
   Optional extends Specs = Specs,
   Results extends Specs = Specs,
   Sometimes extends string = string,
+  Promised extends string = string,
 > {
   readonly name: string;
   readonly family: string;
@@ -155,6 +162,11 @@ export interface MethodSpec<
   readonly outputs: Results;
   /** Outputs that some params do not give. */
   readonly sometimes?: readonly Sometimes[];
+  /**
+   * Outputs whose extents the data decides, such as indices of what was found: promises of tensors. `forward` reads what they
+   * depend on and does not wait. They have no gradient.
+   */
+  readonly promised?: readonly Promised[];
   readonly params: Schema;
   /** Whether no result depends on what comes after its query. Default: the param `causal`, if there is one. */
   isCausal?(params: valibot.InferOutput<Schema>): boolean;
@@ -174,7 +186,7 @@ export interface MethodSpec<
     inputs: NoInfer<Inputs<Shapes, Optional>>,
     params: valibot.InferOutput<Schema>,
     control?: Control,
-  ): NoInfer<Outputs<Results, Sometimes>>;
+  ): NoInfer<Outputs<Results, Sometimes, Promised>>;
   cost(letters: Letters<Shapes>, params: valibot.InferOutput<Schema>): Cost;
   /** Other needs of a model besides q, k and v, for methods that take more. */
   layer?(config: LayerConfig, params: valibot.InferOutput<Schema>): Layer;
@@ -214,7 +226,7 @@ export interface MethodSpec<
 }
 
 /** Any method with such params. */
-export type MethodOf<Schema extends ParamsSchema> = Method<Schema, Specs, Specs, Specs, string>;
+export type MethodOf<Schema extends ParamsSchema> = Method<Schema, Specs, Specs, Specs, string, string>;
 
 /** A method as a value: one of the library's, or one that `defineMethod` made. Without types of its own, any method. */
 export interface Method<
@@ -223,7 +235,8 @@ export interface Method<
   Optional extends Specs = Specs,
   Results extends Specs = Specs,
   Sometimes extends string = string,
-> extends MethodSpec<Schema, Shapes, Optional, Results, Sometimes> {
+  Promised extends string = string,
+> extends MethodSpec<Schema, Shapes, Optional, Results, Sometimes, Promised> {
   /** Checks params and fills in defaults; a ParameterError names the wrong one. */
   parse(params: valibot.InferInput<Schema>): valibot.InferOutput<Schema>;
 }
@@ -238,9 +251,10 @@ export function defineMethod<
   const Results extends Specs,
   const Optional extends Specs = None,
   const Sometimes extends string = never,
+  const Promised extends string = never,
 >(
-  spec: MethodSpec<Schema, Shapes, Optional, Results, Sometimes>,
-): Method<Schema, Shapes, Optional, Results, Sometimes> {
+  spec: MethodSpec<Schema, Shapes, Optional, Results, Sometimes, Promised>,
+): Method<Schema, Shapes, Optional, Results, Sometimes, Promised> {
   checkSpec(spec);
   const { forward, reference, cost, variants, mask, weights } = spec;
   const names = [...Object.keys(spec.inputs), ...Object.keys(spec.optional ?? {})];
@@ -277,6 +291,7 @@ export function defineMethod<
       check(inputs, params, control);
       const results = forward(inputs, params, control);
       checkNoPromise(`forward of ${spec.name}`, results);
+      checkResults(spec.name, spec.promised ?? [], results);
       return results;
     },
     reference(inputs, params, gradOut) {
@@ -326,10 +341,13 @@ export function defineMethod<
  * @throws {UnsupportedError} for a method that has none
  */
 export function withGradients(
-  { name, gradient, integers = [], constants = [] }: Pick<Method, 'name' | 'gradient' | 'integers' | 'constants'>,
+  method: Pick<Method, 'name' | 'gradient' | 'integers' | 'constants' | 'promised'>,
   inputs: Readonly<Record<string, Tensor | undefined>>,
 ): Record<string, Tensor<'f32' | 'f16' | 'bf16'>> {
+  const { name, gradient, integers = [], constants = [], promised = [] } = method;
   if (gradient === false) throw new UnsupportedError(`${name} has no gradient`);
+  if (promised.includes('out'))
+    throw new UnsupportedError(`${name} has no gradient: the data decides the extents of its output out`);
   const none = [...integers, ...constants];
   return Object.fromEntries(
     Object.entries(inputs).flatMap(([input, tensor]) => (tensor && !none.includes(input) ? [[input, tensor]] : [])),

@@ -54,7 +54,7 @@ test.each(cases)('%s %j', async (_, given, method) => {
       const qkv = { q: project(q_proj!), k: project(k_proj!), v: project(v_proj!) };
       const more = Object.fromEntries(queries.map((each) => [each.slice(0, -5), project(others[each]!)]));
       const { out } = method.forward({ ...qkv, ...more, ...layer?.inputs(x!, qkv, others) } as never, params);
-      return { out };
+      return { out: out as Tensor };
     },
     inputs: {
       x: [1, N, WIDTH],

@@ -71,7 +71,7 @@ export interface MaskedSpec<Schema extends ParamsSchema, Shapes extends QkvSpecs
 
 /** A method that always has a mask. */
 export interface MaskedMethod<Schema extends ParamsSchema, Shapes extends Specs, Optional extends Specs = Specs>
-  extends Method<Schema, Shapes, Optional, SoftmaxOutputs, never> {
+  extends Method<Schema, Shapes, Optional, SoftmaxOutputs, never, never> {
   mask(params: valibot.InferOutput<Schema>, problem: MaskProblem): Mask;
 }
 

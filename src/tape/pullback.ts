@@ -220,6 +220,10 @@ function seedsOf(
     const variable = variables.get(results);
     return variable ? [[variable, gradient]] : [];
   }
+  if (results instanceof Promise)
+    throw new UnsupportedError(
+      `${path}: the data decides the extents of this result, a promise, and it has no gradient`,
+    );
   if (tensorsIn(results).length === 0) return [];
   if (!Array.isArray(results)) checkRecord(path, gradients);
   else checkArray(path, gradients);

@@ -1,6 +1,7 @@
 import { pairedRatio, summarise } from '../../../src/measure/statistics';
 import { timeCalls, timeInterleaved } from '../../../src/measure/timing';
 import type { Method } from '../../../src/methods/define';
+import { disposeResults, type Results, settled } from '../../../src/methods/outputs';
 import { findMethod } from '../../../src/methods/registry';
 import { initial } from '../../../src/nn/module';
 import { createRuntime } from '../../../src/ops/create-runtime';
@@ -133,11 +134,8 @@ async function timesOf(
   const exact: Method = findMethod('attention');
   const exactParams = exact.parse({ causal: method.isCausal?.(params) ?? false }) as never;
   const flat = Object.fromEntries(['q', 'k', 'v'].map((name) => [name, flattened(inputs[name])]));
-  const free = (results: Readonly<Record<string, Tensor>>) => {
-    for (const tensor of Object.values(results)) tensor.dispose();
-  };
-  const call = () => free(method.forward(inputs as never, params, { signal }));
-  const callExact = () => free(exact.forward(flat as never, exactParams, { signal }));
+  const call = () => disposeResults(method.forward(inputs as never, params, { signal }));
+  const callExact = () => disposeResults(exact.forward(flat as never, exactParams, { signal }));
   const remarks: string[] = [];
   const warning = await method.warning?.(inputs as never, params, { signal });
   if (warning) remarks.push(`${warning}.`.replace(/\.\.$/, '.'));
@@ -146,13 +144,13 @@ async function timesOf(
   backend.resetPeak();
   const before = backend.memory().live;
   const onProgress = (share: number) => report(`the first call, ${formatPercent(share)}`);
-  let results: Readonly<Record<string, Tensor>> = {};
+  let results: Results = {};
   const first = () => {
     results = method.forward(inputs as never, params, { signal, onProgress });
   };
   const estimates = [await timeCalls(runtime, first)];
   const memory = backend.memory().peak - before;
-  free(results);
+  disposeResults(results);
   const calls = [call];
   if (inputs.q && method !== exact) {
     const wait = (estimates[0] * exact.cost(letters, exactParams).flops) / flops;
@@ -184,9 +182,12 @@ async function errorOf(runtime: Runtime, setting: Setting, real: RealQkv | undef
   const inputs = inputsOf(runtime, setting, real);
   const entries = Object.entries(inputs).map(async ([name, tensor]) => [name, await tensor.toHost()] as const);
   const host = Object.fromEntries(await Promise.all(entries)) as Record<string, HostTensor>;
-  const { out } = method.forward(inputs as never, params, { signal });
-  const [got, want] = [toFloat64((await out.toHost()) as HostTensor), method.reference(host as never, params).out.data];
-  out.dispose();
+  const results = await settled(method.forward(inputs as never, params, { signal }));
+  const [got, want] = [
+    toFloat64((await results.out.toHost()) as HostTensor),
+    method.reference(host as never, params).out.data,
+  ];
+  disposeResults(results);
   const largest = want.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   const error = want.reduce((worst, value, at) => Math.max(worst, Math.abs(value - got[at])), 0);
   return { error: error / (largest || 1), checked: tokensOf(setting) };

@@ -3,6 +3,7 @@
  * tried on the sample's own values, since some outputs are no sums of values.
  */
 
+import { disposeResults, settled } from '../../../src/methods/outputs';
 import { createRuntime } from '../../../src/ops/create-runtime';
 import type { Runtime } from '../../../src/runtime/runtime';
 import type { Tensor } from '../../../src/tensor/tensor';
@@ -223,9 +224,9 @@ async function weightsOf(asked: Setting, { signal, report }: Partial<TaskControl
     const names = Object.keys(method.outputs).filter((name) => method.outputs[name] === method.outputs.out);
     /** Its outputs of the shape of `out`, out first. */
     const outputsFor = async (values: Tensor, inputs: Readonly<Record<string, Tensor>>) => {
-      const results = method.forward({ ...inputs, v: values } as never, params, { signal });
+      const results = await settled(method.forward({ ...inputs, v: values } as never, params, { signal }));
       const outputs = await Promise.all(names.map((name) => results[name].read() as Promise<Float32Array>));
-      for (const tensor of Object.values(results)) tensor.dispose();
+      disposeResults(results);
       return outputs;
     };
     const shape = [...v.shape.slice(0, -1), CHANNELS];
