@@ -27,11 +27,12 @@ const shapeOf = (axes: string) =>
   axes
     .split(' ')
     .filter(Boolean)
-    .map((letter) => (letter === '...' ? 2 : extentOf(letter)));
+    .map((letter) => (/^\W/.test(letter) ? 2 : extentOf(letter)));
 
 /** Settings that no rule below has. */
 const SETTINGS: Readonly<Record<string, Slot>> = {
   'an integer >= 1, or two': { make: () => 1, takes: ['3', 'undefined'] },
+  'made by elementwise()': { make: () => undefined, takes: [] },
   'an object with mean and variance': { make: () => undefined, takes: [], called: 'mean' },
 };
 const NUMBERS: Readonly<Record<string, number>> = {
@@ -54,7 +55,7 @@ function slotOf({ expected }: Setting): Slot {
 }
 
 function ruled(expected: string): readonly [value: unknown, ...takes: string[]] {
-  if (expected === 'true or false') return [true, 'true'];
+  if (expected === 'true or false') return [false, 'true'];
   const [, choices] = expected.match(/^one of ([\w, ]+)$/) ?? [];
   if (expected.startsWith('one of the axes of')) return [0, '-1', '0'];
   if (choices) return [choices.split(', ')[0]];
@@ -91,7 +92,7 @@ export function entriesOfOps(
   function tensorSlot(name: string, spec: TensorSpec): Slot {
     const valid = tensor(name, spec);
     const wider = valid.shape.map((extent, axis) => (axis === valid.rank - 1 ? extent + 1 : extent));
-    const isLed = spec.axes.startsWith('...');
+    const isLed = /^\W/.test(spec.axes);
     const others: DType[] = ['f32', 'f16', 'bf16', 'i32', 'u8'];
     return {
       make: () => valid,

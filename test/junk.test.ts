@@ -341,21 +341,6 @@ entry(
   },
   saccade.elementwise,
 );
-const turns = { transposeA: maybe(boolean()), transposeB: maybe(boolean()) };
-entry(
-  'matmul',
-  {
-    a: tensor(3, 3),
-    b: tensor(3, 3),
-    options: options({
-      ...turns,
-      bias: maybe(tensor(3)),
-      epilogue: maybe(leaf(saccade.elementwise((x) => x + 1))),
-      ...result(3, 3),
-    }),
-  },
-  saccade.matmul,
-);
 const indices = leaf(keep(runtime.tensor([0, 1], [2], 'i32')));
 entry('map of a captured tensor', { table: plain(3) }, (table: never) =>
   saccade.map((i, { table }) => table[i] as number, indices.make() as Tensor, {
@@ -948,8 +933,6 @@ entry('nn.defineModule', { definition }, nn.defineModule);
 const module = open({ parameters: described });
 entry('nn.initial', { module, runtime: aRuntime, seed }, (...args: [Any, Any]) => Object.values(nn.initial(...args)));
 entry('nn.countParameters', { module }, nn.countParameters);
-const linearOptions = options({ bias: maybe(tensor(3)), signal: maybe(leaf(new AbortController().signal)) });
-entry('nn.linear', { x: plain(3, 2), weight: tensor(3, 2), options: linearOptions }, nn.linear);
 const weights = { parameters: leaf({ 'a.weight': 1 }, ...RECORDS), prefix: text('a') };
 entry('nn.partOf', weights, nn.partOf);
 entry('nn.prefixed', weights, nn.prefixed);

@@ -7,6 +7,7 @@ import type { Runtime } from '../runtime/runtime';
 import { bytesPerElement, type DType } from '../tensor/dtype';
 import { formatShape, type Shape, sameShape } from '../tensor/shape';
 import { Tensor } from '../tensor/tensor';
+import type { Operand, OperandForm } from './operand';
 
 export { checkOptions };
 
@@ -25,12 +26,12 @@ export function checkControl({ signal, onProgress }: Control): void {
 }
 
 /** The runtime that all of the named tensors live on. */
-export function commonRuntime(tensors: Readonly<Record<string, Tensor>>): Runtime {
+export function commonRuntime(tensors: Readonly<Record<string, Pick<Operand, 'runtime' | 'assertUsable'>>>): Runtime {
   let runtime: Runtime | undefined;
   let first = '';
   // Small ops are about as fast as their checks: no list of entries is made.
   for (const name in tensors) {
-    const tensor = tensors[name] as Tensor;
+    const tensor = tensors[name] as Operand;
     tensor.assertUsable(name);
     if (!runtime) {
       runtime = tensor.runtime;
@@ -97,12 +98,18 @@ function bytesOf({ shape, strides, offset, dtype }: Tensor): { readonly begin: n
   return { begin: offset * bytes, end: (last + 1) * bytes };
 }
 
-/** Throws unless every value is a tensor. */
-export function checkTensors(tensors: Readonly<Record<string, unknown>>): void {
+/** Throws unless every value is a tensor or, by its name, what may stand for one. */
+export function checkTensors(
+  tensors: Readonly<Record<string, unknown>>,
+  forms: Readonly<Record<string, OperandForm>> = {},
+): void {
   for (const name in tensors) {
     const tensor = tensors[name];
-    if (!(tensor instanceof Tensor))
-      throw new ParameterError(`${name} must be a Tensor, got ${show(tensor)}: make one with runtime.tensor()`);
+    if (tensor instanceof Tensor) continue;
+    const { kind } = forms[name] ?? {};
+    if (kind && tensor instanceof kind) continue;
+    const expected = `a Tensor${kind ? ` or a ${kind.name}` : ''}`;
+    throw new ParameterError(`${name} must be ${expected}, got ${show(tensor)}: make one with runtime.tensor()`);
   }
 }
 

@@ -14,6 +14,7 @@ import type { Tensor } from '../tensor/tensor';
 import { checkControl, checkTensors, commonRuntime } from './check';
 import { compute, type ResultSpec } from './compute';
 import { checkContiguous } from './float32';
+import type { Operand, OperandForm } from './operand';
 
 /** A tensor that an op takes or gives. */
 export interface TensorSpec<D extends DType = DType> {
@@ -25,6 +26,10 @@ export interface TensorSpec<D extends DType = DType> {
   readonly like?: string;
   /** For arguments: whether elements may have any strides; otherwise they are contiguous. */
   readonly strided?: boolean;
+  /** For arguments: what may stand for such a tensor. */
+  readonly or?: OperandForm;
+  /** For arguments: the option by which its last two axes are swapped. */
+  readonly swappedBy?: string;
   /** For results: always a new tensor, which the caller cannot pass as an option. */
   readonly fresh?: boolean;
 }
@@ -43,9 +48,12 @@ type Arguments = Readonly<Record<string, TensorSpec | AnySetting>>;
 type TensorSpecs = Readonly<Record<string, TensorSpec>>;
 
 /** Arguments as callers give them, and as kernels get them. */
-type Given<A> = { readonly [Name in keyof A]: A[Name] extends Setting<infer G, unknown> ? G : Tensor };
-type Checked<A> = { readonly [Name in keyof A]: A[Name] extends Setting<never, infer V> ? V : Tensor };
-type Optional<A> = { readonly [Name in keyof A]: A[Name] extends Setting<never, infer V> ? V : Tensor | undefined };
+type Given<A> = { readonly [Name in keyof A]: A[Name] extends Setting<infer G, unknown> ? G : TensorOf<A[Name]> };
+type Checked<A> = { readonly [Name in keyof A]: A[Name] extends Setting<never, infer V> ? V : TensorOf<A[Name]> };
+type Optional<A> = {
+  readonly [Name in keyof A]: A[Name] extends Setting<never, infer V> ? V : TensorOf<A[Name]> | undefined;
+};
+type TensorOf<S> = S extends { readonly or: OperandForm<infer Other> } ? Tensor | Other : Tensor;
 type Computed<R> = { readonly [Name in keyof R]: R[Name] extends TensorSpec<infer D> ? Tensor<D> : never };
 
 /** Settings with defaults, and tensors that may be left out. */
@@ -138,8 +146,9 @@ export function defineComposite<const I extends Arguments, const O extends Argum
   const check = checker(name, inputs, optional, places, largest);
   const call = (given: Values, options: Control & Values = NOTHING) => {
     const { checked, extents } = check(given, options);
-    const passed = [...places, 'signal', 'onProgress'].map((each) => [each, options[each as keyof Control]]);
-    return run(checked as never, Object.fromEntries(passed), extents);
+    const passed: Record<string, unknown> = { signal: options.signal, onProgress: options.onProgress };
+    for (const place of places) passed[place] = options[place];
+    return run(checked as never, passed, extents);
   };
   return Object.assign(call, { declaration });
 }
@@ -176,7 +185,7 @@ function checker(
       const value = each in inputs ? given[each] : options[each];
       if (value !== undefined || each in inputs) tensors[each] = value as Tensor;
     }
-    const { shapes, extents } = checkAll(tensors);
+    const { shapes, extents } = checkAll(tensors, options);
     for (const letter in largest) checkLargest(letter, largest[letter] as number, extents, specs, tensors);
     const checked: Record<string, unknown> = { ...tensors };
     for (const each in settings) {
@@ -208,19 +217,47 @@ function checkLargest(
 
 /** What throws unless tensors, those that are given, are as specified and on one runtime. */
 export function tensorChecker(specs: TensorSpecs) {
+  const forms = Object.fromEntries(Object.entries(specs).flatMap(([name, { or }]) => (or ? [[name, or]] : [])));
+  const varying = Object.keys(specs).filter((name) => specs[name]?.or || specs[name]?.swappedBy);
+  /** By which axes those have that have others where an operand of another kind is given, or an option swaps them. */
+  const checkers: Checker[] = [];
+  return (tensors: Readonly<Record<string, Operand>>, options: Values = NOTHING) => {
+    checkTensors(tensors, forms);
+    commonRuntime(tensors);
+    let which = 0;
+    for (const name of varying) which = 3 * which + axesOfGiven(specs[name] as TensorSpec, tensors[name], options);
+    checkers[which] ??= checkerOf(mapValues(specs, (spec, name) => specAs(spec, tensors[name], options)));
+    return (checkers[which] as Checker)(tensors);
+  };
+}
+
+type Checker = ReturnType<typeof checkerOf>;
+
+/** Whether an argument has its axes (0), has them swapped (1), or is an operand of another kind (2). */
+function axesOfGiven({ or, swappedBy }: TensorSpec, given: Operand | undefined, options: Values): 0 | 1 | 2 {
+  if (or && given instanceof or.kind) return 2;
+  return swappedBy !== undefined && options[swappedBy] === true ? 1 : 0;
+}
+
+function specAs(spec: TensorSpec, given: Operand | undefined, options: Values): TensorSpec {
+  const swapped = spec.axes.replace(/(\S+) (\S+)$/, '$2 $1');
+  const axes = [spec.axes, swapped, spec.or?.axes ?? ''][axesOfGiven(spec, given, options)] as string;
+  return { ...spec, axes };
+}
+
+/** What throws unless tensors, which share a runtime, have the axes and element types of their specifications. */
+function checkerOf(specs: TensorSpecs) {
   const names = Object.keys(specs);
   const bind = shapeBinder(mapValues(specs, ({ axes }) => axes));
   /** Tensors are most often like those of the call before. */
   let before: Readonly<Record<string, Looks | undefined>> = {};
   let found: { readonly shapes: Readonly<Record<string, Shape>>; readonly extents: Extents } | undefined;
-  return (tensors: Readonly<Record<string, Tensor>>) => {
-    checkTensors(tensors);
-    commonRuntime(tensors);
+  return (tensors: Readonly<Record<string, Operand>>) => {
     if (!found || !names.every((name) => looksLike(tensors[name], before[name]))) {
       const shapes: Record<string, Shape> = {};
       const looks: Record<string, Looks> = {};
       for (const name in tensors) {
-        const tensor = tensors[name] as Tensor;
+        const tensor = tensors[name] as Operand;
         const { shape, dtype, isContiguous } = tensor;
         checkElements(name, tensor, specs[name] as TensorSpec, tensors);
         shapes[name] = shape;
@@ -233,7 +270,7 @@ export function tensorChecker(specs: TensorSpecs) {
   };
 }
 
-type Looks = Pick<Tensor, 'shape' | 'dtype' | 'isContiguous'>;
+type Looks = Pick<Operand, 'shape' | 'dtype' | 'isContiguous'>;
 
 const looksLike = (a: Looks | undefined, b: Looks | undefined): boolean =>
   a === b ||
@@ -251,17 +288,18 @@ function isTracked(tensors: Readonly<Record<string, Tensor>>): boolean {
 /** Throws unless a tensor has an element type that it may have, elements, and where the kernels need it row-major order. */
 function checkElements(
   name: string,
-  tensor: Tensor,
+  tensor: Operand,
   spec: TensorSpec,
-  tensors: Readonly<Record<string, Tensor>>,
+  tensors: Readonly<Record<string, Operand>>,
 ): void {
   const { dtype, shape, size } = tensor;
-  if (!spec.dtypes.includes(dtype)) throw new DTypeError(`${name} must be ${spec.dtypes.join(', ')}, got ${dtype}`);
+  if (!(spec.dtypes as readonly string[]).includes(dtype))
+    throw new DTypeError(`${name} must be ${spec.dtypes.join(', ')}, got ${dtype}`);
   const like = spec.like === undefined ? undefined : tensors[spec.like];
   if (like && dtype !== like.dtype)
     throw new DTypeError(`${name} must be ${like.dtype} as ${spec.like} is, got ${dtype}`);
   if (size === 0) throw new ShapeError(`${name} ${formatShape(shape)} is empty`);
-  if (!spec.strided && !tensor.isContiguous) checkContiguous({ [name]: tensor });
+  if (!spec.strided && !tensor.isContiguous) checkContiguous({ [name]: tensor as Tensor });
 }
 
 /** Results may have as many elements along an axis as a setting says. */
@@ -284,8 +322,8 @@ function shaper(spec: string, tensors: TensorSpecs): Shaper {
   };
 }
 
-const mapValues = <T, U>(record: Readonly<Record<string, T>>, map: (value: T) => U): Record<string, U> =>
-  Object.fromEntries(Object.entries(record).map(([name, value]) => [name, map(value)]));
+const mapValues = <T, U>(record: Readonly<Record<string, T>>, map: (value: T, name: string) => U): Record<string, U> =>
+  Object.fromEntries(Object.entries(record).map(([name, value]) => [name, map(value, name)]));
 
 type More = Omit<TensorSpec, 'axes' | 'dtypes'>;
 
@@ -297,6 +335,13 @@ const tensorOf =
 export const f32 = tensorOf('f32');
 export const i32 = tensorOf('i32');
 export const floats = tensorOf('f32', 'f16', 'bf16');
+
+/** A tensor, or an operand of another kind with these axes. */
+export const orOperand = <S extends TensorSpec, T extends Operand>(
+  spec: S,
+  kind: OperandForm<T>['kind'],
+  axes: string,
+): S & { readonly or: OperandForm<T> } => ({ ...spec, or: { kind, axes } });
 
 /** Settings: true or false. */
 export const boolean = (fallback: boolean): Setting<boolean> => ({

@@ -4,7 +4,7 @@ import { bytesPerElement } from '../tensor/dtype';
 import type { Elements } from '../tensor/elements';
 import type { HostTensor } from '../tensor/host';
 import { type Fault, faultIn, Outcome, type Part, writersOf } from '../tensor/outcome';
-import type { Operand, Storage } from '../tensor/storage';
+import type { CallTensor, Storage } from '../tensor/storage';
 import type { Backend, Control } from './backend';
 import { guard } from './guard';
 import type { Op } from './op';
@@ -12,7 +12,7 @@ import { Order, type Turn, until } from './order';
 
 type OnCall<T> = (op: string, outputs: readonly T[]) => void;
 
-export class Calls<T extends Operand> {
+export class Calls<T extends CallTensor> {
   readonly #order = new Order();
   /** Faults that nobody has been told of, the oldest first. */
   #unreported: Fault[] = [];
@@ -121,7 +121,7 @@ export class Calls<T extends Operand> {
   }
 
   /** A copy of bytes of a tensor's memory, once all that was called before has been computed. */
-  async read({ storage, writers }: Operand, byteOffset: number, length: number): Promise<Uint8Array> {
+  async read({ storage, writers }: CallTensor, byteOffset: number, length: number): Promise<Uint8Array> {
     this.#order.makeRoom();
     storage.hold();
     const bytes = await new Promise<Uint8Array>((resolve, reject) => {

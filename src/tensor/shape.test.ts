@@ -99,6 +99,16 @@ describe('bindShapes', () => {
     expect(() => bindShapes(specs, shapes)).toThrow(message);
   });
 
+  test('leading axes that broadcast', () => {
+    const specs = { a: '* r k', b: '* k c' };
+    expect(bindShapes(specs, { a: [2, 1, 3, 4], b: [5, 4, 6] })).toEqual({ r: 3, k: 4, c: 6 });
+    const message = 'b must have leading axes that broadcast with those of a [2, 3, 4], got [3, 4, 6]';
+    expect(() => bindShapes(specs, { a: [2, 3, 4], b: [3, 4, 6] })).toThrow(message);
+    expect(() => bindShapes({ x: '*', y: '*' }, { x: [2, 3], y: [2] })).toThrow(
+      'y must have a shape that broadcasts with x [2, 3], got [2]',
+    );
+  });
+
   test('a letter may come twice in one shape', () => {
     expect(bindShapes({ a: 'n n' }, { a: [3, 3] })).toEqual({ n: 3 });
     expect(() => bindShapes({ a: 'n n' }, { a: [3, 4] })).toThrow('a must have shape [n, n] with n = 3');

@@ -145,7 +145,8 @@ export type Extents = Readonly<Record<string, number>>;
 /**
  * Matches shapes against specifications such as `{ q: 'b n h d', k: 'b m g d' }` and returns the extent of every letter.
  * `...space` stands for one to three axes, whose extents are `space0`, `space1`, ... and whose product is n. `...` in front
- * stands for any number of axes, the same ones wherever it stands, and its extent is their product. A number is an extent.
+ * stands for any number of axes, the same ones wherever it stands, and its extent is their product. `*` in front stands for
+ * any number of axes that broadcast with those of the others that begin so. A number is an extent.
  * A letter that means two extents, a wrong rank or an empty extent is a ShapeError that names both sides.
  */
 export function bindShapes<Name extends string>(
@@ -177,15 +178,16 @@ type Shapes = Readonly<Record<string, Shape | undefined>>;
 interface Axes {
   readonly name: string;
   readonly axes: readonly string[];
-  /** Whether they begin with `...`, and those behind. */
-  readonly isLed: boolean;
+  /** How they begin, if with any number of axes, and those behind. */
+  readonly lead: typeof LEAD | typeof BROADCAST | undefined;
   readonly letters: readonly string[];
 }
 
 function parseAxes(name: string, spec: string): Axes {
   const axes = axesOf(spec);
-  const isLed = axes[0] === LEAD;
-  return { name, axes, isLed, letters: isLed ? axes.slice(1) : axes };
+  const [first] = axes;
+  const lead = first === LEAD || first === BROADCAST ? first : undefined;
+  return { name, axes, lead, letters: lead ? axes.slice(1) : axes };
 }
 
 /** Adds the extents of a shape to those of the shapes before it. */
@@ -193,12 +195,13 @@ function bindShape(axes: Axes, extents: Record<string, number>, all: readonly Ax
   const shape = shapes[axes.name] as Shape;
   const letters = withSpace(axes.letters, shape.length);
   const ahead = shape.length - letters.length;
-  if (axes.isLed ? ahead < 0 : ahead !== 0) {
+  if (axes.lead ? ahead < 0 : ahead !== 0) {
     const known = letters.every((letter) => extents[letter] !== undefined) ? letters[0] : undefined;
     throw misfit(axes, known, extents, all, shapes);
   }
-  if (axes.isLed) {
-    const first = all.find(({ isLed, name }) => isLed && shapes[name]) as Axes;
+  if (axes.lead === BROADCAST) checkBroadcast(axes, all, shapes);
+  if (axes.lead === LEAD) {
+    const first = all.find(({ lead, name }) => lead === LEAD && shapes[name]) as Axes;
     const other = shapes[first.name] as Shape;
     let fits = other.length - first.letters.length === ahead;
     let size = 1;
@@ -218,6 +221,30 @@ function bindShape(axes: Axes, extents: Record<string, number>, all: readonly Ax
     if (before === undefined) extents[letter] = extent;
     else if (before !== extent) throw misfit(axes, letter, extents, all, shapes);
   }
+}
+
+/** Throws unless leading axes broadcast with those of the tensors before. */
+function checkBroadcast(axes: Axes, all: readonly Axes[], shapes: Shapes): void {
+  const own = leadOf(axes, shapes);
+  for (const other of all) {
+    if (other === axes) return;
+    if (other.lead !== BROADCAST || !shapes[other.name] || broadcastShape(leadOf(other, shapes), own)) continue;
+    const what = axes.letters.length > 0 ? 'leading axes that broadcast' : 'a shape that broadcasts';
+    const whose = axes.letters.length > 0 ? 'those of ' : '';
+    const [shape, otherShape] = [axes, other].map(({ name }) => formatShape(shapes[name] as Shape));
+    throw new ShapeError(`${axes.name} must have ${what} with ${whose}${other.name} ${otherShape}, got ${shape}`);
+  }
+}
+
+/** The shape that both broadcast to, if there is one. */
+export function broadcastShape(a: Shape, b: Shape): Shape | undefined {
+  const shape: number[] = [];
+  for (let axis = -Math.max(a.length, b.length); axis < 0; axis++) {
+    const [x, y] = [a.at(axis) ?? 1, b.at(axis) ?? 1];
+    if (x !== y && x !== 1 && y !== 1) return undefined;
+    shape.push(x === 1 ? y : x);
+  }
+  return shape;
 }
 
 const leadOf = ({ name, letters }: Axes, shapes: Shapes): Shape =>
@@ -242,7 +269,8 @@ function misfit(
     return new ShapeError(`${name} must have shape [${expected}] with the leading axes of ${shown(source)}, ${got}`);
   }
   const why = source ? ` with ${letter} = ${extents[letter as string]} as in ${shown(source)}` : '';
-  return new ShapeError(`${name} must have shape [${axes.join(', ')}]${why}, ${got}`);
+  const expected = axes.map((axis) => (axis === BROADCAST ? LEAD : axis)).join(', ');
+  return new ShapeError(`${name} must have shape [${expected}]${why}, ${got}`);
 }
 
 /** The axes that a specification names. */
@@ -250,6 +278,8 @@ export const axesOf = (spec: string): readonly string[] => spec.split(' ').filte
 
 /** Stands for any number of leading axes. */
 export const LEAD = '...';
+/** Stands for any number of leading axes, which broadcast with those of other tensors that begin so. */
+export const BROADCAST = '*';
 const SPACE = '...space';
 const MOST_AXES = 3;
 const LITERAL = /^\d+$/;

@@ -73,7 +73,7 @@ export interface Stored extends Elements {
 }
 
 /** What calls need of a tensor. */
-export interface Operand extends Stored {
+export interface CallTensor extends Stored {
   /** Number of elements. */
   readonly size: number;
   /** The calls that wrote some of its elements, while they are pending or have a fault. */

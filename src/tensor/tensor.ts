@@ -23,7 +23,7 @@ import {
   sizeOf,
   stridesAfterReshape,
 } from './shape';
-import { type Operand, Storage } from './storage';
+import { type CallTensor, Storage } from './storage';
 import { mapLeaves } from './structure';
 
 const NO_OUTCOMES: readonly Outcome[] = [];
@@ -48,7 +48,7 @@ const forgotten = new FinalizationRegistry<Storage>((storage) => storage.release
  * A strided view of memory that belongs to one runtime. Strides and offset count elements. Free it with `using`, `dispose()`
  * or an enclosing `runtime.scope()`; the garbage collector frees those that are forgotten.
  */
-export class Tensor<D extends DType = DType> implements Operand {
+export class Tensor<D extends DType = DType> implements CallTensor {
   readonly shape: Shape;
   readonly strides: readonly number[];
   /** Number of elements. */

@@ -1,19 +1,18 @@
 /** Matrix products. */
-import { checkBoolean, show } from '../../check';
-import { DTypeError, ParameterError, ShapeError } from '../../errors';
+import { ParameterError } from '../../errors';
 import type { Control } from '../../runtime/backend';
-import { FLOATS, PANEL, SLICE } from '../../runtime/cpu/params';
+import { PANEL, SLICE } from '../../runtime/cpu/params';
 import { address, ELEMENTS_PER_MICROSECOND, FLOPS_PER_MICROSECOND, withMemory } from '../../runtime/cpu/plan';
 import type { Op } from '../../runtime/op';
-import type { DType } from '../../tensor/dtype';
 import type { Elements } from '../../tensor/elements';
-import { formatShape, type Shape, sizeOf } from '../../tensor/shape';
+import { broadcastShape, type Shape, sizeOf } from '../../tensor/shape';
 import { tapeOf } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
-import { checkControl, checkOptions, checkTensors, commonRuntime } from '../check';
+import { presentOf } from '../check';
 import { compute } from '../compute';
 import { contiguous } from '../copy';
 import { type CommonAxis, commonAxes } from '../copy/axes';
+import { boolean, defineComposite, floats, type OptionsOf, optional, orOperand, setting } from '../define';
 import type { ResultOptions } from '../float32';
 import { mapItems } from '../map/core';
 import { Elementwise } from '../map/function';
@@ -102,15 +101,51 @@ function leadingAxes(axes: readonly CommonAxis[]) {
 
 export { PackedMatrix, type PackOptions, packMatrix } from './pack';
 
-export interface MatmulOptions extends ResultOptions {
-  /** Whether the last two axes of a are swapped, [..., k, r]; default false. */
-  readonly transposeA?: boolean | undefined;
-  /** Whether the last two axes of b are swapped, [..., c, k]; default false. */
-  readonly transposeB?: boolean | undefined;
-  /** [c], of the dtype of a, added to every row. */
-  readonly bias?: Tensor | undefined;
-  /** Made by `elementwise`: applied to each element of the result, after the bias, before it is stored. */
-  readonly epilogue?: Elementwise | undefined;
+/** @internal */
+export const matmulOp = defineComposite({
+  name: 'matmul',
+  inputs: {
+    a: floats('* r k', { strided: true, swappedBy: 'transposeA' }),
+    b: orOperand(floats('* k c', { strided: true, swappedBy: 'transposeB' }), PackedMatrix, 'k c'),
+  },
+  options: {
+    /** Whether the last two axes of a are swapped, [..., k, r]; default false. */
+    transposeA: boolean(false),
+    /** Whether the last two axes of b are swapped, [..., c, k]; default false. */
+    transposeB: boolean(false),
+    /** [c], of the dtype of a, added to every row. */
+    bias: floats('c', { strided: true, like: 'a' }),
+    /** Made by `elementwise`: applied to each element of the result, after the bias, before it is stored. */
+    epilogue: optional(setting<Elementwise>('made by elementwise()', (value) => value instanceof Elementwise)),
+  },
+  places: ['out'],
+  run: multiply,
+});
+
+export interface MatmulOptions extends OptionsOf<typeof matmulOp>, ResultOptions {}
+
+interface Factors extends Pick<MatmulCall, 'epilogue'> {
+  readonly a: Tensor;
+  readonly b: Tensor | PackedMatrix;
+  readonly transposeA?: boolean;
+  readonly transposeB?: boolean;
+  readonly bias: Tensor | undefined;
+}
+
+/** `matmul` of checked arguments. */
+export function multiply({ a, b, transposeA, transposeB, bias, epilogue }: Factors, control: ResultOptions) {
+  const packed = b instanceof PackedMatrix ? b.elements : undefined;
+  const matrix = b instanceof PackedMatrix ? b.rows : b;
+  if (packed && transposeB)
+    throw new ParameterError('transposeB is for tensors: packMatrix(b, { transpose: true }) packs b so');
+  using transposedA = transposeA ? swapped(a) : undefined;
+  using transposedB = transposeB ? swapped(matrix) : undefined;
+  const [left, right] = [transposedA ?? a, transposedB ?? matrix];
+  if (!epilogue || packed || !tapeOf('matmul', presentOf({ a, b: matrix, bias })))
+    return product(left, right, bias, control, { epilogue, packed });
+  // Its gradient follows from what it is applied to, which is kept for it.
+  using plain = product(left, right, bias, control);
+  return applied(epilogue, plain, control);
 }
 
 /**
@@ -122,30 +157,8 @@ export interface MatmulOptions extends ResultOptions {
  * @throws {DTypeError} tensors that hold no floats
  * @throws {ParameterError} an `epilogue` that `elementwise` did not make
  */
-export function matmul(a: Tensor, b: Tensor | PackedMatrix, options: MatmulOptions = {}): Tensor<'f32'> {
-  checkOptions('matmul', options, ['transposeA', 'transposeB', 'bias', 'epilogue', 'out', 'signal', 'onProgress']);
-  const { transposeA = false, transposeB = false, bias, epilogue } = options;
-  const packed = b instanceof PackedMatrix ? b.elements : undefined;
-  const matrix = b instanceof PackedMatrix ? b.rows : b;
-  const inputs = bias === undefined ? { a, b: matrix } : { a, b: matrix, bias };
-  checkInputs(inputs);
-  checkControl(options);
-  checkBoolean('transposeA', transposeA);
-  checkBoolean('transposeB', transposeB);
-  if (packed && transposeB)
-    throw new ParameterError('transposeB is for tensors: packMatrix(b, { transpose: true }) packs b so');
-  if (epilogue !== undefined && !(epilogue instanceof Elementwise))
-    throw new ParameterError(`epilogue must be made by elementwise(), got ${show(epilogue)}`);
-  checkExtents(a, matrix, bias, transposeA, transposeB);
-  using transposedA = transposeA ? swapped(a) : undefined;
-  using transposedB = transposeB ? swapped(matrix) : undefined;
-  const [left, right] = [transposedA ?? a, transposedB ?? matrix];
-  if (!epilogue || packed || !tapeOf('matmul', inputs))
-    return product(left, right, bias, options, { epilogue, packed });
-  // Its gradient follows from what it is applied to, which is kept for it.
-  using plain = product(left, right, bias, options);
-  return applied(epilogue, plain, options);
-}
+export const matmul = (a: Tensor, b: Tensor | PackedMatrix, options: MatmulOptions = {}): Tensor<'f32'> =>
+  matmulOp({ a, b }, options);
 
 /** The product of factors that may differ in element type, with r, k and c where they are by default. */
 function product(
@@ -233,47 +246,6 @@ function summed(gradient: Tensor, shape: Shape): Tensor {
     (axis) => axis < front || shape[axis - front] !== gradient.shape[axis],
   );
   return (axes.length > 0 ? sum(gradient, { axes }) : gradient).reshape(shape);
-}
-
-/** Throws unless the tensors share a runtime, are floats, and not empty. */
-function checkInputs(inputs: Readonly<Record<string, Tensor>>): void {
-  checkTensors(inputs);
-  commonRuntime(inputs);
-  const { a } = inputs as { a: Tensor };
-  for (const [name, { dtype, shape, size }] of Object.entries(inputs)) {
-    if (!(FLOATS as readonly DType[]).includes(dtype))
-      throw new DTypeError(`${name} must be ${FLOATS.join(', ')}, got ${dtype}`);
-    if (name === 'bias' && dtype !== a.dtype) throw new DTypeError(`bias must be ${a.dtype} as a is, got ${dtype}`);
-    if (size === 0) throw new ShapeError(`${name} ${formatShape(shape)} is empty`);
-  }
-}
-
-/** Throws unless the extents fit. */
-function checkExtents(a: Tensor, b: Tensor, bias: Tensor | undefined, transposeA: boolean, transposeB: boolean): void {
-  const [inA, inB] = [transposeA ? '[..., k, r]' : '[..., r, k]', transposeB ? '[..., c, k]' : '[..., k, c]'];
-  if (a.rank < 2) throw new ShapeError(`a must have shape ${inA}, got ${formatShape(a.shape)}`);
-  const inner = a.shape.at(transposeA ? -2 : -1) as number;
-  if (b.rank < 2 || b.shape.at(transposeB ? -1 : -2) !== inner) {
-    const expected = `b must have shape ${inB} with k = ${inner} as in a ${formatShape(a.shape)}`;
-    throw new ShapeError(`${expected}, got ${formatShape(b.shape)}`);
-  }
-  if (!broadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2))) {
-    const expected = `b must have leading axes that broadcast with those of a ${formatShape(a.shape)}`;
-    throw new ShapeError(`${expected}, got ${formatShape(b.shape)}`);
-  }
-  const columns = b.shape.at(transposeB ? -2 : -1) as number;
-  if (bias && (bias.rank !== 1 || bias.shape[0] !== columns))
-    throw new ShapeError(`bias must have shape [c] with c = ${columns}, got ${formatShape(bias.shape)}`);
-}
-
-/** The shape that both broadcast to, if there is one. */
-function broadcastShape(a: Shape, b: Shape): Shape | undefined {
-  const rank = Math.max(a.length, b.length);
-  const pairs = Array.from({ length: rank }, (_, axis) => [
-    a[axis - rank + a.length] ?? 1,
-    b[axis - rank + b.length] ?? 1,
-  ]) as [number, number][];
-  return pairs.every(([x, y]) => x === y || x === 1 || y === 1) ? pairs.map(([x, y]) => (x === 1 ? y : x)) : undefined;
 }
 
 /** With the last two axes in each other's place. */

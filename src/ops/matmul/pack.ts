@@ -9,11 +9,15 @@ import type { Shape } from '../../tensor/shape';
 import { disposeKey, type Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
 import { boolean, defineComposite, floats, type OptionsOf } from '../define';
+import type { Operand } from '../operand';
 import { factor } from './few-rows';
 import { DEPTH, GROUP, kernels, MatmulParams } from './params.generated';
 
 /** A matrix [k, c] as the right-hand side of products, in f32 and in the layout of its runtime's kernels. */
-export class PackedMatrix {
+export class PackedMatrix implements Operand {
+  readonly dtype = 'f32';
+  readonly isContiguous = true;
+
   /** @internal Made by `packMatrix`. */
   constructor(
     /** @internal All of it. */
@@ -26,8 +30,16 @@ export class PackedMatrix {
     return this.rows.shape;
   }
 
+  get size(): number {
+    return this.rows.size;
+  }
+
   get runtime(): Runtime {
     return this.rows.runtime;
+  }
+
+  assertUsable(use: string): void {
+    this.rows.assertUsable(use);
   }
 
   dispose(): void {
