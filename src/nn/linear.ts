@@ -11,8 +11,8 @@ export const linearOp = defineComposite({
     weight: orOperand(floats('out in', { strided: true }), PackedMatrix, 'in out'),
   },
   options: {
-    /** [out], added to every row; default: none. */
-    bias: floats('out', { strided: true }),
+    /** [out], of the dtype of x, added to every row; default: none. */
+    bias: floats('out', { strided: true, like: 'x' }),
   },
   run: ({ x, weight, bias }, control) =>
     multiply({ a: x, b: weight, transposeB: !(weight instanceof PackedMatrix), bias }, control),

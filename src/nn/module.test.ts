@@ -86,7 +86,7 @@ describeOnBackends('modules', (runtime) => {
       await refuse({ weight, bias }, "affine needs a parameter 'scale'");
       await refuse({ weight, bias, scale, gain: bias }, "affine has no parameter 'gain': expected weight, bias, scale");
       await refuse({ weight, bias: weight, scale }, 'bias must have shape [2], got [2, 3]');
-      await refuse({ weight, bias: half, scale }, 'bias must be f32 as a is, got f16');
+      await refuse({ weight, bias: half, scale }, 'bias must be f32 as x is, got f16');
       await refuse(parameters, "control has no 'onProgress'", { onProgress: () => {} });
       const large = { parameters: { w: { shape: [2 ** 22, 2 ** 22], initial: { value: 0 } } } };
       const refusal = /^parameters need 64.0 TiB beside the .* that are held: more than there is$/;

@@ -279,7 +279,7 @@ export const axesOf = (spec: string): readonly string[] => spec.split(' ').filte
 /** Stands for any number of leading axes. */
 export const LEAD = '...';
 /** Stands for any number of leading axes, which broadcast with those of other tensors that begin so. */
-export const BROADCAST = '*';
+const BROADCAST = '*';
 const SPACE = '...space';
 const MOST_AXES = 3;
 const LITERAL = /^\d+$/;
