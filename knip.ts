@@ -8,6 +8,8 @@ export default {
     '.': {
       entry: [
         'src/report/app.ts',
+        // Run by the build.
+        'src/papers/check.ts',
         'src/runtime/wasm/worker.ts',
         ...KERNELS,
         'src/{expressions,ops,runtime}/**/params.ts',

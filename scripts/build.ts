@@ -4,6 +4,11 @@ import { resolve } from 'node:path';
 
 const cwd = resolve(import.meta.dirname, '..');
 
-for (const step of ['scripts/build-kernels.ts', 'scripts/build-report.ts', 'node_modules/tsdown/dist/run.mjs']) {
+for (const step of [
+  'scripts/build-kernels.ts',
+  'scripts/build-papers.ts',
+  'scripts/build-report.ts',
+  'node_modules/tsdown/dist/run.mjs',
+]) {
   execFileSync(process.execPath, [step], { cwd, stdio: 'inherit' });
 }

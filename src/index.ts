@@ -26,7 +26,6 @@ export {
   type Method,
   type MethodOf,
   type MethodSpec,
-  type Paper,
 } from './methods/define';
 export { defineMaskedMethod, type MaskedMethod, type MaskedSpec } from './methods/masked';
 export { findMethod, methods } from './methods/registry';

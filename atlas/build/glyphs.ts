@@ -4,6 +4,10 @@
  * a method has queries and keys, rows are queries and columns keys. Toy data are seeded.
  */
 import { LONGCA_MASKS, type Mask, neighborhood, power, randomPermutation, s2, stochastic } from '../../src/masks';
+import { problemOfLetters } from '../../src/methods/define';
+import { methods } from '../../src/methods/registry';
+import { papers } from '../../src/papers';
+import { isSpatial, lettersOf, sampleParams } from '../site/problem';
 
 type Vector = number[];
 
@@ -358,10 +362,10 @@ function hybrid() {
   });
 }
 
-/** Ten positive random features: a matrix of rank ten in place of exp(q k). */
-function fewFeatures() {
+/** Positive random features: a matrix of their rank in place of exp(q k). */
+function randomFeatures(count: number) {
   const draw = normal(41);
-  const directions = Array.from({ length: 10 }, () => Array.from({ length: 16 }, draw));
+  const directions = Array.from({ length: count }, () => Array.from({ length: 16 }, draw));
   const features = (v: Vector) => {
     const small = v.map((x) => x / 2.6);
     return directions.map((w) => Math.exp(dot(w, small) - dot(small, small) / 2));
@@ -371,6 +375,24 @@ function fewFeatures() {
     grid((i, j) => dot(q[i], k[j])),
     0.8,
   );
+}
+
+/** The delta rule: what token j wrote, less what each later key took off it, faded, and read by query i. */
+function replaced() {
+  const [fade, strength] = [0.985, 0.8];
+  const [q, k] = [queries.map(unitOf), keys.map(unitOf)];
+  const out = new Float32Array(N * N);
+  for (let j = 0; j < N; j++) {
+    let written = k[j].map((x) => strength * x);
+    for (let i = j; i < N; i++) {
+      if (i > j) {
+        const found = dot(written, k[i]);
+        written = written.map((x, c) => fade * (x - strength * found * k[i][c]));
+      }
+      out[i * N + j] = dot(q[i], written);
+    }
+  }
+  return rowsToInk(out, 0.9);
 }
 
 // ---- Local linear: weights may be negative
@@ -566,7 +588,7 @@ function tasks() {
 const shuffled = [1, 2, 3].map((seed) => cells(stochastic({ permutation: randomPermutation(N, seed), window: 4 })));
 
 const GLYPHS: Readonly<Record<string, () => Float32Array>> = {
-  exact: () => grid(() => 1),
+  attention: () => grid(() => 1),
   'faster-neighborhood-attention': () => hops(cells(neighborhood({ grid: [8, 8], window: 3 }))),
   'generalized-neighborhood-attention': () => hops(cells(neighborhood({ grid: [8, 8], window: 4, stride: [2, 4] }))),
   's2-attention': shardedHeads,
@@ -587,7 +609,9 @@ const GLYPHS: Readonly<Record<string, () => Float32Array>> = {
   l2vit: windowsAndAll,
   dydila: differential,
   'nats-linear': hybrid,
-  'c3d-ad': fewFeatures,
+  'c3d-ad': () => randomFeatures(10),
+  performer: () => randomFeatures(64),
+  'gated-delta-networks': replaced,
   'local-linear-attention': localLine,
   parallax: probed,
   van,
@@ -602,10 +626,22 @@ const GLYPHS: Readonly<Record<string, () => Float32Array>> = {
 
 const made = new Map<string, Float32Array>();
 
-/** The glyph of a paper by its id, or `exact`; undefined for one that has none. */
+/** The glyph of a paper by its id; undefined for one that has none. */
 export function glyph(id: string): Float32Array | undefined {
-  if (!made.has(id) && GLYPHS[id]) made.set(id, GLYPHS[id]());
+  const draw = GLYPHS[id] ?? maskOf(id);
+  if (!made.has(id) && draw) made.set(id, draw());
   return made.get(id);
+}
+
+/** Papers of a method that is a mask have its picture, if they have no other. */
+function maskOf(id: string): (() => Float32Array) | undefined {
+  const { arxiv } = papers.find((paper) => paper.id === id) ?? {};
+  const method = methods.find(({ paper, mask }) => mask && paper === arxiv);
+  if (!method) return undefined;
+  const sizes = { tokens: isSpatial(method) ? [8, 8] : [N], heads: 1, dimension: N };
+  const params = method.parse(sampleParams(method, sizes));
+  const mask = method.mask?.(params, problemOfLetters(lettersOf(method, sizes)));
+  return mask && (() => hops(cells(mask)));
 }
 
 /** The share of possible pairs that is reached in one, two and three layers. */

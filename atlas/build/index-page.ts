@@ -1,8 +1,8 @@
 /** The list of papers. */
 import type { Method } from '../../src/methods/define';
 import type { Verdict } from '../../src/methods/experiment';
-import { FAMILIES, type Family, papers, type SeedPaper } from '../../src/methods/papers';
 import { methods } from '../../src/methods/registry';
+import { FAMILIES, type Family, type ListedPaper, papers } from '../../src/papers';
 import { lettersOf, sampleParams, sampleSizes } from '../site/problem';
 import { reachOfGlyph } from './glyphs';
 import { type Html, html } from './html';
@@ -11,11 +11,17 @@ import { ENCODER_BYTES } from './meanings';
 import { reading } from './readings';
 import { type Standing, standingOf, type Working, type Works } from './standing';
 
-/** The plate of all glyphs: families above, families below. */
-const PLATE: readonly (readonly (Family | 'exact')[])[] = [
-  ['exact', 'fixed masks', 'chosen keys', 'pruned tokens'],
-  ['linear and recurrent', 'local linear', 'large kernels', 'kernel methods'],
-];
+const of = (family: Family) => papers.filter((paper) => paper.family === family);
+const families = Object.keys(FAMILIES) as Family[];
+
+/** The plate of all glyphs, a row of families above and one below, about equally long. */
+const PLATE = Object.values(
+  Object.groupBy(families, (family) =>
+    Number(papers.findIndex((paper) => paper.family === family) >= papers.length / 2),
+  ),
+) as Family[][];
+/** Glyphs of the longer row. */
+const COLUMNS = Math.max(...PLATE.map((row) => row.flatMap(of).length));
 const WORKS: Readonly<Record<Works, string>> = { yes: 'yes', part: 'in part', no: 'not yet' };
 
 /** Heads of columns. */
@@ -32,8 +38,8 @@ export function indexPage(): Html {
 <section class="intro">
   <div>
     <h1>What does a token see?</h1>
-    <p class="lede">Thirty-one papers on efficient attention and kernel methods, <span class="whole">thirty-one</span> answers. Each that runs has a page that runs in your browser: change it, measure it, hold it against its claims.</p>
-    <p class="standing-of-all"><span><b>${working}</b> of 31 run today, on CPU and GPU, with gradients</span><span><b>${claims}</b> claims measured</span><a href="feed.xml" data-plain>Atom feed</a></p>
+    <p class="lede">${papers.length} papers on efficient attention and kernel methods, <span class="whole">${papers.length}</span> answers. Each that runs has a page that runs in your browser: change it, measure it, hold it against its claims.</p>
+    <p class="standing-of-all"><span><b>${working}</b> of ${papers.length} run today, on CPU and GPU, with gradients</span><span><b>${claims}</b> claims measured</span><a href="feed.xml" data-plain>Atom feed</a></p>
   </div>
   <div class="loupe" id="loupe" data-family="${slug(sample.family)}">
     <figure class="lens"><span class="across">keys →</span><span class="down">queries →</span>${glyphBox(sample.id, `Picture of ${sample.name}`)}</figure>
@@ -41,7 +47,7 @@ export function indexPage(): Html {
   </div>
 </section>
 <div class="neatline" aria-hidden="true"></div>
-<nav aria-label="All papers, by picture"><ul class="plate" id="plate">${plate()}</ul></nav>
+<nav aria-label="All papers, by picture"><ul class="plate" id="plate" style="--columns:${COLUMNS}">${plate()}</ul></nav>
 <div class="neatline" aria-hidden="true"></div>
 <form class="finder" role="search" autocomplete="off" data-live="search" data-state="done">
   <div class="ask">
@@ -59,11 +65,11 @@ export function indexPage(): Html {
     ${ticks('training', 'Training', { 'not needed': 'not needed', needed: 'needed' })}
     ${ticks('device', 'Here', { CPU: 'CPU', GPU: 'GPU', gradients: 'gradients' })}
     <label class="pick">Family <select id="family"><option value="">all</option>${Object.keys(FAMILIES).map((family) => html`<option value="${slug(family)}">${family}</option>`)}</select></label>
-    <output class="count number" id="count">31 of 31</output><output class="hidden" id="first"></output>
+    <output class="count number" id="count">${papers.length} of ${papers.length}</output><output class="hidden" id="first"></output>
   </div>
 </form>
 <table class="guide" id="guide">
-  <caption class="hidden">The thirty-one papers: what each does, costs and reaches, and what works today</caption>
+  <caption class="hidden">The papers: what each does, costs and reaches, and what works today</caption>
   <thead><tr><th class="col-glyph"><span class="hidden">Picture</span></th><th>Paper</th><th class="col-cost">Cost for <i>n</i> tokens</th><th class="col-reach">Reach</th><th class="col-training">Training</th><th class="col-works"><abbr title="runs on the CPU">CPU</abbr></th><th class="col-works"><abbr title="runs on the GPU">GPU</abbr></th><th class="col-works"><abbr title="has gradients">Grad</abbr></th><th class="col-claims">Claims</th></tr></thead>
   <tbody id="ranked" hidden><tr class="family"><th colspan="9" scope="rowgroup"><h2>Nearest in meaning</h2> <p>Best first, by the cosine between your question and the description of the paper (1 at most). The nearest ten are highlighted above.</p></th></tr></tbody>
   ${(Object.entries(FAMILIES) as [Family, string][]).map(
@@ -82,25 +88,20 @@ export function indexPage(): Html {
 const capital = (text: string) => text[0].toUpperCase() + text.slice(1);
 
 function plate(): Html[] {
-  const of = (family: Family | 'exact') => papers.filter((paper) => paper.family === family);
   return PLATE.flatMap((families, at) => {
     let column = 1;
     const labels = families.map((family) => {
-      const count = Math.max(1, of(family).length);
+      const count = of(family).length;
       const start = column;
       column += count;
       return html`<li class="family ${at ? 'below' : 'above'}" data-family="${slug(family)}" style="grid-row:${at ? 4 : 1};grid-column:${start}/span ${count}">${capital(family)}</li>`;
     });
-    const glyphs = families.flatMap((family) =>
-      family === 'exact'
-        ? [
-            html`<li data-family="exact" data-name="Exact attention" data-idea="Every token sees every token: what all others are measured against." data-reading="Queries down, keys across: 64 tokens, every pair seen."><a href="methods/attention/index.html" aria-label="Exact attention">${glyphBox('exact')}</a></li>`,
-          ]
-        : of(family).map(
-            (paper) =>
-              html`<li data-id="${paper.id}" data-family="${slug(family)}" data-name="${paper.name}" data-idea="${paper.summary}" data-reading="${reading(paper)}"><a href="#${paper.id}" aria-label="${paper.name}">${glyphBox(paper.id)}</a></li>`,
-          ),
-    );
+    const glyphs = families
+      .flatMap(of)
+      .map(
+        (paper) =>
+          html`<li data-id="${paper.id}" data-family="${slug(paper.family)}" data-name="${paper.name}" data-idea="${paper.summary}" data-reading="${reading(paper)}"><a href="#${paper.id}" aria-label="${paper.name}">${glyphBox(paper.id)}</a></li>`,
+      );
     return at ? [...glyphs, ...labels] : [...labels, ...glyphs];
   });
 }
@@ -109,7 +110,7 @@ function ticks(name: string, legend: string, options: Readonly<Record<string, st
   return html`<fieldset><legend>${legend}</legend>${Object.entries(options).map(([value, label]) => html`<label class="tick"><input type="checkbox" name="${name}" value="${value}">${label}</label>`)}</fieldset>`;
 }
 
-function row(paper: SeedPaper, standing: Standing): Html {
+function row(paper: ListedPaper, standing: Standing): Html {
   const { id, arxiv, name, title, authors, year, family, summary, order, cost, training } = paper;
   const { present, missing, works, verdicts } = standing;
   const [first] = present;

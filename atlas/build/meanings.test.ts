@@ -1,8 +1,8 @@
 /** Questions as readers ask them find what answers them. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { papers } from '../../src/methods/papers';
 import { loadUniversalSentenceEncoder, type UniversalSentenceEncoder } from '../../src/models';
 import { createRuntime } from '../../src/ops/create-runtime';
+import { papers } from '../../src/papers';
 import { type Meaning, rank, unpacked } from '../site/tasks/meaning';
 import { meanings } from './meanings';
 

@@ -1,9 +1,9 @@
 /** The search by meaning: sentences about each paper, which are compared with a question, and their encodings. */
 import { readdirSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { papers } from '../../src/methods/papers';
 import { loadUniversalSentenceEncoder } from '../../src/models/universal-sentence-encoder';
 import { createRuntime } from '../../src/ops/create-runtime';
+import { papers } from '../../src/papers';
 import type { Meaning } from '../site/tasks/meaning';
 import { ROOT } from './standing';
 

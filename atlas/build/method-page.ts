@@ -3,11 +3,11 @@ import { readFileSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { formatMachine } from '../../src/machine';
 import type { Method } from '../../src/methods/define';
-import { papers } from '../../src/methods/papers';
 import { paramsJsonSchema } from '../../src/methods/params';
 import { methods } from '../../src/methods/registry';
 import { reproductionNotes } from '../../src/report/reproduction';
 import { isSpatial, REAL_NUMBERS, sampleParams, sampleSizes } from '../site/problem';
+import { glyph } from './glyphs';
 import { addressOf } from './guide';
 import { Html, html } from './html';
 import { verdictMark, verdictMarks, workMark } from './index-page';
@@ -29,21 +29,14 @@ export interface PageData {
   readonly given: readonly string[];
 }
 
-export const familyOf = (name: string) => (name === 'attention' ? 'exact' : paperOf(name).family);
-
-/** The glyph of the method's own paper, if it has one. */
-function glyphOf(method: Method): string | undefined {
-  if (method.name === 'attention') return 'exact';
-  return papers.find(({ arxiv }) => arxiv === method.paper?.arxiv)?.id;
-}
-
 export const titleOf = (method: Method) =>
   readFileSync(resolve(folderOf(method.name), 'README.md'), 'utf8')
     .split('\n', 1)[0]
     .replace('# ', '');
 
 export function methodPage(method: Method): Html {
-  const { name, paper, summary } = method;
+  const { name, summary } = method;
+  const { id, title, authors, year, arxiv, family } = paperOf(method);
   const sizes = sampleSizes(method);
   const masked = method.mask !== undefined;
   const weighed = 'v' in method.inputs && 'out' in method.outputs;
@@ -55,20 +48,18 @@ export function methodPage(method: Method): Html {
   const given = ['q', 'k', 'v', ...queries];
   const data: PageData = { name, spatial: isSpatial(method), masked, weighed, sizes, params, given };
   const needsLayer = method.layer !== undefined && Object.keys(method.inputs).some((input) => !given.includes(input));
-  const own = glyphOf(method);
   const run = runs.get(name);
   const folder = folderOf(name);
   const [intro, ...sections] = sectionsOf(readFileSync(resolve(folder, 'README.md'), 'utf8'), (target) =>
     addressOf(target, `methods/${name}/index.html`, relative(ROOT, resolve(folder, 'README.md'))),
   );
-  const authors = papers.find(({ arxiv }) => arxiv === paper?.arxiv)?.authors;
   return html`
 <script type="application/json" id="method"${needsLayer && html` data-layer`}>${new Html(JSON.stringify(data).replaceAll('<', '\\u003c'))}</script>
-<div class="title${own ? '' : ' bare'}">
-  ${own && glyphBox(own)}
-  <div><h1>${titleOf(method)}</h1>${paper && html`<cite>${paper.title} <span>${authors && `${authors} `}${paper.year}, <a href="https://arxiv.org/abs/${paper.arxiv}">arXiv ${paper.arxiv}</a></span></cite>`}</div>
+<div class="title${glyph(id) ? '' : ' bare'}">
+  ${glyph(id) && glyphBox(id)}
+  <div><h1>${titleOf(method)}</h1><cite>${title} <span>${authors} ${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite></div>
   <div class="aside">
-    <p class="crumbs"><a href="../../index.html#${paperOf(name).id}">${familyOf(name)}</a></p>
+    <p class="crumbs"><a href="../../index.html#${id}">${family}</a></p>
     <dl class="standing"><dt>runs on</dt><dd>${Object.entries(workingOf([method])).map(([what, how]) => html`${workMark(how)}${what} `)}</dd>
     ${run && html`<dt>claims</dt><dd><a href="#claims">${verdictMarks(run.findings.map(({ verdict }) => verdict))}</a></dd>`}</dl>
   </div>

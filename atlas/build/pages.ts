@@ -1,5 +1,6 @@
 /** Every page of the site by its path, and the feed. */
 import { methods } from '../../src/methods/registry';
+import { papers } from '../../src/papers';
 import { apiPages } from './api';
 import { benchIndex, benchPages } from './bench-page';
 import { choosePage } from './choose-page';
@@ -7,13 +8,13 @@ import { guidePages } from './guide';
 import { escapeHtml } from './html';
 import { indexPage } from './index-page';
 import { layout, type Page } from './layout';
-import { familyOf, methodPage, titleOf } from './method-page';
-import { runs } from './standing';
+import { methodPage, titleOf } from './method-page';
+import { paperOf, runs } from './standing';
 
 export function pages(): Map<string, string> {
   const all = new Map<string, Omit<Page, 'up'>>();
   all.set('index.html', {
-    title: 'Saccade atlas: thirty-one papers on efficient attention and kernel methods',
+    title: `Saccade atlas: ${papers.length} papers on efficient attention and kernel methods`,
     description:
       'Every paper on one page, every method live in the browser: masks, reach, cost, and what was measured.',
     script: 'list-page.ts',
@@ -67,7 +68,7 @@ export function pages(): Map<string, string> {
       description: `${method.name}: ${method.summary}`,
       script: 'method-page.ts',
       current: 'Methods',
-      family: familyOf(method.name),
+      family: paperOf(method).family,
       body: methodPage(method),
     });
   }

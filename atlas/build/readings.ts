@@ -1,7 +1,8 @@
 /** How to read the glyphs: by family, and for each paper what is drawn and, if it differs from its family, how. */
-import type { Family } from '../../src/methods/papers';
+import type { Family } from '../../src/papers';
 
 const OF_FAMILY: Readonly<Record<Family, string>> = {
+  exact: 'Ink: seen.',
   'fixed masks': 'Full ink: seen in one layer. Fainter: reached through two, three.',
   'chosen keys': 'Full ink: attended. Faint: only estimated, or passed over. Toy data.',
   'pruned tokens': 'Full ink: kept to the last stage. Fainter: dropped earlier. Toy data.',
@@ -12,6 +13,7 @@ const OF_FAMILY: Readonly<Record<Family, string>> = {
 };
 
 const OF_PAPER: Readonly<Record<string, readonly [what: string, how?: string]>> = {
+  attention: ['Queries down, keys across: 64 tokens, every pair seen.', ''],
   'faster-neighborhood-attention': ['8 × 8 tokens, row by row; window 3 × 3.'],
   'generalized-neighborhood-attention': ['8 × 8 tokens, row by row; window 4 × 4, stride 2 × 4.'],
   's2-attention': ['Four heads, blocks of 2, stride 4.', 'Full ink: what one head sees. Fainter: what the others see.'],
@@ -35,6 +37,11 @@ const OF_PAPER: Readonly<Record<string, readonly [what: string, how?: string]>> 
     'Ink: the weight of a pair, as if pairs were stored.',
   ],
   transnormer: ['Blocks of 8 in early layers, all before in later ones.'],
+  performer: ['64 random features: rank 64.'],
+  'gated-delta-networks': [
+    'What a token wrote fades, and is replaced as its key returns.',
+    'Ink: the weight of a pair, as if pairs were stored; grey: negative. Toy data.',
+  ],
   l2vit: ['8 × 8 tokens, windows of 4 × 4 alternating with all.'],
   dydila: ['Cubes of features, less half of their mean.', 'Ink: the weight of a pair; grey: negative. Toy data.'],
   'nats-linear': [

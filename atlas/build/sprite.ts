@@ -3,14 +3,14 @@
  * glyphs, eight in a row, and below them the negative ones of those that have some.
  */
 import { encode } from 'fast-png';
-import { papers } from '../../src/methods/papers';
+import { papers } from '../../src/papers';
 import { glyph, N } from './glyphs';
 
 const COLUMNS = 8;
 /** Few enough for a small picture; nobody sees more shades. */
 const SHADES = 24;
 
-const IDS = ['exact', ...papers.map(({ id }) => id)];
+const IDS = papers.map(({ id }) => id);
 const SIGNED = IDS.filter((id) => glyph(id)?.some((value) => value < 0));
 const SIGNED_FROM = Math.ceil(IDS.length / COLUMNS) * COLUMNS;
 

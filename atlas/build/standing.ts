@@ -3,9 +3,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Method } from '../../src/methods/define';
 import type { Verdict } from '../../src/methods/experiment';
-import { papers, type SeedPaper } from '../../src/methods/papers';
 import { methods } from '../../src/methods/registry';
 import { models } from '../../src/models/registry';
+import type { ListedPaper } from '../../src/papers';
+import { findPaper } from '../../src/papers/find';
 import type { Reproduction } from '../../src/report/reproduction';
 
 export const ROOT = resolve(import.meta.dirname, '../..');
@@ -33,12 +34,18 @@ export interface Standing {
   readonly verdicts: readonly Verdict[];
 }
 
-export function standingOf({ methods: names, models: wanted = [], lacking }: SeedPaper): Standing {
+export function standingOf({
+  methods: names = [],
+  models: wanted = [],
+  pipelines = [],
+  lacking,
+}: ListedPaper): Standing {
   const present = methods.filter(({ name }) => names.includes(name));
   const known: readonly string[] = [...methods, ...models].map(({ name }) => name);
   const missing = [
     ...names.filter((name) => !known.includes(name)).map((name) => `the method ${name}`),
     ...wanted.filter((name) => !known.includes(name)).map((name) => `the model ${name}`),
+    ...pipelines.map((name) => `the pipeline ${name}`),
     ...(lacking ? [lacking] : []),
   ];
   return {
@@ -59,10 +66,8 @@ export function workingOf(present: readonly Method[], isPart = false): Working {
   return { CPU: of(present), GPU: of(present), gradients: of(present.filter(({ gradient }) => gradient !== false)) };
 }
 
-/** The paper of the list that names a method. */
-export function paperOf(name: string): SeedPaper {
-  return papers.find((paper) => paper.methods.includes(name))!;
-}
+/** The paper of a method: every method of the registry has one (`src/papers/check.ts`). */
+export const paperOf = ({ paper }: Pick<Method, 'paper'>) => findPaper(paper)!;
 
 /** The folder of a method, in which its README lies. */
 export function folderOf(name: string): string {

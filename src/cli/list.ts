@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import type { Method } from '../methods/define';
 import { describeParams, paramsJsonSchema } from '../methods/params';
 import { findMethod, methods } from '../methods/registry';
+import { citationOf } from '../papers/find';
 import { formatTable } from '../text/table';
 
 /** Spaces between a name and its description. */
@@ -40,7 +41,8 @@ function lines(listed: readonly Method[]): string {
 }
 
 function describe({ params, gradient, ...method }: Method) {
-  const { name, family, summary, paper, inputs, optional, integers, outputs, promised } = method;
+  const { name, family, summary, inputs, optional, integers, outputs, promised } = method;
+  const paper = citationOf(method.paper);
   const said = { name, family, summary, paper, inputs, optional, integers, outputs, promised };
   return { ...said, gradient: gradient !== false, params: paramsJsonSchema(params) };
 }
@@ -50,7 +52,8 @@ function table(listed: readonly Method[]): string {
 }
 
 function row({ name, family, paper, inputs, optional = {}, gradient, params }: Method): string[] {
-  const source = paper ? [`arXiv ${paper.arxiv}`, styleText('dim', String(paper.year))] : [];
+  const cited = citationOf(paper);
+  const source = cited ? [`arXiv ${cited.arxiv}`, styleText('dim', String(cited.year))] : [];
   const show = (specs: Method['inputs']) => Object.entries(specs).map(([input, letters]) => `${input} [${letters}]`);
   const tensors = [...show(inputs), ...show(optional).map((text) => styleText('dim', `${text} optional`))];
   const settings = describeParams(params).flatMap(({ name: param, type, required, default: preset }) => {

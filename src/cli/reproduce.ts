@@ -6,6 +6,7 @@ import type { Method } from '../methods/define';
 import type { Series, Verdict } from '../methods/experiment';
 import { findMethod, methods } from '../methods/registry';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
+import { citationOf } from '../papers/find';
 import { htmlPage } from '../report/page';
 import { type Reproduction, reproductionNotes, reproductionRows, reproductionSetting } from '../report/reproduction';
 import { significant } from '../text/format';
@@ -84,7 +85,7 @@ async function reproduce(name: string, { json, html, quick, ...options }: Reprod
     machine,
     runtime: runtime.backend.explain(),
     method: name,
-    paper: method.paper,
+    paper: citationOf(method.paper),
     title: experiment.title,
     quick: quick === true,
     findings,

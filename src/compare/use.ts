@@ -13,7 +13,7 @@ export function useOf({ label, params }: Pick<Row, 'label' | 'params'>, method: 
     method: `${name}: ${summary}`,
     pages: [
       ...(isKnown ? [`src/methods/${family}/${name}/README.md`] : []),
-      ...(paper ? [`arxiv.org/abs/${paper.arxiv}`] : []),
+      ...(paper ? [`arxiv.org/abs/${paper}`] : []),
     ],
     code: codeOf(name, params, isKnown),
     ...(isKnown && { command: commandOf(name, params) }),

@@ -23,13 +23,6 @@ import type { Experiment } from './experiment';
 import { checkResults, type Output } from './outputs';
 import { describeParams, type ParamsSchema } from './params';
 
-/** Where a method was published. */
-export interface Paper {
-  readonly title: string;
-  readonly arxiv: string;
-  readonly year: number;
-}
-
 /** Exact counts of one forward call. */
 export interface Cost {
   /** Multiplications and additions of the useful work. */
@@ -149,7 +142,8 @@ export interface MethodSpec<
   readonly short?: string;
   /** One sentence: what it computes. */
   readonly summary: string;
-  readonly paper?: Paper;
+  /** The arXiv number of its paper. */
+  readonly paper?: string;
   readonly inputs: Shapes;
   /** Inputs that may be left out. */
   readonly optional?: Optional;

@@ -1,7 +1,7 @@
 /** What `saccade reproduce` found: the JSON it writes, and how the terminal, the page and a method's README word it. */
 import { formatMachine, type Machine } from '../machine';
-import type { Paper } from '../methods/define';
 import type { Finding, Judgement, Verdict } from '../methods/experiment';
+import type { Citation } from '../papers/find';
 import { significant } from '../text/format';
 
 /** What `saccade reproduce --json` writes. */
@@ -13,7 +13,7 @@ export interface Reproduction {
   /** What the runtime chose, a fact a line. */
   readonly runtime: readonly string[];
   readonly method: string;
-  readonly paper: Paper | undefined;
+  readonly paper: Citation | undefined;
   readonly title: string;
   /** Sizes were small: what depends on them says little, and what depends on time is not judged. */
   readonly quick: boolean;

@@ -1,8 +1,8 @@
 import type { Method } from '../../../src/methods/define';
-import { papers } from '../../../src/methods/papers';
 import { describeParams } from '../../../src/methods/params';
 import { methods } from '../../../src/methods/registry';
 import { nextTurn } from '../../../src/next-turn';
+import { findPaper } from '../../../src/papers/find';
 import type { BackendName } from '../../../src/runtime/backend';
 import type { TaskControl } from '../answer';
 import type { MethodTime } from '../method-time';
@@ -120,6 +120,5 @@ function fitting(
 }
 
 function trainingOf(method: Method): string {
-  const paper = papers.find(({ arxiv }) => arxiv === method.paper?.arxiv);
-  return paper?.training ?? (method.needsTraining ? 'needed' : 'not needed');
+  return findPaper(method.paper)?.training ?? (method.needsTraining ? 'needed' : 'not needed');
 }

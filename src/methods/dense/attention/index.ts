@@ -23,7 +23,7 @@ export const exactAttention = defineMaskedMethod({
   name: 'attention',
   family: 'dense',
   summary: 'softmax(scale q kᵀ) v over the keys that each query may see, exactly, in O(n) memory',
-  paper: { title: 'Attention Is All You Need', arxiv: '1706.03762', year: 2017 },
+  paper: '1706.03762',
   optional: { documents: 'b n', alibi_slopes: 'h' },
   integers: ['documents'],
   params: valibot.strictObject({

@@ -26,12 +26,7 @@ export const dydila = defineMethod({
   name: 'dydila',
   family: 'linear',
   summary: 'linear attention over powers that keep their length, less those of redundant queries and keys',
-  paper: {
-    title:
-      'Dynamic Differential Linear Attention: Enhancing Linear Diffusion Transformer for High-Quality Image Generation',
-    arxiv: '2601.13683',
-    year: 2026,
-  },
+  paper: '2601.13683',
   inputs: { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
   optional: {
     q_redundant: 'b n h d',

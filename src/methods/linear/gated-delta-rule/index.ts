@@ -17,7 +17,7 @@ export const gatedDeltaRule = defineMethod({
   name: 'gated-delta-rule',
   family: 'linear',
   summary: 'a state that forgets and that each token corrects by the error of what it recalls, in O(n) time',
-  paper: { title: 'Gated Delta Networks: Improving Mamba2 with Delta Rule', arxiv: '2412.06464', year: 2024 },
+  paper: '2412.06464',
   inputs: { q: 'b n h d', k: 'b n h d', v: 'b n h e', g: 'b n h', beta: 'b n h' },
   optional: { initial_state: 'b h d e' },
   outputs: { out: 'b n h e', state: 'b h d e' },

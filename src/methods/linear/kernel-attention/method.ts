@@ -22,11 +22,7 @@ export const kernelAttention = defineMethod({
   family: 'linear',
   short: 'kernel',
   summary: 'linear attention over a few random features, or a memory of them that tokens correct across calls',
-  paper: {
-    title: 'C3D-AD: Toward Continual 3D Anomaly Detection via Kernel Attention with Learnable Advisor',
-    arxiv: '2508.01311',
-    year: 2025,
-  },
+  paper: '2508.01311',
   inputs: { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
   optional: { advisor: 'b h f e', directions: 'f d' },
   outputs: { out: 'b n h e', advisor: 'b h f e' },

@@ -20,7 +20,7 @@ export const l2vit = defineMethod({
   name: 'l2vit',
   family: 'linear',
   summary: 'linear attention over ReLU features with denominators that are at least a minimum',
-  paper: { title: 'The Linear Attention Resurrection in Vision Transformer', arxiv: '2501.16182', year: 2025 },
+  paper: '2501.16182',
   inputs: { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
   optional: { tau: 'h' },
   outputs: { out: 'b n h e', denominator: 'b n h' },

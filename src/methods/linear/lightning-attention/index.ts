@@ -21,11 +21,7 @@ export const lightningAttention = defineMethod({
   name: 'lightning-attention',
   family: 'linear',
   summary: 'causal attention without a softmax, decaying at a rate of each head, at the same cost for every token',
-  paper: {
-    title: 'Various Lengths, Constant Speed: Efficient Language Modeling with Lightning Attention',
-    arxiv: '2405.17381',
-    year: 2024,
-  },
+  paper: '2405.17381',
   inputs: { q: 'b n h d', k: 'b n g d', v: 'b n g e' },
   optional: { decay: 'h', initial_state: 'b h d e' },
   constants: ['decay'],

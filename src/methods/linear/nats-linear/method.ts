@@ -18,11 +18,7 @@ export const natsLinear = defineMethod({
   short: 'NAtS-L',
   family: 'linear',
   summary: 'chunks of tokens go to softmax attention or into the state of a delta rule; every query reads both',
-  paper: {
-    title: 'Neural Attention Search Linear: Towards Adaptive Token-Level Hybrid Attention Models',
-    arxiv: '2602.03681',
-    year: 2026,
-  },
+  paper: '2602.03681',
   inputs: INPUTS,
   optional: OPTIONAL,
   outputs: { out: 'b n h e', softmax: 'b n h e', delta: 'b n h e', lse: 'b n a' },

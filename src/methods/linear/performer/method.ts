@@ -18,7 +18,7 @@ export const performer = defineMethod({
   name: 'performer',
   family: 'linear',
   summary: 'softmax attention estimated by positive random features, in O(n) time; good for small scores only',
-  paper: { title: 'Rethinking Attention with Performers', arxiv: '2009.14794', year: 2020 },
+  paper: '2009.14794',
   inputs: { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
   outputs: { out: 'b n h e' },
   params,

@@ -26,7 +26,7 @@ export const transnormer = defineMethod({
   name: 'transnormer',
   family: 'linear',
   summary: 'linear attention with a norm in place of the denominator, or exact attention within blocks',
-  paper: { title: 'The Devil in Linear Transformer', arxiv: '2210.10340', year: 2022 },
+  paper: '2210.10340',
   inputs: { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
   optional: { theta: 't', reflection: 'd' },
   constants: ['reflection'],

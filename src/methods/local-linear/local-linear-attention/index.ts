@@ -23,11 +23,7 @@ export const localLinearAttention = defineMethod({
   family: 'local-linear',
   short: 'local-linear',
   summary: 'softmax attention that fits a line in place of a mean: less biased, some times as slow',
-  paper: {
-    title: 'Local Linear Attention: An Optimal Interpolation of Linear and Softmax Attention For Test-Time Regression',
-    arxiv: '2510.01450',
-    year: 2025,
-  },
+  paper: '2510.01450',
   inputs: { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
   optional: { ridge_rows: 'b n h' },
   outputs: { out: 'b n h e' },

@@ -49,11 +49,7 @@ export const parallax = defineMethod({
   name: 'parallax',
   family: 'local-linear',
   summary: 'softmax attention that subtracts the covariance of values and keys times a learned vector',
-  paper: {
-    title: 'Parallax: Parameterized Local Linear Attention for Language Modeling',
-    arxiv: '2605.29157',
-    year: 2026,
-  },
+  paper: '2605.29157',
   inputs: { q: 'b n h d', r: 'b n h d', k: 'b m g d', v: 'b m g e' },
   outputs: { out: 'b n h e' },
   params: valibot.strictObject({

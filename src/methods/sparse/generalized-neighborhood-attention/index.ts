@@ -18,11 +18,7 @@ export const generalizedNeighborhoodAttention = defineMaskedMethod({
   short: 'GNA',
   family: 'sparse',
   summary: 'exact attention of each token of a grid to a window nearby that consecutive tokens share',
-  paper: {
-    title: 'Generalized Neighborhood Attention: Multi-dimensional Sparse Attention at the Speed of Light',
-    arxiv: '2504.16922',
-    year: 2025,
-  },
+  paper: '2504.16922',
   inputs: { q: 'b ...space h d', k: 'b ...space g d', v: 'b ...space g e' },
   params: valibot.strictObject({ window, stride, dilation, causal, scale }),
   isCausal,

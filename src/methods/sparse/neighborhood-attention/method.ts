@@ -15,11 +15,7 @@ export const neighborhoodAttention = defineMaskedMethod({
   short: 'NA',
   family: 'sparse',
   summary: 'exact attention of each token of a grid to the window of tokens nearest to it',
-  paper: {
-    title: 'Faster Neighborhood Attention: Reducing the O(n^2) Cost of Self Attention at the Threadblock Level',
-    arxiv: '2403.04690',
-    year: 2024,
-  },
+  paper: '2403.04690',
   inputs: { q: 'b ...space h d', k: 'b ...space g d', v: 'b ...space g e' },
   params: valibot.strictObject(neighborhoodParams),
   isCausal,

@@ -13,11 +13,7 @@ export const powerAttention = defineMaskedMethod({
   name: 'power-attention',
   family: 'sparse',
   summary: 'exact causal attention to the blocks nearby, at distances that are powers of two, and to the first',
-  paper: {
-    title: 'PowerAttention: Exponentially Scaling of Receptive Fields for Effective Sparse Attention',
-    arxiv: '2503.03588',
-    year: 2025,
-  },
+  paper: '2503.03588',
   params: valibot.strictObject({
     block: whole('tokens of a block; 1 for distances between tokens', { least: 1, preset: 256 }),
     window: whole('blocks seen nearby, the own one included', { least: 1, preset: 5 }),

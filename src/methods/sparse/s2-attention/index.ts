@@ -15,11 +15,7 @@ export const s2Attention = defineMaskedMethod({
   name: 's2-attention',
   family: 'sparse',
   summary: 'exact attention of each head to the blocks nearby and to its own share of the far ones',
-  paper: {
-    title: 'S2-Attention: Hardware-Aware Context Sharding Among Attention Heads',
-    arxiv: '2407.17678',
-    year: 2024,
-  },
+  paper: '2407.17678',
   params: valibot.strictObject({
     block: whole('tokens of a block', { least: 1, preset: 64 }),
     localBlocks: valibot.optional(

@@ -34,11 +34,7 @@ const description = {
   short: 'SA',
   family: 'sparse',
   summary: 'a window over tokens in a random order; gated, the sliding window is added',
-  paper: {
-    title: 'Stochastic Attention: Connectome-Inspired Randomized Routing for Expressive Linear-Time Attention',
-    arxiv: '2604.00754',
-    year: 2026,
-  },
+  paper: '2604.00754',
   params,
 } as const;
 

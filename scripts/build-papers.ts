@@ -1,0 +1,24 @@
+/** Collects the papers of src/papers, a file each, and refuses what contradicts the methods and models that there are. */
+import { globSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import { runnerImport } from 'vite';
+
+const root = resolve(import.meta.dirname, '..');
+
+const ids = globSync('src/papers/*.ts', { cwd: root })
+  .filter((path) => /^export const paper\b/m.test(readFileSync(join(root, path), 'utf8')))
+  .map((path) => basename(path, '.ts'))
+  .sort();
+const imports = ids.map((id, at) => `import { paper as paper${at} } from './${id}';`);
+const entries = ids.map((id, at) => `  '${id}': paper${at},`);
+writeFileSync(
+  join(root, 'src/papers/papers.generated.ts'),
+  `${imports.join('\n')}\n\nexport const files = {\n${entries.join('\n')}\n};\n`,
+);
+
+const load = async <T>(path: string) => (await runnerImport<T>(join(root, path))).module;
+const { checkPapers } = await load<typeof import('../src/papers/check.ts')>('src/papers/check.ts');
+const { papers } = await load<typeof import('../src/papers/index.ts')>('src/papers/index.ts');
+const { methods } = await load<typeof import('../src/methods/registry.ts')>('src/methods/registry.ts');
+const { models } = await load<typeof import('../src/models/registry.ts')>('src/models/registry.ts');
+checkPapers(papers, { methods, models });

@@ -1,0 +1,22 @@
+import type { Paper } from './paper';
+
+export const paper: Paper = {
+  name: 'BEVANet',
+  title: 'BEVANet: Bilateral Efficient Visual Attention Network for Real-Time Semantic Segmentation',
+  authors: 'Huang, Chao, Huang, Liao, Chuang',
+  arxiv: '2508.07300',
+  family: 'large kernels',
+  order: 'n',
+  cost: 'linear',
+  training: 'needed',
+  summary:
+    'Dilated strips across and down a picture, weighed anew at each place, in a network of two branches that segments street scenes in real time.',
+  problems: [
+    'Semantic segmentation of road scenes in real time.',
+    'Autonomous driving: segment the street at many frames a second.',
+    'Segmentation with sharp boundaries on an embedded GPU.',
+    'A fast two-branch network for dense prediction.',
+  ],
+  methods: ['sdlska'],
+  models: ['bevanet'],
+};

@@ -1,0 +1,22 @@
+import type { Paper } from './paper';
+
+export const paper: Paper = {
+  name: 'BiFormer',
+  title: 'BiFormer: Vision Transformer with Bi-Level Routing Attention',
+  authors: 'Zhu, Wang, Ke, Zhang, Lau',
+  arxiv: '2303.08810',
+  family: 'chosen keys',
+  order: 'n^(4/3)',
+  cost: 'between',
+  training: 'needed',
+  summary:
+    'Regions of a picture first find the few regions that are most like them; their tokens then attend exactly, but only within these.',
+  problems: [
+    'Object detection and image segmentation with a vision transformer that looks only at relevant regions.',
+    'Sparse attention on images that depends on their content, where windows are fixed.',
+    'A vision backbone with dynamic, query-aware attention.',
+    'Choose the most similar regions of an image, then attend within them.',
+  ],
+  methods: ['bilevel-routing-attention'],
+  models: ['biformer'],
+};

@@ -1,0 +1,22 @@
+import type { Paper } from './paper';
+
+export const paper: Paper = {
+  name: 'OptiPrune',
+  title: 'OptiPrune: Boosting Prompt-Image Consistency with Attention-Guided Noise and Dynamic Token Selection',
+  authors: 'one author',
+  arxiv: '2507.00789',
+  family: 'pruned tokens',
+  order: 'n²',
+  cost: 'quadratic',
+  training: 'not needed',
+  summary:
+    'Steers the first noise of a diffusion model until attention finds every subject of the prompt, and skips tokens that are like others nearby.',
+  problems: [
+    'Text-to-image generation leaves out an object or a subject of the prompt.',
+    'The generated image does not match the prompt: two subjects are mixed up.',
+    'Make Stable Diffusion faster by merging or pruning similar image tokens.',
+    'Image generation guided by attention maps of the subjects.',
+  ],
+  methods: ['simprune-attention', 'subject-scores'],
+  pipelines: ['optiprune'],
+};

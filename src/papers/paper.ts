@@ -1,0 +1,44 @@
+/** What a paper's file says. Whether its methods exist is not said there: it follows from the registries. */
+
+/** The families in the order of the atlas, each with a sentence that sets it apart. */
+export const FAMILIES = {
+  exact: 'Every pair counts: what all others are measured against.',
+  'fixed masks': 'Position alone decides which keys a token sees.',
+  'chosen keys': 'The data decide: a cheap look first, exact attention to what is worth it.',
+  'pruned tokens': 'Whole tokens are dropped, or picked out for a closer look.',
+  'linear and recurrent': 'What was seen is summed into a state of fixed size; no pair is ever stored.',
+  'local linear': 'Attention as regression: a line fitted around each query, where softmax fits a constant.',
+  'large kernels': 'Convolutions wide enough to do the work of attention on images.',
+  'kernel methods': 'Random features and kernel regression: their theory and two uses.',
+} as const;
+
+export type Family = keyof typeof FAMILIES;
+
+export interface Paper {
+  /** Its name in lists. */
+  readonly name: string;
+  readonly title: string;
+  /** Their family names, or their number if that is all we know. */
+  readonly authors: string;
+  /** Its arXiv number, by which methods and models name it; it begins with the year. */
+  readonly arxiv: string;
+  readonly family: Family;
+  /** Operations by the number n of tokens, inside O(), or in words. */
+  readonly order: string;
+  /** How the operations grow with the length. */
+  readonly cost: 'linear' | 'between' | 'quadratic' | 'other';
+  /** Whether a model must be trained with it; `none` where there is no model. */
+  readonly training: 'needed' | 'not needed' | 'either way' | 'none';
+  /** The idea, in a sentence or two. */
+  readonly summary: string;
+  /** Problems that lead to it, in the words of those who have them: the atlas searches them by meaning. */
+  readonly problems: readonly string[];
+  /** Methods by name, present or to come: its own, and those of other papers that it uses. */
+  readonly methods?: readonly string[];
+  /** Models by name, present or to come. */
+  readonly models?: readonly string[];
+  /** Pipelines by name, present or to come. */
+  readonly pipelines?: readonly string[];
+  /** Other missing parts of the paper, in words. */
+  readonly lacking?: string;
+}

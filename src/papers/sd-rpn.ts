@@ -1,0 +1,22 @@
+import type { Paper } from './paper';
+
+export const paper: Paper = {
+  name: 'SD-RPN',
+  title: 'Catching the Details: Self-Distilled RoI Predictors for Fine-Grained MLLM Perception',
+  authors: 'Shi, Pei, Dong, Xu',
+  arxiv: '2509.16944',
+  family: 'pruned tokens',
+  order: 'some layers',
+  cost: 'other',
+  training: 'needed',
+  summary:
+    "Learns from a model's own attention where in a picture the answer to a question lies, and looks there once more, closer.",
+  problems: [
+    'A multimodal language model overlooks small details and small text in an image.',
+    'Find the region of an image that a question is about, crop it and zoom in.',
+    'Visual question answering about high-resolution photographs.',
+    "Learn from a model's own attention maps as labels, without annotation.",
+  ],
+  methods: ['roi-labels', 'roi-boxes'],
+  pipelines: ['sd-rpn'],
+};
