@@ -14,12 +14,9 @@ import { type Standing, standingOf, type Working, type Works } from './standing'
 const of = (family: Family) => papers.filter((paper) => paper.family === family);
 const families = Object.keys(FAMILIES) as Family[];
 
-/** The plate of all glyphs, a row of families above and one below, about equally long. */
-const PLATE = Object.values(
-  Object.groupBy(families, (family) =>
-    Number(papers.findIndex((paper) => paper.family === family) >= papers.length / 2),
-  ),
-) as Family[][];
+/** The plate of all glyphs, a row of families above and one below: a family lies below if its middle is in the second half. */
+const middle = (family: Family) => papers.indexOf(of(family)[0]) + of(family).length / 2;
+const PLATE = [true, false].map((above) => families.filter((family) => middle(family) < papers.length / 2 === above));
 /** Glyphs of the longer row. */
 const COLUMNS = Math.max(...PLATE.map((row) => row.flatMap(of).length));
 const WORKS: Readonly<Record<Works, string>> = { yes: 'yes', part: 'in part', no: 'not yet' };
@@ -100,7 +97,7 @@ function plate(): Html[] {
       .flatMap(of)
       .map(
         (paper) =>
-          html`<li data-id="${paper.id}" data-family="${slug(paper.family)}" data-name="${paper.name}" data-idea="${paper.summary}" data-reading="${reading(paper)}"><a href="#${paper.id}" aria-label="${paper.name}">${glyphBox(paper.id)}</a></li>`,
+          html`<li data-id="${paper.id}" data-family="${slug(paper.family)}" data-name="${paper.name}" data-idea="${paper.summary}" data-reading="${reading(paper)}" style="--row:${at ? 3 : 2}"><a href="#${paper.id}" aria-label="${paper.name}">${glyphBox(paper.id)}</a></li>`,
       );
     return at ? [...glyphs, ...labels] : [...labels, ...glyphs];
   });
