@@ -1,4 +1,5 @@
 /** What the declaration of an op says that it takes, as entries for the sweep of `junk.ts`: what fits, and what must not. */
+import { isRecord } from '../src/check';
 import type { DType, Runtime, Tensor } from '../src/index';
 import * as saccade from '../src/index';
 import * as nn from '../src/nn';
@@ -103,15 +104,15 @@ export function entriesOfOps(
             .filter((each) => !spec.dtypes.includes(each))
             .map((each) => [each, tensor(name, spec, [...valid.shape], each)]),
         ),
-        ...(spec.axes !== '...' && { 'another rank': tensor(name, spec, isLed ? [] : [...valid.shape, 2]) }),
-        empty: tensor(name, spec, [...valid.shape.slice(0, -1), 0]),
+        ...(/\w/.test(spec.axes) && { 'another rank': tensor(name, spec, isLed ? [] : [...valid.shape, 2]) }),
+        ...(!spec.empty && { empty: tensor(name, spec, [...valid.shape.slice(0, -1), 0]) }),
         ...(valid.rank > 1 &&
           !spec.strided && { strided: keep(tensor(name, spec, wider).slice(valid.rank - 1, 0, wider.at(-1)! - 1)) }),
       },
     };
   }
   const entries: Record<string, Entry> = {};
-  const declared = rooms.flatMap((room) => Object.values(room)).filter((value): value is Declared => isDeclared(value));
+  const declared = rooms.flatMap((room) => Object.values(room)).flatMap(declaredIn);
   for (const op of declared) {
     const { name, inputs, options = {}, results = {} } = op.declaration;
     const mapped = (specs: Readonly<Record<string, Spec>>, map: (slot: Slot) => Slot): Slots =>
@@ -145,4 +146,7 @@ export function entriesOfOps(
   return entries;
 }
 
+/** An export that is a declared op, or those in an object of them. */
+const declaredIn = (value: unknown): readonly Declared[] =>
+  isDeclared(value) ? [value] : isRecord(value) ? Object.values(value).filter(isDeclared) : [];
 const isDeclared = (value: unknown): value is Declared => typeof value === 'function' && 'declaration' in value;

@@ -317,13 +317,6 @@ entry(
   saccade.map,
 );
 const picture = [1, 3, 3, 2];
-const { relu, tanh, exp, sigmoid, silu, elu, eluPlusOne, step, sin, cos, gelu, reciprocal, rsqrt } = saccade;
-const unary = { relu, tanh, exp, sigmoid, silu, elu, eluPlusOne, step, sin, cos, gelu, reciprocal, rsqrt };
-for (const [name, call] of Object.entries(unary)) entry(name, { x: lone(3), options: options(result(3)) }, call);
-entry('power', { x: lone(3), exponent: few(2), options: options(result(3)) }, saccade.power);
-const { add, subtract, multiply } = saccade;
-for (const [name, call] of Object.entries({ add, subtract, multiply }))
-  entry(name, { a: tensor(3), b: tensor(3), options: options(result(3)) }, call);
 const { sum, mean, max, logSumExp, argmax } = saccade;
 const over: Slots = { axes: maybe(leaf([-1], 'array')), keepDims: maybe(boolean()), ...control };
 for (const [name, call] of Object.entries({ sum, mean, max, logSumExp, argmax })) {

@@ -1,4 +1,5 @@
 /** Maps that take each number on its own, so that there are as many features as numbers. */
+import { checkWhole } from '../check';
 import * as ops from '../ops/map';
 import { defineFeatureMap, type FeatureMap } from './feature-map';
 
@@ -20,7 +21,7 @@ export const silu: FeatureMap = elementwise('silu', ops.silu);
  * @throws {ParameterError} an exponent that is no integer from 1 to 64
  */
 export function power(exponent: number): FeatureMap {
-  ops.checkExponent('power', exponent);
+  checkWhole('exponent', exponent, 1, ops.MOST_POWER);
   return defineFeatureMap({
     name: `power-${exponent}`,
     features: (d) => d,

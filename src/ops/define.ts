@@ -18,11 +18,11 @@ import type { Operand, OperandForm } from './operand';
 
 /** A tensor that an op takes or gives. */
 export interface TensorSpec<D extends DType = DType> {
-  /** Names or extents of its axes, such as `b n h d`; `...` in front stands for any number of leading ones. */
+  /** Names or extents of its axes, such as `b n h d`; `...` or `*` in front stand for any number, as in `bindShapes`. */
   readonly axes: string;
   /** The element types that it may have. */
   readonly dtypes: readonly D[];
-  /** The argument whose element type it has. */
+  /** The tensor whose element type it has, or the setting that says which. */
   readonly like?: string;
   /** For arguments: whether elements may have any strides; otherwise they are contiguous. */
   readonly strided?: boolean;
@@ -30,6 +30,8 @@ export interface TensorSpec<D extends DType = DType> {
   readonly or?: OperandForm;
   /** For arguments: the option by which its last two axes are swapped. */
   readonly swappedBy?: string;
+  /** For arguments: whether there may be no elements. */
+  readonly empty?: boolean;
   /** For results: always a new tensor, which the caller cannot pass as an option. */
   readonly fresh?: boolean;
 }
@@ -77,12 +79,12 @@ export interface DeclaredOp<I extends Arguments, O extends Arguments, R extends 
 }
 
 /** A function that is made of ops. */
-interface Composite<I extends Arguments, O extends Arguments, Result> {
+interface Composite<I extends Arguments, O extends Arguments, R extends TensorSpecs, Result> {
   readonly name: string;
   readonly inputs: I;
   readonly options: O;
   /** The results for which the caller may say where to write. */
-  readonly places?: readonly string[];
+  readonly results?: R;
   /** The largest extents that kernels have room for. */
   readonly largest?: Extents;
   readonly run: (
@@ -93,9 +95,9 @@ interface Composite<I extends Arguments, O extends Arguments, Result> {
   ) => Result;
 }
 
-export interface DeclaredComposite<I extends Arguments, O extends Arguments, Result> {
-  (given: Given<I>, options?: Options<O> & Control & { readonly out?: Tensor | undefined }): Result;
-  readonly declaration: Composite<I, O, Result>;
+export interface DeclaredComposite<I extends Arguments, O extends Arguments, R extends TensorSpecs, Result> {
+  (given: Given<I>, options?: Options<O> & Control & { readonly [Name in keyof R]?: Tensor | undefined }): Result;
+  readonly declaration: Composite<I, O, R, Result>;
 }
 
 /** The options of a declared op, but for `Control` and where to write. */
@@ -122,14 +124,19 @@ export function defineOp<
   const shapeOf = mapValues(results, ({ axes }) => shaper(axes, specsOfTensors));
 
   const call = (given: Values, options: Control & Values = NOTHING): Computed<R> => {
-    const { tensors, shapes, extents, checked } = check(given, options);
+    const { tensors, shapes, extents, values } = check(given, options);
+    const checked = { ...tensors, ...values };
     if (more) Object.assign(checked, more(checked as never, extents));
     const specs: Record<string, ResultSpec> = {};
     for (const result in results) {
       const { dtypes, like, fresh } = results[result] as TensorSpec;
-      const dtype = like === undefined ? (dtypes[0] as DType) : (tensors[like] as Tensor).dtype;
+      const dtype = like === undefined ? dtypes[0] : (tensors[like]?.dtype ?? values[like]);
       const shape = (shapeOf[result] as Shaper)(shapes, extents, checked);
-      specs[result] = { shape, dtype, given: fresh ? undefined : (options[result] as Tensor | undefined) };
+      specs[result] = {
+        shape,
+        dtype: dtype as DType,
+        given: fresh ? undefined : (options[result] as Tensor | undefined),
+      };
     }
     const makeCall = (computed: object) => Object.assign(checked, computed) as never;
     const extras = derivative && isTracked(tensors) ? { derivative: derivative({ ...checked } as never) } : undefined;
@@ -139,16 +146,24 @@ export function defineOp<
 }
 
 /** A function that is made of ops; its arguments are declared and checked as theirs are. */
-export function defineComposite<const I extends Arguments, const O extends Arguments, Result>(
-  declaration: Composite<I, O, Result>,
-): DeclaredComposite<I, O, Result> {
-  const { name, inputs, options: optional, places = [], largest, run } = declaration;
+export function defineComposite<
+  const I extends Arguments,
+  const O extends Arguments,
+  Result,
+  const R extends TensorSpecs = Record<never, never>,
+>(declaration: Composite<I, O, R, Result>): DeclaredComposite<I, O, R, Result> {
+  const { name, inputs, options: optional, results = NOTHING, largest, run } = declaration;
+  const places = Object.keys(results);
   const check = checker(name, inputs, optional, places, largest);
-  const call = (given: Values, options: Control & Values = NOTHING) => {
-    const { checked, extents } = check(given, options);
+  const hasSettings = Object.keys(optional).length > 0;
+  const without = (options: Control & Values) => {
     const passed: Record<string, unknown> = { signal: options.signal, onProgress: options.onProgress };
     for (const place of places) passed[place] = options[place];
-    return run(checked as never, passed, extents);
+    return passed;
+  };
+  const call = (given: Values, options: Control & Values = NOTHING) => {
+    const { tensors, values, extents } = check(given, options);
+    return run({ ...tensors, ...values } as never, hasSettings ? without(options) : options, extents);
   };
   return Object.assign(call, { declaration });
 }
@@ -169,31 +184,32 @@ function checker(
   places: readonly string[],
   largest: Extents = NOTHING,
 ) {
-  const all = { ...inputs, ...optional };
-  const specs = tensorSpecsOf(all);
-  const settings = Object.fromEntries(Object.entries(all).filter(([each]) => !(each in specs))) as Readonly<
-    Record<string, AnySetting>
-  >;
+  const specs = tensorSpecsOf({ ...inputs, ...optional });
   const checkAll = tensorChecker(specs);
   const known = [...Object.keys(optional), ...places, 'signal', 'onProgress'];
+  // Lists: small ops are about as fast as their checks.
+  const required = Object.keys(specs).filter((each) => each in inputs);
+  const optionalTensors = Object.keys(specs).filter((each) => !(each in inputs));
+  const settings = Object.entries({ ...inputs, ...optional }).filter(([each]) => !(each in specs)) as [
+    string,
+    AnySetting,
+  ][];
+  const letters = Object.keys(largest);
 
   return (given: Values, options: Control & Values) => {
-    checkOptions(name, options, known);
-    checkControl(options);
+    if (options !== NOTHING) {
+      checkOptions(name, options, known);
+      checkControl(options);
+    }
     const tensors: Record<string, Tensor> = {};
-    for (const each in specs) {
-      const value = each in inputs ? given[each] : options[each];
-      if (value !== undefined || each in inputs) tensors[each] = value as Tensor;
-    }
+    for (const each of required) tensors[each] = given[each] as Tensor;
+    for (const each of optionalTensors) if (options[each] !== undefined) tensors[each] = options[each] as Tensor;
     const { shapes, extents } = checkAll(tensors, options);
-    for (const letter in largest) checkLargest(letter, largest[letter] as number, extents, specs, tensors);
-    const checked: Record<string, unknown> = { ...tensors };
-    for (const each in settings) {
-      const own = each in inputs ? given[each] : options[each];
-      const value = (settings[each] as AnySetting).check(each, own, extents, tensors);
-      checked[each] = value;
-    }
-    return { tensors, shapes, extents, checked };
+    for (const letter of letters) checkLargest(letter, largest[letter] as number, extents, specs, tensors);
+    const values: Record<string, unknown> = {};
+    for (const [each, setting] of settings)
+      values[each] = setting.check(each, (each in inputs ? given : options)[each], extents, tensors);
+    return { tensors, shapes, extents, values };
   };
 }
 
@@ -253,7 +269,9 @@ function checkerOf(specs: TensorSpecs) {
   let before: Readonly<Record<string, Looks | undefined>> = {};
   let found: { readonly shapes: Readonly<Record<string, Shape>>; readonly extents: Extents } | undefined;
   return (tensors: Readonly<Record<string, Operand>>) => {
-    if (!found || !names.every((name) => looksLike(tensors[name], before[name]))) {
+    let isSeen = found !== undefined;
+    for (const name of names) if (!looksLike(tensors[name], before[name])) isSeen = false;
+    if (!found || !isSeen) {
       const shapes: Record<string, Shape> = {};
       const looks: Record<string, Looks> = {};
       for (const name in tensors) {
@@ -298,7 +316,7 @@ function checkElements(
   const like = spec.like === undefined ? undefined : tensors[spec.like];
   if (like && dtype !== like.dtype)
     throw new DTypeError(`${name} must be ${like.dtype} as ${spec.like} is, got ${dtype}`);
-  if (size === 0) throw new ShapeError(`${name} ${formatShape(shape)} is empty`);
+  if (size === 0 && !spec.empty) throw new ShapeError(`${name} ${formatShape(shape)} is empty`);
   if (!spec.strided && !tensor.isContiguous) checkContiguous({ [name]: tensor as Tensor });
 }
 

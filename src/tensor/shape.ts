@@ -225,27 +225,43 @@ function bindShape(axes: Axes, extents: Record<string, number>, all: readonly Ax
 
 /** Throws unless leading axes broadcast with those of the tensors before. */
 function checkBroadcast(axes: Axes, all: readonly Axes[], shapes: Shapes): void {
-  const own = leadOf(axes, shapes);
+  const [own, { length }] = [shapes[axes.name] as Shape, axes.letters];
   for (const other of all) {
     if (other === axes) return;
-    if (other.lead !== BROADCAST || !shapes[other.name] || broadcastShape(leadOf(other, shapes), own)) continue;
-    const what = axes.letters.length > 0 ? 'leading axes that broadcast' : 'a shape that broadcasts';
-    const whose = axes.letters.length > 0 ? 'those of ' : '';
-    const [shape, otherShape] = [axes, other].map(({ name }) => formatShape(shapes[name] as Shape));
-    throw new ShapeError(`${axes.name} must have ${what} with ${whose}${other.name} ${otherShape}, got ${shape}`);
+    const shape = shapes[other.name];
+    if (other.lead !== BROADCAST || !shape || (other.letters.length === length && sameShape(shape, own))) continue;
+    if (broadcastShape(leadOf(other, shapes), leadOf(axes, shapes))) continue;
+    throw broadcastMisfit(
+      axes.name,
+      own,
+      other.name,
+      shape,
+      length > 0 ? 'leading axes that broadcast with those of' : undefined,
+    );
   }
 }
 
 /** The shape that both broadcast to, if there is one. */
 export function broadcastShape(a: Shape, b: Shape): Shape | undefined {
-  const shape: number[] = [];
-  for (let axis = -Math.max(a.length, b.length); axis < 0; axis++) {
-    const [x, y] = [a.at(axis) ?? 1, b.at(axis) ?? 1];
+  const rank = Math.max(a.length, b.length);
+  const shape = new Array<number>(rank);
+  for (let axis = 0; axis < rank; axis++) {
+    const [x, y] = [a[axis - rank + a.length] ?? 1, b[axis - rank + b.length] ?? 1];
     if (x !== y && x !== 1 && y !== 1) return undefined;
-    shape.push(x === 1 ? y : x);
+    shape[axis] = x === 1 ? y : x;
   }
   return shape;
 }
+
+/** A tensor whose shape does not broadcast with another one's. */
+export const broadcastMisfit = (
+  name: string,
+  shape: Shape,
+  other: string,
+  otherShape: Shape,
+  what = 'a shape that broadcasts with',
+): ShapeError =>
+  new ShapeError(`${name} must have ${what} ${other} ${formatShape(otherShape)}, got ${formatShape(shape)}`);
 
 const leadOf = ({ name, letters }: Axes, shapes: Shapes): Shape =>
   (shapes[name] as Shape).slice(0, -letters.length || undefined);

@@ -130,7 +130,7 @@ export const crossEntropyOp = defineComposite({
   name: 'crossEntropy',
   inputs: { logits: f32('... classes'), targets: i32('...') },
   options: lossSettings,
-  places: ['out'],
+  results: { out: f32('...') },
   run({ logits, targets, reduction, ...settings }, options) {
     const isMean = reduction === 'mean';
     const { out: losses, lse } = lossesOp(

@@ -84,7 +84,7 @@ export const gatedDeltaRuleOp = defineComposite({
     /** `chunked` goes by chunks of tokens and matrix products, `recurrent` by tokens. Default: chunked from 8 tokens on. */
     form: optional(choice('chunked', ...DELTA_RULE_FORMS)),
   },
-  places: ['out', 'state'],
+  results: { out: floats('b n h e', { like: 'q' }), state: f32('b h d e') },
   largest,
   run({ scale, every, form: given, ...tensors }, options, extents): GatedDeltaRuleResult {
     const { b, n, h, d, e } = extents as Letters;
@@ -153,7 +153,7 @@ export const gatedDeltaRuleStepOp = defineComposite({
     state: floats('b h d e', STRIDED),
   },
   options: scaling,
-  places: ['out', 'state'],
+  results: { out: floats('b 1 h e', { like: 'q' }), state: f32('b h d e') },
   largest,
   run({ state: initialState, scale, ...tokens }, options, extents): GatedDeltaRuleResult {
     const { b, h, d, e } = extents as Letters;

@@ -1,24 +1,19 @@
-import { ShapeError } from '../../errors';
 import type { Elements } from '../../tensor/elements';
-import { formatShape, type Shape, sameShape, sizeOf } from '../../tensor/shape';
+import { broadcastMisfit, broadcastShape, type Shape, sameShape, sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 
 /** The shape that all broadcast to: extents of 1 and axes that are missing in front repeat. */
-export function broadcastShape(names: readonly string[], tensors: readonly Tensor[]): Shape {
-  const [first, ...others] = tensors as [Tensor, ...Tensor[]];
-  let { shape } = first;
-  for (const [at, other] of others.entries()) {
-    if (sameShape(shape, other.shape)) continue;
-    const rank = Math.max(shape.length, other.rank);
-    shape = Array.from({ length: rank }, (_, axis) => {
-      const [a, b] = [shape, other.shape].map((each) => each[axis - rank + each.length] ?? 1) as [number, number];
-      if (a === b || b === 1) return a;
-      if (a === 1) return b;
-      const unlike = tensors.slice(0, at + 1).findIndex((earlier) => earlier.shape[axis - rank + earlier.rank] === a);
-      throw new ShapeError(
-        `${names[unlike]} ${formatShape((tensors[unlike] as Tensor).shape)} and ${names[at + 1]} ${formatShape(other.shape)} do not broadcast: one has ${a} where the other has ${b}`,
-      );
-    });
+export function commonShape(names: readonly string[], tensors: readonly Tensor[]): Shape {
+  let { shape } = tensors[0] as Tensor;
+  for (let at = 1; at < tensors.length; at++) {
+    const { shape: other } = tensors[at] as Tensor;
+    if (sameShape(shape, other)) continue;
+    const both = broadcastShape(shape, other);
+    if (!both) {
+      const unlike = tensors.findIndex((each) => !broadcastShape(each.shape, other));
+      throw broadcastMisfit(names[at] as string, other, names[unlike] as string, (tensors[unlike] as Tensor).shape);
+    }
+    shape = both;
   }
   return shape;
 }

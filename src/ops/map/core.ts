@@ -14,7 +14,7 @@ import { compute, type ResultSpec } from '../compute';
 import type { ResultOptions } from '../float32';
 import { reduce } from '../reduce/core';
 import { addRows } from '../scatter-add/core';
-import { axesOf, broadcast, broadcastShape, repeatedAxes } from './broadcast';
+import { axesOf, broadcast, commonShape, repeatedAxes } from './broadcast';
 import type { Item, MapCall } from './call';
 import { type Compiled, type Derived, ElementwiseFunction, element, type Kind, once } from './function';
 import { kernels, MapItem, MapParams, MapTensor, RUN } from './params.generated';
@@ -119,7 +119,7 @@ export function mapItems(
       throw new DTypeError(
         `${called.inputs.join(', ')} must be floats or integers as before them in their lists, got ${tensors.map((x) => x.dtype).join(', ')}`,
       );
-    const shape = broadcastShape(called.inputs, tensors);
+    const shape = commonShape(called.inputs, tensors);
     for (let result = 0; result < own.results.length; result++) {
       const isInteger = (own.results[result] as Value).type === 'integer';
       const given = outs?.[at]?.[result];
@@ -172,7 +172,7 @@ export function mapOne(
   }
   if (!isPlain) return mapItems(fn, [tensors], [], { names, outs: [[given]] }, options)[0]?.[0] as Tensor<'f32'>;
   // Most calls are small ones of floats, whose time is that of what comes before kernels.
-  const shape = broadcastShape(called, tensors);
+  const shape = commonShape(called, tensors);
   const call = ({ out }: { out: Tensor }): MapCall => ({
     function: fn,
     compiled: fn.ofFloats,

@@ -12,7 +12,7 @@ import { presentOf } from '../check';
 import { compute } from '../compute';
 import { contiguous } from '../copy';
 import { type CommonAxis, commonAxes } from '../copy/axes';
-import { boolean, defineComposite, floats, type OptionsOf, optional, orOperand, setting } from '../define';
+import { boolean, defineComposite, f32, floats, type OptionsOf, optional, orOperand, setting } from '../define';
 import type { ResultOptions } from '../float32';
 import { mapItems } from '../map/core';
 import { Elementwise } from '../map/function';
@@ -118,7 +118,7 @@ export const matmulOp = defineComposite({
     /** Made by `elementwise`: applied to each element of the result, after the bias, before it is stored. */
     epilogue: optional(setting<Elementwise>('made by elementwise()', (value) => value instanceof Elementwise)),
   },
-  places: ['out'],
+  results: { out: f32('* r c') },
   run: multiply,
 });
 
