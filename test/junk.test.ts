@@ -868,7 +868,11 @@ entry(
 );
 entry('adapters.fromJax', { runtime: aRuntime, x: awaited, options: gpuOption }, adapters.fromJax);
 entry('adapters.toJax', { numpy: leaf({ array: () => 0 }), x: lone(3) }, adapters.toJax);
-const moduleControl = options({ signal: maybe(leaf(new AbortController().signal)) });
+const training = new nn.TrainingPass();
+const moduleControl = options({
+  signal: maybe(leaf(new AbortController().signal)),
+  training: maybe(leaf(training)),
+});
 const attentionConfig: Slots = {
   method: maybe(leaf(library.exactAttention)),
   params: called('param', maybe(leaf({}, ...EMPTY_OBJECTS))),
@@ -892,7 +896,12 @@ const feedForward: Slots = {
 };
 const modules: Record<string, Slots> = {
   attention: attentionConfig,
-  norm: { kind: maybe(choice('rms')), width: few(4), epsilon: maybe(atLeast0(1)) },
+  norm: {
+    kind: maybe(choice('batch')),
+    width: few(4),
+    epsilon: maybe(atLeast0(1)),
+    momentum: maybe(leaf(0.1, '0', '0.5')),
+  },
   mlp: { ...feedForward, names: maybe(leaf(['a', 'b'])) },
   glu: { ...feedForward, names: maybe(leaf(['a', 'b', 'c'])) },
   gatedLinearAttention: {
@@ -917,15 +926,44 @@ for (const [name, fields] of Object.entries(modules)) {
   const module = make(Object.fromEntries(Object.entries(fields).map(([key, slot]) => [key, slot.make()])));
   const parameters = Object.entries(nn.initial(module, runtime)).map(([key, value]) => [key, leaf(keep(value))]);
   const slots = { x: tensor(1, 3, 4), parameters: object(Object.fromEntries(parameters)), control: moduleControl };
-  entry(`nn.${name} forward`, slots, module.forward);
+  entry(`nn.${name} forward`, slots, (...args) => {
+    try {
+      return module.forward(...(args as Parameters<nn.Module['forward']>));
+    } finally {
+      training.dispose();
+    }
+  });
 }
-const parameter = open({ shape: leaf([2], 'array'), initial: object({ std: finite(1) }) });
+const parameter = open({
+  shape: leaf([2], 'array'),
+  initial: object({ std: finite(1) }),
+  isBuffer: maybe(boolean(false)),
+});
 const described = called('shape', { ...object({ weight: parameter }, ...EMPTY_OBJECTS), closed: false });
-const definition = open({ name: text('mine'), parameters: described, forward: fn(() => {}) });
+const definition = open({
+  name: text('mine'),
+  inputs: maybe(leaf(['low'], 'array', 'array of text', 'array of null', 'array of NaN', 'sparse array')),
+  parameters: described,
+  forward: fn(() => {}),
+});
 entry('nn.defineModule', { definition }, nn.defineModule);
 const module = open({ parameters: described });
 entry('nn.initial', { module, runtime: aRuntime, seed }, (...args: [Any, Any]) => Object.values(nn.initial(...args)));
 entry('nn.countParameters', { module }, nn.countParameters);
+entry('nn.splitBuffers', { module, all: leaf({ weight: 1 }, ...RECORDS) }, nn.splitBuffers);
+entry(
+  'nn.TrainingPass',
+  { seed: maybe(integer(1)), buffer: tensor(2), value: tensor(2), buffers: leaf(undefined, 'undefined') },
+  (seed, buffer, value, buffers) => {
+    const pass = new nn.TrainingPass(seed);
+    try {
+      pass.update(buffer, value);
+      pass.apply(buffers === undefined ? { buffer } : buffers);
+    } finally {
+      pass.dispose();
+    }
+  },
+);
 const weights = { parameters: leaf({ 'a.weight': 1 }, ...RECORDS), prefix: text('a') };
 entry('nn.partOf', weights, nn.partOf);
 entry('nn.prefixed', weights, nn.prefixed);
@@ -1012,6 +1050,7 @@ entry(
   {
     options: object({
       parameters: leaf(trained),
+      buffers: maybe(leaf({ b: filled(1, 2) }, ...EMPTY_OBJECTS)),
       optimizer: { ...leaf(undefined), make: newOptimizer },
       loss: fn(({ w }: Any) => saccade.sum(w)),
       batches: drawn2,

@@ -45,15 +45,15 @@ export function gatedLinearAttention(config: GatedLinearAttentionConfig): Module
       'out_proj.weight': matrix(width, width),
       ...(hasAngles && { 'lrpe.theta': { shape: [h, 1, d], initial: { values: lrpeAngles(width) } } }),
     },
-    forward(x, { 'qkvu_proj.weight': weight, 'out_proj.weight': output, 'lrpe.theta': theta }, control) {
+    forward(x, { 'qkvu_proj.weight': weight, 'out_proj.weight': output, 'lrpe.theta': theta }, { signal }) {
       const [b, n] = checkTokens(x, width);
-      const project = (at: number) => linear(x, weight.slice(0, at * width, (at + 1) * width), control);
+      const project = (at: number) => linear(x, weight.slice(0, at * width, (at + 1) * width), { signal });
       const heads = (projection: Tensor) => projection.reshape([b, n, h, d]);
       const [q, k, v] = [heads(silu(project(0))), heads(silu(project(1))), heads(project(2))];
       const attend = (queries: Tensor, keys: Tensor): Tensor =>
-        linearAttention(queries, keys, v, { causal: true, decay, ...control }).out;
+        linearAttention(queries, keys, v, { causal: true, decay, signal }).out;
       const mixed = theta ? rotated(q, k, theta.reshape([h, d]), attend) : attend(q, k);
-      return linear(multiply(rmsNorm(mixed.reshape(x.shape)), project(3)), output, control);
+      return linear(multiply(rmsNorm(mixed.reshape(x.shape)), project(3)), output, { signal });
     },
   });
 }

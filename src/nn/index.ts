@@ -26,9 +26,12 @@ export {
   initial,
   type Module,
   type ModuleControl,
+  type ModuleParameter,
   type Parameters,
   partOf,
   prefixed,
+  splitBuffers,
 } from './module';
 export { type NormConfig, norm } from './norm';
+export { TrainingPass } from './training';
 export { type TransnormerConfig, transnormerBlock } from './transnormer-block';

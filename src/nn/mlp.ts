@@ -1,10 +1,11 @@
 /** Feed-forward networks: two projections with an activation between them, or three with a gate. */
 import { checkBoolean, checkChoice, checkKnown, checkWhole, show } from '../check';
 import { ParameterError } from '../errors';
+import type { Control } from '../runtime/backend';
 import type { Tensor } from '../tensor/tensor';
 import { ACTIVATIONS, type Activation, activate, gated } from './activation';
 import { linear } from './linear';
-import { defineModule, type Module, type ModuleControl, type Parameters, projection } from './module';
+import { defineModule, type Module, type Parameters, projection } from './module';
 
 interface FeedForwardConfig<Names> {
   readonly width: number;
@@ -40,8 +41,8 @@ export function mlp(config: MlpConfig): Module {
   return defineModule({
     name: 'mlp',
     parameters,
-    forward: (x, given, control) =>
-      project(second, activate(activation, project(first, x, given, control), control), given, control),
+    forward: (x, given, { signal }) =>
+      project(second, activate(activation, project(first, x, given, { signal }), { signal }), given, { signal }),
   });
 }
 
@@ -61,7 +62,8 @@ export function glu(config: GluConfig): Module {
   return defineModule({
     name: 'glu',
     parameters,
-    forward(x, given, control) {
+    forward(x, given, { signal }) {
+      const control = { signal };
       const [opened, values] = [project(gate, x, given, control), project(up, x, given, control)];
       return project(down, gated(activation, opened, values, control), given, control);
     },
@@ -79,7 +81,7 @@ export function simpleGlu(config: SimpleGluConfig): Module {
   return glu({ ...config, activation: 'none', names: ['l1', 'l2', 'l3'] });
 }
 
-function project(name: string, x: Tensor, parameters: Parameters, control: ModuleControl): Tensor<'f32'> {
+function project(name: string, x: Tensor, parameters: Parameters, control: Pick<Control, 'signal'>): Tensor<'f32'> {
   return linear(x, parameters[`${name}.weight`] as Tensor, { bias: parameters[`${name}.bias`], ...control });
 }
 

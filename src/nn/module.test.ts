@@ -3,13 +3,14 @@ import { describeOnBackends } from '../../test/backends';
 import { expectClose, expectRefusal } from '../../test/expect';
 import { scoped } from '../../test/scoped';
 import { expectGradients } from '../../test/tape-gradients';
-import { multiply, sum } from '../index';
+import { add, createRuntime, multiply, sum } from '../index';
 import { readSafetensors, writeSafetensors } from '../io';
 import { differentiate, recompute } from '../tape';
 import type { HostTensor } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';
 import { linear } from './linear';
-import { countParameters, defineModule, initial, partOf, prefixed } from './module';
+import { countParameters, defineModule, initial, partOf, prefixed, splitBuffers } from './module';
+import { TrainingPass } from './training';
 import { transnormerBlock } from './transnormer-block';
 
 const affine = defineModule({
@@ -121,6 +122,61 @@ describeOnBackends('modules', (runtime) => {
       // A GPU is given its calls later than they are made, and what they read is held until then.
       if (runtime().backend.name !== 'webgpu') expect(recomputed.peak).toBeLessThan(kept.peak / 2);
     }));
+});
+
+/** Of a low and a high picture each other's mean, scaled; in training with noise, and with the sum of what it gave so far. */
+const crossed = defineModule({
+  name: 'crossed',
+  inputs: ['low'],
+  optional: ['high'],
+  parameters: {
+    scale: { shape: [3], initial: { value: 2 } },
+    total: { shape: [], initial: { value: 0 }, isBuffer: true },
+  },
+  forward({ low, high }: { readonly low: Tensor; readonly high?: Tensor | undefined }, { scale, total }, { training }) {
+    const noise = training && low.runtime.random([3], { seed: training.seed });
+    const scaled = multiply(add(low, high ?? low), noise ? add(scale, noise) : scale);
+    training?.update(total, add(total, sum(scaled)));
+    return { scaled, parts: [sum(scaled), sum(low)] as const };
+  },
+});
+
+test('a module takes and gives several tensors, holds buffers, and knows training from inference', async () => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+  const { parameters, buffers } = splitBuffers(crossed, initial(crossed, runtime));
+  expect([Object.keys(parameters), Object.keys(buffers)]).toEqual([['scale'], ['total']]);
+  expect(countParameters(crossed)).toBe(3);
+  const x = { low: runtime.tensor([1, 2, 3], [3]), high: runtime.tensor([3, 2, 1], [3]) };
+  const value = async (tensor: Tensor) => (await tensor.read())[0];
+  const all = { ...parameters, ...buffers };
+  const inferred = crossed.forward(x, all);
+  expect([await value(inferred.parts[0]), await value(inferred.parts[1])]).toEqual([24, 6]);
+  expect(await value(crossed.forward({ low: x.low, high: undefined }, all).scaled)).toBe(4);
+
+  const passes = [1, 1, 2].map((seed) => new TrainingPass(seed));
+  const losses = passes.map((training, at) => {
+    const call = (p: Record<string, Tensor>) => crossed.forward(x, { ...p, ...buffers }, { training }).parts[0];
+    return differentiate((p) => (at === 1 ? recompute(call, p) : call(p)), parameters);
+  });
+  const [first, second, third] = await Promise.all(losses.map(({ loss }) => value(loss)));
+  expect(second).toBe(first);
+  expect(third).not.toBe(first);
+  expect(await losses[1]!.gradients.scale!.read()).toEqual(await losses[0]!.gradients.scale!.read());
+  // Buffers change when the pass is over, and once, though a block was computed twice.
+  expect(await value(buffers.total!)).toBe(0);
+  for (const pass of passes.slice(0, 2)) pass.apply(buffers);
+  expect(await value(buffers.total!)).toBeCloseTo(first!, 4);
+  passes[2]!.dispose();
+
+  const refuse = (call: () => unknown, message: string) => expectRefusal(runtime, call, message);
+  await refuse(() => crossed.forward({ low: 1 } as never, all), 'x.low must be a Tensor, got 1');
+  await refuse(() => crossed.forward({ ...x, mid: x.low } as never, all), "x has no 'mid': expected low, high");
+  await refuse(() => crossed.forward(x, all, { training: true } as never), 'training must be a TrainingPass, got true');
+  const training = new TrainingPass();
+  const tracked = () => differentiate((p) => crossed.forward(x, p, { training }).parts[0], all);
+  await refuse(tracked, 'buffer is tracked by a tape: differentiate with respect to parameters only');
+  crossed.forward(x, all, { training });
+  expect(() => training.apply({})).toThrow('buffers must be all that the pass updated, got 1 too few');
 });
 
 test('descriptions of parameters are checked, and counted', () => {

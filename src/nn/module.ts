@@ -2,7 +2,7 @@
  * Modules of a network: functions of their input and of their parameters, which they describe and do not hold.
  * Gradients follow by the tape.
  */
-import { checkFunction, checkKnown, checkNumbers, checkRecord, show } from '../check';
+import { checkArray, checkBoolean, checkFunction, checkKnown, checkNumbers, checkRecord, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import type { LayerParameter } from '../methods/define';
 import { checkControl, checkTensors, commonRuntime } from '../ops/check';
@@ -12,18 +12,31 @@ import { fillNormal } from '../tensor/random';
 import { checkShape, formatShape, sameShape, sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { formatBytes } from '../text/format';
+import { TrainingPass } from './training';
 
 /** Without progress, which the caller of many modules reports. */
-export type ModuleControl = Pick<Control, 'signal'>;
+export interface ModuleControl extends Pick<Control, 'signal'> {
+  /** Whether the pass trains, and what that adds; default: inference. */
+  readonly training?: TrainingPass | undefined;
+}
 
-/** The parameters of a module, by name. */
-export type Described = Readonly<Record<string, LayerParameter>>;
+/** What a module computes with besides its inputs. */
+export interface ModuleParameter extends LayerParameter {
+  /** Whether it is kept with the parameters but not trained, such as running statistics; default false. */
+  readonly isBuffer?: boolean | undefined;
+}
+
+/** The parameters and buffers of a module, by name. */
+export type Described = Readonly<Record<string, ModuleParameter>>;
 
 /** By name. */
 export type Parameters = Readonly<Record<string, Tensor>>;
 
-/** A function of x and of parameters, which it describes and does not hold. */
-export interface Module {
+/**
+ * A function of x and of parameters, which it describes and does not hold. x is a tensor or several by name; the result is a
+ * tensor or several in arrays and plain objects.
+ */
+export interface Module<Input = Tensor, Result = Tensor<'f32'>> {
   readonly name: string;
   /** Under the names of checkpoints; those of a part begin with its name and a dot. */
   readonly parameters: Described;
@@ -32,22 +45,28 @@ export interface Module {
    *
    * @throws {ParameterError | ShapeError} a parameter that is missing, unknown or of another shape
    */
-  forward(x: Tensor, parameters: Parameters, control?: ModuleControl): Tensor<'f32'>;
+  forward(x: Input, parameters: Parameters, control?: ModuleControl): Result;
 }
 
 /** The same, on parameters that were checked, and in a scope. */
-export interface Definition<P extends Described> {
+export interface Definition<P extends Described, Input = Tensor, Result = Tensor<'f32'>> {
   readonly name: string;
+  /** The names of the tensors in x, and of those that may be left out; default: x is a tensor. */
+  readonly inputs?: readonly string[] | undefined;
+  readonly optional?: readonly string[] | undefined;
   readonly parameters: P;
-  forward(x: Tensor, parameters: { readonly [Name in keyof P]: Tensor }, control: ModuleControl): Tensor<'f32'>;
+  forward(x: Input, parameters: { readonly [Name in keyof P]: Tensor }, control: ModuleControl): Result;
 }
 
 /** A module from its definition in ops; its calls check parameters and free intermediate results. */
-export function defineModule<const P extends Described>(definition: Definition<P>): Module {
+export function defineModule<const P extends Described, Input = Tensor, Result = Tensor<'f32'>>(
+  definition: Definition<P, Input, Result>,
+): Module<Input, Result> {
   checkRecord('definition', definition);
-  const { name, parameters, forward } = definition;
+  const { name, inputs, optional = [], parameters, forward } = definition;
   if (typeof name !== 'string') throw new ParameterError(`name of a module must be a string, got ${show(name)}`);
   checkFunction(`forward of ${name}`, forward);
+  for (const [what, names] of Object.entries({ inputs, optional })) if (names !== undefined) checkArray(what, names);
   const described = parametersOf(definition);
   return {
     name,
@@ -56,22 +75,36 @@ export function defineModule<const P extends Described>(definition: Definition<P
       checkKnown('parameters', given, Object.keys(parameters), (unknown) => `${name} has no parameter '${unknown}'`);
       for (const [each] of described)
         if (given[each] === undefined) throw new ParameterError(`${name} needs a parameter '${each}'`);
-      checkKnown('control', control, ['signal'], (unknown) => `control has no '${unknown}'`);
+      checkKnown('control', control, ['signal', 'training'], (unknown) => `control has no '${unknown}'`);
       checkControl(control);
-      const tensors = { x, ...given };
+      const { training } = control;
+      if (training !== undefined && !(training instanceof TrainingPass))
+        throw new ParameterError(`training must be a TrainingPass, got ${show(training)}`);
+      const tensors = { ...(inputs ? tensorsOf(x, inputs, optional) : { x }), ...given } as Record<string, Tensor>;
       checkTensors(tensors);
-      commonRuntime(tensors);
+      const runtime = commonRuntime(tensors);
       for (const [each, { shape }] of described) {
         const tensor = given[each] as Tensor;
         if (!sameShape(tensor.shape, shape))
           throw new ShapeError(`${each} must have shape ${formatShape(shape)}, got ${formatShape(tensor.shape)}`);
       }
-      return x.runtime.scope(() => forward(x, given as { readonly [Name in keyof P]: Tensor }, control));
+      return runtime.scope(
+        () => forward(x, given as { readonly [Name in keyof P]: Tensor }, control),
+        `forward of ${name}`,
+      );
     },
   };
 }
 
-/** The initial parameters of a module, random ones each with its own seed. */
+/** The tensors of an input of several, as messages call them. */
+function tensorsOf(x: unknown, inputs: readonly string[], optional: readonly string[]): Record<string, unknown> {
+  checkKnown('x', x as object, [...inputs, ...optional], (unknown) => `x has no '${unknown}'`);
+  const given = x as Readonly<Record<string, unknown>>;
+  const names = [...inputs, ...optional.filter((name) => given[name] !== undefined)];
+  return Object.fromEntries(names.map((name) => [`x.${name}`, given[name]]));
+}
+
+/** The initial parameters and buffers of a module, random ones each with its own seed. */
 export function initial(module: Pick<Module, 'parameters'>, runtime: Runtime, seed = 0): Record<string, Tensor<'f32'>> {
   checkRecord('module', module);
   const described = parametersOf(module);
@@ -115,20 +148,35 @@ export function fillStart(values: Float32Array, initial: LayerParameter['initial
   }
 }
 
-/** How many numbers the parameters of a module are. */
-export function countParameters(module: Module): number {
+/** How many numbers the parameters of a module are, without its buffers. */
+export function countParameters(module: Pick<Module, 'parameters'>): number {
   checkRecord('module', module);
-  return parametersOf(module).reduce((sum, [, { shape }]) => sum + sizeOf(shape), 0);
+  const trained = parametersOf(module).filter(([, { isBuffer }]) => !isBuffer);
+  return trained.reduce((sum, [, { shape }]) => sum + sizeOf(shape), 0);
+}
+
+/** What is trained, which optimizers take, apart from the buffers of a module: both by name. */
+export function splitBuffers<T>(
+  module: Pick<Module, 'parameters'>,
+  all: Readonly<Record<string, T>>,
+): { readonly parameters: Record<string, T>; readonly buffers: Record<string, T> } {
+  checkRecord('module', module);
+  checkRecord('all', all);
+  const described = new Map(parametersOf(module));
+  const those = (isBuffer: boolean) =>
+    Object.fromEntries(Object.entries(all).filter(([name]) => (described.get(name)?.isBuffer ?? false) === isBuffer));
+  return { parameters: those(false), buffers: those(true) };
 }
 
 /** The parameters of a module, checked. */
-function parametersOf({ parameters }: Pick<Module, 'parameters'>): [string, LayerParameter][] {
+function parametersOf({ parameters }: Pick<Module, 'parameters'>): [string, ModuleParameter][] {
   checkRecord('parameters of a module', parameters);
   const described = Object.entries(parameters);
   for (const [name, parameter] of described) {
     checkRecord(name, parameter);
-    const { shape, initial } = parameter;
+    const { shape, initial, isBuffer } = parameter;
     checkShape(`shape of ${name}`, shape);
+    checkBoolean(`isBuffer of ${name}`, isBuffer);
     const what = `initial of ${name}`;
     checkKnown(what, initial, ['std', 'value', 'values'], (unknown) => `${what} has no '${unknown}'`);
     const [start, ...others] = Object.entries<number | ArrayLike<number>>(initial);

@@ -13,6 +13,7 @@ import { attention } from './attention';
 import { glu, mlp } from './mlp';
 import type { Module } from './module';
 import { norm } from './norm';
+import { TrainingPass } from './training';
 
 const fixture = Object.entries(
   readSafetensors(readFileSync(new URL('../../test/fixtures/modules.safetensors', import.meta.url))),
@@ -31,10 +32,12 @@ const published: Readonly<Record<string, Module>> = {
   mlp: mlp({ width, hidden, bias: true }),
   glu: glu({ width, hidden, bias: true }),
   attention: attention({ width, heads, bias, params: { causal: true } }),
+  batch: norm({ kind: 'batch', width }),
 };
 
 const cases: readonly (readonly [string, Module])[] = [
-  ...Object.entries(published),
+  // A variance of random numbers would be negative.
+  ...Object.entries(published).filter(([name]) => name !== 'batch'),
   ['simple-rms', norm({ kind: 'simple-rms', width, epsilon: 0.1 })],
   ['a gate by ReLU, under other names', glu({ width, hidden, activation: 'relu', names: ['a', 'b', 'c'] })],
   ['a network with a sigmoid', mlp({ width, hidden, activation: 'sigmoid' })],
@@ -56,19 +59,28 @@ describeOnBackends('modules of networks', (runtime) => {
   test.each(fewOnGpu(Object.keys(published), 1))('%s: results and gradients are those of PyTorch', (name) =>
     scoped(runtime(), async () => {
       const { x, gradOut, out } = under(`${name}/`) as Record<'x' | 'gradOut' | 'out', HostTensor<'f32'>>;
-      const parameters = Object.entries(under(`${name}/parameters/`)).map(([key, host]) => [
-        key,
-        runtime().fromHost(host),
-      ]);
-      const { results, pull } = pullback(({ x, ...given }) => (published[name] as Module).forward(x, given), {
-        x: runtime().fromHost(x),
-        ...Object.fromEntries(parameters),
+      const { forward } = published[name] as Module;
+      const tensors = (part: string) =>
+        Object.fromEntries(
+          Object.entries(under(`${name}/${part}/`)).map(([key, host]) => [key, runtime().fromHost(host)]),
+        );
+      const [input, parameters, buffers] = [runtime().fromHost(x), tensors('parameters'), tensors('buffers')];
+      const training = new TrainingPass();
+      const { results, pull } = pullback(({ x, ...given }) => forward(x, { ...given, ...buffers }, { training }), {
+        x: input,
+        ...parameters,
       });
       expect(relativeError(await results.toHost(), out)).toBeLessThan(1e-5);
       const gradients = pull(runtime().fromHost(gradOut)) as Record<string, Tensor>;
       // That of the keys' bias is zero, since it moves all scores of a row alike.
       for (const [key, { data }] of Object.entries(under(`${name}/gradients/`)))
         expectClose(await gradients[key]!.read(), data, 2e-5 * Math.max(1, ...data.map(Math.abs)));
+      training.apply(buffers);
+      for (const [key, { data }] of Object.entries(under(`${name}/after/`)))
+        expectClose(await buffers[key]!.read(), data, 1e-6);
+      const { inference = out } = under(`${name}/`) as Record<string, HostTensor<'f32'>>;
+      const inferred = forward(input, { ...parameters, ...buffers });
+      expect(relativeError(await inferred.toHost(), inference)).toBeLessThan(1e-5);
     }),
   );
 });
@@ -76,7 +88,10 @@ describeOnBackends('modules of networks', (runtime) => {
 test('settings that are none are refused by name', () => {
   const more = (given: object) => ({ width, hidden, ...given }) as never;
   expect(() => norm(more({ hidden: undefined }))).toThrow("config has no 'hidden': expected kind, width, epsilon");
-  expect(() => norm({ width, kind: 'batch' as never })).toThrow('kind must be one of rms, simple-rms, layer');
+  expect(() => norm({ width, kind: 'group' as never })).toThrow('kind must be one of rms, simple-rms, layer, batch');
+  expect(() => norm({ width, momentum: 0.1 })).toThrow(
+    'momentum must be a number from 0 to 1, of kind batch only, got',
+  );
   expect(() => norm({ width, epsilon: -1 })).toThrow('epsilon must be a finite number >= 0, got -1');
   expect(() => mlp(more({ activation: 'tanh' }))).toThrow('activation must be one of silu, gelu, relu, sigmoid, none');
   expect(() => glu(more({ names: ['a', 'b', 'a'] }))).toThrow('names must be 3 different strings, got [');

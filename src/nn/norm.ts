@@ -1,31 +1,44 @@
 import { checkChoice, checkKnown, checkWhole, show } from '../check';
-import { ParameterError } from '../errors';
+import { ParameterError, ShapeError } from '../errors';
+import { batchNorm } from '../ops/batch-norm';
+import { map } from '../ops/map/map';
 import { layerNorm, rmsNorm } from '../ops/norm';
+import { stopGradient } from '../tape';
+import { formatShape } from '../tensor/shape';
+import type { Tensor } from '../tensor/tensor';
 import { defineModule, type Module } from './module';
 
 export interface NormConfig {
-  /** Divides rows by their root mean square, with a factor for each channel (default) or without, or centres them first. */
+  /**
+   * Divides rows by their root mean square, with a factor for each channel (default) or without, or centres them first;
+   * `batch` does so with channels over the batch.
+   */
   readonly kind?: (typeof KINDS)[number] | undefined;
   readonly width: number;
-  /** Under the root; default 1e-6, and of `layer` 1e-5. */
+  /** Under the root; default 1e-6, and of `layer` and `batch` 1e-5. */
   readonly epsilon?: number | undefined;
+  /** Of `batch`: the share of a batch in the running statistics, from 0 to 1; default 0.1. */
+  readonly momentum?: number | undefined;
 }
 
-const KINDS = ['rms', 'simple-rms', 'layer'] as const;
+const KINDS = ['rms', 'simple-rms', 'layer', 'batch'] as const;
 
 /**
  * x [..., width] -> the same: `rmsNorm` with the parameter `weight` [width], without one ('simple-rms', as in TransNormerLLM),
- * or `layerNorm` with `weight` and `bias`.
+ * `layerNorm` with `weight` and `bias`, or `batchNorm` with these and the buffers `running_mean` and `running_var` [width]. In
+ * training that takes the statistics of the batch, which move the running ones; in inference it takes the running ones.
  *
  * @throws {ParameterError} a setting that is unknown or out of range
  */
 export function norm(config: NormConfig): Module {
-  checkKnown('config', config, ['kind', 'width', 'epsilon'], (name) => `config has no '${name}'`);
-  const { kind = 'rms', width, epsilon } = config;
+  checkKnown('config', config, ['kind', 'width', 'epsilon', 'momentum'], (name) => `config has no '${name}'`);
+  const { kind = 'rms', width, epsilon, momentum } = config;
   checkChoice('kind', kind, KINDS);
   checkWhole('width', width, 1);
   if (epsilon !== undefined && !(Number.isFinite(epsilon) && epsilon >= 0))
     throw new ParameterError(`epsilon must be a finite number >= 0, got ${show(epsilon)}`);
+  if (momentum !== undefined && !(kind === 'batch' && Number.isFinite(momentum) && momentum >= 0 && momentum <= 1))
+    throw new ParameterError(`momentum must be a number from 0 to 1, of kind batch only, got ${show(momentum)}`);
   const weight = { shape: [width], initial: { value: 1 } };
   const bias = { shape: [width], initial: { value: 0 } };
   const name = `${kind} norm`;
@@ -34,15 +47,56 @@ export function norm(config: NormConfig): Module {
       return defineModule({
         name,
         parameters: { weight },
-        forward: (x, { weight: gain }, control) => rmsNorm(x, { gain, epsilon, ...control }),
+        forward: (x, { weight: gain }, { signal }) => rmsNorm(x, { gain, epsilon, signal }),
       });
     case 'simple-rms':
-      return defineModule({ name, parameters: {}, forward: (x, _, control) => rmsNorm(x, { epsilon, ...control }) });
+      return defineModule({ name, parameters: {}, forward: (x, _, { signal }) => rmsNorm(x, { epsilon, signal }) });
     case 'layer':
       return defineModule({
         name,
         parameters: { weight, bias },
-        forward: (x, { weight: gain, bias }, control) => layerNorm(x, { gain, bias, epsilon, ...control }),
+        forward: (x, { weight: gain, bias }, { signal }) => layerNorm(x, { gain, bias, epsilon, signal }),
       });
+    case 'batch':
+      return batch(width, epsilon, momentum);
   }
 }
+
+function batch(width: number, epsilon: number | undefined, momentum = 0.1): Module {
+  const ones = { shape: [width], initial: { value: 1 } };
+  const zeros = { shape: [width], initial: { value: 0 } };
+  return defineModule({
+    name: 'batch norm',
+    parameters: {
+      weight: ones,
+      bias: zeros,
+      running_mean: { ...zeros, isBuffer: true },
+      running_var: { ...ones, isBuffer: true },
+    },
+    forward(x, { weight, bias, running_mean, running_var }, { signal, training }) {
+      const statistics = { mean: running_mean, variance: running_var };
+      if (!training) return batchNorm(x, weight, bias, { statistics, epsilon, signal }).out;
+      const count = x.size / width;
+      if (!(count > 1))
+        throw new ShapeError(
+          `x must have at least two values of each channel to train on, got ${formatShape(x.shape)}`,
+        );
+      const { out, mean, variance } = batchNorm(x, weight, bias, { epsilon, signal });
+      training.update(running_mean, moved(running_mean, mean, momentum));
+      // As in PyTorch, of the count less one.
+      training.update(running_var, moved(running_var, variance, momentum, count / (count - 1)));
+      return out;
+    },
+  });
+}
+
+/** The running statistic after a batch with another one, times `factor`. */
+const moved = (running: Tensor, batch: Tensor, momentum: number, factor = 1) =>
+  map(
+    (running, batch, { momentum, factor }) => (1 - momentum) * running + momentum * factor * batch,
+    running,
+    stopGradient(batch),
+    {
+      captured: { momentum, factor },
+    },
+  ) as Tensor;

@@ -6,6 +6,7 @@ import { expectClose } from '../../test/expect';
 import { ParseError } from '../errors';
 import { createRuntime, map, matmul, mean, type Runtime, subtract, sum, type Tensor } from '../index';
 import { readSafetensors, readSafetensorsMetadata, writeSafetensors } from '../io';
+import { initial, type ModuleControl, norm, partOf, prefixed, splitBuffers } from '../nn';
 import { type HostTensor, hostTensor } from '../tensor/host';
 import { uniformGenerator } from '../tensor/random';
 import { writeCheckpoint } from './checkpoint';
@@ -13,18 +14,27 @@ import { adamw, muon, type Optimizer, readCheckpoint, sgd, type TrainOptions, tr
 
 type Batch = { readonly x: Tensor; readonly y: Tensor };
 
-/** Two layers that learn y from x, of which batches are drawn by their number. */
+const middle = norm({ kind: 'batch', width: 6 });
+
+/** Two layers that learn y from x, with batch norm between, of which batches are drawn by their number. */
 function problem(runtime: Runtime, make: (parameters: Record<string, Tensor>) => Optimizer) {
-  const parameters = { first: runtime.random([5, 6], { seed: 1 }), second: runtime.random([6, 3], { seed: 2 }) };
+  const { parameters: own, buffers } = splitBuffers(middle, initial(middle, runtime));
+  const parameters = {
+    first: runtime.random([5, 6], { seed: 1 }),
+    second: runtime.random([6, 3], { seed: 2 }),
+    ...prefixed(own, 'norm'),
+  };
   const optimizer = make(parameters);
   return {
     parameters,
+    buffers: prefixed(buffers, 'norm'),
     optimizer,
-    loss: ({ first, second }: Record<string, Tensor>, { x, y }: Batch) => {
+    loss: (all: Readonly<Record<string, Tensor>>, { x, y }: Batch, control: ModuleControl = {}) => {
+      const h = middle.forward(matmul(x, all.first!), partOf(all, 'norm'), control);
       const error = subtract(
         matmul(
-          map((h) => Math.tanh(h), matmul(x, first!)),
-          second!,
+          map((h) => Math.tanh(h), h),
+          all.second!,
         ),
         y,
       );
@@ -36,7 +46,7 @@ function problem(runtime: Runtime, make: (parameters: Record<string, Tensor>) =>
     }),
     dispose() {
       optimizer.dispose();
-      for (const each of Object.values(parameters)) each.dispose();
+      for (const each of Object.values({ ...parameters, ...buffers })) each.dispose();
     },
   };
 }
@@ -322,6 +332,7 @@ test('checkpoints: what they hold comes back, and others are refused by name', a
   await train<Batch>({ ...own, steps: 2, checkpoint: { every: 1, save, settings } });
   const file = kept.last!;
   expect(writeCheckpoint(readCheckpoint(file))).toEqual(file);
+  expect(Object.keys(readCheckpoint(file).parameters)).toContain('norm.running_var');
 
   const refuse = async (message: string, more: Partial<TrainOptions<Batch>>) =>
     expect(
@@ -336,9 +347,10 @@ test('checkpoints: what they hold comes back, and others are refused by name', a
   };
   await refuse('schedule must not wait, got a promise', { schedule: rejects as never });
   using small = runtime.random([5, 5]);
-  const parameters = { first: small, second: own.parameters.second };
+  const parameters = { ...own.parameters, first: small };
   using optimizer = adamw(parameters);
   await refuse('first must have shape [5, 5], in the checkpoint it has [5, 6]', { parameters, optimizer });
+  await refuse('buffers.first is among the parameters, too', { buffers: { first: small } });
   await refuse('checkpoint: the file holds tensors, but training did not write it', { resume: writeSafetensors({}) });
   await refuse('safetensors', { resume: file.slice(0, -1) });
   const text = new TextDecoder('latin1').decode(file).replace('"version":"1"', '"version":"2"');

@@ -1,13 +1,16 @@
 /** The loop of training. */
-import { checkFunction, checkNoPromise, checkOptions, checkWhole, show } from '../check';
+import { checkFunction, checkNoPromise, checkOptions, checkRecord, checkWhole, show } from '../check';
 import { ParameterError, SaccadeError } from '../errors';
 import type { FileBytes } from '../io/bytes';
 import { nextTurn } from '../next-turn';
-import type { Parameters } from '../nn';
+import { type ModuleControl, type Parameters, TrainingPass } from '../nn';
+import { checkTensors, commonRuntime } from '../ops/check';
+import { contiguous } from '../ops/copy';
 import { map } from '../ops/map/map';
 import type { Runtime } from '../runtime/runtime';
 import { differentiate } from '../tape';
 import type { HostTensor } from '../tensor/host';
+import { mapLeaves } from '../tensor/structure';
 import { type Tensor, tensorsIn } from '../tensor/tensor';
 import { formatBytes } from '../text/format';
 import {
@@ -24,11 +27,16 @@ import { checkParameters, globalNorm, type Optimizer } from './optimizer';
 import type { Schedule } from './schedule';
 
 export interface TrainOptions<Batch> {
-  /** By name; updated in place. */
+  /** What is trained, by name; updated in place. */
   readonly parameters: Parameters;
+  /** Buffers of modules by name (`splitBuffers`): kept with the parameters, but not trained; updated in place. */
+  readonly buffers?: Parameters | undefined;
   readonly optimizer: Optimizer;
-  /** The mean loss over a batch, a tensor of one number, from ops on the parameters. It returns no promise. */
-  readonly loss: (parameters: Parameters, batch: Batch) => Tensor;
+  /**
+   * The mean loss over a batch, a tensor of one number, from ops on the parameters, with the buffers among them. Modules take
+   * `control`, which tells training from validation. It returns no promise.
+   */
+  readonly loss: (parameters: Parameters, batch: Batch, control: ModuleControl) => Tensor;
   /** The batch with this number, from 0, always the same one. Its tensors are disposed after use. */
   readonly batches: (index: number) => Batch | Promise<Batch>;
   /** The total number of steps. */
@@ -78,7 +86,7 @@ export interface TrainingStep {
 }
 
 const OPTIONS = [
-  ...['parameters', 'optimizer', 'loss', 'batches', 'steps', 'schedule', 'clip', 'accumulate'],
+  ...['parameters', 'buffers', 'optimizer', 'loss', 'batches', 'steps', 'schedule', 'clip', 'accumulate'],
   ...['validate', 'checkpoint', 'resume', 'signal', 'onStep'],
 ];
 
@@ -108,17 +116,22 @@ class Training<Batch> {
   #kept: number;
 
   constructor(options: TrainOptions<Batch>, runtime: Runtime) {
-    const { parameters, optimizer, accumulate = 1, checkpoint, resume } = options;
+    const { optimizer, accumulate = 1, checkpoint, resume } = options;
     this.#options = options;
     this.#runtime = runtime;
     this.#settings = { optimizer: optimizer.name, accumulate, ...checkpoint?.settings };
     if (resume !== undefined) {
       const found = readCheckpoint(resume);
-      restore(found, { parameters, optimizer, settings: this.#settings });
+      restore(found, { parameters: this.#all, optimizer, settings: this.#settings });
       for (const name of ['losses', 'gradientNorms'] as const) this.#history[name].push(...found.history[name]);
       this.#history.validation.push(...found.history.validation);
     }
     this.#first = this.#kept = optimizer.steps;
+  }
+
+  /** The parameters with the buffers among them. */
+  get #all(): Parameters {
+    return { ...this.#options.parameters, ...this.#options.buffers };
   }
 
   async run(): Promise<TrainingHistory> {
@@ -161,9 +174,9 @@ class Training<Batch> {
   }
 
   async #save(name: 'last' | 'best'): Promise<void> {
-    const { parameters, optimizer, checkpoint } = this.#options;
+    const { optimizer, checkpoint } = this.#options;
     if (!checkpoint) return;
-    const hosts = { parameters: await hostsOf(parameters), state: await hostsOf(optimizer.state) };
+    const hosts = { parameters: await hostsOf(this.#all), state: await hostsOf(optimizer.state) };
     const file = writeCheckpoint({
       steps: optimizer.steps,
       settings: this.#settings,
@@ -174,20 +187,25 @@ class Training<Batch> {
     if (name === 'last') this.#kept = optimizer.steps;
   }
 
-  /** Updates the parameters by step `at`, from 0. */
+  /** Updates the parameters and buffers by step `at`, from 0. */
   async #update(at: number): Promise<Pick<TrainingStep, 'loss' | 'gradientNorm'>> {
-    const { optimizer, schedule, clip = Number.POSITIVE_INFINITY, accumulate = 1 } = this.#options;
+    const { buffers = {}, optimizer, schedule, clip = Number.POSITIVE_INFINITY, accumulate = 1 } = this.#options;
     const rate = schedule?.(at);
     checkNoPromise('schedule', rate);
-    const { gradients, loss, norm } = await this.#gradientsOf(at, accumulate);
+    // Copies, so that a step that ends early leaves the buffers as they were.
+    const next = mapLeaves(buffers, (buffer) => contiguous(buffer as Tensor));
+    const made: unknown[] = [next];
     try {
+      const { gradients, loss, norm } = await this.#gradientsOf(at, accumulate, next);
+      made.push(gradients);
       optimizer.step(gradients, { scale: Math.min(1, clip / norm) / accumulate, rate });
+      for (const name in buffers) contiguous(next[name] as Tensor, { out: buffers[name] as Tensor });
+      this.#history.losses.push(loss);
+      this.#history.gradientNorms.push(norm);
+      return { loss, gradientNorm: norm };
     } finally {
-      disposeAll(gradients);
+      disposeAll(made);
     }
-    this.#history.losses.push(loss);
-    this.#history.gradientNorms.push(norm);
-    return { loss, gradientNorm: norm };
   }
 
   /** The validation loss, where it is due and not known; it is known once the best parameters are kept. */
@@ -208,8 +226,8 @@ class Training<Batch> {
     return loss;
   }
 
-  /** The sum of the gradients of a step's batches, the norm of their mean, and the mean loss. */
-  async #gradientsOf(step: number, accumulate: number) {
+  /** The sum of the gradients of a step's batches, the norm of their mean, and the mean loss; updates the buffers. */
+  async #gradientsOf(step: number, accumulate: number, buffers: Parameters) {
     let gradients: Record<string, Tensor> | undefined;
     let [sum, norm] = [0, 0];
     try {
@@ -217,18 +235,22 @@ class Training<Batch> {
         await this.#listen();
         const number = step * accumulate + each;
         const batch = await this.#options.batches(number);
+        const training = new TrainingPass(number);
         try {
           if (number === this.#first * accumulate) this.#checkRoom(batch);
-          const found = this.#differentiate(batch);
+          const found = this.#differentiate(batch, buffers, training);
           const before = gradients;
           gradients = before ? summed(before, found.gradients) : { ...found.gradients };
           using lossTensor = found.loss;
           using normTensor = globalNorm(gradients);
           const [value, length] = [(await lossTensor.read())[0] as number, (await normTensor.read())[0] as number];
-          if (!Number.isFinite(value) || !Number.isFinite(length)) throw await this.#explained(step, value, batch);
+          if (!Number.isFinite(value) || !Number.isFinite(length))
+            throw await this.#explained(step, value, { batch, buffers, training });
+          training.apply(buffers);
           sum += value;
           norm = length / accumulate;
         } finally {
+          training.dispose();
           disposeAll(batch);
         }
       }
@@ -239,26 +261,33 @@ class Training<Batch> {
     return { gradients: gradients as Record<string, Tensor>, loss: sum / accumulate, norm };
   }
 
-  #differentiate(batch: Batch) {
+  #differentiate(batch: Batch, buffers: Parameters, training: TrainingPass) {
     const { parameters, loss, signal } = this.#options;
-    return differentiate((tracked) => loss(tracked, batch), parameters, { signal });
+    return differentiate((tracked) => loss({ ...tracked, ...buffers }, batch, { training }), parameters, { signal });
   }
 
-  async #explained(step: number, value: number, batch: Batch): Promise<SaccadeError> {
+  async #explained(
+    step: number,
+    value: number,
+    { batch, buffers, training }: { batch: Batch; buffers: Parameters; training: TrainingPass },
+  ): Promise<SaccadeError> {
     const what = Number.isFinite(value) ? 'a gradient of it is not finite' : `it is ${value}`;
-    const inputs = { parameters: this.#options.parameters, batch };
-    const where = await firstNotFinite(this.#runtime, inputs, () => this.#differentiate(batch));
+    const inputs = { parameters: { ...this.#options.parameters, ...buffers }, batch };
+    const where = await firstNotFinite(this.#runtime, inputs, () => this.#differentiate(batch, buffers, training));
     return new SaccadeError(
       `the loss of step ${step + 1} is of no use, ${what}: ${where ?? 'its square is beyond f32'}`,
     );
   }
 
   #checkRoom(batch: Batch): void {
-    const { parameters, loss } = this.#options;
+    const { parameters, buffers = {}, loss } = this.#options;
     const { mostBytes = Number.POSITIVE_INFINITY, name } = this.#runtime.backend;
-    const work = (own: { parameters: Parameters; batch: Batch }) =>
-      differentiate((tracked) => loss(tracked, own.batch), own.parameters);
-    const needed = bytesOfWork(name, { parameters, batch }, work) ?? 0;
+    const work = (own: { parameters: Parameters; buffers: Parameters; batch: Batch }) =>
+      differentiate(
+        (tracked) => loss({ ...tracked, ...own.buffers }, own.batch, { training: new TrainingPass() }),
+        own.parameters,
+      );
+    const needed = bytesOfWork(name, { parameters, buffers, batch }, work) ?? 0;
     const { live } = this.#runtime.memory();
     if (live + needed > mostBytes)
       throw new ParameterError(
@@ -267,13 +296,13 @@ class Training<Batch> {
   }
 
   async #validationLoss({ count, batches }: ValidateOptions<Batch>): Promise<number> {
-    const { parameters, loss } = this.#options;
+    const { loss } = this.#options;
     let sum = 0;
     for (let at = 0; at < count; at++) {
       await this.#listen();
       const batch = await batches(at);
       try {
-        using value = this.#runtime.scope(() => loss(parameters, batch));
+        using value = this.#runtime.scope(() => loss(this.#all, batch, {}));
         sum += (await value.read())[0] as number;
       } finally {
         disposeAll(batch);
@@ -287,6 +316,7 @@ function checkAll<Batch>(options: TrainOptions<Batch>): Runtime {
   checkOptions('train', options, OPTIONS);
   const { optimizer, schedule, clip, accumulate, validate, checkpoint, signal, onStep } = options;
   const runtime = checkParameters(options.parameters);
+  if (options.buffers !== undefined) checkBuffers(options.buffers, options.parameters);
   if (typeof (optimizer as Optimizer | undefined)?.step !== 'function')
     throw new ParameterError(`optimizer must be one that adamw(), sgd() or muon() made, got ${show(optimizer)}`);
   checkFunction('loss', options.loss);
@@ -316,6 +346,16 @@ function checkAll<Batch>(options: TrainOptions<Batch>): Runtime {
       `optimizer has taken ${optimizer.steps} steps, of which checkpoints would have no losses: give the one to resume from`,
     );
   return runtime;
+}
+
+/** Throws unless they are tensors of other names than the parameters, and with them on one runtime. */
+function checkBuffers(buffers: Parameters, parameters: Parameters): void {
+  checkRecord('buffers', buffers);
+  const named = Object.entries(buffers).map(([name, each]) => [`buffers.${name}`, each] as const);
+  checkTensors(Object.fromEntries(named));
+  commonRuntime({ ...parameters, ...Object.fromEntries(named) });
+  const twice = Object.keys(buffers).find((name) => Object.hasOwn(parameters, name));
+  if (twice !== undefined) throw new ParameterError(`buffers.${twice} is among the parameters, too`);
 }
 
 /** The sums of two sets of gradients, which are disposed. */
