@@ -62,7 +62,7 @@ test.each(methods.map((method) => [method.name, method] as const))(
 
 test('methods are found by their names', () => {
   for (const method of methods) expect(findMethod(method.name)).toBe(method);
-  expect(() => findMethod('toString')).toThrow('method must be one of attention, neighborhood-attention, generalized');
+  expect(() => findMethod('toString')).toThrow('method must be one of attention, dydila, gated-delta-rule');
 });
 
 describe('types follow from the declaration', () => {

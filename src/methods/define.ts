@@ -246,9 +246,10 @@ export function defineMethod<
   const Optional extends Specs = None,
   const Sometimes extends string = never,
   const Promised extends string = never,
+  const Name extends string = string,
 >(
-  spec: MethodSpec<Schema, Shapes, Optional, Results, Sometimes, Promised>,
-): Method<Schema, Shapes, Optional, Results, Sometimes, Promised> {
+  spec: MethodSpec<Schema, Shapes, Optional, Results, Sometimes, Promised> & { readonly name: Name },
+): Method<Schema, Shapes, Optional, Results, Sometimes, Promised> & { readonly name: Name } {
   checkSpec(spec);
   const { forward, reference, cost, variants, mask, weights } = spec;
   const names = [...Object.keys(spec.inputs), ...Object.keys(spec.optional ?? {})];

@@ -92,7 +92,10 @@ export function defineMaskedMethod<
   const Schema extends ParamsSchema,
   const Shapes extends QkvSpecs = typeof SEQUENCES,
   const Optional extends Specs = None,
->(spec: MaskedSpec<Schema, Shapes, Optional>): MaskedMethod<Schema, Shapes, Optional> {
+  const Name extends string = string,
+>(
+  spec: MaskedSpec<Schema, Shapes, Optional> & { readonly name: Name },
+): MaskedMethod<Schema, Shapes, Optional> & { readonly name: Name } {
   checkDeclared(spec, ['mask', 'sees'], ['score', 'modifier']);
   type Params = valibot.InferOutput<Schema>;
   const inputs = (spec.inputs ?? SEQUENCES) as Shapes;
@@ -123,7 +126,7 @@ export function defineMaskedMethod<
       return { flops: 2 * (d + e) * pairs, bytes: 4 * elements, state: 0, visited: pairs / (b * h * n * m) };
     },
   });
-  return method as MaskedMethod<Schema, Shapes, Optional>;
+  return method as MaskedMethod<Schema, Shapes, Optional> & { readonly name: Name };
 }
 
 type AnyMasked = MaskedSpec<ParamsSchema, QkvSpecs, Specs> & { readonly inputs: QkvSpecs };
