@@ -33,6 +33,7 @@ const shapeOf = (axes: string) =>
 /** Settings that no rule below has. */
 const SETTINGS: Readonly<Record<string, Slot>> = {
   'an integer >= 1, or two': { make: () => 1, takes: ['3', 'undefined'] },
+  'an array of different axes of x': { make: () => [-1], takes: ['array', 'undefined'] },
   'made by elementwise()': { make: () => undefined, takes: [] },
   'an object with mean and variance': { make: () => undefined, takes: [], called: 'mean' },
 };

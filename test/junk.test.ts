@@ -317,12 +317,6 @@ entry(
   saccade.map,
 );
 const picture = [1, 3, 3, 2];
-const { sum, mean, max, logSumExp, argmax } = saccade;
-const over: Slots = { axes: maybe(leaf([-1], 'array')), keepDims: maybe(boolean()), ...control };
-for (const [name, call] of Object.entries({ sum, mean, max, logSumExp, argmax })) {
-  const out = notGiven(leaf(keep(runtime.empty([3, 1], name === 'argmax' ? 'i32' : 'f32'))));
-  entry(name, { x: lone(3, 2), options: options({ ...over, out }) }, call);
-}
 entry(
   'elementwise',
   {

@@ -163,7 +163,7 @@ export function defineComposite<
   };
   const call = (given: Values, options: Control & Values = NOTHING) => {
     const { tensors, values, extents } = check(given, options);
-    return run({ ...tensors, ...values } as never, hasSettings ? without(options) : options, extents);
+    return run({ ...tensors, ...values } as never, hasSettings && options !== NOTHING ? without(options) : options, extents);
   };
   return Object.assign(call, { declaration });
 }

@@ -341,7 +341,7 @@ function derivativeOf(
           const shape = ofInputs[input] as Shape;
           const result = results[each] as Tensor;
           const axes = repeatedAxes(shape, result.shape);
-          addTo(inputs[input] as string, axes.length > 0 ? reduce('sum', result, { axes }).reshape(shape) : result);
+          addTo(inputs[input] as string, axes.length > 0 ? reduce('sum', result, { axes }, {}).reshape(shape) : result);
         });
         for (const { tensor, index, term } of lookups) {
           const [name, shape] = [tensorNames[tensor] as string, tensorShapes[tensor] as Shape];

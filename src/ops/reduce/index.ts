@@ -1,13 +1,57 @@
 /** Reductions over any axes. Sums go by parts in a fixed order, so that errors grow with the logarithm of the count. */
+import { show } from '../../check';
+import { ParameterError } from '../../errors';
 import { apply, constant } from '../../expressions/expression';
-import { sizeOf } from '../../tensor/shape';
+import type { DType } from '../../tensor/dtype';
+import { formatShape, sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
+import { boolean, defineComposite, f32, i32, type OptionsOf, type Setting, type TensorSpec } from '../define';
+import type { ResultOptions } from '../float32';
 import { multiply } from '../map';
 import { mapOne } from '../map/core';
 import { ElementwiseFunction, element, once } from '../map/function';
-import { type DerivativeOf, type ReduceOptions, reduce } from './core';
+import type { Reduction } from './call';
+import { type DerivativeOf, reduce } from './core';
 
-export type { ReduceOptions };
+/** Axes of x in ascending order. */
+const axes: Setting<readonly number[]> = {
+  expected: 'an array of different axes of x',
+  check(name, axes, _, { x }) {
+    const { rank, shape } = x as Tensor;
+    if (axes === undefined) return [...shape.keys()];
+    const isAxis = (axis: number) => Number.isInteger(axis) && axis >= -rank && axis < rank;
+    const own = Array.isArray(axes) && Array.from(axes).every(isAxis) && axes.map((axis) => (axis + rank) % rank);
+    if (!own || new Set(own).size < own.length)
+      throw new ParameterError(`${name} must be ${this.expected} ${formatShape(shape)}, got ${show(axes)}`);
+    return own.sort((a, b) => a - b);
+  },
+};
+
+const reduction = <D extends 'f32' | 'i32'>(operation: Reduction, out: TensorSpec<D>) =>
+  defineComposite({
+    name: operation,
+    inputs: { x: f32('...') },
+    options: {
+      /** Which axes go, in any order; negative ones count from the end, and of none each element stays. Default all. */
+      axes,
+      /** Whether they stay, with extent 1; default false. */
+      keepDims: boolean(false),
+    },
+    results: { out },
+    run: ({ x, axes, keepDims }, options) =>
+      reduce(operation, x, { axes, keepDims }, options as ResultOptions<D>, derivativeOf),
+  });
+
+/** @internal */
+export const reductionOps = {
+  sum: reduction('sum', f32('...')),
+  mean: reduction('mean', f32('...')),
+  max: reduction('max', f32('...')),
+  logSumExp: reduction('logSumExp', f32('...')),
+  argmax: reduction('argmax', i32('...')),
+};
+
+export interface ReduceOptions<D extends DType = 'f32'> extends OptionsOf<typeof reductionOps.sum>, ResultOptions<D> {}
 
 /**
  * Sums over axes: x [...], f32, contiguous -> the extents of the other axes. The gradient with respect to x is that with
@@ -17,35 +61,25 @@ export type { ReduceOptions };
  * @throws {DTypeError} an x that is not f32
  * @throws {ParameterError} axes that x does not have, or one twice; an unknown option
  */
-export function sum(x: Tensor, options: ReduceOptions = {}): Tensor<'f32'> {
-  return reduce('sum', x, options, derivativeOf);
-}
+export const sum = (x: Tensor, options?: ReduceOptions): Tensor<'f32'> => reductionOps.sum({ x }, options);
 
 /** Means over axes; shapes, errors and gradient as for `sum`, the gradient over the count. */
-export function mean(x: Tensor, options: ReduceOptions = {}): Tensor<'f32'> {
-  return reduce('mean', x, options, derivativeOf);
-}
+export const mean = (x: Tensor, options?: ReduceOptions): Tensor<'f32'> => reductionOps.mean({ x }, options);
 
 /** The largest along axes, NaN if one is NaN; shapes and errors as for `sum`. */
-export function max(x: Tensor, options: ReduceOptions = {}): Tensor<'f32'> {
-  return reduce('max', x, options, derivativeOf);
-}
+export const max = (x: Tensor, options?: ReduceOptions): Tensor<'f32'> => reductionOps.max({ x }, options);
 
 /**
  * log(sum(e^x)) over axes without overflow; -Infinity where all are. Shapes and errors as for `sum`. The gradient with
  * respect to x is e^(x - result) times that with respect to the result: over the last axis a softmax.
  */
-export function logSumExp(x: Tensor, options: ReduceOptions = {}): Tensor<'f32'> {
-  return reduce('logSumExp', x, options, derivativeOf);
-}
+export const logSumExp = (x: Tensor, options?: ReduceOptions): Tensor<'f32'> => reductionOps.logSumExp({ x }, options);
 
 /**
  * Where the largest along axes is, i32: its place in row-major order of these axes alone, over one axis its index. The
  * first of equal ones; the first NaN if there is one. Shapes and errors as for `sum`.
  */
-export function argmax(x: Tensor, options: ReduceOptions<'i32'> = {}): Tensor<'i32'> {
-  return reduce('argmax', x, options, derivativeOf);
-}
+export const argmax = (x: Tensor, options?: ReduceOptions<'i32'>): Tensor<'i32'> => reductionOps.argmax({ x }, options);
 
 const derivativeOf: DerivativeOf = (operation, input, shape, gone) => {
   const kept = shape.map((extent, axis) => (gone.includes(axis) ? 1 : extent));
