@@ -16,8 +16,8 @@ export { type HostArray, type SdpaLayout, type SdpaOptions, type SdpaResult, sdp
 export * from './errors';
 export type { CapturedValues } from './expressions/parse';
 export type { Words } from './expressions/words';
+export type { AttendOptions, Continuation, FromInputs, FromKeys, FromState } from './methods/continuation';
 export {
-  type CachedDecoding,
   type Cost,
   defineMethod,
   type Layer,

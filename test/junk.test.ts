@@ -1167,15 +1167,37 @@ entry(
   },
   decoder.loss,
 );
-const decoderCache: Slots = { rows: maybe(whole(1)), capacity: whole(9), dtype: maybe(choice('f16')) };
+const decoderCache: Slots = {
+  rows: maybe(whole(1)),
+  capacity: whole(9),
+  dtype: maybe(choice('f16')),
+  history: maybe(whole(1)),
+};
 entry('Decoder.cache', { runtime: leaf(runtime), options: object(decoderCache) }, decoder.cache);
 entry(
   'Decoder.step',
-  { parameters: decoderParameters, tokens: ids, cache: leaf(undefined, 'undefined'), options: options({ signal }) },
+  {
+    ...{ parameters: decoderParameters, tokens: ids, cache: leaf(undefined, 'undefined') },
+    options: options({ ...counts, signal }),
+  },
   (parameters, tokens, given, options) => {
     using cache = decoder.cache(runtime, { capacity: 9 });
     return decoder.step(parameters, tokens, given === undefined ? cache : given, options);
   },
+);
+const onDecoderCache = (use: (cache: models.DecoderCache, given: Any) => unknown) => (given: Any) => {
+  using cache = decoder.cache(runtime, { capacity: 9 });
+  return use(cache, given);
+};
+entry(
+  'DecoderCache.truncate',
+  { lengths: leaf(0, '0') },
+  onDecoderCache((cache, lengths) => cache.truncate(lengths)),
+);
+entry(
+  'DecoderCache.fork',
+  { rows: leaf([0]) },
+  onDecoderCache((cache, rows) => cache.fork(rows).dispose()),
 );
 /** Objects with names, too. */
 const TENSORS = ['tensor of another runtime', 'disposed tensor', 'proxy of a tensor'];

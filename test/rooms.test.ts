@@ -38,6 +38,13 @@ test('rooms import from rooms below them', () => {
   expect(upwards).toEqual([]);
 });
 
+test('what networks and decoders load is not the registry of all methods', () => {
+  const reached = new Set(FILES.filter((path) => /^src\/(nn|models\/decoder)\//.test(path)));
+  for (const path of reached) for (const to of importsOf(path)) reached.add(to);
+  expect(reached.size).toBeGreaterThan(100);
+  expect([...reached].filter((path) => /(registry|methods\/index)\.ts$/.test(path))).toEqual([]);
+});
+
 /** What a method's reference may be made of: host tensors, other references in float64, and random directions, which are data. */
 const OF_REFERENCES =
   /^src\/(tensor\/(host|shape|dtype|float16|random|wide)|text\/.*|check|errors|feature-maps\/draw|methods\/weights|ops\/[^/]*\/(softmax|recurrence|regression)|.*\/reference)\.ts$/;

@@ -14,6 +14,7 @@ import { formatShape } from '../tensor/shape';
 import { disposeKey, type Tensor } from '../tensor/tensor';
 import { describesItself } from '../text/inspect';
 import { PagePool, type SharedPage } from './pool';
+import { checkRows, rowLengths } from './rows';
 
 export interface KeyValueCacheOptions extends CacheLayerOptions {
   /** The number of layers, all with the cache's window and sinks; or a list with each layer's own. */
@@ -253,29 +254,7 @@ export class KeyValueCache {
    * @throws {ParameterError} more tokens than there are, or so few that queries would need evicted ones
    */
   truncate(lengths: number | readonly number[]): void {
-    this.#assertUsable('truncate()');
-    const count = (this.#rows[0] as Row[]).length;
-    const wanted = typeof lengths === 'number' ? new Array<number>(count).fill(lengths) : lengths;
-    if (!Array.isArray(wanted) || wanted.length !== count)
-      throw new ParameterError(`lengths must be a number for each of ${count} rows, got ${show(lengths)}`);
-    for (const [at, length] of wanted.entries()) {
-      checkWhole(`lengths[${at}]`, length, 0);
-      for (const [layer, rows] of this.#rows.entries()) {
-        const row = rows[at] as Row;
-        if (length > row.length)
-          throw new ParameterError(
-            `lengths[${at}] must be at most ${row.length}, the tokens of layer ${layer}, got ${length}`,
-          );
-        const evicted = this.#firstKept(layer, length);
-        const gone = row.pages.findIndex(
-          (page, index) => !page && index * PAGE_ROWS < length && (index + 1) * PAGE_ROWS > evicted,
-        );
-        if (gone >= 0 && length < row.length)
-          throw new ParameterError(
-            `lengths[${at}] = ${length}: a query there needs tokens that layer ${layer} evicted: its window reaches back from ${row.length}`,
-          );
-      }
-    }
+    const wanted = this.checkTruncation(lengths);
     for (const rows of this.#rows) {
       for (const [at, row] of rows.entries()) {
         row.length = wanted[at] as number;
@@ -285,15 +264,39 @@ export class KeyValueCache {
     }
   }
 
+  /** @internal Throws what `truncate` would, with these names of layers; the lengths of the rows. */
+  checkTruncation(
+    lengths: number | readonly number[],
+    nameOf = (layer: number) => `layer ${layer}`,
+  ): readonly number[] {
+    this.#assertUsable('truncate()');
+    const wanted = rowLengths(lengths, (this.#rows[0] as Row[]).length);
+    for (const [at, length] of wanted.entries()) {
+      for (const [layer, rows] of this.#rows.entries()) {
+        const row = rows[at] as Row;
+        if (length > row.length)
+          throw new ParameterError(
+            `lengths[${at}] must be at most ${row.length}, the tokens of ${nameOf(layer)}, got ${length}`,
+          );
+        const evicted = this.#firstKept(layer, length);
+        const gone = row.pages.findIndex(
+          (page, index) => !page && index * PAGE_ROWS < length && (index + 1) * PAGE_ROWS > evicted,
+        );
+        if (gone >= 0 && length < row.length)
+          throw new ParameterError(
+            `lengths[${at}] = ${length}: a query there needs tokens that ${nameOf(layer)} evicted: its window reaches back from ${row.length}`,
+          );
+      }
+    }
+    return wanted;
+  }
+
   /**
    * A cache whose row i goes on from row `rows[i]` of this one. Pages are shared until one of the caches writes to them.
    */
   fork(rows: readonly number[]): KeyValueCache {
     this.#assertUsable('fork()');
-    const count = (this.#rows[0] as Row[]).length;
-    if (!Array.isArray(rows) || rows.length === 0)
-      throw new ParameterError(`rows of fork() must be a list of rows, got ${show(rows)}`);
-    for (const [at, row] of rows.entries()) checkWhole(`rows[${at}]`, row, 0, count - 1);
+    checkRows(rows, (this.#rows[0] as Row[]).length);
     const { pool } = this.#shared;
     return new KeyValueCache(
       this.#shared,

@@ -4,15 +4,16 @@ import { DisposedError, ParameterError, ShapeError } from '../errors';
 import type { Method } from '../methods/define';
 import { checkCounts } from '../ops/cache/layer';
 import { checkControl, checkTensors, commonRuntime } from '../ops/check';
-import { concat, contiguous, pad } from '../ops/copy';
-import { zeros } from '../ops/float32';
 import { Runtime } from '../runtime/runtime';
-import { bindShapes, formatShape } from '../tensor/shape';
+import { bytesPerElement } from '../tensor/dtype';
+import { formatShape } from '../tensor/shape';
 import { disposeKey, type Tensor } from '../tensor/tensor';
 import { describesItself } from '../text/inspect';
+import { advance, joined, keptOf, type Moment, type Recurrence } from './advance';
 import type { AppendOptions } from './key-value-cache';
+import { checkRows, rowLengths } from './rows';
 
-/** A layer: a method that takes `initial_state` and gives `state`, such as the gated delta rule. */
+/** A layer: a method that goes on from a state, such as the gated delta rule. */
 export interface RecurrentLayer {
   readonly method: Method;
   /** Default: the method's. */
@@ -27,15 +28,7 @@ export interface RecurrentCacheOptions {
   readonly history?: number | undefined;
 }
 
-interface Moment {
-  readonly lengths: readonly number[];
-  /** None before the first token. */
-  readonly state: Tensor | undefined;
-}
-
-interface Layer {
-  readonly method: Method;
-  readonly params: object;
+interface Layer extends Recurrence {
   /** The last one is the current one. */
   moments: Moment[];
 }
@@ -54,18 +47,33 @@ export function createRecurrentCache(runtime: Runtime, options: RecurrentCacheOp
   checkWhole('history', history, 0);
   checkArray('layers', layers);
   if (layers.length === 0) throw new ParameterError('layers must be one at least, got an empty list');
-  const made = Array.from(layers, (layer, at): Layer => {
+  const made = Array.from(layers, (layer, at): Recurrence => {
     checkOptions(`layers[${at}]`, layer, ['method', 'params']);
     const { method, params = {} } = layer;
-    const hasState = method?.optional && 'initial_state' in method.optional && 'state' in method.outputs;
-    if (!hasState)
+    const parsed = typeof method?.continuation === 'function' ? method.parse(params) : undefined;
+    const continuation = parsed && method.continuation(parsed);
+    if (continuation?.from !== 'state')
       throw new ParameterError(
-        `method of layers[${at}] must take initial_state and give state, such as lightning-attention, got ${show(method?.name ?? method)}`,
+        `method of layers[${at}] must go on from a state, such as lightning-attention, got ${show(method?.name ?? method)}`,
       );
-    const none = { lengths: new Array<number>(rows).fill(0), state: undefined };
-    return { method, params: method.parse(params), moments: [none] };
+    return { method, params: parsed as object, continuation };
   });
-  return new RecurrentCache(runtime, history, made);
+  return openRecurrentCache(runtime, made, rows, history);
+}
+
+/** The same for methods that go on from the inputs of all tokens, too: these keep what was before the last append. */
+export function openRecurrentCache(
+  runtime: Runtime,
+  layers: readonly Recurrence[],
+  rows: number,
+  history: number,
+): RecurrentCache {
+  const lengths = new Array<number>(rows).fill(0);
+  return new RecurrentCache(
+    runtime,
+    history,
+    layers.map((layer) => ({ ...layer, moments: [{ lengths, kept: {} }] })),
+  );
 }
 
 /** States by layer, each of a fixed size; made by `createRecurrentCache`. */
@@ -99,8 +107,10 @@ export class RecurrentCache {
   /** Bytes of the states, including earlier ones that are kept. */
   get bytes(): number {
     this.#assertUsable('bytes');
-    const states = new Set(this.all.flatMap(({ moments }) => moments.flatMap(({ state }) => state ?? [])));
-    return [...states].reduce((sum, { size }) => sum + 4 * size, 0);
+    return [...tensorsOf(this.all.flatMap(({ moments }) => moments))].reduce(
+      (sum, { size, dtype }) => sum + size * bytesPerElement(dtype),
+      0,
+    );
   }
 
   /**
@@ -118,63 +128,69 @@ export class RecurrentCache {
       throw new ParameterError('the inputs live on another runtime than the cache: make both with the same runtime');
     checkOptions('append', options, ['counts', 'signal', 'onProgress']);
     checkControl(options);
-    const { lengths, state } = now(layer);
+    const { lengths } = now(layer);
     const { shape } = inputs.q as Tensor;
     if (shape[0] !== lengths.length)
       throw new ShapeError(`q must have ${lengths.length} rows as the cache, got ${formatShape(shape)}`);
-    const n = shape[1] as number;
-    const counts = checkCounts(options.counts, lengths.length, n);
-    const { out, state: next } = this.runtime.scope(() => advance(layer, inputs, state, counts, n, options));
-    if (next !== state) {
-      if (next) this.runtime.keepBeyondScopes(next);
-      layer.moments.push({ lengths: lengths.map((length, row) => length + (counts[row] as number)), state: next });
-      this.#forget(layer, this.history + 1);
+    const counts = checkCounts(options.counts, lengths.length, shape[1] as number);
+    const { out, kept } = this.runtime.scope(() => advance(layer, inputs, now(layer), counts, options));
+    if (counts.some((count) => count > 0)) {
+      const next = { lengths: lengths.map((length, row) => length + (counts[row] as number)), kept };
+      const most = layer.continuation.from === 'state' ? this.history : Math.min(1, this.history);
+      this.#keep(layer, [...layer.moments, next].slice(-1 - most));
     }
     return out;
   }
 
   /**
-   * Takes tokens back, in all layers: to 0, to what is there, or to what was there before one of the last appends.
+   * Takes tokens back, in all layers: of each row the first `lengths[r]` stay, which are none, all, or as many as it had before
+   * one of the last appends.
    *
    * @throws {ParameterError} other lengths: a state does not tell what it was before
    */
   truncate(lengths: number | readonly number[]): void {
-    this.#assertUsable('truncate()');
-    const wanted =
-      typeof lengths === 'number' ? (this.all[0] as Layer).moments[0]?.lengths.map(() => lengths) : lengths;
-    checkArray('lengths', wanted);
-    const isWanted = (moment: Moment) => String(moment.lengths) === String(wanted);
-    const places = this.all.map(({ moments }) => moments.findLastIndex(isWanted));
-    const isEmpty = (wanted as readonly number[]).every((length) => length === 0);
-    const missing = places.indexOf(-1);
-    if (missing >= 0 && !isEmpty) {
-      const known = (this.all[missing] as Layer).moments.map((moment) => show(moment.lengths));
-      throw new ParameterError(
-        `lengths must be 0 or those of layer ${missing} at a state that is kept, ${known.join(' or ')}, got ${show(wanted)}`,
+    const wanted = this.checkTruncation(lengths);
+    for (const layer of this.all)
+      this.#keep(
+        layer,
+        this.runtime.scope(() => truncated(layer, wanted)),
       );
-    }
-    for (const [at, layer] of this.all.entries()) {
-      const none = { lengths: now(layer).lengths.map(() => 0), state: undefined };
-      const kept = layer.moments.slice(0, (places[at] as number) + 1);
-      const dropped = layer.moments.slice(kept.length);
-      layer.moments = kept.length > 0 ? kept : [none];
-      disposeOf(dropped, layer.moments);
-    }
+  }
+
+  /** @internal Throws what `truncate` would, with these names of layers; the lengths of the rows. */
+  checkTruncation(
+    lengths: number | readonly number[],
+    nameOf = (layer: number) => `layer ${layer}`,
+  ): readonly number[] {
+    this.#assertUsable('truncate()');
+    const wanted = rowLengths(lengths, now(this.all[0] as Layer).lengths.length);
+    for (const [at, layer] of this.all.entries())
+      for (const [row, length] of wanted.entries()) {
+        if (length === 0 || momentAt(layer, row, length) >= 0) continue;
+        const known = [...new Set(layer.moments.map((moment) => moment.lengths[row]))];
+        const expected =
+          layer.continuation.from === 'state'
+            ? `0 or ${known.join(' or ')}, where ${nameOf(at)} keeps a state`
+            : `at most ${known.at(-1)}, the tokens of ${nameOf(at)}`;
+        throw new ParameterError(`lengths[${row}] must be ${expected}, got ${length}`);
+      }
+    return wanted;
   }
 
   /** A cache whose row i continues from row `rows[i]` of this one; states are copied. */
   fork(rows: readonly number[]): RecurrentCache {
     this.#assertUsable('fork()');
-    checkArray('rows', rows);
-    const count = now(this.all[0] as Layer).lengths.length;
-    if (rows.length === 0) throw new ParameterError('rows of fork() must be one at least, got an empty list');
-    for (const [at, row] of rows.entries()) checkWhole(`rows[${at}]`, row, 0, count - 1);
-    const layers = this.all.map(({ method, params, moments }): Layer => {
-      const { lengths, state } = moments.at(-1) as Moment;
-      const taken =
-        state && this.runtime.scope(() => asRows(rows.map((row) => state.slice(0, row, row + 1) as Tensor<'f32'>)));
-      if (taken) this.runtime.keepBeyondScopes(taken);
-      return { method, params, moments: [{ lengths: rows.map((row) => lengths[row] as number), state: taken }] };
+    checkRows(rows, now(this.all[0] as Layer).lengths.length);
+    const layers = this.all.map((layer): Layer => {
+      const moment = now(layer);
+      const kept = this.runtime.scope(() =>
+        joined(
+          layer.method,
+          rows.map((row) => keptOf(layer, moment, row)),
+        ),
+      );
+      for (const tensor of Object.values(kept)) this.runtime.keepBeyondScopes(tensor);
+      return { ...layer, moments: [{ lengths: rows.map((row) => moment.lengths[row] as number), kept }] };
     });
     return new RecurrentCache(this.runtime, this.history, layers);
   }
@@ -183,17 +199,19 @@ export class RecurrentCache {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const layer of this.all) disposeOf(layer.moments, []);
+    for (const layer of this.all) this.#keep(layer, []);
   }
 
   [disposeKey](): void {
     this.dispose();
   }
 
-  #forget(layer: Layer, most: number): void {
-    const dropped = layer.moments.slice(0, -most);
-    layer.moments = layer.moments.slice(-most);
-    disposeOf(dropped, layer.moments);
+  /** Puts these moments in the place of a layer's. */
+  #keep(layer: Layer, moments: Moment[]): void {
+    const [held, next] = [tensorsOf(layer.moments), tensorsOf(moments)];
+    layer.moments = moments;
+    for (const tensor of next) if (!held.has(tensor)) this.runtime.keepBeyondScopes(tensor);
+    for (const tensor of held) if (!next.has(tensor)) tensor.dispose();
   }
 
   #layer(index: number): Layer {
@@ -211,74 +229,25 @@ describesItself(RecurrentCache, 'RecurrentCache');
 
 const now = ({ moments }: Layer): Moment => moments.at(-1) as Moment;
 
-function disposeOf(moments: readonly Moment[], kept: readonly Moment[]): void {
-  const states = new Set(kept.map(({ state }) => state));
-  for (const { state } of moments) if (!states.has(state)) state?.dispose();
+const tensorsOf = (moments: readonly Moment[]): Set<Tensor> =>
+  new Set(moments.flatMap(({ kept }) => Object.values(kept)));
+
+/** The earliest moment from which a row can go on after so many tokens, as later ones may be at fault; -1 if there is none. */
+function momentAt({ continuation, moments }: Layer, row: number, length: number): number {
+  const isKept = (tokens: number) => (continuation.from === 'state' ? tokens === length : tokens >= length);
+  return moments.findIndex(({ lengths }) => isKept(lengths[row] as number));
 }
 
-/** Tensors [1, ...] as rows of one tensor, each by its own call, so that a fault of one does not affect the others. */
-function asRows(parts: readonly Tensor<'f32'>[]): Tensor<'f32'> {
-  const [{ runtime, shape }] = parts as [Tensor<'f32'>];
-  // A tape knows no tensor that is written in parts.
-  if (parts.some(({ variable }) => variable)) return concat(parts, 0);
-  const all = runtime.empty([parts.length, ...shape.slice(1)]);
-  for (const [row, part] of parts.entries()) contiguous(part, { out: all.slice(0, row, row + 1) });
-  return all;
-}
-
-/** The results of the tokens, and the state after them; rows with different counts are computed one by one. */
-function advance(
-  { method, params }: Layer,
-  inputs: Readonly<Record<string, Tensor>>,
-  state: Tensor | undefined,
-  counts: readonly number[],
-  n: number,
-  control: AppendOptions,
-): { readonly out: Tensor; readonly state: Tensor | undefined } {
-  const { signal } = control;
-  const forward = (given: Readonly<Record<string, Tensor>>, before: Tensor | undefined) =>
-    method.forward({ ...given, ...(before && { initial_state: before }) } as never, params as never, {
-      signal,
-    }) as Record<'out' | 'state', Tensor>;
-  if (n > 0 && counts.every((count) => count === n)) {
-    const { out, state: next } = forward(inputs, state);
-    return { out, state: next };
-  }
-  if (counts.every((count) => count === 0)) return { out: nothingRead(method, inputs), state };
-  const parts = counts.map((count, row) => {
-    const before = state?.slice(0, row, row + 1);
-    if (count === 0) return { state: before, out: undefined };
-    const own = Object.entries(inputs).map(([name, x]) => [name, rowOf(method, name, x, row, count)]);
-    const { out, state: after } = forward(Object.fromEntries(own), before);
-    const behind = out.shape.map((_, axis): [number, number] => [0, axis === 1 ? n - count : 0]);
-    return { out: pad(out as Tensor<'f32'>, behind), state: after };
-  });
-  const joined = (name: 'out' | 'state') => {
-    const [{ shape, runtime }] = parts.flatMap((part) => part[name] ?? []) as [Tensor];
-    return asRows(parts.map((part) => (part[name] ?? zeros(runtime, shape)) as Tensor<'f32'>));
-  };
-  return { out: joined('out'), state: joined('state') };
-}
-
-/** The result for no tokens, in the shape of the method's result. */
-function nothingRead(method: Method, inputs: Readonly<Record<string, Tensor>>): Tensor {
-  checkTensors(Object.fromEntries(Object.keys(method.inputs).map((name) => [name, inputs[name]])));
-  const given = Object.entries(inputs);
-  const extents = bindShapes(
-    Object.fromEntries(given.map(([name]) => [name, lettersOf(method, name).join(' ')])),
-    Object.fromEntries(given.map(([name, { shape }]) => [name, shape])),
-  );
-  const shape = (method.outputs.out as string).split(' ').map((letter) => extents[letter] as number);
-  return zeros((inputs.q as Tensor).runtime, shape);
-}
-
-const lettersOf = (method: Method, name: string): string[] =>
-  ((method.inputs as Record<string, string>)[name] ?? method.optional?.[name] ?? '').split(' ');
-
-/** The first `count` tokens of a row of an input; of those that rows share, all. */
-function rowOf(method: Method, name: string, x: Tensor, row: number, count: number): Tensor {
-  const letters = lettersOf(method, name);
-  const [batch, tokens] = [letters.indexOf('b'), letters.indexOf('n')];
-  const own = batch >= 0 ? x.slice(batch, row, row + 1) : x;
-  return tokens >= 0 ? own.slice(tokens, 0, count) : own;
+/** The moments of a layer that remain, the last with these lengths. */
+function truncated(layer: Layer, lengths: readonly number[]): Moment[] {
+  const { method, continuation, moments } = layer;
+  const isNow = (moment: Moment) => moment.lengths.every((length, row) => length === lengths[row]);
+  const places = lengths.map((length, row) => (length === 0 ? -1 : momentAt(layer, row, length)));
+  const last = Math.max(...places);
+  if (last < 0) return [{ lengths, kept: {} }];
+  if (continuation.from === 'inputs') return [{ lengths, kept: (moments[last] as Moment).kept }];
+  const alike = moments.findLastIndex(isNow);
+  if (alike >= 0) return moments.slice(0, alike + 1);
+  const rows = places.map((place, row) => (place < 0 ? {} : keptOf(layer, moments[place] as Moment, row)));
+  return [...moments.slice(0, Math.max(0, Math.min(...places))), { lengths, kept: joined(method, rows) }];
 }

@@ -1,4 +1,5 @@
 import type { Method } from '../methods/define';
+import { exactAttention } from '../methods/dense/attention';
 import { methods as registry } from '../methods/registry';
 import { literal } from '../text/literal';
 import { shellCommand } from '../text/shell';
@@ -15,7 +16,7 @@ export function useOf({ label, params }: Pick<Row, 'label' | 'params'>, method: 
       ...(isKnown ? [`src/methods/${family}/${name}/README.md`] : []),
       ...(paper ? [`arxiv.org/abs/${paper}`] : []),
     ],
-    code: codeOf(name, params, isKnown),
+    code: codeOf(method, params, isKnown),
     ...(isKnown && { command: commandOf(name, params) }),
   };
 }
@@ -23,17 +24,17 @@ export function useOf({ label, params }: Pick<Row, 'label' | 'params'>, method: 
 /** Params of exact attention that are options of `attention`, which needs no method. */
 const OF_ATTENTION = ['causal', 'window', 'scale'];
 
-function codeOf(name: string, params: Row['params'], isKnown: boolean): string {
+function codeOf(method: Method, params: Row['params'], isKnown: boolean): string {
   const names = Object.keys(params);
   const settings = names.length > 0 ? literal(params) : '';
-  if (name === 'attention' && names.every((param) => OF_ATTENTION.includes(param))) {
+  if (method === exactAttention && names.every((param) => OF_ATTENTION.includes(param))) {
     const args = ['q, k, v', settings].filter(Boolean).join(', ');
     return `import { attention } from 'saccade';\nconst { out } = attention(${args});`;
   }
   return [
     ...(isKnown
-      ? ["import { findMethod } from 'saccade';", `const method = findMethod('${name}');`]
-      : [`// method: ${name}, your own`]),
+      ? ["import { findMethod } from 'saccade';", `const method = findMethod('${method.name}');`]
+      : [`// method: ${method.name}, your own`]),
     `const { out } = method.forward({ q, k, v }, method.parse(${settings || '{}'}));`,
   ].join('\n');
 }

@@ -43,6 +43,7 @@ import {
   strided,
   strideSlash,
 } from './index';
+import { lastQueries } from './last-queries';
 import { type Extent, placesOf } from './mask';
 
 interface Case {
@@ -202,6 +203,10 @@ const cases: Record<string, fc.Arbitrary<Case>> = {
       .array(fc.record({ segment: whole(1, 20), dilation: whole(1, 6) }), { minLength: 1, maxLength: 3 })
       .map((levels) => longNet({ levels })),
   ),
+  'last queries': anywhere(combination.map(lastQueries)).map(({ mask, extent }) => ({
+    mask,
+    extent: { ...extent, n: Math.min(extent.n, extent.m) },
+  })),
   'powers of two': anywhere(fc.constant(powersOfTwo())),
   power: anywhere(sinkAndWindow.map(power)),
   'sliding blocks': anywhere(sinkAndWindow.map(slidingBlocks)),

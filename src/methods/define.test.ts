@@ -4,9 +4,10 @@ import { expectRefusal } from '../../test/expect';
 import { PARAMS } from '../../test/method-params';
 import { ParameterError, UnsupportedError } from '../errors';
 import { createRuntime, type Runtime, type Tensor } from '../index';
-import { band } from '../masks';
+import { band, from } from '../masks';
 import { createDecoder } from '../models';
 import { attention } from '../nn';
+import type { Continuation } from './continuation';
 import { defineMethod, type Method, withGradients } from './define';
 import { defineMaskedMethod } from './masked';
 import { findMethod, methods } from './registry';
@@ -59,6 +60,30 @@ test.each(methods.map((method) => [method.name, method] as const))(
     );
   },
 );
+
+test('how methods go on is what they say, or follows from what they take and give', () => {
+  const of = (method: Method, params = {}) => method.continuation(method.parse(params));
+  expect(of(findMethod('gated-delta-rule'))).toEqual({ from: 'state', state: { initial_state: 'state' } });
+  expect(of(findMethod('performer'))).toEqual({ from: 'inputs' });
+  // The mask of one length is that of any other, or else it may depend on it.
+  expect(of(findMethod('power-attention')).from).toBe('keys');
+  const { continuation: _, ...power } = findMethod('power-attention');
+  const made = defineMaskedMethod({
+    ...power,
+    mask: () => from((_b, _h, q, k) => k <= q),
+    sees: () => () => true,
+  });
+  expect(of(made).from).toBe('inputs');
+  const said = (continuation: unknown) => () =>
+    of(defineMethod({ ...findMethod('performer'), continuation: () => continuation as Continuation }));
+  expect(said({ from: 'memory' })).toThrow(
+    "from of continuation of performer must be one of state, keys, inputs, got 'memory'",
+  );
+  expect(said({ from: 'keys' })).toThrow('attend of continuation of performer must be a function, got undefined');
+  expect(said({ from: 'state', state: { initial_state: 'state' } })).toThrow(
+    "state of continuation of performer must name optional inputs and their outputs, got 'state' for initial_state",
+  );
+});
 
 test('methods are found by their names', () => {
   for (const method of methods) expect(findMethod(method.name)).toBe(method);

@@ -13,12 +13,12 @@ import {
 import { ParameterError, UnsupportedError } from '../errors';
 import { checkExtent } from '../masks/check';
 import type { Extent, Mask } from '../masks/mask';
-import type { CacheLayer, CacheLayerOptions } from '../ops/cache/layer';
 import { checkControl, checkTensors, commonRuntime } from '../ops/check';
 import type { Control } from '../runtime/backend';
 import { checkHost, type HostTensor, pickRows } from '../tensor/host';
 import { gridOf, type Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
+import { type Continuation, checkContinuation, usualContinuation } from './continuation';
 import type { Experiment } from './experiment';
 import { checkResults, type Output } from './outputs';
 import { describeParams, type ParamsSchema } from './params';
@@ -121,12 +121,6 @@ export interface Layer {
   ): Readonly<Record<string, Tensor>>;
 }
 
-/** How a method decodes from keys and values in a cache, including those appended last. */
-export interface CachedDecoding extends CacheLayerOptions {
-  /** The result for the queries (and similar inputs) of the tokens appended last, as `forward` of all tokens would give it. */
-  attend(inputs: Readonly<Record<string, Tensor>>, keys: CacheLayer, control: Control): Tensor;
-}
-
 /** The declaration of a method: inputs and outputs in letters, params as a schema, reference, forward pass and cost. */
 export interface MethodSpec<
   Schema extends ParamsSchema,
@@ -184,8 +178,11 @@ export interface MethodSpec<
   cost(letters: Letters<Shapes>, params: valibot.InferOutput<Schema>): Cost;
   /** Other needs of a model besides q, k and v, for methods that take more. */
   layer?(config: LayerConfig, params: valibot.InferOutput<Schema>): Layer;
-  /** How decoding continues from keys and values in a cache; undefined for params with which it cannot. */
-  fromCache?(params: valibot.InferOutput<Schema>): CachedDecoding | undefined;
+  /**
+   * How it goes on from tokens that it has seen. Default, also where this gives undefined: from its state, if it takes
+   * `initial_state` and gives `state`; else anew, from the inputs of all tokens.
+   */
+  continuation?(params: valibot.InferOutput<Schema>): Continuation | undefined;
   /**
    * Whether its results become those of softmax attention only by training a model with it: `compare` then shows what it
    * costs and how its weights spread, and no error.
@@ -233,6 +230,7 @@ export interface Method<
 > extends MethodSpec<Schema, Shapes, Optional, Results, Sometimes, Promised> {
   /** Checks params and fills in defaults; a ParameterError names the wrong one. */
   parse(params: valibot.InferInput<Schema>): valibot.InferOutput<Schema>;
+  continuation(params: valibot.InferOutput<Schema>): Continuation;
 }
 
 /**
@@ -304,6 +302,12 @@ export function defineMethod<
       checkLetters(letters);
       return variants(letters);
     },
+    continuation(params) {
+      checkParams(params);
+      const continuation = spec.continuation?.(params) ?? usualContinuation(spec);
+      checkContinuation(spec, continuation);
+      return continuation;
+    },
     ...(mask && {
       mask(params, problem) {
         checkParams(params);
@@ -357,7 +361,7 @@ export function checkMethod(what: string, value: unknown): void {
     isRecord(value) &&
     typeof value.name === 'string' &&
     [value.inputs, value.outputs, value.params].every(isRecord) &&
-    [...DECLARED, 'parse'].every((name) => typeof value[name] === 'function');
+    [...DECLARED, 'continuation', 'parse'].every((name) => typeof value[name] === 'function');
   if (!isMethod)
     throw new ParameterError(
       `${what} must be a method: one of saccade/methods, or what findMethod or defineMethod returns, got ${show(value)}`,
@@ -375,7 +379,7 @@ export function checkDeclared(spec: object, required: readonly string[], optiona
 
 /** Throws a ParameterError unless a declaration is complete. */
 function checkSpec(spec: object): void {
-  checkDeclared(spec, DECLARED, ['mask', 'weights', 'rounding', 'isCausal', 'layer', 'fromCache', 'experiment']);
+  checkDeclared(spec, DECLARED, ['mask', 'weights', 'rounding', 'isCausal', 'layer', 'continuation', 'experiment']);
   const { name, inputs, outputs, params } = spec as Readonly<Record<string, unknown>>;
   for (const [what, value] of Object.entries({ inputs, outputs, params })) checkRecord(`${what} of ${name}`, value);
 }

@@ -4,6 +4,7 @@ import { DTypeError } from '../errors';
 import { area } from '../masks/area';
 import { causal } from '../masks/band';
 import { and } from '../masks/combine';
+import { lastQueries } from '../masks/last-queries';
 import type { Mask } from '../masks/mask';
 import { attention } from '../ops/attention';
 import {
@@ -19,6 +20,7 @@ import type { DType } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
 import { bindShapes, type Shape, sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
+import type { Continuation } from './continuation';
 import {
   checkDeclared,
   defineMethod,
@@ -45,7 +47,7 @@ type Description =
   | 'variants'
   | 'leads'
   | 'layer'
-  | 'fromCache'
+  | 'continuation'
   | 'experiment';
 
 /** The declaration of a method that is softmax attention under a mask. */
@@ -114,6 +116,7 @@ export function defineMaskedMethod<
     inputs,
     outputs: spatial ? { out: 'b ...space h e', lse: 'b ...space h' } : { out: 'b n h e', lse: 'b n h' },
     reference: (host, params, gradOut) => reference(masked, givenOf<HostTensor>(host), params, gradOut),
+    continuation: (params) => spec.continuation?.(params) ?? underMask(masked, params),
     forward: (tensors, params, control) =>
       tensors.q.runtime.scope(() => forward(masked, givenOf<Tensor>(tensors), params, control)),
     cost(letters, params) {
@@ -196,6 +199,23 @@ function forward(
   if (!spatial) return { out, lse };
   const shape = (given.q as Tensor).shape.slice(0, -1);
   return { out: out.reshape([...shape, v.shape[3] as number]), lse: lse.reshape(shape) };
+}
+
+/** From keys and values under the mask, if it is one mask at any length and all that matters; else undefined. */
+function underMask(masked: AnyMasked, params: AnyParams): Continuation | undefined {
+  const { inputs, optional, score } = masked;
+  const isPlain = !score && !optional && Object.keys(inputs).length === 3;
+  if (!isPlain || isSpatial(inputs)) return undefined;
+  const [mask, longer] = [ASKED, 2 * ASKED].map((n) => masked.mask(params, problemOfLetters({ n, m: n }))) as [
+    Mask,
+    Mask,
+  ];
+  if (mask !== longer) return undefined;
+  return {
+    from: 'keys',
+    attend: ({ q }, keys, options) =>
+      attention(q as Tensor, keys, { scale: params.scale, mask: lastQueries(mask), ...options }).out,
+  };
 }
 
 const flat = (x: Tensor, spatial: boolean): Tensor => x.reshape(spatial ? flattened(x.shape) : x.shape);

@@ -9,6 +9,7 @@ export {
   type DecoderControl,
   type DecoderLossOptions,
   type DecoderOptions,
+  type DecoderStepOptions,
   type LayerAttention,
 } from './decoder';
 export {

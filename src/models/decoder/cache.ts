@@ -1,174 +1,232 @@
-/** A decoder's state from past tokens, in each layer as its method needs it. */
-import { createKeyValueCache, createRecurrentCache, type KeyValueCache, type RecurrentCache } from '../../cache';
+/** What a decoder keeps of past tokens, in each layer as its method goes on. */
+import { checkTokens, type Recurrence } from '../../cache/advance';
+import { createKeyValueCache, type KeyValueCache } from '../../cache/key-value-cache';
+import { openRecurrentCache, type RecurrentCache } from '../../cache/recurrent-cache';
+import { checkRows, rowLengths } from '../../cache/rows';
 import { checkOptions, checkWhole } from '../../check';
 import { DisposedError, ParameterError } from '../../errors';
-import type { CachedDecoding, Method } from '../../methods/define';
+import type { AttendOptions, FromKeys } from '../../methods/continuation';
 import type { AttentionContext, AttentionLayer } from '../../nn/attention';
+import { checkCounts, positionsFrom } from '../../ops/cache/layer';
 import type { CacheDType } from '../../ops/cache/layout';
-import { concat } from '../../ops/copy';
-import type { Control } from '../../runtime/backend';
 import type { Runtime } from '../../runtime/runtime';
 import { disposeKey, type Tensor } from '../../tensor/tensor';
 import { describesItself } from '../../text/inspect';
 
 export interface DecoderCacheOptions {
-  /** Sequences decoded side by side, of equal length. Default 1. */
+  /** Sequences decoded side by side, of any lengths. Default 1. */
   readonly rows?: number | undefined;
   /** The most tokens of a row. */
   readonly capacity: number;
-  /** How keys and values of exact attention are stored. Default f32. */
+  /** How keys and values are stored. Default f32. */
   readonly dtype?: CacheDType | undefined;
+  /** How many of the last steps can be taken back where layers keep states. Default 1. */
+  readonly history?: number | undefined;
 }
 
-type Inputs = Readonly<Record<string, Tensor>>;
+/** What layers keep whose methods go on alike. */
+type Part = KeyValueCache | RecurrentCache;
 
-interface CachedLayer {
-  readonly layer: AttentionLayer;
-  readonly decoding: CachedDecoding;
+/** The result of a layer's method for the inputs of tokens that continue those that the parts have seen. */
+type Attend = (parts: readonly Part[], inputs: Readonly<Record<string, Tensor>>, options: AttendOptions) => Tensor;
+
+/** What a cache and its forks have in common. */
+interface Plan {
+  readonly runtime: Runtime;
+  readonly capacity: number;
+  /** By layer. */
+  readonly attends: readonly Attend[];
+  /** The names of the layers in each part, for messages. */
+  readonly names: readonly (readonly string[])[];
 }
 
-/** The result of a layer's method for the inputs of tokens that continue those it has seen. */
-type Attend = (inputs: Inputs, control: Pick<Control, 'signal'>) => Tensor;
+/** @throws {ParameterError} options that do not fit, a method that cannot go on from tokens that it has seen */
+export function createDecoderCache(
+  runtime: Runtime,
+  layers: readonly AttentionLayer[],
+  options: DecoderCacheOptions,
+): DecoderCache {
+  checkOptions('cache', options, ['rows', 'capacity', 'dtype', 'history']);
+  const { rows = 1, capacity, dtype, history = 1 } = options;
+  checkWhole('rows', rows, 1);
+  checkWhole('capacity', capacity, 1);
+  checkWhole('history', history, 1);
+  const parts: Part[] = [];
+  const names: string[][] = [];
+  const attends: Attend[] = [];
+  const add = (part: Part, places: readonly number[]) => {
+    names.push(places.map((at) => nameOf(layers, at)));
+    return parts.push(part) - 1;
+  };
+  const { keyed, others } = sorted(layers);
+  // A cache has the same heads in all layers.
+  for (const heads of new Set(keyed.map(({ layer }) => layer.keyHeads))) {
+    const alike = keyed.filter(({ layer }) => layer.keyHeads === heads);
+    const [{ layer }] = alike as [(typeof alike)[number]];
+    const cache = createKeyValueCache(runtime, {
+      rows,
+      capacity,
+      dtype,
+      heads,
+      d: layer.d,
+      e: layer.e,
+      layers: alike.map(({ continuation: { window, sinks } }) => ({ window, sinks })),
+    });
+    const part = add(
+      cache,
+      alike.map(({ at }) => at),
+    );
+    for (const [index, { at, continuation }] of alike.entries())
+      attends[at] = (own, inputs, options) => {
+        const keys = own[part] as KeyValueCache;
+        keys.append(index, inputs.k as Tensor, inputs.v as Tensor, options);
+        return continuation.attend(inputs, keys.layer(index), options);
+      };
+  }
+  if (others.length > 0) {
+    const part = add(
+      openRecurrentCache(runtime, others, rows, history),
+      others.map(({ at }) => at),
+    );
+    for (const [index, { at }] of others.entries())
+      attends[at] = (own, inputs, options) => (own[part] as RecurrentCache).append(index, inputs, options);
+  }
+  return new DecoderCache({ runtime, capacity, attends, names }, parts, rows);
+}
+
+const nameOf = (layers: readonly AttentionLayer[], at: number) => `layer ${at} (${layers[at]?.method.name})`;
+
+/** The layers that go on from keys and values, and all others. */
+function sorted(layers: readonly AttentionLayer[]) {
+  const keyed: { readonly at: number; readonly layer: AttentionLayer; readonly continuation: FromKeys }[] = [];
+  const others: (Recurrence & { readonly at: number })[] = [];
+  for (const [at, layer] of layers.entries()) {
+    const { method, params } = layer;
+    const continuation = method.continuation(params);
+    if (continuation.from === 'keys') {
+      keyed.push({ at, layer, continuation });
+      continue;
+    }
+    const other = { at, method, params, continuation };
+    checkTokens(other, `layer ${at}`);
+    if (continuation.from === 'inputs' && continuation.revises && at < layers.length - 1)
+      throw new ParameterError(
+        `layer ${at}: ${method.name} can go on from tokens that it has seen only in the last layer, as its results for these change`,
+      );
+    others.push(other);
+  }
+  return { keyed, others };
+}
 
 /**
- * Keys and values for methods that say how they go on from a cache, states for recurrent methods; of others the inputs of all tokens, from which each
- * step computes anew. After a step that failed or was cancelled it is of no use.
+ * Keys and values, states, or the inputs of all tokens, as each layer's method goes on. A step that throws leaves it as it was;
+ * after one whose results turn out to be at fault, `truncate` to the lengths before it.
  */
 export class DecoderCache {
   readonly runtime: Runtime;
-  readonly rows: number;
+  /** The most tokens of a row. */
   readonly capacity: number;
-  readonly #layers: readonly Attend[];
-  readonly #parts: (KeyValueCache | RecurrentCache)[] = [];
-  /** The inputs of methods that compute all tokens again, by layer. */
-  readonly #inputs: Inputs[] = [];
-  #length = 0;
   #disposed = false;
 
-  /** Made by the `cache` of a decoder. */
-  constructor(runtime: Runtime, layers: readonly AttentionLayer[], options: DecoderCacheOptions) {
-    checkOptions('cache', options, ['rows', 'capacity', 'dtype']);
-    const { rows = 1, capacity, dtype } = options;
-    checkWhole('rows', rows, 1);
-    checkWhole('capacity', capacity, 1);
-    this.runtime = runtime;
-    this.rows = rows;
-    this.capacity = capacity;
-    const cached = layers.flatMap((layer): CachedLayer[] => {
-      const decoding = layer.method.fromCache?.(layer.params);
-      return decoding ? [{ layer, decoding }] : [];
-    });
-    const others = layers.filter((layer) => !cached.some((each) => each.layer === layer));
-    const recurrent = others.filter(({ method }) => hasState(method));
-    for (const layer of others) if (!hasState(layer.method)) checkTokens(layer.method, layers.indexOf(layer));
-
-    const attends = new Map<AttentionLayer, Attend>();
-    // A cache has the same heads in all layers.
-    for (const heads of new Set(cached.map(({ layer }) => layer.keyHeads))) {
-      const alike = cached.filter(({ layer }) => layer.keyHeads === heads);
-      const [{ layer: first }] = alike as [CachedLayer];
-      const keys = createKeyValueCache(runtime, {
-        rows,
-        capacity,
-        dtype,
-        heads,
-        d: first.d,
-        e: first.e,
-        layers: alike.map(({ decoding: { window, sinks } }) => ({ window, sinks })),
-      });
-      this.#parts.push(keys);
-      for (const [at, { layer, decoding }] of alike.entries())
-        attends.set(layer, (inputs, control) => {
-          keys.append(at, inputs.k as Tensor, inputs.v as Tensor, control);
-          return decoding.attend(inputs, keys.layer(at), control);
-        });
-    }
-    if (recurrent.length > 0) {
-      const states = createRecurrentCache(runtime, {
-        rows,
-        history: 0,
-        layers: recurrent.map(({ method, params }) => ({ method, params })),
-      });
-      this.#parts.push(states);
-      for (const [at, layer] of recurrent.entries())
-        attends.set(layer, (inputs, control) => states.append(at, inputs, control));
-    }
-    this.#layers = layers.map((layer, at) => attends.get(layer) ?? this.#anew(layer, at));
+  /** Made by the `cache` of a decoder and by `fork`. */
+  constructor(
+    private readonly plan: Plan,
+    private readonly parts: readonly Part[],
+    readonly rows: number,
+  ) {
+    this.runtime = plan.runtime;
+    this.capacity = plan.capacity;
   }
 
-  /** A description, such as `DecoderCache(5 of 64 tokens, 1 row, on wasm)`. */
+  /** A description, such as `DecoderCache(5, 7 of 64 tokens on wasm)`. */
   toString(): string {
-    const held = this.#disposed ? 'disposed' : `${this.#length} of ${this.capacity} tokens`;
-    return `DecoderCache(${held}, ${this.rows} rows on ${this.runtime.backend.name})`;
+    const held = this.#disposed ? 'disposed' : `${this.lengths.join(', ')} of ${this.capacity} tokens`;
+    return `DecoderCache(${held} on ${this.runtime.backend.name})`;
   }
 
-  /** Tokens that each row has seen: the position of the next. */
-  get length(): number {
-    this.#assertUsable('length');
-    return this.#length;
+  /** Tokens that each row has seen: the position of its next. */
+  get lengths(): number[] {
+    this.#assertUsable('lengths');
+    return (this.parts[0] as Part).lengths;
   }
 
-  /** Bytes of memory that is held. */
+  /** Bytes of memory that is held; keys and values together with the forks that they are shared with. */
   get bytes(): number {
     this.#assertUsable('bytes');
-    const inputs = this.#inputs.flatMap(Object.values<Tensor>);
-    return [...this.#parts, ...inputs.map(({ size }) => ({ bytes: 4 * size }))].reduce(
-      (sum, { bytes }) => sum + bytes,
-      0,
-    );
+    return this.parts.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
-  /** For the decoder: `step` of n tokens, with what each layer's attention continues from. */
+  /**
+   * Takes tokens back: of each row the first `lengths[r]` stay. Layers that keep states can go back to none, and to before
+   * each of the last `history` steps; any layer can after one step that failed.
+   *
+   * @throws {ParameterError} more tokens than there are, or so few that a layer has lost what it would go on from, by its name
+   */
+  truncate(lengths: number | readonly number[]): void {
+    this.#assertUsable('truncate()');
+    const wanted = rowLengths(lengths, this.rows);
+    for (const [at, part] of this.parts.entries())
+      part.checkTruncation(wanted, (layer) => this.plan.names[at]?.[layer] as string);
+    for (const part of this.parts) part.truncate(wanted);
+  }
+
+  /**
+   * A cache whose row i continues from row `rows[i]` of this one, such as `[0, 0, 0]` for three samples of one prompt. Keys and
+   * values are shared until one of the caches writes to them, all else is copied; each is disposed of by itself.
+   *
+   * @throws {ParameterError} rows that there are not
+   */
+  fork(rows: readonly number[]): DecoderCache {
+    this.#assertUsable('fork()');
+    checkRows(rows, this.rows);
+    const parts = this.parts.map((part) => part.fork(rows));
+    return new DecoderCache(this.plan, parts, rows.length);
+  }
+
+  /**
+   * @internal For the decoder: `step` of n tokens, of which the first `counts[r]` are row r's, with what the attention of each
+   * layer continues from.
+   */
   advance<T>(
     n: number,
-    signal: AbortSignal | undefined,
-    step: (contextOf: (layer: number) => AttentionContext) => T,
+    { counts: given, signal }: Pick<AttentionContext, 'signal'> & { readonly counts?: readonly number[] | undefined },
+    step: (contextOf: (layer: number) => AttentionContext, counts: readonly number[]) => T,
   ): T {
     this.#assertUsable('step()');
-    if (this.#length + n > this.capacity)
-      throw new ParameterError(
-        `a row would have ${this.#length + n} tokens, more than the capacity ${this.capacity} of the cache`,
-      );
-    const positions = { offset: this.#length };
-    const result = step((layer) => ({
-      signal,
-      positions,
-      attend: (inputs) => (this.#layers[layer] as Attend)(inputs, { signal }),
-    }));
-    this.#length += n;
-    return result;
+    const { runtime, capacity, parts } = this;
+    const before = this.lengths;
+    const counts = checkCounts(given, this.rows, n);
+    for (const [row, length] of before.entries()) {
+      const tokens = length + (counts[row] as number);
+      if (tokens > capacity)
+        throw new ParameterError(
+          `row ${row} would have ${tokens} tokens, more than the capacity ${capacity} of the cache`,
+        );
+    }
+    try {
+      return runtime.scope(() => {
+        const positions = positionsFrom(runtime, before, n);
+        const contextOf = (layer: number): AttentionContext => ({
+          signal,
+          positions,
+          attend: (inputs) => (this.plan.attends[layer] as Attend)(parts, inputs, { signal, counts }),
+        });
+        return step(contextOf, counts);
+      });
+    } catch (error) {
+      this.truncate(before);
+      throw error;
+    }
   }
 
   /** Frees what is held. Disposing twice is harmless. */
   dispose(): void {
     this.#disposed = true;
-    for (const part of this.#parts) part.dispose();
-    for (const inputs of this.#inputs.splice(0)) disposeAll(inputs);
+    for (const part of this.parts) part.dispose();
   }
 
   [disposeKey](): void {
     this.dispose();
-  }
-
-  #anew({ method, params }: AttentionLayer, at: number): Attend {
-    return (inputs, control) => {
-      const before = this.#inputs[at];
-      const all: Record<string, Tensor> = { ...inputs };
-      for (const [name, x] of Object.entries(inputs)) {
-        const axis = tokenAxis(method, name);
-        if (axis === undefined) continue;
-        const whole = concat([...(before?.[name] ? [before[name]] : []), x] as Tensor<'f32'>[], axis);
-        this.runtime.keepBeyondScopes(whole);
-        all[name] = whole;
-      }
-      this.#inputs[at] = Object.fromEntries(
-        Object.entries(all).filter(([name]) => tokenAxis(method, name) !== undefined),
-      );
-      if (before) disposeAll(before);
-      const out = method.forward(all as never, params as never, control).out as Tensor;
-      const length = out.shape[1] as number;
-      return out.slice(1, length - (inputs.q?.shape[1] as number), length);
-    };
   }
 
   #assertUsable(use: string): void {
@@ -178,26 +236,3 @@ export class DecoderCache {
 }
 
 describesItself(DecoderCache, 'DecoderCache');
-
-function disposeAll(inputs: Inputs): void {
-  for (const each of Object.values(inputs)) each.dispose();
-}
-
-const hasState = ({ optional, outputs }: Method) => optional?.initial_state !== undefined && 'state' in outputs;
-
-const lettersOf = ({ inputs, optional }: Method, name: string) => (inputs[name] ?? optional?.[name] ?? '').split(' ');
-
-/** The axis of an input's tokens; undefined for inputs that all tokens share. */
-function tokenAxis(method: Method, name: string): number | undefined {
-  const axis = lettersOf(method, name).findIndex((letter) => letter === 'n' || letter === 'm');
-  return axis < 0 ? undefined : axis;
-}
-
-/** Throws unless each input of a method belongs to single tokens or to all of them. */
-function checkTokens(method: Method, layer: number): void {
-  for (const name of Object.keys(method.inputs))
-    if (tokenAxis(method, name) === undefined && lettersOf(method, name).includes('b'))
-      throw new ParameterError(
-        `layer ${layer}: ${method.name} cannot go on from tokens that it has seen, as its input ${name} is of several together`,
-      );
-}

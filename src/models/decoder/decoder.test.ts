@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { strictObject } from 'valibot';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { describeOnBackends, fewOnGpu } from '../../../test/backends';
 import { relativeError } from '../../../test/describe-method';
@@ -6,8 +7,9 @@ import { expectRefusal } from '../../../test/expect';
 import configs from '../../../test/fixtures/decoder.json';
 import { PARAMS } from '../../../test/method-params';
 import { scoped } from '../../../test/scoped';
-import { concat, createRuntime, type Runtime } from '../../index';
+import { concat, createRuntime, defineMaskedMethod, defineMethod, type Runtime } from '../../index';
 import { readSafetensors } from '../../io';
+import * as masks from '../../masks';
 import {
   dydila,
   exactAttention,
@@ -19,6 +21,8 @@ import {
   performer,
   powerAttention,
   s2Attention,
+  stochasticAttention,
+  transnormer,
 } from '../../methods';
 import type { Method } from '../../methods/define';
 import { methods } from '../../methods/registry';
@@ -29,7 +33,7 @@ import { bytesPerElement } from '../../tensor/dtype';
 import { convert, type HostTensor, hostTensor } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
 import { writeCheckpoint } from '../../train/checkpoint';
-import { createDecoder, type DecoderAttention, type LayerAttention } from '.';
+import { createDecoder, type DecoderAttention, type DecoderCache, type LayerAttention } from '.';
 
 const fixture = readSafetensors(
   readFileSync(new URL('../../../test/fixtures/decoder.safetensors', import.meta.url)),
@@ -138,37 +142,189 @@ const choices: readonly (readonly [string, DecoderAttention])[] = [
   ['lightning-attention', { method: lightningAttention as Method, params: { schedule: 'released' } }],
 ];
 
+const causal = { causal: true };
+/** One mask at any length, whose definition takes queries to be all tokens. */
+const everyOther = masks.from((_b, _h, q, k) => k <= q && (q - k) % 2 === 0);
+const ownMask = defineMaskedMethod({
+  name: 'own-mask',
+  family: 'own',
+  summary: 'every other token',
+  params: strictObject({}),
+  mask: () => everyOther,
+  sees: () => (i, j) => j <= i && (i - j) % 2 === 0,
+  variants: () => [{}],
+});
+
+/** Every way to go on, and every causal method that has a step. */
+const going: readonly (readonly [string, DecoderAttention])[] = [
+  ['a window with sinks', { method: exactAttention as Method, params: { window: [2, 0], sinks: 1, softcap: 5 } }],
+  ['exact attention', exactAttention],
+  ['a prefix', { method: exactAttention as Method, params: { prefix: 1 } }],
+  ...choices,
+  ['blocks of a power', { method: powerAttention as Method, params: { block: 1, window: 1, sink: false } }],
+  ['s2-attention', { method: s2Attention as Method, params: { block: 1, localBlocks: 1, verticalStride: 2 } }],
+  ['performer', { method: performer as Method, params: causal }],
+  ['transnormer', { method: transnormer as Method, params: { positions: 'lrpe' } }],
+  ['blocks of transnormer', { method: transnormer as Method, params: { attention: 'diag', block: 3 } }],
+  ['a mask of its own', ownMask],
+  [
+    'a random order in the last layer',
+    [exactAttention, { method: stochasticAttention as Method, params: { window: 2 } }],
+  ],
+  ['all ways', [lightningAttention, exactAttention, localLinearAttention]],
+];
+
+/** A decoder and what it has seen: steps are compared with all tokens at once. */
+function decoding(runtime: Runtime, attention: DecoderAttention) {
+  const layers = Array.isArray(attention) ? attention.length : 2;
+  const decoder = createDecoder({ ...tiny, num_hidden_layers: layers, initializer_range: 0.5 }, { attention });
+  const parameters = decoder.initialize(runtime, { seed: 5 });
+  const tokensOf = (rows: readonly (readonly number[])[]) => {
+    const n = Math.max(1, ...rows.map(({ length }) => length));
+    const padded = rows.flatMap((row) => Array.from({ length: n }, (_, at) => row[at] ?? 0));
+    return runtime.tensor(padded, [rows.length, n], 'i32');
+  };
+  /** Adds tokens to the rows of a cache and to their texts. */
+  async function go(cache: DecoderCache, texts: number[][], added: readonly (readonly number[])[]): Promise<void> {
+    const counts = added.map(({ length }) => length);
+    const logits = decoder.step(parameters, tokensOf(added), cache, { counts });
+    for (const [row, more] of added.entries()) {
+      const text = texts[row] as number[];
+      text.push(...more);
+      if (more.length === 0) continue;
+      const wanted = decoder.forward(parameters, tokensOf([text])).slice(1, text.length - 1, text.length);
+      const given = await logits.slice(0, row, row + 1).toHost();
+      expect(relativeError(given, await wanted.reshape([1, 7]).toHost()), `row ${row}`).toBeLessThan(2e-5);
+    }
+    expect(cache.lengths).toEqual(texts.map(({ length }) => length));
+  }
+  return { decoder, parameters, go };
+}
+
 describeOnBackends('decoder by other methods', (runtime) => {
-  const all = [
-    ['a window with sinks', { method: exactAttention, params: { window: [2, 0], sinks: 1, softcap: 5 } }],
-    ['exact attention', exactAttention],
-    ...choices,
-  ] as const;
-  test.each(fewOnGpu(all, 1))('%s: a prompt and steps give what all tokens at once do', (_, attention) =>
+  test.each(fewOnGpu(going, 1))('%s: rows of any lengths, forks and what is taken back', (_, attention) =>
     scoped(runtime(), async () => {
-      const decoder = createDecoder(tiny, { attention: attention as DecoderAttention });
-      const parameters = decoder.initialize(runtime(), { seed: 5 });
-      const all = runtime().tensor([1, 2, 3, 4, 5, 6, 0, 2, 1, 3, 5, 4], [2, 6], 'i32');
-      const wanted = decoder.forward(parameters, all);
-      using cache = decoder.cache(runtime(), { rows: 2, capacity: 6 });
-      for (const [from, past] of [
-        [0, 3],
-        [3, 4],
-        [4, 6],
-      ] as const) {
-        const logits = await decoder.step(parameters, all.slice(1, from, past), cache).toHost();
-        const expected = await wanted
-          .slice(1, past - 1, past)
-          .reshape([2, 7])
-          .toHost();
-        expect(relativeError(logits, expected)).toBeLessThan(1e-5);
-      }
-      expect(cache.length).toBe(6);
-      const more = all.slice(1, 0, 1);
-      const refusal = 'a row would have 7 tokens, more than the capacity 6 of the cache';
-      await expectRefusal(runtime(), () => decoder.step(parameters, more, cache), refusal);
+      const { decoder, go } = decoding(runtime(), attention);
+      const cache = decoder.cache(runtime(), { rows: 2, capacity: 8 });
+      const texts: number[][] = [[], []];
+      await go(cache, texts, [
+        [1, 2, 3, 4],
+        [5, 6],
+      ]);
+      await go(cache, texts, [[0], [3]]);
+      const fork = cache.fork([1, 0, 1]);
+      const forked = [1, 0, 1].map((row) => [...(texts[row] as number[])]);
+      await go(fork, forked, [[1, 2], [5], []]);
+      const [first] = texts.map((text) => [...text]);
+      await go(cache, texts, [
+        [6, 6],
+        [2, 1],
+      ]);
+      // One row's last step is taken back, the other stays.
+      cache.truncate([5, 5]);
+      texts[0] = first as number[];
+      await go(cache, texts, [[2], [4, 4]]);
+      await go(fork, forked, [[1], [1], [1]]);
+      cache.truncate(0);
+      const even: number[][] = [[], []];
+      await go(cache, even, [
+        [3, 1],
+        [2, 2],
+      ]);
+      await go(cache, even, [[3], [4]]);
+      cache.dispose();
+      await go(fork, forked, [[4], [0], [6]]);
+      fork.dispose();
     }),
   );
+
+  test('a cache and its forks give their memory back', async () => {
+    const { live } = runtime().memory();
+    const decoder = createDecoder(tiny, { attention: [lightningAttention, localLinearAttention] });
+    const parameters = decoder.initialize(runtime());
+    const step = (cache: DecoderCache, tokens: number[]) =>
+      runtime().scope(() => {
+        const rows = runtime().tensor(tokens, [cache.rows, tokens.length / cache.rows], 'i32');
+        decoder.step(parameters, rows, cache, {
+          counts: Array.from({ length: cache.rows }, (_, row) => 1 + (row % 2)),
+        });
+      });
+    {
+      using cache = decoder.cache(runtime(), { rows: 2, capacity: 8 });
+      const empty = runtime().memory().live;
+      step(cache, [1, 2, 3, 4]);
+      using fork = cache.fork([1, 0, 0]);
+      step(fork, [1, 2, 3, 4, 5, 6]);
+      step(cache, [1, 2, 3, 4]);
+      cache.truncate([1, 4]);
+      step(cache, [1, 2, 3, 4]);
+      await runtime().finish();
+      // A tensor may take a little more than its elements.
+      const held = runtime().memory().live - empty;
+      expect(held).toBeGreaterThanOrEqual(cache.bytes + fork.bytes);
+      cache.truncate(0);
+      expect(cache.bytes).toBe(0);
+    }
+    for (const parameter of Object.values(parameters)) parameter.dispose();
+    await runtime().finish();
+    expect(runtime().memory().live).toBe(live);
+  });
+
+  test('what a step does that throws, or whose results are at fault, is taken back', () =>
+    scoped(runtime(), async () => {
+      let isThrown = false;
+      const throwing = defineMethod({
+        ...localLinearAttention,
+        forward(...given) {
+          if (isThrown) throw new Error('a step that throws');
+          return localLinearAttention.forward(...given);
+        },
+      });
+      const { decoder, parameters, go } = decoding(runtime(), [gatedDeltaRule, exactAttention, performer, throwing]);
+      using cache = decoder.cache(runtime(), { rows: 2, capacity: 6 });
+      const texts: number[][] = [[], []];
+      await go(cache, texts, [[1, 2], [3]]);
+      const tokens = runtime().tensor([4, 7], [2, 1], 'i32');
+      await expect(decoder.step(parameters, tokens, cache).read()).rejects.toThrow(
+        'indices must be from 0 to 6, got 7',
+      );
+      cache.truncate([2, 1]);
+      isThrown = true;
+      expect(() => decoder.step(parameters, tokens, cache)).toThrow('a step that throws');
+      isThrown = false;
+      await go(cache, texts, [[4], [5, 6]]);
+    }));
+
+  test('what does not fit a cache is refused by name', () =>
+    scoped(runtime(), async () => {
+      const { decoder, parameters, go } = decoding(runtime(), [exactAttention, gatedDeltaRule, localLinearAttention]);
+      using cache = decoder.cache(runtime(), { rows: 2, capacity: 6, history: 2 });
+      const texts: number[][] = [[], []];
+      await go(cache, texts, [[1, 2, 3], [4]]);
+      await go(cache, texts, [[1], [2]]);
+      await go(cache, texts, [[1], [2]]);
+      const tokens = runtime().tensor([1, 2, 3, 4], [2, 2], 'i32');
+      const refusals: readonly (readonly [() => unknown, string])[] = [
+        [() => decoder.step(parameters, tokens, cache), 'row 0 would have 7 tokens, more than the capacity 6 of the'],
+        [
+          () => decoder.step(parameters, tokens, cache, { counts: [1, 3] }),
+          'counts[1] must be an integer from 0 to 2, got 3',
+        ],
+        [() => cache.truncate([5, 4]), 'lengths[1] must be at most 3, the tokens of layer 0 (attention), got 4'],
+        [() => cache.truncate([5, -1]), 'lengths[1] must be an integer >= 0, got -1'],
+        [() => cache.fork([2]), 'rows[0] must be an integer from 0 to 1, got 2'],
+        [() => decoder.cache(runtime(), { capacity: 6, history: 0 }), 'history must be an integer >= 1, got 0'],
+      ];
+      for (const [call, message] of refusals) expect(call).toThrow(message);
+      const states = 'lengths[0] must be 0 or 3 or 4 or 5, where layer 1 (gated-delta-rule) keeps a state, got 2';
+      expect(() => cache.truncate([2, 1])).toThrow(states);
+      cache.truncate([3, 1]);
+      await go(cache, [[1, 2, 3], [4]], [[5, 6], [1]]);
+      const shuffled = { method: stochasticAttention as Method, params: { window: 2 } };
+      expect(() => createDecoder(tiny, { attention: shuffled }).cache(runtime(), { capacity: 6 })).toThrow(
+        'layer 0: stochastic-attention can go on from tokens that it has seen only in the last layer, as its results',
+      );
+    }));
 
   test.each(fewOnGpu(choices, 1))('%s: tokens do not see later ones', (_, attention) =>
     scoped(runtime(), async () => {
@@ -276,6 +432,13 @@ describe('methods of a decoder', () => {
             expect((await loss.read())[0], `${model_type} ${name}`).toBeCloseTo(Math.log(7), 1);
             expect(Object.keys(gradients)).toEqual(Object.keys(decoder.parameters));
             await Promise.all(Object.values(gradients).map((each) => each.read()));
+            const open = () => decoder.cache(runtime, { rows: 2, capacity: 3 });
+            if (name === 'nats-linear')
+              return expect(open).toThrow(
+                'layer 0: nats-linear cannot go on from tokens that it has seen, as its input route',
+              );
+            using cache = open();
+            expect((await decoder.step(parameters, tokens, cache).read()).every(Number.isFinite), name).toBe(true);
           });
           steps++;
         }

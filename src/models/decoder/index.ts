@@ -30,7 +30,7 @@ import { checkHost, convert, type HostTensor } from '../../tensor/host';
 import { formatShape, sameShape, sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { parametersIn } from '../../train/parameters-in';
-import { DecoderCache, type DecoderCacheOptions } from './cache';
+import { createDecoderCache, DecoderCache, type DecoderCacheOptions } from './cache';
 import { type DecoderConfig, type Extents, readConfig } from './config';
 import { type DecoderAttention, type DecoderLayer, layersOf } from './layers';
 
@@ -49,6 +49,14 @@ export interface DecoderControl extends ModuleControl {
 }
 
 export interface DecoderLossOptions extends DecoderControl, Pick<LinearCrossEntropyOptions, 'chunk' | 'ignore'> {}
+
+export interface DecoderStepOptions extends ModuleControl {
+  /**
+   * How many of the n tokens belong to each row: its first ones. What is behind them are any tokens of the vocabulary; the
+   * logits of rows without tokens mean nothing. Default: all.
+   */
+  readonly counts?: readonly number[] | undefined;
+}
 
 /** A language model as a function of its parameters, which the caller holds. */
 export interface Decoder {
@@ -87,12 +95,12 @@ export interface Decoder {
    */
   cache(runtime: Runtime, options: DecoderCacheOptions): DecoderCache;
   /**
-   * The logits of the token behind the last: tokens [rows, n] i32, a prompt or the next of each row, which the cache has from
-   * then on -> [rows, vocabulary]. As `forward` of all tokens so far would have them.
+   * The logits of the token behind the last of each row: tokens [rows, n] i32, prompts or what comes next, which the cache has
+   * from then on -> [rows, vocabulary]. As `forward` of all tokens so far would have them.
    *
-   * @throws {ParameterError} tokens beyond the capacity of the cache
+   * @throws {ParameterError} tokens beyond the capacity of the cache, counts that do not fit
    */
-  step(parameters: Parameters, tokens: Tensor, cache: DecoderCache, options?: ModuleControl): Tensor<'f32'>;
+  step(parameters: Parameters, tokens: Tensor, cache: DecoderCache, options?: DecoderStepOptions): Tensor<'f32'>;
 }
 
 const EMBEDDING = 'model.embed_tokens.weight';
@@ -176,9 +184,9 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
         });
       });
     },
-    cache: (runtime, options) => new DecoderCache(runtime, attentions, options),
+    cache: (runtime, options) => createDecoderCache(runtime, attentions, options),
     step(given, tokens, cache, options = {}) {
-      checkOptions('step', options, ['signal']);
+      checkOptions('step', options, ['counts', 'signal']);
       check(given, { tokens }, options);
       if (!(cache instanceof DecoderCache))
         throw new ParameterError(`cache must be made by cache(), got ${show(cache)}`);
@@ -187,12 +195,10 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       const [rows, n] = shape as [number, number];
       if (rows !== cache.rows)
         throw new ShapeError(`tokens must have ${cache.rows} rows as the cache, got ${formatShape(shape)}`);
-      return cache.advance(n, options.signal, (contextOf) =>
-        runtime.scope(() => {
-          const last = contiguous(hidden(given, tokens, options, contextOf).slice(1, n - 1, n)) as Tensor;
-          return linear(normed(given, last.reshape([rows, width]), options), head(given), options);
-        }),
-      );
+      return cache.advance(n, options, (contextOf, counts) => {
+        const h = hidden(given, tokens, options, contextOf);
+        return linear(normed(given, lastOf(h, counts), options), head(given), { signal: options.signal });
+      });
     },
   };
 }
@@ -260,6 +266,14 @@ function flopsOf(
     method.cost({ b, n, m: n, h: heads, g, d, e }, params),
   );
   return attention.reduce((sum, { flops }) => sum + flops, 2 * weights * b * n);
+}
+
+/** The last of each row's first `counts[r]` tokens: h [rows, n, width] -> [rows, width]. */
+function lastOf(h: Tensor, counts: readonly number[]): Tensor {
+  const [rows, n, width] = h.shape as [number, number, number];
+  if (counts.every((count) => count === n)) return contiguous(h.slice(1, n - 1, n)).reshape([rows, width]);
+  const places = counts.map((count, row) => row * n + Math.max(0, count - 1));
+  return embedding(h.reshape([rows * n, width]), h.runtime.tensor(places, [rows], 'i32'));
 }
 
 const nameOf = (layer: number) => `model.layers.${layer}`;

@@ -8,10 +8,10 @@ import type { Control } from '../../runtime/backend';
 import type { Runtime } from '../../runtime/runtime';
 import type { DType } from '../../tensor/dtype';
 import { formatShape } from '../../tensor/shape';
-import type { Tensor } from '../../tensor/tensor';
+import { Tensor } from '../../tensor/tensor';
 import { describesItself } from '../../text/inspect';
 import { checkTensors } from '../check';
-import { type RopeSettings, rope } from '../rope';
+import { type RopeOptions, type RopeSettings, rope } from '../rope';
 import type { CacheDType, CachedRow, PageLayout } from './layout';
 import { PAGE_ROWS } from './params';
 
@@ -118,12 +118,27 @@ export function rotated<D extends DType>(
   { apply: _, ...settings }: CacheRope,
   { signal }: Control = {},
 ): Tensor<D> {
-  const [rows, n] = x.shape as [number, number];
+  const positions = positionsFrom(x.runtime, first, x.shape[1] as number);
+  try {
+    return rope(x, { ...settings, signal, positions });
+  } finally {
+    if (positions instanceof Tensor) positions.dispose();
+  }
+}
+
+/** Those of n tokens in each row, which begin at `first[r]`, as `rope` takes them. */
+export function positionsFrom(
+  runtime: Runtime,
+  first: readonly number[],
+  n: number,
+): NonNullable<RopeOptions['positions']> {
   const [offset] = first as [number];
-  if (first.every((position) => position === offset)) return rope(x, { ...settings, signal, positions: { offset } });
-  const places = Int32Array.from({ length: rows * n }, (_, at) => (first[Math.floor(at / n)] as number) + (at % n));
-  using positions = x.runtime.tensor(places, [rows, n], 'i32');
-  return rope(x, { ...settings, signal, positions });
+  if (first.every((position) => position === offset)) return { offset };
+  const places = Int32Array.from(
+    { length: first.length * n },
+    (_, at) => (first[Math.floor(at / n)] as number) + (at % n),
+  );
+  return runtime.tensor(places, [first.length, n], 'i32');
 }
 
 /** Tokens of each row among the `n` that are given. */

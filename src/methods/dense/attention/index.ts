@@ -62,12 +62,13 @@ export const exactAttention = defineMaskedMethod({
   sees,
   modifier,
 
-  fromCache({ window: [before], sinks, prefix, softcap, scale }) {
+  continuation({ window: [before], sinks, prefix, softcap, scale }) {
     if (prefix > 0) return undefined;
     const score = softcap === undefined ? undefined : softcapScore(softcap);
     return {
+      from: 'keys',
       ...(before >= 0 && { window: before + 1, sinks }),
-      attend: ({ q }, keys, control) => attention(q as Tensor, keys, { scale, score, ...control }).out,
+      attend: ({ q }, keys, options) => attention(q as Tensor, keys, { scale, score, ...options }).out,
     };
   },
 

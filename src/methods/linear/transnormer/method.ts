@@ -48,10 +48,18 @@ export const transnormer = defineMethod({
       if (kind === 'norm') return { out: normalised(linearAttention(q, k, v, { causal, ...control }).out, epsilon) };
       if (weights === 'relu')
         return { out: normalised(reluAttention(q, k, v, { block, causal, ...control }), epsilon) };
-      // Token i sees the keys of its own block.
-      const { out } = attention(q, k, v, { mask: blocks(block, band(0, 0)), causal, ...control });
+      const { out } = attention(q, k, v, { mask: ownBlock(block), causal, ...control });
       return { out };
     });
+  },
+
+  continuation({ attention: kind, weights, positions, block }) {
+    if (kind !== 'diag' || weights !== 'softmax' || positions !== 'none') return undefined;
+    return {
+      from: 'keys',
+      window: block,
+      attend: ({ q }, keys, options) => attention(q as Tensor, keys, { mask: ownBlock(block), ...options }).out,
+    };
   },
 
   layer({ d }, { positions }) {
@@ -110,6 +118,9 @@ export const transnormer = defineMethod({
 
 /** None for the identity. */
 const MAPS: Readonly<Record<Phi, FeatureMap | undefined>> = { '1+elu': eluPlusOne, elu, relu, identity: undefined };
+
+/** Token i sees the keys of its own block. */
+const ownBlock = (block: number) => blocks(block, band(0, 0));
 
 type Qkv = Readonly<Record<'q' | 'k' | 'v', Tensor>>;
 type Given = Qkv & Rotations<Tensor>;

@@ -70,9 +70,10 @@ export const parallax = defineMethod({
   // Queries of its own in all but name: a layer projects, normalises and turns r as q.
   layer: () => ({ parameters: {}, queries: ['r'], inputs: () => ({}) }),
 
-  fromCache: ({ window, scale }) => ({
+  continuation: ({ window, scale }) => ({
+    from: 'keys',
     ...(window !== undefined && { window }),
-    attend: ({ q, r }, keys, control) => attend(q as Tensor, r as Tensor, keys, { scale, ...control }).out,
+    attend: ({ q, r }, keys, options) => attend(q as Tensor, r as Tensor, keys, { scale, ...options }).out,
   }),
 
   cost(letters, params) {

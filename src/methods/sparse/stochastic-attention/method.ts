@@ -74,6 +74,9 @@ export const stochasticAttention = defineMethod({
     return shuffled.forward(tensors, params, control);
   },
 
+  /** The order is drawn anew for each number of tokens. */
+  continuation: () => ({ from: 'inputs', revises: true }),
+
   layer: ({ width, heads }, { gated }) => (gated ? gateLayer(width, heads) : { parameters: {}, inputs: () => ({}) }),
 
   cost(letters, params) {
