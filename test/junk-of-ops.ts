@@ -3,12 +3,12 @@ import { isRecord } from '../src/check';
 import type { DType, Runtime, Tensor } from '../src/index';
 import * as saccade from '../src/index';
 import * as nn from '../src/nn';
-import type { Setting, TensorSpec } from '../src/ops/define';
+import type { Group, Setting, TensorSpec } from '../src/ops/define';
 import { typedArray } from '../src/tensor/dtype';
 import { sizeOf } from '../src/tensor/shape';
 import { EMPTY_OBJECTS as EMPTY, type Entry, type Slot, type Slots } from './junk';
 
-type Spec = TensorSpec | Setting;
+type Spec = TensorSpec | Group | Setting;
 interface Declared {
   (given: object, options?: object): unknown;
   readonly declaration: {
@@ -35,7 +35,6 @@ const SETTINGS: Readonly<Record<string, Slot>> = {
   'an integer >= 1, or two': { make: () => 1, takes: ['3', 'undefined'] },
   'an array of different axes of x': { make: () => [-1], takes: ['array', 'undefined'] },
   'made by elementwise()': { make: () => undefined, takes: [] },
-  'an object with mean and variance': { make: () => undefined, takes: [], called: 'mean' },
 };
 const NUMBERS: Readonly<Record<string, number>> = {
   '-1': -1,
@@ -90,7 +89,15 @@ export function entriesOfOps(
         as,
       ),
     );
-  const slot = (name: string, spec: Spec): Slot => ('axes' in spec ? tensorSlot(name, spec) : slotOf(spec));
+  function slot(name: string, spec: Spec): Slot {
+    if ('axes' in spec) return tensorSlot(name, spec);
+    if (!('needed' in spec)) return slotOf(spec);
+    const fields = { ...mapped(spec.needed), ...mapped(spec.more, optional) };
+    return { make: () => undefined, takes: [], fields, closed: true };
+  }
+  const optional = (each: Slot): Slot => ({ ...each, takes: [...each.takes, 'undefined'] });
+  const mapped = (specs: Readonly<Record<string, Spec>>, map = (each: Slot) => each): Slots =>
+    Object.fromEntries(Object.entries(specs).map(([each, spec]) => [each, map(slot(each, spec))]));
   function tensorSlot(name: string, spec: TensorSpec): Slot {
     const valid = tensor(name, spec);
     const wider = valid.shape.map((extent, axis) => (axis === valid.rank - 1 ? extent + 1 : extent));
@@ -116,9 +123,6 @@ export function entriesOfOps(
   const declared = rooms.flatMap((room) => Object.values(room)).flatMap(declaredIn);
   for (const op of declared) {
     const { name, inputs, options = {}, results = {} } = op.declaration;
-    const mapped = (specs: Readonly<Record<string, Spec>>, map: (slot: Slot) => Slot): Slots =>
-      Object.fromEntries(Object.entries(specs).map(([each, spec]) => [each, map(slot(each, spec))]));
-    const optional = (each: Slot): Slot => ({ ...each, takes: [...each.takes, 'undefined'] });
     const places = Object.fromEntries(Object.entries(results).filter(([, { fresh }]) => !fresh));
     const names = Object.keys(inputs);
     const isAlone = Object.values(inputs).filter((spec) => 'axes' in spec).length === 1;

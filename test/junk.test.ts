@@ -427,31 +427,6 @@ entry(
   },
   saccade.linearAttentionStep,
 );
-const delta: Slots = {
-  q: tensor(...q),
-  k: tensor(...q),
-  v: tensor(...q),
-  g: leaf(filled(-1, 1, 3, 2)),
-  beta: leaf(filled(0.5, 1, 3, 2)),
-};
-const deltaSettings: Slots = {
-  scale: maybe(finite(1)),
-  initialState: maybe(leaf(filled(1, ...stateShape))),
-  ...control,
-};
-entry(
-  'gatedDeltaRuleBackward',
-  {
-    ...delta,
-    gradients: object({
-      gradOut: tensor(...q),
-      gradState: maybe(tensor(...stateShape)),
-      gradStates: maybe(tensor(1, 2, 2, 2, 2)),
-    }),
-    options: options({ ...deltaSettings, every: maybe(whole(2)) }),
-  },
-  saccade.gatedDeltaRuleBackward,
-);
 entry(
   'nn.dynamicProjection',
   { inputs: object({ x: tensor(1, 3, 2), router: tensor(2, 2), bank: tensor(2, 2, 2) }) },

@@ -10,10 +10,10 @@ import type { Tensor } from '../tensor/tensor';
 import { checkOut, checkOutsApart, commonRuntime } from './check';
 
 /** A result to compute: its shape and dtype, and the tensor the caller wants it in, if any. */
-export interface ResultSpec {
+export interface ResultSpec<D extends DType = DType> {
   readonly shape: Shape;
-  readonly dtype: DType;
-  readonly given?: Tensor | undefined;
+  readonly dtype: D;
+  readonly given?: Tensor<D> | undefined;
 }
 
 /** What `compute` returns for `Specs`. */

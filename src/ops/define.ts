@@ -3,12 +3,21 @@
  * arguments with limits and defaults. From that follow the checks, the types of its options, and tests that try each argument
  * with what it must refuse.
  */
-import { checkBoolean, checkChoice, checkOptions, checkWhole, show } from '../check';
+import { checkBoolean, checkChoice, checkKnown, checkOptions, checkWhole, show } from '../check';
 import { DTypeError, ParameterError, ShapeError } from '../errors';
 import type { Control } from '../runtime/backend';
 import type { Op } from '../runtime/op';
 import type { DType } from '../tensor/dtype';
-import { axesOf, type Extents, formatShape, LEAD, type Shape, shapeBinder } from '../tensor/shape';
+import {
+  axesOf,
+  BROADCAST,
+  broadcastShape,
+  type Extents,
+  formatShape,
+  LEAD,
+  type Shape,
+  shapeBinder,
+} from '../tensor/shape';
 import type { Derivative } from '../tensor/tape';
 import type { Tensor } from '../tensor/tensor';
 import { checkControl, checkTensors, commonRuntime } from './check';
@@ -34,6 +43,14 @@ export interface TensorSpec<D extends DType = DType> {
   readonly empty?: boolean;
   /** For results: always a new tensor, which the caller cannot pass as an option. */
   readonly fresh?: boolean;
+  /** For results: computed only where this argument is given, or true. */
+  readonly when?: string;
+}
+
+/** Tensors that come as one argument, an object with their names, of which some may be left out. */
+export interface Group<Needed extends TensorSpecs = TensorSpecs, More extends TensorSpecs = TensorSpecs> {
+  readonly needed: Needed;
+  readonly more: More;
 }
 
 /** An argument beside tensors: what callers give, and what it becomes, with the default in the place of undefined. */
@@ -46,26 +63,52 @@ export interface Setting<Given = unknown, Value = Given> {
 
 // biome-ignore lint/suspicious/noExplicitAny: settings of every type.
 type AnySetting = Setting<any, any>;
-type Arguments = Readonly<Record<string, TensorSpec | AnySetting>>;
+type Arguments = Readonly<Record<string, TensorSpec | Group | AnySetting>>;
 type TensorSpecs = Readonly<Record<string, TensorSpec>>;
 
+/** The tensors of a group, as callers give them and as kernels get them. */
+export type Members<G> =
+  G extends Group<infer Needed, infer More>
+    ? { readonly [Name in keyof Needed]: Tensor } & { readonly [Name in keyof More]?: Tensor | undefined }
+    : G extends { readonly or: OperandForm<infer Other> }
+      ? Tensor | Other
+      : Tensor;
+
 /** Arguments as callers give them, and as kernels get them. */
-type Given<A> = { readonly [Name in keyof A]: A[Name] extends Setting<infer G, unknown> ? G : TensorOf<A[Name]> };
-type Checked<A> = { readonly [Name in keyof A]: A[Name] extends Setting<never, infer V> ? V : TensorOf<A[Name]> };
+type Given<A> = { readonly [Name in keyof A]: A[Name] extends Setting<infer G, unknown> ? G : Members<A[Name]> };
+type Checked<A> = { readonly [Name in keyof A]: A[Name] extends Setting<never, infer V> ? V : Members<A[Name]> };
 type Optional<A> = {
-  readonly [Name in keyof A]: A[Name] extends Setting<never, infer V> ? V : TensorOf<A[Name]> | undefined;
+  readonly [Name in keyof A]: A[Name] extends Setting<never, infer V> ? V : Members<A[Name]> | undefined;
 };
-type TensorOf<S> = S extends { readonly or: OperandForm<infer Other> } ? Tensor | Other : Tensor;
-type Computed<R> = { readonly [Name in keyof R]: R[Name] extends TensorSpec<infer D> ? Tensor<D> : never };
+
+/** Names of the results that are there in some calls only. */
+type Conditional<R> = { [Name in keyof R]: R[Name] extends { readonly when: string } ? Name : never }[keyof R];
+type Computed<R> = {
+  readonly [Name in Exclude<keyof R, Conditional<R>>]: R[Name] extends TensorSpec<infer D> ? Tensor<D> : never;
+} & { readonly [Name in Conditional<R>]?: R[Name] extends TensorSpec<infer D> ? Tensor<D> : never };
+type ResultSpecs<R> = { readonly [Name in keyof R]: R[Name] extends TensorSpec<infer D> ? ResultSpec<D> : never };
 
 /** Settings with defaults, and tensors that may be left out. */
-type Options<A> = { readonly [Name in keyof A]?: Given<A>[Name] | undefined };
+export type Options<A> = { readonly [Name in keyof A]?: Given<A>[Name] | undefined };
 
-export interface Declaration<I extends Arguments, O extends Arguments, R extends TensorSpecs, M extends object>
-  extends Op<Checked<NoInfer<I>> & Optional<NoInfer<O>> & M & Computed<NoInfer<R>>> {
+type ExtentCheck = (extents: Extents, tensors: Readonly<Record<string, Operand>>) => void;
+
+/** What a function takes. */
+interface Takes<I extends Arguments, O extends Arguments> {
+  readonly name: string;
   /** Required arguments, in the order of the function's. */
   readonly inputs: I;
   readonly options?: O;
+  /** The largest extents that kernels have room for. */
+  readonly largest?: Extents;
+  /** Throws where extents do not fit together in other ways than by their letters. */
+  readonly fits?: ExtentCheck;
+}
+
+export interface Declaration<I extends Arguments, O extends Arguments, R extends TensorSpecs, M extends object>
+  extends Takes<I, O>,
+    Op<Checked<NoInfer<I>> & Optional<NoInfer<O>> & M & Computed<NoInfer<R>>> {
+  readonly name: string;
   readonly results: R;
   /** What else follows from the arguments; throws where they do not fit together. */
   readonly more?: (given: Checked<NoInfer<I>> & Optional<NoInfer<O>>, extents: Extents) => M;
@@ -78,20 +121,16 @@ export interface DeclaredOp<I extends Arguments, O extends Arguments, R extends 
   readonly declaration: Declaration<I, O, R, M>;
 }
 
-/** A function that is made of ops. */
-interface Composite<I extends Arguments, O extends Arguments, R extends TensorSpecs, Result> {
-  readonly name: string;
-  readonly inputs: I;
-  readonly options: O;
-  /** The results for which the caller may say where to write. */
+/** A function that calls ops. */
+interface Composite<I extends Arguments, O extends Arguments, R extends TensorSpecs, Result> extends Takes<I, O> {
   readonly results?: R;
-  /** The largest extents that kernels have room for. */
-  readonly largest?: Extents;
   readonly run: (
     given: Checked<NoInfer<I>> & Optional<NoInfer<O>>,
     /** `Control`, and where to write. */
     options: Control & Readonly<Record<string, unknown>>,
     extents: Extents,
+    /** The results that it has, as `compute` takes them. */
+    specs: () => ResultSpecs<NoInfer<R>>,
   ) => Result;
 }
 
@@ -117,27 +156,15 @@ export function defineOp<
   const O extends Arguments = Record<never, never>,
   M extends object = Record<never, never>,
 >(declaration: Declaration<I, O, R, M>): DeclaredOp<I, O, R, M> {
-  const { name, inputs, options: optional = NOTHING as O, results, more, derivative } = declaration;
-  const places = Object.keys(results).filter((result) => !results[result]?.fresh);
-  const check = checker(name, inputs, optional, places);
-  const specsOfTensors = tensorSpecsOf({ ...inputs, ...optional });
-  const shapeOf = mapValues(results, ({ axes }) => shaper(axes, specsOfTensors));
+  const { results, more, derivative } = declaration;
+  const check = checker(declaration, results);
+  const specsOf = resultSpecs(declaration, results);
 
   const call = (given: Values, options: Control & Values = NOTHING): Computed<R> => {
-    const { tensors, shapes, extents, values } = check(given, options);
-    const checked = { ...tensors, ...values };
+    const found = check(given, options);
+    const { tensors, extents, checked } = found;
     if (more) Object.assign(checked, more(checked as never, extents));
-    const specs: Record<string, ResultSpec> = {};
-    for (const result in results) {
-      const { dtypes, like, fresh } = results[result] as TensorSpec;
-      const dtype = like === undefined ? dtypes[0] : (tensors[like]?.dtype ?? values[like]);
-      const shape = (shapeOf[result] as Shaper)(shapes, extents, checked);
-      specs[result] = {
-        shape,
-        dtype: dtype as DType,
-        given: fresh ? undefined : (options[result] as Tensor | undefined),
-      };
-    }
+    const specs = specsOf(found, options);
     const makeCall = (computed: object) => Object.assign(checked, computed) as never;
     const extras = derivative && isTracked(tensors) ? { derivative: derivative({ ...checked } as never) } : undefined;
     return compute(declaration, tensors, specs, makeCall, options, extras) as Computed<R>;
@@ -145,16 +172,17 @@ export function defineOp<
   return Object.assign(call, { declaration });
 }
 
-/** A function that is made of ops; its arguments are declared and checked as theirs are. */
+/** A function that calls ops; its arguments are declared and checked as theirs are. */
 export function defineComposite<
   const I extends Arguments,
-  const O extends Arguments,
   Result,
+  const O extends Arguments = Record<never, never>,
   const R extends TensorSpecs = Record<never, never>,
 >(declaration: Composite<I, O, R, Result>): DeclaredComposite<I, O, R, Result> {
-  const { name, inputs, options: optional, results = NOTHING, largest, run } = declaration;
-  const places = Object.keys(results);
-  const check = checker(name, inputs, optional, places, largest);
+  const { options: optional = NOTHING, results = NOTHING, run } = declaration;
+  const check = checker(declaration, results);
+  const specsOf = resultSpecs(declaration, results);
+  const places = placesOf(results);
   const hasSettings = Object.keys(optional).length > 0;
   const without = (options: Control & Values) => {
     const passed: Record<string, unknown> = { signal: options.signal, onProgress: options.onProgress };
@@ -162,8 +190,9 @@ export function defineComposite<
     return passed;
   };
   const call = (given: Values, options: Control & Values = NOTHING) => {
-    const { tensors, values, extents } = check(given, options);
-    return run({ ...tensors, ...values } as never, hasSettings && options !== NOTHING ? without(options) : options, extents);
+    const found = check(given, options);
+    const passed = hasSettings && options !== NOTHING ? without(options) : options;
+    return run(found.checked as never, passed, found.extents, () => specsOf(found, options) as never);
   };
   return Object.assign(call, { declaration });
 }
@@ -176,27 +205,35 @@ export const differentiable = <I extends Arguments, O extends Arguments, R exten
 
 type Values = Readonly<Record<string, unknown>>;
 
-/** What checks the arguments of a function, and gives them with defaults in the places of what is left out. */
-function checker(
-  name: string,
-  inputs: Arguments,
-  optional: Arguments,
-  places: readonly string[],
-  largest: Extents = NOTHING,
-) {
-  const specs = tensorSpecsOf({ ...inputs, ...optional });
-  const checkAll = tensorChecker(specs);
-  const known = [...Object.keys(optional), ...places, 'signal', 'onProgress'];
-  // Lists: small ops are about as fast as their checks.
-  const required = Object.keys(specs).filter((each) => each in inputs);
-  const optionalTensors = Object.keys(specs).filter((each) => !(each in inputs));
-  const settings = Object.entries({ ...inputs, ...optional }).filter(([each]) => !(each in specs)) as [
-    string,
-    AnySetting,
-  ][];
-  const letters = Object.keys(largest);
+/** Arguments that are checked. */
+interface Found {
+  readonly tensors: Readonly<Record<string, Tensor>>;
+  readonly shapes: Readonly<Record<string, Shape>>;
+  readonly extents: Extents;
+  /** All by name, with defaults in the places of what is left out. */
+  readonly checked: Record<string, unknown>;
+}
 
-  return (given: Values, options: Control & Values) => {
+/** What checks the arguments of a function. */
+function checker(
+  { name, inputs, options: optional = NOTHING, largest = NOTHING, fits }: Takes<Arguments, Arguments>,
+  results: TensorSpecs,
+) {
+  const all: Arguments = { ...inputs, ...optional };
+  const having = (key: string) => Object.keys(all).filter((each) => key in (all[each] as object));
+  // Lists: small ops are about as fast as their checks.
+  const required = having('axes').filter((each) => each in inputs);
+  const optionalTensors = having('axes').filter((each) => !(each in inputs));
+  const groups = having('needed').map((each) => [each, all[each] as Group] as const);
+  const settings = having('check').map((each) => [each, all[each] as AnySetting] as const);
+  const specs = tensorSpecsOf(all);
+  const checkAll = tensorChecker(specs, (extents, tensors) => {
+    for (const letter in largest) checkLargest(letter, largest[letter] as number, extents, specs, tensors);
+    fits?.(extents, tensors);
+  });
+  const known = [...Object.keys(optional), ...placesOf(results), 'signal', 'onProgress'];
+
+  return (given: Values, options: Control & Values): Found => {
     if (options !== NOTHING) {
       checkOptions(name, options, known);
       checkControl(options);
@@ -204,18 +241,57 @@ function checker(
     const tensors: Record<string, Tensor> = {};
     for (const each of required) tensors[each] = given[each] as Tensor;
     for (const each of optionalTensors) if (options[each] !== undefined) tensors[each] = options[each] as Tensor;
+    const checked: Record<string, unknown> = { ...tensors };
+    for (const [each, group] of groups) {
+      const value = (each in inputs ? given : options)[each];
+      if (value === undefined && each in optional) continue;
+      checked[each] = membersOf(name, each, value as Values, group);
+      Object.assign(tensors, checked[each]);
+    }
     const { shapes, extents } = checkAll(tensors, options);
-    for (const letter of letters) checkLargest(letter, largest[letter] as number, extents, specs, tensors);
-    const values: Record<string, unknown> = {};
     for (const [each, setting] of settings)
-      values[each] = setting.check(each, (each in inputs ? given : options)[each], extents, tensors);
-    return { tensors, shapes, extents, values };
+      checked[each] = setting.check(each, (each in inputs ? given : options)[each], extents, tensors);
+    return { tensors, shapes, extents, checked };
   };
 }
 
-/** The arguments that are tensors. */
+/** The results that the caller may pass as options, to have them written there. */
+const placesOf = (results: TensorSpecs): string[] => Object.keys(results).filter((result) => !results[result]?.fresh);
+
+/** The tensors of a group that are given. */
+function membersOf(op: string, argument: string, value: Values, { needed, more }: Group): Record<string, Tensor> {
+  const names = Object.keys({ ...needed, ...more });
+  checkKnown(`${argument} of ${op}`, value, names, (unknown) => `${op} takes no '${unknown}'`);
+  const given = names.filter((each) => each in needed || value[each] !== undefined);
+  return Object.fromEntries(given.map((each) => [each, value[each] as Tensor]));
+}
+
+/** What says which results a call has, and in what tensors the caller wants them. */
+function resultSpecs({ inputs, options = NOTHING }: Takes<Arguments, Arguments>, results: TensorSpecs) {
+  const specs = tensorSpecsOf({ ...inputs, ...options });
+  const shapeOf = mapValues(results, ({ axes }) => shaper(axes, specs));
+  return ({ tensors, shapes, extents, checked }: Found, options: Values): Record<string, ResultSpec> => {
+    const made: Record<string, ResultSpec> = {};
+    for (const result in results) {
+      const { dtypes, like, fresh, when } = results[result] as TensorSpec;
+      if (when !== undefined && (checked[when] === undefined || checked[when] === false)) continue;
+      const dtype = like === undefined ? dtypes[0] : (tensors[like]?.dtype ?? checked[like]);
+      const shape = (shapeOf[result] as Shaper)(shapes, extents, checked);
+      const given = fresh ? undefined : (options[result] as Tensor | undefined);
+      made[result] = { shape, dtype: dtype as DType, given };
+    }
+    return made;
+  };
+}
+
+/** The arguments that are tensors, those in groups among them. */
 const tensorSpecsOf = (all: Arguments): TensorSpecs =>
-  Object.fromEntries(Object.entries(all).filter(([, spec]) => 'axes' in spec)) as TensorSpecs;
+  Object.fromEntries(
+    Object.entries(all).flatMap(([name, spec]): (readonly [string, TensorSpec])[] => {
+      if ('needed' in spec) return Object.entries({ ...spec.needed, ...spec.more });
+      return 'axes' in spec ? [[name, spec]] : [];
+    }),
+  );
 
 /** Throws if an extent is larger than kernels have room for. */
 function checkLargest(
@@ -223,16 +299,16 @@ function checkLargest(
   most: number,
   extents: Extents,
   specs: TensorSpecs,
-  tensors: Readonly<Record<string, Tensor>>,
+  tensors: Readonly<Record<string, Operand>>,
 ): void {
   if ((extents[letter] ?? 0) <= most) return;
   const name = Object.keys(tensors).find((each) => axesOf(specs[each]?.axes ?? '').includes(letter)) as string;
-  const { shape } = tensors[name] as Tensor;
+  const { shape } = tensors[name] as Operand;
   throw new ShapeError(`${letter} of ${name} must be at most ${most}, got ${formatShape(shape)}`);
 }
 
-/** What throws unless tensors, those that are given, are as specified and on one runtime. */
-export function tensorChecker(specs: TensorSpecs) {
+/** What throws unless tensors, those that are given, are as specified, on one runtime, and their extents as they must be. */
+function tensorChecker(specs: TensorSpecs, checkExtents: ExtentCheck) {
   const forms = Object.fromEntries(Object.entries(specs).flatMap(([name, { or }]) => (or ? [[name, or]] : [])));
   const varying = Object.keys(specs).filter((name) => specs[name]?.or || specs[name]?.swappedBy);
   /** By which axes those have that have others where an operand of another kind is given, or an option swaps them. */
@@ -242,7 +318,10 @@ export function tensorChecker(specs: TensorSpecs) {
     commonRuntime(tensors);
     let which = 0;
     for (const name of varying) which = 3 * which + axesOfGiven(specs[name] as TensorSpec, tensors[name], options);
-    checkers[which] ??= checkerOf(mapValues(specs, (spec, name) => specAs(spec, tensors[name], options)));
+    checkers[which] ??= checkerOf(
+      mapValues(specs, (spec, name) => specAs(spec, tensors[name], options)),
+      checkExtents,
+    );
     return (checkers[which] as Checker)(tensors);
   };
 }
@@ -262,7 +341,7 @@ function specAs(spec: TensorSpec, given: Operand | undefined, options: Values): 
 }
 
 /** What throws unless tensors, which share a runtime, have the axes and element types of their specifications. */
-function checkerOf(specs: TensorSpecs) {
+function checkerOf(specs: TensorSpecs, checkExtents: ExtentCheck) {
   const names = Object.keys(specs);
   const bind = shapeBinder(mapValues(specs, ({ axes }) => axes));
   /** Tensors are most often like those of the call before. */
@@ -281,7 +360,9 @@ function checkerOf(specs: TensorSpecs) {
         shapes[name] = shape;
         looks[name] = { shape, dtype, isContiguous };
       }
-      found = { shapes, extents: bind(shapes) };
+      const extents = bind(shapes);
+      checkExtents(extents, tensors);
+      found = { shapes, extents };
       before = looks;
     }
     return found;
@@ -323,20 +404,29 @@ function checkElements(
 /** Results may have as many elements along an axis as a setting says. */
 type Shaper = (shapes: Readonly<Record<string, Shape>>, extents: Extents, settings: Values) => Shape;
 
-/** What gives the shape of a result. */
+/** What gives the shape of a result: that of an argument with the same axes is at hand. */
 function shaper(spec: string, tensors: TensorSpecs): Shaper {
   const like = Object.keys(tensors).find((name) => tensors[name]?.axes === spec);
-  if (like !== undefined) return (shapes) => shapes[like] as Shape;
+  const shapeOf = shaperOfLetters(spec, tensors);
+  if (like === undefined) return shapeOf;
+  return (shapes, ...others) => shapes[like] ?? shapeOf(shapes, ...others);
+}
+
+function shaperOfLetters(spec: string, tensors: TensorSpecs): Shaper {
   const axes = axesOf(spec);
-  const letters = axes.filter((letter) => letter !== LEAD);
+  const letters = axes.filter((letter) => letter !== LEAD && letter !== BROADCAST);
   const extentsOf = (extents: Extents, settings: Values) =>
     letters.map((letter) => extents[letter] ?? Number(settings[letter] ?? letter));
   if (letters.length === axes.length) return (_, extents, settings) => extentsOf(extents, settings);
-  const led = Object.keys(tensors).find((name) => axesOf(tensors[name]?.axes ?? '')[0] === LEAD) as string;
-  const behind = axesOf(tensors[led]?.axes ?? '').length - 1;
+  const led = Object.keys(tensors).filter((name) => axesOf(tensors[name]?.axes ?? '')[0] === axes[0]);
+  const behind = Object.fromEntries(led.map((name) => [name, axesOf(tensors[name]?.axes ?? '').length - 1]));
   return (shapes, extents, settings) => {
-    const { length } = shapes[led] as Shape;
-    return [...(shapes[led] as Shape).slice(0, length - behind), ...extentsOf(extents, settings)];
+    let lead: Shape = [];
+    for (const name of led) {
+      const shape = shapes[name];
+      if (shape) lead = broadcastShape(lead, shape.slice(0, shape.length - (behind[name] as number))) as Shape;
+    }
+    return [...lead, ...extentsOf(extents, settings)];
   };
 }
 
@@ -347,7 +437,8 @@ type More = Omit<TensorSpec, 'axes' | 'dtypes'>;
 
 const tensorOf =
   <D extends DType>(...dtypes: readonly D[]) =>
-  (axes: string, more: More = NOTHING): TensorSpec<D> => ({ axes, dtypes, ...more });
+  <const M extends More = Record<never, never>>(axes: string, more?: M): TensorSpec<D> & NoInfer<M> =>
+    ({ axes, dtypes, ...more }) as TensorSpec<D> & NoInfer<M>;
 
 /** Tensors of these element types. */
 export const f32 = tensorOf('f32');
@@ -360,6 +451,12 @@ export const orOperand = <S extends TensorSpec, T extends Operand>(
   kind: OperandForm<T>['kind'],
   axes: string,
 ): S & { readonly or: OperandForm<T> } => ({ ...spec, or: { kind, axes } });
+
+/** Tensors in one object: those that it needs, and those that it may have. */
+export const group = <const Needed extends TensorSpecs, const M extends TensorSpecs = Record<never, never>>(
+  needed: Needed,
+  more = NOTHING as M,
+): Group<Needed, M> => ({ needed, more });
 
 /** Settings: true or false. */
 export const boolean = (fallback: boolean): Setting<boolean> => ({
@@ -405,7 +502,10 @@ export const whole = (
 });
 
 /** A finite number within limits. */
-export const number = ({ least = -Infinity, most = Infinity }: Bounds, fallback: Fallback<number>): Setting<number> => {
+export const number = (
+  { least = -Infinity, most = Infinity }: Bounds,
+  fallback?: Fallback<number>,
+): Setting<number> => {
   const limited = most < Infinity ? `a number from ${least} to ${most}` : `a finite number >= ${least}`;
   const expected = least === -Infinity ? 'a finite number' : limited;
   return setting(expected, (value) => Number.isFinite(value) && value >= least && value <= most, fallback);

@@ -295,7 +295,7 @@ export const axesOf = (spec: string): readonly string[] => spec.split(' ').filte
 /** Stands for any number of leading axes. */
 export const LEAD = '...';
 /** Stands for any number of leading axes, which broadcast with those of other tensors that begin so. */
-const BROADCAST = '*';
+export const BROADCAST = '*';
 const SPACE = '...space';
 const MOST_AXES = 3;
 const LITERAL = /^\d+$/;

@@ -1,27 +1,13 @@
 /** Batch normalisation of channels, channels last, by statistics of the batch or given ones. */
-import { checkKnown } from '../../check';
 import type { Control } from '../../runtime/backend';
 import type { Tensor } from '../../tensor/tensor';
 import { contiguous } from '../copy';
-import { defineComposite, f32, number, type OptionsOf, type Setting, tensorChecker } from '../define';
+import { defineComposite, f32, group, type Members, number, type OptionsOf } from '../define';
 import { add, multiply, rsqrt, subtract } from '../map';
 import { mean as meanOf } from '../reduce';
 
-interface Statistics {
-  readonly mean: Tensor;
-  readonly variance: Tensor;
-}
-
-const checkStatistics = tensorChecker({ x: f32('... c'), mean: f32('c'), variance: f32('c') });
-const statistics: Setting<Statistics, Statistics | undefined> = {
-  expected: 'an object with mean and variance',
-  check(name, value, _, { x }) {
-    if (value === undefined) return undefined;
-    checkKnown(name, value, ['mean', 'variance'], (unknown) => `${name} have no '${unknown}'`);
-    checkStatistics({ x: x as Tensor, mean: value.mean, variance: value.variance });
-    return value;
-  },
-};
+const statistics = group({ mean: f32('c'), variance: f32('c') });
+type Statistics = Members<typeof statistics>;
 
 /** @internal */
 export const batchNormOp = defineComposite({
@@ -60,7 +46,8 @@ export function batchNorm(x: Tensor, gain: Tensor, bias: Tensor, options: BatchN
 }
 
 /** x with mean 0 and variance 1, and the statistics. */
-function normalise(x: Tensor, { statistics, epsilon }: { statistics: Statistics | undefined; epsilon: number }) {
+function normalise(x: Tensor, settings: { readonly statistics: Statistics | undefined; readonly epsilon: number }) {
+  const { statistics, epsilon } = settings;
   const mean = statistics ? contiguous(statistics.mean as Tensor<'f32'>) : meanOf(x, places(x));
   const centred = subtract(x, mean);
   const variance = statistics

@@ -6,16 +6,26 @@
  */
 import { ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
-import { LARGEST_HEAD } from '../../runtime/cpu/params';
 import type { Expectation, Op } from '../../runtime/op';
 import { formatShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
-import { checkGradients, checkOptions, presentOf } from '../check';
-import { compute, type ResultSpec } from '../compute';
-import { choice, defineComposite, f32, floats, number, type OptionsOf, optional, whole } from '../define';
+import { compute } from '../compute';
+import {
+  choice,
+  defineComposite,
+  defineOp,
+  f32,
+  floats,
+  group,
+  type Members,
+  type OptionsOf,
+  optional,
+  whole,
+} from '../define';
 import { zeros } from '../float32';
-import { DELTA_RULE_FORMS, type GatedDeltaRuleBackwardCall, type GatedDeltaRuleCall } from './call';
+import { largestHead, STRIDED, scale } from '../heads';
+import { DELTA_RULE_FORMS, type DeltaRuleForm, type GatedDeltaRuleCall } from './call';
 import { planGatedDeltaRule, planGatedDeltaRuleBackward } from './cpu';
 import { kernels } from './params.generated';
 
@@ -37,22 +47,9 @@ const step: Op<GatedDeltaRuleCall> = {
   faults: ({ g, beta, out }) => [...ofGates(g, beta), finite(out, 'the result')],
 };
 
-const backward: Op<GatedDeltaRuleBackwardCall> = {
-  name: 'gatedDeltaRuleBackward',
-  reference: async () => (await import('./reference')).backward,
-  kernels,
-  cpu: planGatedDeltaRuleBackward,
-  webgpu: async () => (await import('./webgpu')).planGatedDeltaRuleBackward,
-  faults: ({ g, beta, gradG }) => [...ofGates(g, beta), finite(gradG, 'the gradient with respect to g')],
-};
-
-/** The same for the forward and the backward pass. */
-export { LARGEST_HEAD };
-
 /** Below this a chunk's overhead is more than its products save. */
 const FEWEST_CHUNKED = 8;
 
-const STRIDED = { strided: true };
 const tokens = {
   q: floats('b n h d', STRIDED),
   k: floats('b n h d', STRIDED),
@@ -60,22 +57,18 @@ const tokens = {
   g: floats('b n h', STRIDED),
   beta: floats('b n h', STRIDED),
 };
-const largest = { d: LARGEST_HEAD, e: LARGEST_HEAD };
-const scaling = {
-  /** Factor on what is read; default 1 / sqrt(d). */
-  scale: number({}, ({ d }) => 1 / Math.sqrt(d as number)),
-};
 const settings = {
-  ...scaling,
+  /** Factor on what is read; default 1 / sqrt(d). */
+  scale,
   /** [b, h, d, e]: the state before the first token; default zeros. */
   initialState: floats('b h d e', STRIDED),
 };
 
-type Letters = Record<'b' | 'n' | 'h' | 'd' | 'e', number>;
+const results = { out: floats('b n h e', { like: 'q' }), state: f32('b h d e') };
 
 /** @internal */
-export const gatedDeltaRuleOp = defineComposite({
-  name: 'gatedDeltaRule',
+export const gatedDeltaRuleOp = defineOp({
+  ...forward,
   inputs: tokens,
   options: {
     ...settings,
@@ -84,66 +77,71 @@ export const gatedDeltaRuleOp = defineComposite({
     /** `chunked` goes by chunks of tokens and matrix products, `recurrent` by tokens. Default: chunked from 8 tokens on. */
     form: optional(choice('chunked', ...DELTA_RULE_FORMS)),
   },
-  results: { out: floats('b n h e', { like: 'q' }), state: f32('b h d e') },
-  largest,
-  run({ scale, every, form: given, ...tensors }, options, extents): GatedDeltaRuleResult {
-    const { b, n, h, d, e } = extents as Letters;
-    const form = given ?? (Math.min(n, every ?? n) < FEWEST_CHUNKED ? 'recurrent' : 'chunked');
-    const results = {
-      out: { shape: [b, n, h, e], dtype: tensors.q.dtype, given: options.out as Tensor | undefined },
-      state: { shape: [b, h, d, e], dtype: 'f32', given: options.state as Tensor | undefined },
-      ...(every !== undefined && { states: { shape: [b, Math.ceil(n / every), h, d, e], dtype: 'f32' } }),
-    } as const satisfies Record<string, ResultSpec>;
-    const call = (computed: object) => ({ ...tensors, scale, every, form, ...(computed as GatedDeltaRuleResult) });
-    return compute(forward, presentOf(tensors), results, call, options, { derivative: derivativeOf(scale, every) });
+  results: { ...results, states: f32('b t h d e', { fresh: true, when: 'every' }) },
+  largest: largestHead,
+  more({ every, form }, extents) {
+    const n = extents.n as number;
+    const usual: DeltaRuleForm = Math.min(n, every ?? n) < FEWEST_CHUNKED ? 'recurrent' : 'chunked';
+    return { form: form ?? usual, t: Math.ceil(n / (every ?? n)) };
   },
+  derivative: ({ scale, every }) => derivativeOf(scale, every),
 });
 
 /** @internal */
-export const gatedDeltaRuleBackwardOp = defineComposite({
-  name: 'gradients of gatedDeltaRule',
-  inputs: { ...tokens, gradOut: floats('b n h e', STRIDED) },
+export const gatedDeltaRuleBackwardOp = defineOp({
+  name: 'gatedDeltaRuleBackward',
+  inputs: {
+    ...tokens,
+    gradients: group(
+      {
+        /** [b, n, h, e]. */
+        gradOut: floats('b n h e', STRIDED),
+      },
+      {
+        /** [b, h, d, e]; default: the loss does not depend on the last state. */
+        gradState: floats('b h d e', STRIDED),
+        /** [b, ceil(n / every), h, d, e], f32, contiguous; default: the loss does not depend on these states. */
+        gradStates: f32('b t h d e'),
+        // May stand beside them, as the forward pass returned them.
+        ...{ out: results.out, state: results.state, states: f32('b t h d e') },
+      },
+    ),
+  },
   options: {
     ...settings,
     /** As forward. */
     every: optional(whole({ least: 1 })),
-    gradState: floats('b h d e', STRIDED),
-    gradStates: f32('b p h d e'),
   },
-  largest,
-  run({ scale, every, ...tensors }, control, extents): GatedDeltaRuleBackwardResult {
-    const { b, n, h, d, e, p } = extents as Letters & { p?: number };
-    if (tensors.gradStates && every === undefined) throw new ParameterError('gradStates needs every, as forward');
-    const times = [b, Math.ceil(n / (every ?? n)), h, d, e];
-    if (tensors.gradStates && p !== times[1])
+  results: {
+    gradQ: floats('b n h d', { like: 'q', fresh: true }),
+    gradK: floats('b n h d', { like: 'k', fresh: true }),
+    gradV: floats('b n h e', { like: 'v', fresh: true }),
+    gradG: floats('b n h', { like: 'g', fresh: true }),
+    gradBeta: floats('b n h', { like: 'beta', fresh: true }),
+    gradInitialState: floats('b h d e', { like: 'initialState', fresh: true, when: 'initialState' }),
+    totals: f32('b t h d e', { fresh: true, when: 'every' }),
+  },
+  largest: largestHead,
+  more({ every, gradients: { gradOut, gradState, gradStates } }, extents) {
+    const n = extents.n as number;
+    if (gradStates && every === undefined) throw new ParameterError('gradStates needs every, as forward');
+    const t = Math.ceil(n / (every ?? n));
+    if (gradStates && extents.t !== t)
       throw new ShapeError(
-        `gradStates must have shape ${formatShape(times)}, got ${formatShape(tensors.gradStates.shape)}`,
+        `gradStates must have shape [b, t, h, d, e] with t = ceil(n / every) = ${t}, got ${formatShape(gradStates.shape)}`,
       );
-    const like = ({ shape, dtype }: Tensor): ResultSpec => ({ shape, dtype });
-    const { q, k, v, g, beta, initialState } = tensors;
-    const results = {
-      gradQ: like(q),
-      gradK: like(k),
-      gradV: like(v),
-      gradG: like(g),
-      gradBeta: like(beta),
-      ...(initialState && { gradInitialState: like(initialState) }),
-      ...(every !== undefined && { totals: { shape: times, dtype: 'f32' } as const }),
-    };
-    const { totals, ...computed } = compute<GatedDeltaRuleBackwardCall, Record<string, ResultSpec>>(
-      backward,
-      presentOf(tensors),
-      results,
-      (grads) => ({ ...tensors, ...grads, scale, every }) as GatedDeltaRuleBackwardCall,
-      control,
-    );
-    return { ...computed, ...(totals && { gradStates: totals }) } as object as GatedDeltaRuleBackwardResult;
+    return { gradOut, gradState, gradStates, t };
   },
+  reference: async () => (await import('./reference')).backward,
+  kernels,
+  cpu: planGatedDeltaRuleBackward,
+  webgpu: async () => (await import('./webgpu')).planGatedDeltaRuleBackward,
+  faults: ({ g, beta, gradG }) => [...ofGates(g, beta), finite(gradG, 'the gradient with respect to g')],
 });
 
 /** @internal */
 export const gatedDeltaRuleStepOp = defineComposite({
-  name: 'gatedDeltaRuleStep',
+  name: step.name,
   inputs: {
     q: floats('b 1 h d', STRIDED),
     k: floats('b 1 h d', STRIDED),
@@ -152,15 +150,10 @@ export const gatedDeltaRuleStepOp = defineComposite({
     beta: floats('b 1 h', STRIDED),
     state: floats('b h d e', STRIDED),
   },
-  options: scaling,
-  results: { out: floats('b 1 h e', { like: 'q' }), state: f32('b h d e') },
-  largest,
-  run({ state: initialState, scale, ...tokens }, options, extents): GatedDeltaRuleResult {
-    const { b, h, d, e } = extents as Letters;
-    const results = {
-      out: { shape: [b, 1, h, e], dtype: tokens.q.dtype, given: options.out as Tensor | undefined },
-      state: { shape: [b, h, d, e], dtype: 'f32', given: options.state as Tensor | undefined },
-    } as const;
+  options: { scale: settings.scale },
+  results: { ...results, out: floats('b 1 h e', { like: 'q' }) },
+  largest: largestHead,
+  run({ state: initialState, scale, ...tokens }, control, _, specs): GatedDeltaRuleResult {
     const inputs = { ...tokens, initialState };
     const call = (computed: GatedDeltaRuleResult): GatedDeltaRuleCall => ({
       ...inputs,
@@ -168,7 +161,7 @@ export const gatedDeltaRuleStepOp = defineComposite({
       scale,
       form: 'recurrent',
     });
-    return compute(step, inputs, results, call, options, { derivative: derivativeOf(scale) });
+    return compute(step, inputs, specs(), call, control, { derivative: derivativeOf(scale) });
   },
 });
 
@@ -196,14 +189,8 @@ export interface GatedDeltaRuleResult {
 }
 
 /** A loss's gradients with respect to what `gatedDeltaRule` returned. */
-export interface GatedDeltaRuleGradients {
-  /** [b, n, h, e]. */
-  readonly gradOut: Tensor;
-  /** [b, h, d, e]; default: the loss does not depend on the last state. */
-  readonly gradState?: Tensor | undefined;
-  /** [b, ceil(n / every), h, d, e], f32, contiguous; default: the loss does not depend on these states. */
-  readonly gradStates?: Tensor | undefined;
-}
+export interface GatedDeltaRuleGradients
+  extends Members<typeof gatedDeltaRuleBackwardOp.declaration.inputs.gradients> {}
 
 /** Each of the shape and dtype of its input. */
 export interface GatedDeltaRuleBackwardResult {
@@ -248,9 +235,9 @@ function derivativeOf(scale: number, every?: number): Derivative {
       const { q, k, v, g, beta, initialState } = saved as Readonly<
         Record<keyof typeof tokens | 'initialState', Tensor>
       >;
-      const gradOut = out ?? zeros(q.runtime, v.shape);
+      const gradients = { gradOut: out ?? zeros(q.runtime, v.shape), gradState, gradStates };
       const settings = { scale, initialState, every, ...control };
-      const grads = gatedDeltaRuleBackward(q, k, v, g, beta, { gradOut, gradState, gradStates }, settings);
+      const grads = gatedDeltaRuleBackwardOp({ q, k, v, g, beta, gradients }, settings);
       const { gradQ, gradK, gradV, gradG, gradBeta, gradInitialState } = grads;
       return { q: gradQ, k: gradK, v: gradV, g: gradG, beta: gradBeta, initialState: gradInitialState };
     },
@@ -274,10 +261,8 @@ export function gatedDeltaRuleBackward(
   gradients: GatedDeltaRuleGradients,
   options: GatedDeltaRuleBackwardOptions = {},
 ): GatedDeltaRuleBackwardResult {
-  checkGradients('gatedDeltaRuleBackward', gradients, ['gradOut', 'gradState', 'gradStates', 'out', 'state', 'states']);
-  checkOptions('gatedDeltaRuleBackward', options, ['scale', 'initialState', 'every', 'signal', 'onProgress']);
-  const { gradOut, gradState, gradStates } = gradients;
-  return gatedDeltaRuleBackwardOp({ q, k, v, g, beta, gradOut }, { ...options, gradState, gradStates });
+  const { totals, ...grads } = gatedDeltaRuleBackwardOp({ q, k, v, g, beta, gradients }, options);
+  return { ...grads, ...(totals && { gradStates: totals }) };
 }
 
 /**

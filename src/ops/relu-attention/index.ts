@@ -1,11 +1,11 @@
 /** Attention within blocks of tokens whose weights are relu(scale q k): no softmax and no row sums. */
-import { ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import { overElements, type Plan } from '../../runtime/cpu/plan';
-import { formatShape } from '../../tensor/shape';
+import type { Extents } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
-import { boolean, defineOp, f32, type OptionsOf, setting, whole } from '../define';
+import { boolean, defineOp, f32, type OptionsOf, whole } from '../define';
+import { checkHeads, scale } from '../heads';
 import { kernels, ReluAttentionParams } from './params.generated';
 import type { ReluAttentionBackwardCall, ReluAttentionCall, ReluAttentionProblem } from './reference';
 
@@ -15,19 +15,13 @@ const options = {
   /** A query sees no key after its own position. Default false. */
   causal: boolean(false),
   /** Factor on the scores; default 1 / sqrt(d). */
-  scale: setting('a finite number', Number.isFinite, ({ d }) => 1 / Math.sqrt(d as number)),
+  scale,
 };
 const inputs = { q: f32('b n h d'), k: f32('b n g d'), v: f32('b n g e') };
 
-function problemOf({ q, k, block }: Pick<ReluAttentionProblem, 'q' | 'k' | 'block'>) {
-  const [, n, h] = q.shape as [number, number, number];
-  const g = k.shape[2] as number;
-  if (h % g !== 0)
-    throw new ShapeError(
-      `the ${g} heads of k ${formatShape(k.shape)} must divide the ${h} heads of q ${formatShape(q.shape)}`,
-    );
-  return { block: Math.min(block, n) };
-}
+const more = ({ block }: Pick<ReluAttentionProblem, 'block'>, { n }: Extents) => ({
+  block: Math.min(block, n as number),
+});
 
 /** @internal */
 export const reluAttentionBackwardOp = defineOp({
@@ -39,7 +33,8 @@ export const reluAttentionBackwardOp = defineOp({
     gradK: f32('b n g d', { fresh: true }),
     gradV: f32('b n g e', { fresh: true }),
   },
-  more: problemOf,
+  fits: checkHeads,
+  more,
   reference: async () => (await import('./reference')).backward,
   kernels,
   cpu: (call) => plan(call, call),
@@ -52,7 +47,8 @@ export const reluAttentionOp = defineOp({
   inputs,
   options,
   results: { out: f32('b n h e', { fresh: true }) },
-  more: problemOf,
+  fits: checkHeads,
+  more,
   reference: async () => (await import('./reference')).forward,
   kernels,
   cpu: (call) => plan(call, { out: call.out }),

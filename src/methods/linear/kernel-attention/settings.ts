@@ -2,8 +2,8 @@
 import * as valibot from 'valibot';
 import { ParameterError, ShapeError } from '../../../errors';
 import { drawDirections } from '../../../feature-maps/draw';
-import { LARGEST_HEAD } from '../../../ops/gated-delta-rule';
 import { MOST_FEATURES } from '../../../ops/linear-attention';
+import { LARGEST_HEAD } from '../../../runtime/cpu/params';
 import { bindShapes, formatShape, type Shape } from '../../../tensor/shape';
 import { choice, number, seed, whole } from '../../schema';
 
