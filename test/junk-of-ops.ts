@@ -3,7 +3,7 @@ import { isRecord } from '../src/check';
 import type { DType, Runtime, Tensor } from '../src/index';
 import * as saccade from '../src/index';
 import * as nn from '../src/nn';
-import type { Group, Setting, TensorSpec } from '../src/ops/define';
+import { f32, type Group, type Setting, type TensorSpec } from '../src/ops/define';
 import { typedArray } from '../src/tensor/dtype';
 import { sizeOf } from '../src/tensor/shape';
 import { EMPTY_OBJECTS as EMPTY, type Entry, type Slot, type Slots } from './junk';
@@ -35,7 +35,14 @@ const SETTINGS: Readonly<Record<string, Slot>> = {
   'an integer >= 1, or two': { make: () => 1, takes: ['3', 'undefined'] },
   'an array of different axes of x': { make: () => [-1], takes: ['array', 'undefined'] },
   'made by elementwise()': { make: () => undefined, takes: [] },
+  'a number above 0 and below 1': { make: () => 0.5, takes: ['0.5'] },
+  '0 or a number from 1.18e-38 to 3.4e38, as float32 holds': {
+    make: () => 1,
+    takes: ['0', '0.5', '1.5', '3', '2 ** 53'],
+  },
 };
+/** Options that take the place of others: valid calls are without them. */
+const INSTEAD: readonly string[] = ['ridgeRows'];
 const NUMBERS: Readonly<Record<string, number>> = {
   '-1': -1,
   '0': 0,
@@ -46,14 +53,6 @@ const NUMBERS: Readonly<Record<string, number>> = {
 };
 const numbersThat = (holds: (x: number) => boolean) =>
   Object.keys(NUMBERS).filter((name) => holds(NUMBERS[name] as number));
-
-/** By what its declaration tells users that it must be. */
-function slotOf({ expected }: Setting): Slot {
-  const own = SETTINGS[expected];
-  if (own) return own;
-  const [value, ...takes] = ruled(expected);
-  return { make: () => value, takes };
-}
 
 function ruled(expected: string): readonly [value: unknown, ...takes: string[]] {
   if (expected === 'true or false') return [false, 'true'];
@@ -91,13 +90,25 @@ export function entriesOfOps(
     );
   function slot(name: string, spec: Spec): Slot {
     if ('axes' in spec) return tensorSlot(name, spec);
-    if (!('needed' in spec)) return slotOf(spec);
+    if (!('needed' in spec)) return settingSlot(spec);
     const fields = { ...mapped(spec.needed), ...mapped(spec.more, optional) };
     return { make: () => undefined, takes: [], fields, closed: true };
   }
   const optional = (each: Slot): Slot => ({ ...each, takes: [...each.takes, 'undefined'] });
-  const mapped = (specs: Readonly<Record<string, Spec>>, map = (each: Slot) => each): Slots =>
-    Object.fromEntries(Object.entries(specs).map(([each, spec]) => [each, map(slot(each, spec))]));
+  const mapped = (specs: Readonly<Record<string, Spec>>, map = (each: Slot, _name: string) => each): Slots =>
+    Object.fromEntries(Object.entries(specs).map(([each, spec]) => [each, map(slot(each, spec), each)]));
+  const state = { out: tensor('out', f32('n e')), lse: tensor('lse', f32('n')) };
+  const kinds: Readonly<Record<string, Slot>> = {
+    ...SETTINGS,
+    'an array of 1 to 128 { out, lse }': { make: () => [state, state], takes: [] },
+  };
+  /** By what its declaration tells users that it must be. */
+  function settingSlot({ expected }: Setting): Slot {
+    const own = kinds[expected];
+    if (own) return own;
+    const [value, ...takes] = ruled(expected);
+    return { make: () => value, takes };
+  }
   function tensorSlot(name: string, spec: TensorSpec): Slot {
     const valid = tensor(name, spec);
     const wider = valid.shape.map((extent, axis) => (axis === valid.rank - 1 ? extent + 1 : extent));
@@ -130,7 +141,7 @@ export function entriesOfOps(
       isAlone && each.wrong ? { ...each, takes: [...each.takes, 'tensor of another runtime'] } : each,
     );
     const fields = {
-      ...mapped(options, optional),
+      ...mapped(options, (each, name) => ({ ...optional(each), given: !INSTEAD.includes(name) })),
       ...mapped(places, (each) => ({ ...optional(each), given: false })),
       ...control,
     };

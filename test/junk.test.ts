@@ -179,10 +179,6 @@ const sdpaOptions: Slots = {
 };
 entry('sdpa', { ...qkv, options: object(sdpaOptions) }, saccade.sdpa);
 const statistics: Slots = { mean: leaf(filled(1, 2)), variance: leaf(filled(1, 2)) };
-const _norm = options({ statistics: maybe(object(statistics)), epsilon: maybe(atLeast0(1)), ...control });
-const _xgb: Slots = { x: tensor(3, 2), gain: tensor(2), bias: tensor(2) };
-const _layer: Slots = { gain: maybe(tensor(2)), bias: maybe(tensor(2)), epsilon: maybe(atLeast0(1)), ...result(3, 2) };
-const _rms: Slots = { epsilon: maybe(atLeast0(1)), offset: maybe(atLeast0(1)), ...result(3, 2) };
 const scaling: Slots = {
   type: choice('yarn'),
   factor: above0(2),
@@ -279,14 +275,6 @@ entry(
   },
   saccade.createRecurrentCache,
 );
-const _loss: Slots = {
-  reduction: maybe(choice('none')),
-  ignore: maybe(integer(1)),
-  smoothing: maybe(leaf(0.5, '0', '0.5')),
-  ...control,
-};
-const _targets = leaf(keep(runtime.tensor([0, 1, 1], [3], 'i32')));
-const _losses = { out: notGiven(leaf(keep(runtime.empty([3])))) };
 entry('contiguous', { x: lone(3, 2), options: options(result(3, 2)) }, saccade.contiguous);
 entry('cast', { x: lone(3, 2), dtype: choice('f32'), options: options(result(3, 2)) }, saccade.cast);
 const widths = leaf([
@@ -334,38 +322,6 @@ entry('map of a captured tensor', { table: plain(3) }, (table: never) =>
     captured: { table } as { table: Tensor },
   }),
 );
-const states = [1, 2].map(() => ({ out: random(3, 2), lse: random(3) }));
-const merged = { out: notGiven(leaf(keep(runtime.empty([3, 2])))), lse: notGiven(leaf(keep(runtime.empty([3])))) };
-entry('mergeStates', { parts: leaf(states), options: options({ ...merged, ...control }) }, saccade.mergeStates);
-const _order = notGiven(leaf(keep(runtime.empty([3, 2], 'i32'))));
-const _reluOptions: Slots = { block: maybe(whole(2)), causal: maybe(boolean()), scale: maybe(finite(1)), ...control };
-
-const localLinearSettings: Slots = {
-  ridge: maybe(leaf(1, '0', '1.5', '3')),
-  ridgeRows: notGiven(leaf(filled(1, ...q.slice(0, 3)))),
-  causal: maybe(boolean()),
-  scale: maybe(finite(1)),
-  solver: maybe(choice('direct')),
-  tolerance: maybe(leaf(0.5, '0.5')),
-  maxIterations: maybe(whole(2)),
-  stopGradRidge: maybe(boolean()),
-  ...control,
-};
-entry(
-  'localLinearAttention',
-  { ...qkv, options: options({ ...localLinearSettings, out: notGiven(leaf(keep(runtime.empty([1, 3, 2, 2])))) }) },
-  saccade.localLinearAttention,
-);
-entry(
-  'localLinearAttentionBackward',
-  {
-    ...qkv,
-    gradients: object({ gradOut: tensor(...q), lse: maybe(leaf(filled(1, 1, 3, 2))), solution: tensor(...q) }),
-    options: options(localLinearSettings),
-  },
-  saccade.localLinearAttentionBackward,
-);
-
 const positive3 = { q: leaf(filled(1, ...q)), k: leaf(filled(1, ...k)), v: tensor(...v) };
 const [stateShape, sumShape] = [
   [1, 2, 2, 2],

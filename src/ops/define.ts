@@ -308,7 +308,7 @@ function checkLargest(
 }
 
 /** What throws unless tensors, those that are given, are as specified, on one runtime, and their extents as they must be. */
-function tensorChecker(specs: TensorSpecs, checkExtents: ExtentCheck) {
+export function tensorChecker(specs: TensorSpecs, checkExtents?: ExtentCheck) {
   const forms = Object.fromEntries(Object.entries(specs).flatMap(([name, { or }]) => (or ? [[name, or]] : [])));
   const varying = Object.keys(specs).filter((name) => specs[name]?.or || specs[name]?.swappedBy);
   /** By which axes those have that have others where an operand of another kind is given, or an option swaps them. */
@@ -341,7 +341,7 @@ function specAs(spec: TensorSpec, given: Operand | undefined, options: Values): 
 }
 
 /** What throws unless tensors, which share a runtime, have the axes and element types of their specifications. */
-function checkerOf(specs: TensorSpecs, checkExtents: ExtentCheck) {
+function checkerOf(specs: TensorSpecs, checkExtents: ExtentCheck | undefined) {
   const names = Object.keys(specs);
   const bind = shapeBinder(mapValues(specs, ({ axes }) => axes));
   /** Tensors are most often like those of the call before. */
@@ -361,7 +361,7 @@ function checkerOf(specs: TensorSpecs, checkExtents: ExtentCheck) {
         looks[name] = { shape, dtype, isContiguous };
       }
       const extents = bind(shapes);
-      checkExtents(extents, tensors);
+      checkExtents?.(extents, tensors);
       found = { shapes, extents };
       before = looks;
     }

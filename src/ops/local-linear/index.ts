@@ -4,25 +4,28 @@
  * Letters: b batch, n queries, m keys, h query heads, g key/value heads, d head dimension, e value dimension.
  * Source: Zuo et al. 2025, Local Linear Attention, arXiv 2510.01450.
  */
-import { checkWhole, show } from '../../check';
-import { DTypeError, ParameterError, ShapeError, UnsupportedError } from '../../errors';
+import { ParameterError, UnsupportedError } from '../../errors';
 import type { Control } from '../../runtime/backend';
-import { FLOATS, LARGEST_HEAD } from '../../runtime/cpu/params';
-import type { Expectation, Op } from '../../runtime/op';
-import type { DType } from '../../tensor/dtype';
-import { bindShapes, formatShape, sameShape } from '../../tensor/shape';
+import type { Expectation } from '../../runtime/op';
+import { formatShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
-import { checkControl, checkGradients, checkOptions, checkTensors } from '../check';
-import { compute, type ResultSpec } from '../compute';
-import { zeros } from '../float32';
 import {
-  type LocalLinearBackwardCall,
-  type LocalLinearCall,
-  type LocalLinearProblem,
-  type LocalLinearSolver,
-  SOLVERS,
-} from './call';
+  boolean,
+  choice,
+  defineOp,
+  f32,
+  floats,
+  group,
+  type Members,
+  type OptionsOf,
+  optional,
+  setting,
+  whole,
+} from '../define';
+import { zeros } from '../float32';
+import { checkHeads, gradients, largestHead, STRIDED, scale, tokens } from '../heads';
+import { type LocalLinearProblem, SOLVERS } from './call';
 import { planLocalLinear, planLocalLinearBackward } from './cpu';
 import { kernels } from './params.generated';
 
@@ -30,43 +33,101 @@ import { kernels } from './params.generated';
 const SMALLEST = 2 ** -126;
 const LARGEST = 2 ** 128 - 2 ** 104;
 
-const forward: Op<LocalLinearCall> = {
-  name: 'localLinearAttention',
-  reference: async () => (await import('./reference')).forward,
-  kernels,
-  cpu: planLocalLinear,
-  webgpu: async () => (await import('./webgpu')).planLocalLinear,
-  faults: (call) => faultsOf('localLinearAttention', call),
+/** The same for the forward and the backward pass. */
+const settings = {
+  /** Penalty on the slope of each row's line, for weights that sum to 1; from 0, default 10. */
+  ridge: optional(
+    setting<number>(
+      '0 or a number from 1.18e-38 to 3.4e38, as float32 holds',
+      (ridge) => ridge === 0 || (typeof ridge === 'number' && ridge >= SMALLEST && ridge <= LARGEST),
+    ),
+  ),
+  /** [b, n, h]: a ridge for each row, in place of `ridge`. */
+  ridgeRows: floats('b n h', STRIDED),
+  /** Query i sees key j only if j <= i + m - n: the last query sees the last key. Default false. */
+  causal: boolean(false),
+  /** Factor on the scores; default 1 / sqrt(d). */
+  scale,
+  /** Conjugate gradients, or the matrix of each row and its Cholesky factor, which pays for few dimensions. Default `cg`. */
+  solver: choice('cg', ...SOLVERS),
+  /** For `cg`: what may be left of a row's right-hand side, relative to its norm. Default 1e-6. */
+  tolerance: setting<number>(
+    'a number above 0 and below 1',
+    (tolerance) => typeof tolerance === 'number' && tolerance > 0 && tolerance < 1,
+    1e-6,
+  ),
+  /** For `cg`: from 1. Default 32. */
+  maxIterations: whole({ least: 1 }, 32),
+  /** Whether gradients take the sum of a row's exponentials, by which its ridge is multiplied, as a constant. Default false. */
+  stopGradRidge: boolean(false),
 };
 
-const backward: Op<LocalLinearBackwardCall> = {
+function ridgeOf({ ridge, ridgeRows }: { readonly ridge: number | undefined; readonly ridgeRows: Tensor | undefined }) {
+  if (ridgeRows && ridge !== undefined) throw new ParameterError('ridge is given by row in ridgeRows: leave it out');
+  return { ridge: ridge ?? 10 };
+}
+
+const FRESH = { fresh: true } as const;
+const rows = f32('b n h', FRESH);
+
+/** @internal */
+export const localLinearBackwardOp = defineOp({
   name: 'localLinearAttentionBackward',
+  inputs: {
+    ...tokens,
+    gradients: group(
+      {
+        /** [b, n, h, e]. */
+        gradOut: floats('b n h e', STRIDED),
+        /** As the forward pass returned it. */
+        solution: f32('b n h d'),
+      },
+      {
+        /** May stand beside it. */
+        lse: f32('b n h'),
+      },
+    ),
+  },
+  options: settings,
+  results: {
+    ...gradients,
+    gradRidgeRows: floats('b n h', { like: 'ridgeRows', fresh: true, when: 'ridgeRows' }),
+    residual: rows,
+  },
+  largest: largestHead,
+  fits: checkHeads,
+  more: ({ gradients: { gradOut, solution }, ...given }) => ({ ...ridgeOf(given), gradOut, solution }),
   reference: async () => (await import('./reference')).backward,
   kernels,
   cpu: planLocalLinearBackward,
   webgpu: async () => (await import('./webgpu')).planLocalLinearBackward,
   faults: (call) => faultsOf('localLinearAttentionBackward', call),
-};
+});
 
-/** The same for the forward and the backward pass. */
-export interface LocalLinearSettings {
-  /** Penalty on the slope of each row's line, for weights that sum to 1; from 0, default 10. */
-  readonly ridge?: number | undefined;
-  /** [b, n, h]: a ridge for each row, in place of `ridge`. */
-  readonly ridgeRows?: Tensor | undefined;
-  /** Query i sees key j only if j <= i + m - n: the last query sees the last key. Default false. */
-  readonly causal?: boolean | undefined;
-  /** Factor on the scores; default 1 / sqrt(d). */
-  readonly scale?: number | undefined;
-  /** Conjugate gradients, or the matrix of each row and its Cholesky factor, which pays for few dimensions. Default `cg`. */
-  readonly solver?: LocalLinearSolver | undefined;
-  /** For `cg`: what may be left of a row's right-hand side, relative to its norm. Default 1e-6. */
-  readonly tolerance?: number | undefined;
-  /** For `cg`: from 1. Default 32. */
-  readonly maxIterations?: number | undefined;
-  /** Whether gradients take the sum of a row's exponentials, by which its ridge is multiplied, as a constant. Default false. */
-  readonly stopGradRidge?: boolean | undefined;
-}
+/** @internal */
+export const localLinearOp = defineOp({
+  name: 'localLinearAttention',
+  inputs: tokens,
+  options: settings,
+  results: {
+    out: floats('b n h e', { like: 'q' }),
+    lse: rows,
+    solution: f32('b n h d', FRESH),
+    residual: rows,
+    iterations: rows,
+  },
+  largest: largestHead,
+  fits: checkHeads,
+  more: ridgeOf,
+  reference: async () => (await import('./reference')).forward,
+  kernels,
+  cpu: planLocalLinear,
+  webgpu: async () => (await import('./webgpu')).planLocalLinear,
+  faults: (call) => faultsOf('localLinearAttention', call),
+  derivative: derivativeOf,
+});
+
+export interface LocalLinearSettings extends OptionsOf<typeof localLinearOp> {}
 
 export interface LocalLinearOptions extends LocalLinearSettings, Control {
   /** Where to write: a contiguous tensor that no input shares memory with. */
@@ -86,12 +147,8 @@ export interface LocalLinearResult {
   readonly iterations: Tensor<'f32'>;
 }
 
-/** What the forward pass returned, of which `lse` may be left out, and a loss's gradient with respect to `out`. */
-export interface LocalLinearGradients extends Pick<LocalLinearResult, 'solution'> {
-  readonly lse?: LocalLinearResult['lse'] | undefined;
-  /** [b, n, h, e]. */
-  readonly gradOut: Tensor;
-}
+/** What the forward pass returned, and a loss's gradient with respect to `out`. */
+export interface LocalLinearGradients extends Members<typeof localLinearBackwardOp.declaration.inputs.gradients> {}
 
 /** Each of the shape and dtype of its input. */
 export interface LocalLinearBackwardResult {
@@ -101,9 +158,6 @@ export interface LocalLinearBackwardResult {
   /** Only if there were any. */
   readonly gradRidgeRows?: Tensor;
 }
-
-const SETTINGS = ['ridge', 'ridgeRows', 'causal', 'scale', 'solver', 'tolerance', 'maxIterations', 'stopGradRidge'];
-const CONTROL = ['signal', 'onProgress'];
 
 /**
  * For each query the intercept at it of the affine map from keys to values that minimises the sum over the keys it sees of
@@ -124,41 +178,45 @@ export function localLinearAttention(
   v: Tensor,
   options: LocalLinearOptions = {},
 ): LocalLinearResult {
-  checkTensors({ q, k, v });
-  checkOptions('localLinearAttention', options, [...SETTINGS, ...CONTROL, 'out']);
-  const { problem, inputs, b, n, h, d, e } = checkProblem({ q, k, v }, options);
-  const rows = { shape: [b, n, h], dtype: 'f32' } as const;
-  const results = {
-    out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
-    lse: rows,
-    solution: { shape: [b, n, h, d], dtype: 'f32' },
-    residual: rows,
-    iterations: rows,
-  } as const satisfies Record<string, ResultSpec>;
-  const derivative = derivativeOf(options);
-  return compute(forward, inputs, results, (computed) => ({ ...problem, ...computed }), options, { derivative });
+  return localLinearOp({ q, k, v }, options);
 }
 
+/** With the ridge that was used, where there is one for all rows. */
 function derivativeOf({
-  ridgeRows: _rows,
-  signal: _signal,
-  onProgress: _progress,
-  out: _out,
-  ...settings
-}: LocalLinearOptions): Derivative {
+  ridge,
+  ridgeRows,
+  causal,
+  scale,
+  solver,
+  tolerance,
+  maxIterations,
+  stopGradRidge,
+}: Settings): Derivative {
+  const settings = {
+    ridge: ridgeRows ? undefined : ridge,
+    causal,
+    scale,
+    solver,
+    tolerance,
+    maxIterations,
+    stopGradRidge,
+  };
   return {
     saves: ['q', 'k', 'v', 'ridgeRows', 'solution'],
     gradients(saved, { out, ...others }, _, control) {
       const other = Object.entries(others).find(([, gradient]) => gradient)?.[0];
       if (other) throw new UnsupportedError(`'${other}' of localLinearAttention has no gradient: only out has`);
-      const { q, k, v, ridgeRows } = saved as Record<'q' | 'k' | 'v', Tensor> & { readonly ridgeRows?: Tensor };
-      const { solution } = saved as unknown as LocalLinearResult;
+      const { q, k, v, solution } = saved as Record<'q' | 'k' | 'v' | 'solution', Tensor>;
       const gradOut = out ?? zeros(q.runtime, [...q.shape.slice(0, 3), v.shape[3] as number]);
-      const options = { ...settings, ridgeRows, ...control };
+      const options = { ...settings, ridgeRows: saved.ridgeRows, ...control };
       const grads = localLinearAttentionBackward(q, k, v, { solution, gradOut }, options);
       return { q: grads.gradQ, k: grads.gradK, v: grads.gradV, ridgeRows: grads.gradRidgeRows };
     },
   };
+}
+
+interface Settings extends LocalLinearProblem {
+  readonly stopGradRidge: boolean;
 }
 
 /**
@@ -176,101 +234,9 @@ export function localLinearAttentionBackward(
   gradients: LocalLinearGradients,
   options: LocalLinearSettings & Control = {},
 ): LocalLinearBackwardResult {
-  checkGradients('localLinearAttentionBackward', gradients, ['gradOut', 'lse', 'solution']);
-  const { lse, solution, gradOut } = gradients;
-  const results = { solution, ...(lse !== undefined && { lse }) };
-  checkTensors({ q, k, v, gradOut, ...results });
-  checkOptions('localLinearAttentionBackward', options, [...SETTINGS, ...CONTROL]);
-  const { problem, inputs, stopGradRidge, b, n, h, d, e } = checkProblem({ q, k, v }, options);
-  const shapes = { lse: [b, n, h], solution: [b, n, h, d], gradOut: [b, n, h, e] };
-  for (const [name, { shape, dtype, isContiguous, strides }] of Object.entries({ ...results, gradOut })) {
-    const expected = shapes[name as keyof typeof shapes];
-    if (!sameShape(shape, expected))
-      throw new ShapeError(`${name} must have shape ${formatShape(expected)}, got ${formatShape(shape)}`);
-    if (name !== 'gradOut' && (dtype !== 'f32' || !isContiguous))
-      throw new DTypeError(`${name} must be contiguous f32, got ${dtype}, strides ${formatShape(strides)}`);
-  }
-  checkStorage('gradOut', gradOut);
-  const like = ({ shape, dtype }: Tensor): ResultSpec => ({ shape, dtype });
-  const { ridgeRows } = options;
-  const specs: Record<string, ResultSpec> = {
-    gradQ: like(q),
-    gradK: like(k),
-    gradV: like(v),
-    residual: { shape: [b, n, h], dtype: 'f32' },
-    ...(ridgeRows && { gradRidgeRows: like(ridgeRows) }),
-  };
-  const given = { solution, gradOut };
-  const call = (computed: object) => ({ ...problem, ...given, ...computed, stopGradRidge }) as LocalLinearBackwardCall;
-  const { residual, ...grads } = compute(backward, { ...inputs, ...given }, specs, call, options);
-  residual?.dispose();
-  return grads as unknown as LocalLinearBackwardResult;
-}
-
-/** The problem of a call, its tensors and extents; throws where they do not fit. */
-function checkProblem({ q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>, options: LocalLinearSettings & Control) {
-  checkControl(options);
-  const {
-    ridgeRows,
-    causal = false,
-    solver = 'cg',
-    tolerance = 1e-6,
-    maxIterations = 32,
-    stopGradRidge = false,
-  } = options;
-  if (ridgeRows !== undefined) checkTensors({ ridgeRows });
-  const inputs: Readonly<Record<string, Tensor>> = { q, k, v, ...(ridgeRows && { ridgeRows }) };
-  const letters = bindShapes(
-    { q: 'b n h d', k: 'b m g d', v: 'b m g e', ...(ridgeRows && { ridgeRows: 'b n h' }) } as Record<string, string>,
-    Object.fromEntries(Object.entries(inputs).map(([name, { shape }]) => [name, shape])),
-  ) as Record<'b' | 'n' | 'm' | 'h' | 'g' | 'd' | 'e', number>;
-  const { h, g, d, e } = letters;
-  if (h % g !== 0)
-    throw new ShapeError(
-      `the ${g} heads of k ${formatShape(k.shape)} must divide the ${h} heads of q ${formatShape(q.shape)}`,
-    );
-  for (const [letter, extent, { shape }] of [
-    ['d', d, q],
-    ['e', e, v],
-  ] as const) {
-    if (extent > LARGEST_HEAD)
-      throw new ShapeError(`the head dimension ${letter} must be at most ${LARGEST_HEAD}, got ${formatShape(shape)}`);
-  }
-  for (const [name, tensor] of Object.entries(inputs)) checkStorage(name, tensor);
-  if (ridgeRows !== undefined && options.ridge !== undefined)
-    throw new ParameterError('ridge is given by row in ridgeRows: leave it out');
-  const { ridge = 10, scale = 1 / Math.sqrt(d) } = options;
-  if (!(ridge === 0 || (typeof ridge === 'number' && ridge >= SMALLEST && ridge <= LARGEST)))
-    throw new ParameterError(
-      `ridge must be 0 or a number from 1.18e-38 to 3.4e38, as float32 holds, got ${show(ridge)}`,
-    );
-  if (typeof scale !== 'number' || !Number.isFinite(scale))
-    throw new ParameterError(`scale must be a finite number, got ${show(scale)}`);
-  for (const [name, value] of Object.entries({ causal, stopGradRidge }))
-    if (typeof value !== 'boolean') throw new ParameterError(`${name} must be true or false, got ${show(value)}`);
-  if (!SOLVERS.includes(solver))
-    throw new ParameterError(`solver must be one of ${SOLVERS.join(', ')}, got ${show(solver)}`);
-  if (!(typeof tolerance === 'number' && tolerance > 0 && tolerance < 1))
-    throw new ParameterError(`tolerance must be a number above 0 and below 1, got ${show(tolerance)}`);
-  checkWhole('maxIterations', maxIterations, 1);
-  const problem: LocalLinearProblem = {
-    q,
-    k,
-    v,
-    ridge,
-    ridgeRows,
-    causal,
-    scale,
-    solver,
-    tolerance,
-    maxIterations,
-  };
-  return { ...letters, problem, inputs, stopGradRidge };
-}
-
-function checkStorage(name: string, { dtype }: Tensor): void {
-  if (!(FLOATS as readonly DType[]).includes(dtype))
-    throw new DTypeError(`${name} must be one of ${FLOATS.join(', ')}, got ${dtype}`);
+  const { residual, ...grads } = localLinearBackwardOp({ q, k, v, gradients }, options);
+  residual.dispose();
+  return grads;
 }
 
 /** What only the device can see: ridges, and whether systems were solved. */

@@ -488,7 +488,7 @@ describeOnBackends('localLinearAttention', (runtime) => {
     await expectRefusal(
       runtime(),
       () => localLinearAttentionBackward(q, v, v, { lse, solution: v as Tensor<'f32'>, gradOut }),
-      'solution must have shape [1, 4, 3, 2], got [1, 4, 1, 2]',
+      'solution must have shape [b, n, h, d] with h = 3 as in q [1, 4, 3, 2], got [1, 4, 1, 2]',
     );
   });
 });

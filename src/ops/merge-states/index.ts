@@ -1,20 +1,17 @@
 /** Softmaxes over parts of the keys, joined by their log-sum-exps. */
 import { isRecord, show } from '../../check';
-import { DTypeError, ParameterError, ShapeError } from '../../errors';
+import { ParameterError } from '../../errors';
 import type { Control } from '../../runtime/backend';
-import { FLOATS } from '../../runtime/cpu/params';
 import { contiguous, overElements } from '../../runtime/cpu/plan';
 import type { Op } from '../../runtime/op';
 import type { DType } from '../../tensor/dtype';
-import { formatShape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
-import { checkControl, checkOptions, checkTensors, commonRuntime } from '../check';
 import { compute } from '../compute';
 import { widened } from '../copy';
-import { checkContiguous } from '../float32';
+import { defineComposite, f32, floats, type Setting, type TensorSpec, tensorChecker } from '../define';
 import { kernels, MergeParams, Part, ROWS } from './params.generated';
-import type { MergeBackwardCall, MergeCall, State } from './reference';
+import type { MergeBackwardCall, MergeCall } from './reference';
 
 const forward: Op<MergeCall> = {
   name: 'mergeStates',
@@ -51,6 +48,54 @@ export interface AttentionState<D extends DType = DType> {
 /** Whose params fit where a job has its own. */
 const MOST_PARTS = 128;
 
+const specsOf = (count: number): Record<string, TensorSpec> =>
+  named<TensorSpec>(
+    Array.from({ length: count }, (_, at) => ({
+      out: floats('... e', at > 0 ? { like: 'parts[0].out' } : {}),
+      lse: f32('...'),
+    })),
+  );
+
+/** By the number of parts. */
+const checkers: ReturnType<typeof tensorChecker>[] = [];
+
+const parts: Setting<readonly AttentionState[]> = {
+  expected: `an array of 1 to ${MOST_PARTS} { out, lse }`,
+  check(name, given) {
+    if (!Array.isArray(given) || given.length === 0 || given.length > MOST_PARTS || !Array.from(given).every(isRecord))
+      throw new ParameterError(`${name} must be ${this.expected}, got ${show(given)}`);
+    const states = given.map(({ out, lse }: AttentionState) => ({ out, lse }));
+    const check = checkers[states.length] ?? tensorChecker(specsOf(states.length));
+    checkers[states.length] = check;
+    check(named<Tensor>(states));
+    return states;
+  },
+};
+
+/** @internal */
+export const mergeStatesOp = defineComposite({
+  name: 'mergeStates',
+  inputs: { parts },
+  results: { out: floats('... e'), lse: f32('...') },
+  run({ parts }, options): AttentionState {
+    const { out, lse } = parts[0] as AttentionState;
+    const { out: givenOut, lse: givenLse } = options as MergeStatesOptions;
+    const specs = {
+      out: { shape: out.shape, dtype: out.dtype, given: givenOut },
+      lse: { shape: lse.shape, dtype: 'f32', given: givenLse },
+    } as const;
+    const derivative: Derivative = {
+      saves: [...Object.keys(named<Tensor>(parts)), 'out', 'lse'],
+      gradients(saved, { out: gradOut, lse: gradLse }, _, control) {
+        const own = parts.map((_, at) => stateOf(saved, `parts[${at}].`));
+        const given = { gradOut: gradOut && widened(gradOut), gradLse };
+        return named(mergeStatesBackward(own, { ...stateOf(saved), ...given }, control));
+      },
+    };
+    return compute(forward, named<Tensor>(parts), specs, (merged) => ({ parts, ...merged }), options, { derivative });
+  },
+});
+
 export interface MergeStatesOptions<D extends DType = DType> extends Control, Partial<AttentionState<D>> {}
 
 /**
@@ -65,46 +110,10 @@ export function mergeStates<D extends DType>(
   parts: readonly AttentionState<D>[],
   options: MergeStatesOptions<D> = {},
 ): AttentionState<D> {
-  if (!Array.isArray(parts) || parts.length === 0 || parts.length > MOST_PARTS || !Array.from(parts).every(isRecord))
-    throw new ParameterError(`parts must be an array of 1 to ${MOST_PARTS} { out, lse }, got ${show(parts)}`);
-  const states = parts.map(({ out, lse }) => ({ out, lse }) as AttentionState<D>);
-  const inputs = named(states);
-  checkTensors(inputs);
-  commonRuntime(inputs);
-  checkOptions('mergeStates', options, ['out', 'lse', 'signal', 'onProgress']);
-  checkControl(options);
-  checkContiguous(inputs);
-  const { out: first } = states[0] as AttentionState<D>;
-  if (!(FLOATS as readonly DType[]).includes(first.dtype))
-    throw new DTypeError(`parts[0].out must be ${FLOATS.join(', ')}, got ${first.dtype}`);
-  if (first.rank < 1) throw new ShapeError('parts[0].out must have shape [..., e], got []');
-  const wanted = { out: first, lse: { shape: first.shape.slice(0, -1), dtype: 'f32' } } as const;
-  for (const [name, { shape, dtype, size }] of Object.entries(inputs)) {
-    const like = name.endsWith('out') ? wanted.out : wanted.lse;
-    if (size === 0) throw new ShapeError(`${name} ${formatShape(shape)} is empty`);
-    if (!sameShape(shape, like.shape))
-      throw new ShapeError(
-        `${name} must have shape ${formatShape(like.shape)} as parts[0].out ${formatShape(first.shape)}, got ${formatShape(shape)}`,
-      );
-    if (dtype !== like.dtype) throw new DTypeError(`${name} must be ${like.dtype}, got ${dtype}`);
-  }
-  const specs = {
-    out: { shape: first.shape, dtype: first.dtype, given: options.out },
-    lse: { ...wanted.lse, given: options.lse },
-  };
-  const make = ({ out, lse }: State) => ({ parts: states, out, lse });
-  const derivative: Derivative = {
-    saves: [...Object.keys(inputs), 'out', 'lse'],
-    gradients(saved, { out: gradOut, lse: gradLse }, _, control) {
-      const parts = states.map((_, at) => stateOf(saved, `parts[${at}].`));
-      const given = { gradOut: gradOut && widened(gradOut), gradLse };
-      return named(mergeStatesBackward(parts, { ...stateOf(saved), ...given }, control));
-    },
-  };
-  return compute(forward, inputs, specs, make, options, { derivative }) as AttentionState<D>;
+  return mergeStatesOp({ parts }, options) as AttentionState<D>;
 }
 
-const named = (states: readonly AttentionState[]): Record<string, Tensor> =>
+const named = <T>(states: readonly { readonly out: T; readonly lse: T }[]): Record<string, T> =>
   Object.fromEntries(
     states.flatMap(({ out, lse }, at) => [
       [`parts[${at}].out`, out],
@@ -121,9 +130,9 @@ function mergeStatesBackward(
   { out, lse, gradOut, gradLse }: Omit<MergeBackwardCall, 'parts' | 'gradients'>,
   control: Control,
 ): readonly AttentionState<'f32'>[] {
-  const inputs = { ...named(parts), out, lse, ...(gradOut && { gradOut }), ...(gradLse && { gradLse }) };
+  const inputs = { ...named<Tensor>(parts), out, lse, ...(gradOut && { gradOut }), ...(gradLse && { gradLse }) };
   const specs = Object.fromEntries(
-    Object.entries(named(parts)).map(([name, { shape }]) => [name, { shape, dtype: 'f32' as const }]),
+    Object.entries(named<Tensor>(parts)).map(([name, { shape }]) => [name, { shape, dtype: 'f32' as const }]),
   );
   const gradientsIn = (results: Readonly<Record<string, Tensor>>) =>
     parts.map((_, at) => stateOf(results, `parts[${at}].`));
