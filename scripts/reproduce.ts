@@ -1,5 +1,5 @@
 /**
- * Runs experiments again, all or those named, and brings pages and figures up to date: node scripts/reproduce.ts [METHOD...]
+ * Runs experiments again, all or those named, and brings pages and figures up to date: node scripts/reproduce.ts [PAPER...]
  * Run it on a quiet machine, after npm run build.
  */
 import { execFileSync } from 'node:child_process';
@@ -12,16 +12,16 @@ const saccade = `${root}/dist/cli/bin.mjs`;
 
 mkdirSync(folder, { recursive: true });
 const named = process.argv.slice(2);
-for (const method of named.length > 0 ? named : listed()) {
-  const json = `${folder}/${method}.json`;
-  execFileSync(process.execPath, [saccade, 'reproduce', method, '--json', json], { cwd: root, stdio: 'inherit' });
+for (const paper of named.length > 0 ? named : listed()) {
+  const json = `${folder}/${paper}.json`;
+  execFileSync(process.execPath, [saccade, 'reproduce', paper, '--json', json], { cwd: root, stdio: 'inherit' });
 }
 const vitest = `${root}/node_modules/vitest/vitest.mjs`;
 const only = named.length > 0 ? ['-t', named.join('|')] : [];
-const update = ['run', 'test/reproduced.test.ts', '--project', 'node', '-u', ...only];
+const update = ['run', 'test/reproduced.test.ts', '--project', 'system', '-u', ...only];
 execFileSync(process.execPath, [vitest, ...update], { cwd: root, stdio: 'inherit' });
 
-/** The methods that have an experiment: the first words of the list's rows, under its header and rule. */
+/** The papers that have an experiment: the first words of the list's rows, under its header and rule. */
 function listed(): string[] {
   const list = execFileSync(process.execPath, [saccade, 'reproduce'], { encoding: 'utf8' });
   return list

@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 const ROOMS = [
   ...['text', '.', 'tensor', 'expressions', 'masks', 'scores', 'io', 'simulate'],
   ...['runtime', 'ops', 'cache', 'tape', 'conventions', 'adapters', 'measure', 'tune', 'feature-maps', 'methods'],
-  ...['nn', 'train', 'models', 'papers', 'compare', 'bench', 'report', 'cli', 'index.ts'],
+  ...['nn', 'train', 'models', 'papers', 'experiments', 'compare', 'bench', 'report', 'cli', 'index.ts'],
 ];
 
 const FILES = globSync('src/**/*.ts').filter((path) => !path.endsWith('.test.ts'));

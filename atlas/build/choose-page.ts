@@ -2,9 +2,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { formatMachine, type Machine } from '../../src/machine';
+import { methods } from '../../src/methods/registry';
 import type { MethodTime } from '../site/method-time';
 import { Html, html } from './html';
-import { ROOT, runs } from './standing';
+import { paperOf, ROOT, runs } from './standing';
 
 /** Where times of methods are stored, by `scripts/measure-methods.ts`. */
 export const TIMES = resolve(ROOT, 'docs/times');
@@ -22,9 +23,11 @@ const stored = readdirSync(TIMES)
 
 export function choosePage(): Html {
   const verdicts = Object.fromEntries(
-    [...runs].map(([name, { findings }]) => {
+    methods.flatMap((method) => {
+      const { findings } = runs.get(paperOf(method).id) ?? {};
+      if (!findings) return [];
       const held = findings.filter(({ verdict }) => ['reproduced', 'holds by construction'].includes(verdict)).length;
-      return [name, `${held} of ${findings.length} claims hold here`];
+      return [[method.name, `${held} of ${findings.length} claims hold here`]];
     }),
   );
   const times = stored.flatMap(({ machine: { cpu, cores }, gpu, times }) =>

@@ -1,6 +1,7 @@
 /** The list of papers. */
+
+import type { Verdict } from '../../src/experiments/experiment';
 import type { Method } from '../../src/methods/define';
-import type { Verdict } from '../../src/methods/experiment';
 import { methods } from '../../src/methods/registry';
 import { FAMILIES, type Family, type ListedPaper, papers } from '../../src/papers';
 import { lettersOf, sampleParams, sampleSizes } from '../site/problem';

@@ -5,7 +5,7 @@ import { formatMachine } from '../../src/machine';
 import type { Method } from '../../src/methods/define';
 import { paramsJsonSchema } from '../../src/methods/params';
 import { methods } from '../../src/methods/registry';
-import { reproductionNotes } from '../../src/report/reproduction';
+import { type Reproduction, reproductionNotes } from '../../src/report/reproduction';
 import { isSpatial, REAL_NUMBERS, sampleParams, sampleSizes } from '../site/problem';
 import { glyph } from './glyphs';
 import { addressOf } from './guide';
@@ -48,7 +48,7 @@ export function methodPage(method: Method): Html {
   const given = ['q', 'k', 'v', ...queries];
   const data: PageData = { name, spatial: isSpatial(method), masked, weighed, sizes, params, given };
   const needsLayer = method.layer !== undefined && Object.keys(method.inputs).some((input) => !given.includes(input));
-  const run = runs.get(name);
+  const run = runs.get(id);
   const folder = folderOf(name);
   const [intro, ...sections] = sectionsOf(readFileSync(resolve(folder, 'README.md'), 'utf8'), (target) =>
     addressOf(target, `methods/${name}/index.html`, relative(ROOT, resolve(folder, 'README.md'))),
@@ -81,7 +81,7 @@ ${runSection(method, data)}
   <div data-live="code" data-state="idle"><div class="code"><pre tabindex="0"><code data-code></code></pre><button type="button" data-copy>copy</button></div>${masked && html`<div class="code"><pre tabindex="0"><code data-command></code></pre><button type="button" data-copy>copy</button></div>`}<p class="caption" data-said role="status"></p></div>
 </section>
 <section class="section"><h2>What it is</h2><div class="prose"><p class="lede">${summary[0].toUpperCase()}${summary.slice(1)}.</p>${intro.body}</div></section>
-${run && claims(name)}
+${run && claims(run)}
 ${sections.map(({ title, body }) => !(title === CLAIMS && stripped(body) === '') && html`<section class="section"><h2>${title === CLAIMS ? 'Notes on the measurements' : title}</h2><div class="prose">${body}</div></section>`)}
 ${neighbours(method)}`;
 }
@@ -205,15 +205,14 @@ function relief(name: string, masked: boolean, weighed: boolean): Html {
   </figure>`;
 }
 
-function claims(name: string): Html {
-  const run = runs.get(name)!;
+function claims(run: Reproduction): Html {
   const rows = run.findings.map(
     ({ claim, source, measured, verdict }) =>
       html`<tr><td>${claim}<small>${source}</small></td><td data-label="measured:">${measured}</td><td class="verdict-cell">${verdictMark(verdict)}${verdict}</td></tr>`,
   );
   return html`<section class="section" id="claims"><h2>Claimed and measured<small>${run.title}</small></h2><div><table class="table"><thead><tr><th>The paper claims</th><th>Measured here</th><th>Verdict</th></tr></thead><tbody>${rows}</tbody></table>
   <details class="caption"><summary>What the verdicts rest on</summary><ul>${reproductionNotes(run).map((note) => html`<li>${note}</li>`)}</ul></details>
-  <p class="caption">${formatMachine(run.machine)}. Repeat it: <code>npx saccade reproduce ${name}</code>.</p></div></section>`;
+  <p class="caption">${formatMachine(run.machine)}. Repeat it: <code>npx ${run.command}</code>.</p></div></section>`;
 }
 
 function neighbours(method: Method): Html {

@@ -83,18 +83,19 @@ export function feed(): string {
   const began = '2026-11-01T00:00:00Z';
   const entry = (id: string, title: string, path: string, updated: string, summary: string) =>
     `<entry><id>urn:saccade:${id}</id><title>${escapeHtml(title)}</title><link href="${path}"/><updated>${updated}</updated><summary>${escapeHtml(summary)}</summary></entry>`;
-  const results = [...runs.values()].map((run) => ({
-    updated: run.machine.date,
+  const results = [...runs.values()].map(({ paper, findings, machine: { date }, title }) => ({
+    updated: date,
     text: entry(
-      `run:${run.method}`,
-      `${run.method}: ${run.findings.length} claims measured`,
-      `methods/${run.method}/index.html#claims`,
-      run.machine.date,
-      run.title,
+      `run:${paper.id}`,
+      `${paper.id}: ${findings.length} claims measured`,
+      `index.html#${paper.id}`,
+      date,
+      title,
     ),
   }));
-  const added = methods.map(({ name, summary }) => {
-    const updated = runs.get(name)?.machine.date ?? began;
+  const added = methods.map((method) => {
+    const { name, summary } = method;
+    const updated = runs.get(paperOf(method).id)?.machine.date ?? began;
     return { updated, text: entry(`method:${name}`, name, `methods/${name}/index.html`, updated, summary) };
   });
   const entries = [...added, ...results].sort((a, b) => b.updated.localeCompare(a.updated));

@@ -1,8 +1,8 @@
 /** The state of methods and papers today, from the registries and the stored runs. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import type { Verdict } from '../../src/experiments/experiment';
 import type { Method } from '../../src/methods/define';
-import type { Verdict } from '../../src/methods/experiment';
 import { methods } from '../../src/methods/registry';
 import { models } from '../../src/models/registry';
 import type { ListedPaper } from '../../src/papers';
@@ -11,13 +11,13 @@ import type { Reproduction } from '../../src/report/reproduction';
 
 export const ROOT = resolve(import.meta.dirname, '../..');
 
-/** Stored runs by method. */
+/** Stored runs by paper. */
 export const runs: ReadonlyMap<string, Reproduction> = new Map(
   readdirSync(resolve(ROOT, 'docs/reproduce'))
     .filter((file) => file.endsWith('.json'))
     .map((file) => {
       const run = JSON.parse(readFileSync(resolve(ROOT, 'docs/reproduce', file), 'utf8')) as Reproduction;
-      return [run.method, run];
+      return [run.paper.id, run];
     }),
 );
 
@@ -35,6 +35,7 @@ export interface Standing {
 }
 
 export function standingOf({
+  id,
   methods: names = [],
   models: wanted = [],
   pipelines = [],
@@ -52,7 +53,7 @@ export function standingOf({
     present,
     missing,
     works: workingOf(present, missing.length > 0),
-    verdicts: present.flatMap(({ name }) => runs.get(name)?.findings.map(({ verdict }) => verdict) ?? []),
+    verdicts: runs.get(id)?.findings.map(({ verdict }) => verdict) ?? [],
   };
 }
 

@@ -24,7 +24,7 @@ import { lockFolder } from './lock-folder';
 import { METHOD_OR_MODULE, readMethods } from './methods';
 import { backendOption, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
-import { MOST_SETTINGS, readBytes } from './read-tensors';
+import { MOST_SETTINGS, readIfThere } from './read-tensors';
 import { wrap } from './wrap';
 import { checkWritable, say, writeFileAtomic } from './write-file';
 
@@ -126,11 +126,7 @@ async function benchQuality({ resume, json, html, backend, threads, ...given }: 
 
 function storeOf(folder: string): Store {
   return {
-    read: (name) =>
-      readBytes(join(folder, name), name.endsWith('.json') ? MOST_SETTINGS : undefined).catch((error) => {
-        if (error.code === 'ENOENT') return undefined;
-        throw error;
-      }),
+    read: (name) => readIfThere(join(folder, name), name.endsWith('.json') ? MOST_SETTINGS : undefined),
     write: (name, data) => writeFileAtomic(join(folder, name), data),
   };
 }

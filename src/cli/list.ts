@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import type { Method } from '../methods/define';
 import { describeParams, paramsJsonSchema } from '../methods/params';
 import { findMethod, methods } from '../methods/registry';
-import { citationOf } from '../papers/find';
+import { citationOf, findPaper } from '../papers/find';
 import { formatTable } from '../text/table';
 
 /** Spaces between a name and its description. */
@@ -42,7 +42,8 @@ function lines(listed: readonly Method[]): string {
 
 function describe({ params, gradient, ...method }: Method) {
   const { name, family, summary, inputs, optional, integers, outputs, promised } = method;
-  const paper = citationOf(method.paper);
+  const found = findPaper(method.paper);
+  const paper = found && citationOf(found);
   const said = { name, family, summary, paper, inputs, optional, integers, outputs, promised };
   return { ...said, gradient: gradient !== false, params: paramsJsonSchema(params) };
 }
@@ -52,8 +53,8 @@ function table(listed: readonly Method[]): string {
 }
 
 function row({ name, family, paper, inputs, optional = {}, gradient, params }: Method): string[] {
-  const cited = citationOf(paper);
-  const source = cited ? [`arXiv ${cited.arxiv}`, styleText('dim', String(cited.year))] : [];
+  const found = findPaper(paper);
+  const source = found ? [`arXiv ${found.arxiv}`, styleText('dim', String(found.year))] : [];
   const show = (specs: Method['inputs']) => Object.entries(specs).map(([input, letters]) => `${input} [${letters}]`);
   const tensors = [...show(inputs), ...show(optional).map((text) => styleText('dim', `${text} optional`))];
   const settings = describeParams(params).flatMap(({ name: param, type, required, default: preset }) => {

@@ -77,6 +77,14 @@ export async function readBytes(path: string, most = LARGEST): Promise<Uint8Arra
   return Buffer.concat(parts);
 }
 
+/** As `readBytes`; undefined for a file that is not there. */
+export function readIfThere(path: string, most?: number): Promise<Uint8Array | undefined> {
+  return readBytes(path, most).catch((error) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+}
+
 /** Limit for a text or a picture. */
 export const MOST_BYTES = 2 ** 28;
 

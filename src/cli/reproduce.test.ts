@@ -1,13 +1,14 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { expectRefusal, saccade } from '../../test/command-line';
-import { defineExperiment } from '../methods/experiment';
-import { findMethod, methods } from '../methods/registry';
+import { measured } from '../experiments';
+import { defineExperiment } from '../experiments/experiment';
+import { experiments } from '../experiments/experiments.generated';
 import { main } from './main';
 
-test('without a method lists those that have an experiment', async () => {
+test('without a paper lists those that have an experiment', async () => {
   const { code, stdout } = await saccade('reproduce');
   expect(code).toBe(0);
   expect(stdout).toMatch(/^power-attention {2}/m);
@@ -21,16 +22,16 @@ test('without a method lists those that have an experiment', async () => {
 const [yes, no, partly] = ['reproduced', 'not reproduced', 'partly'];
 const [identity, untested] = ['holds by construction', 'not tested here'];
 const QUICK: Readonly<Record<string, readonly string[]>> = {
-  'neighborhood-attention': [identity, untested, untested, no],
+  'faster-neighborhood-attention': [identity, untested, untested, no],
   'generalized-neighborhood-attention': [partly, untested, untested, untested, untested, partly],
   's2-attention': [identity, identity, identity, identity, untested],
   'power-attention': [identity, partly, untested, identity, identity, partly, untested, untested],
   'stochastic-attention': [yes, partly, partly, partly, untested],
   'lightning-attention': [untested, yes, untested],
-  'gated-delta-rule': [yes, yes, identity, untested, untested],
+  'gated-delta-networks': [yes, yes, identity, untested, untested],
   'nats-linear': [yes, yes, no, no, untested],
   performer: [partly, no, no, partly, partly, untested],
-  'kernel-attention': [no, no, no, yes, untested],
+  'c3d-ad': [no, no, no, yes, untested],
   transnormer: [identity, yes, no, yes, yes, untested, partly],
   l2vit: [yes, yes, identity],
   dydila: [yes, yes, partly, yes],
@@ -38,39 +39,36 @@ const QUICK: Readonly<Record<string, readonly string[]>> = {
   'local-linear-attention': [yes, yes, identity, untested],
 };
 
-test.each(methods.filter(({ experiment }) => experiment).map(({ name }) => name))(
-  '%s: every claim has a source, a measurement and a verdict',
-  async (name) => {
-    const folder = await mkdtemp(join(tmpdir(), 'saccade-'));
-    const [json, html] = [join(folder, 'findings.json'), join(folder, 'findings.html')];
-    try {
-      const { code, stdout } = await saccade('reproduce', name, '--quick', '--json', json, '--html', html);
-      expect(code).toBe(0);
-      expect(stdout).toMatch(/claim +measured +verdict/);
-      expect(stdout).toContain('--quick');
-      expect(await readFile(html, 'utf8')).toContain(`<title>saccade reproduce ${name}</title>`);
-      const report = JSON.parse(await readFile(json, 'utf8'));
-      expect(report).toMatchObject({
-        format: 'saccade reproduce',
-        command: `saccade reproduce ${name} --quick`,
-        method: name,
-        quick: true,
-        machine: { saccade: expect.any(String) },
-      });
-      for (const { claim, source, measured } of report.findings) {
-        for (const text of [claim, source, measured]) expect(text).not.toBe('');
-      }
-      expect(report.findings.map(({ verdict }: { verdict: string }) => verdict)).toEqual(QUICK[name]);
-      for (const { series = [] } of report.findings) {
-        for (const { x, lines } of series) {
-          for (const { values } of lines) expect(values).toHaveLength(x.values.length);
-        }
-      }
-    } finally {
-      await rm(folder, { recursive: true });
+test.each(measured.map(({ id }) => id))('%s: every claim has a source, a measurement and a verdict', async (name) => {
+  const folder = await mkdtemp(join(tmpdir(), 'saccade-'));
+  const [json, html] = [join(folder, 'findings.json'), join(folder, 'findings.html')];
+  try {
+    const { code, stdout } = await saccade('reproduce', name, '--quick', '--json', json, '--html', html);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/claim +measured +verdict/);
+    expect(stdout).toContain('--quick');
+    expect(await readFile(html, 'utf8')).toContain(`<title>saccade reproduce ${name}</title>`);
+    const report = JSON.parse(await readFile(json, 'utf8'));
+    expect(report).toMatchObject({
+      format: 'saccade reproduce',
+      command: `saccade reproduce ${name} --quick`,
+      paper: { id: name },
+      quick: true,
+      machine: { saccade: expect.any(String) },
+    });
+    for (const { claim, source, measured } of report.findings) {
+      for (const text of [claim, source, measured]) expect(text).not.toBe('');
     }
-  },
-);
+    expect(report.findings.map(({ verdict }: { verdict: string }) => verdict)).toEqual(QUICK[name]);
+    for (const { series = [] } of report.findings) {
+      for (const { x, lines } of series) {
+        for (const { values } of lines) expect(values).toHaveLength(x.values.length);
+      }
+    }
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
 
 test('a measurement that fails costs its claims, and exit code 1 once all is written', async () => {
   const claim = { claim: 'So it is.', source: 'paper', criteria: {} };
@@ -81,7 +79,7 @@ test('a measurement that fails costs its claims, and exit code 1 once all is wri
       second: () => ({ measured: 'it holds', values: {} }),
     },
   });
-  vi.spyOn(findMethod('l2vit'), 'experiment').mockResolvedValue({ experiment });
+  vi.spyOn(experiments, 'l2vit').mockResolvedValue({ experiment } as never);
   const write = vi.spyOn(process.stdout, 'write').mockReturnValue(true);
   const complaint = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
   expect(await main(['reproduce', 'l2vit', '--backend', 'reference'])).toBe(1);
@@ -92,11 +90,44 @@ test('a measurement that fails costs its claims, and exit code 1 once all is wri
   expect(said).toBe('saccade: 1 of 2 claims failed: claim 1\n');
 });
 
+test('goes on from what a folder keeps, but never from another version, machine or setting', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'saccade-'));
+  const file = join(folder, 'l2vit.json');
+  // A method stands for its paper; there is one runtime without threads.
+  const args = ['reproduce', 'l2vit', '--quick', '--backend', 'reference', '--resume', folder];
+  try {
+    expect((await saccade(...args)).code).toBe(0);
+    const whole = JSON.parse(await readFile(file, 'utf8'));
+    const [first] = whole.findings;
+    // Figures that no measurement would give show that it was not repeated.
+    const kept = { ...whole, findings: [{ ...first, measured: 'kept from before' }] };
+    await writeFile(file, JSON.stringify(kept));
+    const { stdout } = await saccade(...args);
+    expect(stdout).toContain('kept from before');
+    expect(JSON.parse(await readFile(file, 'utf8')).findings).toHaveLength(whole.findings.length);
+    const judged = { ...first, judgements: first.judgements.map((each: object) => ({ ...each, expected: '7' })) };
+    for (const [other, message] of [
+      [{ machine: { ...whole.machine, saccade: '0.0.1' } }, "a run with saccade '0.0.1', expected '"],
+      [{ machine: { ...whole.machine, cpu: 'abacus' } }, "a run with cpu 'abacus', expected '"],
+      [{ runtime: ['backend: abacus'] }, "a run with backend 'backend: abacus', expected '"],
+      [{ quick: false }, 'a run with quick false, expected true'],
+      [{ findings: [judged] }, 'a run of another version of the experiment, which judged otherwise: Linear attention'],
+      [{ version: 2 }, 'l2vit.json is no file of saccade reproduce'],
+    ] as const) {
+      await writeFile(file, JSON.stringify({ ...whole, ...other }));
+      await expectRefusal(args, message);
+    }
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
 test.each([
   [['attention'], 'attention has no experiment to reproduce: choose one of '],
-  [['power'], 'method must be one of attention'],
+  [['power'], "there is no paper or method 'power': choose one of "],
   [['power-attention', '--json', '/nowhere/at/all.json'], "cannot write '/nowhere/at/all.json'"],
-  [['--json', 'findings.json'], '--json needs a method whose claims to reproduce'],
-  [['--html', 'findings.html'], '--html needs a method whose claims to reproduce'],
+  [['--json', 'findings.json'], '--json needs a paper whose claims to reproduce'],
+  [['--resume', 'findings'], '--resume needs a paper whose claims to reproduce'],
+  [['--html', 'findings.html'], '--html needs a paper whose claims to reproduce'],
   [['power-attention', '--threads', '0'], "'0' is invalid"],
 ])('%j is refused in one line', (args, message) => expectRefusal(['reproduce', ...args], message));

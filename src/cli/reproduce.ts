@@ -1,10 +1,11 @@
+import { join } from 'node:path';
 import { styleText } from 'node:util';
 import { Command } from 'commander';
-import { ParameterError, UnsupportedError } from '../errors';
+import { isRecord, show } from '../check';
+import { ParameterError, ParseError } from '../errors';
+import { findMeasured, loadExperiment, measured } from '../experiments';
+import { type Experiment, type Finding, isOf, type Series, type Verdict } from '../experiments/experiment';
 import { describeMachine } from '../machine';
-import type { Method } from '../methods/define';
-import type { Series, Verdict } from '../methods/experiment';
-import { findMethod, methods } from '../methods/registry';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
 import { citationOf } from '../papers/find';
 import { htmlPage } from '../report/page';
@@ -14,8 +15,10 @@ import { printable } from '../text/printable';
 import { shellCommand } from '../text/shell';
 import { formatTable, right, styledLines } from '../text/table';
 import { failIfAny, WITH_FAILURES } from './failures';
+import { lockFolder } from './lock-folder';
 import { backendOption, threadsOption } from './options';
 import { withProgress } from './progress';
+import { readIfThere } from './read-tensors';
 import { wrap } from './wrap';
 import { checkWritable, say, writeFileAtomic } from './write-file';
 
@@ -23,6 +26,7 @@ interface ReproduceOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly json?: string;
   readonly html?: string;
   readonly quick?: true;
+  readonly resume?: string;
 }
 
 const COLOURS = {
@@ -39,8 +43,9 @@ const [CLAIM_WIDTH, MEASURED_WIDTH, TEXT_WIDTH] = [48, 36, 100];
 
 export function reproduceCommand(): Command {
   return new Command('reproduce')
-    .description("hold a paper's claims against measurements; without a method: list")
-    .argument('[method]')
+    .description("hold a paper's claims against measurements; without a paper: list")
+    .argument('[paper]', 'its name, or that of a method of it')
+    .option('--resume <folder>', 'keep what was measured here, and go on from what is there')
     .option('--json <file>', 'write every figure as JSON')
     .option('--html <file>', 'write a page with a plot of the figures')
     .option('--quick', 'small sizes, a few seconds: shows that it works, not what is claimed')
@@ -53,62 +58,103 @@ export function reproduceCommand(): Command {
     );
 }
 
-async function listExperiments({ json, html }: ReproduceOptions): Promise<void> {
-  for (const [flag, file] of Object.entries({ json, html })) {
-    if (file !== undefined) throw new ParameterError(`--${flag} needs a method whose claims to reproduce`);
+async function listExperiments({ json, html, resume }: ReproduceOptions): Promise<void> {
+  for (const [flag, given] of Object.entries({ json, html, resume })) {
+    if (given !== undefined) throw new ParameterError(`--${flag} needs a paper whose claims to reproduce`);
   }
-  const rows = await Promise.all(
-    withExperiment().map(async (method) => [method.name, (await method.experiment?.())?.experiment.title ?? '']),
-  );
-  process.stdout.write(`${formatTable(['method', 'what is measured'], rows)}\n`);
+  const rows = measured.map(async (paper) => [paper.id, (await loadExperiment(paper)).title]);
+  process.stdout.write(`${formatTable(['paper', 'what is measured'], await Promise.all(rows))}\n`);
 }
 
-async function reproduce(name: string, { json, html, quick, ...options }: ReproduceOptions): Promise<void> {
-  const method = findMethod(name);
-  if (!method.experiment) {
-    const known = withExperiment().map((candidate) => candidate.name);
-    throw new UnsupportedError(`${name} has no experiment to reproduce: choose one of ${known.join(', ')}`);
-  }
+async function reproduce(name: string, { json, html, resume, quick, ...options }: ReproduceOptions): Promise<void> {
+  const paper = findMeasured(name);
+  const { id } = paper;
   const files = [json, html].filter((file) => file !== undefined);
   for (const file of files) await checkWritable(file);
+  using _ = resume === undefined ? null : lockFolder(resume);
 
-  const { experiment } = await method.experiment();
+  const experiment = await loadExperiment(paper);
   using runtime = await createRuntime(options);
   const machine = await describeMachine();
-  const findings = await withProgress(`reproduce ${name}`, (control) =>
-    experiment.run({ runtime, ...control, ...(quick && { quick }) }),
-  );
-  const report: Reproduction = {
+  const reportOf = (findings: readonly Finding[]): Reproduction => ({
     format: 'saccade reproduce',
-    version: 2,
-    command: shellCommand(['saccade', 'reproduce', name, ...(quick ? ['--quick'] : [])]),
+    version: 3,
+    command: shellCommand(['saccade', 'reproduce', id, ...(quick ? ['--quick'] : [])]),
     machine,
     runtime: runtime.backend.explain(),
-    method: name,
-    paper: citationOf(method.paper),
+    paper: citationOf(paper),
     title: experiment.title,
     quick: quick === true,
     findings,
-  };
-  if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
+  });
+  const kept = resume === undefined ? undefined : join(resume, `${id}.json`);
+  const earlier = kept === undefined ? [] : await findingsIn(kept, reportOf([]), experiment);
+  const write = (file: string, findings: readonly Finding[]) =>
+    writeFileAtomic(file, `${JSON.stringify(reportOf(findings), undefined, 2)}\n`);
+  const findings = await withProgress(`reproduce ${id}`, (control) =>
+    experiment.run({
+      runtime,
+      ...control,
+      ...(quick && { quick }),
+      earlier,
+      ...(kept !== undefined && { onFindings: (sofar) => write(kept, sofar) }),
+    }),
+  );
+  const report = reportOf(findings);
+  if (json !== undefined) await write(json, findings);
   if (html !== undefined)
-    await writeFileAtomic(html, htmlPage({ title: `saccade reproduce ${name}`, view: 'reproduce', data: report }));
+    await writeFileAtomic(html, htmlPage({ title: `saccade reproduce ${id}`, view: 'reproduce', data: report }));
   await say(reportText(report, files), ...files);
   const failed = findings.flatMap(({ verdict }, at) => (verdict === 'not measured' ? [`claim ${at + 1}`] : []));
   failIfAny(failed, findings.length, 'claims');
 }
 
-function withExperiment(): Method[] {
-  return methods.filter((method) => method.experiment);
+/** What makes two runs comparable, but for the date. */
+function settingOf({ paper, machine: { date: _, ...machine }, runtime, quick }: Reproduction) {
+  return { paper: paper.id, ...machine, backend: runtime.join('; '), quick };
+}
+
+/**
+ * The findings of an earlier run of the same experiment, in the same setting; none if there is no file.
+ *
+ * @throws {ParseError} something else; {ParameterError} a run of another version, machine or setting
+ */
+async function findingsIn(path: string, wanted: Reproduction, experiment: Experiment): Promise<readonly Finding[]> {
+  const bytes = await readIfThere(path);
+  if (!bytes) return [];
+  const earlier = parseReproduction(path, bytes);
+  const [had, expected] = [settingOf(earlier), settingOf(wanted)] as Readonly<Record<string, unknown>>[];
+  const refuse = (why: string) =>
+    new ParameterError(`cannot go on with '${path}', ${why}; give another folder, or delete the file`);
+  for (const [each, value] of Object.entries(expected ?? {})) {
+    if (had?.[each] !== value) throw refuse(`a run with ${each} ${show(had?.[each])}, expected ${show(value)}`);
+  }
+  const claims = Object.values(experiment.claims);
+  const other = earlier.findings.find((finding) => !claims.some((claim) => isOf(claim, finding, wanted.quick)));
+  if (other) throw refuse(`a run of another version of the experiment, which judged otherwise: ${other.claim}`);
+  return earlier.findings;
+}
+
+function parseReproduction(path: string, bytes: Uint8Array): Reproduction {
+  try {
+    const run = JSON.parse(new TextDecoder().decode(bytes));
+    const { format, version, paper, machine, runtime, findings } = run;
+    const lists = [runtime, ...findings.map((finding: Partial<Finding>) => finding.judgements)];
+    const isWhole = [paper, machine, ...findings].every(isRecord) && lists.every(Array.isArray);
+    if (format === 'saccade reproduce' && version === 3 && isWhole) return run;
+  } catch {
+    // Reported below.
+  }
+  throw new ParseError(`${path} is no file of saccade reproduce`);
 }
 
 function reportText(report: Reproduction, files: readonly string[]): string {
-  const { method, paper, title, quick, findings } = report;
+  const { paper, title, quick, findings } = report;
   const dim = (text: string) => styleText('dim', wrap(text, TEXT_WIDTH));
-  const source = paper ? ` (${paper.title}, arXiv ${paper.arxiv}, ${paper.year})` : '';
+  const source = `${paper.title}, arXiv ${paper.arxiv}, ${paper.year}`;
   const notes = reproductionNotes(report);
   return [
-    styleText('bold', wrap(`${method}${source}: ${title}`, TEXT_WIDTH)),
+    styleText('bold', wrap(`${paper.id} (${source}): ${title}`, TEXT_WIDTH)),
     '',
     formatTable([right(''), 'claim', 'measured', 'verdict'], reproductionRows(report).map(row)),
     ...(notes.length > 0 ? ['', ...notes.map((text) => wrap(text, TEXT_WIDTH))] : []),

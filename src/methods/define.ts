@@ -19,7 +19,6 @@ import { checkHost, type HostTensor, pickRows } from '../tensor/host';
 import { gridOf, type Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { type Continuation, checkContinuation, usualContinuation } from './continuation';
-import type { Experiment } from './experiment';
 import { checkResults, type Output } from './outputs';
 import { describeParams, type ParamsSchema } from './params';
 
@@ -212,8 +211,6 @@ export interface MethodSpec<
   variants(letters: Letters<Shapes>): valibot.InferInput<Schema>[];
   /** How many variants (full and causal each) `compare` takes before a second one of other methods. Default 1. */
   readonly leads?: number;
-  /** Compares the paper's claims with measurements: `() => import('./experiment')`. */
-  experiment?(): Promise<{ readonly experiment: Experiment }>;
 }
 
 /** Any method with such params. */
@@ -379,7 +376,7 @@ export function checkDeclared(spec: object, required: readonly string[], optiona
 
 /** Throws a ParameterError unless a declaration is complete. */
 function checkSpec(spec: object): void {
-  checkDeclared(spec, DECLARED, ['mask', 'weights', 'rounding', 'isCausal', 'layer', 'continuation', 'experiment']);
+  checkDeclared(spec, DECLARED, ['mask', 'weights', 'rounding', 'isCausal', 'layer', 'continuation']);
   const { name, inputs, outputs, params } = spec as Readonly<Record<string, unknown>>;
   for (const [what, value] of Object.entries({ inputs, outputs, params })) checkRecord(`${what} of ${name}`, value);
 }

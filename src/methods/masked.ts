@@ -47,8 +47,7 @@ type Description =
   | 'variants'
   | 'leads'
   | 'layer'
-  | 'continuation'
-  | 'experiment';
+  | 'continuation';
 
 /** The declaration of a method that is softmax attention under a mask. */
 export interface MaskedSpec<Schema extends ParamsSchema, Shapes extends QkvSpecs, Optional extends Specs = None>

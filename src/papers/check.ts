@@ -8,18 +8,24 @@ interface Named {
   readonly paper?: string | undefined;
 }
 
+interface Known {
+  readonly methods: readonly Named[];
+  readonly models: readonly Named[];
+  /** The folders of experiments. */
+  readonly measured?: readonly string[];
+}
+
 const LEAST_PROBLEMS = 3;
 
 /**
  * @throws {ParameterError} with the name of the paper, method or model: two of one name; a paper that lacks what lists show,
- * or names nothing that is its own; a method or model whose paper is missing or does not name it
+ * or names nothing that is its own; a method, model or experiment whose paper is missing or does not name it
  */
-export function checkPapers(
-  papers: readonly ListedPaper[],
-  { methods, models }: { readonly methods: readonly Named[]; readonly models: readonly Named[] },
-): void {
+export function checkPapers(papers: readonly ListedPaper[], { methods, models, measured = [] }: Known): void {
   for (const key of ['name', 'title', 'arxiv'] as const) checkDifferent(`papers of ${key}`, papers, key);
   for (const paper of papers) checkPaper(paper);
+  const lost = measured.find((id) => !papers.some((paper) => paper.id === id));
+  if (lost !== undefined) throw new ParameterError(`src/experiments/${lost} is named after no paper of src/papers`);
   for (const [what, all] of Object.entries({ methods, models })) {
     checkDifferent(what, all, 'name');
     for (const { name, paper: arxiv } of all) {

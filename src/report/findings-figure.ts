@@ -1,6 +1,6 @@
 /** One picture of all series of an experiment, a panel each, which also works as a separate SVG file. */
 import * as Plot from '@observablehq/plot';
-import type { Series } from '../methods/experiment';
+import type { Series } from '../experiments/experiment';
 import { significant } from '../text/format';
 
 const COLUMNS = 2;

@@ -1,19 +1,19 @@
 /** What `saccade reproduce` found: the JSON it writes, and how the terminal, the page and a method's README word it. */
+
+import type { Finding, Judgement, Verdict } from '../experiments/experiment';
 import { formatMachine, type Machine } from '../machine';
-import type { Finding, Judgement, Verdict } from '../methods/experiment';
 import type { Citation } from '../papers/find';
 import { significant } from '../text/format';
 
 /** What `saccade reproduce --json` writes. */
 export interface Reproduction {
   readonly format: 'saccade reproduce';
-  readonly version: 2;
+  readonly version: 3;
   readonly command: string;
   readonly machine: Machine;
   /** What the runtime chose, a fact a line. */
   readonly runtime: readonly string[];
-  readonly method: string;
-  readonly paper: Citation | undefined;
+  readonly paper: Citation;
   readonly title: string;
   /** Sizes were small: what depends on them says little, and what depends on time is not judged. */
   readonly quick: boolean;

@@ -1,6 +1,7 @@
 /** What `saccade bench quality` finds: the JSON it writes, and the rows and curves that its table and its page show. */
+
+import type { Series } from '../../experiments/experiment';
 import type { Machine } from '../../machine';
-import type { Series } from '../../methods/experiment';
 import { formatFlops, formatPercent, formatTime } from '../../text/format';
 
 /** One model, trained on one task. */

@@ -82,7 +82,6 @@ export const dydila = defineMethod({
   },
 
   variants: () => [{}, { gamma: 1 }, { gamma: 5 }],
-  experiment: () => import('./experiment'),
 });
 
 function features(x: HostTensor, gamma: number): HostTensor<'f64'> {

@@ -52,5 +52,4 @@ export const gatedDeltaRule = defineMethod({
   },
 
   variants: () => [{}],
-  experiment: () => import('./experiment'),
 });

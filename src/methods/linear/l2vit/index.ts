@@ -86,7 +86,6 @@ export const l2vit = defineMethod({
   },
 
   variants: () => [{}, { minimum: 1 }],
-  experiment: () => import('./experiment'),
 });
 
 /** Added to denominators, so that a row that meets no key gives zeros; far below any that counts. */

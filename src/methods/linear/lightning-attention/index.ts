@@ -60,7 +60,6 @@ export const lightningAttention = defineMethod({
   },
 
   variants: () => [{}],
-  experiment: () => import('./experiment'),
 });
 
 interface Params {

@@ -1,3 +1,165 @@
-import { transnormer as method } from './method';
+/**
+ * TransNormer's two attentions: NormAttention, linear attention without a denominator whose output is normalised
+ * instead, and DiagAttention, exact attention within blocks, for the early layers.
+ * Sources: Qin et al. 2022, arXiv 2210.10340; the norm and the blocks as in the authors' code, fairseq-evo.
+ */
+import { ShapeError } from '../../../errors';
+import { elu, eluPlusOne, type FeatureMap, relu } from '../../../feature-maps';
+import { band } from '../../../masks/band';
+import { blocks } from '../../../masks/blocks';
+import { attention } from '../../../ops/attention';
+import { checkContiguous, checkFloat32 } from '../../../ops/float32';
+import { linearAttention } from '../../../ops/linear-attention';
+import { rmsNorm } from '../../../ops/norm';
+import { reluAttention } from '../../../ops/relu-attention';
+import type { Control } from '../../../runtime/backend';
+import { hostTensor } from '../../../tensor/host';
+import { bindShapes, formatShape } from '../../../tensor/shape';
+import type { Tensor } from '../../../tensor/tensor';
+import { defineMethod } from '../../define';
+import { pairWeights } from '../../weights';
+import { encode } from './positions';
+import { features, keysOf, reference } from './reference';
+import { anglesOf, checkPositions, type Phi, params, type Rotations, type TransnormerParams } from './settings';
 
-export const transnormer = { ...method, experiment: () => import('./experiment') };
+export const transnormer = defineMethod({
+  name: 'transnormer',
+  family: 'linear',
+  summary: 'linear attention with a norm in place of the denominator, or exact attention within blocks',
+  paper: '2210.10340',
+  inputs: { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
+  optional: { theta: 't', reflection: 'd' },
+  constants: ['reflection'],
+  outputs: { out: 'b n h e' },
+  params,
+  needsTraining: true,
+
+  reference(inputs, params, gradOut) {
+    checkTokens(inputs, params);
+    return reference(inputs, params, gradOut);
+  },
+
+  forward(tensors, params, control = {}) {
+    checkInputs(tensors, params);
+    const { attention: kind, block, causal, weights, epsilon } = params;
+    const { v, ...given } = tensors as Given;
+    return v.runtime.scope(() => {
+      const [q, k] = [prepared(given.q, given, params, control), prepared(given.k, given, params, control)];
+      if (kind === 'norm') return { out: normalised(linearAttention(q, k, v, { causal, ...control }).out, epsilon) };
+      if (weights === 'relu')
+        return { out: normalised(reluAttention(q, k, v, { block, causal, ...control }), epsilon) };
+      const { out } = attention(q, k, v, { mask: ownBlock(block), causal, ...control });
+      return { out };
+    });
+  },
+
+  continuation({ attention: kind, weights, positions, block }) {
+    if (kind !== 'diag' || weights !== 'softmax' || positions !== 'none') return undefined;
+    return {
+      from: 'keys',
+      window: block,
+      attend: ({ q }, keys, options) => attention(q as Tensor, keys, { mask: ownBlock(block), ...options }).out,
+    };
+  },
+
+  layer({ d }, { positions }) {
+    if (positions === 'none') return { parameters: {}, inputs: () => ({}) };
+    const theta = { shape: [Math.floor(d / 2)], initial: { values: anglesOf(d) } };
+    return { parameters: { theta }, inputs: (_, __, parameters) => ({ theta: parameters.theta as Tensor }) };
+  },
+
+  cost({ b, n, m, h, g, d, e }, { attention: kind, causal, block, weights, positions }) {
+    // The norm: squares, their sum, and the quotients. LRPE: the reflection, four operations a channel, and a turn.
+    const norm = 3 * b * n * h * e;
+    const turns = positions === 'lrpe' ? 7 * b * d * (n * h + m * g) : 0;
+    const bytes = 4 * b * (n * h * (d + e) + m * g * (d + e));
+    if (kind === 'norm') {
+      const products = 2 * b * d * e * (m * g + n * h);
+      return { flops: products + turns + b * d * (n * h + m * g) + norm, bytes, state: 4 * b * h * d * e };
+    }
+    let pairs = 0;
+    for (let first = 0; first < n; first += block) {
+      const size = Math.min(block, n - first);
+      pairs += causal ? (size * (size + 1)) / 2 : size * size;
+    }
+    return {
+      flops: 2 * b * h * pairs * (d + e) + turns + (weights === 'relu' ? norm : 0),
+      bytes,
+      // The keys and values of the current block.
+      state: 4 * b * g * Math.min(n, block) * (d + e),
+      visited: pairs / (n * m),
+    };
+  },
+
+  weights(inputs, params, queries) {
+    const { q, k } = inputs;
+    const m = k.shape[1] as number;
+    const { attention: kind, weights: form } = params;
+    const scale = 1 / Math.sqrt(q.shape[3] as number);
+    const phi = (x: typeof q) => hostTensor(features(x, inputs, params), x.shape, 'f64');
+    const found = pairWeights({ q: phi(q), k: phi(k) }, queries, (dot, { query, key }) => {
+      const [first, past] = keysOf(params, query, m);
+      if (key < first || key >= past) return 0;
+      if (kind === 'norm') return dot;
+      return form === 'softmax' ? Math.exp(scale * dot) : Math.max(0, dot);
+    });
+    return found.data.some((weight) => weight < 0) ? undefined : found;
+  },
+
+  variants({ n, m }) {
+    if (n !== m) return [{ attention: 'norm' }];
+    return [false, true].flatMap((causal) => [
+      { attention: 'norm' as const, causal },
+      { attention: 'diag' as const, block: 64, causal },
+      { attention: 'diag' as const, block: 64, weights: 'relu' as const, causal },
+    ]);
+  },
+});
+
+/** None for the identity. */
+const MAPS: Readonly<Record<Phi, FeatureMap | undefined>> = { '1+elu': eluPlusOne, elu, relu, identity: undefined };
+
+/** Token i sees the keys of its own block. */
+const ownBlock = (block: number) => blocks(block, band(0, 0));
+
+type Qkv = Readonly<Record<'q' | 'k' | 'v', Tensor>>;
+type Given = Qkv & Rotations<Tensor>;
+
+/** Queries or keys as they are multiplied: mapped to features and rotated by their positions. */
+function prepared(x: Tensor, turns: Rotations<Tensor>, params: TransnormerParams, { signal }: Control): Tensor {
+  const map = params.attention === 'norm' ? MAPS[params.phi] : undefined;
+  const phi = map ? map.forward(x, { signal }) : x;
+  return params.positions === 'none' ? phi : encode(phi, turns, params, { signal });
+}
+
+/** SRMSNorm over the heads of a token side by side. */
+function normalised(sums: Tensor, epsilon: number): Tensor {
+  const [b, n, h, e] = sums.shape as [number, number, number, number];
+  return rmsNorm(sums.reshape([b * n, h * e]), { epsilon: 0, offset: epsilon }).reshape(sums.shape);
+}
+
+function checkInputs(inputs: Given, params: TransnormerParams): void {
+  const given: Record<string, Tensor> = Object.fromEntries(
+    Object.entries<Tensor | undefined>(inputs).flatMap(([name, tensor]) => (tensor ? [[name, tensor]] : [])),
+  );
+  checkFloat32(transnormer.name, given, {});
+  checkContiguous(given);
+  checkTokens(inputs, params);
+}
+
+type Shaped = { readonly shape: readonly number[] };
+
+/** Blocks, and what comes after a token, need queries and keys that are the same tokens. */
+function checkTokens(
+  inputs: Readonly<Record<'q' | 'k' | 'v', Shaped>> & Rotations<Shaped>,
+  params: TransnormerParams,
+): void {
+  const { q, k, v } = inputs;
+  const { attention: kind, causal } = params;
+  const { n, m, d } = bindShapes(transnormer.inputs, { q: q.shape, k: k.shape, v: v.shape });
+  checkPositions(inputs, d as number, params);
+  if (n === m || (kind === 'norm' && !causal)) return;
+  throw new ShapeError(
+    `${kind === 'diag' ? 'attention diag' : 'causal'} needs as many queries as keys, got q ${formatShape(q.shape)} and k ${formatShape(k.shape)}`,
+  );
+}

@@ -10,7 +10,6 @@ import { normal } from '../../../tensor/random';
 import { sizeOf } from '../../../tensor/shape';
 import { exactAttention } from '../../dense/attention';
 import { transnormer } from '.';
-import { ARMS, gradientDeviation } from './gradient-deviation';
 import { features, normalised, normalisedGradient } from './reference';
 
 const random = (shape: readonly number[], seed: number, factor = 1) =>
@@ -294,15 +293,5 @@ describe('params', () => {
     [{ scale: 1 }, "transnormer has no param 'scale': expected attention, causal, phi, block, weights, epsilon"],
   ])('%j is refused by name', (params, message) => {
     expect(() => transnormer.parse(params as never)).toThrow(message);
-  });
-});
-
-describe('deviations of gradients', () => {
-  test('are measured of every kind of attention, again the same', () => {
-    for (const attend of Object.values(ARMS)) {
-      const deviation = gradientDeviation(attend, 3, 1);
-      expect(deviation).toBeGreaterThan(0);
-      expect(gradientDeviation(attend, 3, 1)).toBe(deviation);
-    }
   });
 });

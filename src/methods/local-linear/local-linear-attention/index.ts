@@ -77,5 +77,4 @@ export const localLinearAttention = defineMethod({
   },
 
   variants: () => [{}, { ridge: 1 }],
-  experiment: () => import('./experiment'),
 });

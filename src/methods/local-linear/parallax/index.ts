@@ -83,5 +83,4 @@ export const parallax = defineMethod({
   },
 
   variants: () => [{ causal: true }, {}, { window: 256 }],
-  experiment: () => import('./experiment'),
 });

@@ -29,5 +29,4 @@ export const generalizedNeighborhoodAttention = defineMaskedMethod({
       { window, stride: window.map((extent) => Math.ceil(extent / 2)) },
       { window, stride: window },
     ]),
-  experiment: () => import('./experiment'),
 });

@@ -34,6 +34,4 @@ export const powerAttention = defineMaskedMethod({
       { block: 4 * block, window: 1 },
     ];
   },
-
-  experiment: () => import('./experiment'),
 });

@@ -56,6 +56,4 @@ export const s2Attention = defineMaskedMethod({
       { ...relative, localBlocks: 2, verticalStride: 16 },
     ];
   },
-
-  experiment: () => import('./experiment'),
 });

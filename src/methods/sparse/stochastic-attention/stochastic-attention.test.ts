@@ -15,7 +15,6 @@ import type { Tensor } from '../../../tensor/tensor';
 import { problemOfLetters } from '../../define';
 import { exactAttention } from '../../dense/attention';
 import { stochasticAttention } from '.';
-import { experiment } from './experiment';
 
 const identity = (n: number) => Int32Array.from({ length: n }, (_, token) => token);
 const i32 = (tokens: Int32Array) => hostTensor(tokens, [tokens.length], 'i32');
@@ -327,13 +326,4 @@ describe('params', () => {
     for (const variant of stochasticAttention.variants(letters)) stochasticAttention.parse(variant);
     expect(stochasticAttention.variants({ ...letters, m: size + 1 })).toEqual([]);
   });
-});
-
-test('the experiment tells how far it is, and leaves nothing behind', async () => {
-  using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
-  const shares: number[] = [];
-  const findings = await experiment.run({ runtime, quick: true, onProgress: (share) => shares.push(share) });
-  expect(findings.map(({ verdict }) => verdict).slice(0, 2)).toEqual(['reproduced', 'partly']);
-  expect(shares.at(-1)).toBe(1);
-  expect(runtime.memory().live).toBe(0);
 });

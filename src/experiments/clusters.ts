@@ -1,0 +1,43 @@
+/** Tokens in clusters, and how attention among them spreads: what experiments without training look at. */
+import { normal, uniformGenerator } from '../tensor/random';
+
+export const TOKENS = 256;
+export const DIMENSION = 32;
+export const CLUSTERS = 8;
+/** The standard deviation of tokens around their cluster's centre, whose coordinates have standard deviation 1. */
+const NOISE = 0.5;
+
+/** Tokens [256, 32], each near one of eight random centres. */
+export function clusteredTokens(seed: number): Float64Array {
+  const centres = normal(CLUSTERS * DIMENSION, 2 * seed + 1);
+  const noise = normal(TOKENS * DIMENSION, 2 * seed + 2);
+  const pick = uniformGenerator(seed);
+  const clusters = Array.from({ length: TOKENS }, () => Math.floor(CLUSTERS * pick()));
+  return Float64Array.from(noise, (value, at) => {
+    const cluster = clusters[Math.floor(at / DIMENSION)] as number;
+    return (centres[cluster * DIMENSION + (at % DIMENSION)] as number) + NOISE * value;
+  });
+}
+
+/** The mean over the queries of the entropy of their weights over log n: 1 for uniform weights, 0 for one key. */
+export function rowEntropy(weight: (query: number, key: number) => number, tokens = TOKENS): number {
+  let [mean, rows] = [0, 0];
+  for (let i = 0; i < tokens; i++) {
+    const weights = Array.from({ length: tokens }, (_, j) => weight(i, j));
+    const total = weights.reduce((sum, value) => sum + value, 0);
+    // A query that meets no key has no attention to spread.
+    if (total === 0) continue;
+    rows++;
+    for (const value of weights) {
+      if (value > 0) mean -= ((value / total) * Math.log(value / total)) / Math.log(tokens);
+    }
+  }
+  return mean / rows;
+}
+
+/** The product of features of two tokens. */
+export function productOf(queries: Float64Array, keys: Float64Array, i: number, j: number, d = DIMENSION): number {
+  let sum = 0;
+  for (let c = 0; c < d; c++) sum += (queries[i * d + c] as number) * (keys[j * d + c] as number);
+  return sum;
+}

@@ -1,0 +1,330 @@
+import { normalisedGradient } from '../../methods/linear/transnormer/reference';
+import { normal } from '../../tensor/random';
+import { formatRatio, significant } from '../../text/format';
+import { byLabel, type Criterion, chart, defineExperiment, figure, type MeasureContext, together } from '../experiment';
+import { dot, rowOf } from '../vectors';
+import { ARMS, gradientDeviation } from './gradient-deviation';
+
+const N = 64;
+const D = 16;
+const SCALES = [1, 0.1, 0.01];
+
+type Numbers = Float64Array;
+
+/**
+ * What turns products of queries and keys into weights: the features' products, and the gradient with respect to these.
+ */
+const KERNELS = {
+  softmax: (x: number) => x,
+  '1+elu / sum': (x: number) => (x > 0 ? 1 + x : Math.exp(x)),
+  'relu / sum': (x: number) => Math.max(0, x),
+  'identity / sum': (x: number) => x,
+  NormAttention: (x: number) => (x > 0 ? 1 + x : Math.exp(x)),
+} as const;
+type Kernel = keyof typeof KERNELS;
+const NAMES = Object.keys(KERNELS) as Kernel[];
+
+/** Where inputs a hundredth in size make a gradient a hundred times as large. */
+const explodes = (kernel: Kernel): Criterion =>
+  figure(`growth of the largest gradient, ${kernel}`, [50, 200], [2, 200], [0, 1e4]);
+
+export const experiment = defineExperiment({
+  title: 'gradients with respect to the scores as the inputs shrink, and how far attention is diluted',
+  claims: {
+    witness: {
+      claim:
+        'Of linear attention with a denominator the gradient of a weight by a score is (1 - 1/n) / (n s): no bound.',
+      source: 'paper, section 3.1',
+      criteria: { distance: figure('largest relative distance from it', [0, 1e-12], [0, 1000]) },
+      byConstruction: true,
+    },
+    unbounded: {
+      claim: 'The denominator makes gradients with respect to scores unbounded.',
+      source: 'paper, section 3.1',
+      criteria: { relu: explodes('relu / sum'), identity: explodes('identity / sum') },
+    },
+    elu: {
+      claim: 'So do those of the common feature map 1 + elu.',
+      source: 'paper, section 3.1 and table 2',
+      criteria: { growth: explodes('1+elu / sum') },
+    },
+    bounded: {
+      claim: 'With a norm in its place they stay bounded.',
+      source: 'paper, section 3.1',
+      criteria: { growth: figure('growth of the largest gradient, NormAttention', [0.5, 2], [0.1, 10], [0, 1e4]) },
+    },
+    bound: {
+      claim: 'Gradients with respect to scores of NormAttention are at most 3 c1 c2 d / (2 sqrt(epsilon)).',
+      source: 'paper, section 3.1',
+      criteria: {
+        // Far below it, the bound was hardly tested.
+        share: figure('largest gradient found, over the bound', [0.1, 1], [0, 1], [0, 1e4]),
+      },
+    },
+    dilution: {
+      claim: 'Of trained models, 40% of the tokens around a query hold about 80% of softmax attention, 40% of linear.',
+      source: 'paper, section 3.2',
+      criteria: {},
+      untested: 'No model was trained, and random inputs have no neighbourhoods.',
+    },
+    deviations: {
+      claim:
+        'Relative deviations of gradients over a training: 1 + elu 0.58, Performer 0.47, softmax 0.25, NormAttention 0.20.',
+      source: 'paper, table 2',
+      // The order is the claim: the values depend on the model.
+      criteria: {
+        least: figure('deviation of NormAttention over the least of the others', [0.1, 1], [0.01, 100]),
+        most: figure('deviation of 1 + elu over the largest of the others', [1, 10], [0.5, 10], [0.01, 100]),
+      },
+      untested: 'One layer with one head learns a layer of softmax attention on random tokens, no language model.',
+    },
+  },
+  measure: {
+    ...together(['unbounded', 'elu', 'bounded'], gradients),
+    witness,
+    bound,
+    dilution,
+    deviations,
+  },
+});
+
+/** All scores equal: the weights are uniform. */
+function witness() {
+  const epsilons = [1, 1e-2, 1e-4];
+  const found = epsilons.map((epsilon) => {
+    const n = 8;
+    let largest = 0;
+    for (let j = 0; j < n; j++) {
+      for (let k = 0; k < n; k++) {
+        const p = epsilon / (n * epsilon);
+        largest = Math.max(largest, Math.abs((Number(j === k) * p - p * p) / epsilon));
+      }
+    }
+    return largest;
+  });
+  const expected = [0.109375, 10.9375, 1093.75];
+  return {
+    measured: `${found.map((value) => significant(value)).join(', ')} for 8 equal scores of ${epsilons.join(', ')}`,
+    values: { distance: Math.max(...found.map((value, at) => Math.abs(value / (expected[at] as number) - 1))) },
+  };
+}
+
+/** Random draws over which figures of gradients are averaged or maximised. */
+const seedsOf = ({ quick }: MeasureContext): number => (quick ? 3 : 20);
+
+async function gradients(context: MeasureContext) {
+  const seeds = seedsOf(context);
+  const largest = byLabel(NAMES, () => [] as number[]);
+  for (const [at, scale] of SCALES.entries()) {
+    for (const name of NAMES) {
+      await context.step((0.3 * at) / SCALES.length, `${name} at scale ${scale}`);
+      const found = Array.from({ length: seeds }, (_, seed) => largestGradient(name, scale, seed));
+      largest[name].push(found.reduce((sum, value) => sum + value, 0) / seeds);
+    }
+  }
+  const at = (name: Kernel, scale: number) => largest[name][scale] as number;
+  const figures = (name: Kernel) => `${name} ${largest[name].map((value) => significant(value)).join(', ')}`;
+  const last = SCALES.length - 1;
+  const growth = (name: Kernel) => at(name, last) / at(name, 0);
+  const series = chart(
+    'Largest gradient with respect to a score, mean over the seeds',
+    { 'scale of the inputs': SCALES },
+    byLabel(NAMES, (label) => largest[label]),
+  );
+  const setting = `n = ${N}, d = ${D}, inputs normal with deviations ${SCALES.join(', ')}, gradient with respect to the output normal over sqrt(n), mean of ${seeds} seeds, no training.`;
+  return {
+    unbounded: {
+      measured: `${figures('relu / sum')}; ${figures('identity / sum')}`,
+      values: { relu: growth('relu / sum'), identity: growth('identity / sum') },
+      details: `Largest |dL/ds| at each scale. ${setting} The scores are the products of the features.`,
+      series: series,
+    },
+    elu: {
+      measured: `${figures('1+elu / sum')}; ${figures('softmax')}`,
+      values: { growth: growth('1+elu / sum') },
+      details: `Not at the start of training: its features are about 1 where the inputs are small, and its scores far from 0. ${setting}`,
+    },
+    bounded: {
+      measured: `${figures('NormAttention')}: ${formatRatio(growth('NormAttention'))} from the first to the last`,
+      values: { growth: growth('NormAttention') },
+      details: setting,
+    },
+  };
+}
+
+/**
+ * |dL/ds| <= 3 c1 c2 d / (2 sqrt(epsilon)), with the epsilon under the root as the paper has it: in random draws, and
+ * where it is largest, with sums of zero, and gradients along the values.
+ */
+function bound(context: MeasureContext) {
+  const seeds = seedsOf(context);
+  const epsilon = 1e-4;
+  const boundOf = (c1: number, c2: number, d: number) => (3 * c1 * c2 * d) / (2 * Math.sqrt(epsilon));
+  let random = 0;
+  for (let seed = 0; seed < seeds; seed++) {
+    const { values, byOut, sums } = problemOf('NormAttention', 1e-3, seed);
+    const c1 = largestNorm(byOut);
+    const c2 = largestNorm(values);
+    const gradSums = normedGradient(sums, byOut, D, epsilon);
+    random = Math.max(random, largestProduct(gradSums, values) / boundOf(c1, c2, D));
+  }
+  const dimensions = [1, 4, D];
+  const worst = dimensions.map((d) => {
+    const along = draw(d, 1, d);
+    const [gradSums, squared] = [normedGradient(new Float64Array(d), along, d, epsilon), dot(along, along)];
+    return Math.abs(dot(gradSums, along)) / boundOf(Math.sqrt(squared), Math.sqrt(squared), d);
+  });
+  return {
+    measured: `${worst.map((share) => significant(share)).join(', ')} of the bound with d = ${dimensions.join(', ')} where it is largest, ${significant(random)} in ${seeds} random draws`,
+    values: { share: Math.max(random, ...worst) },
+    details: `epsilon = ${epsilon} under the root as in the paper; the code adds it to the root. c1 and c2 are the largest norms of a gradient with respect to an output and of a value. The bound is met with one dimension but for a factor of two thirds, and is looser the more there are.`,
+  };
+}
+
+/** The gradient with respect to sums [rows, d] of what they are over sqrt(|t|^2 / d + epsilon). */
+function normedGradient(sums: Numbers, byOut: Numbers, d: number, epsilon: number): Numbers {
+  return sums.map((value, at) => {
+    const row = Math.floor(at / d) * d;
+    const [t, by] = [sums.subarray(row, row + d), byOut.subarray(row, row + d)];
+    const divisor = Math.sqrt(dot(t, t) / d + epsilon);
+    return (byOut[at] as number) / divisor - (value * dot(t, by)) / (d * divisor ** 3);
+  });
+}
+
+/** Relative deviations of gradients over the steps of a training, of each kind of attention. */
+async function deviations({ quick, step }: MeasureContext) {
+  const [steps, seeds] = quick ? [5, 1] : [200, 3];
+  const found: Record<string, number> = {};
+  for (const [at, [name, attend]] of Object.entries(ARMS).entries()) {
+    let sum = 0;
+    for (let seed = 0; seed < seeds; seed++) {
+      await step(0.3 + (0.7 * (at + seed / seeds)) / Object.keys(ARMS).length, `${name} learns`);
+      sum += gradientDeviation(attend, steps, seed + 1);
+    }
+    found[name] = sum / seeds;
+  }
+  const of = (name: string) => found[name] as number;
+  const others = (name: string) => Object.keys(found).flatMap((other) => (other === name ? [] : [of(other)]));
+  return {
+    measured: Object.entries(found)
+      .map(([name, value]) => `${name} ${significant(value)}`)
+      .join(', '),
+    values: {
+      least: of('NormAttention') / Math.min(...others('NormAttention')),
+      most: of('1+elu / sum') / Math.max(...others('1+elu / sum')),
+    },
+    details: `Standard deviation over mean of the norm of the gradient with respect to all weights, over ${steps} steps of gradient descent, mean of ${seeds} seeds. The paper has 50,000 steps of a language model.`,
+  };
+}
+
+/** The mass within r n tokens around a query, of 1 + elu and of softmax, before any training. */
+function dilution() {
+  const shares = [0.1, 0.2, 0.4, 0.6, 0.8, 1];
+  const uniform = shares.map((share) => massNear(() => 1, share));
+  const [queries, keys] = [draw(N * D, 1, 1), draw(N * D, 1, 2)];
+  const weigh = (phi: (x: number) => number, exponent: boolean) => {
+    const [a, b] = [queries.map(phi), keys.map(phi)];
+    return (i: number, j: number) => {
+      const score = dot(a.subarray(i * D, i * D + D), b.subarray(j * D, j * D + D));
+      return exponent ? Math.exp(score / Math.sqrt(D)) : score;
+    };
+  };
+  const softmax = shares.map((share) => massNear(weigh(KERNELS.softmax, true), share));
+  const linear = shares.map((share) => massNear(weigh(KERNELS.NormAttention, false), share));
+  const at = shares.indexOf(0.4);
+  return {
+    measured: `untrained: softmax ${significant(softmax[at] as number)}, 1 + elu ${significant(linear[at] as number)}, uniform weights ${significant(uniform[at] as number)}`,
+    values: {},
+    details: `On random inputs both are as diluted as uniform weights. The windows are moved inwards at the borders (reconstructed). n = ${N}.`,
+    series: chart(
+      'Mass in a window around the query',
+      { 'window over n': shares },
+      { softmax: softmax, '1 + elu': linear, uniform: uniform },
+    ),
+  };
+}
+
+/** The mean over the queries; windows of share n tokens, moved inwards at the borders. */
+function massNear(weight: (i: number, j: number) => number, share: number, n = N): number {
+  const width = Math.max(1, Math.round(share * n));
+  let mean = 0;
+  for (let i = 0; i < n; i++) {
+    const first = Math.min(Math.max(0, i - Math.floor(width / 2)), n - width);
+    let [near, all] = [0, 0];
+    for (let j = 0; j < n; j++) {
+      const value = weight(i, j);
+      all += value;
+      if (j >= first && j < first + width) near += value;
+    }
+    mean += near / all / n;
+  }
+  return mean;
+}
+
+/** The largest |dL/ds|. */
+function largestGradient(name: Kernel, scale: number, seed: number): number {
+  const { scores, values, byOut, sums } = problemOf(name, scale, seed);
+  if (name === 'NormAttention') return largestProduct(normalisedGradient(sums, byOut, D, 1e-8), values);
+  let largest = 0;
+  for (let i = 0; i < N; i++) {
+    const row = rowOf(scores, i, N);
+    const isSoftmax = name === 'softmax';
+    const weights = isSoftmax ? row.map((score) => Math.exp(score)) : row;
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    const by = weights.map((_, j) => dot(rowOf(byOut, i, D), rowOf(values, j, D)));
+    const mean = by.reduce((sum, value, j) => sum + (value * (weights[j] as number)) / total, 0);
+    // A row of zeros has no attention.
+    if (total === 0) continue;
+    by.forEach((value, j) => {
+      const slope = isSoftmax ? (weights[j] as number) : 1;
+      largest = Math.max(largest, Math.abs((slope * (value - mean)) / total));
+    });
+  }
+  return largest;
+}
+
+/** Scores, values, the gradient with respect to the output, and the sums above the denominators. */
+function problemOf(name: Kernel, scale: number, seed: number) {
+  const phi = KERNELS[name];
+  const [q, k, values] = [1, 2, 3].map((part) => draw(N * D, scale, 10 * seed + part)) as [Numbers, Numbers, Numbers];
+  const byOut = draw(N * D, 1 / Math.sqrt(N), 10 * seed + 4);
+  const [a, b] = [q.map(phi), k.map(phi)];
+  const factor = name === 'softmax' ? 1 / Math.sqrt(D) : 1;
+  const scores = new Float64Array(N * N).map((_, at) => {
+    const [i, j] = [Math.floor(at / N), at % N];
+    return factor * dot(rowOf(a, i, D), rowOf(b, j, D));
+  });
+  const sums = new Float64Array(N * D).map((_, at) => {
+    let sum = 0;
+    for (let j = 0; j < N; j++) {
+      sum += (scores[Math.floor(at / D) * N + j] as number) * (values[j * D + (at % D)] as number);
+    }
+    return sum;
+  });
+  return { scores, values, byOut, sums };
+}
+
+/** The largest product, over all pairs, of a gradient with respect to the sums and a value. */
+function largestProduct(gradSums: Numbers, values: Numbers): number {
+  let largest = 0;
+  for (let i = 0; i < N; i++) {
+    for (let j = 0; j < N; j++) {
+      const product = dot(rowOf(gradSums, i, D), rowOf(values, j, D));
+      largest = Math.max(largest, Math.abs(product));
+    }
+  }
+  return largest;
+}
+
+function largestNorm(rows: Numbers): number {
+  let largest = 0;
+  for (let at = 0; at < rows.length; at += D) {
+    const row = rows.subarray(at, at + D);
+    largest = Math.max(largest, Math.sqrt(dot(row, row)));
+  }
+  return largest;
+}
+
+function draw(size: number, deviation: number, seed: number): Numbers {
+  return Float64Array.from(normal(size, seed), (value) => deviation * value);
+}
