@@ -5,7 +5,6 @@ import { describeMethod, differentiated, relativeError, sequences } from '../../
 import { scoped } from '../../../../test/scoped';
 import { DTypeError, ParameterError, ShapeError } from '../../../errors';
 import { oneHead } from '../../../masks/mask';
-import { createRuntime } from '../../../ops/create-runtime';
 import { gather } from '../../../ops/gather';
 import type { Runtime } from '../../../runtime/runtime';
 import { type HostTensor, hostTensor } from '../../../tensor/host';
