@@ -19,8 +19,6 @@ interface Declared {
   };
 }
 
-/** What elements must be, by the names of tensors; all others are 1, and indices 0. */
-const ELEMENTS: Readonly<Record<string, number>> = { g: -1 };
 /** Extents that an op asks for; all others are 2. */
 const EXTENTS: Readonly<Record<string, number>> = { ky: 3, kx: 3, g: 1, h: 2, r: 4 };
 const extentOf = (letter: string) => EXTENTS[letter] ?? (Number(letter) || 2);
@@ -76,28 +74,21 @@ export function entriesOfOps(
   keep: <T extends Tensor>(tensor: T) => T,
 ): Readonly<Record<string, Entry>> {
   const tensor = (
-    name: string,
-    { axes, dtypes: [dtype] }: TensorSpec,
+    { axes, dtypes: [dtype], most = 1 }: TensorSpec,
     shape = shapeOf(axes),
     as: DType = dtype as DType,
   ): Tensor =>
-    keep(
-      runtime.tensor(
-        typedArray(as, sizeOf(shape)).fill((as === 'i32' ? 0 : (ELEMENTS[name] ?? 1)) as never) as never,
-        shape,
-        as,
-      ),
-    );
-  function slot(name: string, spec: Spec): Slot {
-    if ('axes' in spec) return tensorSlot(name, spec);
+    keep(runtime.tensor(typedArray(as, sizeOf(shape)).fill((as === 'i32' ? 0 : most) as never) as never, shape, as));
+  function slot(spec: Spec): Slot {
+    if ('axes' in spec) return tensorSlot(spec);
     if (!('needed' in spec)) return settingSlot(spec);
     const fields = { ...mapped(spec.needed), ...mapped(spec.more, optional) };
     return { make: () => undefined, takes: [], fields, closed: true };
   }
   const optional = (each: Slot): Slot => ({ ...each, takes: [...each.takes, 'undefined'] });
   const mapped = (specs: Readonly<Record<string, Spec>>, map = (each: Slot, _name: string) => each): Slots =>
-    Object.fromEntries(Object.entries(specs).map(([each, spec]) => [each, map(slot(each, spec), each)]));
-  const state = { out: tensor('out', f32('n e')), lse: tensor('lse', f32('n')) };
+    Object.fromEntries(Object.entries(specs).map(([each, spec]) => [each, map(slot(spec), each)]));
+  const state = { out: tensor(f32('n e')), lse: tensor(f32('n')) };
   const kinds: Readonly<Record<string, Slot>> = {
     ...SETTINGS,
     'an array of 1 to 128 { out, lse }': { make: () => [state, state], takes: [] },
@@ -109,8 +100,8 @@ export function entriesOfOps(
     const [value, ...takes] = ruled(expected);
     return { make: () => value, takes };
   }
-  function tensorSlot(name: string, spec: TensorSpec): Slot {
-    const valid = tensor(name, spec);
+  function tensorSlot(spec: TensorSpec): Slot {
+    const valid = tensor(spec);
     const wider = valid.shape.map((extent, axis) => (axis === valid.rank - 1 ? extent + 1 : extent));
     const isLed = /^\W/.test(spec.axes);
     const others: DType[] = ['f32', 'f16', 'bf16', 'i32', 'u8'];
@@ -121,12 +112,12 @@ export function entriesOfOps(
         ...Object.fromEntries(
           others
             .filter((each) => !spec.dtypes.includes(each))
-            .map((each) => [each, tensor(name, spec, [...valid.shape], each)]),
+            .map((each) => [each, tensor(spec, [...valid.shape], each)]),
         ),
-        ...(/\w/.test(spec.axes) && { 'another rank': tensor(name, spec, isLed ? [] : [...valid.shape, 2]) }),
-        ...(!spec.empty && { empty: tensor(name, spec, [...valid.shape.slice(0, -1), 0]) }),
+        ...(/\w/.test(spec.axes) && { 'another rank': tensor(spec, isLed ? [] : [...valid.shape, 2]) }),
+        ...(!spec.empty && { empty: tensor(spec, [...valid.shape.slice(0, -1), 0]) }),
         ...(valid.rank > 1 &&
-          !spec.strided && { strided: keep(tensor(name, spec, wider).slice(valid.rank - 1, 0, wider.at(-1)! - 1)) }),
+          !spec.strided && { strided: keep(tensor(spec, wider).slice(valid.rank - 1, 0, wider.at(-1)! - 1)) }),
       },
     };
   }

@@ -14,6 +14,9 @@ import {
   TSConfigReader,
   type TypeParameterReflection,
 } from 'typedoc';
+import { OPS } from '../../src/bench/suites/ops';
+import { tensorInputs, usualResults } from '../../src/ops/cost';
+import type { TensorSpec } from '../../src/ops/define';
 import { escapeHtml, Html, html } from './html';
 import { markdown } from './markdown';
 import { ROOT } from './standing';
@@ -165,7 +168,7 @@ class EntryPage {
   #signature(name: string, signature: SignatureReflection): Html {
     const { comment, parameters = [] } = signature;
     const options = parameters.map((parameter) => this.#options(parameter));
-    return html`${this.#code(`${name}${signatureOf(signature)}`)}${this.#prose(comment)}${options}`;
+    return html`${this.#code(`${name}${signatureOf(signature)}`)}${this.#prose(comment)}${declared(name)}${options}`;
   }
 
   /** The members of an options object, shown the first time it occurs. */
@@ -235,6 +238,19 @@ class EntryPage {
     const entry = [this.page, ...entries].find(({ items }) => items.some((item) => item.name === name));
     return entry && `${entry === this.page ? '' : relative(dirname(this.page.path), entry.path)}#${name}`;
   }
+}
+
+/** What an op's declaration says of its tensors and its cost. */
+function declared(name: string): Html | false {
+  const declaration = OPS.find(([op]) => op.declaration.name === name)?.[0].declaration;
+  if (!declaration) return false;
+  const { operations } = declaration;
+  const list = (tensors: readonly (readonly [string, TensorSpec])[]) =>
+    tensors.map(([tensor, { axes, dtypes }], at) => {
+      const shape = axes.split(' ').filter(Boolean).join(', ').replace('*', '...');
+      return html`${at > 0 && ', '}<code>${tensor} [${shape}]</code> ${dtypes.join('/')}`;
+    });
+  return html`<p class="caption">${list(tensorInputs(declaration))} → ${list(usualResults(declaration))}${operations && html`; <code>${operations.replaceAll('*', '...')}</code> operations`}</p>`;
 }
 
 /** The comment of a function is that of its last, most general signature that has one; one inherited from an interface is left out. */

@@ -1,6 +1,9 @@
 import { afterAll, expect, test } from 'vitest';
 import { createRuntime } from '../ops/create-runtime';
+import { gatedDeltaRuleOp } from '../ops/gated-delta-rule';
+import { argsortOp } from '../ops/top-k';
 import { tokenCopy } from './copy';
+import { declaredOperation } from './declared-operations';
 import { appending, decoding, prefill, readOfKeys, skinnyProduct } from './decode-operations';
 import { gateOf } from './gate';
 import { deltaRule } from './linear-operations';
@@ -41,6 +44,8 @@ test.each<readonly [string, Problem]>([
     decodingParallax,
   ]),
   ...at({ n: 2, h: 1, d: 1024 }, [skinnyProduct('bf16')]),
+  ...at(ROWS, [declaredOperation(argsortOp, { '...': 6, c: 50 })]),
+  ...at(ROWS, [declaredOperation(gatedDeltaRuleOp, { b: 1, n: 9, h: 2, d: 8, e: 4 })]),
   ...at(ROWS, [...Object.values(rowOperations), product(false), product(true)]),
 ])('%s passes its gate, and with one number wrong does not', async (_, problem) => {
   const inputs = inputsOf(problem);

@@ -20,6 +20,8 @@ export const linearCrossEntropyOp = defineComposite({
     chunk: whole({ least: 1 }, ({ classes }) => Math.max(FEWEST_ROWS, Math.floor(LOGITS / (classes as number)))),
     ...lossSettings,
   },
+  results: { out: f32('', { fresh: true }) },
+  operations: '2 n d classes + 4 n classes',
   run({ x, weight, targets, chunk, reduction, ...rows }, control) {
     return x.runtime.scope(() => {
       if ((x.shape[0] as number) <= chunk) {

@@ -1,4 +1,4 @@
-import { defineComposite, floats, type OptionsOf, orOperand } from '../ops/define';
+import { defineComposite, f32, floats, type OptionsOf, orOperand } from '../ops/define';
 import { multiply, PackedMatrix } from '../ops/matmul';
 import type { Control } from '../runtime/backend';
 import type { Tensor } from '../tensor/tensor';
@@ -14,6 +14,8 @@ export const linearOp = defineComposite({
     /** [out], of the dtype of x, added to every row; default: none. */
     bias: floats('out', { strided: true, like: 'x' }),
   },
+  results: { out: f32('... n out', { fresh: true }) },
+  operations: '2 ... n in out',
   run: ({ x, weight, bias }, control) =>
     multiply({ a: x, b: weight, transposeB: !(weight instanceof PackedMatrix), bias }, control),
 });

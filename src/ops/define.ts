@@ -39,6 +39,8 @@ export interface TensorSpec<D extends DType = DType> {
   readonly or?: OperandForm;
   /** For arguments: the option by which its last two axes are swapped. */
   readonly swappedBy?: string;
+  /** For arguments: the most that elements may be; the op's faults look at it. */
+  readonly most?: number;
   /** For arguments: whether there may be no elements. */
   readonly empty?: boolean;
   /** For results: always a new tensor, which the caller cannot pass as an option. */
@@ -99,6 +101,8 @@ interface Takes<I extends Arguments, O extends Arguments> {
   /** Required arguments, in the order of the function's. */
   readonly inputs: I;
   readonly options?: O;
+  /** Arithmetic operations of a call: products of extents and numbers, such as `2 ... r k c`, added by ` + `. Default: none. */
+  readonly operations?: string;
   /** The largest extents that kernels have room for. */
   readonly largest?: Extents;
   /** Throws where extents do not fit together in other ways than by their letters. */

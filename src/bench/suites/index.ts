@@ -7,6 +7,7 @@ import { decodeSuite } from './decode';
 import { linearSuite } from './linear';
 import { localLinearSuite } from './local-linear';
 import { memorySuite } from './memory';
+import { opsSuite } from './ops';
 import { overheadSuite } from './overhead';
 import { primitivesSuite } from './primitives';
 import { scoresSuite } from './scores';
@@ -30,5 +31,6 @@ export const suites: readonly Suite[] = [
   decodeSuite,
   trainSuite,
   primitivesSuite,
+  opsSuite,
   buildsSuite,
 ];

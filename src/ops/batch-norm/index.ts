@@ -19,6 +19,12 @@ export const batchNormOp = defineComposite({
     /** Added to the variance; default 1e-5. */
     epsilon: number({ least: 0 }, 1e-5),
   },
+  results: {
+    out: f32('... c', { fresh: true }),
+    mean: f32('c', { fresh: true }),
+    variance: f32('c', { fresh: true }),
+  },
+  operations: '8 ... c',
   run: ({ x, gain, bias, ...settings }): BatchNormResult =>
     x.runtime.scope(() => {
       const { normal, mean, variance } = normalise(x, settings);

@@ -57,6 +57,7 @@ export const gradientOp = defineOp({
   inputs: { logits: f32('... classes'), targets: i32('...'), lse: f32('...'), gradLosses: f32('...') },
   options: rowSettings,
   results: { out: f32('... classes') },
+  operations: '4 ... classes',
   more: withClasses,
   reference: async () => (await import('./reference')).crossEntropyGradient,
   kernels,
@@ -75,6 +76,7 @@ export const lossesOp = defineOp({
     first: whole({ least: 0 }, 0),
   },
   results: { out: f32('...'), lse: f32('...', { fresh: true }) },
+  operations: '4 ... classes',
   more: withClasses,
   reference: async () => (await import('./reference')).crossEntropy,
   kernels,
@@ -131,6 +133,7 @@ export const crossEntropyOp = defineComposite({
   inputs: { logits: f32('... classes'), targets: i32('...') },
   options: lossSettings,
   results: { out: f32('...') },
+  operations: '4 ... classes',
   run({ logits, targets, reduction, ...settings }, options) {
     const isMean = reduction === 'mean';
     const { out: losses, lse } = lossesOp(

@@ -17,6 +17,7 @@ export const cumulativeSumOp = defineOp({
     reverse: boolean(false),
   },
   results: { out: f32('... c') },
+  operations: '... c',
   reference: async () => (await import('./reference')).cumulativeSum,
   kernels,
   cpu({ x, out, reverse }) {

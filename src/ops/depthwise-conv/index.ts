@@ -63,6 +63,7 @@ export const depthwiseConvOp = defineOp({
     dilation,
   },
   results: { out: f32('b y x c') },
+  operations: '2 b y x c ky kx',
   more({ weight }) {
     checkOdd(weight);
     return { flipped: false };
@@ -81,6 +82,7 @@ export const gradXOp = defineOp({
   inputs: { gradOut: f32('b y x c'), weight: f32('ky kx c') },
   options: { dilation },
   results: { out: f32('b y x c', { fresh: true }) },
+  operations: '2 b y x c ky kx',
   more({ gradOut, weight }) {
     checkOdd(weight);
     return { x: gradOut, flipped: true };
@@ -92,6 +94,7 @@ export const gradWeightOp = defineOp({
   name: 'depthwiseConvWeights',
   inputs: { x: f32('b y x c'), gradOut: f32('b y x c'), ky: whole({ least: 1 }), kx: whole({ least: 1 }), dilation },
   results: { out: f32('ky kx c') },
+  operations: '2 b y x c ky kx',
   reference: async () => (await import('./reference')).depthwiseConvWeights,
   kernels,
   cpu({ x, gradOut, out, dilation }) {
@@ -107,6 +110,12 @@ export const depthwiseConvBackwardOp = defineComposite({
   name: 'depthwiseConvBackward',
   inputs: { x: f32('b y x c'), weight: f32('ky kx c'), gradOut: f32('b y x c') },
   options: { dilation },
+  results: {
+    gradX: f32('b y x c', { fresh: true }),
+    gradWeight: f32('ky kx c', { fresh: true }),
+    gradBias: f32('c', { fresh: true }),
+  },
+  operations: '4 b y x c ky kx',
   run: ({ x, weight, gradOut, dilation }, control) =>
     x.runtime.scope(() => {
       const settings = { dilation, wanted: new Set(['x', 'weight', 'bias']), control };

@@ -54,7 +54,7 @@ const tokens = {
   q: floats('b n h d', STRIDED),
   k: floats('b n h d', STRIDED),
   v: floats('b n h e', STRIDED),
-  g: floats('b n h', STRIDED),
+  g: floats('b n h', { ...STRIDED, most: 0 }),
   beta: floats('b n h', STRIDED),
 };
 const settings = {
@@ -78,6 +78,7 @@ export const gatedDeltaRuleOp = defineOp({
     form: optional(choice('chunked', ...DELTA_RULE_FORMS)),
   },
   results: { ...results, states: f32('b t h d e', { fresh: true, when: 'every' }) },
+  operations: '7 b n h d e + 3 b n h e',
   largest: largestHead,
   more({ every, form }, extents) {
     const n = extents.n as number;
@@ -146,12 +147,13 @@ export const gatedDeltaRuleStepOp = defineComposite({
     q: floats('b 1 h d', STRIDED),
     k: floats('b 1 h d', STRIDED),
     v: floats('b 1 h e', STRIDED),
-    g: floats('b 1 h', STRIDED),
+    g: floats('b 1 h', { ...STRIDED, most: 0 }),
     beta: floats('b 1 h', STRIDED),
     state: floats('b h d e', STRIDED),
   },
   options: { scale: settings.scale },
   results: { ...results, out: floats('b 1 h e', { like: 'q' }) },
+  operations: '7 b h d e + 3 b h e',
   largest: largestHead,
   run({ state: initialState, scale, ...tokens }, control, _, specs): GatedDeltaRuleResult {
     const inputs = { ...tokens, initialState };

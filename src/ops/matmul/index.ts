@@ -119,6 +119,7 @@ export const matmulOp = defineComposite({
     epilogue: optional(setting<Elementwise>('made by elementwise()', (value) => value instanceof Elementwise)),
   },
   results: { out: f32('* r c') },
+  operations: '2 * r k c',
   run: multiply,
 });
 

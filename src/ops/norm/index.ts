@@ -87,6 +87,7 @@ export const layerNormOp = defineOp({
   inputs: { x: f32('... c') },
   options: centred,
   results: { out: f32('... c') },
+  operations: '8 ... c',
   more: ({ x }) => ({ ...inParts(byRow(x)), centred: true, offset: 0 }),
   derivative: derivativeOf,
 });
@@ -102,6 +103,7 @@ export const rmsNormOp = defineOp({
     ...rms,
   },
   results: { out: f32('... c') },
+  operations: '5 ... c',
   more: ({ x }) => ({ ...inParts(byRow(x)), centred: false }),
   derivative: derivativeOf,
 });
@@ -113,6 +115,7 @@ export const groupNormOp = defineOp({
   inputs: { x: f32('... c'), groups: whole({ least: 1 }) },
   options: centred,
   results: { out: f32('... c') },
+  operations: '8 ... c',
   more: ({ x, groups }) => ({ ...inParts(byGroup(x, groups)), centred: true, offset: 0 }),
   derivative: derivativeOf,
 });
@@ -162,6 +165,7 @@ export const rmsNormBackwardOp = defineOp({
   inputs: { x: f32('... c'), gradOut: f32('... c') },
   options: rms,
   results: { out: f32('... c') },
+  operations: '9 ... c',
   more: ({ x }) => ({ ...inParts(byRow(x)), centred: false }),
 });
 

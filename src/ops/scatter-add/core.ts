@@ -10,6 +10,7 @@ export const addRowsOp = defineOp({
   name: 'scatterAdd',
   inputs: { values: f32('... c'), indices: i32('...'), rows: whole({ least: 1, most: 2 ** 31 - 1 }) },
   results: { out: f32('rows c') },
+  operations: '... c',
   reference: async () => (await import('./reference')).scatterAdd,
   kernels,
   cpu({ values, indices, out }, { threads }) {
