@@ -42,9 +42,9 @@ export function relativeError(actual: HostTensor, expected: HostTensor, least = 
   expect(actual.shape).toEqual(expected.shape);
   let [error, largest] = [0, Math.max(least, SMALLEST)];
   for (let at = 0; at < want.length; at++) {
-    if (Object.is(got[at], want[at])) continue;
-    error = Math.max(error, Math.abs((got[at] as number) - (want[at] as number)));
-    largest = Math.max(largest, Math.abs(want[at] as number));
+    const [is, wanted] = [got[at] as number, want[at] as number];
+    if (Number.isFinite(wanted)) largest = Math.max(largest, Math.abs(wanted));
+    if (!Object.is(is, wanted)) error = Math.max(error, Math.abs(is - wanted));
   }
   return error / largest;
 }

@@ -807,6 +807,9 @@ const attentionConfig: Slots = {
   d: maybe(few(2)),
   e: maybe(few(2)),
   bias: maybe(object({ qkv: maybe(boolean()), out: maybe(boolean()) }, ...EMPTY_OBJECTS)),
+  projections: maybe(
+    object({ fused: maybe(text('qkv')), out: maybe(text('out')), transposed: maybe(boolean()) }, ...EMPTY_OBJECTS),
+  ),
   qkNorm: maybe(object({ epsilon: maybe(atLeast0(1)) }, ...EMPTY_OBJECTS)),
   rope: maybe(object({ theta: maybe(above0(100)), layout: maybe(choice('half')) }, ...EMPTY_OBJECTS)),
   grid: leaf(undefined, 'undefined'),
@@ -818,6 +821,7 @@ const feedForward: Slots = {
   hidden: few(2),
   activation: maybe(choice('relu')),
   bias: maybe(boolean(false)),
+  transposed: maybe(boolean(false)),
 };
 const modules: Record<string, Slots> = {
   attention: attentionConfig,

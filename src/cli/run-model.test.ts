@@ -29,12 +29,15 @@ afterAll(() => rm(folder, { recursive: true }));
 const params = JSON.stringify({ config: configs.qwen3 });
 const command = () => ['run', 'decoder', '--in', at('tokens'), '--out', at('out'), '--params', params];
 
-test('run decoder gives the logits of the weights', async () => {
-  const { code, stdout, stderr } = await saccade(...command(), '--weights', at('weights'));
+test.each(['qwen3', 'gpt2'] as const)('run decoder gives the logits of the weights of %s', async (name) => {
+  await writeFile(at('weights'), writeSafetensors(weightsOf(name)));
+  await writeFile(at('tokens'), writeSafetensors({ tokens: fixture[`${name}/tokens`]! }));
+  const given = ['--weights', at('weights'), '--params', JSON.stringify({ config: configs[name] })];
+  const { code, stdout, stderr } = await saccade(...command(), ...given);
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   expect(stdout).toBe(`${at('out')}: logits [2, 7, 11] f32\n`);
   const { logits } = readSafetensors(await readFile(at('out')));
-  expect(relativeError(logits!, fixture['qwen3/logits']!)).toBeLessThan(1e-5);
+  expect(relativeError(logits!, fixture[`${name}/logits`]!)).toBeLessThan(1e-5);
 });
 
 test('run decoder without weights makes random ones, the same for a seed', async () => {

@@ -1,18 +1,34 @@
 /** Activations by their names in configurations, alone and as gates. */
-import { apply, type Expression } from '../expressions/expression';
+import { apply, constant, type Expression } from '../expressions/expression';
 import { WORDS } from '../expressions/words';
 import { mapOne } from '../ops/map/core';
 import { ElementwiseFunction, element } from '../ops/map/function';
 import type { Control } from '../runtime/backend';
 import type { Tensor } from '../tensor/tensor';
 
-export const ACTIVATIONS = ['silu', 'gelu', 'relu', 'sigmoid', 'none'] as const;
+export const ACTIVATIONS = ['silu', 'gelu', 'gelu-tanh', 'relu', 'sigmoid', 'none'] as const;
 
-/** `gelu` is the exact one, by the normal distribution. */
+/** `gelu` is the exact one, by the normal distribution, and `gelu-tanh` its usual approximation. */
 export type Activation = (typeof ACTIVATIONS)[number];
 
 const X = element(0);
-const of = (activation: Activation): Expression => (activation === 'none' ? X : WORDS[activation](X));
+const times = (factor: number, x: Expression) => apply('multiply', constant(factor), x);
+
+function of(activation: Activation): Expression {
+  switch (activation) {
+    case 'none':
+      return X;
+    case 'gelu-tanh': {
+      // x (1 + tanh(z / 2)) / 2 with z = sqrt(8 / pi) (x + 0.044715 x^3), in which the tanh is a sigmoid.
+      const cube = apply('multiply', X, apply('multiply', X, X));
+      const z = times(Math.sqrt(8 / Math.PI), apply('add', X, times(0.044715, cube)));
+      return apply('multiply', X, WORDS.sigmoid(z));
+    }
+    default:
+      return WORDS[activation](X);
+  }
+}
+
 const functions = <T>(make: (activation: Activation) => T) =>
   Object.fromEntries(ACTIVATIONS.map((activation) => [activation, make(activation)])) as Record<Activation, T>;
 

@@ -9,11 +9,11 @@ import { ParameterError, ShapeError } from '../errors';
 import { checkMethod, type Method, type MethodOf } from '../methods/define';
 import { exactAttention } from '../methods/dense/attention';
 import type { ParamsSchema } from '../methods/params';
+import { contiguous } from '../ops/copy';
 import { type RopeOptions, type RopeSettings, rope as turn } from '../ops/rope';
 import { rotationOf, SETTINGS } from '../ops/rope/rotation';
 import { sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
-import { linear } from './linear';
 import {
   checkTokens,
   type Definition,
@@ -23,9 +23,9 @@ import {
   type ModuleControl,
   partOf,
   prefixed,
-  projection,
 } from './module';
 import { norm } from './norm';
+import { project, projection } from './projection';
 
 export interface AttentionConfig<Schema extends ParamsSchema = ParamsSchema> {
   /** Default: exact attention. */
@@ -42,6 +42,8 @@ export interface AttentionConfig<Schema extends ParamsSchema = ParamsSchema> {
   readonly e?: number | undefined;
   /** Which projections have biases: of queries, keys and values, and of the result; default: none. */
   readonly bias?: { readonly qkv?: boolean | undefined; readonly out?: boolean | undefined } | undefined;
+  /** The projections in checkpoints; default: `q_proj`, `k_proj`, `v_proj` and `o_proj`, with matrices [out, in]. */
+  readonly projections?: ProjectionLayout | undefined;
   /** Queries and keys of each head are normalised by their root mean squares, as in Qwen3, under the root `epsilon`. */
   readonly qkNorm?: { readonly epsilon?: number | undefined } | undefined;
   /** Rotary position embeddings of queries and keys, after their norms; default: none. */
@@ -53,8 +55,19 @@ export interface AttentionConfig<Schema extends ParamsSchema = ParamsSchema> {
   readonly layers?: number | undefined;
 }
 
+/** How the projections of an attention are named, and lie, in checkpoints. */
+export interface ProjectionLayout {
+  /** The name of one projection to queries, keys and values, in this order. */
+  readonly fused?: string | undefined;
+  /** The name of the projection of the result. */
+  readonly out?: string | undefined;
+  /** Whether matrices are [in, out], as in GPT-2. */
+  readonly transposed?: boolean | undefined;
+}
+
 const NAMES = [
-  ...['method', 'params', 'width', 'heads', 'keyHeads', 'd', 'e', 'bias', 'qkNorm', 'rope', 'grid', 'layer', 'layers'],
+  ...['method', 'params', 'width', 'heads', 'keyHeads', 'd', 'e', 'bias', 'projections', 'qkNorm', 'rope', 'grid'],
+  ...['layer', 'layers'],
 ];
 
 /** For tokens that continue a sequence: their positions, and the method's result for its inputs at these tokens. */
@@ -67,7 +80,8 @@ export interface AttentionContext extends ModuleControl {
 export interface AttentionLayer extends Definition<Described> {
   readonly method: Method;
   readonly params: Readonly<Record<string, unknown>>;
-  /** Heads of keys and values, and their extents. */
+  /** Heads of queries, those of keys and values, and their extents. */
+  readonly heads: number;
   readonly keyHeads: number;
   readonly d: number;
   readonly e: number;
@@ -96,6 +110,7 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
     heads,
     keyHeads = heads,
     bias = {},
+    projections: layout = {},
     qkNorm,
     rope,
     grid,
@@ -118,6 +133,7 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
     throw new ParameterError(`keyHeads of ${name} must be as many as heads, ${heads}, got ${keyHeads}`);
   checkKnown('bias', bias, ['qkv', 'out'], (unknown) => `bias has no '${unknown}'`);
   for (const [each, value] of Object.entries(bias)) checkBoolean(`${each} of bias`, value);
+  checkLayout(layout);
   if (qkNorm !== undefined) checkKnown('qkNorm', qkNorm, ['epsilon'], (unknown) => `qkNorm has no '${unknown}'`);
   const normed = qkNorm && norm({ width: d, ...qkNorm });
   if (rope !== undefined) {
@@ -129,17 +145,17 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
   if (missing.length > 0 && !method.layer)
     throw new ParameterError(`method ${name} takes ${missing.join(', ')}, which a layer has no projections for`);
   const extra = method.layer?.({ width, heads, keyHeads, d, e, layer, layers }, params);
-  const { qkv = false, out: ofOut = false } = bias;
   const queries = extra?.queries ?? [];
-  const own: Described = {
-    ...projection('q_proj', heads * d, width, qkv),
-    ...projection('k_proj', keyHeads * d, width, qkv),
-    ...projection('v_proj', keyHeads * e, width, qkv),
-    ...projection('o_proj', width, heads * e, ofOut),
-    ...Object.assign({}, ...queries.map((each) => projection(`${each}_proj`, heads * d, width, qkv))),
-    ...(normed &&
-      Object.assign({}, ...['q', 'k', ...queries].map((each) => prefixed(normed.parameters, `${each}_norm`)))),
-  };
+  const sizes = { q: heads * d, k: keyHeads * d, v: keyHeads * e };
+  const { out: result = 'o_proj', transposed } = layout;
+  const ofInputs = { bias: bias.qkv ?? false, transposed };
+  const own: Described = Object.assign(
+    {},
+    ...projectionsOf(sizes, layout).map(([each, size]) => projection(each, size, width, ofInputs)),
+    projection(result, width, heads * e, { bias: bias.out ?? false, transposed }),
+    ...queries.map((each) => projection(`${each}_proj`, heads * d, width, ofInputs)),
+    ...(normed ? ['q', 'k', ...queries].map((each) => prefixed(normed.parameters, `${each}_norm`)) : []),
+  );
   const twice = Object.keys(extra?.parameters ?? {}).find((each) => Object.hasOwn(own, each));
   if (twice !== undefined)
     throw new ParameterError(`the layer of method ${name} has a parameter '${twice}', which any attention has`);
@@ -148,6 +164,7 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
     parameters: { ...own, ...extra?.parameters },
     method,
     params,
+    heads,
     keyHeads,
     d,
     e,
@@ -155,25 +172,55 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
       const [b, n] = checkTokens(x, width);
       if (grid && n !== sizeOf(grid))
         throw new ShapeError(`x must have ${sizeOf(grid)} tokens, those of the grid ${show(grid)}, got ${n}`);
-      const apply = (name: string, from: Tensor) =>
-        linear(from, parameters[`${name}.weight`] as Tensor, { bias: parameters[`${name}.bias`], signal });
+      const apply = (name: string, from: Tensor) => project(name, from, parameters, { transposed, signal });
       const shape = (count: number, size: number) => [b, ...(grid ?? [n]), count, size];
+      const rows = projected(x, sizes, layout, apply);
       const compared = (of: string, count: number) => {
-        const plain = apply(`${of}_proj`, x).reshape([b, n, count, d]);
+        const plain = (rows[of] ?? apply(`${of}_proj`, x)).reshape([b, n, count, d]);
         const scaled = normed ? normed.forward(plain, partOf(parameters, `${of}_norm`), { signal }) : plain;
         return (rope ? turn(scaled, { ...rope, positions, signal }) : scaled).reshape(shape(count, d));
       };
       const projections = {
         q: compared('q', heads),
         k: compared('k', keyHeads),
-        v: apply('v_proj', x).reshape(shape(keyHeads, e)),
+        v: (rows.v as Tensor).reshape(shape(keyHeads, e)),
       };
       const others = Object.fromEntries(queries.map((each) => [each, compared(each, heads)]));
       const inputs = { ...projections, ...others, ...extra?.inputs(x, projections, parameters, { signal }) };
       const out = attend ? attend(inputs) : (method.forward(inputs, params, { signal }).out as Tensor);
-      return apply('o_proj', out.reshape([b, n, heads * e]));
+      return apply(result, out.reshape([b, n, heads * e]));
     },
   };
+}
+
+type Sizes = Readonly<Record<'q' | 'k' | 'v', number>>;
+
+/** Names and extents of the projections to queries, keys and values. */
+function projectionsOf(sizes: Sizes, { fused }: ProjectionLayout): [name: string, size: number][] {
+  if (fused !== undefined) return [[fused, sizes.q + sizes.k + sizes.v]];
+  return Object.entries(sizes).map(([each, size]) => [`${each}_proj`, size]);
+}
+
+/** x as queries, keys and values, where `apply` is the projection of that name. */
+function projected(
+  x: Tensor,
+  sizes: Sizes,
+  { fused }: ProjectionLayout,
+  apply: (name: string, x: Tensor) => Tensor,
+): Readonly<Record<string, Tensor>> {
+  if (fused === undefined) return { q: apply('q_proj', x), k: apply('k_proj', x), v: apply('v_proj', x) };
+  const all = apply(fused, x);
+  const part = (from: number, size: number) => contiguous(all.slice(2, from, from + size));
+  return { q: part(0, sizes.q), k: part(sizes.q, sizes.k), v: part(sizes.q + sizes.k, sizes.v) };
+}
+
+function checkLayout(layout: ProjectionLayout): void {
+  checkKnown('projections', layout, ['fused', 'out', 'transposed'], (name) => `projections have no '${name}'`);
+  const { fused, out, transposed } = layout;
+  for (const [name, value] of Object.entries({ fused, out }))
+    if (value !== undefined && typeof value !== 'string')
+      throw new ParameterError(`${name} of projections must be a string, got ${show(value)}`);
+  checkBoolean('transposed of projections', transposed);
 }
 
 /** Whether several query heads may share a head of keys and values. */

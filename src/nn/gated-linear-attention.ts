@@ -12,7 +12,8 @@ import { rmsNorm } from '../ops/norm';
 import type { Tensor } from '../tensor/tensor';
 import { linear } from './linear';
 import { lrpe, lrpeAngles, lrpeFactors } from './lrpe';
-import { checkTokens, defineModule, type Module, matrix } from './module';
+import { checkTokens, defineModule, type Module } from './module';
+import { matrix } from './projection';
 
 export interface GatedLinearAttentionConfig {
   readonly width: number;

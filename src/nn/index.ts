@@ -14,7 +14,7 @@ export {
 } from '../methods/linear/lightning-attention/schedules';
 export { seaPositions } from '../methods/linear/performer/sea';
 export type { Activation } from './activation';
-export { type AttentionConfig, attention } from './attention';
+export { type AttentionConfig, attention, type ProjectionLayout } from './attention';
 export { type GatedLinearAttentionConfig, gatedLinearAttention } from './gated-linear-attention';
 export { type LinearOptions, linear } from './linear';
 export { type LinearCrossEntropyOptions, linearCrossEntropy } from './linear-cross-entropy';

@@ -1,11 +1,9 @@
 /** Feed-forward networks: two projections with an activation between them, or three with a gate. */
 import { checkBoolean, checkChoice, checkKnown, checkWhole, show } from '../check';
 import { ParameterError } from '../errors';
-import type { Control } from '../runtime/backend';
-import type { Tensor } from '../tensor/tensor';
 import { ACTIVATIONS, type Activation, activate, gated } from './activation';
-import { linear } from './linear';
-import { defineModule, type Module, type Parameters, projection } from './module';
+import { type Described, defineModule, type Module } from './module';
+import { project, projection } from './projection';
 
 interface FeedForwardConfig<Names> {
   readonly width: number;
@@ -16,6 +14,8 @@ interface FeedForwardConfig<Names> {
   readonly bias?: boolean | undefined;
   /** Names of the projections in checkpoints. */
   readonly names?: Names | undefined;
+  /** Whether their matrices are [in, out], as in GPT-2; default false. */
+  readonly transposed?: boolean | undefined;
 }
 
 /** Activation `gelu` by default, names `fc1` and `fc2`. */
@@ -36,13 +36,16 @@ export function mlp(config: MlpConfig): Module {
   const {
     names: [first, second],
     activation,
+    transposed,
     parameters,
   } = checked(config, ['fc1', 'fc2'], 'gelu');
   return defineModule({
     name: 'mlp',
     parameters,
-    forward: (x, given, { signal }) =>
-      project(second, activate(activation, project(first, x, given, { signal }), { signal }), given, { signal }),
+    forward(x, given, { signal }) {
+      const control = { signal, transposed };
+      return project(second, activate(activation, project(first, x, given, control), { signal }), given, control);
+    },
   });
 }
 
@@ -57,15 +60,16 @@ export function glu(config: GluConfig): Module {
   const {
     names: [gate, up, down],
     activation,
+    transposed,
     parameters,
   } = checked(config, ['gate_proj', 'up_proj', 'down_proj'], 'silu');
   return defineModule({
     name: 'glu',
     parameters,
     forward(x, given, { signal }) {
-      const control = { signal };
+      const control = { signal, transposed };
       const [opened, values] = [project(gate, x, given, control), project(up, x, given, control)];
-      return project(down, gated(activation, opened, values, control), given, control);
+      return project(down, gated(activation, opened, values, { signal }), given, control);
     },
   });
 }
@@ -81,25 +85,22 @@ export function simpleGlu(config: SimpleGluConfig): Module {
   return glu({ ...config, activation: 'none', names: ['l1', 'l2', 'l3'] });
 }
 
-function project(name: string, x: Tensor, parameters: Parameters, control: Pick<Control, 'signal'>): Tensor<'f32'> {
-  return linear(x, parameters[`${name}.weight`] as Tensor, { bias: parameters[`${name}.bias`], ...control });
-}
-
 /** With defaults, and the parameters, of which the last projection's leads back to the width. */
 function checked<Names extends readonly string[]>(config: FeedForwardConfig<Names>, usual: Names, common: Activation) {
-  const known = ['width', 'hidden', 'activation', 'bias', 'names'];
+  const known = ['width', 'hidden', 'activation', 'bias', 'names', 'transposed'];
   checkKnown('config', config, known, (name) => `config has no '${name}'`);
-  const { width, hidden, activation = common, bias = false, names = usual } = config;
+  const { width, hidden, activation = common, bias = false, names = usual, transposed } = config;
   checkWhole('width', width, 1);
   checkWhole('hidden', hidden, 1);
   checkChoice('activation', activation, ACTIVATIONS);
   checkBoolean('bias', bias);
+  checkBoolean('transposed', transposed);
   const isList = Array.isArray(names) && names.length === usual.length && new Set(names).size === usual.length;
   if (!isList || names.some((name) => typeof name !== 'string'))
     throw new ParameterError(`names must be ${usual.length} different strings, got ${show(names)}`);
   const parameters = names.map((name, at) => {
     const [out, into] = at < names.length - 1 ? [hidden, width] : [width, hidden];
-    return projection(name, out, into, bias);
+    return projection(name, out, into, { bias, transposed });
   });
-  return { names, activation, parameters: Object.assign({}, ...parameters) as ReturnType<typeof projection> };
+  return { names, activation, transposed, parameters: Object.assign({}, ...parameters) as Described };
 }

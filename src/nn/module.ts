@@ -199,17 +199,6 @@ export function checkTokens({ shape }: Tensor, width: number): [b: number, n: nu
   throw new ShapeError(`x must have shape [b, n, ${width}], got ${formatShape(shape)}`);
 }
 
-/** A matrix [out, in] whose training starts from normal numbers with standard deviation 0.02. */
-export function matrix(out: number, into: number): LayerParameter {
-  return { shape: [out, into], initial: { std: 0.02 } };
-}
-
-/** The weight [out, in] of a projection of that name, and its bias, which starts at 0, if it has one. */
-export function projection(name: string, out: number, into: number, bias: boolean): Record<string, LayerParameter> {
-  const weight = { [`${name}.weight`]: matrix(out, into) };
-  return bias ? { ...weight, [`${name}.bias`]: { shape: [out], initial: { value: 0 } } } : weight;
-}
-
 /** The entries whose names begin with `prefix` and a dot, without it. */
 export function partOf<T>(parameters: Readonly<Record<string, T>>, prefix: string): Record<string, T> {
   checkPrefix(parameters, prefix);

@@ -93,7 +93,9 @@ test('settings that are none are refused by name', () => {
     'momentum must be a number from 0 to 1, of kind batch only, got',
   );
   expect(() => norm({ width, epsilon: -1 })).toThrow('epsilon must be a finite number >= 0, got -1');
-  expect(() => mlp(more({ activation: 'tanh' }))).toThrow('activation must be one of silu, gelu, relu, sigmoid, none');
+  expect(() => mlp(more({ activation: 'tanh' }))).toThrow(
+    'activation must be one of silu, gelu, gelu-tanh, relu, sigmoid',
+  );
   expect(() => glu(more({ names: ['a', 'b', 'a'] }))).toThrow('names must be 3 different strings, got [');
   expect(() => glu(more({ bias: 1 }))).toThrow('bias must be true or false, got 1');
   const attend = (given: object) => () => attention({ width, heads, ...given });

@@ -205,7 +205,7 @@ export class DecoderCache {
     }
     try {
       return runtime.scope(() => {
-        const positions = positionsFrom(runtime, before, n);
+        const positions = positionsFrom(runtime, before, n, capacity - 1);
         const contextOf = (layer: number): AttentionContext => ({
           signal,
           positions,

@@ -60,6 +60,7 @@ const given = (name: string) => {
 const names = Object.keys(configs) as (keyof typeof configs)[];
 
 const tiny = { ...configs.llama, vocab_size: 7, hidden_size: 8, intermediate_size: 6, num_hidden_layers: 2 };
+const tinyGpt2 = { ...configs.gpt2, vocab_size: 7, n_embd: 8, n_positions: 8 };
 
 describeOnBackends('decoder', (runtime) => {
   test.each(fewOnGpu(names, 1))('%s: logits, loss and gradients are those of PyTorch', (name) =>
@@ -156,7 +157,7 @@ const ownMask = defineMaskedMethod({
 });
 
 /** Every way to go on, and every causal method that has a step. */
-const going: readonly (readonly [string, DecoderAttention])[] = [
+const going: readonly (readonly [string, DecoderAttention, config?: typeof tinyGpt2])[] = [
   ['a window with sinks', { method: exactAttention as Method, params: { window: [2, 0], sinks: 1, softcap: 5 } }],
   ['exact attention', exactAttention],
   ['a prefix', { method: exactAttention as Method, params: { prefix: 1 } }],
@@ -171,13 +172,15 @@ const going: readonly (readonly [string, DecoderAttention])[] = [
     'a random order in the last layer',
     [exactAttention, { method: stochasticAttention as Method, params: { window: 2 } }],
   ],
+  ['exact attention in GPT-2, whose rows have positions of their own', exactAttention, tinyGpt2],
   ['all ways', [lightningAttention, exactAttention, localLinearAttention]],
 ];
 
 /** A decoder and what it has seen: steps are compared with all tokens at once. */
-function decoding(runtime: Runtime, attention: DecoderAttention) {
+function decoding(runtime: Runtime, attention: DecoderAttention, config: object = tiny) {
   const layers = Array.isArray(attention) ? attention.length : 2;
-  const decoder = createDecoder({ ...tiny, num_hidden_layers: layers, initializer_range: 0.5 }, { attention });
+  const depth = { num_hidden_layers: layers, n_layer: layers, initializer_range: 0.5 };
+  const decoder = createDecoder({ ...config, ...depth }, { attention });
   const parameters = decoder.initialize(runtime, { seed: 5 });
   const tokensOf = (rows: readonly (readonly number[])[]) => {
     const n = Math.max(1, ...rows.map(({ length }) => length));
@@ -202,9 +205,9 @@ function decoding(runtime: Runtime, attention: DecoderAttention) {
 }
 
 describeOnBackends('decoder by other methods', (runtime) => {
-  test.each(fewOnGpu(going, 1))('%s: rows of any lengths, forks and what is taken back', (_, attention) =>
+  test.each(fewOnGpu(going, 1))('%s: rows of any lengths, forks and what is taken back', (_, attention, config) =>
     scoped(runtime(), async () => {
-      const { decoder, go } = decoding(runtime(), attention);
+      const { decoder, go } = decoding(runtime(), attention as DecoderAttention, config as object);
       const cache = decoder.cache(runtime(), { rows: 2, capacity: 8 });
       const texts: number[][] = [[], []];
       await go(cache, texts, [
@@ -419,12 +422,13 @@ describe('methods of a decoder', () => {
   test('have parameters of other names than the layers of every architecture, and take a step in each', () =>
     scoped(runtime, async () => {
       const tokens = runtime.tensor([1, 2, 3, 4, 5, 6], [2, 3], 'i32');
-      const bias = { attention_bias: true, head_dim: 4 };
+      const bias = { attention_bias: true, head_dim: 4, initializer_range: 0.01 };
       let steps = 0;
-      for (const model_type of ['llama', 'mistral', 'qwen2', 'qwen3'])
+      for (const model_type of ['llama', 'mistral', 'qwen2', 'qwen3', 'gpt2'])
         for (const method of onSequences) {
           const { name } = method;
-          const decoder = decoderOf({ model_type, num_hidden_layers: 1, ...bias }, { method, params: PARAMS[name] });
+          const own = { ...(model_type === 'gpt2' && tinyGpt2), n_layer: 1, model_type, num_hidden_layers: 1 };
+          const decoder = decoderOf({ ...own, ...bias }, { method, params: PARAMS[name] });
           if (!decoder) continue;
           await scoped(runtime, async () => {
             const parameters = decoder.initialize(runtime, { seed: 1 });
@@ -442,7 +446,7 @@ describe('methods of a decoder', () => {
           });
           steps++;
         }
-      expect(steps).toBe(4 * 11);
+      expect(steps).toBe(5 * 11);
     }));
 });
 
@@ -468,8 +472,8 @@ describe('createDecoder', () => {
 
   test('refuses configurations by name', () => {
     const make = (more: object) => () => createDecoder({ ...tiny, ...more });
-    expect(make({ model_type: 'gpt2' })).toThrow(
-      "model_type of config must be one of llama, mistral, qwen2, qwen3, got 'gpt2'",
+    expect(make({ model_type: 'mamba' })).toThrow(
+      "model_type of config must be one of llama, mistral, qwen2, qwen3, gpt2, got 'mamba'",
     );
     expect(make({ hidden_size: undefined })).toThrow('hidden_size of config must be an integer >= 1, got undefined');
     expect(make({ num_key_value_heads: 3 })).toThrow('num_key_value_heads of config must be a divisor of num_att');
@@ -479,13 +483,26 @@ describe('createDecoder', () => {
     expect(make({ num_attention_heads: 1e9, head_dim: 2 })).toThrow(
       'num_attention_heads of config must be an integer from',
     );
-    expect(make({ hidden_act: 'gelu_new' })).toThrow('hidden_act of config must be one of silu, gelu, relu');
+    expect(make({ hidden_act: 'tanh' })).toThrow('hidden_act of config must be one of silu, gelu, gelu_new');
     expect(make({ rope_scaling: { type: 'dynamic' } })).toThrow('rope_type of config must be one of default, linear');
     expect(make({ quantization_config: {} })).toThrow(
       'config has quantization_config an object, which is not supported',
     );
     expect(make({ model_type: 'qwen3', layer_types: ['full_attention'] })).toThrow('layer_types of config must be one');
+    const gpt2 = (more: object) => () => createDecoder({ ...tinyGpt2, ...more });
+    expect(gpt2({ n_head: 3 })).toThrow('n_head of config must be a divisor of n_embd 8 with heads up to 256, got 3');
+    expect(gpt2({ scale_attn_weights: false })).toThrow('config has scale_attn_weights false, which is not supported');
     expect(make({ rms_norm_eps: -1 })).toThrow('rms_norm_eps of config must be a finite number >= 0, got -1');
+  });
+
+  test('refuses more tokens than GPT-2 has positions for', async () => {
+    using runtime = await createRuntime({ backend: 'reference' });
+    const decoder = createDecoder(tinyGpt2);
+    const parameters = decoder.initialize(runtime);
+    const tokens = runtime.tensor(new Int32Array(9), [1, 9], 'i32');
+    const refusal = 'must be at most 8, for which there are positions, got 9';
+    expect(() => decoder.forward(parameters, tokens)).toThrow(`tokens ${refusal}`);
+    expect(() => decoder.cache(runtime, { capacity: 9 })).toThrow(`capacity ${refusal}`);
   });
 
   test('refuses methods that a decoder cannot use, and says where', () => {
@@ -529,6 +546,11 @@ describe('createDecoder', () => {
     );
     const loaded = decoder.load(runtime, checkpoint);
     expect((await loaded['model.norm.weight']!.toHost()).data).toEqual(weights['model.norm.weight']!.data);
+    const ofGpt2 = createDecoder(configs.gpt2);
+    const bare = Object.entries(given('gpt2').weights).map(([name, host]) => [name.replace('transformer.', ''), host]);
+    const masks = { 'h.0.attn.bias': weights['model.norm.weight']!, 'h.1.attn.masked_bias': buffers['lm_head.weight'] };
+    const published = { ...Object.fromEntries(bare), ...masks };
+    expect(Object.keys(ofGpt2.load(runtime, published))).toEqual(Object.keys(ofGpt2.parameters));
     const { 'model.norm.weight': _, ...others } = weights;
     expect(() => decoder.load(runtime, others)).toThrow('weights have no tensor model.norm.weight');
     expect(() => decoder.load(runtime, { ...weights, 'h.0': weights['model.norm.weight']! })).toThrow(

@@ -1,41 +1,32 @@
 /**
- * Decoders of the Llama family, trained and run with any causal method as their attention: RMSNorm, rotary positions, heads
- * that share keys and values, SwiGLU, and in Qwen 3 norms of queries and keys. Parameters have Hugging Face's names.
- * Letters: b batch, n tokens.
- * Source: Touvron et al. 2023, Llama, arXiv 2302.13971; Qwen 3, arXiv 2505.09388; the layouts of Hugging Face's checkpoints.
+ * Decoders, trained and run with any causal method as their attention: language models of the architectures in
+ * `architectures/`. Parameters have Hugging Face's names. Letters: b batch, n tokens.
  */
-import { checkBoolean, checkChoice, checkKnown, checkOptions, checkRecord, checkWhole, show } from '../../check';
+import { checkBoolean, checkKnown, checkOptions, checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { ParamsSchema } from '../../methods/params';
 import type { AttentionContext, AttentionLayer } from '../../nn/attention';
 import { linear } from '../../nn/linear';
 import { type LinearCrossEntropyOptions, linearCrossEntropy } from '../../nn/linear-cross-entropy';
-import {
-  type Described,
-  initial,
-  type Module,
-  type ModuleControl,
-  type Parameters,
-  partOf,
-  prefixed,
-} from '../../nn/module';
-import { norm } from '../../nn/norm';
+import { type Described, initial, type ModuleControl, type Parameters, partOf, prefixed } from '../../nn/module';
 import { checkControl, checkTensors, commonRuntime } from '../../ops/check';
 import { contiguous } from '../../ops/copy';
-import { embedding } from '../../ops/gather';
-import { Runtime } from '../../runtime/runtime';
+import { gather } from '../../ops/gather';
+import type { Runtime } from '../../runtime/runtime';
 import { recompute } from '../../tape';
-import { type DType, isFloat } from '../../tensor/dtype';
-import { checkHost, convert, type HostTensor } from '../../tensor/host';
+import { isFloat } from '../../tensor/dtype';
+import type { HostTensor } from '../../tensor/host';
 import { formatShape, sameShape, sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
-import { parametersIn } from '../../train/parameters-in';
+import { type LoadOptions, loadWeights } from '../load';
+import { readConfig } from './architectures';
+import type { Blueprint, LayerBlueprint } from './architectures/architecture';
+import type { DecoderConfig } from './architectures/settings';
 import { createDecoderCache, DecoderCache, type DecoderCacheOptions } from './cache';
-import { type DecoderConfig, type Extents, readConfig } from './config';
 import { type DecoderAttention, type DecoderLayer, layersOf } from './layers';
 
+export type { DecoderConfig } from './architectures/settings';
 export { DecoderCache, type DecoderCacheOptions } from './cache';
-export type { DecoderConfig } from './config';
 export type { DecoderAttention, LayerAttention } from './layers';
 
 export interface DecoderOptions<Schema extends ParamsSchema = ParamsSchema> {
@@ -67,16 +58,12 @@ export interface Decoder {
   /**
    * Parameters from the tensors of a file: what `readSafetensors` gives for weights or for the checkpoint of a training,
    * of which it takes the parameters. As f32, or with `types: 'stored'` matrices as the file has them, if these are floats:
-   * half the memory for f16 and bf16, and none the less f32 arithmetic. Names may lack `model.` or begin with `module.`; a head that is tied, and buffers of
-   * rotary frequencies, are passed over.
+   * half the memory for f16 and bf16, and none the less f32 arithmetic. Names may lack the prefix of the architecture, such as
+   * `model.`, or begin with `module.`; a head that is tied, and buffers that follow from the configuration, are passed over.
    *
    * @throws {ParameterError | ShapeError} tensors that are missing, unexpected or of another shape, by their names
    */
-  load(
-    runtime: Runtime,
-    file: Readonly<Record<string, HostTensor>>,
-    options?: { readonly types?: 'f32' | 'stored' | undefined },
-  ): Record<string, Tensor>;
+  load(runtime: Runtime, file: Readonly<Record<string, HostTensor>>, options?: LoadOptions): Record<string, Tensor>;
   /**
    * The logits of the token behind each: tokens [b, n] i32 -> [b, n, vocabulary]. Gradients with respect to the parameters
    * follow by the tape.
@@ -103,12 +90,10 @@ export interface Decoder {
   step(parameters: Parameters, tokens: Tensor, cache: DecoderCache, options?: DecoderStepOptions): Tensor<'f32'>;
 }
 
-const EMBEDDING = 'model.embed_tokens.weight';
-const HEAD = 'lm_head.weight';
-const CONTROL = ['recompute', 'signal'];
+const CONTROL = ['recompute', 'signal', 'training'];
 
 /**
- * A decoder as a Hugging Face `config.json` says: `model_type` llama, mistral, qwen2 or qwen3.
+ * A decoder as a Hugging Face `config.json` says: `model_type` llama, mistral, qwen2, qwen3 or gpt2.
  *
  * @throws {ParameterError} a configuration that is not known, a method that a decoder cannot use
  */
@@ -116,13 +101,13 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
   config: DecoderConfig,
   options: DecoderOptions<Schema> = {},
 ): Decoder {
-  const extents = readConfig(config);
+  const blueprint = readConfig(config);
   checkOptions('createDecoder', options, ['attention']);
-  const layers = layersOf(extents, options.attention as DecoderAttention | undefined);
+  const layers = layersOf(blueprint, options.attention as DecoderAttention | undefined);
   const attentions = layers.map(({ attention }) => attention);
-  const { width, epsilon, isTied } = extents;
-  const last = norm({ width, epsilon });
-  const parameters = parametersOf(extents, layers, last);
+  const { width, embedding, norm, prefix, context = Number.MAX_SAFE_INTEGER } = blueprint;
+  const parameters = parametersOf(blueprint, layers);
+  const ignored = new RegExp(`${blueprint.ignored.source}|(^|\\.)lm_head\\.weight$`);
   const check = (given: Parameters, tokens: Readonly<Record<string, Tensor>>, options: DecoderControl) => {
     checkControl(options);
     checkBoolean('recompute', options.recompute);
@@ -135,21 +120,21 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
   function hidden(
     given: Parameters,
     tokens: Tensor,
-    { recompute: again = false, signal }: DecoderControl,
-    contextOf: (layer: number) => AttentionContext = () => ({ signal }),
+    { recompute: again = false, signal, training }: DecoderControl,
+    contextOf: (layer: number) => AttentionContext = () => ({ signal, training }),
   ): Tensor {
     return layers.reduce<Tensor>(
       (h, layer, at) => {
-        const own = partOf(given, nameOf(at));
+        const own = partOf(given, (blueprint.layers[at] as LayerBlueprint).name);
         const call = (h: Tensor, own: Parameters) => layer.forward(h, own, contextOf(at));
         return again ? recompute(call, h, own) : call(h, own);
       },
-      embedding(given[EMBEDDING] as Tensor, contiguous(tokens), { signal }),
+      embedding.forward(tokens, given, contextOf(0)),
     );
   }
-  const normed = (given: Parameters, h: Tensor, { signal }: ModuleControl) =>
-    last.forward(h, partOf(given, 'model.norm'), { signal });
-  const head = (given: Parameters) => given[isTied ? EMBEDDING : HEAD] as Tensor;
+  const normed = (given: Parameters, h: Tensor, { signal, training }: ModuleControl) =>
+    norm.module.forward(h, partOf(given, norm.name), { signal, training });
+  const head = (given: Parameters) => given[blueprint.head] as Tensor;
 
   return {
     parameters,
@@ -157,11 +142,11 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       checkOptions('initialize', options, ['seed']);
       return initial({ parameters }, runtime, options.seed);
     },
-    load: (runtime, file, options) => load(runtime, parameters, file, options),
+    load: (runtime, file, options) => loadWeights(runtime, { parameters, prefix, ignored }, file, options),
     flops(b, n) {
       checkWhole('b', b, 1);
       checkWhole('n', n, 1);
-      return flopsOf(extents, attentions, parameters, b, n);
+      return flopsOf(parameters, blueprint, attentions, b, n);
     },
     forward(given, tokens, options = {}) {
       checkOptions('forward', options, CONTROL);
@@ -184,7 +169,14 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
         });
       });
     },
-    cache: (runtime, options) => createDecoderCache(runtime, attentions, options),
+    cache(runtime, options) {
+      const cache = createDecoderCache(runtime, attentions, options);
+      if (cache.capacity <= context) return cache;
+      cache.dispose();
+      throw new ParameterError(
+        `capacity must be at most ${context}, for which there are positions, got ${options.capacity}`,
+      );
+    },
     step(given, tokens, cache, options = {}) {
       checkOptions('step', options, ['counts', 'signal']);
       check(given, { tokens }, options);
@@ -203,18 +195,17 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
   };
 }
 
-/** Those of the layers, of the last norm, and the matrices of tokens; matrices start with the configuration's standard deviation. */
-function parametersOf(
-  { vocabulary, width, isTied, std }: Extents,
-  layers: readonly DecoderLayer[],
-  last: Pick<Module, 'parameters'>,
-): Described {
-  const table = { shape: [vocabulary, width], initial: { std } };
+/** By the names of checkpoints; matrices start with the configuration's standard deviation. */
+function parametersOf(blueprint: Blueprint, layers: readonly DecoderLayer[]): Described {
+  const { embedding, norm, head, std } = blueprint;
   const described: Described = {
-    [EMBEDDING]: table,
-    ...Object.assign({}, ...layers.map((layer, at) => prefixed(layer.parameters, nameOf(at)))),
-    ...prefixed(last.parameters, 'model.norm'),
-    ...(!isTied && { [HEAD]: table }),
+    ...embedding.parameters,
+    ...Object.assign(
+      {},
+      ...layers.map((layer, at) => prefixed(layer.parameters, (blueprint.layers[at] as LayerBlueprint).name)),
+    ),
+    ...prefixed(norm.module.parameters, norm.name),
+    [head]: embedding.parameters[embedding.table],
   };
   return Object.fromEntries(
     Object.entries(described).map(([name, { shape, initial }]) => [
@@ -252,18 +243,19 @@ function checkTokens(tokens: Readonly<Record<string, Tensor>>): void {
 }
 
 function flopsOf(
-  { heads, isTied }: Extents,
-  attentions: readonly AttentionLayer[],
   parameters: Described,
+  { embedding, head }: Blueprint,
+  attentions: readonly AttentionLayer[],
   b: number,
   n: number,
 ): number {
+  const looked = Object.keys(embedding.parameters).filter((name) => name !== head);
   const matrices = Object.entries(parameters).filter(
-    ([name, { shape }]) => shape.length === 2 && (isTied || name !== EMBEDDING),
+    ([name, { shape }]) => shape.length === 2 && !looked.includes(name),
   );
   const weights = matrices.reduce((sum, [, { shape }]) => sum + sizeOf(shape), 0);
-  const attention = attentions.map(({ method, params, keyHeads: g, d, e }) =>
-    method.cost({ b, n, m: n, h: heads, g, d, e }, params),
+  const attention = attentions.map(({ method, params, heads: h, keyHeads: g, d, e }) =>
+    method.cost({ b, n, m: n, h, g, d, e }, params),
   );
   return attention.reduce((sum, { flops }) => sum + flops, 2 * weights * b * n);
 }
@@ -273,53 +265,5 @@ function lastOf(h: Tensor, counts: readonly number[]): Tensor {
   const [rows, n, width] = h.shape as [number, number, number];
   if (counts.every((count) => count === n)) return contiguous(h.slice(1, n - 1, n)).reshape([rows, width]);
   const places = counts.map((count, row) => row * n + Math.max(0, count - 1));
-  return embedding(h.reshape([rows * n, width]), h.runtime.tensor(places, [rows], 'i32'));
-}
-
-const nameOf = (layer: number) => `model.layers.${layer}`;
-
-/** Buffers in checkpoints that follow from the configuration. */
-const BUFFERS = /\.rotary_emb\.inv_freq$/;
-
-function load(
-  runtime: Runtime,
-  parameters: Described,
-  file: Readonly<Record<string, HostTensor>>,
-  options: { readonly types?: 'f32' | 'stored' | undefined } = {},
-): Record<string, Tensor> {
-  if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
-  checkRecord('file', file);
-  checkOptions('load', options, ['types']);
-  const { types = 'f32' } = options;
-  checkChoice('types', types, ['f32', 'stored']);
-  const known = (name: string) => Object.hasOwn(parameters, name);
-  const found = new Map<string, HostTensor>();
-  for (const [name, host] of Object.entries(parametersIn(file))) {
-    if (BUFFERS.test(name) || (name.endsWith(HEAD) && !known(HEAD))) continue;
-    const bare = name.replace(/^module\./, '');
-    const own = [name, bare, `model.${bare}`, bare.replace(/^model\./, '')].find(known);
-    if (own === undefined) throw new ParameterError(`weights have a tensor '${name}' too many`);
-    if (found.has(own)) throw new ParameterError(`weights have ${own} twice, also as '${name}'`);
-    checkHost(own, host);
-    found.set(own, host);
-  }
-  const missing = Object.keys(parameters).filter((name) => !found.has(name));
-  if (missing.length > 0)
-    throw new ParameterError(
-      `weights have no tensor ${missing.slice(0, 3).join(', ')}${missing.length > 3 ? `, and ${missing.length - 3} more` : ''}`,
-    );
-  for (const [name, { shape }] of Object.entries(parameters)) {
-    const host = found.get(name) as HostTensor;
-    if (!sameShape(host.shape, shape))
-      throw new ShapeError(`${name} must have shape ${formatShape(shape)}, got ${formatShape(host.shape)}`);
-  }
-  return runtime.scope(() =>
-    Object.fromEntries(
-      Object.entries(parameters).map(([name, { shape }]) => {
-        const host = found.get(name) as HostTensor;
-        const isKept = types === 'stored' && shape.length === 2 && host.dtype !== 'f64' && isFloat(host.dtype);
-        return [name, runtime.fromHost(isKept ? (host as HostTensor<DType>) : convert(host, 'f32'))];
-      }),
-    ),
-  );
+  return gather(h.reshape([rows * n, width]), h.runtime.tensor(places, [rows], 'i32'));
 }

@@ -1,4 +1,4 @@
-/** The layers of a decoder: attention by any causal method between norms and residual sums, and a gated feed-forward network. */
+/** The layers of a decoder: attention by any causal method, and a feed-forward network, between norms and residual sums. */
 import { type InferInput, is } from 'valibot';
 import { checkBoolean, checkKnown, isRecord, show } from '../../check';
 import { ParameterError } from '../../errors';
@@ -6,12 +6,10 @@ import { checkMethod, type Method, type MethodOf } from '../../methods/define';
 import { exactAttention } from '../../methods/dense/attention';
 import type { ParamsSchema } from '../../methods/params';
 import { type AttentionContext, type AttentionLayer, attentionLayer, groupsHeads } from '../../nn/attention';
-import { glu } from '../../nn/mlp';
-import { type Described, type Parameters, partOf, prefixed } from '../../nn/module';
-import { norm } from '../../nn/norm';
+import { type Described, type Module, type Parameters, partOf, prefixed } from '../../nn/module';
 import { add } from '../../ops/map';
 import type { Tensor } from '../../tensor/tensor';
-import type { Extents } from './config';
+import type { AttentionBlueprint, Blueprint, Branch, LayerBlueprint, Named } from './architectures/architecture';
 
 /** A method with its params. */
 export interface LayerAttention<Schema extends ParamsSchema = ParamsSchema> {
@@ -37,65 +35,67 @@ export interface DecoderLayer {
 }
 
 /** @throws {ParameterError} a method that is unknown or that a decoder cannot use, and where */
-export function layersOf(extents: Extents, attention: DecoderAttention | undefined): DecoderLayer[] {
-  const { layers, windows } = extents;
-  if (Array.isArray(attention) && attention.length !== layers)
-    throw new ParameterError(`attention must be one for each of ${layers} layers, got ${attention.length}`);
-  return windows.map((window, layer) => {
-    const usual = { method: exactAttention, params: window === undefined ? {} : { window: [window - 1, 0] } };
+export function layersOf({ layers, width }: Blueprint, attention: DecoderAttention | undefined): DecoderLayer[] {
+  if (Array.isArray(attention) && attention.length !== layers.length)
+    throw new ParameterError(`attention must be one for each of ${layers.length} layers, got ${attention.length}`);
+  return layers.map((blueprint, layer) => {
+    const usual = { method: exactAttention, params: blueprint.attention.module.params };
     const given = Array.isArray(attention) ? attention[layer] : attention === undefined ? usual : attention;
-    return layerOf(extents, isChoice(given) ? given : { method: given as Method }, layer);
+    const choice = isChoice(given) ? given : { method: given as Method };
+    return layerOf(blueprint, choice, { layer, layers: layers.length, width });
   });
 }
 
 /** Whether a method comes with params, or alone. */
 const isChoice = (given: unknown): given is LayerAttention => isRecord(given) && !('forward' in given);
 
-function layerOf(extents: Extents, given: LayerAttention, layer: number): DecoderLayer {
-  const { width, hidden, layers, heads, keyHeads, d, epsilon, activation, bias, hasQkNorm, rope } = extents;
-  const where = `attention of layer ${layer}`;
+interface Place {
+  readonly layer: number;
+  readonly layers: number;
+  readonly width: number;
+}
+
+function layerOf({ attention, feedForward }: LayerBlueprint, given: LayerAttention, place: Place): DecoderLayer {
+  const attended = attentionOf(attention.module, given, place);
+  const branches = [attention, feedForward];
+  const norms = branches.flatMap(({ before, after }) => (after ? [before, after] : [before]));
+  const modules = [...norms, { ...attention, module: attended }, feedForward];
+  return {
+    attention: attended,
+    parameters: Object.assign({}, ...modules.map(({ name, module }) => prefixed(module.parameters, name))),
+    forward: (h, parameters, context) =>
+      h.runtime.scope(() => {
+        const { signal, training } = context;
+        const control = { signal, training };
+        const normed = ({ name, module }: Named<Module>, x: Tensor) =>
+          module.forward(x, partOf(parameters, name), control);
+        const added = (h: Tensor, { before, after }: Branch<unknown>, compute: (x: Tensor) => Tensor) => {
+          const out = compute(normed(before, h));
+          return add(h, after ? normed(after, out) : out);
+        };
+        const between = added(h, attention, (x) => attended.forward(x, partOf(parameters, attention.name), context));
+        return added(between, feedForward, (x) => normed(feedForward, x));
+      }),
+  };
+}
+
+function attentionOf(blueprint: AttentionBlueprint, given: LayerAttention, place: Place): AttentionLayer {
+  const where = `attention of layer ${place.layer}`;
   checkKnown(where, given, ['method', 'params', 'rope'], (name) => `${where} has no '${name}'`);
   checkBoolean(`rope of ${where}`, given.rope);
   const { method } = given;
   checkMethod(`method of ${where}`, method);
-  const attention = attentionLayer({
+  const { heads, keyHeads, rope } = blueprint;
+  const { layer, layers } = place;
+  return attentionLayer({
+    ...blueprint,
+    ...place,
     method,
     params: checkedParams(method, given.params ?? {}, { layer, layers }, where),
-    width,
-    heads,
-    d,
-    layer,
-    layers,
     // A method without groups has keys and values for each query head.
     keyHeads: groupsHeads(method) ? keyHeads : heads,
-    bias: { qkv: bias.qkv, out: bias.out },
-    qkNorm: hasQkNorm ? { epsilon } : undefined,
     rope: given.rope === false ? undefined : rope,
   });
-  const before = norm({ width, epsilon });
-  const feedForward = glu({ width, hidden, activation, bias: bias.mlp });
-  return {
-    attention,
-    parameters: {
-      ...prefixed(before.parameters, 'input_layernorm'),
-      ...prefixed(attention.parameters, 'self_attn'),
-      ...prefixed(before.parameters, 'post_attention_layernorm'),
-      ...prefixed(feedForward.parameters, 'mlp'),
-    },
-    forward: (h, parameters, context) =>
-      h.runtime.scope(() => {
-        const control = { signal: context.signal };
-        const part = (name: string) => partOf(parameters, name);
-        const attended = attention.forward(
-          before.forward(h, part('input_layernorm'), control),
-          part('self_attn'),
-          context,
-        );
-        const between = add(h, attended);
-        const normed = before.forward(between, part('post_attention_layernorm'), control);
-        return add(between, feedForward.forward(normed, part('mlp'), control));
-      }),
-  };
 }
 
 /** The params of a method that a decoder can use: on sequences, and causal. */

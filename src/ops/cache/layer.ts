@@ -126,17 +126,20 @@ export function rotated<D extends DType>(
   }
 }
 
-/** Those of n tokens in each row, which begin at `first[r]`, as `rope` takes them. */
+/**
+ * Those of n tokens in each row, which begin at `first[r]`, as `rope` takes them: at most `last`, beyond which only tokens lie
+ * that do not count.
+ */
 export function positionsFrom(
   runtime: Runtime,
   first: readonly number[],
   n: number,
+  last = Number.POSITIVE_INFINITY,
 ): NonNullable<RopeOptions['positions']> {
   const [offset] = first as [number];
-  if (first.every((position) => position === offset)) return { offset };
-  const places = Int32Array.from(
-    { length: first.length * n },
-    (_, at) => (first[Math.floor(at / n)] as number) + (at % n),
+  if (offset + n - 1 <= last && first.every((position) => position === offset)) return { offset };
+  const places = Int32Array.from({ length: first.length * n }, (_, at) =>
+    Math.min(last, (first[Math.floor(at / n)] as number) + (at % n)),
   );
   return runtime.tensor(places, [first.length, n], 'i32');
 }

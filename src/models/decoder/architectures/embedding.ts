@@ -1,0 +1,42 @@
+/** Embeddings of tokens, and of positions that are learned. */
+import { ParameterError } from '../../../errors';
+import type { Described } from '../../../nn/module';
+import { contiguous } from '../../../ops/copy';
+import { embedding } from '../../../ops/gather';
+import { add } from '../../../ops/map';
+import { Tensor } from '../../../tensor/tensor';
+import type { Embedding, EmbeddingContext } from './architecture';
+
+/** The rows of `table` [vocabulary, width] for the tokens. */
+export function tokenEmbedding(table: string, parameters: Described): Embedding {
+  return {
+    table,
+    parameters,
+    forward: (tokens, given, { signal }) => embedding(given[table] as Tensor, contiguous(tokens), { signal }),
+  };
+}
+
+/** The same, and the rows of `places` [context, width] for their positions. */
+export function learnedPositions(tokens: Embedding, places: string, context: number): Embedding {
+  return {
+    ...tokens,
+    forward(x, given, control) {
+      const rows = embedding(given[places] as Tensor, positionsOf(x, control.positions, context), {
+        signal: control.signal,
+      });
+      return add(tokens.forward(x, given, control), rows);
+    },
+  };
+}
+
+/** [n] or [b, n] i32. */
+function positionsOf(tokens: Tensor, given: EmbeddingContext['positions'], context: number): Tensor {
+  if (given instanceof Tensor) return given;
+  const [n, first] = [tokens.shape[1] as number, given?.offset ?? 0];
+  if (first + n > context)
+    throw new ParameterError(`tokens must be at most ${context}, for which there are positions, got ${first + n}`);
+  return tokens.runtime.tensor(
+    Int32Array.from({ length: n }, (_, at) => first + at),
+    [n],
+  );
+}

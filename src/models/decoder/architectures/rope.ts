@@ -1,0 +1,44 @@
+/** Rotary positions as a `config.json` describes them. */
+import { checkRecord, show } from '../../../check';
+import { ParameterError } from '../../../errors';
+import type { RopeScaling, RopeSettings } from '../../../ops/rope';
+import { rotationOf } from '../../../ops/rope/rotation';
+import { type DecoderConfig, refusal } from './settings';
+
+/** Of heads of d dimensions; theta and the scaling are in `rope_parameters`, or in `rope_theta` and `rope_scaling`. */
+export function ropeOf(config: DecoderConfig, d: number): RopeSettings {
+  const given = config.rope_parameters ?? config.rope_scaling ?? {};
+  checkRecord('rope_parameters of config', given);
+  const parameters = given as Readonly<Record<string, unknown>>;
+  const theta = (parameters.rope_theta ?? config.rope_theta ?? 10_000) as number;
+  if (!(typeof theta === 'number' && theta >= 1 && Number.isFinite(theta)))
+    throw refusal('rope_theta', 'a number >= 1', theta);
+  const rope = { theta, scaling: scalingOf(parameters, config) };
+  rotationOf(rope, d);
+  return rope;
+}
+
+function scalingOf(parameters: Readonly<Record<string, unknown>>, config: DecoderConfig): RopeScaling | undefined {
+  const { factor, ...more } = parameters as Readonly<Record<string, number | undefined>> & { readonly factor: number };
+  const type = (parameters.rope_type ?? parameters.type ?? 'default') as string;
+  const originalLength = (more.original_max_position_embeddings ?? config.max_position_embeddings) as number;
+  switch (type) {
+    case 'default':
+      return undefined;
+    case 'linear':
+      return { type, factor };
+    case 'llama3': {
+      const [low, high] = [more.low_freq_factor, more.high_freq_factor] as [number, number];
+      return { type, factor, originalLength, lowFrequencyFactor: low, highFrequencyFactor: high };
+    }
+    case 'yarn': {
+      for (const name of ['mscale', 'mscale_all_dim', 'truncate'])
+        if (parameters[name] !== undefined)
+          throw new ParameterError(`config has ${name} ${show(parameters[name])} of yarn, which is not supported`);
+      const { beta_fast: betaFast, beta_slow: betaSlow, attention_factor: attentionFactor } = more;
+      return { type, factor, originalLength, betaFast, betaSlow, attentionFactor };
+    }
+    default:
+      throw refusal('rope_type', 'one of default, linear, llama3, yarn', type);
+  }
+}
