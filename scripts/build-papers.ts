@@ -1,6 +1,6 @@
 /**
  * Collects the papers of src/papers, a file each, and the experiments of src/experiments, a folder each; refuses what
- * contradicts the methods and models that there are.
+ * contradicts the methods and models that there are, and methods without a page that fits them.
  */
 import { globSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -34,3 +34,4 @@ const { papers } = await load<typeof import('../src/papers/index.ts')>('src/pape
 const { methods } = await load<typeof import('../src/methods/registry.ts')>('src/methods/registry.ts');
 const { models } = await load<typeof import('../src/models/registry.ts')>('src/models/registry.ts');
 checkPapers(papers, { methods, models, measured });
+await load('scripts/check-pages.ts');

@@ -5,9 +5,10 @@
  */
 import { LONGCA_MASKS, type Mask, neighborhood, power, randomPermutation, s2, stochastic } from '../../src/masks';
 import { problemOfLetters } from '../../src/methods/define';
+import { lettersOf } from '../../src/methods/page';
 import { methods } from '../../src/methods/registry';
 import { papers } from '../../src/papers';
-import { isSpatial, lettersOf, sampleParams } from '../site/problem';
+import { isSpatial } from '../site/problem';
 
 type Vector = number[];
 
@@ -638,9 +639,9 @@ function maskOf(id: string): (() => Float32Array) | undefined {
   const { arxiv } = papers.find((paper) => paper.id === id) ?? {};
   const method = methods.find(({ paper, mask }) => mask && paper === arxiv);
   if (!method) return undefined;
-  const sizes = { tokens: isSpatial(method) ? [8, 8] : [N], heads: 1, dimension: N };
-  const params = method.parse(sampleParams(method, sizes));
-  const mask = method.mask?.(params, problemOfLetters(lettersOf(method, sizes)));
+  const letters = lettersOf({ ...(isSpatial(method) ? { rows: 8, columns: 8 } : { n: N }), h: 1, d: N });
+  const params = method.parse(method.variants(letters)[0] ?? {});
+  const mask = method.mask?.(params, problemOfLetters(letters));
   return mask && (() => hops(cells(mask)));
 }
 

@@ -2,15 +2,16 @@
 
 import type { Verdict } from '../../src/experiments/experiment';
 import type { Method } from '../../src/methods/define';
-import { methods } from '../../src/methods/registry';
+import { lettersOf } from '../../src/methods/page';
+import { baseline } from '../../src/methods/registry';
 import { FAMILIES, type Family, type ListedPaper, papers } from '../../src/papers';
-import { lettersOf, sampleParams, sampleSizes } from '../site/problem';
+import { atLength, isAttention } from '../site/problem';
 import { reachOfGlyph } from './glyphs';
 import { type Html, html } from './html';
 import { glyphBox, slug } from './layout';
 import { ENCODER_BYTES } from './meanings';
 import { reading } from './readings';
-import { type Standing, standingOf, type Working, type Works } from './standing';
+import { pageOf, type Standing, standingOf, type Working, type Works } from './standing';
 
 const of = (family: Family) => papers.filter((paper) => paper.family === family);
 const families = Object.keys(FAMILIES) as Family[];
@@ -30,7 +31,7 @@ const rows = papers.map((paper) => ({ paper, standing: standingOf(paper) }));
 export function indexPage(): Html {
   const working = rows.filter(({ standing }) => standing.works.CPU === 'yes').length;
   const claims = rows.reduce((count, { standing }) => count + standing.verdicts.length, 0);
-  const sample = papers.find(({ id }) => id === 'power-attention')!;
+  const sample = papers.find(({ picture }) => picture?.reach === 'past') ?? papers[0];
   const size = `${Math.round(ENCODER_BYTES / 1e6)} MB`;
   return html`
 <section class="intro">
@@ -109,7 +110,7 @@ function ticks(name: string, legend: string, options: Readonly<Record<string, st
 }
 
 function row(paper: ListedPaper, standing: Standing): Html {
-  const { id, arxiv, name, title, authors, year, family, summary, order, cost, training } = paper;
+  const { id, arxiv, name, title, authors, year, family, summary, picture, order, cost, training } = paper;
   const { present, missing, works, verdicts } = standing;
   const [first] = present;
   const heading = first
@@ -120,7 +121,7 @@ function row(paper: ListedPaper, standing: Standing): Html {
   const cells = Object.entries(works).map(
     ([what, how]) => html`<td class="works" data-label="${SHORT[what as keyof Working]}">${workMark(how)}</td>`,
   );
-  const curves = first && costCurve(first);
+  const curves = first && isAttention(first) && costCurve(first);
   return html`<tr class="method" id="${id}" data-family="${slug(family)}" data-paper="${arxiv}" data-cost="${cost}" data-training="${training}" data-works="${Object.keys(
     works,
   )
@@ -129,7 +130,7 @@ function row(paper: ListedPaper, standing: Standing): Html {
 <td class="glyph-cell">${glyphBox(id)}</td>
 <th scope="row" class="what">${heading}<cite>${title}<span> ${authors} ${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite><p class="idea">${summary}</p>${(links.length > 1 || gap) && html`<ul class="parts">${links.length > 1 && links}${gap}</ul>`}</th>
 <td class="cost" data-label="Cost"><div><span class="o">${/^[a-z] |^n/.test(order) ? `O(${order})` : order}</span>${curves}</div></td>
-<td class="reach" data-label="Reach">${family === 'fixed masks' && id !== 'longca-bench' && id !== 's2-attention' ? bars(id) : html`<span class="none">–</span>`}</td>
+<td class="reach" data-label="Reach">${picture?.reach ? bars(id, picture.reach) : html`<span class="none">–</span>`}</td>
 <td class="training">${training === 'none' ? '–' : training}</td>
 ${cells}
 <td class="claims" data-label="Claims">${verdicts.length > 0 ? verdictMarks(verdicts) : html`<span class="none">–</span>`}</td></tr>`;
@@ -139,8 +140,8 @@ export function workMark(works: Works): Html {
   return html`<b class="mark ${works}" role="img" aria-label="${WORKS[works]}" title="${WORKS[works]}"></b>`;
 }
 
-function bars(id: string): Html {
-  const shares = reachOfGlyph(id, id === 'power-attention');
+function bars(id: string, reach: 'all' | 'past'): Html {
+  const shares = reachOfGlyph(id, reach === 'past');
   const percent = shares.map((share) => `${Math.round(100 * share)}%`);
   return html`<div class="bars" role="img" aria-label="${percent.join(', ')} of the pairs in one, two, three layers">${shares.map((share) => html`<i style="--share:${share.toFixed(3)}"></i>`)}<span>${percent[2]} in<br>3 layers</span></div>`;
 }
@@ -170,13 +171,10 @@ export function verdictMarks(verdicts: readonly Verdict[]): Html {
 /** Operations against the length: the same axes everywhere, so that slopes compare. */
 function costCurve(method: Method): Html {
   const [width, height] = [72, 44];
-  const exact = methods.find(({ name }) => name === 'attention')!;
-  const params = method.parse(sampleParams(method, sampleSizes(method)));
+  const params = method.parse(pageOf(method.name).sample.params);
   const point = (of: Method, settings: never, exponent: number) => {
-    const n = 2 ** exponent;
-    const tokens =
-      sampleSizes(of).tokens.length === 2 ? [2 ** Math.ceil(exponent / 2), 2 ** Math.floor(exponent / 2)] : [n];
-    const { flops } = of.cost(lettersOf(of, { tokens, heads: 1, dimension: 64 }), settings);
+    const extents = { ...pageOf(of.name).sample.extents, h: 1, d: 64 };
+    const { flops } = of.cost(lettersOf(atLength(extents, 2 ** exponent)), settings);
     const [x, y] = [((exponent - 8) / 8) * width, height - ((Math.log2(flops) - 19) / 22) * height];
     return `${x.toFixed(1)} ${y.toFixed(1)}`;
   };
@@ -190,12 +188,12 @@ function costCurve(method: Method): Html {
         }
       })
       .join('L')}`;
-  return html`<svg class="curve" preserveAspectRatio="none" viewBox="0 0 ${width} ${height}" aria-hidden="true"><path class="frame" d="M0 0V${height}H${width}"/><path class="exact" d="${line(exact, exact.parse({}) as never)}"/><path class="own" d="${line(method, params as never)}"/></svg><small>${settingOf(method)}</small>`;
+  return html`<svg class="curve" preserveAspectRatio="none" viewBox="0 0 ${width} ${height}" aria-hidden="true"><path class="frame" d="M0 0V${height}H${width}"/><path class="exact" d="${line(baseline, baseline.parse({}) as never)}"/><path class="own" d="${line(method, params as never)}"/></svg><small>${settingOf(method)}</small>`;
 }
 
 /** The setting of the curve, in a few words. */
 function settingOf(method: Method): string {
-  const entries = Object.entries(sampleParams(method, sampleSizes(method))).slice(0, 2);
+  const entries = Object.entries(pageOf(method.name).sample.params).slice(0, 2);
   return (
     entries.map(([key, value]) => `${key} ${Array.isArray(value) ? value.join(' × ') : value}`).join(', ') ||
     'as by default'

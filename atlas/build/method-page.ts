@@ -3,10 +3,12 @@ import { readFileSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { formatMachine } from '../../src/machine';
 import type { Method } from '../../src/methods/define';
+import type { Page, Preset, Sample } from '../../src/methods/page';
 import { paramsJsonSchema } from '../../src/methods/params';
-import { methods } from '../../src/methods/registry';
+import { baseline, findMethod, methods } from '../../src/methods/registry';
 import { type Reproduction, reproductionNotes } from '../../src/report/reproduction';
-import { isSpatial, REAL_NUMBERS, sampleParams, sampleSizes } from '../site/problem';
+import { isAttention, REAL_NUMBERS, tokensIn } from '../site/problem';
+import { isPicture } from '../site/shown';
 import { glyph } from './glyphs';
 import { addressOf } from './guide';
 import { Html, html } from './html';
@@ -14,19 +16,34 @@ import { verdictMark, verdictMarks, workMark } from './index-page';
 import { glyphBox } from './layout';
 import { sectionsOf } from './markdown';
 import { ENCODER_BYTES } from './meanings';
-import { folderOf, paperOf, ROOT, runs, workingOf } from './standing';
+import { folderOf, pageOf, paperOf, ROOT, runs, workingOf } from './standing';
+
+/** A field for an extent. */
+export interface ExtentField {
+  readonly letter: string;
+  readonly name: string;
+  readonly help: string;
+  readonly most: number;
+}
 
 /** Facts about the method for the page's script. */
-export interface PageData {
-  readonly name: string;
+export interface PageData extends Pick<Method, 'name' | 'inputs'> {
+  /** The name of what others are measured against, if this can be. */
+  readonly baseline?: string;
+  /** Whether tokens of an attention lie on a grid. */
   readonly spatial: boolean;
   readonly masked: boolean;
   /** Whether its output may be a sum of values, each with a weight. */
   readonly weighed: boolean;
-  readonly sizes: ReturnType<typeof sampleSizes>;
-  readonly params: Readonly<Record<string, unknown>>;
-  /** The inputs whose numbers are drawn: q, k, v, and what is projected as q is. */
+  readonly fields: readonly ExtentField[];
+  readonly sample: Pick<Sample, 'extents' | 'params'>;
+  readonly presets: readonly Preset[];
+  /** The inputs whose numbers are drawn: of an attention q, k, v, and what is projected as q is. */
   readonly given: readonly string[];
+  readonly integers: readonly string[];
+  /** The first output, and whether it is promised. */
+  readonly output: string;
+  readonly promised: boolean;
 }
 
 export const titleOf = (method: Method) =>
@@ -37,16 +54,10 @@ export const titleOf = (method: Method) =>
 export function methodPage(method: Method): Html {
   const { name, summary } = method;
   const { id, title, authors, year, arxiv, family } = paperOf(method);
-  const sizes = sampleSizes(method);
-  const masked = method.mask !== undefined;
-  const weighed = 'v' in method.inputs && 'out' in method.outputs;
+  const page = pageOf(name);
+  const data = dataOf(method, page);
+  const { masked, weighed, given, spatial } = data;
   const pictured = masked || weighed;
-  const params = sampleParams(method, sizes);
-  const { heads, dimension: d } = sizes;
-  const config = { width: heads * d, heads, keyHeads: heads, d, e: d, layer: 0, layers: 1 };
-  const { queries = [] } = method.layer?.(config, method.parse(params)) ?? {};
-  const given = ['q', 'k', 'v', ...queries];
-  const data: PageData = { name, spatial: isSpatial(method), masked, weighed, sizes, params, given };
   const needsLayer = method.layer !== undefined && Object.keys(method.inputs).some((input) => !given.includes(input));
   const run = runs.get(id);
   const folder = folderOf(name);
@@ -57,33 +68,103 @@ export function methodPage(method: Method): Html {
 <script type="application/json" id="method"${needsLayer && html` data-layer`}>${new Html(JSON.stringify(data).replaceAll('<', '\\u003c'))}</script>
 <div class="title${glyph(id) ? '' : ' bare'}">
   ${glyph(id) && glyphBox(id)}
-  <div><h1>${titleOf(method)}</h1><cite>${title} <span>${authors} ${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite></div>
+  <div><h1>${titleOf(method)}</h1><cite>${title} <span>${authors} ${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite><p class="question">${page.question}</p></div>
   <div class="aside">
     <p class="crumbs"><a href="../../index.html#${id}">${family}</a></p>
     <dl class="standing"><dt>runs on</dt><dd>${Object.entries(workingOf([method])).map(([what, how]) => html`${workMark(how)}${what} `)}</dd>
     ${run && html`<dt>claims</dt><dd><a href="#claims">${verdictMarks(run.findings.map(({ verdict }) => verdict))}</a></dd>`}</dl>
   </div>
 </div>
-<section class="bench${pictured ? '' : ' unpictured'}" id="bench" aria-label="The method, live">
+<section class="bench" id="bench" aria-label="The method, live">
   ${form(method, data)}
-  ${pictured && picture(data)}
+  ${pictured ? picture(data, page.view) : outputs(method)}
   <div class="plots">
     <figure data-live="cost" data-state="idle"><figcaption class="figure-title"><h3>Cost against length</h3><span class="saves" data-saves></span></figcaption>
       <div class="choices"><label>of <select name="metric" data-kept><option value="flops">operations</option><option value="bytes">inputs and outputs</option><option value="state">state between calls</option></select></label></div>
-      <details class="choices beside"><summary>beside <span data-beside>exact attention</span></summary><fieldset><legend class="hidden">Other methods at their initial settings</legend>${methods.filter((other) => other !== method && other.name !== 'attention').map((other) => html`<label class="tick"><input type="checkbox" name="beside" value="${other.name}" data-kept> ${other.name}</label>`)}</fieldset></details>
+      <details class="choices beside"><summary>beside <span data-beside>${data.baseline ? 'exact attention' : 'others'}</span></summary><fieldset><legend class="hidden">Other methods at their initial settings</legend>${besides(method, page).map((other) => html`<label class="tick"><input type="checkbox" name="beside" value="${other.name}" data-kept> ${other.name}</label>`)}</fieldset></details>
       <div class="plot" data-plot></div><p class="caption" data-said role="status"></p></figure>
     ${masked && html`<figure data-live="reach" data-state="idle"><figcaption class="figure-title"><h3>Reach by layer</h3><span class="saves" data-saves></span></figcaption><div class="plot" data-plot></div><p class="caption" data-said role="status"></p></figure>`}
-    ${weighed && !masked && !data.spatial && html`<figure data-live="within" data-state="idle"><figcaption class="figure-title"><h3>Weight by distance</h3><span class="saves" data-saves></span></figcaption><div class="plot" data-plot></div><p class="caption" data-said role="status"></p></figure>`}
+    ${weighed && !masked && !spatial && html`<figure data-live="within" data-state="idle"><figcaption class="figure-title"><h3>Weight by distance</h3><span class="saves" data-saves></span></figcaption><div class="plot" data-plot></div><p class="caption" data-said role="status"></p></figure>`}
   </div>
 </section>
 ${runSection(method, data)}
 <section class="section"><h2>Code<small>With the params chosen above</small></h2>
-  <div data-live="code" data-state="idle"><div class="code"><pre tabindex="0"><code data-code></code></pre><button type="button" data-copy>copy</button></div>${masked && html`<div class="code"><pre tabindex="0"><code data-command></code></pre><button type="button" data-copy>copy</button></div>`}<p class="caption" data-said role="status"></p></div>
+  <div data-live="code" data-state="idle"><div class="code"><pre tabindex="0"><code data-code></code></pre><button type="button" data-copy>copy</button></div><div class="code"><pre tabindex="0"><code data-command></code></pre><button type="button" data-copy>copy</button></div><p class="caption" data-said role="status"></p></div>
 </section>
 <section class="section"><h2>What it is</h2><div class="prose"><p class="lede">${summary[0].toUpperCase()}${summary.slice(1)}.</p>${intro.body}</div></section>
 ${run && claims(run)}
 ${sections.map(({ title, body }) => !(title === CLAIMS && stripped(body) === '') && html`<section class="section"><h2>${title === CLAIMS ? 'Notes on the measurements' : title}</h2><div class="prose">${body}</div></section>`)}
+${rivals(page)}
 ${neighbours(method)}`;
+}
+
+function dataOf(method: Method, { sample, presets, view }: Page): PageData {
+  const { name, inputs, integers = [], promised = [] } = method;
+  const { extents, params } = sample;
+  const isQkv = isAttention(method);
+  const [output] = 'out' in method.outputs ? ['out'] : Object.keys(method.outputs);
+  return {
+    name,
+    inputs,
+    integers,
+    ...(isQkv && { baseline: baseline.name }),
+    spatial: isQkv && 'rows' in extents,
+    masked: method.mask !== undefined && view !== 'outputs',
+    weighed: isQkv && 'out' in method.outputs && view !== 'outputs',
+    fields: Object.keys(extents).map((letter) => fieldOf(method, letter)),
+    sample: { extents, params },
+    presets,
+    given: isQkv ? ['q', 'k', 'v', ...queriesOf(method, sample)] : Object.keys(inputs),
+    output,
+    promised: promised.includes(output),
+  };
+}
+
+/** The inputs that a layer projects as it does q. */
+function queriesOf(method: Method, { extents, params }: Sample): readonly string[] {
+  const { h, d } = extents;
+  const config = { width: h * d, heads: h, keyHeads: h, d, e: d, layer: 0, layers: 1 };
+  return method.layer?.(config, method.parse(params)).queries ?? [];
+}
+
+/** What readers call the extents of an attention. */
+const EXTENTS: Readonly<Record<string, Omit<ExtentField, 'letter'>>> = {
+  n: { name: 'tokens', help: 'length of the sequence', most: 65_536 },
+  rows: { name: 'rows', help: 'of tokens', most: 65_536 },
+  columns: { name: 'columns', help: 'of tokens', most: 65_536 },
+  h: { name: 'heads', help: 'of queries', most: 64 },
+  d: { name: 'dimension', help: 'of a head', most: 1024 },
+};
+
+function fieldOf(method: Method, letter: string): ExtentField {
+  if (isAttention(method) && EXTENTS[letter]) return { letter, ...EXTENTS[letter] };
+  const of = Object.entries(method.inputs).filter(([, spec]) => spec.split(' ').includes(letter));
+  return { letter, name: letter, help: `extent of ${of.map(([name]) => name).join(', ')}`, most: 65_536 };
+}
+
+/** Methods whose costs may stand beside this one's, its rivals first. */
+function besides(method: Method, { rivals }: Page): Method[] {
+  const rank = ({ name }: Method) => (rivals.includes(name) ? 0 : 1);
+  return methods
+    .filter((other) => other !== method && other !== baseline && isAttention(other) === isAttention(method))
+    .sort((a, b) => rank(a) - rank(b));
+}
+
+function rivals({ rivals }: Page): Html | false {
+  const links = rivals.map((name) => {
+    const method = findMethod(name);
+    return html`<li><a href="../${name}/index.html">${titleOf(method)}</a>: ${pageOf(name).question}</li>`;
+  });
+  return (
+    links.length > 0 &&
+    html`<section class="section"><h2>Rivals</h2><div class="prose"><ul>${links}</ul></div></section>`
+  );
+}
+
+/** The outputs of the setting, as pictures, curves or tables. */
+function outputs({ outputs }: Method): Html {
+  const kind = Object.values(outputs).some(isPicture) ? 'picture' : 'curves';
+  return html`<figure class="outputs" data-live="${kind}" data-state="idle"><div class="shown" data-shown></div><p class="caption" data-said role="status"></p></figure>`;
 }
 
 /** The heading above a method's measurements, which have a section of their own on its page. */
@@ -91,16 +172,16 @@ const CLAIMS = 'Claims and measurements';
 
 const stripped = ({ text }: Html) => text.replace(/<[^>]*>/g, '').trim();
 
-function form(method: Method, { sizes, spatial }: PageData): Html {
-  const size = (name: string, label: string, value: number, help: string) =>
-    html`<div class="param"><label for="${name}">${label}</label><input id="${name}" name="${name}" type="number" min="1" value="${value}" aria-describedby="${name}-help"><p id="${name}-help">${help}</p></div>`;
-  const extents = spatial
-    ? [size('rows', 'rows', sizes.tokens[0], 'of tokens'), size('columns', 'columns', sizes.tokens[1], 'of tokens')]
-    : [size('tokens', 'tokens', sizes.tokens[0], 'length of the sequence')];
+function form(method: Method, { fields, sample, presets, spatial }: PageData): Html {
+  const size = ({ letter, name, help, most }: ExtentField) =>
+    html`<div class="param"><label for="${name}">${name}</label><input id="${name}" name="${name}" type="number" min="1" max="${most}" value="${sample.extents[letter]}" aria-describedby="${name}-help"><p id="${name}-help">${help}</p></div>`;
+  const lengths = fields.slice(0, spatial ? 2 : 1);
+  const tries = presets.map(({ name }) => html`<button type="button" data-try>${name}</button>`);
   const { properties = {} } = paramsJsonSchema(method.params);
   return html`<form id="setting" aria-label="Sizes and params" novalidate>
-    ${extents}
-    <div class="pair">${size('heads', 'heads', sizes.heads, 'of queries')}${size('dimension', 'dimension', sizes.dimension, 'of a head')}</div>
+    ${tries.length > 0 && html`<fieldset class="tries"><legend>Try</legend>${tries}<p data-note role="status"></p></fieldset>`}
+    ${lengths.map(size)}
+    <div class="pair">${fields.slice(lengths.length).map(size)}</div>
     ${Object.entries(properties).map(([name, property]) => field(name, property as Property))}
     <p class="wrong" id="wrong" role="alert"></p>
     <p class="actions"><button type="button" data-reset>reset</button> <button type="button" data-link>copy link</button></p>
@@ -132,14 +213,14 @@ function field(name: string, { type, enum: choices, description = '', default: p
   return html`<div class="param"><label for="${id}">${name}</label><input ${common} type="${isNumber ? 'number' : 'text'}"${isNumber && html` step="${type === 'integer' ? 1 : 'any'}"`}${minimum !== undefined && html` min="${minimum}"`} placeholder="${preset === undefined ? 'automatic' : JSON.stringify(preset)}">${help}</div>`;
 }
 
-function runSection({ name, inputs }: Method, { spatial }: PageData): Html {
-  const columns = [name, 'rate', 'memory', 'exact attention', 'speed-up', 'largest error'];
+function runSection({ name }: Method, { spatial, baseline }: PageData): Html {
+  const columns = [name, 'rate', 'memory', ...(baseline ? ['exact attention', 'speed-up'] : []), 'largest error'];
   const empty = ['WebAssembly', 'WebGPU'].map(
     (backend) => html`<tr><td>${backend}</td>${columns.map(() => html`<td>–</td>`)}</tr>`,
   );
   return html`<section class="section"><h2>Run it here<small>In this page, on this device</small></h2>
   <div data-live="run" data-state="idle">
-  ${inputs.q && numbersChoice(spatial)}
+  ${baseline && numbersChoice(spatial)}
   <p class="actions"><button class="run" type="button" data-run>Run</button> <button class="run" type="button" data-cancel hidden>Cancel</button> <span data-said role="status" class="quiet">with the sizes and params above</span></p>
   <div class="scroll" tabindex="0" role="region" aria-label="Results"><table class="table plain"><thead><tr><th>Backend</th>${columns.map((column) => html`<th>${column}</th>`)}</tr></thead><tbody>${empty}</tbody></table></div>
   <p class="caption" data-notes></p></div>
@@ -149,8 +230,8 @@ function runSection({ name, inputs }: Method, { spatial }: PageData): Html {
 /** Where q, k and v come from. */
 function numbersChoice(spatial: boolean): Html {
   const real = Object.entries(REAL_NUMBERS).filter(([, numbers]) => numbers.spatial === spatial);
-  const option = ([value, { heads, dimension }]: (typeof real)[number]) =>
-    html`<option value="${value}">${spatial ? 'a photograph' : `a text, ${value} of a sentence encoder`}: ${heads} heads of ${dimension}</option>`;
+  const option = ([value, { h, d }]: (typeof real)[number]) =>
+    html`<option value="${value}">${spatial ? 'a photograph' : `a text, ${value} of a sentence encoder`}: ${h} heads of ${d}</option>`;
   const source = spatial
     ? 'Patches of a photograph of the French Alps as queries, keys and values of image filters.'
     : `A text goes through the Universal Sentence Encoder (${Math.round(ENCODER_BYTES / 1e6)} MB, loaded once), whose heads take the place of those above.`;
@@ -159,20 +240,22 @@ function numbersChoice(spatial: boolean): Html {
 }
 
 /** A pair worth a look: a late query, and a key a quarter of the way, or, of weights, not far from it. */
-function firstPair({ sizes: { tokens }, spatial, masked }: PageData): [number, number] {
-  const n = tokens.reduce((size, extent) => size * extent, 1);
-  const query = Math.floor(spatial ? (n + tokens[1]) / 2 : 0.9 * n);
+function firstPair({ sample: { extents }, masked }: PageData): [number, number] {
+  const n = tokensIn(extents);
+  const query = Math.floor('rows' in extents ? (n + extents.columns) / 2 : 0.9 * n);
   return [query, Math.floor(masked ? n / 4 : 0.95 * query)];
 }
 
-function picture(data: PageData): Html {
+function picture(data: PageData, view: Page['view']): Html {
   const { name, masked, weighed, spatial } = data;
   const [i, j] = firstPair(data);
   const shows = masked ? (weighed ? 'The mask or the weights' : 'The mask') : 'The weights';
+  const seen = html`<option value="mask">mask: what is seen</option>`;
+  const weights = html`<option value="weights">weights on the sample</option>`;
   const kind =
     masked &&
     weighed &&
-    html`<label>picture <select id="picture" name="picture" data-kept><option value="mask">mask: what is seen</option><option value="weights">weights on the sample</option></select></label>`;
+    html`<label>picture <select id="picture" name="picture" data-kept>${view === 'mask' ? [seen, weights] : [weights, seen]}</select></label>`;
   const inks =
     weighed &&
     html`<label data-weights${masked && html` hidden`}>ink <select id="ink" name="ink" data-kept><option value="log">logarithmic</option><option value="linear">linear</option><option value="row">linear, query by query</option></select></label>`;

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Verdict } from '../../src/experiments/experiment';
+import { checkedPage } from '../../src/methods/check-page';
 import type { Method } from '../../src/methods/define';
 import { methods } from '../../src/methods/registry';
 import { models } from '../../src/models/registry';
@@ -20,6 +21,14 @@ export const runs: ReadonlyMap<string, Reproduction> = new Map(
       return [run.paper.id, run];
     }),
 );
+
+const names = methods.map(({ name }) => name);
+const pages = new Map(
+  await Promise.all(methods.map(async (method) => [method.name, await checkedPage(method, names)] as const)),
+);
+
+/** What a method's page shows. */
+export const pageOf = (name: string) => pages.get(name)!;
 
 export type Works = 'yes' | 'part' | 'no';
 

@@ -46,8 +46,8 @@ function item({ setting }: Choice, lead: string, reasons: string): HTMLElement {
 }
 
 /** How fast it should be, in a few words. */
-function lead({ speedup, measured, setting }: Choice): string {
-  if (setting.method === 'attention') return 'what the others are measured against';
+function lead({ speedup, measured, isBaseline }: Choice): string {
+  if (isBaseline) return 'what the others are measured against';
   return `about ${formatRatio(speedup)} as fast as exact attention${measured ? '' : ', as counted, not measured'}`;
 }
 
@@ -127,8 +127,7 @@ measure.addEventListener('click', () => {
   if (going) return;
   void during(async (control) => {
     const wish = wishOf();
-    const isDone = ({ measured, setting }: Choice) =>
-      setting.method === 'attention' || (measured && measured.machine === undefined);
+    const isDone = ({ measured, isBaseline }: Choice) => isBaseline || (measured && measured.machine === undefined);
     const next = ranked.filter((choice) => !isDone(choice)).slice(0, 3);
     const smaller = { ...wish, tokens: Math.min(MEASURED_TOKENS, wish.tokens) };
     const choices = await counter.ask('chooseFrom', { wish: smaller, times: [] }, control);

@@ -5,6 +5,7 @@ import { LENGTHS } from './constants';
 import { count, draw, live, type MethodPage, plots } from './live';
 import { $, $$, grouped } from './page';
 import type { Metric } from './plots';
+import { lengthName } from './problem';
 
 export function startCost({ data, form }: MethodPage, counter: Helper): () => void {
   const others = $$<HTMLInputElement>('[name=beside]');
@@ -13,28 +14,32 @@ export function startCost({ data, form }: MethodPage, counter: Helper): () => vo
       const setting = form.setting();
       const metric = $<HTMLSelectElement>('[name=metric]', box).value as Metric;
       const beside = others.filter(({ checked }) => checked).map(({ value }) => value);
-      $('[data-beside]', box).textContent = ['exact attention', ...beside].join(', ');
+      $('[data-beside]', box).textContent =
+        [...(data.baseline ? ['exact attention'] : []), ...beside].join(', ') || 'others';
       const [lines, { costPlot, lineStyles, written }] = await Promise.all([
         counter.ask('costSeries', { setting, beside }),
         plots(),
       ]);
-      const styleOf = lineStyles(['attention', ...beside], data.name);
+      const styleOf = lineStyles(beside, data);
       for (const { checked, value, parentElement } of others)
         parentElement!.style.setProperty('--family', checked ? styleOf(value).stroke : '');
-      const plot = { lengths: LENGTHS, lines, metric, own: data.name, now: count(setting) };
+      const now = data.baseline ? count(setting) : setting.extents[data.fields[0].letter];
+      const plot = { lengths: LENGTHS, lines, metric, own: data, now };
       draw(box, `${data.name}-cost`, (width) => costPlot(width, plot), { setting, lengths: LENGTHS, lines });
       const own = lines.find(({ method }) => method === data.name)!;
-      const near = LENGTHS.reduce((best, n, at) => (n <= count(setting) && own.costs[at] ? at : best), 0);
-      const [mine, exact] = [own, lines.find(({ method }) => method === 'attention')!].map(
-        ({ costs }) => costs[near]?.[metric],
+      const near = LENGTHS.reduce((best, n, at) => (n <= now && own.costs[at] ? at : best), 0);
+      const [mine, exact] = [own, lines.find(({ method }) => method === data.baseline)].map(
+        (line) => line?.costs[near]?.[metric],
       );
-      if (mine === undefined || exact === undefined) return 'The setting fits none of the lengths shown.';
+      if (mine === undefined || (data.baseline && exact === undefined))
+        return 'The setting fits none of the lengths shown.';
       const absent = lines.filter(({ costs }) => costs.every((cost) => !cost?.[metric])).map(({ method }) => method);
       const missing =
         absent.length > 0 && beside.length > 0
           ? ` Not shown, since they have none or fit no length: ${absent.join(', ')}.`
           : '';
-      return `At ${grouped(LENGTHS[near])} tokens ${written(metric, mine)}${data.name === 'attention' ? '' : besideExact(mine, exact)}.${missing}`;
+      const much = exact === undefined || data.name === data.baseline ? '' : besideExact(mine, exact);
+      return `At ${grouped(LENGTHS[near])} ${lengthName(data)} ${written(metric, mine)}${much}.${missing}`;
     }),
   );
   for (const choice of $$('[name=metric], [name=beside]')) choice.addEventListener('change', update);

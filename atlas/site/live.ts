@@ -2,6 +2,7 @@
 import type { PageData } from '../build/method-page';
 import { Cancelled } from './ask';
 import { $ } from './page';
+import { tokensIn } from './problem';
 import { saves, svgPng, svgText } from './save';
 import type { SettingForm } from './setting-form';
 import type { Setting } from './tasks/setting';
@@ -34,10 +35,10 @@ export function sentence(error: unknown): string {
   return /[.!?]$/.test(capital) ? capital : `${capital}.`;
 }
 
-export const count = (setting: Setting) => setting.tokens.reduce((size, extent) => size * extent, 1);
+export const count = (setting: Setting) => tokensIn(setting.extents);
 /** The head that a field names, or the nearest that there is. */
-export const headOf = ({ value }: HTMLInputElement, { heads }: Setting) =>
-  Math.max(0, Math.min(heads - 1, Math.floor(Number(value)) || 0));
+export const headOf = ({ value }: HTMLInputElement, { extents }: Setting) =>
+  Math.max(0, Math.min(extents.h - 1, Math.floor(Number(value)) || 0));
 
 /** Plots come with the first of them. */
 export const plots = () => import('./plots');

@@ -1,4 +1,5 @@
 import type { BackendName } from '../../src/runtime/backend';
+import { tokensIn } from './problem';
 import type { RunResult } from './tasks/run';
 import type { Setting } from './tasks/setting';
 
@@ -18,15 +19,10 @@ export interface MethodTime {
 }
 
 /** The times of a run, without backends that failed and exact attention itself. */
-export function timesOf(
-  { method, tokens, dimension }: Setting,
-  causal: boolean,
-  rows: readonly RunResult[],
-): MethodTime[] {
-  const count = tokens.reduce((product, extent) => product * extent, 1);
+export function timesOf({ method, extents }: Setting, causal: boolean, rows: readonly RunResult[]): MethodTime[] {
   return rows.flatMap(({ backend, time, speedup }) =>
     time !== undefined && speedup !== undefined
-      ? [{ method, causal, tokens: count, dimension, backend, time, speedup }]
+      ? [{ method, causal, tokens: tokensIn(extents), dimension: extents.d, backend, time, speedup }]
       : [],
   );
 }

@@ -5,6 +5,7 @@ import { Helper, latest } from './ask';
 import { commandOf, programOf } from './code';
 import { startCost } from './cost-part';
 import { live, sentence } from './live';
+import { startOutputs } from './outputs-part';
 import { $, $$, copies } from './page';
 import { startPicture } from './picture-part';
 import { startReach } from './reach-part';
@@ -27,8 +28,7 @@ const writeCode = latest(() =>
     const setting = form.setting();
     await counter.ask('checkSetting', setting);
     $('[data-code]', box).textContent = programOf(data, setting, $('#method').dataset.layer !== undefined);
-    const command = box.querySelector('[data-command]');
-    if (command) command.textContent = commandOf(data, setting);
+    $('[data-command]', box).textContent = commandOf(data, setting);
     return undefined;
   }),
 );
@@ -36,11 +36,10 @@ const writeCode = latest(() =>
 for (const button of $$('[data-copy]'))
   copies(button, () => $('code', button.parentElement!).textContent, 'not allowed');
 
-startRun(runner, () => form.setting());
-
 // ---- All together
 
 const page = { data, form };
+startRun(page, runner);
 const query = () => Number($<HTMLInputElement>('#i')?.value ?? 0);
 const updateReach = startReach(page, counter, query);
 const updateRelief = startRelief(page, { counter, weigher }, query);
@@ -52,7 +51,7 @@ const showPicture =
         updateReach();
         updateRelief();
       })
-    : async () => undefined;
+    : startOutputs(page, counter);
 
 function changed(): void {
   try {

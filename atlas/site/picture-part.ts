@@ -4,6 +4,7 @@ import { type Helper, latest } from './ask';
 import { headOf, live, type MethodPage } from './live';
 import { type Matrix, MatrixView } from './matrix-view';
 import { $, $$, grouped, onTheme } from './page';
+import { tokensIn } from './problem';
 import { canvasPng, saves } from './save';
 import { inkOf, paintShares, paintWeights, type Scale, type ScaleName, scaleOf } from './scale';
 
@@ -53,7 +54,7 @@ class Picture {
     this.#page = page;
     this.#helpers = helpers;
     this.#onQuery = onQuery;
-    this.#tokens = page.data.sizes.tokens.reduce((size, extent) => size * extent, 1);
+    this.#tokens = tokensIn(page.data.sample.extents);
     onTheme(() => this.#paintLegend());
     this.#listenToPointer();
     this.#canvas.addEventListener('keydown', (event) => this.#onKey(event));
@@ -195,7 +196,7 @@ class Picture {
   }
 
   async #draw(box: HTMLElement): Promise<string> {
-    this.#headField.max = String(this.#page.form.setting().heads - 1);
+    this.#headField.max = String(this.#page.form.setting().extents.h - 1);
     for (const each of $$('[data-weights]', box.parentElement!)) each.hidden = !this.#isOfWeights;
     this.#showing = new AbortController();
     const { signal } = this.#showing;

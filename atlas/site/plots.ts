@@ -1,6 +1,9 @@
 /** The plots of a method's page. */
 import { axisX, axisY, dot, gridY, line, type PlotOptions, plot, ruleX, text } from '@observablehq/plot';
 import { formatBytes, formatFlops } from '../../src/text/format';
+import type { PageData } from '../build/method-page';
+import { lengthName } from './problem';
+import type { Shown } from './shown';
 import type { CostLine } from './tasks/cost';
 import type { WeightsWithin } from './tasks/weights';
 
@@ -10,8 +13,8 @@ export interface CostPlot {
   readonly lengths: readonly number[];
   readonly lines: readonly CostLine[];
   readonly metric: Metric;
-  readonly own: string;
-  /** Tokens at hand. */
+  readonly own: PageData;
+  /** The length at hand. */
   readonly now: number;
 }
 
@@ -41,14 +44,14 @@ const INKS = ['fixed', 'kernel', 'conv', 'chosen', 'linear'];
 const DASHES = ['', '7 3', '2 3', '8 3 2 3'];
 
 /** How the line of each method is drawn. */
-export function lineStyles(methods: readonly string[], own: string) {
+export function lineStyles(methods: readonly string[], { name: own, baseline }: PageData) {
   const colours = getComputedStyle(document.body);
   const family = colours.getPropertyValue('--family');
   const inks = INKS.map((name) => `--ink-${name}`).filter((ink) => colours.getPropertyValue(ink) !== family);
-  const others = methods.filter((method) => method !== own && method !== 'attention');
+  const others = methods.filter((method) => method !== own && method !== baseline);
   return (method: string) => {
     if (method === own) return { stroke: 'var(--family)', strokeWidth: 2.6 };
-    if (method === 'attention') return { stroke: 'var(--quiet)', strokeWidth: 1.5 };
+    if (method === baseline) return { stroke: 'var(--quiet)', strokeWidth: 1.5 };
     const at = others.indexOf(method);
     const strokeDasharray = DASHES[Math.floor(at / inks.length) % DASHES.length];
     return { stroke: `var(${inks[at % inks.length]})`, strokeWidth: 1.5, strokeDasharray };
@@ -84,7 +87,7 @@ export function costPlot(width: number, { lengths, lines, metric, own, now }: Co
     y: { type: 'log', base: metric === 'flops' ? 10 : 2, domain: values.length > 0 ? domain : [1, 2] },
     marks: [
       gridY({ ticks: 5 }),
-      axisX({ ticks: [64, 512, 4096, 32768], tickFormat: short, label: 'tokens', labelOffset: 38, tickSize: 4 }),
+      axisX({ ticks: [64, 512, 4096, 32768], tickFormat: short, label: lengthName(own), labelOffset: 38, tickSize: 4 }),
       axisY({ ticks: 5, tickFormat: (value: number) => written(metric, value), label: null, tickSize: 0 }),
       ruleX([now], { stroke: 'var(--hand)' }),
       ...lines.map(({ method }) =>
@@ -108,7 +111,7 @@ export function costPlot(width: number, { lengths, lines, metric, own, now }: Co
           fill: styleOf(end.method).stroke,
           stroke: 'var(--paper)',
           strokeWidth: 4,
-          fontWeight: end.method === own ? 700 : 400,
+          fontWeight: end.method === own.name ? 700 : 400,
         }),
       ),
     ],
@@ -166,6 +169,33 @@ export function withinPlot(width: number, { shares, alike }: WeightsWithin): SVG
       line(points(alike), { x: 'tokens', y: 'share', stroke: 'var(--quiet)', strokeWidth: 1.5 }),
       line(points(shares), { x: 'tokens', y: 'share', stroke: 'var(--family)', strokeWidth: 2.6 }),
       text(label(alike), { ...end, text: () => 'all alike', fill: 'var(--quiet)' }),
+    ],
+  });
+}
+
+/** Each row of numbers as a line over its places. */
+export function curvesPlot(width: number, { name, rows, columns, data }: Shown): SVGSVGElement {
+  const points = Array.from({ length: rows * columns }, (_, at) => ({
+    row: Math.floor(at / columns),
+    at: at % columns,
+    value: data[at],
+  }));
+  return named(name, {
+    ...FRAME,
+    width,
+    x: { domain: [0, columns - 1] },
+    y: { grid: true },
+    marks: [
+      axisX({ ticks: 5, label: null, tickSize: 4 }),
+      axisY({ ticks: 5, label: null, tickSize: 0 }),
+      line(points, {
+        x: 'at',
+        y: 'value',
+        z: 'row',
+        stroke: 'var(--family)',
+        strokeOpacity: ({ row }: { readonly row: number }) => 1 - (0.8 * row) / rows,
+        strokeWidth: rows > 1 ? 1.5 : 2.6,
+      }),
     ],
   });
 }

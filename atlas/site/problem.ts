@@ -1,37 +1,35 @@
-/** The sample problem of a method: its extents by letter, and the params that a page begins with. */
-import type { Letters, Method } from '../../src/methods/define';
+/** The extents of a setting, and the attentions among the methods: those of q, k and v. */
+import type { Method } from '../../src/methods/define';
+import type { Extents } from '../../src/methods/page';
 
-export interface Sizes {
-  /** Tokens of a sequence, or along each of two axes for methods that have them. */
-  readonly tokens: readonly number[];
-  readonly heads: number;
-  /** The dimension of queries, keys and values. */
-  readonly dimension: number;
+export const isSpatial = ({ inputs }: Pick<Method, 'inputs'>) =>
+  Object.values(inputs).some((spec) => spec.includes('...space'));
+
+export const isAttention = ({ inputs }: Pick<Method, 'inputs'>) => ['q', 'k', 'v'].every((name) => name in inputs);
+
+/** Tokens of a sequence, or along both axes of a grid. */
+export const gridIn = (extents: Extents): number[] =>
+  (extents.rows ? ['rows', 'columns'] : ['n']).map((letter) => extents[letter] ?? 1);
+
+/** All tokens. */
+export const tokensIn = (extents: Extents) => gridIn(extents).reduce((size, extent) => size * extent, 1);
+
+/** The letters of what is called the length: one, or both of a grid. */
+export const lengthOf = (extents: Extents) => (extents.rows ? ['rows', 'columns'] : Object.keys(extents).slice(0, 1));
+
+/** What the length of a page's setting counts. */
+export const lengthName = ({ baseline, sample }: AnyPage) =>
+  baseline ? 'tokens' : sample.extents.rows ? 'places' : (lengthOf(sample.extents)[0] ?? '');
+interface AnyPage {
+  readonly baseline?: string;
+  readonly sample: { readonly extents: Extents };
 }
 
-export function isSpatial({ inputs }: Method): boolean {
-  return Object.values(inputs).some((spec) => spec.includes('...space'));
-}
-
-export function sampleSizes(method: Method): Sizes {
-  return {
-    // Weights, which take longer than masks, are seen one by one.
-    tokens: isSpatial(method) ? [24, 24] : [method.mask ? 1024 : 512],
-    heads: method.name === 's2-attention' ? 8 : 1,
-    dimension: 64,
-  };
-}
-
-/** Every letter that methods of attention use. */
-export function lettersOf(method: Method, { tokens, heads, dimension }: Sizes): Letters {
-  const n = tokens.reduce((size, extent) => size * extent, 1);
-  const space = isSpatial(method) ? Object.fromEntries(tokens.map((extent, axis) => [`space${axis}`, extent])) : {};
-  return { b: 1, n, m: n, h: heads, g: heads, a: heads, d: dimension, e: dimension, ...space } as Letters;
-}
-
-/** The most telling setting at these sizes, as a user would write it. */
-export function sampleParams(method: Method, sizes: Sizes): Readonly<Record<string, unknown>> {
-  return (method.variants(lettersOf(method, sizes))[0] ?? {}) as Readonly<Record<string, unknown>>;
+/** At another length; a grid is as square as powers of two can be. */
+export function atLength(extents: Extents, length: number): Extents {
+  const rows = extents.rows ? 2 ** Math.floor(Math.log2(length) / 2) : length;
+  const lengths = lengthOf(extents).map((letter, at) => [letter, at === 0 ? rows : length / rows]);
+  return { ...extents, ...Object.fromEntries(lengths) };
 }
 
 /**
@@ -39,8 +37,8 @@ export function sampleParams(method: Method, sizes: Sizes): Readonly<Record<stri
  * encoder, through which a text goes, and patches of a photograph, for methods on grids.
  */
 export const REAL_NUMBERS = {
-  'layer 0': { heads: 4, dimension: 64, spatial: false },
-  'layer 1': { heads: 4, dimension: 128, spatial: false },
-  picture: { heads: 4, dimension: 30, spatial: true },
+  'layer 0': { h: 4, d: 64, spatial: false },
+  'layer 1': { h: 4, d: 128, spatial: false },
+  picture: { h: 4, d: 30, spatial: true },
 } as const;
 export type RealNumbers = keyof typeof REAL_NUMBERS;

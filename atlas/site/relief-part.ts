@@ -196,7 +196,7 @@ class Relief {
 
   async #show(): Promise<string> {
     const setting = this.#page.form.setting();
-    const [rows, columns] = setting.tokens;
+    const { rows, columns } = setting.extents;
     const query = Math.min(this.#query(), count(setting) - 1);
     const place = (token: number) => `row ${grouped(Math.floor(token / columns))}, column ${grouped(token % columns)}`;
     const found = await (this.#heightField.value === 'weights'

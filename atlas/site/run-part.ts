@@ -1,17 +1,17 @@
 /** The part of a method's page that runs the method, on each backend that is there. */
 import { formatBytes, formatFlops, formatRatio, formatTime, significant } from '../../src/text/format';
 import type { Helper } from './ask';
-import { live, part } from './live';
+import { live, type MethodPage, part } from './live';
 import { $, markBusy } from './page';
 import type { RunProgress, RunResult } from './tasks/run';
-import type { Setting } from './tasks/setting';
 
 const NAMES = { wasm: 'WebAssembly', webgpu: 'WebGPU', reference: 'reference' };
 const NOT_ISOLATED =
   'This page is not isolated, so WebAssembly computes on one thread: load the page once more, and its service worker isolates it where the host allows that.';
 
-export function startRun(runner: Helper, settingOf: () => Setting): void {
+export function startRun({ data, form }: MethodPage, runner: Helper): void {
   const box = part('run')!;
+  const withExact = data.baseline !== undefined;
   const [start, stop] = [$<HTMLButtonElement>('[data-run]', box), $<HTMLButtonElement>('[data-cancel]', box)];
   let running: AbortController | undefined;
 
@@ -21,14 +21,14 @@ export function startRun(runner: Helper, settingOf: () => Setting): void {
     const { signal } = running;
     markBusy(start, stop, true);
     await live('run', async () => {
-      fill(box, []);
+      fill(box, [], withExact);
       const onProgress = (found: unknown) => {
         const { said, rows } = found as RunProgress;
         $('[data-said]', box).textContent = `${said} …`;
-        fill(box, rows);
+        fill(box, rows, withExact);
       };
-      const { inputs, rows } = await runner.ask('runHere', { setting: settingOf() }, { signal, onProgress });
-      fill(box, rows);
+      const { inputs, rows } = await runner.ask('runHere', { setting: form.setting() }, { signal, onProgress });
+      fill(box, rows, withExact);
       if (rows.every(({ failure }) => failure)) throw new Error('It runs on neither: the reasons are below.');
       return `${inputs} Times are medians of several calls; the error is against float64, as a share of the largest result.`;
     });
@@ -38,7 +38,7 @@ export function startRun(runner: Helper, settingOf: () => Setting): void {
   stop.addEventListener('click', () => running?.abort());
 }
 
-function fill(box: HTMLElement, rows: readonly RunResult[]): void {
+function fill(box: HTMLElement, rows: readonly RunResult[], withExact: boolean): void {
   $('tbody', box).innerHTML = (['wasm', 'webgpu'] as const)
     .map((backend) => {
       const row: Partial<RunResult> = rows.find((each) => each.backend === backend) ?? {};
@@ -47,9 +47,8 @@ function fill(box: HTMLElement, rows: readonly RunResult[]): void {
         time && formatTime(time),
         rate && `${formatFlops(rate)}/s`,
         memory && formatBytes(memory),
-        exact && formatTime(exact),
-        speedup && formatRatio(speedup),
-        error !== undefined && `${significant(error)} at ${checked} tokens`,
+        ...(withExact ? [exact && formatTime(exact), speedup && formatRatio(speedup)] : []),
+        error !== undefined && `${significant(error)} at ${checked}`,
       ];
       return `<tr data-backend="${backend}" data-error="${error ?? ''}"><td>${NAMES[backend]}</td>${cells.map((text) => `<td>${text || '–'}</td>`).join('')}</tr>`;
     })

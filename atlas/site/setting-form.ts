@@ -1,14 +1,13 @@
 /** The form of sizes and params, its setting, and the link that restores it. */
-import type { PageData } from '../build/method-page';
+import type { Preset } from '../../src/methods/page';
+import type { ExtentField, PageData } from '../build/method-page';
 import { keepInAddress, stateOfAddress } from './address';
 import { $, $$, copies, grouped, wholeNumber } from './page';
-import { REAL_NUMBERS, type RealNumbers } from './problem';
+import { REAL_NUMBERS, type RealNumbers, tokensIn } from './problem';
 import type { Setting } from './tasks/setting';
 
 /** So that counting takes no more than seconds. */
 const MOST_TOKENS = 65_536;
-const MOST_HEADS = 64;
-const MOST_DIMENSION = 1024;
 /** Milliseconds from a change until the address has it. */
 const PAUSE = 400;
 
@@ -34,10 +33,16 @@ export class SettingForm {
     this.#form.addEventListener('submit', (event) => event.preventDefault());
     document.addEventListener('input', ({ target }) => {
       if ((target as PlainField).form !== this.#form) return;
+      this.#note();
       this.#fix();
       this.remember();
       onChange();
     });
+    for (const [at, button] of $$('[data-try]', this.#form).entries())
+      button.addEventListener('click', () => {
+        this.#try(data.presets[at], button);
+        onChange();
+      });
     for (const field of this.#shown) field.addEventListener('input', () => this.remember());
     addEventListener('hashchange', () => {
       this.#restore();
@@ -57,17 +62,14 @@ export class SettingForm {
 
   /** The setting in the form; throws a sentence if a size is invalid. */
   setting(): Setting {
-    const { name, spatial } = this.#data;
-    const tokens = (spatial ? ['rows', 'columns'] : ['tokens']).map((size) => wholeNumber(size, MOST_TOKENS));
-    const count = tokens.reduce((product, extent) => product * extent, 1);
-    if (count > MOST_TOKENS)
-      throw new Error(`There may be at most ${grouped(MOST_TOKENS)} tokens, got ${grouped(count)}.`);
+    const { name, fields, baseline } = this.#data;
+    const extents = Object.fromEntries(fields.map((field) => [field.letter, wholeNumber(field.name, field.most)]));
+    if (baseline && tokensIn(extents) > MOST_TOKENS)
+      throw new Error(`There may be at most ${grouped(MOST_TOKENS)} tokens, got ${grouped(tokensIn(extents))}.`);
     const [numbers, text] = ['numbers', 'text'].map((field) => this.#plain.find((each) => each.name === field)?.value);
     return {
       method: name,
-      tokens,
-      heads: wholeNumber('heads', MOST_HEADS),
-      dimension: wholeNumber('dimension', MOST_DIMENSION),
+      extents,
       params: this.#params(),
       ...(isReal(numbers) && { numbers, ...(text?.trim() && { text }) }),
     };
@@ -93,19 +95,41 @@ export class SettingForm {
 
   #reset(): void {
     for (const field of this.#plain) field.value = firstOf(field);
-    for (const field of this.#fields) put(field, this.#data.params[field.name]);
+    this.#put(this.#data.sample.params);
     for (const field of this.#shown) show(field, []);
+    this.#note();
     this.#fix();
+  }
+
+  #put(params: PageData['sample']['params']): void {
+    for (const field of this.#fields) put(field, params[field.name]);
+  }
+
+  /** The sample with what a preset has of its own. */
+  #try({ params, extents = {}, note }: Preset, button: HTMLElement): void {
+    for (const { letter, name } of this.#data.fields)
+      $<HTMLInputElement>(`#${name}`, this.#form).value = String(extents[letter] ?? this.#data.sample.extents[letter]);
+    this.#put(params);
+    this.#fix();
+    this.#note(note, button);
+    this.remember();
+  }
+
+  /** What there is to see of a preset, until something else is chosen. */
+  #note(note = '', pressed?: HTMLElement): void {
+    for (const button of $$('[data-try]', this.#form)) button.setAttribute('aria-pressed', String(button === pressed));
+    const place = this.#form.querySelector('[data-note]');
+    if (place) place.textContent = note;
   }
 
   /** Real numbers have heads of their own. */
   #fix(): void {
     const numbers = this.#plain.find(({ name }) => name === 'numbers')?.value;
     const real = isReal(numbers) ? REAL_NUMBERS[numbers] : undefined;
-    for (const name of ['heads', 'dimension'] as const) {
+    for (const { letter, name } of this.#data.fields.filter(isOfHeads)) {
       const field = $<HTMLInputElement>(`#${name}`, this.#form);
       field.disabled = real !== undefined;
-      if (real) field.value = String(real[name]);
+      if (real) field.value = String(real[letter]);
     }
   }
 
@@ -117,7 +141,7 @@ export class SettingForm {
     for (const field of this.#plain) if (field.value !== firstOf(field)) state.set(field.name, field.value);
     for (const field of this.#fields) {
       const text = JSON.stringify(said(field)) ?? '';
-      if (text !== (JSON.stringify(this.#data.params[field.name]) ?? '')) state.set(field.name, text);
+      if (text !== (JSON.stringify(this.#data.sample.params[field.name]) ?? '')) state.set(field.name, text);
     }
     for (const field of this.#shown) if (isChanged(field)) state.append(field.name, field.value);
     keepInAddress(state);
@@ -138,6 +162,9 @@ export class SettingForm {
     this.#fix();
   }
 }
+
+const isOfHeads = (field: ExtentField): field is ExtentField & { readonly letter: 'h' | 'd' } =>
+  ['h', 'd'].includes(field.letter);
 
 const isReal = (numbers: string | undefined): numbers is RealNumbers =>
   numbers !== undefined && Object.hasOwn(REAL_NUMBERS, numbers);

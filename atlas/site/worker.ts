@@ -4,6 +4,7 @@ import { chooseFrom } from './tasks/choose';
 import { costSeries } from './tasks/cost';
 import { maskInWords, maskTile, pairInWords } from './tasks/mask';
 import { rankByMeaning } from './tasks/meaning';
+import { outputsShown } from './tasks/outputs';
 import { reachThrough } from './tasks/reach';
 import { runHere } from './tasks/run';
 import { checkSetting } from './tasks/setting';
@@ -18,6 +19,7 @@ const tasks = {
   costSeries,
   chooseFrom,
   runHere,
+  outputsShown,
   rankByMeaning,
   weightsInWords,
   weightsTile,

@@ -20,6 +20,7 @@ import { gridOf, type Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { type Continuation, checkContinuation, usualContinuation } from './continuation';
 import { checkResults, type Output } from './outputs';
+import type { Page } from './page';
 import { describeParams, type ParamsSchema } from './params';
 
 /** Exact counts of one forward call. */
@@ -211,6 +212,8 @@ export interface MethodSpec<
   variants(letters: Letters<Shapes>): valibot.InferInput<Schema>[];
   /** How many variants (full and causal each) `compare` takes before a second one of other methods. Default 1. */
   readonly leads?: number;
+  /** What its page in the atlas shows: `() => import('./page')`. */
+  page?(): Promise<{ readonly page: Page }>;
 }
 
 /** Any method with such params. */
@@ -351,6 +354,8 @@ export function withGradients(
 }
 
 const DECLARED = ['reference', 'forward', 'cost', 'variants'];
+/** Functions that may be left out. */
+const OPTIONAL = ['mask', 'weights', 'rounding', 'isCausal', 'layer', 'continuation', 'page'];
 
 /** Throws a ParameterError unless `value` is a method. */
 export function checkMethod(what: string, value: unknown): void {
@@ -376,7 +381,7 @@ export function checkDeclared(spec: object, required: readonly string[], optiona
 
 /** Throws a ParameterError unless a declaration is complete. */
 function checkSpec(spec: object): void {
-  checkDeclared(spec, DECLARED, ['mask', 'weights', 'rounding', 'isCausal', 'layer', 'continuation']);
+  checkDeclared(spec, DECLARED, OPTIONAL);
   const { name, inputs, outputs, params } = spec as Readonly<Record<string, unknown>>;
   for (const [what, value] of Object.entries({ inputs, outputs, params })) checkRecord(`${what} of ${name}`, value);
 }

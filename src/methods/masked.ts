@@ -47,7 +47,8 @@ type Description =
   | 'variants'
   | 'leads'
   | 'layer'
-  | 'continuation';
+  | 'continuation'
+  | 'page';
 
 /** The declaration of a method that is softmax attention under a mask. */
 export interface MaskedSpec<Schema extends ParamsSchema, Shapes extends QkvSpecs, Optional extends Specs = None>

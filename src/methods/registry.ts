@@ -7,6 +7,9 @@ import type { Method } from './define';
 type Declared = (typeof declared)[keyof typeof declared];
 type ByName = { readonly [Name in Declared['name']]: Extract<Declared, { readonly name: Name }> };
 
+/** What all others are measured against. */
+export const baseline: Method = declared.exactAttention;
+
 /** All methods of the library, by family and name: `dense`, which the others are compared with, comes first. */
 export const methods: readonly Method[] = Object.values<Method>(declared).sort(
   (a, b) =>

@@ -11,6 +11,7 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'Drops the patches that the class token overlooks, as many as learned thresholds say: simple pictures keep fewer.',
+  picture: { shows: '64, 42, 27 and 18 tokens left.' },
   problems: [
     'Token pruning: drop tokens of a vision transformer that do not matter.',
     'My vision transformer is too slow, and many patches show only background.',

@@ -11,6 +11,7 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'Dilated strips across and down a picture, weighed anew at each place, in a network of two branches that segments street scenes in real time.',
+  picture: { shows: '5 × 5, and strips of 7 with dilation 3.' },
   problems: [
     'Semantic segmentation of road scenes in real time.',
     'Autonomous driving: segment the street at many frames a second.',

@@ -11,6 +11,7 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'Finds defects in point clouds with attention over a few random features, and with a memory that learns new kinds of objects task by task.',
+  picture: { shows: 'Ten random features: rank ten.' },
   problems: [
     'Detect anomalies and defects in point clouds, 3D scans of industrial products.',
     'Continual learning of new kinds of objects, without forgetting the old ones.',

@@ -12,6 +12,10 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'Linear attention for diffusion models, sharpened by powers that each token picks, less what all queries and keys have in common.',
+  picture: {
+    shows: 'Cubes of features, less half of their mean.',
+    ink: 'Ink: the weight of a pair; grey: negative. Toy data.',
+  },
   problems: [
     'High-resolution image generation with a linear diffusion transformer.',
     'Generating images with a diffusion transformer is too slow.',

@@ -11,6 +11,7 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'Each token of a line, picture or video attends to the window of tokens nearest to it. Near a border the window is moved in, not cut, so that every token reads equally many.',
+  picture: { shows: '8 × 8 tokens, row by row; window 3 × 3.', reach: 'all' },
   problems: [
     'Local attention over images: each pixel attends to its neighbours.',
     'Sliding-window attention on a video or a volume, in two or three dimensions.',

@@ -11,6 +11,7 @@ export const paper: Paper = {
   training: 'not needed',
   summary:
     'Neighbouring queries share one window, so that windows line up with the tiles in which a kernel computes and little work in a tile is wasted.',
+  picture: { shows: '8 × 8 tokens, row by row; window 4 × 4, stride 2 × 4.', reach: 'all' },
   problems: [
     'Make video generation with a diffusion transformer faster, without training it again.',
     'Sliding windows save operations on paper, but the GPU is hardly faster.',

@@ -11,6 +11,10 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'A generative model recalls samples of earlier tasks, from which kernel machines are fitted, so that no sample need be kept.',
+  picture: {
+    shows: 'Four tasks of two classes; no kernel between tasks.',
+    ink: 'Ink: the value of the kernel. Toy data.',
+  },
   problems: [
     'Continual learning: one task after another without catastrophic forgetting.',
     'Learn new classes without storing old samples in a replay buffer.',

@@ -11,6 +11,10 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'The past is one matrix a head that fades at a fixed rate, so that every token costs the same, however long the text.',
+  picture: {
+    shows: 'One head; the decay of a token is e to the −1/16.',
+    ink: 'Ink: the weight of a pair, as if pairs were stored.',
+  },
   problems: [
     'Linear attention for language models in constant memory.',
     'Train a language model on long sequences as fast as on short ones.',

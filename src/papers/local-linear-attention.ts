@@ -11,6 +11,7 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'Attention as regression: it fits a line around each query where softmax fits a constant. That costs more and errs less where keys end.',
+  picture: { shows: 'Positions as keys, kernel 9 wide.', ink: 'Ink: the weight of a pair; grey: negative.' },
   problems: [
     'In-context learning and associative recall that is better than softmax attention.',
     'Attention as regression at test time, a local linear fit.',

@@ -11,6 +11,10 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'A router sends each chunk of tokens either to exact attention or into a state that a gated delta rule keeps; every query reads both.',
+  picture: {
+    shows: 'Chunks of 8: exact, or fading through the state.',
+    ink: 'Ink: the weight of a pair, as if pairs were stored.',
+  },
   problems: [
     'A hybrid model of softmax attention and a recurrent layer or state space model.',
     'Some tokens must be recalled exactly, the rest can be compressed into a state.',

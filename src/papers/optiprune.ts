@@ -11,6 +11,10 @@ export const paper: Paper = {
   training: 'not needed',
   summary:
     'Steers the first noise of a diffusion model until attention finds every subject of the prompt, and skips tokens that are like others nearby.',
+  picture: {
+    shows: 'A picture of 16 × 16 tokens.',
+    ink: 'Full ink: base of its patch. Half: kept. Faint: copied from the most similar. Toy data.',
+  },
   problems: [
     'Text-to-image generation leaves out an object or a subject of the prompt.',
     'The generated image does not match the prompt: two subjects are mixed up.',

@@ -14,6 +14,16 @@ export const FAMILIES = {
 
 export type Family = keyof typeof FAMILIES;
 
+/** How to read a paper's picture in the atlas. */
+interface PictureKey {
+  /** What is drawn, with its setting. */
+  readonly shows: string;
+  /** What ink means; default: as in its family. */
+  readonly ink?: string;
+  /** The pairs whose share it tells, where its ink is reach through layers: all, or those of a query and its past. */
+  readonly reach?: 'all' | 'past';
+}
+
 export interface Paper {
   /** Its name in lists. */
   readonly name: string;
@@ -31,6 +41,7 @@ export interface Paper {
   readonly training: 'needed' | 'not needed' | 'either way' | 'none';
   /** The idea, in a sentence or two. */
   readonly summary: string;
+  readonly picture?: PictureKey;
   /** Problems that lead to it, in the words of those who have them: the atlas searches them by meaning. */
   readonly problems: readonly string[];
   /** Methods by name, present or to come: its own, and those of other papers that it uses. */

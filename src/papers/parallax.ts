@@ -11,6 +11,7 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'Local linear attention in which a learned probe takes the place of the solver: softmax with a correction, at about twice the work.',
+  picture: { shows: 'A random probe.' },
   problems: [
     'A better language model with the same number of parameters: improve softmax attention itself.',
     'Pretraining large language models with a stronger attention.',

@@ -11,6 +11,7 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'Positive random features stand in for the exponential: sums over them estimate softmax attention without its matrix.',
+  picture: { shows: '64 random features: rank 64.' },
   problems: [
     'Approximate softmax attention by random features, with weights that are never negative.',
     'Attention in linear time and memory without a sparse pattern.',

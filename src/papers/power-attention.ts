@@ -11,6 +11,7 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'A block of tokens sees the blocks nearby, the first one, and those 1, 2, 4, 8 and so on away: a few layers lead anywhere in the past.',
+  picture: { shows: 'Tokens; window 2 and the first token.', reach: 'past' },
   problems: [
     'My language model loses the beginning of a long text.',
     'A long context of a hundred thousand tokens: early information must still reach the last token.',

@@ -11,6 +11,10 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'What one layer of attention can learn while its queries and keys stay random: functions that average over keys, from few samples.',
+  picture: {
+    shows: '64 random heads down, keys around a circle across.',
+    ink: 'Ink: the weight that a head gives a key.',
+  },
   problems: [
     'Theory of attention: what can a layer learn, and from how many samples?',
     'Generalization bounds and sample complexity of transformers.',

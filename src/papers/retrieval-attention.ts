@@ -11,6 +11,7 @@ export const paper: Paper = {
   training: 'not needed',
   summary:
     'Old keys wait in an index of nearest neighbours that queries of the prompt have built; each new token fetches the few that it needs.',
+  picture: { shows: 'First 3, last 9 and the 7 best keys.' },
   problems: [
     'The KV cache is too large for the memory of my GPU: keep it on the CPU.',
     'Approximate nearest-neighbour search over the keys, a vector index.',

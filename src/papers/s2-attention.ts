@@ -11,6 +11,10 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'Every head keeps the blocks nearby and a share of its own of the far ones; together the heads hold the whole context.',
+  picture: {
+    shows: 'Four heads, blocks of 2, stride 4.',
+    ink: 'Full ink: what one head sees. Fainter: what the others see.',
+  },
   problems: [
     'The KV cache of a long context does not fit into memory while a language model is served.',
     'Train a language model with sparse attention, where each head keeps another part of the context.',

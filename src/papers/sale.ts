@@ -11,6 +11,7 @@ export const paper: Paper = {
   training: 'not needed',
   summary:
     'Scores every pair of a long prompt in four bits first, then computes exactly only the blocks in which some pair matters.',
+  picture: { shows: 'Blocks of 4 × 2 whose 4-bit scores stand out.' },
   problems: [
     'Reading a long prompt takes too long: speed up prefill.',
     'Skip keys that do not matter at inference, without training.',

@@ -11,6 +11,7 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'Splits a layer into a map of its inputs and a map of its weights that meet in one dot product, by random features of its activation.',
+  picture: { shows: 'Above the diagonal a kernel, below it 24 random features.', ink: 'Ink: the value of the kernel.' },
   problems: [
     'Compress the feed-forward layers of a network, its MLP.',
     'Parameter-efficient fine-tuning with small adapters.',

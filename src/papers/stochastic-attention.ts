@@ -11,6 +11,7 @@ export const paper: Paper = {
   training: 'either way',
   summary:
     'A sliding window over tokens in a random order. A few layers, each shuffled anew, connect every token with every other one; gates can add the ordinary window.',
+  picture: { shows: 'Window 4 in three random orders, one a layer.', reach: 'all' },
   problems: [
     'With a sliding window, distant tokens meet only after many layers: reach the whole sequence sooner.',
     'Random connections inspired by the brain of a fly, a small-world network.',

@@ -12,6 +12,7 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'Trains large kernels beside dilated small ones, which fold into one kernel once training is over. One network sees, hears and forecasts.',
+  picture: { shows: '13 × 13 and its five dilated branches.' },
   problems: [
     'One convolutional network for images, audio, video, point clouds and time series.',
     'Time series forecasting, such as the weather.',

@@ -10,6 +10,7 @@ export const paper: Paper = {
   cost: 'linear',
   training: 'needed',
   summary: 'A large convolution, made of three cheap ones, gates its own input. There are no queries, keys or pairs.',
+  picture: { shows: '5 × 5, then 7 × 7 with dilation 3.' },
   problems: [
     'A convolutional backbone for images in the place of self-attention.',
     'Image classification, object detection and segmentation without a transformer.',

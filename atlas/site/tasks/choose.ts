@@ -1,12 +1,13 @@
-import type { Method } from '../../../src/methods/define';
+import type { Letters, Method } from '../../../src/methods/define';
+import { lettersOf } from '../../../src/methods/page';
 import { describeParams } from '../../../src/methods/params';
-import { methods } from '../../../src/methods/registry';
+import { baseline, methods } from '../../../src/methods/registry';
 import { nextTurn } from '../../../src/next-turn';
 import { findPaper } from '../../../src/papers/find';
 import type { BackendName } from '../../../src/runtime/backend';
 import type { TaskControl } from '../answer';
 import type { MethodTime } from '../method-time';
-import { isSpatial, lettersOf } from '../problem';
+import { isAttention, isSpatial } from '../problem';
 import type { Setting } from './setting';
 
 export interface Wish {
@@ -22,6 +23,8 @@ export interface Wish {
 
 export interface Choice {
   readonly setting: Setting;
+  /** It is what the others are measured against. */
+  readonly isBaseline: boolean;
   /** Operations of one head, and how many times as many exact attention takes. */
   readonly flops: number;
   readonly gain: number;
@@ -43,7 +46,7 @@ export async function chooseFrom(
   { signal, report }: TaskControl,
 ): Promise<Choice[]> {
   const choices: Choice[] = [];
-  for (const method of methods) {
+  for (const method of methods.filter(isAttention)) {
     // Counting takes time for some masks.
     await nextTurn();
     signal?.throwIfAborted();
@@ -79,16 +82,16 @@ function nearest({ name }: Method, { tokens, dimension, causal, device }: Wish, 
 function judged(method: Method, wish: Wish): Choice {
   const side = Math.round(Math.sqrt(wish.tokens));
   const spatial = isSpatial(method);
-  const tokens = spatial ? (wish.grid ? [side, side] : [side, Math.ceil(wish.tokens / side)]) : [wish.tokens];
-  const sizes = { tokens, heads: 1, dimension: wish.dimension };
-  const letters = lettersOf(method, sizes);
+  const columns = wish.grid ? side : Math.ceil(wish.tokens / side);
+  const extents = { ...(spatial ? { rows: side, columns } : { n: wish.tokens }), h: 1, d: wish.dimension };
+  const letters = lettersOf(extents);
   const params = fitting(method, letters, wish.causal);
-  const setting = { method: method.name, ...sizes, params: params ?? {} };
+  const setting = { method: method.name, extents, params: params ?? {} };
   const besides = Object.keys(method.inputs).filter((input) => !['q', 'k', 'v'].includes(input));
   // Weights of what a layer computes besides are learned.
   const training = besides.length > 0 ? 'needed' : trainingOf(method);
   const exact = wish.tokens * (wish.causal ? (wish.tokens + 1) / 2 : wish.tokens) * 4 * wish.dimension;
-  const none = { setting, flops: 0, gain: 0, speedup: 0, kept: 0, besides, training };
+  const none = { setting, isBaseline: method === baseline, flops: 0, gain: 0, speedup: 0, kept: 0, besides, training };
   if (!params) return { ...none, refused: wish.causal ? 'it has no causal form' : 'it is causal only' };
   if (spatial && !wish.grid) return { ...none, refused: 'it is for tokens on a grid' };
   if (training === 'needed' && !wish.training) return { ...none, refused: 'a model must be trained with it' };
@@ -98,11 +101,7 @@ function judged(method: Method, wish: Wish): Choice {
 }
 
 /** The first setting worth comparing that is causal, or is not, as wished. */
-function fitting(
-  method: Method,
-  letters: ReturnType<typeof lettersOf>,
-  causal: boolean,
-): Record<string, unknown> | undefined {
+function fitting(method: Method, letters: Letters, causal: boolean): Record<string, unknown> | undefined {
   const own = describeParams(method.params).some(
     ({ name, type }) => name === 'causal' && type.includes('true or false'),
   );

@@ -1,8 +1,8 @@
 import type { Cost } from '../../../src/methods/define';
-import { findMethod } from '../../../src/methods/registry';
+import { baseline, findMethod } from '../../../src/methods/registry';
 import type { TaskControl } from '../answer';
 import { LENGTHS } from '../constants';
-import { isSpatial, sampleParams, sampleSizes } from '../problem';
+import { atLength, isAttention } from '../problem';
 import { type Setting, settle } from './setting';
 
 /** Milliseconds that counting at one length may take, for the next to be tried. */
@@ -24,18 +24,24 @@ export async function costSeries(
 ): Promise<CostLine[]> {
   const { method: own, params } = settle(setting);
   const causal = own.isCausal?.(params) ?? (params as { readonly causal?: boolean }).causal ?? false;
-  const sample = (name: string): Setting => {
+  const { h, d } = setting.extents;
+  const sample = async (name: string): Promise<Setting> => {
     const method = findMethod(name);
-    return { ...setting, method: name, params: sampleParams(method, sampleSizes(method)) };
+    const { page } = await method.page!();
+    const { params, extents } = page.sample;
+    return { method: name, params, extents: isAttention(method) ? { ...extents, h, d } : extents };
   };
-  const exact = { ...setting, method: 'attention', params: { causal } };
-  const settings = [...(own.name === 'attention' ? [] : [exact]), ...beside.map(sample), setting];
+  const exact = { method: baseline.name, params: { causal }, extents: { n: 1, h, d } };
+  const settings = [
+    ...(isAttention(own) && own !== baseline ? [exact] : []),
+    ...(await Promise.all(beside.map(sample))),
+    setting,
+  ];
   const lines: CostLine[] = [];
   for (const setting of settings) {
-    const { method } = settle(setting);
     const costs: (Cost | undefined)[] = [];
     let took = 0;
-    for (const [at, n] of LENGTHS.entries()) {
+    for (const n of LENGTHS) {
       // Counting takes time for some masks: let the page ask for something else in between.
       await new Promise((resolve) => setTimeout(resolve));
       signal?.throwIfAborted();
@@ -44,8 +50,7 @@ export async function costSeries(
         continue;
       }
       const start = performance.now();
-      const rows = 2 ** Math.floor((6 + at) / 2);
-      const { params, letters } = settle({ ...setting, tokens: isSpatial(method) ? [rows, n / rows] : [n] });
+      const { method, params, letters } = settle({ ...setting, extents: atLength(setting.extents, n) });
       try {
         costs.push(method.cost(letters, params));
       } catch {

@@ -4,6 +4,7 @@ import { keyWords, ones } from '../../../src/masks/key-words';
 import { nextTurn } from '../../../src/next-turn';
 import type { TaskControl } from '../answer';
 import { TILE } from '../constants';
+import { gridIn } from '../problem';
 import { maskAt, type Setting } from './setting';
 
 export interface MaskInWords {
@@ -96,7 +97,11 @@ export function pairInWords({
   const { mask, place } = maskAt(setting, head);
   const seen = mask.sees(i, j, place);
   const keys = keyWords(mask, [i], place).count();
-  return { seen, keys, sentence: `${seen ? 'seen' : 'not seen'}, ${distance(setting.tokens, i, j)}${because()}` };
+  return {
+    seen,
+    keys,
+    sentence: `${seen ? 'seen' : 'not seen'}, ${distance(gridIn(setting.extents), i, j)}${because()}`,
+  };
 
   /** The part of the mask that shows the key, or that hides it, or that nothing shows it. */
   function because(): string {

@@ -7,6 +7,7 @@ import { createRuntime } from '../../../src/ops/create-runtime';
 import type { Control } from '../../../src/runtime/backend';
 import type { DType } from '../../../src/tensor/dtype';
 import type { HostTensor } from '../../../src/tensor/host';
+import { gridIn } from '../problem';
 import { loadEncoder } from './encoder';
 import type { Setting } from './setting';
 
@@ -32,8 +33,7 @@ export function realInputs(setting: Setting, control: Control): Promise<RealQkv>
   return setting.numbers === 'picture' ? pictureInputs(setting) : encodedInputs(setting, control);
 }
 
-async function encodedInputs({ tokens, numbers, text }: Setting, control: Control): Promise<RealQkv> {
-  const [length] = tokens;
+async function encodedInputs({ extents: { n: length }, numbers, text }: Setting, control: Control): Promise<RealQkv> {
   const encoder = await loadEncoder(control).catch((error) => {
     control.signal?.throwIfAborted();
     throw new Error(`the sentence encoder could not be loaded (${error.message}): normal random numbers need none`);
@@ -45,11 +45,11 @@ async function encodedInputs({ tokens, numbers, text }: Setting, control: Contro
   );
 }
 
-async function pictureInputs({ tokens }: Setting): Promise<RealQkv> {
+async function pictureInputs({ extents }: Setting): Promise<RealQkv> {
   const { imageInputs } = await import('../../../src/compare/image-inputs');
   using runtime = await createRuntime({ backend: 'reference' });
   const named = { name: 'a photograph of the French Alps', picture: await decoded(await fetched(photograph)) };
-  return await onHost(imageInputs(runtime, named, tokens));
+  return await onHost(imageInputs(runtime, named, gridIn(extents)));
 }
 
 async function onHost({ inputs, description }: DescribedInputs): Promise<RealQkv> {

@@ -1,8 +1,8 @@
 import { pairedRatio, summarise } from '../../../src/measure/statistics';
 import { timeCalls, timeInterleaved } from '../../../src/measure/timing';
-import type { Method } from '../../../src/methods/define';
 import { disposeResults, type Results, settled } from '../../../src/methods/outputs';
-import { findMethod } from '../../../src/methods/registry';
+import { shapeOfSpec } from '../../../src/methods/page';
+import { baseline, findMethod } from '../../../src/methods/registry';
 import { initial } from '../../../src/nn/module';
 import { createRuntime } from '../../../src/ops/create-runtime';
 import type { BackendName, Control } from '../../../src/runtime/backend';
@@ -11,6 +11,7 @@ import { type HostTensor, toFloat64 } from '../../../src/tensor/host';
 import type { Tensor } from '../../../src/tensor/tensor';
 import { formatBytes, formatPercent, formatTime } from '../../../src/text/format';
 import type { TaskControl } from '../answer';
+import { isAttention, lengthOf, tokensIn } from '../problem';
 import { type RealQkv, realInputs } from './real';
 import { type Setting, settle } from './setting';
 
@@ -25,9 +26,9 @@ export interface RunResult {
   readonly rate?: number;
   /** Most bytes that a call held beside its inputs: its results and its working memory. */
   readonly memory?: number;
-  /** The largest error against float64, over the largest result; and of how many tokens. */
+  /** The largest error against float64, over the largest result of its output; and at which extents. */
   readonly error?: number;
-  readonly checked?: number;
+  readonly checked?: string;
   /** The runtime's choices, one a line. */
   readonly explain?: string;
   /** Remarks on the figures, a sentence each. */
@@ -72,7 +73,7 @@ export async function runHere(
   const bytes = bytesOf(asked);
   if (bytes > MOST_BYTES)
     throw new Error(
-      `This would take about ${formatBytes(bytes)} of memory, more than the ${formatBytes(MOST_BYTES)} that a page may take: choose fewer tokens or heads.`,
+      `This would take about ${formatBytes(bytes)} of memory, more than the ${formatBytes(MOST_BYTES)} that a page may take: choose ${isAttention(settle(asked).method) ? 'fewer tokens or heads' : 'smaller extents'}.`,
     );
   const control = { signal, onProgress: (share: number) => say(`loading the encoder, ${formatPercent(share)}`) };
   const { setting, real } = await withNumbers(asked, control);
@@ -91,7 +92,7 @@ export async function runHere(
       rows.push({ backend, failure: error instanceof Error ? error.message : String(error) });
     }
   }
-  return { inputs: described(setting, real), rows };
+  return { inputs: await described(setting, real), rows };
 }
 
 /** The setting's real numbers, if it has some, and the setting as they have it: a text may be shorter than was asked for. */
@@ -101,11 +102,16 @@ export async function withNumbers(
 ): Promise<{ readonly setting: Setting; readonly real?: RealQkv }> {
   if (!setting.numbers) return { setting };
   const real = await realInputs(setting, control);
-  return { setting: setting.tokens.length === 1 ? { ...setting, tokens: [real.host.q.shape[1]] } : setting, real };
+  const { extents } = setting;
+  const [, n] = real.host.q.shape;
+  return { setting: 'rows' in extents ? setting : { ...setting, extents: { ...extents, n } }, real };
 }
 
-function described(setting: Setting, real: RealQkv | undefined): string {
-  if (!real) return 'Normal random numbers.';
+async function described(setting: Setting, real: RealQkv | undefined): Promise<string> {
+  if (!real) {
+    const given = Object.keys(await sampleInputs(setting));
+    return given.length > 0 ? `${given.join(', ')}: the sample of this page.` : 'Normal random numbers.';
+  }
   const { inputs } = settle(setting).method;
   const besides = Object.keys(inputs).filter((name) => !['q', 'k', 'v'].includes(name));
   const layer = `${besides.join(', ')}: by a layer with the weights that training starts from, of normal random numbers.`;
@@ -115,7 +121,7 @@ function described(setting: Setting, real: RealQkv | undefined): string {
 /** Inputs and results, those of exact attention, and what is computed in between; the states of an encoder, too. */
 function bytesOf(setting: Setting): number {
   const { method, params, letters } = settle(setting);
-  const states = setting.numbers?.startsWith('layer') ? 64 * 1024 * setting.tokens[0] : 0;
+  const states = setting.numbers?.startsWith('layer') ? 64 * 1024 * setting.extents.n : 0;
   return 4 * method.cost(letters, params).bytes + states;
 }
 
@@ -126,16 +132,15 @@ async function timesOf(
   { signal, report }: { readonly signal: AbortSignal | undefined; report(what: string): void },
 ) {
   const { method, params, letters } = settle(setting);
-  const inputs = inputsOf(runtime, setting, real);
+  const inputs = await inputsOf(runtime, setting, real);
   const { flops } = method.cost(
     { ...letters, ...(inputs.v && { e: inputs.v.shape.at(-1) }) } as typeof letters,
     params,
   );
-  const exact: Method = findMethod('attention');
-  const exactParams = exact.parse({ causal: method.isCausal?.(params) ?? false }) as never;
+  const exactParams = baseline.parse({ causal: method.isCausal?.(params) ?? false }) as never;
   const flat = Object.fromEntries(['q', 'k', 'v'].map((name) => [name, flattened(inputs[name])]));
   const call = () => disposeResults(method.forward(inputs as never, params, { signal }));
-  const callExact = () => disposeResults(exact.forward(flat as never, exactParams, { signal }));
+  const callExact = () => disposeResults(baseline.forward(flat as never, exactParams, { signal }));
   const remarks: string[] = [];
   const warning = await method.warning?.(inputs as never, params, { signal });
   if (warning) remarks.push(`${warning}.`.replace(/\.\.$/, '.'));
@@ -152,8 +157,8 @@ async function timesOf(
   const memory = backend.memory().peak - before;
   disposeResults(results);
   const calls = [call];
-  if (inputs.q && method !== exact) {
-    const wait = (estimates[0] * exact.cost(letters, exactParams).flops) / flops;
+  if (isAttention(method) && method !== baseline) {
+    const wait = (estimates[0] * baseline.cost(letters, exactParams).flops) / flops;
     if (wait > PATIENCE)
       remarks.push(`Exact attention, which would take about ${formatTime(wait)} a call, was left out.`);
     else {
@@ -179,63 +184,94 @@ async function timesOf(
 
 async function errorOf(runtime: Runtime, setting: Setting, real: RealQkv | undefined, signal: AbortSignal | undefined) {
   const { method, params } = settle(setting);
-  const inputs = inputsOf(runtime, setting, real);
+  const inputs = await inputsOf(runtime, setting, real);
   const entries = Object.entries(inputs).map(async ([name, tensor]) => [name, await tensor.toHost()] as const);
   const host = Object.fromEntries(await Promise.all(entries)) as Record<string, HostTensor>;
   const results = await settled(method.forward(inputs as never, params, { signal }));
-  const [got, want] = [
-    toFloat64((await results.out.toHost()) as HostTensor),
-    method.reference(host as never, params).out.data,
-  ];
+  const wanted = method.reference(host as never, params);
+  const errors = Object.entries(results).map(async ([name, result]) => {
+    const [got, want] = [toFloat64((await result.toHost()) as HostTensor), wanted[name].data];
+    const largest = want.reduce((most, value) => (Number.isFinite(value) ? Math.max(most, Math.abs(value)) : most), 0);
+    const off = (value: number, at: number) => (value === got[at] ? 0 : Math.abs(value - got[at]));
+    return want.reduce((worst, value, at) => Math.max(worst, off(value, at)), 0) / (largest || 1);
+  });
+  const error = Math.max(...(await Promise.all(errors)));
   disposeResults(results);
-  const largest = want.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-  const error = want.reduce((worst, value, at) => Math.max(worst, Math.abs(value - got[at])), 0);
-  return { error: error / (largest || 1), checked: tokensOf(setting) };
+  return { error, checked: extentsInWords(setting) };
 }
 
-const tokensOf = ({ tokens }: Setting) => tokens.reduce((size, extent) => size * extent, 1);
+/** Such as `512 tokens` or `s 24, m 200`. */
+function extentsInWords({ method, extents }: Setting): string {
+  if (isAttention(findMethod(method))) return `${tokensIn(extents)} tokens`;
+  return Object.entries(extents)
+    .map(([letter, extent]) => `${letter} ${extent}`)
+    .join(', ');
+}
 
-/** The setting with fewer tokens, since the reference is slow; undefined if it needs so many that it would never end. */
+/** The setting with smaller extents, since the reference is slow; undefined if it needs so large ones that it would never end. */
 function shortened(setting: Setting): Setting | undefined {
-  const products = (of: Setting) => tokensOf(of) ** 2 * of.heads * of.dimension;
   let smaller = setting;
-  while (products(smaller) > CHECKED && Math.min(...smaller.tokens) > 16) {
-    const next = { ...smaller, tokens: smaller.tokens.map((extent) => Math.ceil(extent / 2)) };
+  while (
+    productsOf(smaller) > CHECKED &&
+    Math.min(...lengthOf(smaller.extents).map((letter) => smaller.extents[letter])) > 16
+  ) {
+    const halves = lengthOf(smaller.extents).map((letter) => [letter, Math.ceil(smaller.extents[letter] / 2)]);
+    const next = { ...smaller, extents: { ...smaller.extents, ...Object.fromEntries(halves) } };
     try {
-      const { method, params, letters } = settle(next);
-      method.cost(letters, params);
+      productsOf(next);
       smaller = next;
     } catch {
       break;
     }
   }
-  return products(smaller) > MOST_CHECKED ? undefined : smaller;
+  return productsOf(smaller) > MOST_CHECKED ? undefined : smaller;
+}
+
+/** Products that the reference of a setting takes: an attention's goes over all pairs. Throws if it does not fit. */
+function productsOf(setting: Setting): number {
+  const { method, params, letters } = settle(setting);
+  const { flops } = method.cost(letters, params);
+  const { h, d } = setting.extents;
+  return isAttention(method) ? tokensIn(setting.extents) ** 2 * h * d : flops / 2;
+}
+
+/** Numbers that the method's page gives, by input. */
+async function sampleInputs({ method, extents }: Setting): Promise<Readonly<Record<string, ArrayLike<number>>>> {
+  const loaded = await findMethod(method).page?.();
+  return loaded?.page.sample.inputs?.(extents) ?? {};
 }
 
 /**
- * Real q, k and v or normal numbers; what a model would compute besides comes from a layer with the weights that training
- * starts from.
+ * Real q, k and v, the numbers of the page's sample, or normal ones; what a model would compute besides comes from a layer with
+ * the weights that training starts from.
  */
-export function inputsOf(runtime: Runtime, setting: Setting, real?: RealQkv): Record<string, Tensor> {
-  const { method, params, letters } = settle(setting);
-  const { tokens, heads, dimension } = setting;
-  const shape = (spec: string) =>
-    spec.split(' ').flatMap((letter) => (letter === '...space' ? tokens : (letters as Record<string, number>)[letter]));
+export async function inputsOf(runtime: Runtime, setting: Setting, real?: RealQkv): Promise<Record<string, Tensor>> {
+  const { method, params } = settle(setting);
+  const { extents } = setting;
+  const { h, d } = extents;
+  const numbers = await sampleInputs(setting);
+  const specs = Object.entries({ ...method.optional, ...method.inputs });
+  const known = specs
+    .filter(([name]) => name in method.inputs || name in numbers)
+    .map(([name, spec]) => [name, shapeOfSpec(spec, extents)] as const)
+    .filter((entry): entry is [string, number[]] => !entry[1].includes(undefined));
   return runtime.scope(() => {
-    const known = Object.entries(method.inputs).filter(([, spec]) => !shape(spec).includes(undefined as never));
     const given = Object.fromEntries(
-      known.map(([name, spec], at) => {
+      known.map(([name, shape], at) => {
         const host = real?.host[name as keyof RealQkv['host']];
-        return [name, host ? runtime.fromHost(host) : runtime.random(shape(spec), { seed: at + 1 })];
+        if (host) return [name, runtime.fromHost(host)];
+        const { [name]: values } = numbers;
+        if (values) {
+          const typed = method.integers?.includes(name) ? Int32Array.from(values) : Float32Array.from(values);
+          return [name, runtime.tensor(typed, shape)];
+        }
+        return [name, runtime.random(shape, { seed: at + 1 })];
       }),
     );
     if (!method.layer) return given;
-    const width = heads * dimension;
-    const layer = method.layer(
-      { width, heads, keyHeads: heads, d: dimension, e: dimension, layer: 0, layers: 1 },
-      params,
-    );
-    const x = runtime.random([1, tokensOf(setting), width], { seed: 9 });
+    const width = h * d;
+    const layer = method.layer({ width, heads: h, keyHeads: h, d, e: d, layer: 0, layers: 1 }, params);
+    const x = runtime.random([1, tokensIn(extents), width], { seed: 9 });
     return { ...given, ...layer.inputs(x, given as never, initial(layer, runtime)) };
   });
 }

@@ -5,7 +5,7 @@ import { methods } from '../../../src/methods/registry';
 import { keysOfMask, receptiveField } from '../../../src/simulate/reach';
 import { TILE } from '../constants';
 import type { MethodTime } from '../method-time';
-import { isSpatial, sampleParams, sampleSizes } from '../problem';
+import { isSpatial } from '../problem';
 import { chooseFrom, type Wish } from './choose';
 import { costSeries } from './cost';
 import { maskInWords, maskTile, pairInWords } from './mask';
@@ -13,21 +13,24 @@ import { reachThrough } from './reach';
 import { maskAt, type Setting, settle } from './setting';
 
 const control = { signal: undefined, report: () => undefined };
-const settingOf = (name: string, change: Partial<Setting> = {}): Setting => {
-  const method = methods.find((each) => each.name === name)!;
-  const sizes = sampleSizes(method);
-  return { method: name, ...sizes, params: sampleParams(method, sizes), ...change };
+const samples = new Map(
+  await Promise.all(methods.map(async ({ name, page }) => [name, (await page!()).page.sample] as const)),
+);
+const settingOf = (name: string, { extents, ...change }: Partial<Setting> = {}): Setting => {
+  const sample = samples.get(name)!;
+  return { method: name, params: sample.params, ...change, extents: { ...sample.extents, ...extents } };
 };
 const masked = methods.filter(({ mask }) => mask).map(({ name }) => name);
 
 describe.each(masked)('the mask of %s', (name) => {
   const spatial = name.includes('neighborhood');
-  const setting = settingOf(name, { tokens: spatial ? [13, 23] : [300], heads: 2 });
+  const setting = settingOf(name, { extents: { ...(spatial ? { rows: 13, columns: 23 } : { n: 300 }), h: 2 } });
   const { mask, place } = maskAt(setting, 1);
 
   test('is counted by the library', () => {
     const { pairs, tokens, name: words } = maskInWords({ setting, head: 1 });
-    expect(pairs).toBe(area(mask, { ...place, b: 1, h: 1, g: 1 }));
+    const all = [0, 1].reduce((sum, head) => sum + maskInWords({ setting, head }).pairs, 0);
+    expect(all).toBe(area(mask, { ...place, b: 1 }));
     expect([tokens, words]).toEqual([place.n, mask.name]);
     let seen = 0;
     for (let i = 0; i < place.n; i++) for (let j = 0; j < place.m; j++) if (mask.sees(i, j, place)) seen++;
@@ -84,7 +87,7 @@ test('what cannot be drawn or counted is a sentence', () => {
     /param block of power-attention: expected integer >= 1, got -1/,
   );
   expect(() =>
-    reachThrough({ setting: settingOf('power-attention', { tokens: [9000] }), query: 0, layers: 1 }),
+    reachThrough({ setting: settingOf('power-attention', { extents: { n: 9000 } }), query: 0, layers: 1 }),
   ).toThrow('Reach is counted up to 8,192 tokens: choose fewer than 9,000.');
 });
 
@@ -98,7 +101,7 @@ test.each(methods.map(({ name }) => name))('costs of %s stand beside those of ot
     expect(counted.length, name).toBeGreaterThan(0);
     expect(counted, name).toEqual(counted.toSorted((a, b) => a - b));
   }
-  const setting = settingOf(own, { tokens: isSpatial(method) ? [16, 32] : [512] });
+  const setting = settingOf(own, { extents: isSpatial(method) ? { rows: 16, columns: 32 } : { n: 512 } });
   const { params, letters } = settle(setting);
   expect(lines.at(-1)!.costs[3]).toEqual(method.cost(letters, params));
 });

@@ -1,10 +1,11 @@
 /** Weights that pages draw are those by which the reference sums values. */
 import { describe, expect, test } from 'vitest';
+import { lettersOf } from '../../../src/methods/page';
 import { methods } from '../../../src/methods/registry';
 import { createRuntime } from '../../../src/ops/create-runtime';
 import { type HostTensor, toFloat64 } from '../../../src/tensor/host';
 import { TILE } from '../constants';
-import { isSpatial, sampleParams } from '../problem';
+import { isSpatial, tokensIn } from '../problem';
 import { inputsOf } from './run';
 import { maskAt, type Setting, settle } from './setting';
 import { weightInWords, weightsInWords, weightsOfQuery, weightsTile, weightsWithin } from './weights';
@@ -12,16 +13,17 @@ import { weightInWords, weightsInWords, weightsOfQuery, weightsTile, weightsWith
 const control = { signal: undefined, report: () => undefined };
 const head = 1;
 
-function settingOf(name: string, change: Partial<Setting> = {}): Setting {
+function settingOf(name: string, { extents, ...change }: Partial<Setting> = {}): Setting {
   const method = methods.find((each) => each.name === name)!;
-  const sizes = { tokens: isSpatial(method) ? [17, 19] : [300], heads: 2, dimension: 16 };
-  return { method: name, ...sizes, params: sampleParams(method, { ...sizes, tokens: sizes.tokens }), ...change };
+  const grid = isSpatial(method) ? { rows: 17, columns: 19 } : { n: 300 };
+  const all = { ...grid, h: 2, d: 16, ...extents };
+  return { method: name, params: method.variants(lettersOf(all))[0] ?? {}, ...change, extents: all };
 }
 
 async function referenceOf(setting: Setting, output: string, names: (name: string) => boolean) {
   const { method, params } = settle(setting);
   using runtime = await createRuntime({ backend: 'wasm' });
-  const inputs = Object.entries(inputsOf(runtime, setting)).filter(([name]) => names(name));
+  const inputs = Object.entries(await inputsOf(runtime, setting)).filter(([name]) => names(name));
   const host = Object.fromEntries(
     await Promise.all(inputs.map(async ([name, tensor]) => [name, await tensor.toHost()] as const)),
   ) as Record<string, HostTensor>;
@@ -30,7 +32,7 @@ async function referenceOf(setting: Setting, output: string, names: (name: strin
 
 describe.each(methods.map(({ name }) => name))('of %s', (name) => {
   const setting = settingOf(name);
-  const tokens = setting.tokens.reduce((size, extent) => size * extent, 1);
+  const tokens = tokensIn(setting.extents);
 
   test('sum values to what the reference gives', async () => {
     const { output, scaled } = await weightsInWords({ setting, head }, control);
@@ -41,7 +43,7 @@ describe.each(methods.map(({ name }) => name))('of %s', (name) => {
     const largest = out.data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
     for (const query of [0, Math.floor(tokens / 2), tokens - 1]) {
       const weights = await weightsOfQuery({ setting, head, query });
-      const at = (token: number) => (token * setting.heads + head) * e;
+      const at = (token: number) => (token * setting.extents.h + head) * e;
       const sums = Array.from({ length: e }, (_, c) =>
         weights.reduce((sum, weight, token) => sum + weight * values[at(token) + c], 0),
       );
@@ -53,7 +55,7 @@ describe.each(methods.map(({ name }) => name))('of %s', (name) => {
 });
 
 test('of masks are 0 where nothing is seen, and 1 in all', async () => {
-  const setting = settingOf('power-attention', { tokens: [TILE] });
+  const setting = settingOf('power-attention', { extents: { n: TILE } });
   const { mask, place } = maskAt(setting, head);
   const tile = await weightsTile({ setting, head, level: 0, row: 0, column: 0, relative: false });
   for (let i = 0; i < place.n; i++) {
@@ -87,7 +89,7 @@ test('of cells are the largest of their pairs, with its sign, or its share of th
 });
 
 test('lie near a query or not: the shares within distances, whatever their sign', async () => {
-  const setting = settingOf('gated-delta-rule', { tokens: [40] });
+  const setting = settingOf('gated-delta-rule', { extents: { n: 40 } });
   const { shares, alike } = await weightsWithin({ setting, head });
   const rows = await Promise.all(Array.from({ length: 40 }, (_, query) => weightsOfQuery({ setting, head, query })));
   const sum = (values: ArrayLike<number>) => Array.from(values, Math.abs).reduce((total, each) => total + each, 0);
@@ -105,10 +107,10 @@ test('are told in words, and what cannot be computed is a sentence', async () =>
     /^its own place: weight 1\.0+, number 1 of this query’s, of which the largest is 1\.0+, on key 0$/,
   );
   expect(await weightInWords({ setting, head, i: 3, j: 9 })).toBe('6 after it: weight 0');
-  await expect(weightsInWords({ setting: settingOf('attention', { tokens: [4096] }), head }, control)).rejects.toThrow(
-    'Weights are computed of up to 2,048 tokens: choose fewer than 4,096.',
-  );
   await expect(
-    weightsInWords({ setting: settingOf('attention', { tokens: [2048], heads: 16 }), head }, control),
+    weightsInWords({ setting: settingOf('attention', { extents: { n: 4096 } }), head }, control),
+  ).rejects.toThrow('Weights are computed of up to 2,048 tokens: choose fewer than 4,096.');
+  await expect(
+    weightsInWords({ setting: settingOf('attention', { extents: { n: 2048, h: 16 } }), head }, control),
   ).rejects.toThrow(/The weights would take 256 MiB, more than 128 MiB/);
 });

@@ -10,6 +10,7 @@ import type { Tensor } from '../../../src/tensor/tensor';
 import { formatBytes, formatPercent, significant } from '../../../src/text/format';
 import type { TaskControl } from '../answer';
 import { TILE } from '../constants';
+import { gridIn, tokensIn } from '../problem';
 import { distance } from './mask';
 import { inputsOf, withNumbers } from './run';
 import { type Setting, settle } from './setting';
@@ -102,7 +103,7 @@ export async function weightInWords({
   const weight = row[j];
   const largest = row.reduce((best, each, at) => (Math.abs(each) > Math.abs(row[best]) ? at : best), 0);
   const rank = row.filter((each) => Math.abs(each) > Math.abs(weight)).length + 1;
-  const where = distance(of.setting.tokens, i, j);
+  const where = distance(gridIn(of.setting.extents), i, j);
   if (Number.isNaN(weight)) return `${where}: the weight is NaN`;
   if (weight === 0) return `${where}: weight 0`;
   const most = `of which the largest is ${significant(row[largest])}, on key ${largest.toLocaleString('en')}`;
@@ -204,19 +205,19 @@ async function weightsOf(asked: Setting, { signal, report }: Partial<TaskControl
   const { method, params } = settle(asked);
   const onProgress = (share: number) => report?.(`loading the encoder, ${formatPercent(share)}`);
   const { setting, real } = await withNumbers(asked, { signal, onProgress });
-  const tokens = setting.tokens.reduce((size, extent) => size * extent, 1);
+  const tokens = tokensIn(setting.extents);
   if (tokens > MOST_TOKENS)
     throw new Error(
       `Weights are computed of up to ${MOST_TOKENS.toLocaleString('en')} tokens: choose fewer than ${tokens.toLocaleString('en')}.`,
     );
-  const bytes = 4 * tokens ** 2 * setting.heads;
+  const bytes = 4 * tokens ** 2 * setting.extents.h;
   if (bytes > MOST_BYTES)
     throw new Error(
       `The weights would take ${formatBytes(bytes)}, more than ${formatBytes(MOST_BYTES)}: choose fewer tokens or heads.`,
     );
   runtime ??= createRuntime({ backend: 'wasm' });
   const started = await runtime;
-  const all = inputsOf(started, setting, real);
+  const all = await inputsOf(started, setting, real);
   try {
     const { v } = all;
     if (!v) throw new Error(`${method.name} takes no values to be weighed.`);

@@ -82,6 +82,7 @@ export const exactAttention = defineMaskedMethod({
     ];
   },
   leads: 3,
+  page: () => import('./page'),
 });
 
 /** A plain window stays a band, which has a name and a map of its own. */

@@ -82,6 +82,7 @@ export const dydila = defineMethod({
   },
 
   variants: () => [{}, { gamma: 1 }, { gamma: 5 }],
+  page: () => import('./page'),
 });
 
 function features(x: HostTensor, gamma: number): HostTensor<'f64'> {

@@ -52,4 +52,5 @@ export const gatedDeltaRule = defineMethod({
   },
 
   variants: () => [{}],
+  page: () => import('./page'),
 });

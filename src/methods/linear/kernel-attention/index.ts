@@ -79,6 +79,7 @@ export const kernelAttention = defineMethod({
     {},
     ...(h === g ? [{ part: 'advisor' as const }, { part: 'advisor' as const, update: 'sum' as const }] : []),
   ],
+  page: () => import('./page'),
 });
 
 function attend(

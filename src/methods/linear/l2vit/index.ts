@@ -86,6 +86,7 @@ export const l2vit = defineMethod({
   },
 
   variants: () => [{}, { minimum: 1 }],
+  page: () => import('./page'),
 });
 
 /** Added to denominators, so that a row that meets no key gives zeros; far below any that counts. */

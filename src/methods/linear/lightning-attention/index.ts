@@ -60,6 +60,7 @@ export const lightningAttention = defineMethod({
   },
 
   variants: () => [{}],
+  page: () => import('./page'),
 });
 
 interface Params {

@@ -51,4 +51,5 @@ export const natsLinear = defineMethod({
 
   /** None: it takes more than q, k and v, so `compare` leaves it out. */
   variants: () => [],
+  page: () => import('./page'),
 });

@@ -54,6 +54,7 @@ export const performer = defineMethod({
   needsTraining: true,
   weights: (inputs, params, queries) => linearWeights(featuresOf(inputs, params), queries, params),
   variants: ({ n, m }) => (n === m ? [{}, { causal: true }] : [{}]),
+  page: () => import('./page'),
 });
 
 type Qkv = Readonly<Record<'q' | 'k' | 'v', Tensor>>;

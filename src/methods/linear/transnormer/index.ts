@@ -114,6 +114,7 @@ export const transnormer = defineMethod({
       { attention: 'diag' as const, block: 64, weights: 'relu' as const, causal },
     ]);
   },
+  page: () => import('./page'),
 });
 
 /** None for the identity. */

@@ -77,4 +77,5 @@ export const localLinearAttention = defineMethod({
   },
 
   variants: () => [{}, { ridge: 1 }],
+  page: () => import('./page'),
 });

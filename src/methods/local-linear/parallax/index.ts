@@ -83,4 +83,5 @@ export const parallax = defineMethod({
   },
 
   variants: () => [{ causal: true }, {}, { window: 256 }],
+  page: () => import('./page'),
 });

@@ -29,4 +29,5 @@ export const generalizedNeighborhoodAttention = defineMaskedMethod({
       { window, stride: window.map((extent) => Math.ceil(extent / 2)) },
       { window, stride: window },
     ]),
+  page: () => import('./page'),
 });

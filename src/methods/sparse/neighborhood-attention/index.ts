@@ -23,4 +23,5 @@ export const neighborhoodAttention = defineMaskedMethod({
   sees,
   variants: (letters) => someWindows(gridOf(letters)).map((window) => ({ window })),
   leads: 3,
+  page: () => import('./page'),
 });

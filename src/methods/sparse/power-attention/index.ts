@@ -34,4 +34,5 @@ export const powerAttention = defineMaskedMethod({
       { block: 4 * block, window: 1 },
     ];
   },
+  page: () => import('./page'),
 });

@@ -56,4 +56,5 @@ export const s2Attention = defineMaskedMethod({
       { ...relative, localBlocks: 2, verticalStride: 16 },
     ];
   },
+  page: () => import('./page'),
 });

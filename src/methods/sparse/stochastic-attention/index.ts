@@ -100,6 +100,7 @@ export const stochasticAttention = defineMethod({
     const settings = [{ window: part(1 / 4) }, { window: part(1 / 16) }, { window: part(1 / 8), gated: true }];
     return [...settings, ...settings.map((setting) => ({ ...setting, causal: true }))];
   },
+  page: () => import('./page'),
 });
 
 const kept = new BoundedMap<string, Mask>(16);

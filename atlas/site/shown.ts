@@ -1,0 +1,60 @@
+/** How tensors are shown: as pictures, as curves, or as tables. */
+
+export interface Shown {
+  readonly name: string;
+  readonly kind: 'picture' | 'curves' | 'table';
+  readonly shape: readonly number[];
+  /** Pictures of one tensor; 1 for the others. */
+  readonly planes: number;
+  /** Of each picture, or of the table; curves are rows. */
+  readonly rows: number;
+  readonly columns: number;
+  /** Row by row, plane by plane. */
+  readonly data: ArrayLike<number>;
+}
+
+/** Planes and curves that are drawn. */
+const MOST = 8;
+/** Points that make a curve. */
+const LEAST_POINTS = 8;
+/** Of tables. */
+const MOST_ROWS = 12;
+const MOST_COLUMNS = 8;
+
+export const isPicture = (spec: string) => spec.endsWith('rows columns');
+
+/**
+ * How a tensor is shown. `[... rows columns]` by its letters is a picture for each channel, of the first of a batch; a vector or
+ * rows of vectors are curves along the longer axis, unless they are integers or few; anything else is a table, or its beginning.
+ */
+export function shownAs(name: string, spec: string, tensor: ShownTensor): Shown {
+  const { shape, dtype, data } = tensor;
+  if (isPicture(spec)) {
+    const [rows, columns] = shape.slice(-2);
+    const channels = shape.slice(spec.startsWith('b ') ? 1 : 0, -2).reduce((size, extent) => size * extent, 1);
+    const planes = Math.min(MOST, channels);
+    return { name, kind: 'picture', shape, planes, rows, columns, data: take(data, planes * rows * columns) };
+  }
+  const [columns = 1, rows = 1, ...rest] = shape.filter((extent) => extent > 1).reverse();
+  const [lines, points] = [Math.min(rows, columns), Math.max(rows, columns)];
+  if (dtype !== 'i32' && rest.length === 0 && lines <= MOST && points >= LEAST_POINTS) {
+    const value = (line: number, at: number) =>
+      data[rows < columns || rows === 1 ? line * columns + at : at * columns + line];
+    const curves = Array.from({ length: lines * points }, (_, at) => value(Math.floor(at / points), at % points));
+    return { name, kind: 'curves', shape, planes: 1, rows: lines, columns: points, data: curves };
+  }
+  const [height, width] = [Math.min(MOST_ROWS, data.length / columns), Math.min(MOST_COLUMNS, columns)];
+  const cells = Array.from(
+    { length: height * width },
+    (_, at) => data[Math.floor(at / width) * columns + (at % width)],
+  );
+  return { name, kind: 'table', shape, planes: 1, rows: height, columns: width, data: cells };
+}
+
+interface ShownTensor {
+  readonly shape: readonly number[];
+  readonly dtype: string;
+  readonly data: ArrayLike<number>;
+}
+
+const take = (data: ArrayLike<number>, count: number) => Array.from({ length: count }, (_, at) => data[at]);

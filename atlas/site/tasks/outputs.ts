@@ -1,0 +1,49 @@
+import { disposeResults, settled } from '../../../src/methods/outputs';
+import { createRuntime } from '../../../src/ops/create-runtime';
+import type { Runtime } from '../../../src/runtime/runtime';
+import { toFloat64 } from '../../../src/tensor/host';
+import type { Tensor } from '../../../src/tensor/tensor';
+import type { TaskControl } from '../answer';
+import { isPicture, type Shown, shownAs } from '../shown';
+import { inputsOf } from './run';
+import { type Setting, settle } from './setting';
+
+/** Elements of all inputs. */
+const MOST = 2 ** 24;
+
+let starting: Promise<Runtime> | undefined;
+
+/** The outputs of a setting as they are shown, behind those of its inputs that are pictures. */
+export async function outputsShown(
+  { setting }: { readonly setting: Setting },
+  { signal }: Pick<TaskControl, 'signal'>,
+): Promise<Shown[]> {
+  const { method, params } = settle(setting);
+  starting ??= createRuntime({ backend: 'wasm' });
+  const inputs = await inputsOf(await starting, setting);
+  const size = Object.values(inputs).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+  try {
+    if (size > MOST)
+      throw new Error(
+        `Outputs are shown for up to ${MOST.toLocaleString('en')} numbers of input, got ${size.toLocaleString('en')}.`,
+      );
+    const pictures = Object.entries(method.inputs).filter(([, spec]) => isPicture(spec));
+    const results = await settled(method.forward(inputs as never, params, { signal }));
+    try {
+      return await Promise.all([
+        ...pictures.map(([name, spec]) => shown(name, spec, inputs[name])),
+        ...Object.entries(results).map(([name, result]) => shown(name, method.outputs[name], result)),
+      ]);
+    } finally {
+      disposeResults(results);
+    }
+  } finally {
+    for (const tensor of Object.values(inputs)) tensor.dispose();
+  }
+}
+
+async function shown(name: string, spec: string, tensor: Tensor): Promise<Shown> {
+  const { shape, dtype } = tensor;
+  const host = await tensor.toHost();
+  return shownAs(name, spec, { shape, dtype, data: toFloat64(host as never) });
+}

@@ -1,0 +1,30 @@
+import type { Page } from '../../page';
+
+export const page: Page = {
+  question: 'How much of softmax attention is left with few random features?',
+  sample: { extents: { n: 512, h: 1, d: 64 }, params: {} },
+  presets: [
+    {
+      name: "the authors' ten features",
+      params: { features: 10 },
+      note: 'Rank ten: rows look alike, and are off by more than their size.',
+    },
+    {
+      name: 'more features',
+      params: { features: 256 },
+      note: 'Closer, but Gaussian directions still err by more than 100% at unit variance.',
+    },
+    {
+      name: 'the advisor',
+      params: { part: 'advisor' },
+      note: 'A memory across calls: each token corrects what its key recalls.',
+    },
+    {
+      name: 'the sum',
+      params: { part: 'advisor', update: 'sum' },
+      note: 'It fails to forget: without correction values pile up.',
+    },
+  ],
+  rivals: ['performer', 'gated-delta-rule'],
+  view: 'weights',
+};

@@ -1,0 +1,25 @@
+import type { Page } from '../../page';
+
+export const page: Page = {
+  question: 'How far back does a state remember that fades at a fixed rate?',
+  sample: { extents: { n: 512, h: 8, d: 64 }, params: { schedule: 'released', layers: 24 } },
+  presets: [
+    {
+      name: "the paper's",
+      params: { schedule: 'paper', layers: 24 },
+      note: 'The first head does not fade at all; the last ones see a token or two.',
+    },
+    {
+      name: 'a late layer',
+      params: { schedule: 'released', layer: 20, layers: 24 },
+      note: 'Late layers fade more slowly.',
+    },
+    {
+      name: 'no decay',
+      params: {},
+      note: 'It fails to prefer what is near: the whole past weighs alike, and sums grow with the length.',
+    },
+  ],
+  rivals: ['gated-delta-rule', 'transnormer', 'attention'],
+  view: 'weights',
+};

@@ -1,0 +1,25 @@
+import type { Page } from '../../page';
+
+export const page: Page = {
+  question: 'What does a line fitted around each query weigh that a mean does not?',
+  sample: { extents: { n: 512, h: 1, d: 64 }, params: {} },
+  presets: [
+    {
+      name: "the paper's",
+      params: { ridge: 1, causal: true },
+      note: 'A small ridge: the fit is a line, and some weights are negative.',
+    },
+    {
+      name: 'a mean',
+      params: { ridge: 1e6 },
+      note: 'A large ridge leaves softmax attention.',
+    },
+    {
+      name: 'too few steps',
+      params: { ridge: 0.01, maxIterations: 2 },
+      note: 'It fails: conjugate gradients do not converge in two steps, which is an error in a run.',
+    },
+  ],
+  rivals: ['parallax', 'attention'],
+  view: 'weights',
+};

@@ -1,0 +1,25 @@
+import type { Page } from '../../page';
+
+export const page: Page = {
+  question: 'How far may neighbours share a window before the picture falls apart into blocks?',
+  sample: { extents: { rows: 24, columns: 24, h: 1, d: 64 }, params: { window: [6, 6], stride: [3, 3] } },
+  presets: [
+    {
+      name: "the paper's tiles",
+      params: { window: [12, 12], stride: [4, 4] },
+      note: 'Four queries along each axis share a window, which lines up with the tiles of a kernel.',
+    },
+    {
+      name: 'no stride',
+      params: { window: [6, 6] },
+      note: 'Neighborhood attention: every query has its own window, and tiles are wasted most.',
+    },
+    {
+      name: 'blocks',
+      params: { window: [6, 6], stride: [6, 6] },
+      note: 'It fails at the edges of blocks: tokens there do not see the one next to them.',
+    },
+  ],
+  rivals: ['neighborhood-attention', 'attention'],
+  view: 'mask',
+};
