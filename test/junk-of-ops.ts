@@ -28,9 +28,19 @@ const shapeOf = (axes: string) =>
     .filter(Boolean)
     .map((letter) => (/^\W/.test(letter) ? 2 : extentOf(letter)));
 
+const NUMBERS: Readonly<Record<string, number>> = {
+  '-1': -1,
+  '0': 0,
+  '0.5': 0.5,
+  '1.5': 1.5,
+  '3': 3,
+  '2 ** 53': 2 ** 53,
+};
 /** Settings that no rule below has. */
 const SETTINGS: Readonly<Record<string, Slot>> = {
   'an integer >= 1, or two': { make: () => 1, takes: ['3', 'undefined'] },
+  '[before, after], integers >= 0, for each axis of x': { make: () => [[1, 0]], takes: [] },
+  'any number': { make: () => 1, takes: [...Object.keys(NUMBERS), 'NaN', 'Infinity', 'undefined'] },
   'an array of different axes of x': { make: () => [-1], takes: ['array', 'undefined'] },
   'made by elementwise()': { make: () => undefined, takes: [] },
   'a number above 0 and below 1': { make: () => 0.5, takes: ['0.5'] },
@@ -41,14 +51,6 @@ const SETTINGS: Readonly<Record<string, Slot>> = {
 };
 /** Options that take the place of others: valid calls are without them. */
 const INSTEAD: readonly string[] = ['ridgeRows'];
-const NUMBERS: Readonly<Record<string, number>> = {
-  '-1': -1,
-  '0': 0,
-  '0.5': 0.5,
-  '1.5': 1.5,
-  '3': 3,
-  '2 ** 53': 2 ** 53,
-};
 const numbersThat = (holds: (x: number) => boolean) =>
   Object.keys(NUMBERS).filter((name) => holds(NUMBERS[name] as number));
 
@@ -92,6 +94,7 @@ export function entriesOfOps(
   const kinds: Readonly<Record<string, Slot>> = {
     ...SETTINGS,
     'an array of 1 to 128 { out, lse }': { make: () => [state, state], takes: [] },
+    'an array of at least one tensor': { make: () => [state.out, state.out], takes: [] },
   };
   /** By what its declaration tells users that it must be. */
   function settingSlot({ expected }: Setting): Slot {

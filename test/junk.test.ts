@@ -275,22 +275,6 @@ entry(
   },
   saccade.createRecurrentCache,
 );
-entry('contiguous', { x: lone(3, 2), options: options(result(3, 2)) }, saccade.contiguous);
-entry('cast', { x: lone(3, 2), dtype: choice('f32'), options: options(result(3, 2)) }, saccade.cast);
-const widths = leaf([
-  [1, 0],
-  [0, 1],
-]);
-entry(
-  'pad',
-  {
-    x: lone(3, 2),
-    widths,
-    options: options({ value: maybe(leaf(1, '-1', '0', '1.5', '3', 'NaN', 'Infinity')), ...result(4, 3) }),
-  },
-  saccade.pad,
-);
-entry('concat', { parts: leaf([random(3, 2), random(3, 2)]), axis: leaf(1, '0') }, saccade.concat);
 entry(
   'map',
   {

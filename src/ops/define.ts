@@ -169,7 +169,10 @@ export function defineOp<
     const { tensors, extents, checked } = found;
     if (more) Object.assign(checked, more(checked as never, extents));
     const specs = specsOf(found, options);
-    const makeCall = (computed: object) => Object.assign(checked, computed) as never;
+    const makeCall = (computed: Values) => {
+      for (const each in computed) checked[each] = computed[each];
+      return checked as never;
+    };
     const extras = derivative && isTracked(tensors) ? { derivative: derivative({ ...checked } as never) } : undefined;
     return compute(declaration, tensors, specs, makeCall, options, extras) as Computed<R>;
   };
@@ -439,12 +442,12 @@ const mapValues = <T, U>(record: Readonly<Record<string, T>>, map: (value: T, na
 
 type More = Omit<TensorSpec, 'axes' | 'dtypes'>;
 
-const tensorOf =
+/** Tensors of these element types. */
+export const tensorOf =
   <D extends DType>(...dtypes: readonly D[]) =>
   <const M extends More = Record<never, never>>(axes: string, more?: M): TensorSpec<D> & NoInfer<M> =>
     ({ axes, dtypes, ...more }) as TensorSpec<D> & NoInfer<M>;
 
-/** Tensors of these element types. */
 export const f32 = tensorOf('f32');
 export const i32 = tensorOf('i32');
 export const floats = tensorOf('f32', 'f16', 'bf16');
