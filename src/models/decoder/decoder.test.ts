@@ -156,6 +156,9 @@ const ownMask = defineMaskedMethod({
   variants: () => [{}],
 });
 
+/** Kernels of exact attention, and nothing kept but the inputs of all tokens. */
+const anew = defineMethod({ ...exactAttention, continuation: () => ({ from: 'inputs' }) });
+
 /** Every way to go on, and every causal method that has a step. */
 const going: readonly (readonly [string, DecoderAttention, config?: typeof tinyGpt2])[] = [
   ['a window with sinks', { method: exactAttention as Method, params: { window: [2, 0], sinks: 1, softcap: 5 } }],
@@ -243,7 +246,7 @@ describeOnBackends('decoder by other methods', (runtime) => {
 
   test('a cache and its forks give their memory back', async () => {
     const { live } = runtime().memory();
-    const decoder = createDecoder(tiny, { attention: [lightningAttention, localLinearAttention] });
+    const decoder = createDecoder(tiny, { attention: [gatedDeltaRule, anew] });
     const parameters = decoder.initialize(runtime());
     const step = (cache: DecoderCache, tokens: number[]) =>
       runtime().scope(() => {
@@ -277,13 +280,13 @@ describeOnBackends('decoder by other methods', (runtime) => {
     scoped(runtime(), async () => {
       let isThrown = false;
       const throwing = defineMethod({
-        ...localLinearAttention,
+        ...anew,
         forward(...given) {
           if (isThrown) throw new Error('a step that throws');
-          return localLinearAttention.forward(...given);
+          return anew.forward(...given);
         },
       });
-      const { decoder, parameters, go } = decoding(runtime(), [gatedDeltaRule, exactAttention, performer, throwing]);
+      const { decoder, parameters, go } = decoding(runtime(), [gatedDeltaRule, exactAttention, throwing]);
       using cache = decoder.cache(runtime(), { rows: 2, capacity: 6 });
       const texts: number[][] = [[], []];
       await go(cache, texts, [[1, 2], [3]]);
@@ -296,37 +299,6 @@ describeOnBackends('decoder by other methods', (runtime) => {
       expect(() => decoder.step(parameters, tokens, cache)).toThrow('a step that throws');
       isThrown = false;
       await go(cache, texts, [[4], [5, 6]]);
-    }));
-
-  test('what does not fit a cache is refused by name', () =>
-    scoped(runtime(), async () => {
-      const { decoder, parameters, go } = decoding(runtime(), [exactAttention, gatedDeltaRule, localLinearAttention]);
-      using cache = decoder.cache(runtime(), { rows: 2, capacity: 6, history: 2 });
-      const texts: number[][] = [[], []];
-      await go(cache, texts, [[1, 2, 3], [4]]);
-      await go(cache, texts, [[1], [2]]);
-      await go(cache, texts, [[1], [2]]);
-      const tokens = runtime().tensor([1, 2, 3, 4], [2, 2], 'i32');
-      const refusals: readonly (readonly [() => unknown, string])[] = [
-        [() => decoder.step(parameters, tokens, cache), 'row 0 would have 7 tokens, more than the capacity 6 of the'],
-        [
-          () => decoder.step(parameters, tokens, cache, { counts: [1, 3] }),
-          'counts[1] must be an integer from 0 to 2, got 3',
-        ],
-        [() => cache.truncate([5, 4]), 'lengths[1] must be at most 3, the tokens of layer 0 (attention), got 4'],
-        [() => cache.truncate([5, -1]), 'lengths[1] must be an integer >= 0, got -1'],
-        [() => cache.fork([2]), 'rows[0] must be an integer from 0 to 1, got 2'],
-        [() => decoder.cache(runtime(), { capacity: 6, history: 0 }), 'history must be an integer >= 1, got 0'],
-      ];
-      for (const [call, message] of refusals) expect(call).toThrow(message);
-      const states = 'lengths[0] must be 0 or 3 or 4 or 5, where layer 1 (gated-delta-rule) keeps a state, got 2';
-      expect(() => cache.truncate([2, 1])).toThrow(states);
-      cache.truncate([3, 1]);
-      await go(cache, [[1, 2, 3], [4]], [[5, 6], [1]]);
-      const shuffled = { method: stochasticAttention as Method, params: { window: 2 } };
-      expect(() => createDecoder(tiny, { attention: shuffled }).cache(runtime(), { capacity: 6 })).toThrow(
-        'layer 0: stochastic-attention can go on from tokens that it has seen only in the last layer, as its results',
-      );
     }));
 
   test.each(fewOnGpu(choices, 1))('%s: tokens do not see later ones', (_, attention) =>
@@ -447,6 +419,37 @@ describe('methods of a decoder', () => {
           steps++;
         }
       expect(steps).toBe(5 * 11);
+    }));
+
+  test('what does not fit a cache is refused by name', () =>
+    scoped(runtime, async () => {
+      const { decoder, parameters, go } = decoding(runtime, [exactAttention, gatedDeltaRule, localLinearAttention]);
+      using cache = decoder.cache(runtime, { rows: 2, capacity: 6, history: 2 });
+      const texts: number[][] = [[], []];
+      await go(cache, texts, [[1, 2, 3], [4]]);
+      await go(cache, texts, [[1], [2]]);
+      await go(cache, texts, [[1], [2]]);
+      const tokens = runtime.tensor([1, 2, 3, 4], [2, 2], 'i32');
+      const refusals: readonly (readonly [() => unknown, string])[] = [
+        [() => decoder.step(parameters, tokens, cache), 'row 0 would have 7 tokens, more than the capacity 6 of the'],
+        [
+          () => decoder.step(parameters, tokens, cache, { counts: [1, 3] }),
+          'counts[1] must be an integer from 0 to 2, got 3',
+        ],
+        [() => cache.truncate([5, 4]), 'lengths[1] must be at most 3, the tokens of layer 0 (attention), got 4'],
+        [() => cache.truncate([5, -1]), 'lengths[1] must be an integer >= 0, got -1'],
+        [() => cache.fork([2]), 'rows[0] must be an integer from 0 to 1, got 2'],
+        [() => decoder.cache(runtime, { capacity: 6, history: 0 }), 'history must be an integer >= 1, got 0'],
+      ];
+      for (const [call, message] of refusals) expect(call).toThrow(message);
+      const states = 'lengths[0] must be 0 or 3 or 4 or 5, where layer 1 (gated-delta-rule) keeps a state, got 2';
+      expect(() => cache.truncate([2, 1])).toThrow(states);
+      cache.truncate([3, 1]);
+      await go(cache, [[1, 2, 3], [4]], [[5, 6], [1]]);
+      const shuffled = { method: stochasticAttention as Method, params: { window: 2 } };
+      expect(() => createDecoder(tiny, { attention: shuffled }).cache(runtime, { capacity: 6 })).toThrow(
+        'layer 0: stochastic-attention can go on from tokens that it has seen only in the last layer, as its results',
+      );
     }));
 });
 
