@@ -1,7 +1,7 @@
 import { checkChoice, checkKnown, checkWhole, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { batchNorm } from '../ops/batch-norm';
-import { map } from '../ops/map/map';
+import { add, multiply } from '../ops/map';
 import { layerNorm, rmsNorm } from '../ops/norm';
 import { stopGradient } from '../tape';
 import { formatShape } from '../tensor/shape';
@@ -90,13 +90,8 @@ function batch(width: number, epsilon: number | undefined, momentum = 0.1): Modu
   });
 }
 
-/** The running statistic after a batch with another one, times `factor`. */
-const moved = (running: Tensor, batch: Tensor, momentum: number, factor = 1) =>
-  map(
-    (running, batch, { momentum, factor }) => (1 - momentum) * running + momentum * factor * batch,
-    running,
-    stopGradient(batch),
-    {
-      captured: { momentum, factor },
-    },
-  ) as Tensor;
+/** The running statistic after a batch with another one, times `factor`; by ops that need no parser of functions. */
+function moved(running: Tensor, batch: Tensor, momentum: number, factor = 1): Tensor {
+  const by = (x: Tensor, weight: number) => multiply(x, x.runtime.tensor([weight], [1]));
+  return add(by(running, 1 - momentum), by(stopGradient(batch), momentum * factor));
+}
