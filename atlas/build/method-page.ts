@@ -58,6 +58,7 @@ export function methodPage(method: Method): Html {
   const data = dataOf(method, page);
   const { masked, weighed, given, spatial } = data;
   const pictured = masked || weighed;
+  const others = besides(method, page);
   const needsLayer = method.layer !== undefined && Object.keys(method.inputs).some((input) => !given.includes(input));
   const run = runs.get(id);
   const folder = folderOf(name);
@@ -81,7 +82,7 @@ export function methodPage(method: Method): Html {
   <div class="plots">
     <figure data-live="cost" data-state="idle"><figcaption class="figure-title"><h3>Cost against length</h3><span class="saves" data-saves></span></figcaption>
       <div class="choices"><label>of <select name="metric" data-kept><option value="flops">operations</option><option value="bytes">inputs and outputs</option><option value="state">state between calls</option></select></label></div>
-      <details class="choices beside"><summary>beside <span data-beside>${data.baseline ? 'exact attention' : 'others'}</span></summary><fieldset><legend class="hidden">Other methods at their initial settings</legend>${besides(method, page).map((other) => html`<label class="tick"><input type="checkbox" name="beside" value="${other.name}" data-kept> ${other.name}</label>`)}</fieldset></details>
+      ${others.length > 0 && html`<details class="choices beside"><summary>beside <span data-beside>${data.baseline ? 'exact attention' : 'others'}</span></summary><fieldset><legend class="hidden">Other methods at their initial settings</legend>${others.map((other) => html`<label class="tick"><input type="checkbox" name="beside" value="${other.name}" data-kept> ${other.name}</label>`)}</fieldset></details>`}
       <div class="plot" data-plot></div><p class="caption" data-said role="status"></p></figure>
     ${masked && html`<figure data-live="reach" data-state="idle"><figcaption class="figure-title"><h3>Reach by layer</h3><span class="saves" data-saves></span></figcaption><div class="plot" data-plot></div><p class="caption" data-said role="status"></p></figure>`}
     ${weighed && !masked && !spatial && html`<figure data-live="within" data-state="idle"><figcaption class="figure-title"><h3>Weight by distance</h3><span class="saves" data-saves></span></figcaption><div class="plot" data-plot></div><p class="caption" data-said role="status"></p></figure>`}

@@ -2,10 +2,10 @@
 import { formatRatio } from '../../src/text/format';
 import { type Helper, latest } from './ask';
 import { LENGTHS } from './constants';
-import { count, draw, live, type MethodPage, plots } from './live';
+import { draw, live, type MethodPage, plots } from './live';
 import { $, $$, grouped } from './page';
 import type { Metric } from './plots';
-import { lengthName } from './problem';
+import { lengthIn, lengthName } from './problem';
 
 export function startCost({ data, form }: MethodPage, counter: Helper): () => void {
   const others = $$<HTMLInputElement>('[name=beside]');
@@ -14,8 +14,8 @@ export function startCost({ data, form }: MethodPage, counter: Helper): () => vo
       const setting = form.setting();
       const metric = $<HTMLSelectElement>('[name=metric]', box).value as Metric;
       const beside = others.filter(({ checked }) => checked).map(({ value }) => value);
-      $('[data-beside]', box).textContent =
-        [...(data.baseline ? ['exact attention'] : []), ...beside].join(', ') || 'others';
+      const named = [...(data.baseline ? ['exact attention'] : []), ...beside];
+      for (const place of $$('[data-beside]', box)) place.textContent = named.join(', ') || 'others';
       const [lines, { costPlot, lineStyles, written }] = await Promise.all([
         counter.ask('costSeries', { setting, beside }),
         plots(),
@@ -23,7 +23,7 @@ export function startCost({ data, form }: MethodPage, counter: Helper): () => vo
       const styleOf = lineStyles(beside, data);
       for (const { checked, value, parentElement } of others)
         parentElement!.style.setProperty('--family', checked ? styleOf(value).stroke : '');
-      const now = data.baseline ? count(setting) : setting.extents[data.fields[0].letter];
+      const now = lengthIn(setting.extents);
       const plot = { lengths: LENGTHS, lines, metric, own: data, now };
       draw(box, `${data.name}-cost`, (width) => costPlot(width, plot), { setting, lengths: LENGTHS, lines });
       const own = lines.find(({ method }) => method === data.name)!;

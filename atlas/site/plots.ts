@@ -89,7 +89,7 @@ export function costPlot(width: number, { lengths, lines, metric, own, now }: Co
       gridY({ ticks: 5 }),
       axisX({ ticks: [64, 512, 4096, 32768], tickFormat: short, label: lengthName(own), labelOffset: 38, tickSize: 4 }),
       axisY({ ticks: 5, tickFormat: (value: number) => written(metric, value), label: null, tickSize: 0 }),
-      ruleX([now], { stroke: 'var(--hand)' }),
+      ruleX(now >= lengths[0] && now <= lengths.at(-1)! ? [now] : [], { stroke: 'var(--hand)' }),
       ...lines.map(({ method }) =>
         line(
           points.filter((point) => point.method === method),

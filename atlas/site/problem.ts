@@ -25,6 +25,10 @@ interface AnyPage {
   readonly sample: { readonly extents: Extents };
 }
 
+/** The length: as many tokens, or how many the first letter counts. */
+export const lengthIn = (extents: Extents) =>
+  lengthOf(extents).reduce((length, letter) => length * (extents[letter] ?? 1), 1);
+
 /** At another length; a grid is as square as powers of two can be. */
 export function atLength(extents: Extents, length: number): Extents {
   const rows = extents.rows ? 2 ** Math.floor(Math.log2(length) / 2) : length;
