@@ -1,9 +1,12 @@
 /** Elements from one strided view to another; tasks are runs of elements in row-major order. */
+import { storeTransposed } from '../../runtime/wasm/assembly/vector.as';
 import { loadRow, storeRow } from '../../runtime/wasm/assembly/storage.as';
-import { CopyAxis, CopyParams, F32, I32, RUN } from './params.generated.as';
+import { BAND, CopyAxis, CopyParams, F32, I32, RUN } from './params.generated.as';
 
 /** Elements that are converted at a time. */
 const CHUNK: usize = 1024;
+/** Rows and columns of a tile. */
+const SIDE: usize = BAND;
 
 export const SCRATCH_BYTES: usize = CHUNK << 2;
 
@@ -52,6 +55,60 @@ function bytesOf(dtype: i32): usize {
   return dtype == F32 || dtype == I32 ? 4 : 2;
 }
 
+/**
+ * Columns of x as rows of out, which are the last axis; x is contiguous along the last but one. By square tiles, each put
+ * together in scratch: so the lines of neither side, which often meet in one set of the cache, are fetched twice.
+ */
+export function transpose(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<CopyParams>(params);
+  const bytes = bytesOf(p.from);
+  const first = params + CopyParams.BYTES;
+  const last = first + (p.axes - 1) * CopyAxis.BYTES;
+  const columns = changetype<CopyAxis>(last);
+  const rows = changetype<CopyAxis>(last - CopyAxis.BYTES);
+  const bands = (rows.extent + SIDE - 1) / SIDE;
+  const row = (<usize>task % bands) * SIDE;
+  let rest = <usize>task / bands;
+  let from = p.x + row * bytes;
+  let to = p.out + row * rows.to;
+  for (let each = last - CopyAxis.BYTES; each > first; ) {
+    each -= CopyAxis.BYTES;
+    const axis = changetype<CopyAxis>(each);
+    from += (rest % axis.extent) * axis.from;
+    to += (rest % axis.extent) * axis.to;
+    rest /= axis.extent;
+  }
+  const height = min(SIDE, rows.extent - row);
+  let column: usize = 0;
+  if (bytes == 4 && height == SIDE)
+    for (; column + SIDE <= columns.extent; column += SIDE, from += SIDE * columns.from, to += SIDE << 2)
+      transposeTile(from, columns.from, to, rows.to, scratch);
+  for (let r: usize = 0; r < height; r++)
+    copyRow(from + r * bytes, columns.from, to + r * rows.to, bytes, columns.extent - column, bytes);
+}
+
+function transposeTile(from: usize, fromStep: usize, to: usize, toStep: usize, tile: usize): void {
+  for (let c: usize = 0; c < SIDE; c += 4, from += fromStep << 2) {
+    for (let r: usize = 0; r < SIDE; r += 4) {
+      const at = from + (r << 2);
+      storeTransposed(
+        v128.load(at),
+        v128.load(at + fromStep),
+        v128.load(at + fromStep * 2),
+        v128.load(at + fromStep * 3),
+        tile + ((r * SIDE + c) << 2),
+        SIDE << 2,
+      );
+    }
+  }
+  for (let r: usize = 0; r < SIDE; r++, tile += SIDE << 2, to += toStep) {
+    v128.store(to, v128.load(tile));
+    v128.store(to, v128.load(tile, 16), 16);
+    v128.store(to, v128.load(tile, 32), 32);
+    v128.store(to, v128.load(tile, 48), 48);
+  }
+}
+
 function copyRow(from: usize, fromStep: usize, to: usize, toStep: usize, count: usize, bytes: usize): void {
   if (fromStep == bytes && toStep == bytes) {
     memory.copy(to, from, count * bytes);
@@ -66,9 +123,11 @@ function copyRow(from: usize, fromStep: usize, to: usize, toStep: usize, count: 
 function convertRow(from: i32, to: i32, x: usize, stride: usize, out: usize, count: usize, scratch: usize): void {
   while (count > 0) {
     const chunk = min(count, CHUNK);
-    const floats = from == I32 ? floatsOf(x, stride << 2, chunk, scratch) : loadRow(x, stride, from, <i32>chunk, scratch);
+    // What becomes f32 needs no detour.
+    const buffer = to == F32 ? out : scratch;
+    const floats = from == I32 ? floatsOf(x, stride << 2, chunk, buffer) : loadRow(x, stride, from, <i32>chunk, buffer);
     if (to == I32) wholesOf(floats, out, chunk);
-    else storeRow(floats, out, to, <i32>chunk);
+    else if (floats != out) storeRow(floats, out, to, <i32>chunk);
     x += chunk * stride * bytesOf(from);
     out += chunk * bytesOf(to);
     count -= chunk;

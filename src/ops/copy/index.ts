@@ -2,10 +2,8 @@
 import { checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
-import { ELEMENTS_PER_MICROSECOND, type Plan } from '../../runtime/cpu/plan';
 import type { Expectation, Op } from '../../runtime/op';
-import { bytesPerElement, type DType } from '../../tensor/dtype';
-import { hostTensor } from '../../tensor/host';
+import type { DType } from '../../tensor/dtype';
 import { formatShape } from '../../tensor/shape';
 import { type Derivative, record, tapeOf } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
@@ -13,39 +11,15 @@ import { checkTensors, commonRuntime } from '../check';
 import { compute } from '../compute';
 import { defineComposite, defineOp, type OptionsOf, type Setting, setting, tensorOf, whole } from '../define';
 import type { ResultOptions } from '../float32';
-import { commonAxes } from './axes';
 import { type CopyCall, type CopyDType, DTYPES } from './call';
-import { CopyAxis, CopyParams, kernels, RUN } from './params.generated';
+import { planCopy } from './cpu';
+import { kernels } from './params.generated';
 
 const copying: Op<CopyCall> = {
   name: 'copy',
   kernels,
   reference: async () => (await import('./reference')).copy,
-  cpu({ x, out, within }) {
-    const [fromBytes, toBytes] = [bytesPerElement(x.dtype), bytesPerElement(out.dtype)];
-    const isPlain = x.isContiguous && out.isContiguous;
-    const axes = isPlain ? [{ extent: x.size, from: 1, to: 1 }] : commonAxes(x.shape, x.strides, out.strides);
-    const [whole, wholeSize] = [within?.whole, within?.whole.size ?? 0];
-    const bits = within ? bitsOf(within.value, out.dtype) : 0;
-    const params = [
-      ...CopyParams({
-        size: x.size,
-        from: codeOf(x),
-        to: codeOf(out),
-        x,
-        out,
-        axes: axes.length,
-        whole,
-        wholeSize,
-        bits,
-      }),
-      ...axes.flatMap(({ extent, from, to }) => CopyAxis({ extent, from: from * fromBytes, to: to * toBytes })),
-    ];
-    const copying = { kernel: 'copy', tasks: Math.ceil(x.size / RUN) };
-    const phases = within ? [{ kernel: 'fill', tasks: Math.ceil(wholeSize / RUN) }, copying] : [copying];
-    const microseconds = (x.size + wholeSize) / ELEMENTS_PER_MICROSECOND;
-    return { jobs: () => [{ phases, params, microseconds }] };
-  },
+  cpu: planCopy,
   webgpu: async () => (await import('./webgpu')).planCopy,
 };
 
@@ -58,8 +32,8 @@ const copyingAll: Op<{ readonly copies: readonly CopyCall[] }> = {
       for (const each of copies) copy(each, host);
     };
   },
-  cpu({ copies }, machine) {
-    const plans = copies.map((each) => copying.cpu(each, machine) as Plan);
+  cpu({ copies }) {
+    const plans = copies.map(planCopy);
     return { jobs: (...given) => plans.flatMap((plan) => plan.jobs(...given)) };
   },
   async webgpu() {
@@ -67,14 +41,6 @@ const copyingAll: Op<{ readonly copies: readonly CopyCall[] }> = {
     return ({ copies }, workspace) => ({ dispatches: copies.flatMap((each) => planCopy(each, workspace).dispatches) });
   },
 };
-
-const codeOf = ({ dtype }: Tensor) => DTYPES.indexOf(dtype as CopyDType);
-
-/** The bits of a number as an element. */
-function bitsOf(value: number, dtype: DType): number {
-  const { data } = hostTensor([value], [1], dtype);
-  return bytesPerElement(dtype) === 4 ? (new Uint32Array(data.buffer)[0] as number) : (data[0] as number);
-}
 
 const elements = tensorOf(...DTYPES);
 const x = elements('...', { strided: true, empty: true });

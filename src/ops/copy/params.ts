@@ -4,6 +4,8 @@ export { DTYPES } from './call';
 
 /** Elements of a task. */
 export const RUN = 16384;
+/** Rows of out that a task writes side by side, where it takes them from columns. */
+export const BAND = 16;
 
 export const CopyParams = struct({
   size: 'usize',
