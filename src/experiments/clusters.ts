@@ -14,8 +14,8 @@ export function clusteredTokens(seed: number): Float64Array {
   const pick = uniformGenerator(seed);
   const clusters = Array.from({ length: TOKENS }, () => Math.floor(CLUSTERS * pick()));
   return Float64Array.from(noise, (value, at) => {
-    const cluster = clusters[Math.floor(at / DIMENSION)] as number;
-    return (centres[cluster * DIMENSION + (at % DIMENSION)] as number) + NOISE * value;
+    const cluster = clusters[Math.floor(at / DIMENSION)]!;
+    return centres[cluster * DIMENSION + (at % DIMENSION)]! + NOISE * value;
   });
 }
 
@@ -38,6 +38,6 @@ export function rowEntropy(weight: (query: number, key: number) => number, token
 /** The product of features of two tokens. */
 export function productOf(queries: Float64Array, keys: Float64Array, i: number, j: number, d = DIMENSION): number {
   let sum = 0;
-  for (let c = 0; c < d; c++) sum += (queries[i * d + c] as number) * (keys[j * d + c] as number);
+  for (let c = 0; c < d; c++) sum += queries[i * d + c]! * keys[j * d + c]!;
   return sum;
 }

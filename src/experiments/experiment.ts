@@ -234,7 +234,7 @@ export function isOf(claim: Claim, { judgements, verdict, ...finding }: Finding,
   );
   const names = Object.keys(claim.criteria);
   if (names.length !== figures.length) return false;
-  const again = judge(claim, Object.fromEntries(names.map((name, at) => [name, figures[at] as number])));
+  const again = judge(claim, Object.fromEntries(names.map((name, at) => [name, figures[at]!])));
   return JSON.stringify(again) === JSON.stringify({ judgements, verdict });
 }
 

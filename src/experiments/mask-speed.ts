@@ -5,28 +5,29 @@ import type { Mask } from '../masks/mask';
 import { checkAttention } from '../measure/gate';
 import { attention } from '../ops/attention';
 import type { Sees } from '../ops/attention/softmax';
+import { sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
-import type { MeasureContext } from './experiment';
+import { byLabel, type MeasureContext } from './experiment';
 import { held, randomQkv } from './held';
-import { medians, overRounds, type Rounds, timeRounds } from './rounds';
+import { Contest, type Rounds, timeRounds } from './rounds';
 
 /** A mask to be timed. */
 interface TimedMask {
   readonly label: string;
   readonly mask: Mask;
   /** The definition that its results are checked against; default: what the mask itself says of single pairs. */
-  readonly sees?: Sees;
+  readonly sees?: Sees | undefined;
 }
 
 /** Masks on one problem: sequences of n tokens in h heads of dimension d, normal random numbers. */
-export interface MaskProblem {
+interface MaskProblem {
   readonly masks: readonly TimedMask[];
   readonly n: number;
   readonly h: number;
   readonly d: number;
 }
 
-export interface MaskTimes {
+interface MaskTimes {
   /** The times of each mask; all problems share their rounds. */
   readonly rounds: Rounds;
   /** Largest error on the queries checked, over the largest |v|. */
@@ -40,7 +41,7 @@ const CHECKING = 0.3;
  * Attention under the masks of each problem: checked against float64 on some queries, then timed, all in the same rounds.
  * @throws {WrongResultError} if a result differs from the reference
  */
-export async function timeMasks(
+async function timeMasks(
   problems: readonly MaskProblem[],
   seconds: number,
   context: MeasureContext,
@@ -61,7 +62,7 @@ export async function timeMasks(
   const rounds = await timeRounds(calls, seconds, context.part(CHECKING, 1, 'timing'));
   const ends = groups.map((_, at) => groups.slice(0, at + 1).reduce((sum, { calls }) => sum + calls.length, 0));
   return groups.map(({ calls, error }, at) => {
-    const end = ends[at] as number;
+    const end = ends[at]!;
     return { rounds: rounds.slice(end - calls.length, end), error };
   });
 }
@@ -88,42 +89,66 @@ async function checkedCalls({ masks, d }: MaskProblem, operands: Operands, { sig
   return { calls, error };
 }
 
-/** Beside dense causal attention, the first of the rows and of the rounds. */
-export interface CausalTimes extends MaskTimes {
-  readonly rows: readonly MaskSpeed[];
+/** The name of dense causal attention in a contest with masks. */
+export const DENSE = 'dense causal';
+
+/** Masks by name on a problem, and the definitions that their results are checked against (`TimedMask`). */
+interface CausalProblem<Name extends string> extends Omit<MaskProblem, 'masks'> {
+  readonly masks: Readonly<Record<Name, Mask>>;
+  readonly sees?: { readonly [Mask in Name]?: Sees };
 }
 
-export interface MaskSpeed {
-  readonly label: string;
-  /** Milliseconds, median. */
-  readonly time: number;
-  /** Pairs seen, over those of dense causal attention. */
-  readonly density: number;
-  /** Time of dense causal attention over the mask's. */
-  readonly speedup: number;
+interface CausalTimes<Name extends string> {
+  readonly contest: Contest<Name | typeof DENSE>;
+  /** By size the pairs seen, over those of dense causal attention. */
+  readonly densities: Readonly<Record<Name | typeof DENSE, readonly number[]>>;
+  /** The largest error on the queries checked, over the largest |v|. */
+  readonly error: number;
 }
 
-/** Dense causal attention, then each mask of each problem beside it; as `timeMasks`. */
-export async function timeBesideCausal(
-  problems: readonly MaskProblem[],
+/** Dense causal attention beside the masks of each problem; as `timeMasks`. */
+export async function timeBesideCausal<Name extends string>(
+  problems: readonly CausalProblem<Name>[],
   seconds: number,
   context: MeasureContext,
-): Promise<CausalTimes[]> {
-  const all = problems.map((problem) => ({
+): Promise<CausalTimes<Name>> {
+  const masksOf = ({ masks }: CausalProblem<Name>) =>
+    ({ [DENSE]: causal(), ...masks }) as Record<Name | typeof DENSE, Mask>;
+  const names = Object.keys(masksOf(problems[0] as CausalProblem<Name>)) as (Name | typeof DENSE)[];
+  const timed = problems.map((problem) => ({
     ...problem,
-    masks: [{ label: 'dense causal', mask: causal() }, ...problem.masks],
+    masks: names.map((label) => ({ label, mask: masksOf(problem)[label], sees: problem.sees?.[label as Name] })),
   }));
-  const times = await timeMasks(all, seconds, context);
-  return times.map((timed, at) => {
-    const { masks, n, h } = all[at] as MaskProblem;
-    const extent = { b: 1, n, m: n, h, g: h };
-    const densePairs = area(causal(), extent);
-    const speedupOf = (row: number) =>
-      overRounds(timed.rounds, (round) => (round[0] as number) / (round[row] as number));
-    const rows = medians(timed.rounds).map((time, row) => {
-      const { label, mask } = masks[row] as TimedMask;
-      return { label, time, density: area(mask, extent) / densePairs, speedup: speedupOf(row).value };
-    });
-    return { ...timed, rows };
-  });
+  const times = await timeMasks(timed, seconds, context);
+  const pairs = (mask: Mask, { n, h }: CausalProblem<Name>) => area(mask, { b: 1, n, m: n, h, g: h });
+  return {
+    contest: new Contest(
+      problems.map(({ n }) => n),
+      names,
+      times.flatMap(({ rounds }) => rounds),
+    ),
+    densities: byLabel(names, (name) =>
+      problems.map((problem) => pairs(masksOf(problem)[name], problem) / pairs(causal(), problem)),
+    ),
+    error: Math.max(...times.map(({ error }) => error)),
+  };
+}
+
+/** Masks on a grid of tokens, as `MaskProblem`. */
+interface GridProblem extends Pick<MaskProblem, 'h' | 'd'> {
+  readonly grid: readonly number[];
+  readonly masks: readonly Mask[];
+}
+
+const SECONDS_ON_GRIDS = 10;
+
+/** Times of the masks of each grid (`timeMasks`), by mask; all grids share their rounds. */
+export async function timeOnGrids(problems: readonly GridProblem[], context: MeasureContext): Promise<Rounds[]> {
+  const timed = problems.map(({ grid, masks, ...heads }) => ({
+    ...heads,
+    n: sizeOf(grid),
+    masks: masks.map((mask) => ({ label: mask.name, mask })),
+  }));
+  const times = await timeMasks(timed, SECONDS_ON_GRIDS, context);
+  return times.map(({ rounds }) => rounds);
 }

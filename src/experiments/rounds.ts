@@ -33,7 +33,7 @@ export async function timeRounds(
 /** A figure of the times of one round, of all calls, over all rounds. */
 export function overRounds(rounds: Rounds, figure: (times: readonly number[]) => number): Estimate {
   const [first = []] = rounds;
-  return estimateMedian(first.map((_, round) => figure(rounds.map((times) => times[round] as number))));
+  return estimateMedian(first.map((_, round) => figure(rounds.map((times) => times[round]!))));
 }
 
 /** The median time of each call. */
@@ -69,7 +69,7 @@ export class Contest<Name extends string> {
 
   /** How many times as fast as another a contender is, at a size by its place; -1 is the last. */
   speedup(name: Name, other: Name, at: number): Estimate {
-    return this.over((times) => (times[other].at(at) as number) / (times[name].at(at) as number));
+    return this.over((times) => times[other].at(at)! / times[name].at(at)!);
   }
 
   /** The medians of the speed-ups at each size. */
@@ -77,11 +77,16 @@ export class Contest<Name extends string> {
     return this.#sizes.map((_, at) => this.speedup(name, other, at).value);
   }
 
+  /** The speed-ups of each contender over one of them. */
+  allSpeedups(other: Name): Record<Name, number[]> {
+    return byLabel(this.#names, (name) => this.speedups(name, other));
+  }
+
   /** The least factor between a contender's speed-ups at one size and the next. */
   leastGain(name: Name, other: Name): Estimate {
     return this.over((times) => {
-      const speedups = times[name].map((time, at) => (times[other][at] as number) / time);
-      return Math.min(...speedups.slice(1).map((speedup, at) => speedup / (speedups[at] as number)));
+      const speedups = times[name].map((time, at) => times[other][at]! / time);
+      return Math.min(...speedups.slice(1).map((speedup, at) => speedup / speedups[at]!));
     });
   }
 

@@ -5,7 +5,7 @@ type Numbers = Float64Array | Float32Array;
 
 export function dot(a: Numbers, b: Numbers): number {
   let sum = 0;
-  for (let at = 0; at < a.length; at++) sum += (a[at] as number) * (b[at] as number);
+  for (let at = 0; at < a.length; at++) sum += a[at]! * b[at]!;
   return sum;
 }
 
@@ -27,7 +27,7 @@ export function nearestRow(row: Numbers, rows: Numbers): number {
 
 /** The Euclidean distance from the expected numbers, over their norm. */
 export function relativeDistance(actual: Float64Array, expected: Float64Array): number {
-  const difference = actual.map((value, at) => value - (expected[at] as number));
+  const difference = actual.map((value, at) => value - expected[at]!);
   return Math.sqrt(dot(difference, difference) / dot(expected, expected));
 }
 
@@ -35,8 +35,8 @@ export function relativeDistance(actual: Float64Array, expected: Float64Array): 
 export function largestDifference(actual: Numbers, expected: Numbers): number {
   let [difference, largest] = [0, 0];
   for (let at = 0; at < expected.length; at++) {
-    difference = Math.max(difference, Math.abs((actual[at] as number) - (expected[at] as number)));
-    largest = Math.max(largest, Math.abs(expected[at] as number));
+    difference = Math.max(difference, Math.abs(actual[at]! - expected[at]!));
+    largest = Math.max(largest, Math.abs(expected[at]!));
   }
   return difference / largest;
 }
@@ -46,7 +46,7 @@ export function normaliseRows(rows: Float32Array, width: number): Float32Array {
   for (let first = 0; first < rows.length; first += width) {
     const row = rows.subarray(first, first + width);
     const length = Math.hypot(...row);
-    for (let c = 0; c < width; c++) row[c] = (row[c] as number) / length;
+    for (let c = 0; c < width; c++) row[c] = row[c]! / length;
   }
   return rows;
 }

@@ -110,8 +110,8 @@ async function estimates({ runtime, signal, quick, step }: MeasureContext) {
   const setting = `n = ${TOKENS}, d = ${DIMENSION} as in a head of Point-MAE, q and k normal with this deviation, Frobenius distance of the matrices of weights over the exact one's length, medians of ${draws} draws, epsilon 0.`;
   const text = (medians: readonly number[][]) =>
     SIZES.map((size, at) => `${medians[at]?.map((x) => formatPercent(x)).join(', ')} at size ${size}`).join('; ');
-  const falls = found.once.map((medians) => (medians.at(-1) as number) / (medians[0] as number));
-  const best = Math.max(...found.once.map((medians) => medians.at(-1) as number));
+  const falls = found.once.map((medians) => medians.at(-1)! / medians[0]!);
+  const best = Math.max(...found.once.map((medians) => medians.at(-1)!));
   const ratios = found.twice.flatMap((medians, at) => medians.map((x, f) => x / (found.once[at]?.[f] as number)));
   return {
     features: {
@@ -158,7 +158,7 @@ async function recalls({ runtime, signal, quick, step }: MeasureContext) {
         const params = { part: 'advisor', norm: 'unit', features, seed, update, beta } as const;
         cosines.push(await recallOfTasks(runtime, params, quick ? Math.min(passes, 3) : passes, seed));
       }
-      const ofTask = (task: number) => mean(cosines.map((each) => each[task] as number));
+      const ofTask = (task: number) => mean(cosines.map((each) => each[task]!));
       lasts.push(ofTask(TASKS - 1));
       olders.push(mean(Array.from({ length: TASKS - 1 }, (_, task) => ofTask(task))));
     }
@@ -256,7 +256,7 @@ async function growth({ runtime, signal, quick, step }: MeasureContext) {
     }
   }
   const text = updates.map((update, at) => `${update} ${largest[at]?.map(formatLarge).join(', ')}`);
-  const diverges = lengths.map((_, at) => beta * (eigenvalues[at] as number) > 2);
+  const diverges = lengths.map((_, at) => beta * eigenvalues[at]! > 2);
   const [batch = []] = largest;
   return {
     measured: `largest entry after ${CALLS} updates with n = ${lengths.join(', ')}: ${text.join('; ')}`,
@@ -289,7 +289,7 @@ async function speed(context: MeasureContext) {
   const contest = await timeContest(lengths, callsOf, 15, context.part(0.7, 1, 'timing'));
   const growth = byLabel(labels, (label) => contest.growth(label));
   const text = labels.map((label) => {
-    return `${label} n^${growth[label].value.toFixed(2)} (${formatTime(contest.medians[label].at(-1) as number)})`;
+    return `${label} n^${growth[label].value.toFixed(2)} (${formatTime(contest.medians[label].at(-1)!)})`;
   });
   return {
     measured: `time grows as ${text.join(', ')}`,
@@ -307,7 +307,7 @@ function largestEigenvalue(phi: Float64Array, f: number): number {
     const next = new Float64Array(f);
     for (let row = 0; row < phi.length; row += f) {
       const along = dot(phi.subarray(row, row + f), vector);
-      for (let i = 0; i < f; i++) next[i]! += along * (phi[row + i] as number);
+      for (let i = 0; i < f; i++) next[i]! += along * phi[row + i]!;
     }
     value = Math.sqrt(dot(next, next));
     vector = next.map((x) => x / value);

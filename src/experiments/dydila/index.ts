@@ -48,7 +48,7 @@ export const experiment = defineExperiment({
 
 /** The least fall, or the largest rise, from one value to the next. */
 function largestStep(values: readonly number[]): number {
-  return Math.max(...values.slice(1).map((value, at) => value - (values[at] as number)));
+  return Math.max(...values.slice(1).map((value, at) => value - values[at]!));
 }
 
 async function spreads({ quick, step }: MeasureContext) {
@@ -63,28 +63,28 @@ async function spreads({ quick, step }: MeasureContext) {
     softmax += rowEntropy((i, j) => Math.exp(productOf(tokens, tokens, i, j) / Math.sqrt(DIMENSION))) / draws;
     for (const [at, exponent] of EXPONENTS.entries()) {
       const phi = featuresOf(tokens, exponent);
-      powers[at] = (powers[at] as number) + rowEntropy((i, j) => productOf(phi, phi, i, j)) / draws;
+      powers[at]! += rowEntropy((i, j) => productOf(phi, phi, i, j)) / draws;
     }
     const phi = featuresOf(tokens, POWER);
     const redundant = focused(meanOf(tokens), POWER);
     for (const [at, lambda] of LAMBDAS.entries()) {
-      const rest = phi.map((value, c) => value - lambda * (redundant[c % DIMENSION] as number));
+      const rest = phi.map((value, c) => value - lambda * redundant[c % DIMENSION]!);
       const weight = (i: number, j: number) => {
         const product = productOf(rest, rest, i, j);
         if (product < 0 && at === LAMBDAS.length - 1) negative += 1 / (draws * TOKENS ** 2);
         return Math.max(0, product);
       };
-      differences[at] = (differences[at] as number) + rowEntropy(weight) / draws;
+      differences[at]! += rowEntropy(weight) / draws;
     }
   }
 
   const figures = (values: readonly number[]) => values.map((value) => significant(value)).join(', ');
-  const power = powers[EXPONENTS.indexOf(POWER)] as number;
+  const power = powers[EXPONENTS.indexOf(POWER)]!;
   const setting = `${TOKENS} tokens of ${DIMENSION} numbers in ${CLUSTERS} clusters are queries and keys alike, ${draws} draw${draws > 1 ? 's' : ''}, no training. Entropy of a query's weights over log n: 1 is uniform.`;
   return {
     smoother: {
-      measured: `entropy over log n: ReLU ${significant(powers[0] as number)}, softmax ${significant(softmax)}`,
-      values: { difference: (powers[0] as number) - softmax },
+      measured: `entropy over log n: ReLU ${significant(powers[0]!)}, softmax ${significant(softmax)}`,
+      values: { difference: powers[0]! - softmax },
       details: setting,
     },
     kernel: {
@@ -142,7 +142,7 @@ function featuresOf(tokens: Float64Array, exponent: number, d = DIMENSION): Floa
 function meanOf(tokens: Float64Array): Float64Array {
   const mean = new Float64Array(DIMENSION);
   tokens.forEach((value, at) => {
-    mean[at % DIMENSION] = (mean[at % DIMENSION] as number) + value / TOKENS;
+    mean[at % DIMENSION]! += value / TOKENS;
   });
   return mean;
 }

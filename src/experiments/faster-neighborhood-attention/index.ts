@@ -10,7 +10,7 @@ import { sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { formatBytes, formatRatio, significant } from '../../text/format';
 import { chart, defineExperiment, figure, linearIn, type MeasureContext } from '../experiment';
-import { timeOnGrids } from '../grids';
+import { timeOnGrids } from '../mask-speed';
 import { Contest, medians, overRounds, type Rounds } from '../rounds';
 
 const WINDOW = 7;
@@ -104,7 +104,7 @@ async function scaling(context: MeasureContext) {
   const { medians } = contest;
   const [slow, fast] = [medians['exact attention'], medians['neighborhood attention']];
   return {
-    measured: `time grows as n^${near.value.toFixed(2)}, exact attention's as n^${dense.value.toFixed(2)}; ${formatRatio((slow.at(-1) as number) / (fast.at(-1) as number))} as fast at ${tokens.at(-1)} tokens`,
+    measured: `time grows as n^${near.value.toFixed(2)}, exact attention's as n^${dense.value.toFixed(2)}; ${formatRatio(slow.at(-1)! / fast.at(-1)!)} as fast at ${tokens.at(-1)} tokens`,
     values: { near, dense },
     details: `Window ${WINDOW} x ${WINDOW}, one head of ${HEADS.d}, f32, forward only, medians. What a call costs whatever the tokens makes the exponent smaller. The paper's 3-digit gains are over kernels of GPUs and are not comparable.`,
     series: chart('Milliseconds by tokens', { tokens }, medians),
@@ -130,8 +130,8 @@ async function shapes(context: MeasureContext) {
   );
   const follows = overRounds(rounds, (round) => pearson(overheads, round));
   return {
-    measured: `${labels.map((label, at) => `${label}: ${significant(overheads[at] as number)} times the pairs used, ${significant(times[at] as number)} ms`).join('; ')}`,
-    values: { gain: overRounds(rounds, (round) => (round[0] as number) / (round.at(-1) as number)), follows },
+    measured: `${labels.map((label, at) => `${label}: ${significant(overheads[at]!)} times the pairs used, ${significant(times[at]!)} ms`).join('; ')}`,
+    values: { gain: overRounds(rounds, (round) => round[0]! / round.at(-1)!), follows },
     details: `Tiles of 24 queries and panels of 6 keys on a grid of ${side} x ${side}, window ${WINDOW} x ${WINDOW}, medians; the last shape is the one chosen by counting.`,
     series: [
       chart('Pairs computed over pairs used, by tiles', { tiles: labels }, { 'computed over used': overheads }),
@@ -160,15 +160,15 @@ async function memory({ runtime, quick, signal }: MeasureContext) {
     held.push(runtime.memory().peak - before - 4 * (result.size + sums.size));
   }
   const weights = windows.map((window) => 4 * sizeOf(grid) * HEADS.h * window ** 2);
-  const growth = (held[1] as number) / (held[0] as number);
+  const growth = held[1]! / held[0]!;
   return {
     measured: windows
       .map(
         (window, at) =>
-          `window ${window} x ${window}: ${formatBytes(held[at] as number)} held, the weights would take ${formatBytes(weights[at] as number)}`,
+          `window ${window} x ${window}: ${formatBytes(held[at]!)} held, the weights would take ${formatBytes(weights[at]!)}`,
       )
       .join('; '),
-    values: { growth, share: (held[1] as number) / (weights[1] as number) },
+    values: { growth, share: held[1]! / weights[1]! },
     details: `Beside inputs and results, on a grid of ${grid.join(' x ')} with one head of ${HEADS.d}: packed keys and values and the tiles to visit.`,
   };
 }

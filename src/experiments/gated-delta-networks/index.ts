@@ -79,7 +79,7 @@ async function recalls({ runtime, quick, step: report }: MeasureContext) {
   const rewritten = await recall(runtime, { sequences, pairs: 256, keys: 16 });
   const of = (memory: Memory) => byPairs.map((shares) => shares[memory]);
   const [delta, softmax] = [of('gated delta rule'), of('softmax attention')];
-  const step = Math.max(...delta.slice(1).map((share, at) => share - (delta[at] as number)));
+  const step = Math.max(...delta.slice(1).map((share, at) => share - delta[at]!));
   const setting = `${sequences} sequences of random keys and values of norm 1, d = ${DIMENSION}. Each key is asked for at the end; recalled is what comes nearest, of all values, to the right one.`;
   const figures = (shares: readonly number[]) => shares.map((share) => share.toFixed(2)).join(', ');
   return {
@@ -115,8 +115,8 @@ async function speeds(context: MeasureContext) {
   );
   const step = await stepTime({ h, d, e }, context);
   const main = lengths.length > 2 ? 2 : lengths.length - 1;
-  const n = lengths[main] as number;
-  const { chunked, recurrent, backward } = byLabel(FORMS, (form) => contest.medians[form][main] as number);
+  const n = lengths[main]!;
+  const { chunked, recurrent, backward } = byLabel(FORMS, (form) => contest.medians[form][main]!);
   const worst = Math.max(...(await Promise.all(forms.map(({ difference }) => difference()))));
   const ratio = contest.speedup('chunked', 'recurrent', main);
   const growth = contest.growth('chunked');

@@ -32,7 +32,7 @@ export async function recall(
   const written = Float32Array.from({ length: sequences * pairs * DIMENSION }, (_, at) => {
     const row = Math.floor(at / DIMENSION);
     const key = Math.floor(row / pairs) * keys + ((row % pairs) % keys);
-    return own[key * DIMENSION + (at % DIMENSION)] as number;
+    return own[key * DIMENSION + (at % DIMENSION)]!;
   });
   const values = unitRows(sequences * pairs, DIMENSION, 2 * pairs + 1);
   const outputs = runtime.scope(() => {
@@ -61,7 +61,7 @@ function readState(runtime: Runtime, q: Tensor, k: Tensor, v: Tensor): Tensor {
   const { state } = gatedDeltaRule(k, k, v, gates(k, LOG_DECAY), gates(k, 1));
   // Tokens that write nothing and do not decay only read.
   const options = { initialState: state, scale: 1 };
-  const last = v.slice(1, (v.shape[1] as number) - (q.shape[1] as number), v.shape[1] as number);
+  const last = v.slice(1, v.shape[1]! - q.shape[1]!, v.shape[1]!);
   return gatedDeltaRule(q, q, last, gates(q, 0), gates(q, 0), options).out;
 }
 

@@ -12,8 +12,8 @@ import { uniform } from '../../tensor/random';
 import { sizeOf } from '../../tensor/shape';
 import { formatPercent, formatRatio, significant } from '../../text/format';
 import { chart, defineExperiment, figure, type MeasureContext, OF_POSSIBLE, share, together } from '../experiment';
-import { timeOnGrids } from '../grids';
 import { numbersOf } from '../held';
+import { timeOnGrids } from '../mask-speed';
 import { medians, overRounds, type Rounds } from '../rounds';
 import { relativeDistance } from '../vectors';
 
@@ -142,7 +142,7 @@ async function strides(context: MeasureContext) {
         [12, 16, 16],
         [6, 8, 8],
       ];
-  const tried = STRIDES.filter((stride) => stride.every((extent, axis) => extent <= (window[axis] as number)));
+  const tried = STRIDES.filter((stride) => stride.every((extent, axis) => extent <= window[axis]!));
   const settings = tried.map((stride) => ({ grid, window, stride }));
   const tiles = settings.map(chooseTiles);
   const masks = settings.map((setting, at) => neighborhood(setting, tiles[at]));
@@ -158,7 +158,7 @@ async function strides(context: MeasureContext) {
   const isSparse = settings.map((setting, at) => needsNoMask(setting, tiles[at] as TileShapes));
   const correlation = overRounds(rounds, ([, ...round]) => pearson(computed, round));
   const largest = overRounds(rounds, ([full, ...round]) =>
-    Math.max(...round.map((time, at) => (full as number) / time / (bounds[at] as number))),
+    Math.max(...round.map((time, at) => (full as number) / time / bounds[at]!)),
   );
   const labels = tried.map((stride) => stride.join('x'));
   const blocked = speedups.filter((_, at) => isSparse[at]);
@@ -213,19 +213,19 @@ async function staircase(context: MeasureContext) {
   const [dense, ...times] = medians(rounds) as [number, ...number[]];
   const speedups = times.map((time) => dense / time);
   // The pruning rule: a stride must beat every smaller one.
-  const kept = strides.filter((_, at) => computed.slice(0, at).every((before) => (computed[at] as number) < before));
-  const best = (list: readonly number[]) => Math.max(...list.map((stride) => speedups[stride - 1] as number));
+  const kept = strides.filter((_, at) => computed.slice(0, at).every((before) => computed[at]! < before));
+  const best = (list: readonly number[]) => Math.max(...list.map((stride) => speedups[stride - 1]!));
   const dropped = strides.filter((stride) => !kept.includes(stride));
   const fastest = (list: readonly number[]) => list.find((stride) => speedups[stride - 1] === best(list)) as number;
   // Which strides are compared follows from the medians, how they compare from the rounds.
   const lost = (stride: number) => {
     const smaller = fastest(kept.filter((other) => other < stride));
-    return overRounds(rounds, (round) => (round[smaller] as number) / (round[stride] as number) - 1);
+    return overRounds(rounds, (round) => round[smaller]! / round[stride]! - 1);
   };
   const most = dropped.map(lost).reduce((a, c) => (c.value > a.value ? c : a));
-  const gain = overRounds(rounds, (round) => (round[1] as number) / (round[fastest(kept)] as number));
+  const gain = overRounds(rounds, (round) => round[1]! / round[fastest(kept)]!);
   return {
-    measured: `strides ${kept.join(', ')} of 1 to ${width} are kept and reach ${formatRatio(best(kept))} (stride 1: ${formatRatio(speedups[0] as number)}); the best of those dropped takes ${formatRatio(1 / (1 + most.value))} the time of a smaller one that is kept`,
+    measured: `strides ${kept.join(', ')} of 1 to ${width} are kept and reach ${formatRatio(best(kept))} (stride 1: ${formatRatio(speedups[0]!)}); the best of those dropped takes ${formatRatio(1 / (1 + most.value))} the time of a smaller one that is kept`,
     values: { lost: most, gain },
     details: `Grid ${side} x ${side}, window ${width} x ${width}, the same stride on both axes, tiles chosen for each; r = ${pearson(computed, times).toFixed(3)} between tiles computed and time. ${SETUP}`,
     series: chart(
@@ -266,22 +266,20 @@ async function chosenTiles(context: MeasureContext) {
     return times.indexOf(Math.min(...times));
   });
   const ratioOn = (grid: number, over: number, under: number) =>
-    overRounds(byGrid[grid] as Rounds, (times) => (times[over] as number) / (times[under] as number)).value;
+    overRounds(byGrid[grid] as Rounds, (times) => times[over]! / times[under]!).value;
   const rows = settings.map((setting, grid) => {
     const [chosen, preset] = tried[grid] as readonly [TileShapes, TileShapes, ...TileShapes[]];
     return {
       fewer: countTiles(setting, preset) / countTiles(setting, chosen),
       faster: ratioOn(grid, 1, 0),
-      best: ratioOn(grid, 0, fastest[grid] as number),
+      best: ratioOn(grid, 0, fastest[grid]!),
     };
   });
   // All grids share their rounds.
   const firsts = byGrid.map((_, grid) => byGrid.slice(0, grid).reduce((sum, rounds) => sum + rounds.length, 0));
   const meanRatio = (over: (grid: number) => number, under: (grid: number) => number) =>
     overRounds(byGrid.flat(), (times) =>
-      geometricMean(
-        firsts.map((first, grid) => (times[first + over(grid)] as number) / (times[first + under(grid)] as number)),
-      ),
+      geometricMean(firsts.map((first, grid) => times[first + over(grid)]! / times[first + under(grid)]!)),
     );
   const faster = meanRatio(
     () => 1,
@@ -289,7 +287,7 @@ async function chosenTiles(context: MeasureContext) {
   );
   const best = meanRatio(
     () => 0,
-    (grid) => fastest[grid] as number,
+    (grid) => fastest[grid]!,
   );
   const worst = Math.max(...rows.map((row) => row.best));
   return {
@@ -330,7 +328,7 @@ async function accuracy(context: MeasureContext) {
     errors.push(relativeDistance(await outOf(neighborhood(setting, chooseTiles(setting))), dense));
   }
   await context.step(1, 'errors');
-  const [sliding, blocks] = [errors[0] as number, errors.at(-1) as number];
+  const [sliding, blocks] = [errors[0]!, errors.at(-1)!];
   const between = Math.max(...errors.slice(1, -1));
   return {
     measured: `distance to exact attention ${significant(sliding)} at stride 1, at most ${significant(between)} at strides ${strides.slice(1, -1).join(', ')}, ${significant(blocks)} for blocks`,

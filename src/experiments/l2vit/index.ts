@@ -86,7 +86,7 @@ async function below({ step }: MeasureContext) {
   const [small, large] = shares as [number[], number[]];
   return {
     measured: `rows below it for ${counts.join(', ')} tokens: ${text.join('; ')}`,
-    values: { few: small[1] as number, many: large.at(-1) as number },
+    values: { few: small[1]!, many: large.at(-1)! },
     details: `Random inputs, d = ${DIMENSION}. A row below the minimum is a plain linear map of the values, not a mean. That the minimum keeps training stable (paper, table 10, by a third party) was not tested.`,
     series: chart(
       `Rows whose denominator is below ${MINIMUM}`,

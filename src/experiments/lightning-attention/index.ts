@@ -72,7 +72,7 @@ async function byLength(context: MeasureContext) {
   const { runtime, signal, quick } = context;
   const h = 8;
   const lengths = quick ? [128, 256] : [1024, 2048, 4096, 8192, 16_384, 32_768, 65_536, 131_072];
-  const longest = lengths.at(-1) as number;
+  const longest = lengths.at(-1)!;
   const all = inputs(context, longest, h);
   const parts = lengths.map((n) => head(all, n));
   using _ = held([all, parts]);
@@ -88,7 +88,7 @@ async function byLength(context: MeasureContext) {
     memory.push(runtime.memory().peak - before - 4 * h * WIDTH * (n + WIDTH));
   }
   const rounds = await timeRounds(calls, 20, context.part(0.1, 0.8, 'time by length'));
-  const tokenTime = (time: number | undefined, at: number) => (1e6 * (time as number)) / (lengths[at] as number);
+  const tokenTime = (time: number | undefined, at: number) => (1e6 * (time as number)) / lengths[at]!;
   const perToken = medians(rounds).map(tokenTime);
   // Which lengths are the extremes follows from the medians, how they compare from the rounds.
   const [slow, fast] = [Math.max, Math.min].map((extreme) => perToken.indexOf(extreme(...perToken))) as [
@@ -105,7 +105,7 @@ async function byLength(context: MeasureContext) {
       series: chart('Nanoseconds for a token', { n: lengths }, { ns: perToken }),
     },
     memory: {
-      measured: `${formatBytes(memory[0] as number)} at n = ${lengths[0]}, ${formatBytes(memory.at(-1) as number)} at ${longest}`,
+      measured: `${formatBytes(memory[0]!)} at n = ${lengths[0]}, ${formatBytes(memory.at(-1)!)} at ${longest}`,
       values: { growth: Math.max(...memory) / Math.min(...memory) },
       details: `${setting} One state for each head, and working memory of each thread that is there anyway.`,
       series: chart('Bytes beyond inputs and outputs', { n: lengths }, { bytes: memory }),
@@ -128,9 +128,9 @@ async function crossover(context: MeasureContext) {
     } as Record<typeof linear | typeof exact, () => void>;
   };
   const contest = await timeContest(lengths, callsOf, 10, context.part(0.8, 1, 'crossover'));
-  const isSlower = contest.medians[linear].map((time, at) => time > (contest.medians[exact][at] as number));
+  const isSlower = contest.medians[linear].map((time, at) => time > contest.medians[exact][at]!);
   const from = lengths[isSlower.lastIndexOf(true) + 1];
-  const last = lengths.at(-1) as number;
+  const last = lengths.at(-1)!;
   const early = contest.speedup(linear, exact, lengths.indexOf(128));
   const late = contest.speedup(linear, exact, -1);
   return {

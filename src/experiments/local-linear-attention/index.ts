@@ -89,7 +89,7 @@ async function regression({ runtime, quick, step }: MeasureContext) {
       for (let i = STEP - 1; i < n; i += STEP) {
         const segment = Math.floor(i / LENGTH);
         for (let c = 0; c < DIMENSION; c++) {
-          const error = (out[i * DIMENSION + c] as number) - (targets[i * DIMENSION + c] as number);
+          const error = out[i * DIMENSION + c]! - targets[i * DIMENSION + c]!;
           sums[segment]! += (error * error * STEP) / (seeds * LENGTH * DIMENSION);
         }
       }
@@ -107,7 +107,7 @@ async function regression({ runtime, quick, step }: MeasureContext) {
   return {
     measured: `mean squared error: local linear ${significant(best(local))}, softmax ${significant(best(plain))}, global linear ${significant(total(global))}`,
     values: {
-      first: (global[0] as number) / firsts,
+      first: global[0]! / firsts,
       global: best(local) / total(global),
       softmax: best(local) / best(plain),
       everywhere: Math.max(...SCALES.map((_, at) => total(local[at] as number[]) / total(plain[at] as number[]))),
@@ -138,21 +138,18 @@ function pieces(seed: number) {
   const near = (spread: Float32Array, i: number) => {
     const segment = Math.floor(i / LENGTH);
     const centre = unit([...centres.subarray(segment * DIMENSION, (segment + 1) * DIMENSION)]);
-    return unit(centre.map((x, c) => x + (0.5 * (spread[i * DIMENSION + c] as number)) / Math.sqrt(DIMENSION)));
+    return unit(centre.map((x, c) => x + (0.5 * spread[i * DIMENSION + c]!) / Math.sqrt(DIMENSION)));
   };
   const mapped = (x: readonly number[], i: number) => {
     const first = Math.floor(i / LENGTH) * DIMENSION ** 2;
     return x.map((_, r) =>
-      x.reduce(
-        (sum, value, c) => sum + ((maps[first + r * DIMENSION + c] as number) * value) / Math.sqrt(DIMENSION),
-        0,
-      ),
+      x.reduce((sum, value, c) => sum + (maps[first + r * DIMENSION + c]! * value) / Math.sqrt(DIMENSION), 0),
     );
   };
   const rows = (row: (i: number) => number[]) => Float32Array.from(Array.from({ length: n }, (_, i) => row(i)).flat());
   return {
     keys: rows((i) => near(around, i)),
-    values: rows((i) => mapped(near(around, i), i).map((x, c) => x + 0.05 * (noise[i * DIMENSION + c] as number))),
+    values: rows((i) => mapped(near(around, i), i).map((x, c) => x + 0.05 * noise[i * DIMENSION + c]!)),
     queries: rows((i) => near(others, i)),
     targets: rows((i) => mapped(near(others, i), i)),
   };
@@ -174,7 +171,7 @@ async function boundary({ runtime, quick, step }: MeasureContext) {
         const v = runtime.tensor(Float32Array.from(positions, curve), [1, points, 1, 1]);
         return compute(q, k, v, scale);
       });
-      all.push((Math.abs((out[0] as number) - curve(0)) + Math.abs((out[1] as number) - curve(1))) / 2);
+      all.push((Math.abs(out[0]! - curve(0)) + Math.abs(out[1]! - curve(1))) / 2);
     }
     return all;
   };
@@ -213,7 +210,7 @@ async function softmax({ runtime, quick, step }: MeasureContext) {
   const last = differences.at(-1) as number[];
   return {
     measured: `largest difference from softmax attention over its largest output, ridge ${RIDGES.join(', ')}, n = ${lengths.at(-1)}: ${last.map(significant).join(', ')}`,
-    values: { exponent: exponent(RIDGES.slice(2), last.slice(2)), last: last.at(-1) as number },
+    values: { exponent: exponent(RIDGES.slice(2), last.slice(2)), last: last.at(-1)! },
     details: 'Random queries, keys and values of unit variance, d = 32, full attention.',
     series: chart(
       'Difference from softmax attention',

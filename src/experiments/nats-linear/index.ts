@@ -159,7 +159,7 @@ function movedOut(
     row.forEach((holds, chunk) => {
       if (toSoftmax[sequence]?.[chunk]) return;
       const count = counts[`${holds}`];
-      if ((grad[2 * (sequence * (chunks + chosen) + chunk)] as number) < 0) count[0]++;
+      if (grad[2 * (sequence * (chunks + chosen) + chunk)]! < 0) count[0]++;
       count[1]++;
     });
   });
@@ -234,7 +234,7 @@ async function speed(context: MeasureContext) {
   const contest = await timeContest(lengths, callsOf, 20, context.part(COUNTING, 1, 'timing'));
   const ratios = contest.speedups('NAtS-L', 'dense causal attention');
   return {
-    measured: lengths.map((n, at) => `${formatRatio(ratios[at] as number)} at ${n}`).join(', '),
+    measured: lengths.map((n, at) => `${formatRatio(ratios[at]!)} at ${n}`).join(', '),
     values: {
       growth: contest.leastGain('NAtS-L', 'dense causal attention'),
       last: contest.speedup('NAtS-L', 'dense causal attention', -1),
@@ -259,7 +259,7 @@ function speedCalls({ runtime, signal }: MeasureContext, n: number) {
     g: filled(LOG_DECAY),
     beta: filled(0.5),
     route: runtime.tensor(
-      Float32Array.from({ length: 2 * chunks * h }, (_, at) => (at % 2 === 0 ? (logits[at / 2] as number) : 0)),
+      Float32Array.from({ length: 2 * chunks * h }, (_, at) => (at % 2 === 0 ? logits[at / 2]! : 0)),
       [1, chunks, h, 2],
     ),
     mix: runtime.random([1, n, a, 2], { seed: 4 }),

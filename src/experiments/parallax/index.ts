@@ -129,8 +129,8 @@ async function regression({ runtime, quick, step }: MeasureContext) {
       details: `Ridge ${RIDGE}, solved in float64 from the covariances that the op gave.`,
     },
     strength: {
-      measured: `least error ${significant(least)} at gamma = ${GAMMAS[usual.byGamma.indexOf(least)]}, ${significant(usual.byGamma[0] as number)} at 0`,
-      values: { gamma: GAMMAS[usual.byGamma.indexOf(least)] as number, gain: (usual.byGamma[0] as number) / least },
+      measured: `least error ${significant(least)} at gamma = ${GAMMAS[usual.byGamma.indexOf(least)]}, ${significant(usual.byGamma[0]!)} at 0`,
+      values: { gamma: GAMMAS[usual.byGamma.indexOf(least)]!, gain: usual.byGamma[0]! / least },
       series: chart('Mean squared error at sharpness 4', { gamma: GAMMAS }, { 'r = -gamma q': [...usual.byGamma] }),
     },
     sharp: {
@@ -150,17 +150,16 @@ function errorsOf(training: readonly Moments[], test: readonly Moments[]): Error
     for (let c = 0; c < D; c++) {
       const features = Array.from({ length: D * D }, (_, at) => {
         const [a, b] = [Math.floor(at / D), at % D];
-        return (covariance[c * D + a] as number) * (query[b] as number);
+        return covariance[c * D + a]! * query[b]!;
       });
-      const rest = (target[c] as number) - (mean[c] as number);
+      const rest = target[c]! - mean[c]!;
       for (const [i, x] of features.entries()) {
-        rhs[i] = (rhs[i] as number) + x * rest;
-        for (const [j, y] of features.entries())
-          normalMatrix[i * D * D + j] = (normalMatrix[i * D * D + j] as number) + x * y;
+        rhs[i]! += x * rest;
+        for (const [j, y] of features.entries()) normalMatrix[i * D * D + j]! += x * y;
       }
     }
   }
-  for (let i = 0; i < D * D; i++) normalMatrix[i * (D * D + 1)] = (normalMatrix[i * (D * D + 1)] as number) + 1e-9;
+  for (let i = 0; i < D * D; i++) normalMatrix[i * (D * D + 1)]! += 1e-9;
   const learned = solve(normalMatrix, rhs);
   const error = (probe: (moments: Moments) => ArrayLike<number>) =>
     test.reduce((sum, moments) => sum + squaredError(moments, probe(moments)), 0) / test.length;
@@ -170,10 +169,10 @@ function errorsOf(training: readonly Moments[], test: readonly Moments[]): Error
     learned: error(({ query }) => product(learned, query).map((x) => -x)),
     solved: error(({ keyCovariance, keyMean, query }) => {
       const matrix = keyCovariance.slice();
-      for (let i = 0; i < D; i++) matrix[i * (D + 1)] = (matrix[i * (D + 1)] as number) + RIDGE;
+      for (let i = 0; i < D; i++) matrix[i * (D + 1)]! += RIDGE;
       return solve(
         matrix,
-        keyMean.map((x, c) => x - (query[c] as number)),
+        keyMean.map((x, c) => x - query[c]!),
       );
     }),
     byGamma: GAMMAS.map(scaled),
@@ -181,15 +180,15 @@ function errorsOf(training: readonly Moments[], test: readonly Moments[]): Error
 }
 
 const product = (matrix: Float64Array, x: Float64Array) =>
-  x.map((_, row) => x.reduce((sum, value, c) => sum + (matrix[row * D + c] as number) * value, 0));
+  x.map((_, row) => x.reduce((sum, value, c) => sum + matrix[row * D + c]! * value, 0));
 
 /** The mean squared error of an element of mean - C r. */
 function squaredError({ mean, covariance, target }: Moments, r: ArrayLike<number>): number {
   let sum = 0;
   for (let c = 0; c < D; c++) {
-    let out = mean[c] as number;
-    for (let a = 0; a < D; a++) out -= (covariance[c * D + a] as number) * (r[a] as number);
-    sum += (out - (target[c] as number)) ** 2;
+    let out = mean[c]!;
+    for (let a = 0; a < D; a++) out -= covariance[c * D + a]! * r[a]!;
+    sum += (out - target[c]!) ** 2;
   }
   return sum / D;
 }

@@ -39,10 +39,10 @@ export function regressions({ sequences, d, seed }: Record<'sequences' | 'd' | '
       const [row, c] = [Math.floor(at / d), at % d];
       const map = Math.floor(row / rows) * d * d + c * d;
       let sum = 0;
-      for (let a = 0; a < d; a++) sum += (maps[map + a] as number) * (x[row * d + a] as number);
+      for (let a = 0; a < d; a++) sum += maps[map + a]! * x[row * d + a]!;
       return sum;
     });
-  const values = mapped(keys, KEYS).map((x, at) => x + NOISE * (noise[at] as number));
+  const values = mapped(keys, KEYS).map((x, at) => x + NOISE * noise[at]!);
   return { sequences, d, keys, values, queries, targets: mapped(queries, 1) };
 }
 
@@ -67,7 +67,7 @@ export async function momentsOf(runtime: Runtime, problem: Regressions, scale: n
   const covariance = (x: Float64Array, at: number) =>
     Float64Array.from({ length: d * d }, (_, place) => {
       const [c, a] = [Math.floor(place / d), place % d];
-      return (x[at * rows * d + c] as number) - (x[(at * rows + 1 + a) * d + c] as number);
+      return x[at * rows * d + c]! - x[(at * rows + 1 + a) * d + c]!;
     });
   return Array.from({ length: sequences }, (_, at) => ({
     mean: part(ofValues, at * rows),
@@ -83,7 +83,7 @@ export async function momentsOf(runtime: Runtime, problem: Regressions, scale: n
 export function solve(matrix: Float64Array, rhs: Float64Array): Float64Array {
   const n = rhs.length;
   const factor = matrix.slice();
-  const at = (row: number, column: number) => factor[row * n + column] as number;
+  const at = (row: number, column: number) => factor[row * n + column]!;
   const x = rhs.slice();
   for (let i = 0; i < n; i++) {
     for (let j = 0; j <= i; j++) {
@@ -91,12 +91,12 @@ export function solve(matrix: Float64Array, rhs: Float64Array): Float64Array {
       for (let c = 0; c < j; c++) sum -= at(i, c) * at(j, c);
       factor[i * n + j] = i === j ? Math.sqrt(sum) : sum / at(j, j);
     }
-    for (let c = 0; c < i; c++) x[i] = (x[i] as number) - at(i, c) * (x[c] as number);
-    x[i] = (x[i] as number) / at(i, i);
+    for (let c = 0; c < i; c++) x[i] = x[i]! - at(i, c) * x[c]!;
+    x[i] = x[i]! / at(i, i);
   }
   for (let i = n - 1; i >= 0; i--) {
-    for (let c = i + 1; c < n; c++) x[i] = (x[i] as number) - at(c, i) * (x[c] as number);
-    x[i] = (x[i] as number) / at(i, i);
+    for (let c = i + 1; c < n; c++) x[i] = x[i]! - at(c, i) * x[c]!;
+    x[i] = x[i]! / at(i, i);
   }
   return x;
 }

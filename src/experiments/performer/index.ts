@@ -175,7 +175,7 @@ function errors(cells: readonly Cell[]) {
     },
     untrained: {
       measured: `error ${list(unit)} with ${FEATURES.join(', ')} features, for q and k of unit variance`,
-      values: { error: unit.at(-1) as number },
+      values: { error: unit.at(-1)! },
       details: `${setting} The relative variance of a weight is (exp(|q + k|^2 / sqrt(d)) - 1) / features, for unit variance about exp(2 sqrt(d)) / features. A model must be trained with the features, or its scores be small.`,
     },
   };
@@ -219,7 +219,7 @@ function compressed() {
       const kept = compressedTopK(weights, { cells: CELLS, keys });
       const count = kept.reduce((a, c) => a + c, 0);
       const total = (values: Iterable<number>) => [...values].reduce((a, c) => a + c, 0) / rows.length;
-      sums.compressed += total(weights.map((weight, j) => weight * (kept[j] as number)));
+      sums.compressed += total(weights.map((weight, j) => weight * kept[j]!));
       sums.best += total(
         weights
           .slice()
@@ -258,7 +258,7 @@ function causalMaps(): Float64Array[] {
   return Array.from({ length: LONGER }, (_, i) => {
     const scores = Float64Array.from(
       { length: i + 1 },
-      (_, j) => (j - i) / 40 + (stripes.includes(j) ? 4 : 0) + NOISE * (noise[(i * (i + 1)) / 2 + j] as number),
+      (_, j) => (j - i) / 40 + (stripes.includes(j) ? 4 : 0) + NOISE * noise[(i * (i + 1)) / 2 + j]!,
     );
     const weights = scores.map(Math.exp);
     const sum = weights.reduce((a, c) => a + c, 0);
@@ -284,9 +284,9 @@ async function speed(context: MeasureContext) {
   const [linear, quadratic] = [contest.growth('performer'), contest.growth('exact attention')];
   const [estimated, exact] = [contest.medians.performer, contest.medians['exact attention']];
   const speedups = contest.speedups('performer', 'exact attention');
-  const ratios = lengths.map((n, at) => `${formatRatio(speedups[at] as number)} as fast at ${n}`);
+  const ratios = lengths.map((n, at) => `${formatRatio(speedups[at]!)} as fast at ${n}`);
   return {
-    measured: `time grows as n^${linear.value.toFixed(2)}, exact attention's as n^${quadratic.value.toFixed(2)}; ${ratios.join(', ')} (${formatTime(estimated.at(-1) as number)} against ${formatTime(exact.at(-1) as number)})`,
+    measured: `time grows as n^${linear.value.toFixed(2)}, exact attention's as n^${quadratic.value.toFixed(2)}; ${ratios.join(', ')} (${formatTime(estimated.at(-1)!)} against ${formatTime(exact.at(-1)!)})`,
     // The first length is four times the features.
     values: { linear, quadratic, pays: contest.speedup('performer', 'exact attention', 0) },
     details: `h = ${h}, d = ${d}, ${features} features, f32, medians, full attention. The count leaves out the passes over the features that are no products.`,
@@ -299,8 +299,8 @@ function massOfChosen(weights: Float64Array, exact: Float64Array): number {
   let mass = 0;
   for (let row = 0; row < TOKENS * TOKENS; row += TOKENS) {
     const keys = Array.from({ length: TOKENS }, (_, j) => row + j);
-    keys.sort((a, b) => (weights[b] as number) - (weights[a] as number));
-    for (const key of keys.slice(0, CHOSEN)) mass += exact[key] as number;
+    keys.sort((a, b) => weights[b]! - weights[a]!);
+    for (const key of keys.slice(0, CHOSEN)) mass += exact[key]!;
   }
   return mass / TOKENS;
 }

@@ -7,7 +7,6 @@ import { sees } from '../../methods/sparse/power-attention/reference';
 import { receptiveField } from '../../simulate/reach';
 import { formatPercent, formatRatio, significant } from '../../text/format';
 import {
-  byLabel,
   chart,
   defineExperiment,
   figure,
@@ -17,8 +16,7 @@ import {
   share,
   together,
 } from '../experiment';
-import { type CausalTimes, type MaskSpeed, timeBesideCausal } from '../mask-speed';
-import { overRounds } from '../rounds';
+import { DENSE, timeBesideCausal } from '../mask-speed';
 
 /** The paper's setting: 32K tokens in blocks of 256. */
 const BLOCKS = 128;
@@ -157,7 +155,7 @@ function reachSeries(reach: Readonly<Record<string, readonly number[]>>): Series
     Object.fromEntries(
       Object.entries(reach).map(([label, counts]) => [
         label,
-        Array.from({ length: layers }, (_, at) => counts[at] ?? (counts.at(-1) as number)),
+        Array.from({ length: layers }, (_, at) => counts[at] ?? counts.at(-1)!),
       ]),
     ),
   );
@@ -181,60 +179,30 @@ async function speeds(context: MeasureContext) {
   const [h, d] = quick ? [1, 32] : [2, 128];
   const lengths = quick ? [512, 1024] : [4096, 8192, 16_384];
   const block = quick ? 16 : BLOCK;
-  const names = Object.keys(masksOf(block)) as Name[];
   const problems = lengths.map((n) => ({
-    n,
-    h,
-    d,
-    masks: Object.entries(masksOf(block)).map(([label, mask]) => ({
-      label,
-      mask,
-      ...(label === 'power' && { sees: sees({ block, window: WINDOW, sink: true }, { n, m: n }) }),
-    })),
+    ...{ n, h, d, masks: masksOf(block) },
+    sees: { power: sees({ block, window: WINDOW, sink: true }, { n, m: n }) },
   }));
-  const byLength = await timeBesideCausal(problems, 60, context);
-
-  const labels = ['dense causal', ...names];
-  const of = (label: string) => byLength.map(({ rows }) => rows[labels.indexOf(label)] as MaskSpeed);
-  const powered = of('power');
-  const { rows, rounds } = byLength.at(-1) as CausalTimes;
-  const [row, near] = [labels.indexOf('power'), labels.indexOf('sliding')];
-  const [most, plain] = [rows[row], rows[near]] as [MaskSpeed, MaskSpeed];
-  // All lengths, each with dense causal attention before its masks.
-  const together = byLength.flatMap((one) => one.rounds);
-  const growth = overRounds(together, (times) => {
-    const speedups = lengths.map((_, at) => {
-      const first = at * labels.length;
-      return (times[first] as number) / (times[first + row] as number);
-    });
-    return Math.min(...speedups.slice(1).map((speedup, at) => speedup / (speedups[at] as number)));
-  });
-  const share = overRounds(rounds, (times) => ((times[0] as number) / (times[row] as number)) * most.density);
-  const ratio = overRounds(
-    rounds,
-    (times) => ((times[row] as number) / (times[near] as number)) * (plain.density / most.density),
-  );
-  const table = (title: string, value: (row: MaskSpeed) => number): Series =>
-    chart(
-      title,
-      { n: lengths },
-      byLabel(labels, (label) => of(label).map(value)),
-    );
+  const { contest, densities, error } = await timeBesideCausal(problems, 60, context);
+  const speedups = contest.speedups('power', DENSE);
+  const [density, near] = [densities.power.at(-1)!, densities.sliding.at(-1)!];
+  const share = contest.over((times) => (times[DENSE].at(-1)! / times.power.at(-1)!) * density);
+  const ratio = contest.over(({ power, sliding }) => (power.at(-1)! / sliding.at(-1)!) * (near / density));
+  const time = contest.medians.power.at(-1)! / contest.medians.sliding.at(-1)!;
   const last = lengths.at(-1);
-  const worst = Math.max(...byLength.map(({ error }) => error));
   return {
     speed: {
-      measured: `${lengths.map((n, at) => `${formatRatio((powered[at] as MaskSpeed).speedup)} at ${n}`).join(', ')}; ${formatPercent(share.value)} of what the pairs saved allow at ${last}`,
-      values: { growth, share },
-      details: `Against dense causal attention of the same kernels: n = ${lengths.join(', ')}, h = ${h}, d = ${d}, f32, blocks of ${block}, window ${WINDOW} and sink, forward only. Each result was first checked against float64 on 12 queries: largest error ${worst.toExponential(1)} of the largest |v|.`,
+      measured: `${lengths.map((n, at) => `${formatRatio(speedups[at]!)} at ${n}`).join(', ')}; ${formatPercent(share.value)} of what the pairs saved allow at ${last}`,
+      values: { growth: contest.leastGain('power', DENSE), share },
+      details: `Against dense causal attention of the same kernels: n = ${lengths.join(', ')}, h = ${h}, d = ${d}, f32, blocks of ${block}, window ${WINDOW} and sink, forward only. Each result was first checked against float64 on 12 queries: largest error ${error.toExponential(1)} of the largest |v|.`,
       series: [
-        table('Milliseconds', ({ time }) => time),
-        table('Speed-up over dense causal', ({ speedup }) => speedup),
-        table('Pairs seen, of those of dense causal', ({ density }) => density),
+        chart('Milliseconds', { n: lengths }, contest.medians),
+        chart('Speed-up over dense causal', { n: lengths }, contest.allSpeedups(DENSE)),
+        chart('Pairs seen, of those of dense causal', { n: lengths }, densities),
       ],
     },
     cost: {
-      measured: `${significant(most.time / plain.time)} times the time of sliding at ${last}, for ${significant(most.density / plain.density)} times the pairs`,
+      measured: `${significant(time)} times the time of sliding at ${last}, for ${significant(density / near)} times the pairs`,
       values: { ratio },
       details: 'As many blocks for the last of 128; at shorter lengths power sees fewer than the window.',
     },

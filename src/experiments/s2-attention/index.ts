@@ -5,9 +5,8 @@ import { oneHead } from '../../masks/mask';
 import { isKvCacheEfficient, isUnionComplete, type S2Pattern, s2, s2Blocks } from '../../masks/s2';
 import { sees } from '../../methods/sparse/s2-attention/reference';
 import { formatPercent, formatRatio, significant } from '../../text/format';
-import { chart, defineExperiment, figure, type MeasureContext, OF_POSSIBLE, share } from '../experiment';
-import { type CausalTimes, timeBesideCausal } from '../mask-speed';
-import { overRounds } from '../rounds';
+import { byLabel, chart, defineExperiment, figure, type MeasureContext, OF_POSSIBLE, share } from '../experiment';
+import { DENSE, timeBesideCausal } from '../mask-speed';
 
 interface Setting extends S2Pattern {
   readonly localBlocks: number;
@@ -128,7 +127,7 @@ function phases() {
 function density({ quick }: MeasureContext) {
   // Computed from the formula, independently of the mask.
   const known = [0.329, 0.1386, 0.1756, 0.0915, 0.0676];
-  const rows = SETTINGS.map((setting, at) => ({ ...setting, known: known[at] as number })).filter(
+  const rows = SETTINGS.map((setting, at) => ({ ...setting, known: known[at]! })).filter(
     ({ n }) => !quick || n < 10_000,
   );
   const densities = rows.map(({ n, h, localBlocks, verticalStride }) => {
@@ -137,7 +136,7 @@ function density({ quick }: MeasureContext) {
   });
   const distances = densities.map((share, at) => Math.abs(share - (rows[at] as { known: number }).known));
   return {
-    measured: rows.map(({ what, n }, at) => `${what}, n = ${n}: ${significant(densities[at] as number)}`).join('; '),
+    measured: rows.map(({ what, n }, at) => `${what}, n = ${n}: ${significant(densities[at]!)}`).join('; '),
     values: { distance: Math.max(...distances) },
     details: `Expected: ${rows.map((row) => row.known).join(', ')}. In blocks of ${BLOCK}, averaged over all heads.`,
   };
@@ -168,25 +167,29 @@ async function speed(context: MeasureContext) {
     { localBlocks: 4, verticalStride: 16 },
     { localBlocks: 1, verticalStride: 15 },
   ];
-  const contenders = patterns.map((pattern) => ({
-    label: `local ${pattern.localBlocks}, stride ${pattern.verticalStride}`,
-    mask: s2({ block, ...pattern }),
-    sees: sees(
-      { block, ...pattern, headOffset: 0, denseHeads: 0, homogeneous: false, positions: 'absolute' },
-      { n, m: n, h, g: h },
-    ),
+  const labels = patterns.map(({ localBlocks, verticalStride }) => `local ${localBlocks}, stride ${verticalStride}`);
+  const settings = { headOffset: 0, denseHeads: 0, homogeneous: false, positions: 'absolute' } as const;
+  const problem = {
+    ...{ n, h, d },
+    masks: byLabel(labels, (_, at) => s2({ block, ...patterns[at]! })),
+    sees: byLabel(labels, (_, at) => sees({ block, ...patterns[at]!, ...settings }, { n, m: n, h, g: h })),
+  };
+  const { contest, densities, error } = await timeBesideCausal([problem], 40, context);
+  const densityOf = (label: string) => densities[label]![0]!;
+  const sparse = labels.map((label) => ({
+    label,
+    density: densityOf(label),
+    speedup: contest.speedup(label, DENSE, 0).value,
   }));
-  const [{ rows, rounds, error }] = (await timeBesideCausal([{ masks: contenders, n, h, d }], 40, context)) as [
-    CausalTimes,
-  ];
-  const sparse = rows.slice(1);
   const realised = sparse.map(({ speedup, density }) => speedup * density);
-  const step = overRounds(rounds, (times) =>
-    Math.min(...times.slice(1).map((time, at) => (times[at] as number) / time)),
+  const step = contest.over((times) => {
+    const all = Object.values(times).map(([time]) => time!);
+    return Math.min(...all.slice(1).map((time, at) => all[at]! / time));
+  });
+  const share = contest.over((times) =>
+    Math.min(...labels.map((label) => (times[DENSE]![0]! / times[label]![0]!) * densityOf(label))),
   );
-  const share = overRounds(rounds, ([dense, ...times]) =>
-    Math.min(...times.map((time, at) => ((dense as number) / time) * (sparse[at]?.density as number))),
-  );
+  const all = { pattern: [DENSE, ...labels] };
   return {
     measured: sparse
       .map(
@@ -196,19 +199,11 @@ async function speed(context: MeasureContext) {
     values: { step, share },
     details: `Between ${formatPercent(Math.min(...realised))} and ${formatPercent(Math.max(...realised))} of what the pairs saved allow. Against dense causal attention of the same kernels, n = ${n}, h = ${h}, d = ${d}, f32, blocks of ${block}, forward only; the first setting is Phi-3-small's, which has 32 heads of 128. Each result was first checked against float64 on 12 queries: largest error ${error.toExponential(1)} of the largest |v|.`,
     series: [
-      chart(
-        `Speed-up over dense causal attention, n = ${n}`,
-        { pattern: rows.map(({ label }) => label) },
-        {
-          measured: rows.map(({ speedup }) => speedup),
-          'that the pairs saved allow': rows.map(({ density }) => 1 / density),
-        },
-      ),
-      chart(
-        `Milliseconds, n = ${n}`,
-        { pattern: rows.map(({ label }) => label) },
-        { ms: rows.map(({ time }) => time) },
-      ),
+      chart(`Speed-up over dense causal attention, n = ${n}`, all, {
+        measured: [1, ...sparse.map(({ speedup }) => speedup)],
+        'that the pairs saved allow': [1, ...sparse.map(({ density }) => 1 / density)],
+      }),
+      chart(`Milliseconds, n = ${n}`, all, { ms: Object.values(contest.medians).flat() }),
     ],
   };
 }

@@ -1,7 +1,6 @@
 /** Reach, mixing, error and speed of random windows: the claims that need no trained model. */
 
-import { area } from '../../masks/area';
-import { band, causal } from '../../masks/band';
+import { band } from '../../masks/band';
 import { or } from '../../masks/combine';
 import { type Mask, oneHead } from '../../masks/mask';
 import { randomPermutation, stochastic } from '../../masks/stochastic';
@@ -13,8 +12,8 @@ import { expectedRandomField, receptiveField } from '../../simulate/reach';
 import { normal } from '../../tensor/random';
 import type { Tensor } from '../../tensor/tensor';
 import { chart, defineExperiment, figure, type MeasureContext, OF_POSSIBLE, share } from '../experiment';
-import { disposeAll, held, numbersOf, type Qkv, randomQkv } from '../held';
-import { timeContest } from '../rounds';
+import { numbersOf } from '../held';
+import { DENSE, timeBesideCausal } from '../mask-speed';
 
 type Size = readonly [n: number, w: number];
 
@@ -88,7 +87,7 @@ function meanReach(n: number, layers: number, seeds: number, query: number, mask
     const masks = Array.from({ length: layers }, (_, layer) => maskOf(seed * layers + layer));
     const keysOf = (layer: number, token: number) => masks[layer]?.intervals?.(token, place) ?? [];
     const field = receptiveField(keysOf, n, { query, layers, changes: true });
-    for (let layer = 0; layer < layers; layer++) sums[layer] = (sums[layer] as number) + (field[layer] ?? n);
+    for (let layer = 0; layer < layers; layer++) sums[layer]! += field[layer] ?? n;
   }
   return sums.map((sum) => sum / seeds);
 }
@@ -163,7 +162,7 @@ function causalReach({ quick }: MeasureContext) {
       )
       .join('; '),
     values: {
-      alone: Math.min(...runs.map(({ n, alone }) => (alone.at(-1) as number) / n)),
+      alone: Math.min(...runs.map(({ n, alone }) => alone.at(-1)! / n)),
       pair: Math.max(...runs.map(({ n, w, pair }) => (layersUntil(pair, n) * Math.log(w)) / Math.log(n))),
     },
     details:
@@ -210,7 +209,7 @@ async function mixing({ runtime, signal, quick }: MeasureContext) {
     measured.push(sum / draws / before);
   }
   const expected = windows.map((w) => (n / w - 1) / (n - 1));
-  const worst = Math.max(...measured.map((ratio, at) => Math.abs(ratio / (expected[at] as number) - 1)));
+  const worst = Math.max(...measured.map((ratio, at) => Math.abs(ratio / expected[at]! - 1)));
   const slowest = windows.map((w) => (Math.sin((Math.PI * w) / n) / (w * Math.sin(Math.PI / n))) ** 2);
   return {
     measured: `largest deviation ${(100 * worst).toFixed(2)}% of the value expected, for w = ${windows.join(', ')}`,
@@ -242,18 +241,18 @@ async function estimate({ runtime, signal, quick }: MeasureContext) {
       const out = await numbersOf(runtime, () => stochasticAttention.forward({ q, k, v }, params).out as Tensor);
       spread += squares(out);
       out.forEach((value, at) => {
-        sum[at] = (sum[at] as number) + value;
+        sum[at]! += value;
       });
     }
     const mean = sum.map((value) => value / draws);
     const perDraw = (spread - draws * squares(mean)) / (draws - 1);
     variance.push(perDraw / norm);
     // The mean of finitely many draws varies too.
-    bias.push(Math.max(0, squares(mean.map((value, at) => value - (dense[at] as number))) - perDraw / draws) / norm);
+    bias.push(Math.max(0, squares(mean.map((value, at) => value - dense[at]!)) - perDraw / draws) / norm);
   }
   const slopes = { bias: exponent(windows, bias) / 2, variance: exponent(windows, variance) };
   return {
-    measured: `over w = ${windows.join(', ')}: bias ~ w^${slopes.bias.toFixed(2)}, variance ~ w^${slopes.variance.toFixed(2)}; at w = ${windows.at(-1)} bias² ${(bias.at(-1) as number).toFixed(3)}, variance ${(variance.at(-1) as number).toFixed(3)} of the squared norm of the dense output`,
+    measured: `over w = ${windows.join(', ')}: bias ~ w^${slopes.bias.toFixed(2)}, variance ~ w^${slopes.variance.toFixed(2)}; at w = ${windows.at(-1)} bias² ${bias.at(-1)!.toFixed(3)}, variance ${variance.at(-1)!.toFixed(3)} of the squared norm of the dense output`,
     values: slopes,
     details: `Softmax weights of standard normal q, k, v, n = ${n}, d = ${d}, ${draws} orders, not causal.`,
     series: chart(
@@ -265,28 +264,18 @@ async function estimate({ runtime, signal, quick }: MeasureContext) {
 }
 
 async function speed(context: MeasureContext) {
-  const { runtime, signal, quick } = context;
+  const { quick } = context;
   const lengths = quick ? [512, 1024] : [2048, 8192, 32768];
   const window = quick ? 64 : 256;
   const published = [1.5, 6.6, 28];
-  const inputs = lengths.map((n) => randomQkv(runtime, [1, n, 1, 64]));
-  using _ = held(inputs);
-  const callsOf = (at: number) => {
-    const { q, k, v } = inputs[at] as Qkv;
-    const masks = { exact: causal(), stochastic: maskOf(lengths[at] as number, window) };
-    const call = (mask: Mask) => () => disposeAll(attention(q, k, v, { mask, signal }));
-    return { exact: call(masks.exact), stochastic: call(masks.stochastic) };
-  };
-  const contest = await timeContest(lengths, callsOf, 20, context);
-  const allowed = lengths.map((n) => {
-    const extent = { b: 1, n, m: n, h: 1, g: 1 };
-    return area(causal(), extent) / area(maskOf(n, window), extent);
-  });
+  const problems = lengths.map((n) => ({ n, h: 1, d: 64, masks: { stochastic: maskOf(n, window) } }));
+  const { contest, densities } = await timeBesideCausal(problems, 20, context);
+  const allowed = densities.stochastic.map((density) => 1 / density);
   const over = (others: readonly number[], choose: (...values: number[]) => number) =>
-    contest.over(({ exact, stochastic }) =>
-      choose(...exact.map((time, at) => time / (stochastic[at] as number) / (others[at] as number))),
+    contest.over(({ stochastic, [DENSE]: dense }) =>
+      choose(...dense.map((time, at) => time / stochastic[at]! / others[at]!)),
     );
-  const ratios = contest.speedups('stochastic', 'exact');
+  const ratios = contest.speedups('stochastic', DENSE);
   return {
     measured: `${ratios.map((ratio) => ratio.toFixed(1)).join(', ')} times at n = ${lengths.join(', ')} with w = ${window}`,
     values: { published: over(published, Math.min), share: over(allowed, Math.max) },
@@ -307,9 +296,9 @@ const maskOf = (n: number, window: number): Mask =>
 function centred(values: Float32Array, n: number, columns: number): Float32Array {
   const means = new Float64Array(columns);
   values.forEach((value, at) => {
-    means[at % columns] = (means[at % columns] as number) + value / n;
+    means[at % columns]! += value / n;
   });
-  return values.map((value, at) => value - (means[at % columns] as number));
+  return values.map((value, at) => value - means[at % columns]!);
 }
 
 const squares = (values: Float32Array | Float64Array): number => {

@@ -38,7 +38,7 @@ export function gradientDeviation(attend: Attend, steps: number, seed: number): 
     const grads = gradients(attend, x, learnt, target);
     grads.forEach((grad, at) => {
       const matrix = learnt[at] as Float64Array;
-      for (let c = 0; c < matrix.length; c++) matrix[c] = (matrix[c] as number) - RATE * (grad[c] as number);
+      for (let c = 0; c < matrix.length; c++) matrix[c] = matrix[c]! - RATE * grad[c]!;
     });
     return Math.hypot(...grads.flatMap((grad) => [...grad]));
   });
@@ -59,7 +59,7 @@ function outputs(attend: Attend, x: Float64Array, [q, k, v, o]: Matrices) {
 /** The gradients of half the mean squared distance of a token's output from its target. */
 function gradients(attend: Attend, x: Float64Array, matrices: Matrices, target: Float64Array): Matrices {
   const { inputs, mixed, out } = outputs(attend, x, matrices);
-  const byOut = out.map((value, at) => (value - (target[at] as number)) / N);
+  const byOut = out.map((value, at) => (value - target[at]!) / N);
   const gradMixed = times(byOut, transposed(matrices[3], D));
   const grads = attend(inputs, hostTensor(gradMixed, [1, N, 1, D], 'f64'));
   const across = transposed(x, D);
@@ -79,7 +79,7 @@ function eluOverSum({ q, k, v }: Qkv, gradOut?: HostTensor): Readonly<Record<str
     const numbers = toFloat64(grad);
     const slopes = mapped(x, (value) => (value > 0 ? 1 : Math.exp(value)));
     return hostTensor(
-      toFloat64(slopes).map((slope, at) => slope * (numbers[at] as number)),
+      toFloat64(slopes).map((slope, at) => slope * numbers[at]!),
       x.shape,
       'f64',
     );
@@ -92,7 +92,7 @@ function times(a: Float64Array, b: Float64Array, inner = D): Float64Array {
   return Float64Array.from({ length: (a.length / inner) * D }, (_, at) => {
     const [row, column] = [Math.floor(at / D), at % D];
     let sum = 0;
-    for (let c = 0; c < inner; c++) sum += (a[row * inner + c] as number) * (b[c * D + column] as number);
+    for (let c = 0; c < inner; c++) sum += a[row * inner + c]! * b[c * D + column]!;
     return sum;
   });
 }
@@ -100,5 +100,5 @@ function times(a: Float64Array, b: Float64Array, inner = D): Float64Array {
 /** The transpose of a matrix with `columns` columns. */
 function transposed(a: Float64Array, columns: number): Float64Array {
   const rows = a.length / columns;
-  return a.map((_, at) => a[(at % rows) * columns + Math.floor(at / rows)] as number);
+  return a.map((_, at) => a[(at % rows) * columns + Math.floor(at / rows)]!);
 }

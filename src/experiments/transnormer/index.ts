@@ -105,7 +105,7 @@ function witness() {
   const expected = [0.109375, 10.9375, 1093.75];
   return {
     measured: `${found.map((value) => significant(value)).join(', ')} for 8 equal scores of ${epsilons.join(', ')}`,
-    values: { distance: Math.max(...found.map((value, at) => Math.abs(value / (expected[at] as number) - 1))) },
+    values: { distance: Math.max(...found.map((value, at) => Math.abs(value / expected[at]! - 1))) },
   };
 }
 
@@ -122,7 +122,7 @@ async function gradients(context: MeasureContext) {
       largest[name].push(found.reduce((sum, value) => sum + value, 0) / seeds);
     }
   }
-  const at = (name: Kernel, scale: number) => largest[name][scale] as number;
+  const at = (name: Kernel, scale: number) => largest[name][scale]!;
   const figures = (name: Kernel) => `${name} ${largest[name].map((value) => significant(value)).join(', ')}`;
   const last = SCALES.length - 1;
   const growth = (name: Kernel) => at(name, last) / at(name, 0);
@@ -187,7 +187,7 @@ function normedGradient(sums: Numbers, byOut: Numbers, d: number, epsilon: numbe
     const row = Math.floor(at / d) * d;
     const [t, by] = [sums.subarray(row, row + d), byOut.subarray(row, row + d)];
     const divisor = Math.sqrt(dot(t, t) / d + epsilon);
-    return (byOut[at] as number) / divisor - (value * dot(t, by)) / (d * divisor ** 3);
+    return byOut[at]! / divisor - (value * dot(t, by)) / (d * divisor ** 3);
   });
 }
 
@@ -203,7 +203,7 @@ async function deviations({ quick, step }: MeasureContext) {
     }
     found[name] = sum / seeds;
   }
-  const of = (name: string) => found[name] as number;
+  const of = (name: string) => found[name]!;
   const others = (name: string) => Object.keys(found).flatMap((other) => (other === name ? [] : [of(other)]));
   return {
     measured: Object.entries(found)
@@ -233,7 +233,7 @@ function dilution() {
   const linear = shares.map((share) => massNear(weigh(KERNELS.NormAttention, false), share));
   const at = shares.indexOf(0.4);
   return {
-    measured: `untrained: softmax ${significant(softmax[at] as number)}, 1 + elu ${significant(linear[at] as number)}, uniform weights ${significant(uniform[at] as number)}`,
+    measured: `untrained: softmax ${significant(softmax[at]!)}, 1 + elu ${significant(linear[at]!)}, uniform weights ${significant(uniform[at]!)}`,
     values: {},
     details: `On random inputs both are as diluted as uniform weights. The windows are moved inwards at the borders (reconstructed). n = ${N}.`,
     series: chart(
@@ -272,11 +272,11 @@ function largestGradient(name: Kernel, scale: number, seed: number): number {
     const weights = isSoftmax ? row.map((score) => Math.exp(score)) : row;
     const total = weights.reduce((sum, weight) => sum + weight, 0);
     const by = weights.map((_, j) => dot(rowOf(byOut, i, D), rowOf(values, j, D)));
-    const mean = by.reduce((sum, value, j) => sum + (value * (weights[j] as number)) / total, 0);
+    const mean = by.reduce((sum, value, j) => sum + (value * weights[j]!) / total, 0);
     // A row of zeros has no attention.
     if (total === 0) continue;
     by.forEach((value, j) => {
-      const slope = isSoftmax ? (weights[j] as number) : 1;
+      const slope = isSoftmax ? weights[j]! : 1;
       largest = Math.max(largest, Math.abs((slope * (value - mean)) / total));
     });
   }
@@ -297,7 +297,7 @@ function problemOf(name: Kernel, scale: number, seed: number) {
   const sums = new Float64Array(N * D).map((_, at) => {
     let sum = 0;
     for (let j = 0; j < N; j++) {
-      sum += (scores[Math.floor(at / D) * N + j] as number) * (values[j * D + (at % D)] as number);
+      sum += scores[Math.floor(at / D) * N + j]! * values[j * D + (at % D)]!;
     }
     return sum;
   });
