@@ -1,5 +1,7 @@
 /** Tokens in clusters, and how attention among them spreads: what experiments without training look at. */
 import { normal, uniformGenerator } from '../tensor/random';
+import { byLabel, type MeasureContext } from './experiment';
+import { mean } from './vectors';
 
 export const TOKENS = 256;
 export const DIMENSION = 32;
@@ -8,7 +10,7 @@ export const CLUSTERS = 8;
 const NOISE = 0.5;
 
 /** Tokens [256, 32], each near one of eight random centres. */
-export function clusteredTokens(seed: number): Float64Array {
+function clusteredTokens(seed: number): Float64Array {
   const centres = normal(CLUSTERS * DIMENSION, 2 * seed + 1);
   const noise = normal(TOKENS * DIMENSION, 2 * seed + 2);
   const pick = uniformGenerator(seed);
@@ -20,7 +22,7 @@ export function clusteredTokens(seed: number): Float64Array {
 }
 
 /** The mean over the queries of the entropy of their weights over log n: 1 for uniform weights, 0 for one key. */
-export function rowEntropy(weight: (query: number, key: number) => number, tokens = TOKENS): number {
+function rowEntropy(weight: (query: number, key: number) => number, tokens = TOKENS): number {
   let [mean, rows] = [0, 0];
   for (let i = 0; i < tokens; i++) {
     const weights = Array.from({ length: tokens }, (_, j) => weight(i, j));
@@ -41,3 +43,20 @@ export function productOf(queries: Float64Array, keys: Float64Array, i: number, 
   for (let c = 0; c < d; c++) sum += queries[i * d + c]! * keys[j * d + c]!;
   return sum;
 }
+
+/** The mean entropies of several attentions' weights over draws of tokens, by name. */
+export async function meanEntropies<Name extends string>(
+  context: MeasureContext,
+  draws: number,
+  weightsOf: (tokens: Float64Array) => Readonly<Record<Name, (query: number, key: number) => number>>,
+): Promise<Record<Name, number>> {
+  const drawn = await context.draws(draws, (seed) => {
+    const weights = weightsOf(clusteredTokens(seed));
+    return byLabel(Object.keys(weights) as Name[], (name) => rowEntropy(weights[name]));
+  });
+  return byLabel(Object.keys(drawn[0] ?? {}) as Name[], (name) => mean(drawn.map((entropies) => entropies[name])));
+}
+
+/** Unscaled weights of softmax attention among tokens. */
+export const softmaxWeight = (tokens: Float64Array) => (i: number, j: number) =>
+  Math.exp(productOf(tokens, tokens, i, j) / Math.sqrt(DIMENSION));

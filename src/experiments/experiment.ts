@@ -127,6 +127,8 @@ export interface MeasureContext extends ExperimentContext {
   step(share: number, what?: string): Promise<void>;
   /** The same context for one part of the work: its progress goes from `from` to `to`, under a name of its own if it has one. */
   part(from: number, to: number, what?: string): MeasureContext;
+  /** What `draw` gives for each seed from 0 on; the run may be aborted before each. */
+  draws<T>(count: number, draw: (seed: number) => T | Promise<T>): Promise<T[]>;
 }
 
 type Measure<M> = (context: MeasureContext) => M | Promise<M>;
@@ -140,6 +142,15 @@ function measureContext(context: ExperimentContext): MeasureContext {
       onProgress?.(share, what);
       await nextTurn();
       signal?.throwIfAborted();
+    },
+    async draws(count, draw) {
+      const drawn = [];
+      for (let seed = 0; seed < count; seed++) {
+        await nextTurn();
+        signal?.throwIfAborted();
+        drawn.push(await draw(seed));
+      }
+      return drawn;
     },
     part: (from, to, name) =>
       measureContext({
@@ -309,6 +320,10 @@ export function chart(
   const [[label, values]] = Object.entries(axis) as [[string, Series['x']['values']]];
   return { title, x: { label, values }, lines: Object.entries(lines).map(([label, values]) => ({ label, values })) };
 }
+
+/** Numbers in a sentence, by default with three significant digits: `0.101, 2.30, 45.0`. */
+export const listed = (values: readonly number[], format: (value: number) => string = significant) =>
+  values.map((value) => format(value)).join(', ');
 
 /** Values by label, such as the lines of a chart. */
 export function byLabel<const Label extends string, T>(

@@ -1,5 +1,6 @@
 /** Tensors of experiments, which wait for numbers and so cannot have a scope around them. */
 import { nextTurn } from '../next-turn';
+import { attention } from '../ops/attention';
 import type { Runtime } from '../runtime/runtime';
 import { toFloat64 } from '../tensor/host';
 import { normal } from '../tensor/random';
@@ -23,6 +24,16 @@ export async function numbersOf(runtime: Runtime, compute: () => Tensor): Promis
   return toFloat64(await host);
 }
 
+/** The bytes that a call holds at most, its results included, beyond those held before; the results are disposed. */
+export async function bytesOf(runtime: Runtime, call: () => unknown): Promise<number> {
+  await runtime.finish();
+  const before = runtime.memory().live;
+  runtime.backend.resetPeak();
+  using _ = held(call());
+  await runtime.finish();
+  return runtime.memory().peak - before;
+}
+
 /** Normal random numbers of this standard deviation. */
 export function randomNormal(runtime: Runtime, shape: readonly number[], seed: number, deviation = 1): Tensor<'f32'> {
   return runtime.tensor(
@@ -40,8 +51,28 @@ export function randomQkv(runtime: Runtime, shape: readonly number[], deviation?
 }
 
 /** Values whose attention is its weights: [1, n, 1, n]. */
-export function identityValues(runtime: Runtime, n: number): Tensor<'f32'> {
+function identityValues(runtime: Runtime, n: number): Tensor<'f32'> {
   const values = new Float32Array(n * n);
   for (let i = 0; i < n; i++) values[i * (n + 1)] = 1;
   return runtime.tensor(values, [1, n, 1, n]);
+}
+
+/** Tokens whose whole matrix of weights is compared; as many as linear attention has value columns for. */
+export const WEIGHED = 256;
+
+/**
+ * `use` gets the weights of exact attention, row by row, of q and k [1, 256, 1, d] of this standard deviation, and what reads
+ * those of another attention of them.
+ */
+export async function besideWeights<T>(
+  runtime: Runtime,
+  d: number,
+  deviation: number,
+  use: (exact: Float64Array, weightsOf: (attend: (qkv: Qkv) => Tensor) => Promise<Float64Array>) => Promise<T>,
+): Promise<T> {
+  const random = (seed: number) => randomNormal(runtime, [1, WEIGHED, 1, d], seed, deviation);
+  const qkv = { q: random(1), k: random(2), v: identityValues(runtime, WEIGHED) };
+  using _ = held(qkv);
+  const weightsOf = (attend: (qkv: Qkv) => Tensor) => numbersOf(runtime, () => attend(qkv));
+  return await use(await weightsOf(({ q, k, v }) => attention(q, k, v).out), weightsOf);
 }

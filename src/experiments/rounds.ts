@@ -2,7 +2,9 @@
 
 import { type Estimate, estimateMedian, exponent, summarise } from '../measure/statistics';
 import { timeCalls, timeInterleaved } from '../measure/timing';
+import { attention } from '../ops/attention';
 import { byLabel, type MeasureContext } from './experiment';
+import { disposeAll, held, type Qkv, randomQkv } from './held';
 
 /** Milliseconds by call, then by round: in a round each call has its turn. */
 export type Rounds = readonly (readonly number[])[];
@@ -106,4 +108,37 @@ export async function timeContest<Name extends string>(
   const calls = sizes.map((_, at) => callsOf(at));
   const rounds = await timeRounds(calls.flatMap(Object.values<() => void>), seconds, context);
   return new Contest(sizes, Object.keys(calls[0] ?? {}) as Name[], rounds);
+}
+
+interface Lengths {
+  readonly lengths: readonly number[];
+  /** Heads and their dimension. */
+  readonly h: number;
+  readonly d: number;
+  readonly causal?: boolean;
+  /** The standard deviation of q, k and v; default 1. */
+  readonly deviation?: number;
+}
+
+/** Exact attention beside other attention of the same q, k and v; what calls return is disposed. As `timeContest`. */
+export async function timeBesideExact<Name extends string>(
+  { lengths, h, d, causal = false, deviation }: Lengths,
+  callsOf: (qkv: Qkv) => Readonly<Record<Name, () => unknown>>,
+  seconds: number,
+  context: MeasureContext,
+): Promise<Contest<Name | 'exact attention'>> {
+  const { runtime, signal } = context;
+  const inputs = lengths.map((n) => randomQkv(runtime, [1, n, h, d], deviation));
+  using _ = held(inputs);
+  const calls = inputs.map((qkv) => {
+    const exact = () => attention(qkv.q, qkv.k, qkv.v, { causal, signal });
+    const all = Object.entries<() => unknown>({ ...callsOf(qkv), 'exact attention': exact });
+    return Object.fromEntries(all.map(([name, call]) => [name, () => disposeAll(call())]));
+  });
+  return await timeContest(
+    lengths,
+    (at) => calls[at] as Record<Name | 'exact attention', () => void>,
+    seconds,
+    context,
+  );
 }

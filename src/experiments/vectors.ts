@@ -11,6 +11,10 @@ export function dot(a: Numbers, b: Numbers): number {
 
 export const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
+/** The least fall, or the largest rise, from one value to the next. */
+export const largestStep = (values: readonly number[]) =>
+  Math.max(...values.slice(1).map((value, at) => value - values[at]!));
+
 /** Row `at` of rows of `width` numbers. */
 export const rowOf = <T extends Numbers>(rows: T, at: number, width: number) =>
   rows.subarray(at * width, (at + 1) * width) as T;

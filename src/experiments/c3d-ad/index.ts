@@ -4,7 +4,6 @@ import { summarise } from '../../measure/statistics';
 import { kernelAttention } from '../../methods/linear/kernel-attention';
 import { hostFeatures } from '../../methods/linear/kernel-attention/reference';
 import type { KernelAttentionParams } from '../../methods/linear/kernel-attention/settings';
-import { attention } from '../../ops/attention';
 import type { Runtime } from '../../runtime/runtime';
 import { toFloat64 } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
@@ -15,17 +14,16 @@ import {
   defineExperiment,
   figure,
   linearIn,
+  listed,
   type MeasureContext,
   type Series,
   share,
   together,
 } from '../experiment';
-import { disposeAll, held, identityValues, numbersOf, type Qkv, randomNormal, randomQkv } from '../held';
-import { timeContest } from '../rounds';
+import { besideWeights, numbersOf, type Qkv, WEIGHED } from '../held';
+import { timeBesideExact } from '../rounds';
 import { dot, mean, relativeDistance, rowOf } from '../vectors';
 
-/** Tokens whose whole matrix of weights is compared; as many as linear attention has value columns for. */
-const TOKENS = 256;
 /** The dimension of a head of Point-MAE. */
 const DIMENSION = 64;
 const SIZES = [0.25, 0.5, 1];
@@ -82,34 +80,30 @@ export const experiment = defineExperiment({
   measure: { ...together(['features', 'lengths'], estimates), recall: recalls, growth, speed },
 });
 
-async function estimates({ runtime, signal, quick, step }: MeasureContext) {
-  await step(0, 'errors of the weights');
+async function estimates(context: MeasureContext) {
+  const { runtime, quick } = context;
+  await context.step(0, 'errors of the weights');
   const draws = quick ? 2 : 10;
   const found: Record<'once' | 'twice', number[][]> = { once: [], twice: [] };
-  for (const size of SIZES) {
-    using q = randomNormal(runtime, [1, TOKENS, 1, DIMENSION], 1, size);
-    using k = randomNormal(runtime, [1, TOKENS, 1, DIMENSION], 2, size);
-    using v = identityValues(runtime, TOKENS);
-    const exact = await numbersOf(runtime, () => attention(q, k, v).out);
-    for (const lengths of ['once', 'twice'] as const) {
-      const medians: number[] = [];
-      for (const features of FEATURES) {
-        const distances: number[] = [];
-        for (let seed = 0; seed < draws; seed++) {
-          signal?.throwIfAborted();
-          // The default epsilon would shrink the weights: what is added to each feature keeps denominators from 0.
-          const params = kernelAttention.parse({ features, lengths, seed, epsilon: 0 });
-          const weights = await numbersOf(runtime, () => kernelAttention.forward({ q, k, v }, params).out as Tensor);
-          distances.push(relativeDistance(weights, exact));
+  for (const size of SIZES)
+    await besideWeights(runtime, DIMENSION, size, async (exact, weightsOf) => {
+      for (const lengths of ['once', 'twice'] as const) {
+        const medians: number[] = [];
+        for (const features of FEATURES) {
+          const distances = await context.draws(draws, async (seed) => {
+            // The default epsilon would shrink the weights: what is added to each feature keeps denominators from 0.
+            const params = kernelAttention.parse({ features, lengths, seed, epsilon: 0 });
+            const weights = await weightsOf((qkv) => kernelAttention.forward(qkv, params).out as Tensor);
+            return relativeDistance(weights, exact);
+          });
+          medians.push(summarise(distances).median);
         }
-        medians.push(summarise(distances).median);
+        found[lengths].push(medians);
       }
-      found[lengths].push(medians);
-    }
-  }
-  const setting = `n = ${TOKENS}, d = ${DIMENSION} as in a head of Point-MAE, q and k normal with this deviation, Frobenius distance of the matrices of weights over the exact one's length, medians of ${draws} draws, epsilon 0.`;
+    });
+  const setting = `n = ${WEIGHED}, d = ${DIMENSION} as in a head of Point-MAE, q and k normal with this deviation, Frobenius distance of the matrices of weights over the exact one's length, medians of ${draws} draws, epsilon 0.`;
   const text = (medians: readonly number[][]) =>
-    SIZES.map((size, at) => `${medians[at]?.map((x) => formatPercent(x)).join(', ')} at size ${size}`).join('; ');
+    SIZES.map((size, at) => `${listed(medians[at]!, formatPercent)} at size ${size}`).join('; ');
   const falls = found.once.map((medians) => medians.at(-1)! / medians[0]!);
   const best = Math.max(...found.once.map((medians) => medians.at(-1)!));
   const ratios = found.twice.flatMap((medians, at) => medians.map((x, f) => x / (found.once[at]?.[f] as number)));
@@ -143,8 +137,9 @@ const ARMS = [
   { label: 'beta 0.7, 50 passes', update: 'tokens', beta: 0.7, passes: 50 },
 ] as const;
 
-async function recalls({ runtime, signal, quick, step }: MeasureContext) {
-  await step(0.3, 'recall of four tasks');
+async function recalls(context: MeasureContext) {
+  const { runtime, quick } = context;
+  await context.step(0.3, 'recall of four tasks');
   const widths = [10, 64, 256];
   const seeds = quick ? 1 : 5;
   const last: number[][] = [];
@@ -152,12 +147,10 @@ async function recalls({ runtime, signal, quick, step }: MeasureContext) {
   for (const { update, beta, passes } of ARMS) {
     const [lasts, olders]: [number[], number[]] = [[], []];
     for (const features of widths) {
-      const cosines: number[][] = [];
-      for (let seed = 0; seed < seeds; seed++) {
-        signal?.throwIfAborted();
-        const params = { part: 'advisor', norm: 'unit', features, seed, update, beta } as const;
-        cosines.push(await recallOfTasks(runtime, params, quick ? Math.min(passes, 3) : passes, seed));
-      }
+      const params = { part: 'advisor', norm: 'unit', features, update, beta } as const;
+      const cosines = await context.draws(seeds, (seed) =>
+        recallOfTasks(runtime, { ...params, seed }, quick ? Math.min(passes, 3) : passes, seed),
+      );
       const ofTask = (task: number) => mean(cosines.map((each) => each[task]!));
       lasts.push(ofTask(TASKS - 1));
       olders.push(mean(Array.from({ length: TASKS - 1 }, (_, task) => ofTask(task))));
@@ -271,22 +264,18 @@ async function growth({ runtime, signal, quick, step }: MeasureContext) {
 }
 
 async function speed(context: MeasureContext) {
-  const { runtime, signal, quick } = context;
+  const { signal, quick } = context;
   const lengths = quick ? [64, 128] : [512, 1024, 2048, 4096, 8192];
   const [h, d] = quick ? [1, 16] : [6, 64];
   const labels = ['layer', 'advisor, token by token', 'exact attention'] as const;
-  const inputs = lengths.map((n) => randomQkv(runtime, [1, n, h, d]));
-  using _ = held(inputs);
-  const [layer, advisor] = [kernelAttention.parse({}), kernelAttention.parse({ part: 'advisor' })];
-  const callsOf = (at: number) => {
-    const qkv = inputs[at] as Qkv;
-    return {
-      layer: () => disposeAll(kernelAttention.forward(qkv, layer, { signal })),
-      'advisor, token by token': () => disposeAll(kernelAttention.forward(qkv, advisor, { signal })),
-      'exact attention': () => disposeAll(attention(qkv.q, qkv.k, qkv.v, { signal })),
-    };
-  };
-  const contest = await timeContest(lengths, callsOf, 15, context.part(0.7, 1, 'timing'));
+  const run = (settings: KernelAttentionParams) => (qkv: Qkv) => kernelAttention.forward(qkv, settings, { signal });
+  const [layer, advisor] = [run(kernelAttention.parse({})), run(kernelAttention.parse({ part: 'advisor' }))];
+  const contest = await timeBesideExact(
+    { lengths, h, d },
+    (qkv) => ({ layer: () => layer(qkv), 'advisor, token by token': () => advisor(qkv) }),
+    15,
+    context.part(0.7, 1, 'timing'),
+  );
   const growth = byLabel(labels, (label) => contest.growth(label));
   const text = labels.map((label) => {
     return `${label} n^${growth[label].value.toFixed(2)} (${formatTime(contest.medians[label].at(-1)!)})`;

@@ -3,8 +3,9 @@
 import { focused } from '../../methods/linear/dydila/reference';
 import { normal } from '../../tensor/random';
 import { significant } from '../../text/format';
-import { CLUSTERS, clusteredTokens, DIMENSION, productOf, rowEntropy, TOKENS } from '../clusters';
-import { chart, defineExperiment, figure, type MeasureContext, together } from '../experiment';
+import { CLUSTERS, DIMENSION, meanEntropies, productOf, softmaxWeight, TOKENS } from '../clusters';
+import { chart, defineExperiment, figure, listed, type MeasureContext, together } from '../experiment';
+import { largestStep } from '../vectors';
 
 const EXPONENTS = [1, 2, 3, 5];
 const LAMBDAS = [0.01, 0.2, 0.5];
@@ -46,39 +47,31 @@ export const experiment = defineExperiment({
   measure: { ...together(['smoother', 'kernel', 'difference'], spreads), likeness },
 });
 
-/** The least fall, or the largest rise, from one value to the next. */
-function largestStep(values: readonly number[]): number {
-  return Math.max(...values.slice(1).map((value, at) => value - values[at]!));
-}
-
-async function spreads({ quick, step }: MeasureContext) {
-  const draws = quick ? 1 : 5;
-  let softmax = 0;
-  const powers = EXPONENTS.map(() => 0);
-  const differences = LAMBDAS.map(() => 0);
+async function spreads(context: MeasureContext) {
+  const draws = context.quick ? 1 : 5;
+  await context.step(0, 'entropies');
   let negative = 0;
-  for (let seed = 0; seed < draws; seed++) {
-    await step((0.8 * seed) / draws, 'entropies');
-    const tokens = clusteredTokens(seed);
-    softmax += rowEntropy((i, j) => Math.exp(productOf(tokens, tokens, i, j) / Math.sqrt(DIMENSION))) / draws;
-    for (const [at, exponent] of EXPONENTS.entries()) {
-      const phi = featuresOf(tokens, exponent);
-      powers[at]! += rowEntropy((i, j) => productOf(phi, phi, i, j)) / draws;
-    }
+  const among = (phi: Float64Array) => (i: number, j: number) => productOf(phi, phi, i, j);
+  const entropies = await meanEntropies<string>(context, draws, (tokens) => {
     const phi = featuresOf(tokens, POWER);
     const redundant = focused(meanOf(tokens), POWER);
-    for (const [at, lambda] of LAMBDAS.entries()) {
-      const rest = phi.map((value, c) => value - lambda * redundant[c % DIMENSION]!);
-      const weight = (i: number, j: number) => {
-        const product = productOf(rest, rest, i, j);
-        if (product < 0 && at === LAMBDAS.length - 1) negative += 1 / (draws * TOKENS ** 2);
-        return Math.max(0, product);
+    const difference = (lambda: number) => {
+      const product = among(phi.map((value, c) => value - lambda * redundant[c % DIMENSION]!));
+      return (i: number, j: number) => {
+        const weight = product(i, j);
+        if (weight < 0 && lambda === LAMBDAS.at(-1)) negative += 1 / (draws * TOKENS ** 2);
+        return Math.max(0, weight);
       };
-      differences[at]! += rowEntropy(weight) / draws;
-    }
-  }
-
-  const figures = (values: readonly number[]) => values.map((value) => significant(value)).join(', ');
+    };
+    return {
+      softmax: softmaxWeight(tokens),
+      ...Object.fromEntries(EXPONENTS.map((exponent) => [exponent, among(featuresOf(tokens, exponent))])),
+      ...Object.fromEntries(LAMBDAS.map((lambda) => [`lambda ${lambda}`, difference(lambda)])),
+    };
+  });
+  const softmax = entropies.softmax!;
+  const powers = EXPONENTS.map((exponent) => entropies[exponent]!);
+  const differences = LAMBDAS.map((lambda) => entropies[`lambda ${lambda}`]!);
   const power = powers[EXPONENTS.indexOf(POWER)]!;
   const setting = `${TOKENS} tokens of ${DIMENSION} numbers in ${CLUSTERS} clusters are queries and keys alike, ${draws} draw${draws > 1 ? 's' : ''}, no training. Entropy of a query's weights over log n: 1 is uniform.`;
   return {
@@ -88,7 +81,7 @@ async function spreads({ quick, step }: MeasureContext) {
       details: setting,
     },
     kernel: {
-      measured: `${figures(powers)} for exponents ${EXPONENTS.join(', ')}; softmax ${significant(softmax)}`,
+      measured: `${listed(powers)} for exponents ${EXPONENTS.join(', ')}; softmax ${significant(softmax)}`,
       values: { step: largestStep(powers) },
       details: `${setting} One exponent for all tokens, as at the start of training, where all entries of the bank are equal.`,
       series: chart(
@@ -98,7 +91,7 @@ async function spreads({ quick, step }: MeasureContext) {
       ),
     },
     difference: {
-      measured: `${figures(differences)} for lambda ${LAMBDAS.join(', ')}; ${significant(power)} without`,
+      measured: `${listed(differences)} for lambda ${LAMBDAS.join(', ')}; ${significant(power)} without`,
       values: { step: largestStep([power, ...differences]) },
       details: `${setting} Exponent ${POWER}; the features of the mean token stand for the redundant ones (reconstructed: a trained projection gives them). At 0.01, where training begins, it changes little. Weights below 0, ${significant(100 * negative)}% of them at the largest lambda, count as 0.`,
       series: chart(
@@ -125,7 +118,7 @@ async function likeness({ quick, step }: MeasureContext) {
     return sum / pairs;
   });
   return {
-    measured: `mean cosine ${means.map((value) => significant(value)).join(', ')} for exponents ${EXPONENTS.join(', ')}`,
+    measured: `mean cosine ${listed(means)} for exponents ${EXPONENTS.join(', ')}`,
     values: { step: largestStep(means) },
     details: `${pairs} pairs of random vectors of ${PAIR_DIMENSION} numbers. On the mean: not for every pair.`,
   };

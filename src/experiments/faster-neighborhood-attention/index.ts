@@ -7,9 +7,9 @@ import { neighborhoodAttention } from '../../methods/sparse/neighborhood-attenti
 import { chooseTiles, countTiles } from '../../simulate/choose-tiles';
 import { simulateGna } from '../../simulate/gna';
 import { sizeOf } from '../../tensor/shape';
-import type { Tensor } from '../../tensor/tensor';
 import { formatBytes, formatRatio, significant } from '../../text/format';
 import { chart, defineExperiment, figure, linearIn, type MeasureContext } from '../experiment';
+import { bytesOf, held, randomQkv } from '../held';
 import { timeOnGrids } from '../mask-speed';
 import { Contest, medians, overRounds, type Rounds } from '../rounds';
 
@@ -143,32 +143,25 @@ async function shapes(context: MeasureContext) {
 async function memory({ runtime, quick, signal }: MeasureContext) {
   const grid = quick ? [16, 16] : [96, 96];
   const windows = quick ? [3, 7] : [7, 33];
-  const shape = [1, ...grid, HEADS.h, HEADS.d];
-  using q = runtime.random(shape, { seed: 1 });
-  using k = runtime.random(shape, { seed: 2 });
-  using v = runtime.random(shape, { seed: 3 });
-  const held: number[] = [];
+  const qkv = randomQkv(runtime, [1, ...grid, HEADS.h, HEADS.d]);
+  using _ = held(qkv);
+  const results = 4 * sizeOf(grid) * HEADS.h * (HEADS.d + 1);
+  const bytes: number[] = [];
   for (const window of windows) {
-    const before = runtime.memory().live;
-    runtime.backend.resetPeak();
-    const { out, lse } = neighborhoodAttention.forward({ q, k, v }, neighborhoodAttention.parse({ window }), {
-      signal,
-    });
-    using result = out as Tensor;
-    using sums = lse as Tensor;
-    await runtime.finish();
-    held.push(runtime.memory().peak - before - 4 * (result.size + sums.size));
+    const params = neighborhoodAttention.parse({ window });
+    const call = () => neighborhoodAttention.forward(qkv, params, { signal });
+    bytes.push((await bytesOf(runtime, call)) - results);
   }
   const weights = windows.map((window) => 4 * sizeOf(grid) * HEADS.h * window ** 2);
-  const growth = held[1]! / held[0]!;
+  const growth = bytes[1]! / bytes[0]!;
   return {
     measured: windows
       .map(
         (window, at) =>
-          `window ${window} x ${window}: ${formatBytes(held[at]!)} held, the weights would take ${formatBytes(weights[at]!)}`,
+          `window ${window} x ${window}: ${formatBytes(bytes[at]!)} held, the weights would take ${formatBytes(weights[at]!)}`,
       )
       .join('; '),
-    values: { growth, share: held[1]! / weights[1]! },
+    values: { growth, share: bytes[1]! / weights[1]! },
     details: `Beside inputs and results, on a grid of ${grid.join(' x ')} with one head of ${HEADS.d}: packed keys and values and the tiles to visit.`,
   };
 }

@@ -11,13 +11,14 @@ import {
   defineExperiment,
   figure,
   linearIn,
+  listed,
   type MeasureContext,
   share,
   together,
 } from '../experiment';
 import { disposeAll, held, randomNormal } from '../held';
 import { timeContest } from '../rounds';
-import { largestDifference } from '../vectors';
+import { largestDifference, largestStep } from '../vectors';
 import { DIMENSION, LOG_DECAY, MEMORIES, type Memory, recall, SHARPNESS } from './recall';
 
 /** The recall of the gated delta rule that another program counted, at 32 to 512 pairs. */
@@ -79,13 +80,12 @@ async function recalls({ runtime, quick, step: report }: MeasureContext) {
   const rewritten = await recall(runtime, { sequences, pairs: 256, keys: 16 });
   const of = (memory: Memory) => byPairs.map((shares) => shares[memory]);
   const [delta, softmax] = [of('gated delta rule'), of('softmax attention')];
-  const step = Math.max(...delta.slice(1).map((share, at) => share - delta[at]!));
   const setting = `${sequences} sequences of random keys and values of norm 1, d = ${DIMENSION}. Each key is asked for at the end; recalled is what comes nearest, of all values, to the right one.`;
-  const figures = (shares: readonly number[]) => shares.map((share) => share.toFixed(2)).join(', ');
+  const figures = (shares: readonly number[]) => listed(shares, (share) => share.toFixed(2));
   return {
     recall: {
       measured: `${figures(delta)} of ${PAIRS.join(', ')} pairs; softmax attention ${figures(softmax)}`,
-      values: { step, softmax: Math.min(...softmax) },
+      values: { step: largestStep(delta), softmax: Math.min(...softmax) },
       details: `${setting} beta = 1, g = ${LOG_DECAY}, softmax with scale ${SHARPNESS}. Another program counted ${figures(COUNTED)} in this setting; at 128 pairs the two differ.`,
       series: chart(
         'Share of the pairs recalled',

@@ -4,8 +4,8 @@ import { localConcentration } from '../../methods/linear/l2vit/local-concentrati
 import { reference } from '../../methods/linear/l2vit/reference';
 import { normal } from '../../tensor/random';
 import { formatPercent, significant } from '../../text/format';
-import { CLUSTERS, clusteredTokens, DIMENSION, productOf, rowEntropy, TOKENS } from '../clusters';
-import { chart, defineExperiment, figure, type MeasureContext, share } from '../experiment';
+import { CLUSTERS, DIMENSION, meanEntropies, productOf, softmaxWeight, TOKENS } from '../clusters';
+import { chart, defineExperiment, figure, listed, type MeasureContext, share } from '../experiment';
 
 const MINIMUM = 100;
 
@@ -38,26 +38,26 @@ export const experiment = defineExperiment({
   measure: { spread, below, reach },
 });
 
-async function spread({ quick, step }: MeasureContext) {
-  const draws = quick ? 1 : 5;
-  const sums = { softmax: 0, relu: 0, eluPlusOne: 0 };
-  for (let seed = 0; seed < draws; seed++) {
-    await step((0.6 * seed) / draws, 'entropies');
-    const tokens = clusteredTokens(seed);
+async function spread(context: MeasureContext) {
+  await context.step(0, 'entropies');
+  const entropies = await meanEntropies(context, context.quick ? 1 : 5, (tokens) => {
     const relu = tokens.map((value) => Math.max(0, value));
     const elu = tokens.map((value) => (value > 0 ? 1 + value : Math.exp(value)));
-    sums.softmax += rowEntropy((i, j) => Math.exp(productOf(tokens, tokens, i, j) / Math.sqrt(DIMENSION)));
-    sums.relu += rowEntropy((i, j) => productOf(relu, relu, i, j));
-    sums.eluPlusOne += rowEntropy((i, j) => productOf(elu, elu, i, j));
-  }
-  const mean = (name: keyof typeof sums) => sums[name] / draws;
+    return {
+      softmax: softmaxWeight(tokens),
+      ReLU: (i, j) => productOf(relu, relu, i, j),
+      '1 + elu': (i, j) => productOf(elu, elu, i, j),
+    };
+  });
+  const { softmax, ReLU: relu } = entropies;
+  const text = Object.entries(entropies).map(([name, entropy]) => `${name} ${significant(entropy)}`);
   return {
-    measured: `entropy over log n: softmax ${significant(mean('softmax'))}, ReLU ${significant(mean('relu'))}, 1 + elu ${significant(mean('eluPlusOne'))}`,
-    values: { relu: mean('relu'), softmax: mean('softmax') },
+    measured: `entropy over log n: ${text.join(', ')}`,
+    values: { relu, softmax },
     series: chart(
       'Entropy of the weights over log n',
-      { weights: ['softmax', 'ReLU', '1 + elu'] },
-      { entropy: [mean('softmax'), mean('relu'), mean('eluPlusOne')] },
+      { weights: Object.keys(entropies) },
+      { entropy: Object.values(entropies) },
     ),
     details: `${TOKENS} tokens of ${DIMENSION} numbers in ${CLUSTERS} clusters are queries and keys alike; no training. 1 is uniform; a cluster of ${TOKENS / CLUSTERS} alone is ${significant(Math.log(TOKENS / CLUSTERS) / Math.log(TOKENS))}.`,
   };
@@ -81,7 +81,7 @@ async function below({ step }: MeasureContext) {
     }),
   );
   const text = deviations.map((deviation, row) => {
-    return `deviation ${deviation}: ${(shares[row] as number[]).map((share) => formatPercent(share)).join(', ')}`;
+    return `deviation ${deviation}: ${listed(shares[row]!, formatPercent)}`;
   });
   const [small, large] = shares as [number[], number[]];
   return {

@@ -1,13 +1,11 @@
 /** Whether every token costs the same, where exact attention becomes slower, and what memory grows with. */
-import { timeCalls } from '../../measure/timing';
 import { releasedDecays } from '../../methods/linear/lightning-attention/schedules';
-import { attention } from '../../ops/attention';
 import { contiguous } from '../../ops/copy';
 import { linearAttention } from '../../ops/linear-attention';
 import { formatBytes, formatRatio, significant } from '../../text/format';
 import { chart, defineExperiment, figure, type MeasureContext, together } from '../experiment';
-import { disposeAll, held, type Qkv } from '../held';
-import { medians, overRounds, timeContest, timeRounds } from '../rounds';
+import { bytesOf, disposeAll, held, type Qkv } from '../held';
+import { medians, overRounds, timeBesideExact, timeRounds } from '../rounds';
 
 /** Features and columns of a head, as in the released models of the smallest size. */
 const WIDTH = 64;
@@ -63,9 +61,9 @@ function head({ q, k, v }: Qkv, n: number): Qkv {
   return { q: q.slice(1, 0, n), k: k.slice(1, 0, n), v: v.slice(1, 0, n) };
 }
 
-function run({ q, k, v }: Qkv, h: number, signal?: AbortSignal): void {
+function run({ q, k, v }: Qkv, h: number, signal?: AbortSignal) {
   const decay = releasedDecays(h, { layer: 0, layers: 24 });
-  disposeAll(linearAttention(q, k, v, { causal: true, decay, signal }));
+  return linearAttention(q, k, v, { causal: true, decay, signal });
 }
 
 async function byLength(context: MeasureContext) {
@@ -80,14 +78,14 @@ async function byLength(context: MeasureContext) {
   const memory: number[] = [];
   for (const [at, n] of lengths.entries()) {
     await context.step((0.1 * at) / lengths.length, `n = ${n}`);
-    const call = calls[at] as () => void;
-    await timeCalls(runtime, call);
-    const before = runtime.memory().live;
-    runtime.backend.resetPeak();
-    await timeCalls(runtime, call);
-    memory.push(runtime.memory().peak - before - 4 * h * WIDTH * (n + WIDTH));
+    disposeAll(calls[at]!());
+    memory.push((await bytesOf(runtime, calls[at]!)) - 4 * h * WIDTH * (n + WIDTH));
   }
-  const rounds = await timeRounds(calls, 20, context.part(0.1, 0.8, 'time by length'));
+  const rounds = await timeRounds(
+    calls.map((call) => () => disposeAll(call())),
+    20,
+    context.part(0.1, 0.8, 'time by length'),
+  );
   const tokenTime = (time: number | undefined, at: number) => (1e6 * (time as number)) / lengths[at]!;
   const perToken = medians(rounds).map(tokenTime);
   // Which lengths are the extremes follows from the medians, how they compare from the rounds.
@@ -117,17 +115,13 @@ async function crossover(context: MeasureContext) {
   const { signal, quick } = context;
   const h = 8;
   const lengths = quick ? [64, 128] : [64, 96, 128, 192, 256, 384, 512, 1024, 2048];
-  const parts = lengths.map((n) => inputs(context, n, h));
-  using _ = held(parts);
-  const [linear, exact] = ['lightning attention', 'exact causal attention'] as const;
-  const callsOf = (at: number) => {
-    const qkv = parts[at] as Qkv;
-    return {
-      [linear]: () => run(qkv, h, signal),
-      [exact]: () => disposeAll(attention(qkv.q, qkv.k, qkv.v, { causal: true, signal })),
-    } as Record<typeof linear | typeof exact, () => void>;
-  };
-  const contest = await timeContest(lengths, callsOf, 10, context.part(0.8, 1, 'crossover'));
+  const [linear, exact] = ['lightning attention', 'exact attention'] as const;
+  const contest = await timeBesideExact(
+    { lengths, h, d: WIDTH, causal: true },
+    (qkv) => ({ [linear]: () => run(qkv, h, signal) }),
+    10,
+    context.part(0.8, 1, 'crossover'),
+  );
   const isSlower = contest.medians[linear].map((time, at) => time > contest.medians[exact][at]!);
   const from = lengths[isSlower.lastIndexOf(true) + 1];
   const last = lengths.at(-1)!;
@@ -137,6 +131,10 @@ async function crossover(context: MeasureContext) {
     measured: `${from === undefined ? `not up to ${last}` : `from n = ${from}`}; ${significant(early.value)} times as fast at 128, ${significant(late.value)} times at ${last}`,
     values: { early, late },
     details: `Against exact causal attention of this library, h = ${h}, d = e = ${WIDTH}: chunks of 48 rows make B + d = ${48 + WIDTH}. Medians.`,
-    series: chart('Milliseconds', { n: lengths }, contest.medians),
+    series: chart(
+      'Milliseconds',
+      { n: lengths },
+      { [linear]: contest.medians[linear], 'exact causal attention': contest.medians[exact] },
+    ),
   };
 }

@@ -5,7 +5,7 @@ import { localLinearAttention as attend } from '../../ops/local-linear';
 import { normal } from '../../tensor/random';
 import type { Tensor } from '../../tensor/tensor';
 import { significant } from '../../text/format';
-import { type Criterion, chart, defineExperiment, figure, type MeasureContext } from '../experiment';
+import { type Criterion, chart, defineExperiment, figure, listed, type MeasureContext } from '../experiment';
 import { numbersOf } from '../held';
 import { largestDifference } from '../vectors';
 
@@ -181,9 +181,9 @@ async function boundary({ runtime, quick, step }: MeasureContext) {
   );
   const widths = BANDWIDTHS.map((scale) => 1 / Math.sqrt(scale));
   return {
-    measured: `mean error at the ends: softmax ${constant.map(significant).join(', ')}; local linear ${linear.map(significant).join(', ')}`,
+    measured: `mean error at the ends: softmax ${listed(constant)}; local linear ${listed(linear)}`,
     values: { constant: exponent(widths, constant), linear: exponent(widths, linear) },
-    details: `sin 3x on [0, 1] at ${points} points, which lie on an arc of radius 1; bandwidths ${widths.map(significant).join(', ')}, ridge 0.01 of their square.`,
+    details: `sin 3x on [0, 1] at ${points} points, which lie on an arc of radius 1; bandwidths ${listed(widths)}, ridge 0.01 of their square.`,
     series: chart('Error at the ends', { bandwidth: widths }, { softmax: constant, 'local linear': linear }),
   };
 }
@@ -209,7 +209,7 @@ async function softmax({ runtime, quick, step }: MeasureContext) {
   }
   const last = differences.at(-1) as number[];
   return {
-    measured: `largest difference from softmax attention over its largest output, ridge ${RIDGES.join(', ')}, n = ${lengths.at(-1)}: ${last.map(significant).join(', ')}`,
+    measured: `largest difference from softmax attention over its largest output, ridge ${RIDGES.join(', ')}, n = ${lengths.at(-1)}: ${listed(last)}`,
     values: { exponent: exponent(RIDGES.slice(2), last.slice(2)), last: last.at(-1)! },
     details: 'Random queries, keys and values of unit variance, d = 32, full attention.',
     series: chart(

@@ -6,7 +6,7 @@ import { pullback } from '../../tape';
 import { uniformGenerator } from '../../tensor/random';
 import type { Tensor } from '../../tensor/tensor';
 import { formatRatio } from '../../text/format';
-import { chart, defineExperiment, figure, type MeasureContext, share, together } from '../experiment';
+import { chart, defineExperiment, figure, listed, type MeasureContext, share, together } from '../experiment';
 import { disposeAll, held, numbersOf } from '../held';
 import { timeContest } from '../rounds';
 import {
@@ -175,7 +175,7 @@ async function recalls(context: MeasureContext) {
   }
   const of = (name: 'oracle' | 'attended' | 'random' | 'softmax' | 'delta' | 'kept') =>
     byPairs.map((figures) => figures[name]);
-  const list = (values: readonly number[]) => values.map((value) => value.toFixed(2)).join(', ');
+  const list = (values: readonly number[]) => listed(values, (value) => value.toFixed(2));
   const pulls = (name: 'pulled' | 'partial', which: 0 | 1) => byPairs.map((figures) => figures[name][which]);
   const setting = `${sequencesOf(context)} sequences of random keys and values of norm 1, d = ${DIMENSION}, chunks of ${CHUNK}; the pairs of one chunk in ${SPARSITY}, at least of one, are asked for at the end. beta = 1, g = ${LOG_DECAY}, softmax of ${SHARPNESS} times the cosine, both branches with equal weights. Recalled is what comes nearest, of all values, to the right one.`;
   return {

@@ -3,9 +3,9 @@
 import { attention } from '../../ops/attention';
 import { parallax } from '../../ops/parallax';
 import { formatRatio, formatTime, significant } from '../../text/format';
-import { byLabel, chart, defineExperiment, figure, type MeasureContext, together } from '../experiment';
+import { byLabel, chart, defineExperiment, figure, listed, type MeasureContext, together } from '../experiment';
 import { held, numbersOf } from '../held';
-import { timeContest } from '../rounds';
+import { timeBesideExact } from '../rounds';
 import { largestDifference } from '../vectors';
 import { type Moments, momentsOf, regressions, solve } from './regression';
 
@@ -110,7 +110,7 @@ async function regression({ runtime, quick, step }: MeasureContext) {
   }
   const [, usual, , sharp] = all as [Errors, Errors, Errors, Errors];
   const least = Math.min(...usual.byGamma);
-  const figures = (of: (errors: Errors) => number) => all.map((errors) => significant(of(errors))).join(', ');
+  const figures = (of: (errors: Errors) => number) => listed(all.map(of));
   const setting = `Each of ${sequences} sequences: A with entries N(0, 1/${D}), 128 keys on the sphere of ${D} dimensions, values A k + 0.05 noise, scores sharpness q k, target A q. The matrix of r = -W q is fitted by least squares on ${sequences} others.`;
   return {
     regression: {
@@ -209,17 +209,16 @@ async function beside(runtime: MeasureContext['runtime']) {
 async function times(context: MeasureContext) {
   const { runtime, signal, quick } = context;
   const [n, h, d] = quick ? [256, 1, 16] : [4096, 2, 64];
-  const [q, r, k, v] = [1, 2, 3, 4].map((seed) => runtime.random([1, n, h, d], { seed }));
-  const out = runtime.empty([1, n, h, d]);
-  using _ = held([q, r, k, v, out]);
-  const options = { causal: true, out, signal };
-  const callsOf = () => ({
-    attention: () => void attention(q!, k!, v!, options).lse.dispose(),
-    parallax: () => void parallax(q!, r!, k!, v!, options).lse.dispose(),
-  });
-  const contest = await timeContest([n], callsOf, 10, context.part(REGRESSION, 1, 'timing'));
-  const ratio = contest.speedup('attention', 'parallax', 0);
-  const [plain] = contest.medians.attention as [number];
+  const r = runtime.random([1, n, h, d], { seed: 4 });
+  using _ = held(r);
+  const contest = await timeBesideExact(
+    { lengths: [n], h, d, causal: true },
+    ({ q, k, v }) => ({ parallax: () => parallax(q, r, k, v, { causal: true, signal }) }),
+    10,
+    context.part(REGRESSION, 1, 'timing'),
+  );
+  const ratio = contest.speedup('exact attention', 'parallax', 0);
+  const [plain] = contest.medians['exact attention'] as [number];
   const [corrected] = contest.medians.parallax as [number];
   return {
     measured: `${formatRatio(ratio.value)} the time at n = ${n}, ${formatTime(corrected)} against ${formatTime(plain)}`,

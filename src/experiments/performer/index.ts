@@ -3,26 +3,24 @@ import { randomPermutation } from '../../masks/stochastic';
 import { summarise } from '../../measure/statistics';
 import { performer } from '../../methods/linear/performer';
 import { compressedTopK } from '../../methods/linear/performer/sea';
-import { attention } from '../../ops/attention';
 import { normal } from '../../tensor/random';
-import type { Tensor } from '../../tensor/tensor';
 import { formatPercent, formatRatio, formatTime } from '../../text/format';
 import {
+  byLabel,
   chart,
   defineExperiment,
   figure,
   linearIn,
+  listed,
   type MeasureContext,
   type Series,
   share,
   together,
 } from '../experiment';
-import { disposeAll, held, identityValues, numbersOf, type Qkv, randomNormal, randomQkv } from '../held';
-import { timeContest } from '../rounds';
+import { besideWeights, WEIGHED } from '../held';
+import { timeBesideExact } from '../rounds';
 import { relativeDistance } from '../vectors';
 
-/** Tokens whose whole matrix of weights is compared; as many as linear attention has value columns for. */
-const TOKENS = 256;
 const DIMENSION = 16;
 /** Standard deviations of the entries of q and k; 1 is usual in transformers. */
 const SIZES = [0.25, 0.5, 0.7, 1];
@@ -115,32 +113,30 @@ async function weights(context: MeasureContext) {
   return { ...errors(cells), chosen: chosen(cells) };
 }
 
-async function estimates({ runtime, signal, quick, step }: MeasureContext): Promise<Cell[]> {
-  const draws = quick ? 2 : 20;
+async function estimates(context: MeasureContext): Promise<Cell[]> {
+  const { runtime, quick, step } = context;
   const cells: Cell[] = [];
   for (const [at, size] of SIZES.entries()) {
     await step((COUNTING * at) / SIZES.length, `error at size ${size}`);
-    using q = randomNormal(runtime, [1, TOKENS, 1, DIMENSION], 1, size);
-    using k = randomNormal(runtime, [1, TOKENS, 1, DIMENSION], 2, size);
-    using v = identityValues(runtime, TOKENS);
-    const exact = await numbersOf(runtime, () => attention(q, k, v).out);
-    const best = massOfChosen(exact, exact);
-    for (const features of FEATURES) {
-      const runs = { independent: [] as number[], orthogonal: [] as number[], mass: [] as number[] };
-      for (let seed = 0; seed < draws; seed++) {
-        signal?.throwIfAborted();
-        for (const orthogonal of [false, true]) {
-          const params = performer.parse({ features, orthogonal, seed });
-          const weights = await numbersOf(runtime, () => performer.forward({ q, k, v }, params).out as Tensor);
-          runs[orthogonal ? 'orthogonal' : 'independent'].push(relativeDistance(weights, exact));
-          if (orthogonal) runs.mass.push(massOfChosen(weights, exact));
-        }
+    await besideWeights(runtime, DIMENSION, size, async (exact, weightsOf) => {
+      const best = massOfChosen(exact, exact);
+      for (const features of FEATURES) {
+        const drawn = await context.draws(quick ? 2 : 20, async (seed) => {
+          const weights = (orthogonal: boolean) =>
+            weightsOf((qkv) => performer.forward(qkv, performer.parse({ features, orthogonal, seed })).out);
+          const [independent, orthogonal] = [await weights(false), await weights(true)];
+          return {
+            independent: relativeDistance(independent, exact),
+            orthogonal: relativeDistance(orthogonal, exact),
+            mass: massOfChosen(orthogonal, exact),
+          };
+        });
+        const medians = byLabel(['independent', 'orthogonal', 'mass'], (label) => {
+          return summarise(drawn.map((draw) => draw[label])).median;
+        });
+        cells.push({ size, features, best, ...medians });
       }
-      const [independent, orthogonal, mass] = [runs.independent, runs.orthogonal, runs.mass].map(
-        (sample) => summarise(sample).median,
-      ) as [number, number, number];
-      cells.push({ size, features, best, independent, orthogonal, mass });
-    }
+    });
   }
   return cells;
 }
@@ -152,10 +148,9 @@ function errors(cells: readonly Cell[]) {
     const [few, many] = ends(size);
     return Math.log(many.orthogonal / few.orthogonal) / Math.log(many.features / few.features);
   };
-  const list = (values: readonly number[]) => values.map((value) => formatPercent(value)).join(', ');
   const small = cells.filter(({ size }) => size <= 0.5);
   const unit = of(1).map(({ orthogonal }) => orthogonal);
-  const setting = `n = ${TOKENS}, d = ${DIMENSION}, one q and k of normal numbers, medians over draws of the directions.`;
+  const setting = `n = ${WEIGHED}, d = ${DIMENSION}, one q and k of normal numbers, medians over draws of the directions.`;
   return {
     convergence: {
       measured: SIZES.map((size) => `features^${slope(size).toFixed(2)} at size ${size}`).join(', '),
@@ -174,7 +169,7 @@ function errors(cells: readonly Cell[]) {
       details: `${setting} Rotations are uniform: a QR decomposition whose signs are left as they fall would bias the estimate.`,
     },
     untrained: {
-      measured: `error ${list(unit)} with ${FEATURES.join(', ')} features, for q and k of unit variance`,
+      measured: `error ${listed(unit, formatPercent)} with ${FEATURES.join(', ')} features, for q and k of unit variance`,
       values: { error: unit.at(-1)! },
       details: `${setting} The relative variance of a weight is (exp(|q + k|^2 / sqrt(d)) - 1) / features, for unit variance about exp(2 sqrt(d)) / features. A model must be trained with the features, or its scores be small.`,
     },
@@ -192,14 +187,17 @@ function errorSeries(size: number, cells: readonly Cell[]): Series {
 function chosen(cells: readonly Cell[]) {
   const unit = cells.filter(({ size }) => size === 1);
   const { best } = unit[0] as Cell;
-  const random = CHOSEN / TOKENS;
+  const random = CHOSEN / WEIGHED;
   const most = (unit.at(-1) as Cell).mass;
   return {
-    measured: `the ${CHOSEN} keys of the largest estimated weights hold ${unit.map(({ mass }) => formatPercent(mass)).join(', ')} of the attention with ${FEATURES.join(', ')} features; the best ${CHOSEN} hold ${formatPercent(best)}, random ones ${formatPercent(random)}`,
+    measured: `the ${CHOSEN} keys of the largest estimated weights hold ${listed(
+      unit.map(({ mass }) => mass),
+      formatPercent,
+    )} of the attention with ${FEATURES.join(', ')} features; the best ${CHOSEN} hold ${formatPercent(best)}, random ones ${formatPercent(random)}`,
     values: { share: most / best },
-    details: `n = ${TOKENS}, d = ${DIMENSION}, q and k of unit variance, orthogonal directions, not trained.`,
+    details: `n = ${WEIGHED}, d = ${DIMENSION}, q and k of unit variance, orthogonal directions, not trained.`,
     series: chart(
-      `Attention held by ${CHOSEN} of ${TOKENS} keys, unit variance`,
+      `Attention held by ${CHOSEN} of ${WEIGHED} keys, unit variance`,
       { features: FEATURES },
       {
         'chosen by the estimate': unit.map(({ mass }) => mass),
@@ -231,8 +229,8 @@ function compressed() {
     }
     return sums;
   });
-  const list = (name: 'compressed' | 'best' | 'nearest' | 'random') =>
-    masses.map((sums) => formatPercent(sums[name])).join(', ');
+  const of = (name: keyof (typeof masses)[number]) => masses.map((sums) => sums[name]);
+  const list = (name: keyof (typeof masses)[number]) => listed(of(name), formatPercent);
   const least = (name: 'best' | 'nearest') => Math.min(...masses.map((sums) => sums.compressed / sums[name]));
   return {
     measured: `keys of the best of ${CELLS} cells hold ${list('compressed')} of the attention with ${BUDGETS.join(', ')} keys a query; the best keys ${list('best')}, the nearest ${list('nearest')}, random ones ${list('random')}`,
@@ -241,12 +239,7 @@ function compressed() {
     series: chart(
       `Attention held by keys of the best of ${CELLS} cells`,
       { keys: BUDGETS },
-      {
-        compressed: masses.map(({ compressed }) => compressed),
-        best: masses.map(({ best }) => best),
-        nearest: masses.map(({ nearest }) => nearest),
-        random: masses.map(({ random }) => random),
-      },
+      byLabel(['compressed', 'best', 'nearest', 'random'], of),
     ),
   };
 }
@@ -267,20 +260,16 @@ function causalMaps(): Float64Array[] {
 }
 
 async function speed(context: MeasureContext) {
-  const { runtime, signal, quick } = context;
+  const { signal, quick } = context;
   const lengths = quick ? [128, 256] : [512, 1024, 2048, 4096];
   const [h, d, features] = quick ? [1, 16, 16] : [4, 64, 128];
   const params = performer.parse({ features });
-  const inputs = lengths.map((n) => randomQkv(runtime, [1, n, h, d], 0.5));
-  using _ = held(inputs);
-  const callsOf = (at: number) => {
-    const qkv = inputs[at] as Qkv;
-    return {
-      performer: () => disposeAll(performer.forward(qkv, params, { signal })),
-      'exact attention': () => disposeAll(attention(qkv.q, qkv.k, qkv.v, { signal })),
-    };
-  };
-  const contest = await timeContest(lengths, callsOf, 15, context.part(COUNTING, 1, 'timing'));
+  const contest = await timeBesideExact(
+    { lengths, h, d, deviation: 0.5 },
+    (qkv) => ({ performer: () => performer.forward(qkv, params, { signal }) }),
+    15,
+    context.part(COUNTING, 1, 'timing'),
+  );
   const [linear, quadratic] = [contest.growth('performer'), contest.growth('exact attention')];
   const [estimated, exact] = [contest.medians.performer, contest.medians['exact attention']];
   const speedups = contest.speedups('performer', 'exact attention');
@@ -297,10 +286,10 @@ async function speed(context: MeasureContext) {
 /** Mean over queries of the exact weights of the keys whose `weights` are the largest. */
 function massOfChosen(weights: Float64Array, exact: Float64Array): number {
   let mass = 0;
-  for (let row = 0; row < TOKENS * TOKENS; row += TOKENS) {
-    const keys = Array.from({ length: TOKENS }, (_, j) => row + j);
+  for (let row = 0; row < WEIGHED * WEIGHED; row += WEIGHED) {
+    const keys = Array.from({ length: WEIGHED }, (_, j) => row + j);
     keys.sort((a, b) => weights[b]! - weights[a]!);
     for (const key of keys.slice(0, CHOSEN)) mass += exact[key]!;
   }
-  return mass / TOKENS;
+  return mass / WEIGHED;
 }

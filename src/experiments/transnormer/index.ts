@@ -1,8 +1,17 @@
 import { normalisedGradient } from '../../methods/linear/transnormer/reference';
 import { normal } from '../../tensor/random';
 import { formatRatio, significant } from '../../text/format';
-import { byLabel, type Criterion, chart, defineExperiment, figure, type MeasureContext, together } from '../experiment';
-import { dot, rowOf } from '../vectors';
+import {
+  byLabel,
+  type Criterion,
+  chart,
+  defineExperiment,
+  figure,
+  listed,
+  type MeasureContext,
+  together,
+} from '../experiment';
+import { dot, mean, rowOf } from '../vectors';
 import { ARMS, gradientDeviation } from './gradient-deviation';
 
 const N = 64;
@@ -104,7 +113,7 @@ function witness() {
   });
   const expected = [0.109375, 10.9375, 1093.75];
   return {
-    measured: `${found.map((value) => significant(value)).join(', ')} for 8 equal scores of ${epsilons.join(', ')}`,
+    measured: `${listed(found)} for 8 equal scores of ${epsilons.join(', ')}`,
     values: { distance: Math.max(...found.map((value, at) => Math.abs(value / expected[at]! - 1))) },
   };
 }
@@ -118,12 +127,11 @@ async function gradients(context: MeasureContext) {
   for (const [at, scale] of SCALES.entries()) {
     for (const name of NAMES) {
       await context.step((0.3 * at) / SCALES.length, `${name} at scale ${scale}`);
-      const found = Array.from({ length: seeds }, (_, seed) => largestGradient(name, scale, seed));
-      largest[name].push(found.reduce((sum, value) => sum + value, 0) / seeds);
+      largest[name].push(mean(await context.draws(seeds, (seed) => largestGradient(name, scale, seed))));
     }
   }
   const at = (name: Kernel, scale: number) => largest[name][scale]!;
-  const figures = (name: Kernel) => `${name} ${largest[name].map((value) => significant(value)).join(', ')}`;
+  const figures = (name: Kernel) => `${name} ${listed(largest[name])}`;
   const last = SCALES.length - 1;
   const growth = (name: Kernel) => at(name, last) / at(name, 0);
   const series = chart(
@@ -175,7 +183,7 @@ function bound(context: MeasureContext) {
     return Math.abs(dot(gradSums, along)) / boundOf(Math.sqrt(squared), Math.sqrt(squared), d);
   });
   return {
-    measured: `${worst.map((share) => significant(share)).join(', ')} of the bound with d = ${dimensions.join(', ')} where it is largest, ${significant(random)} in ${seeds} random draws`,
+    measured: `${listed(worst)} of the bound with d = ${dimensions.join(', ')} where it is largest, ${significant(random)} in ${seeds} random draws`,
     values: { share: Math.max(random, ...worst) },
     details: `epsilon = ${epsilon} under the root as in the paper; the code adds it to the root. c1 and c2 are the largest norms of a gradient with respect to an output and of a value. The bound is met with one dimension but for a factor of two thirds, and is looser the more there are.`,
   };
@@ -192,16 +200,16 @@ function normedGradient(sums: Numbers, byOut: Numbers, d: number, epsilon: numbe
 }
 
 /** Relative deviations of gradients over the steps of a training, of each kind of attention. */
-async function deviations({ quick, step }: MeasureContext) {
-  const [steps, seeds] = quick ? [5, 1] : [200, 3];
+async function deviations(context: MeasureContext) {
+  const [steps, seeds] = context.quick ? [5, 1] : [200, 3];
   const found: Record<string, number> = {};
-  for (const [at, [name, attend]] of Object.entries(ARMS).entries()) {
-    let sum = 0;
-    for (let seed = 0; seed < seeds; seed++) {
-      await step(0.3 + (0.7 * (at + seed / seeds)) / Object.keys(ARMS).length, `${name} learns`);
-      sum += gradientDeviation(attend, steps, seed + 1);
-    }
-    found[name] = sum / seeds;
+  const arms = Object.entries(ARMS);
+  for (const [at, [name, attend]] of arms.entries()) {
+    const each = await context.draws(seeds, async (seed) => {
+      await context.step(0.3 + (0.7 * (at + seed / seeds)) / arms.length, `${name} learns`);
+      return gradientDeviation(attend, steps, seed + 1);
+    });
+    found[name] = mean(each);
   }
   const of = (name: string) => found[name]!;
   const others = (name: string) => Object.keys(found).flatMap((other) => (other === name ? [] : [of(other)]));
