@@ -53,7 +53,6 @@ export function benchCommand(
 ): Command {
   const known = [...suites, QUALITY];
   const command = new Command('bench')
-    .description('measure speed and memory, each result checked first; without a suite: list them')
     .argument('[suite]')
     .hook('preSubcommand', (parent, child) => {
       child.copyInheritedSettings(parent);

@@ -58,7 +58,6 @@ const LABEL_WIDTH = 30;
 
 export function compareCommand(): Command {
   return new Command('compare')
-    .description('measure every attention on your own data and say which to use')
     .addOption(new Option('--text <file>', 'text to run through the sentence model, up to 256 MiB; default: Moby Dick'))
     .addOption(
       new Option(

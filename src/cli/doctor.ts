@@ -36,14 +36,11 @@ const PROBES = 5;
 const WEBGPU = 'WebGPU';
 
 export function doctorCommand(): Command {
-  return new Command('doctor')
-    .description('what this machine offers, and what is missing')
-    .option('--json', 'print JSON')
-    .action(async ({ json }: { json?: true }) => {
-      const diagnosis = await diagnose();
-      process.stdout.write(`${json ? JSON.stringify(diagnosis, undefined, 2) : report(diagnosis)}\n`);
-      refuseUnlessSound(diagnosis.ways);
-    });
+  return new Command('doctor').option('--json', 'print JSON').action(async ({ json }: { json?: true }) => {
+    const diagnosis = await diagnose();
+    process.stdout.write(`${json ? JSON.stringify(diagnosis, undefined, 2) : report(diagnosis)}\n`);
+    refuseUnlessSound(diagnosis.ways);
+  });
 }
 
 async function diagnose(): Promise<Diagnosis> {

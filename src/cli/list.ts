@@ -11,7 +11,6 @@ const GAP = 2;
 
 export function listCommand(): Command {
   return new Command('list')
-    .description('list the methods, a line each; of one method its paper, inputs and params')
     .argument('[method]')
     .option('--json', 'print JSON, with the params as a JSON Schema')
     .action((name: string | undefined, { json }: { json?: true }) => {

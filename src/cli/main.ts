@@ -5,18 +5,8 @@ import { Command, CommanderError } from 'commander';
 import { version } from '../../package.json';
 import { SaccadeError } from '../errors';
 import { printable } from '../text/printable';
-import { benchCommand } from './bench';
-import { compareCommand } from './compare';
-import { doctorCommand } from './doctor';
 import { WithFailuresError } from './failures';
-import { listCommand } from './list';
-import { maskCommand } from './mask';
 import { Interrupted } from './progress';
-import { reproduceCommand } from './reproduce';
-import { runCommand } from './run';
-import { simulateCommand } from './simulate';
-import { trainCommand } from './train';
-import { tuneCommand } from './tune';
 
 /** 128 plus the number of the signal that ended it. */
 const EXIT = { done: 0, failed: 1, badInput: 2, interrupted: 128 } as const;
@@ -31,8 +21,40 @@ Examples:
 
 saccade <command> --help tells more.`;
 
-/** The whole command line; parsing errors are thrown, not printed. */
-export function program(): Command {
+/** The commands by name: what each does, and how it is loaded, since most load every method. */
+const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => Promise<Command>]>> = {
+  compare: [
+    'measure every attention on your own data and say which to use',
+    async () => (await import('./compare')).compareCommand(),
+  ],
+  list: [
+    'list the methods, a line each; of one method its paper, inputs and params',
+    async () => (await import('./list')).listCommand(),
+  ],
+  run: ['run a method or a model on the tensors of a file', async () => (await import('./run')).runCommand()],
+  mask: ['draw which keys each query sees', async () => (await import('./mask')).maskCommand()],
+  simulate: [
+    'predict what a mask gains or reaches, without computing attention',
+    async () => (await import('./simulate')).simulateCommand(),
+  ],
+  bench: [
+    'measure speed and memory, each result checked first; without a suite: list them',
+    async () => (await import('./bench')).benchCommand(),
+  ],
+  reproduce: [
+    "hold a paper's claims against measurements; without a paper: list",
+    async () => (await import('./reproduce')).reproduceCommand(),
+  ],
+  train: ['train a decoder whose attention is any causal method', async () => (await import('./train')).trainCommand()],
+  tune: [
+    'measure which sizes of WebGPU kernels are fastest on this device, and store them',
+    async () => (await import('./tune')).tuneCommand(),
+  ],
+  doctor: ['what this machine offers, and what is missing', async () => (await import('./doctor')).doctorCommand()],
+};
+
+/** The command line with the options of one command, or of all of them; parsing errors are thrown, not printed. */
+export async function program(called = Object.keys(COMMANDS)): Promise<Command> {
   const root = new Command('saccade')
     .description('Efficient attention in Node and the browser: choose it, check it, measure it.')
     .version(version)
@@ -41,26 +63,18 @@ export function program(): Command {
     .configureHelp({ subcommandTerm: (command) => command.name() })
     .exitOverride()
     .configureOutput({ outputError: () => {} });
-  const commands = [
-    compareCommand(),
-    listCommand(),
-    runCommand(),
-    maskCommand(),
-    simulateCommand(),
-    benchCommand(),
-    reproduceCommand(),
-    trainCommand(),
-    tuneCommand(),
-    doctorCommand(),
-  ];
-  for (const command of commands) root.addCommand(command.copyInheritedSettings(root));
+  for (const [name, [summary, load]] of Object.entries(COMMANDS)) {
+    const command = called.includes(name) ? await load() : new Command(name);
+    root.addCommand(command.description(summary).copyInheritedSettings(root));
+  }
   return root;
 }
 
 /** Runs the command line on `args`; resolves to the exit code, after one line on stderr if the input was bad. */
 export async function main(args: readonly string[]): Promise<number> {
   try {
-    await program().parseAsync(args, { from: 'user' });
+    const called = args.filter((word) => !word.startsWith('-')).slice(0, 1);
+    await (await program(called)).parseAsync(args, { from: 'user' });
     return EXIT.done;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.done;

@@ -27,7 +27,6 @@ const DEFAULT_WIDTH = 80;
 export function maskCommand(): Command {
   const extent = wholeNumber(1, LARGEST);
   return new Command('mask')
-    .description('draw which keys each query sees')
     .argument('<method>')
     .addOption(paramsOption())
     .option('--size <keys>', `number of keys, up to ${LARGEST}`, extent, 32)

@@ -43,7 +43,6 @@ const [CLAIM_WIDTH, MEASURED_WIDTH, TEXT_WIDTH] = [48, 36, 100];
 
 export function reproduceCommand(): Command {
   return new Command('reproduce')
-    .description("hold a paper's claims against measurements; without a paper: list")
     .argument('[paper]', 'its name, or that of a method of it')
     .option('--resume <folder>', 'keep what was measured here, and go on from what is there')
     .option('--json <file>', 'write every figure as JSON')

@@ -39,7 +39,6 @@ const GRAD_OUT = 'grad_out';
 
 export function runCommand(): Command {
   return new Command('run')
-    .description('run a method or a model on the tensors of a file')
     .argument(
       '<method>',
       `a method, ${METHOD_OR_MODULE}, or one of the models: ${models.map(({ name }) => name).join(', ')}`,

@@ -3,12 +3,9 @@ import { simulateGnaCommand } from './simulate-gna';
 import { simulateReachCommand } from './simulate-reach';
 
 export function simulateCommand(): Command {
-  const command = new Command('simulate')
-    .description('predict what a mask gains or reaches, without computing attention')
-    .helpCommand(false)
-    .hook('preSubcommand', (parent, child) => {
-      child.copyInheritedSettings(parent);
-    });
+  const command = new Command('simulate').helpCommand(false).hook('preSubcommand', (parent, child) => {
+    child.copyInheritedSettings(parent);
+  });
   for (const sub of [simulateGnaCommand(), simulateReachCommand()]) command.addCommand(sub);
   return command;
 }

@@ -31,7 +31,6 @@ const [COLUMNS, LINES] = [70, 8];
 
 export function trainCommand(): Command {
   const command = new Command('train')
-    .description('train a decoder whose attention is any causal method')
     .option('--out <folder>', 'where checkpoints and results go', 'trained')
     .option('--resume', 'go on from the last checkpoint in the folder');
   for (const { flags, help, take } of Object.values(TEXT_OPTIONS)) command.option<unknown>(flags, help, take);

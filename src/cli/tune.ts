@@ -20,7 +20,6 @@ interface TuneSettings {
 /** `saccade tune`; only tests pass `measure`. */
 export function tuneCommand(measure: typeof tuneWebGpu = tuneWebGpu): Command {
   return new Command('tune')
-    .description('measure which sizes of WebGPU kernels are fastest on this device, and store them')
     .option('--out <file>', 'where to store them; default: where runtimes in Node look')
     .option('--quick', 'smaller problems, fewer rounds')
     .addHelpText('after', '\nExample:\n  $ saccade tune --quick')
