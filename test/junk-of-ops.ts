@@ -2,8 +2,10 @@
 import { isRecord } from '../src/check';
 import type { DType, Runtime, Tensor } from '../src/index';
 import * as saccade from '../src/index';
+import * as masks from '../src/masks';
 import * as nn from '../src/nn';
-import { f32, type Group, type Setting, type TensorSpec } from '../src/ops/define';
+import { f32, type Group, i32, type Setting, type TensorSpec } from '../src/ops/define';
+import * as scores from '../src/scores';
 import { typedArray } from '../src/tensor/dtype';
 import { sizeOf } from '../src/tensor/shape';
 import { EMPTY_OBJECTS as EMPTY, type Entry, type Slot, type Slots } from './junk';
@@ -43,6 +45,11 @@ const SETTINGS: Readonly<Record<string, Slot>> = {
   'any number': { make: () => 1, takes: [...Object.keys(NUMBERS), 'NaN', 'Infinity', 'undefined'] },
   'an array of different axes of x': { make: () => [-1], takes: ['array', 'undefined'] },
   'made by elementwise()': { make: () => undefined, takes: [] },
+  'a Mask': { make: () => masks.causal(), takes: [] },
+  'a Score': { make: () => scores.softcap(3), takes: [] },
+  '[left, right]': { make: () => [1, 1], takes: [] },
+  'a number for each row': { make: () => [1, 1], takes: [] },
+  'a deferred mask': { make: () => undefined, takes: [] },
   'a number above 0 and below 1': { make: () => 0.5, takes: ['0.5'] },
   '0 or a number from 1.18e-38 to 3.4e38, as float32 holds': {
     make: () => 1,
@@ -50,7 +57,7 @@ const SETTINGS: Readonly<Record<string, Slot>> = {
   },
 };
 /** Options that take the place of others: valid calls are without them. */
-const INSTEAD: readonly string[] = ['ridgeRows'];
+const INSTEAD: readonly string[] = ['ridgeRows', 'deferred'];
 const numbersThat = (holds: (x: number) => boolean) =>
   Object.keys(NUMBERS).filter((name) => holds(NUMBERS[name] as number));
 
@@ -91,8 +98,26 @@ export function entriesOfOps(
   const mapped = (specs: Readonly<Record<string, Spec>>, map = (each: Slot, _name: string) => each): Slots =>
     Object.fromEntries(Object.entries(specs).map(([each, spec]) => [each, map(slot(spec), each)]));
   const state = { out: tensor(f32('n e')), lse: tensor(f32('n')) };
+  const cache = saccade.createKeyValueCache(runtime, { layers: 1, rows: 2, heads: 1, d: 2, capacity: 8 });
+  const token = tensor(f32('b n g d'));
+  cache.append(0, token, token);
+  const block: Slot = { make: () => 3, takes: ['3'] };
+  const instead: Slot = { make: () => undefined, takes: ['undefined'], given: false };
+  const lists = tensor(i32('1 1 1 k'));
+  const chosen = {
+    lists: { make: () => lists, takes: [] },
+    queryBlock: block,
+    keyBlock: block,
+  };
   const kinds: Readonly<Record<string, Slot>> = {
     ...SETTINGS,
+    'a layer of a cache': { make: () => cache.layer(0), takes: [] },
+    'a selection of key blocks': {
+      make: () => undefined,
+      takes: [],
+      fields: { ...chosen, flags: instead, queryGrid: instead, keyGrid: instead },
+      closed: true,
+    },
     'an array of 1 to 128 { out, lse }': { make: () => [state, state], takes: [] },
     'an array of at least one tensor': { make: () => [state.out, state.out], takes: [] },
   };
@@ -143,12 +168,12 @@ export function entriesOfOps(
       ...required,
       options: { make: () => undefined, takes: ['undefined', ...EMPTY], fields, closed: true },
     };
-    const own = { ...saccade, ...nn }[name as 'map'] as unknown as ((...args: unknown[]) => unknown) | undefined;
+    const own = { ...nn, ...saccade }[name as 'map'] as unknown as ((...args: unknown[]) => unknown) | undefined;
     const call = (...values: unknown[]) =>
       op(Object.fromEntries(names.map((each, at) => [each, values[at]])), values[names.length] as object);
     const isFirst =
       own && !(name in entries) && !(`nn.${name}` in entries) && names.every((each) => /^\w+$/.test(each));
-    entries[isFirst ? (name in nn ? `nn.${name}` : name) : `${name} of ${names.join(', ')}`] = {
+    entries[isFirst ? (name in saccade ? name : `nn.${name}`) : `${name} of ${names.join(', ')}`] = {
       args,
       call: isFirst ? own : call,
     };

@@ -100,7 +100,9 @@ const extent: Slots = { b: whole(1), n: few(3), m: few(3), h: few(1), g: leaf(1)
 // biome-ignore lint/suspicious/noExplicitAny: the table calls functions of every signature.
 type Any = any;
 const rooms: Readonly<Record<string, unknown>>[] = await Promise.all(
-  globSync('src/{nn/*,ops/*/{index,core,pack}}.ts').map((file) => import(join(process.cwd(), file))),
+  globSync('src/{nn/*,ops/*/{index,core,pack}}.ts', { exclude: ['**/*.test.ts'] }).map(
+    (file) => import(join(process.cwd(), file)),
+  ),
 );
 const entries: Record<string, Entry> = { ...entriesOfOps(rooms, runtime, control, keep) };
 const entry = (name: string, args: Slots, call: (...args: Any[]) => unknown) => {
@@ -113,54 +115,6 @@ const [q, k, v] = [
   [1, 3, 1, 2],
 ] as const;
 const qkv: Slots = { q: tensor(...q), k: tensor(...k), v: tensor(...v) };
-const attentionSettings: Slots = {
-  scale: maybe(finite(1)),
-  causal: maybe(boolean()),
-  window: maybe(leaf([1, 1])),
-  mask: maybe(aMask),
-  selection: maybe(
-    object({
-      lists: leaf(keep(runtime.tensor([0, -1], [1, 1, 1, 2], 'i32'))),
-      flags: notGiven(leaf(undefined)),
-      queryBlock: few(3),
-      keyBlock: few(3),
-      queryGrid: notGiven(leaf(undefined)),
-      keyGrid: notGiven(leaf(undefined)),
-    }),
-  ),
-  score: maybe(aScore),
-};
-entry(
-  'attention',
-  {
-    ...qkv,
-    options: options({ ...attentionSettings, ...result(...q), lse: notGiven(leaf(keep(runtime.empty([1, 3, 2])))) }),
-  },
-  saccade.attention,
-);
-const { selection: _selection, score: _score, ...maskSettings } = attentionSettings;
-entry(
-  'parallax',
-  {
-    ...{ q: tensor(...q), r: tensor(...q), k: tensor(...k), v: tensor(...v) },
-    options: options({ ...maskSettings, ...result(...q), lse: notGiven(leaf(keep(runtime.empty([1, 3, 2])))) }),
-  },
-  saccade.parallax,
-);
-entry(
-  'attentionBackward',
-  {
-    ...qkv,
-    gradients: object({
-      out: tensor(...q),
-      lse: leaf(filled(1, 1, 3, 2)),
-      gradOut: tensor(...q),
-      gradLse: maybe(leaf(filled(1, 1, 3, 2))),
-    }),
-    options: options({ ...attentionSettings, captured: maybe(boolean()), ...control }),
-  },
-  saccade.attentionBackward,
-);
 const sdpaOptions: Slots = {
   layout: choice('bnhd'),
   attn_mask: maybe(leaf({ data: new Uint8Array(3), shape: [3] })),
@@ -240,22 +194,6 @@ entry(
   'KeyValueCache.layer',
   { layer: leaf(0, '0') },
   onCache((cache, layer) => void cache.layer(layer)),
-);
-entry(
-  'attention to a cache',
-  {
-    q: token,
-    options: options({ scale: maybe(finite(1)), causal: maybe(boolean()), mask: maybe(aMask), ...counts, ...control }),
-  },
-  onCache((cache, q, given) => saccade.attention(q, cache.layer(0), given)),
-);
-entry(
-  'parallax to a cache',
-  {
-    ...{ q: token, r: token },
-    options: options({ scale: maybe(finite(1)), causal: maybe(boolean()), mask: maybe(aMask), ...counts, ...control }),
-  },
-  onCache((cache, q, r, given) => saccade.parallax(q, r, cache.layer(0), given)),
 );
 entry(
   'rotate',

@@ -1,7 +1,7 @@
 /** Parallax, its gradients and a step of decoding, on what attention's rows take: r are the queries in reverse order. */
 import { area } from '../masks/area';
 import { spreadOver } from '../measure/gate';
-import { parallax, parallaxBackward, parallaxWithMeans } from '../ops/parallax';
+import { parallax, parallaxBackwardOp, parallaxOp } from '../ops/parallax';
 import { parallaxAttention, parallaxAttentionBackward } from '../ops/parallax/softmax';
 import { type HostTensor, hostTensor, pickRows } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';
@@ -84,20 +84,16 @@ export const parallaxGradients: Operation = {
       v: runtime.fromHost(v),
     };
     const { mask } = task.problem;
-    const all = {
-      ...given,
-      ...parallaxWithMeans(given, { mask }),
-      gradOut: runtime.fromHost(gradientOf(task)),
-    };
-    let grads: Partial<ReturnType<typeof parallaxBackward>> = {};
+    const gradients = { ...parallaxOp(given, { mask }), gradOut: runtime.fromHost(gradientOf(task)) };
+    let grads: Partial<ReturnType<typeof parallaxBackwardOp>> = {};
     return {
       call(control) {
         for (const last of Object.values(grads)) last.dispose();
-        grads = parallaxBackward(all, { mask }, control);
+        grads = parallaxBackwardOp({ ...given, gradients }, { mask, ...control });
       },
-      result: () => joined([grads.q as Tensor, grads.r as Tensor]),
+      result: () => joined([grads.gradQ as Tensor, grads.gradR as Tensor]),
       get tensors() {
-        return [...Object.values(all), ...Object.values(grads)];
+        return [...Object.values({ ...given, ...gradients }), ...Object.values(grads)];
       },
     };
   },

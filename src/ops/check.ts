@@ -114,11 +114,7 @@ export function checkTensors(
 }
 
 /** The tensors that are given, without those that were left out. */
-export function presentOf<Name extends string>(
-  tensors: Readonly<Record<Name, Tensor | undefined>>,
-): Record<string, Tensor> {
-  const entries = Object.entries<Tensor | undefined>(tensors).filter(
-    (entry): entry is [string, Tensor] => entry[1] !== undefined,
-  );
+export function presentOf(tensors: Readonly<{ [name: string]: Tensor | undefined }>): Record<string, Tensor> {
+  const entries = Object.entries(tensors).filter((entry): entry is [string, Tensor] => entry[1] !== undefined);
   return Object.fromEntries(entries);
 }

@@ -368,6 +368,9 @@ function checkerOf(specs: TensorSpecs, checkExtents: ExtentCheck | undefined) {
         looks[name] = { shape, dtype, isContiguous };
       }
       const extents = bind(shapes);
+      for (const name in tensors)
+        if (tensors[name]?.size === 0 && !specs[name]?.empty)
+          throw new ShapeError(`${name} ${formatShape(shapes[name] as Shape)} is empty`);
       checkExtents?.(extents, tensors);
       found = { shapes, extents };
       before = looks;
@@ -391,20 +394,19 @@ function isTracked(tensors: Readonly<Record<string, Tensor>>): boolean {
   return false;
 }
 
-/** Throws unless a tensor has an element type that it may have, elements, and where the kernels need it row-major order. */
+/** Throws unless a tensor has an element type that it may have, and where the kernels need it row-major order. */
 function checkElements(
   name: string,
   tensor: Operand,
   spec: TensorSpec,
   tensors: Readonly<Record<string, Operand>>,
 ): void {
-  const { dtype, shape, size } = tensor;
+  const { dtype } = tensor;
   if (!(spec.dtypes as readonly string[]).includes(dtype))
     throw new DTypeError(`${name} must be ${spec.dtypes.join(', ')}, got ${dtype}`);
   const like = spec.like === undefined ? undefined : tensors[spec.like];
   if (like && dtype !== like.dtype)
     throw new DTypeError(`${name} must be ${like.dtype} as ${spec.like} is, got ${dtype}`);
-  if (size === 0 && !spec.empty) throw new ShapeError(`${name} ${formatShape(shape)} is empty`);
   if (!spec.strided && !tensor.isContiguous) checkContiguous({ [name]: tensor as Tensor });
 }
 

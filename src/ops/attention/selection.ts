@@ -41,6 +41,7 @@ const MOST_AXES = 3;
 
 /** A selection that fits a call. */
 export interface CheckedSelection {
+  readonly given: Selection;
   /** What its tensor is called, and that. */
   readonly tensors: Readonly<Record<string, Tensor>>;
   /** What `mask` sees of what is selected; throws a ShapeError for a block that there is not. */
@@ -71,6 +72,7 @@ export function checkSelection(given: Selection, { b, n, m, h }: Extent): Checke
     );
   }
   return {
+    given,
     tensors: { [name]: tensor },
     narrow(mask, values) {
       const { data, shape } = values[name] as Values[string];

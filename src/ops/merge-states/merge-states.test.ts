@@ -216,7 +216,7 @@ describeOnBackends('mergeStates', (runtime) => {
         () => mergeStates([{ out: lse, lse }]),
         'parts[0].lse must have shape [] with the leading axes of parts[0].out [2], got [2]',
       );
-      await refuse(() => mergeStates([{ out: none, lse }]), 'parts[0].out [0, 3] is empty');
+      await refuse(() => mergeStates([{ out: none, lse: runtime().empty([0]) }]), 'parts[0].out [0, 3] is empty');
       await refuse(() => mergeStates([{ out: whole, lse }]), 'parts[0].out must be f32, f16, bf16, got i32');
       await refuse(() => mergeStates([part], { out }), 'out shares memory with parts[0].out');
       await refuse(() => mergeStates([part], { lse: out }), 'lse must have shape [2], got [2, 3]');

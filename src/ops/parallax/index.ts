@@ -3,44 +3,24 @@
  * more products a pair than attention, on the same keys and values. Zuo et al. 2026, arXiv 2605.29157.
  * Letters: b batch, n queries, m keys, h query heads, g key/value heads, d head dimension, e value dimension.
  */
-import { ShapeError, UnsupportedError } from '../../errors';
+import { UnsupportedError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import type { Op } from '../../runtime/op';
-import { formatShape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
-import {
-  type AttentionOptions,
-  type AttentionResult,
-  type AttentionSettings,
-  attentionToCache,
-  type CachedAttentionOptions,
-  checkProblem,
-  checkStorage,
-} from '../attention';
+import type { AttentionResult } from '../attention';
+import { attendedResults, attendToCache, cachedSettings, cacheLayer } from '../attention/decode/to-cache';
+import { fittingMask, sight } from '../attention/settings';
 import { CacheLayer } from '../cache/layer';
-import { checkOptions, checkTensors } from '../check';
-import { compute } from '../compute';
+import { defineComposite, defineOp, f32, floats, group, type OptionsOf } from '../define';
 import { zeros } from '../float32';
-import type { CachedParallaxCall, ParallaxBackwardCall, ParallaxCall } from './call';
+import { checkHeads, gradients, largestHead, STRIDED, tokens } from '../heads';
+import type { CachedParallaxCall } from './call';
 import { planCachedParallax, planParallax, planParallaxBackward } from './cpu';
 import { kernels } from './params.generated';
 
-const forward: Op<ParallaxCall> = {
-  name: 'parallax',
-  reference: async () => (await import('./reference')).forward,
-  kernels,
-  cpu: planParallax,
-  webgpu: async () => (await import('./webgpu')).planParallax,
-};
-
-const backward: Op<ParallaxBackwardCall> = {
-  name: 'parallaxBackward',
-  reference: async () => (await import('./reference')).backward,
-  kernels,
-  cpu: planParallaxBackward,
-  webgpu: async () => (await import('./webgpu')).planParallaxBackward,
-};
+const { q, k, v } = tokens;
+const inputs = { q, r: floats('b n h d', STRIDED), k, v };
 
 const cached: Op<CachedParallaxCall> = {
   name: 'parallax',
@@ -52,11 +32,82 @@ const cached: Op<CachedParallaxCall> = {
   },
 };
 
-type Settings = Pick<AttentionSettings, 'scale' | 'causal' | 'window' | 'mask'>;
+/** @internal */
+export const parallaxBackwardOp = defineOp({
+  name: 'parallaxBackward',
+  inputs: {
+    ...inputs,
+    /** What the forward pass returned and kept, and a loss's gradients. */
+    gradients: group(
+      {
+        out: floats('b n h e', STRIDED),
+        lse: f32('b n h'),
+        mean: f32('b n h e'),
+        level: f32('b n h'),
+        gradOut: floats('b n h e', STRIDED),
+      },
+      { gradLse: f32('b n h') },
+    ),
+  },
+  options: sight,
+  results: { ...gradients, gradR: floats('b n h d', { like: 'r', fresh: true }) },
+  largest: largestHead,
+  fits: checkHeads,
+  more: ({ gradients, ...given }, extents) => ({ ...gradients, ...fittingMask(given, extents) }),
+  reference: async () => (await import('./reference')).backward,
+  kernels,
+  cpu: planParallaxBackward,
+  webgpu: async () => (await import('./webgpu')).planParallaxBackward,
+});
 
-export interface ParallaxOptions extends Settings, Omit<AttentionOptions, keyof AttentionSettings> {}
+/** @internal Also gives what its backward pass keeps. */
+export const parallaxOp = defineOp({
+  name: 'parallax',
+  inputs,
+  options: sight,
+  results: { ...attendedResults, mean: f32('b n h e', { fresh: true }), level: f32('b n h', { fresh: true }) },
+  largest: largestHead,
+  fits: checkHeads,
+  more: fittingMask,
+  reference: async () => (await import('./reference')).forward,
+  kernels,
+  cpu: planParallax,
+  webgpu: async () => (await import('./webgpu')).planParallax,
+  derivative: ({ scale, mask }): Derivative => ({
+    saves: ['q', 'r', 'k', 'v', 'out', 'lse', 'mean', 'level'],
+    gradients(saved, { out: gradOut, lse: gradLse }, _, control) {
+      const { q, r, k, v, ...kept } = saved as Record<keyof typeof inputs | 'out' | 'lse' | 'mean' | 'level', Tensor>;
+      const gradients = { ...kept, gradLse, gradOut: gradOut ?? zeros(q.runtime, kept.out.shape) };
+      const grads = parallaxBackwardOp({ q, r, k, v, gradients }, { scale, mask, ...control });
+      return { q: grads.gradQ, r: grads.gradR, k: grads.gradK, v: grads.gradV };
+    },
+  }),
+});
 
-export interface CachedParallaxOptions extends Omit<CachedAttentionOptions, 'score'> {}
+/** @internal */
+export const parallaxToCacheOp = defineComposite({
+  name: 'parallax',
+  inputs: { q, r: inputs.r, cache: cacheLayer },
+  options: cachedSettings,
+  results: attendedResults,
+  run: ({ r, ...given }, options): AttentionResult =>
+    attendToCache(given, options, {
+      op: cached,
+      readsPagesOnGpu: false,
+      inputs: { r },
+      callOf: (call) => ({ ...call, r }),
+      attend: (q, k, v, partOf, { score: _, ...options }) => parallax(q, partOf(r), k, v, options),
+    }),
+});
+
+interface Places extends Control {
+  /** Where to write: contiguous tensors that no input shares memory with, nor one the place of the other. */
+  readonly out?: Tensor | undefined;
+  readonly lse?: Tensor<'f32'> | undefined;
+}
+
+export interface ParallaxOptions extends OptionsOf<typeof parallaxOp>, Places {}
+export interface CachedParallaxOptions extends OptionsOf<typeof parallaxToCacheOp>, Places {}
 
 /**
  * Parallax of the last tokens of each row to what a layer of a key-value cache holds of them: q as `attention` takes it, r of
@@ -84,86 +135,12 @@ export function parallax(
   r: Tensor,
   k: Tensor | CacheLayer,
   v?: Tensor | CachedParallaxOptions,
-  options: ParallaxOptions = {},
+  options?: ParallaxOptions,
 ): AttentionResult {
-  checkTensors({ q, r });
-  checkStorage('r', r);
-  if (!sameShape(r.shape, q.shape))
-    throw new ShapeError(`r must have the shape of q, ${formatShape(q.shape)}, got ${formatShape(r.shape)}`);
-  if (k instanceof CacheLayer)
-    return attentionToCache(q, k, v as CachedParallaxOptions, {
-      op: cached,
-      inputs: { r },
-      callOf: (call) => ({ ...call, r }),
-      attend: (queries, keys, values, partOf, options) => parallax(queries, partOf(r), keys, values, options),
-    });
-  const inputs = { q, r, k, v: v as Tensor };
-  checkTensors(inputs);
-  checkOptions('parallax', options, ['scale', 'causal', 'window', 'mask', 'signal', 'onProgress', 'out', 'lse']);
-  const { mean, level, ...result } = parallaxWithMeans(inputs, options);
+  if (k instanceof CacheLayer) return parallaxToCacheOp({ q, r, cache: k }, v as CachedParallaxOptions);
+  const { mean, level, ...result } = parallaxOp({ q, r, k, v: v as Tensor }, options);
   // Only the tape keeps them.
   mean.dispose();
   level.dispose();
   return result;
-}
-
-/** What the backward pass starts from: what the forward pass returned and kept, and a loss's gradients. */
-interface Given extends Record<'q' | 'r' | 'k' | 'v' | 'out' | 'lse' | 'mean' | 'level' | 'gradOut', Tensor> {
-  readonly gradLse?: Tensor | undefined;
-}
-
-/** Gradients with respect to q, r, k and v. */
-export function parallaxBackward(
-  { gradLse, ...given }: Given,
-  options: Settings,
-  control: Control,
-): Record<'q' | 'r' | 'k' | 'v', Tensor> {
-  const { q, r, k, v } = given;
-  const { scale, settings } = checkProblem({ q, k, v }, options);
-  const specs = {
-    gradQ: { shape: q.shape, dtype: q.dtype },
-    gradR: { shape: r.shape, dtype: r.dtype },
-    gradK: { shape: k.shape, dtype: k.dtype },
-    gradV: { shape: v.shape, dtype: v.dtype },
-  };
-  const { gradQ, gradR, gradK, gradV } = compute(
-    backward,
-    { ...given, ...(gradLse && { gradLse }) },
-    specs,
-    (grads, values) => ({ ...given, gradLse, ...grads, scale, ...settings(values) }),
-    control,
-  );
-  return { q: gradQ, r: gradR, k: gradK, v: gradV };
-}
-
-/** `parallax`, and what its backward pass keeps beside the results. */
-export function parallaxWithMeans(
-  { q, r, k, v }: Record<'q' | 'r' | 'k' | 'v', Tensor>,
-  options: ParallaxOptions,
-): AttentionResult & Record<'mean' | 'level', Tensor<'f32'>> {
-  const { b, n, h, e, scale, settings } = checkProblem({ q, k, v }, options);
-  const results = {
-    out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
-    lse: { shape: [b, n, h], dtype: 'f32', given: options.lse },
-    mean: { shape: [b, n, h, e], dtype: 'f32' },
-    level: { shape: [b, n, h], dtype: 'f32' },
-  } as const;
-  const { scale: given, causal, mask } = options;
-  const window = options.window && ([...options.window] as const);
-  const derivative: Derivative = {
-    saves: ['q', 'r', 'k', 'v', 'out', 'lse', 'mean', 'level'],
-    gradients(saved, { out, lse: gradLse }, _, control) {
-      const all = saved as unknown as Omit<Given, 'gradOut'>;
-      const gradOut = out ?? zeros(all.q.runtime, all.out.shape);
-      return { ...parallaxBackward({ ...all, gradOut, gradLse }, { scale: given, causal, window, mask }, control) };
-    },
-  };
-  return compute(
-    forward,
-    { q, r, k, v },
-    results,
-    (computed, values) => ({ q, r, k, v, scale, ...computed, ...settings(values) }),
-    options,
-    { derivative },
-  );
 }

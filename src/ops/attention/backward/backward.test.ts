@@ -171,7 +171,7 @@ describeOnBackends('attentionBackward', (runtime) => {
     await expectRefusal(
       runtime(),
       () => attentionBackward(x, x, x, { out: x, lse, gradOut: wrong }),
-      'gradOut must have shape [1, 30, 1, 4], got [1, 29, 1, 4]',
+      'gradOut must have shape [b, n, h, e] with n = 30 as in q [1, 30, 1, 4], got [1, 29, 1, 4]',
     );
     const start = (gradients: unknown) => () =>
       attentionBackward(x, x, x, gradients as { out: Tensor; lse: Tensor<'f32'>; gradOut: Tensor });

@@ -1,0 +1,167 @@
+/** Attention of the last tokens of each row to what a layer of a key-value cache holds of it, and ops like it. */
+import { show } from '../../../check';
+import { ParameterError, ShapeError } from '../../../errors';
+import { and } from '../../../masks/combine';
+import type { Mask } from '../../../masks/mask';
+import type { Control } from '../../../runtime/backend';
+import type { Op } from '../../../runtime/op';
+import type { Score } from '../../../scores/score';
+import { formatShape } from '../../../tensor/shape';
+import type { Tensor } from '../../../tensor/tensor';
+import { readCache } from '../../cache';
+import { CacheLayer, checkCounts, rotated } from '../../cache/layer';
+import { openTokens, slabsOf } from '../../cache/layout';
+import { checkOut } from '../../check';
+import { compute } from '../../compute';
+import { contiguous } from '../../copy';
+import { boolean, f32, floats, type Setting } from '../../define';
+import { checkFits, maskOf, type Sight, sight, tensorsOf } from '../settings';
+import type { CachedCall } from './cached';
+import { FEW_QUERIES } from './cpu';
+
+export interface Attended {
+  /** [b, n, h, e] in the dtype of q. */
+  readonly out: Tensor;
+  /** [b, n, h], f32: natural logarithm of the sum of exponentials of the scaled scores; -Infinity for no key. */
+  readonly lse: Tensor<'f32'>;
+}
+
+/** A layer on the runtime of q. */
+export const cacheLayer: Setting<CacheLayer> = {
+  expected: 'a layer of a cache',
+  check(name, layer, _, { q }) {
+    if (!(layer instanceof CacheLayer))
+      throw new ParameterError(`${name} must be ${this.expected}, got ${show(layer)}`);
+    if (q?.runtime !== layer.runtime)
+      throw new ParameterError(`q lives on another runtime than the ${name}: make both with the same runtime`);
+    return layer;
+  },
+};
+
+const counts: Setting<readonly number[]> = {
+  expected: 'a number for each row',
+  check: (_, value, { b, n }) => checkCounts(value, b as number, n as number),
+};
+
+export const cachedSettings = {
+  ...sight,
+  /** Query i sees key j only if j <= i + m - n: the last query sees the last key. Default true. */
+  causal: boolean(true),
+  /** How many of each row's last tokens are queries: the first ones of q. Default: as many as q has. */
+  counts,
+};
+
+export const attendedResults = { out: floats('b n h e', { like: 'q' }), lse: f32('b n h') };
+
+/** Checked arguments. */
+interface Given extends Sight {
+  readonly q: Tensor;
+  readonly cache: CacheLayer;
+  readonly scale: number;
+  readonly counts: readonly number[];
+  readonly score?: Score | undefined;
+}
+
+interface Options extends Control {
+  readonly out?: Tensor | undefined;
+  readonly lse?: Tensor<'f32'> | undefined;
+}
+
+/** An op that attends to a cache: attention, or one that begins with it. */
+interface ToCache<Call extends CachedCall> {
+  readonly op: Op<Call>;
+  /** Whether its kernels on a GPU read the pages of a cache. */
+  readonly readsPagesOnGpu: boolean;
+  /** Tensors beside q that belong to the same queries, by name, if any. */
+  readonly inputs: Readonly<Record<string, Tensor>>;
+  callOf(call: CachedCall): Call;
+  /** The same with copies of keys and values, for a part of the queries: `partOf` gives that of another input. */
+  attend(q: Tensor, k: Tensor, v: Tensor, partOf: (x: Tensor) => Tensor, options: Rest & Options): unknown;
+}
+
+interface Rest {
+  readonly scale: number;
+  readonly mask: Mask;
+  readonly score?: Score | undefined;
+}
+
+/** Few queries read keys and values where they lie. */
+export function attendToCache<Call extends CachedCall>(given: Given, options: Options, to: ToCache<Call>): Attended {
+  const { q, cache, scale, causal, window, mask, counts, score } = given;
+  const { runtime, layout, rows } = cache;
+  const [b, n, h, d] = q.shape as [number, number, number, number];
+  const { heads: g, e } = layout;
+  if (b !== rows.length || d !== layout.d)
+    throw new ShapeError(
+      `q must have shape [${rows.length}, n, h, ${layout.d}] for this cache, got ${formatShape(q.shape)}`,
+    );
+  if (h % g !== 0)
+    throw new ShapeError(`the ${g} heads of the cache must divide the ${h} heads of q ${formatShape(q.shape)}`);
+  cache.assertHeld(rows, counts);
+  const own = maskOf({ causal, window, mask });
+  for (const [batch, { length }] of rows.entries())
+    checkFits({ b: 1, n: counts[batch] as number, m: length, h, g }, own, score);
+  const seen = cache.mask ? maskOf({ causal, window, mask: mask ? and(cache.mask, mask) : cache.mask }) : own;
+  const results = {
+    out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
+    lse: { shape: [b, n, h], dtype: 'f32', given: options.lse },
+  } as const;
+  const readsPages = to.readsPagesOnGpu || runtime.backend.name !== 'webgpu';
+  if (n > FEW_QUERIES || !readsPages || seen.arrange || cache.rope?.apply === 'read')
+    return attendToCopies({ ...given, mask: seen }, options, to);
+  const call = ({ out, lse }: Attended) => to.callOf({ q, out, lse, scale, layout, rows, counts, mask: seen, score });
+  const inputs = { q, ...to.inputs, ...slabsOf(rows), ...tensorsOf(score) };
+  return compute(to.op, inputs, results, call, options, { reads: openTokens(rows) });
+}
+
+/** Row by row, with a copy of its keys and values, which costs little beside many queries. */
+function attendToCopies<Call extends CachedCall>(
+  { q, cache, scale, mask, counts, score }: Given & { readonly mask: Mask },
+  { out: givenOut, lse: givenLse, signal, onProgress }: Options,
+  to: ToCache<Call>,
+): Attended {
+  const { runtime, dtype } = q;
+  const [b, n, h] = q.shape as [number, number, number];
+  const shape = [b, n, h, cache.layout.e];
+  const inputs = { q, ...to.inputs };
+  if (givenOut) checkOut('out', givenOut, shape, dtype, inputs);
+  if (givenLse) checkOut('lse', givenLse, [b, n, h], 'f32', inputs);
+  return runtime.scope(() => {
+    const out = givenOut ?? runtime.empty(shape, dtype);
+    const lse = givenLse ?? runtime.empty([b, n, h]);
+    const part = (x: Tensor, row: number, from: number, past: number) => x.slice(0, row, row + 1).slice(1, from, past);
+    for (const [row, { length, pages }] of cache.rows.entries()) {
+      const count = counts[row] as number;
+      if (count < n) {
+        fill(part(out, row, count, n), 0);
+        fill(part(lse, row, count, n), Number.NEGATIVE_INFINITY);
+      }
+      if (count === 0) continue;
+      const { k: stored, v } = readCache(cache, pages, length, { signal });
+      const k = cache.rope?.apply === 'read' ? rotated(stored, [0], cache.rope, { signal }) : stored;
+      const own = {
+        scale,
+        mask,
+        score,
+        out: part(out, row, 0, count),
+        lse: part(lse, row, 0, count) as Tensor<'f32'>,
+        signal,
+        onProgress: onProgress && ((share: number) => onProgress((row + share) / b)),
+      };
+      const partOf = (x: Tensor) => part(x, row, 0, count);
+      to.attend(partOf(q), k, v, partOf, own);
+      for (const copy of [stored, k, v]) copy.dispose();
+    }
+    return { out, lse: lse as Tensor<'f32'> };
+  });
+}
+
+/** Writes a number everywhere; one that is not 0 needs f32. */
+function fill(out: Tensor, value: number): void {
+  const { runtime, dtype, shape } = out;
+  const one =
+    dtype === 'f32'
+      ? runtime.tensor(Float32Array.of(value), [1])
+      : runtime.tensor(new Uint16Array(1), [1], dtype as 'f16');
+  contiguous(one.expand(shape) as Tensor, { out });
+}
