@@ -5,7 +5,7 @@
  */
 import { exp, log } from '../../runtime/wasm/assembly/functions.as';
 import { weight } from '../../runtime/wasm/assembly/rows.as';
-import { get, put } from '../../runtime/wasm/assembly/vector.as';
+import { get, larger, largestLane, put, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
 import {
   ARGMAX,
   COLUMNS,
@@ -41,6 +41,13 @@ function reduceUnit(p: ReduceParams, unit: usize, states: usize): void {
   const first = (part % p.parts) * p.rows;
   const rows = min(p.rows, p.n - first);
   const x = p.x + ((((part / p.parts) * p.n + first) * inner + column) << 2);
+  const at = part * inner + column;
+  if (inner == 1 && (operation == SUM || operation == MEAN || operation == MAX)) {
+    const value = operation == MAX ? largestOfRow(x, rows << 2) : sumOfRow(x, rows << 2);
+    if (p.parts > 1) f32.store(p.values + (at << 2), value);
+    else finish(p, at, value, 0);
+    return;
+  }
   let side: usize = 1;
   while (side * inner * 2 <= SIDE_BY_SIDE && side * 2 <= rows) side *= 2;
   begin(operation, states, (side * columns) << 2);
@@ -61,7 +68,6 @@ function reduceUnit(p: ReduceParams, unit: usize, states: usize): void {
     side /= 2;
     joinHalves(operation, states, (side * columns) << 2);
   }
-  const at = part * inner + column;
   if (p.parts > 1) {
     memory.copy(p.values + (at << 2), states, columns << 2);
     memory.copy(p.besides + (at << 2), states + STATES, columns << 2);
@@ -71,6 +77,69 @@ function reduceUnit(p: ReduceParams, unit: usize, states: usize): void {
       finish(p, at + i, f32.load(place), i32.load(place, STATES));
     }
   }
+}
+
+/** Eight sums, each of eight vectors at a time: none waits for the one before, and errors grow slowly. */
+function sumOfRow(x: usize, bytes: usize): f32 {
+  let s0 = f32x4.splat(0);
+  let s1 = s0;
+  let s2 = s0;
+  let s3 = s0;
+  let s4 = s0;
+  let s5 = s0;
+  let s6 = s0;
+  let s7 = s0;
+  let at: usize = 0;
+  for (; at + 1024 <= bytes; at += 1024) {
+    s0 = f32x4.add(s0, sumOfEight(x + at));
+    s1 = f32x4.add(s1, sumOfEight(x + at + 128));
+    s2 = f32x4.add(s2, sumOfEight(x + at + 256));
+    s3 = f32x4.add(s3, sumOfEight(x + at + 384));
+    s4 = f32x4.add(s4, sumOfEight(x + at + 512));
+    s5 = f32x4.add(s5, sumOfEight(x + at + 640));
+    s6 = f32x4.add(s6, sumOfEight(x + at + 768));
+    s7 = f32x4.add(s7, sumOfEight(x + at + 896));
+  }
+  for (; at + 128 <= bytes; at += 128) s0 = f32x4.add(s0, sumOfEight(x + at));
+  for (; at + 16 <= bytes; at += 16) s1 = f32x4.add(s1, v128.load(x + at));
+  for (; at < bytes; at += 4) s2 = f32x4.add(s2, v128.load32_zero(x + at));
+  const low = f32x4.add(f32x4.add(s0, s1), f32x4.add(s2, s3));
+  const high = f32x4.add(f32x4.add(s4, s5), f32x4.add(s6, s7));
+  return sumOfLanes(f32x4.add(low, high));
+}
+
+@inline
+function sumOfEight(x: usize): v128 {
+  return f32x4.add(sumOfFour(x), sumOfFour(x + 64));
+}
+
+@inline
+function sumOfFour(x: usize): v128 {
+  return f32x4.add(
+    f32x4.add(v128.load(x), v128.load(x, 16)),
+    f32x4.add(v128.load(x, 32), v128.load(x, 48)),
+  );
+}
+
+/** NaN if there is one, which the machine's maximum may drop. */
+function largestOfRow(x: usize, bytes: usize): f32 {
+  let first = f32x4.splat(-Infinity);
+  let second = first;
+  let numbers = f32x4.eq(first, first);
+  let at: usize = 0;
+  for (; at + 32 <= bytes; at += 32) {
+    const a = v128.load(x + at);
+    const b = v128.load(x + at, 16);
+    first = larger(first, a);
+    second = larger(second, b);
+    numbers = v128.and(numbers, v128.and(f32x4.eq(a, a), f32x4.eq(b, b)));
+  }
+  for (; at < bytes; at += 4) {
+    const a = v128.load32_splat(x + at);
+    first = larger(first, a);
+    numbers = v128.and(numbers, f32x4.eq(a, a));
+  }
+  return i32x4.all_true(numbers) ? largestLane(larger(first, second)) : NaN;
 }
 
 /** States of nothing. A shift of exponents is finite, lest that of -Infinity be NaN. */
