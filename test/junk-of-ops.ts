@@ -5,6 +5,7 @@ import * as saccade from '../src/index';
 import * as masks from '../src/masks';
 import * as nn from '../src/nn';
 import { f32, type Group, i32, type Setting, type TensorSpec } from '../src/ops/define';
+import { SCALINGS } from '../src/ops/rope/rotation';
 import * as scores from '../src/scores';
 import { typedArray } from '../src/tensor/dtype';
 import { sizeOf } from '../src/tensor/shape';
@@ -38,10 +39,14 @@ const NUMBERS: Readonly<Record<string, number>> = {
   '3': 3,
   '2 ** 53': 2 ** 53,
 };
+const numbersThat = (holds: (x: number) => boolean) =>
+  Object.keys(NUMBERS).filter((name) => holds(NUMBERS[name] as number));
+
 /** Settings that no rule below has. */
 const SETTINGS: Readonly<Record<string, Slot>> = {
   'an integer >= 1, or two': { make: () => 1, takes: ['3', 'undefined'] },
   '[before, after], integers >= 0, for each axis of x': { make: () => [[1, 0]], takes: [] },
+  'a positive number': { make: () => 1, takes: numbersThat((x) => x > 0) },
   'any number': { make: () => 1, takes: [...Object.keys(NUMBERS), 'NaN', 'Infinity', 'undefined'] },
   'an array of different axes of x': { make: () => [-1], takes: ['array', 'undefined'] },
   'made by elementwise()': { make: () => undefined, takes: [] },
@@ -58,8 +63,6 @@ const SETTINGS: Readonly<Record<string, Slot>> = {
 };
 /** Options that take the place of others: valid calls are without them. */
 const INSTEAD: readonly string[] = ['ridgeRows', 'deferred'];
-const numbersThat = (holds: (x: number) => boolean) =>
-  Object.keys(NUMBERS).filter((name) => holds(NUMBERS[name] as number));
 
 function ruled(expected: string): readonly [value: unknown, ...takes: string[]] {
   if (expected === 'true or false') return [false, 'true'];
@@ -97,6 +100,9 @@ export function entriesOfOps(
   const optional = (each: Slot): Slot => ({ ...each, takes: [...each.takes, 'undefined'] });
   const mapped = (specs: Readonly<Record<string, Spec>>, map = (each: Slot, _name: string) => each): Slots =>
     Object.fromEntries(Object.entries(specs).map(([each, spec]) => [each, map(slot(spec), each)]));
+  const fieldsOf = (settings: Readonly<Record<string, Setting>>): Slots =>
+    mapped(settings, (each, name) => (isNeeded(settings[name] as Setting) ? each : optional(each)));
+  const places = tensor(i32('n'));
   const state = { out: tensor(f32('n e')), lse: tensor(f32('n')) };
   const cache = saccade.createKeyValueCache(runtime, { layers: 1, rows: 2, heads: 1, d: 2, capacity: 8 });
   const token = tensor(f32('b n g d'));
@@ -119,6 +125,16 @@ export function entriesOfOps(
       closed: true,
     },
     'an array of 1 to 128 { out, lse }': { make: () => [state, state], takes: [] },
+    'an even integer from 2 to d': { make: () => 2, takes: [] },
+    'a tensor [n] or [b, n] of i32, or an object with offset': { make: () => places, takes: [] },
+    'an object of type linear, llama3 or yarn': {
+      make: () => undefined,
+      takes: [],
+      get fields() {
+        return { type: { make: () => 'yarn', takes: [] }, ...fieldsOf(SCALINGS.yarn.settings) };
+      },
+      closed: true,
+    },
     'an array of at least one tensor': { make: () => [state.out, state.out], takes: [] },
   };
   /** By what its declaration tells users that it must be. */
@@ -179,6 +195,16 @@ export function entriesOfOps(
     };
   }
   return entries;
+}
+
+/** Whether it has no default. */
+function isNeeded(setting: Setting): boolean {
+  try {
+    setting.check('', undefined, {}, {});
+    return false;
+  } catch {
+    return true;
+  }
 }
 
 /** An export that is a declared op, or those in an object of them. */

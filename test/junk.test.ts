@@ -133,22 +133,6 @@ const sdpaOptions: Slots = {
 };
 entry('sdpa', { ...qkv, options: object(sdpaOptions) }, saccade.sdpa);
 const statistics: Slots = { mean: leaf(filled(1, 2)), variance: leaf(filled(1, 2)) };
-const scaling: Slots = {
-  type: choice('yarn'),
-  factor: above0(2),
-  originalLength: whole(8),
-  betaFast: maybe(above0(32)),
-  betaSlow: maybe(above0(1)),
-  attentionFactor: maybe(above0(1)),
-};
-const turning: Slots = {
-  positions: maybe(leaf(keep(runtime.tensor([0, 1, 2], [3], 'i32')))),
-  theta: maybe(above0(100)),
-  layout: maybe(choice('half')),
-  dimensions: maybe(leaf(2)),
-  scaling: maybe(object(scaling)),
-};
-entry('rope', { x: lone(3, 1, 4), options: options({ ...turning, ...result(3, 1, 4) }) }, saccade.rope);
 const cacheTurns: Slots = { theta: maybe(above0(100)), layout: maybe(choice('half')), apply: maybe(choice('read')) };
 const cacheOptions: Slots = {
   layers: whole(1),

@@ -1,12 +1,18 @@
 /** Keys and values of past tokens, for decoders. */
-import { checkChoice, checkKnown, checkOptions, checkWhole, show } from '../check';
+import { checkChoice, checkOptions, checkWhole, show } from '../check';
 import { DisposedError, DTypeError, ParameterError, ShapeError } from '../errors';
 import { append, copyPages } from '../ops/cache';
-import { CacheLayer, type CacheLayerOptions, type CacheRope, checkCounts, rotated } from '../ops/cache/layer';
+import {
+  CacheLayer,
+  type CacheLayerOptions,
+  type CacheRope,
+  cacheRope,
+  checkCounts,
+  rotated,
+} from '../ops/cache/layer';
 import { type CacheDType, type PageLayout, pageLayout } from '../ops/cache/layout';
 import { PAGE_ROWS, STORAGE } from '../ops/cache/params';
 import { checkControl, checkTensors, commonRuntime } from '../ops/check';
-import { rotationOf, SETTINGS } from '../ops/rope/rotation';
 import type { Control } from '../runtime/backend';
 import { LARGEST_HEAD } from '../runtime/cpu/params';
 import { Runtime } from '../runtime/runtime';
@@ -69,12 +75,7 @@ export function createKeyValueCache(runtime: Runtime, options: KeyValueCacheOpti
   checkWhole('e', e, 1, LARGEST_HEAD);
   checkChoice('dtype', dtype, STORAGE);
   checkWhole('capacity', capacity, 1);
-  if (rope !== undefined) {
-    checkKnown('rope', rope, [...SETTINGS, 'apply'], (name) => `rope has no option '${name}'`);
-    const { apply, ...settings } = rope;
-    checkChoice('apply of rope', apply, ['append', 'read']);
-    rotationOf(settings, d);
-  }
+  if (rope !== undefined) cacheRope.check('rope', rope, { d }, {});
   if (!Array.isArray(layers)) checkWhole('layers', layers as number, 1);
   const given = Array.isArray(layers) ? layers : Array.from({ length: layers as number }, () => ({ window, sinks }));
   if (given.length === 0) throw new ParameterError('layers must be one at least, got an empty list');

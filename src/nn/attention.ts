@@ -11,7 +11,7 @@ import { exactAttention } from '../methods/dense/attention';
 import type { ParamsSchema } from '../methods/params';
 import { contiguous } from '../ops/copy';
 import { type RopeOptions, type RopeSettings, rope as turn } from '../ops/rope';
-import { rotationOf, SETTINGS } from '../ops/rope/rotation';
+import { ropeSetting } from '../ops/rope/rotation';
 import { sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import {
@@ -136,10 +136,7 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
   checkLayout(layout);
   if (qkNorm !== undefined) checkKnown('qkNorm', qkNorm, ['epsilon'], (unknown) => `qkNorm has no '${unknown}'`);
   const normed = qkNorm && norm({ width: d, ...qkNorm });
-  if (rope !== undefined) {
-    checkKnown('rope', rope, SETTINGS, (unknown) => `rope has no option '${unknown}'`);
-    rotationOf(rope, d);
-  }
+  if (rope !== undefined) ropeSetting.check('rope', rope, { d }, {});
   checkGrid(name, method.inputs.q as string, grid);
   const missing = Object.keys(method.inputs).filter((each) => !['q', 'k', 'v'].includes(each));
   if (missing.length > 0 && !method.layer)

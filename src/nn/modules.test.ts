@@ -100,7 +100,7 @@ test('settings that are none are refused by name', () => {
   expect(() => glu(more({ bias: 1 }))).toThrow('bias must be true or false, got 1');
   const attend = (given: object) => () => attention({ width, heads, ...given });
   expect(attend({ bias: { k: true } })).toThrow("bias has no 'k': expected qkv, out");
-  expect(attend({ rope: { theta: 0 } })).toThrow('theta must be a number >= 1, got 0');
+  expect(attend({ rope: { theta: 0 } })).toThrow('theta of rope must be a finite number >= 1, got 0');
   expect(attend({ rope: {}, d: 3 })).toThrow('must be even, got 3');
   expect(attend({ qkNorm: { epsilon: Number.NaN } })).toThrow('epsilon must be a finite number >= 0, got NaN');
 });

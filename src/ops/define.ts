@@ -522,8 +522,23 @@ export const number = (
 
 /** A setting that may be left out, and is undefined then. */
 export const optional = <Given, Value>(of: Setting<Given, Value>): Setting<Given, Value | undefined> => ({
-  expected: of.expected,
+  ...of,
   check: (name, value, ...rest) => (value === undefined ? undefined : of.check(name, value, ...rest)),
+});
+
+/** An object with settings of its own. */
+export const record = <const S extends Readonly<Record<string, AnySetting>>>(
+  settings: S,
+): Setting<Options<S>, Checked<S>> & { readonly settings: S } => ({
+  expected: `an object of ${Object.keys(settings).join(', ')}`,
+  settings,
+  check(name, value = {}, ...rest) {
+    checkKnown(name, value, Object.keys(settings), (unknown) => `${name} has no option '${unknown}'`);
+    const own = value as Values;
+    return mapValues(settings, (each: AnySetting, at) =>
+      each.check(`${at} of ${name}`, own[at], ...rest),
+    ) as Checked<S>;
+  },
 });
 
 interface Bounds {

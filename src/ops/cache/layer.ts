@@ -11,7 +11,9 @@ import { formatShape } from '../../tensor/shape';
 import { Tensor } from '../../tensor/tensor';
 import { describesItself } from '../../text/inspect';
 import { checkTensors } from '../check';
-import { type RopeOptions, type RopeSettings, rope } from '../rope';
+import { choice, type Options, record } from '../define';
+import { type RopeOptions, rope } from '../rope';
+import { ropeSettings } from '../rope/rotation';
 import type { CacheDType, CachedRow, PageLayout } from './layout';
 import { PAGE_ROWS } from './params';
 
@@ -23,11 +25,14 @@ export interface CacheLayerOptions {
   readonly sinks?: number | undefined;
 }
 
-/** How keys are rotated by their positions, and when: as they are appended, or each time they are read. */
-export interface CacheRope extends RopeSettings {
+export const cacheRope = record({
+  ...ropeSettings,
   /** Default: `append`. Reading copies the keys at each call; what is stored then are keys as they came. */
-  readonly apply?: 'append' | 'read' | undefined;
-}
+  apply: choice('append', 'append', 'read'),
+});
+
+/** How keys are rotated by their positions, and when: as they are appended, or each time they are read. */
+export interface CacheRope extends Options<typeof cacheRope.settings> {}
 
 /** One layer of a key-value cache, which ops take in the place of keys and values: what it holds when they are called. */
 export class CacheLayer {

@@ -98,9 +98,9 @@ describeOnBackends('rope', (runtime) => {
     using q = runtime().random([2, 5, 3, 8], { seed: 1 });
     using k = runtime().random([2, 5, 3, 8], { seed: 2 });
     const scoresAt = async (offset: number) => {
-      using turnedQ = rope(q, { positions: { offset } });
-      using turnedK = rope(k, { positions: { offset } });
-      const { out, lse } = attention(turnedQ, turnedK, k);
+      using rotatedQ = rope(q, { positions: { offset } });
+      using rotatedK = rope(k, { positions: { offset } });
+      const { out, lse } = attention(rotatedQ, rotatedK, k);
       out.dispose();
       using sums = lse;
       return sums.read();
@@ -154,12 +154,12 @@ describeOnBackends('rope', (runtime) => {
     using swapped = x.permute([1, 0, 2, 3]);
     const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     const refuseOptions = (options: object, message: string) => refuse(() => rope(x, options), message);
-    await refuse(() => rope(flat), 'x must have shape [b, n, h, d] or [n, h, d] and not be empty, got [3, 6]');
+    await refuse(() => rope(flat), 'x must have shape [..., n, h, d], got [3, 6]');
     await refuse(() => rope(integers), 'x must be f32, f16, bf16, got i32');
     await refuse(() => rope(odd), 'd, of which all dimensions are rotated, must be even, got 5');
     await refuseOptions({ dimensions: 3 }, 'dimensions must be even, got 3');
     await refuseOptions({ dimensions: 8 }, 'dimensions must be an integer from 2 to 6, got 8');
-    await refuseOptions({ theta: 0 }, 'theta must be a number >= 1, got 0');
+    await refuseOptions({ theta: 0 }, 'theta must be a finite number >= 1, got 0');
     await refuseOptions({ layout: 'neox' }, "layout must be one of half, interleaved, got 'neox'");
     await refuseOptions({ positions }, 'positions must have shape [3] or [2, 3], got [4]');
     await refuseOptions({ positions: floats }, 'positions must be i32, got f32');
@@ -169,7 +169,7 @@ describeOnBackends('rope', (runtime) => {
     await refuseOptions({ scaling: { type: 'ntk', factor: 2 } }, 'type of scaling must be one of linear, llama3, yarn');
     await refuseOptions(
       { scaling: { type: 'linear', factor: 2, originalLength: 8 } },
-      "scaling of type 'linear' has no 'originalLength'",
+      "scaling has no option 'originalLength': expected factor",
     );
     await refuseOptions({ scaling: { type: 'yarn', factor: 0.5, originalLength: 8 } }, 'factor of scaling must be');
     await refuseOptions(

@@ -4,9 +4,10 @@
  * 2306.15595 (linear); Peng et al. 2023, YaRN, arXiv 2309.00071; Llama 3.1's as in its published code.
  */
 import { BoundedMap } from '../../bounded-map';
-import { checkChoice, checkKnown, checkWhole, show } from '../../check';
+import { checkRecord, checkWhole } from '../../check';
 import { ParameterError } from '../../errors';
 import { LARGEST_HEAD } from '../../runtime/cpu/params';
+import { choice, number, type Options, optional, record, type Setting, setting, whole } from '../define';
 
 /**
  * How frequencies are scaled for longer contexts than a model was trained with, as `rope_scaling` of config.json
@@ -34,20 +35,85 @@ export type RopeScaling =
       readonly attentionFactor?: number | undefined;
     };
 
+const factor = number({ least: 1 });
+const originalLength = whole({ least: 1 });
+const positive = (fallback?: number) =>
+  setting<number>('a positive number', (value) => Number.isFinite(value) && value > 0, fallback);
+
+/** The settings of each type of scaling. */
+export const SCALINGS = {
+  linear: record({ factor }),
+  llama3: record({ factor, lowFrequencyFactor: positive(), highFrequencyFactor: positive(), originalLength }),
+  yarn: record({
+    factor,
+    originalLength,
+    betaFast: positive(32),
+    betaSlow: positive(1),
+    attentionFactor: optional(positive()),
+  }),
+};
+const TYPES = Object.keys(SCALINGS);
+const type = setting<RopeScaling['type']>(`one of ${TYPES.join(', ')}`, (value) => TYPES.includes(value));
+
+type Scaling = {
+  [Type in keyof typeof SCALINGS]: { readonly type: Type } & ReturnType<(typeof SCALINGS)[Type]['check']>;
+}[keyof typeof SCALINGS];
+
+const scaling: Setting<RopeScaling, Scaling | undefined> = {
+  expected: 'an object of type linear, llama3 or yarn',
+  check(name, value, ...rest) {
+    if (value === undefined) return undefined;
+    checkRecord(name, value);
+    const { type: given, ...parts } = value;
+    const checked = type.check(`type of ${name}`, given, ...rest);
+    const found = { type: checked, ...SCALINGS[checked].check(name, parts as never, ...rest) } as Scaling;
+    if (found.type === 'llama3') checkAbove(name, found, 'highFrequencyFactor', 'lowFrequencyFactor');
+    if (found.type === 'yarn' && found.betaFast !== found.betaSlow) checkAbove(name, found, 'betaFast', 'betaSlow');
+    return found;
+  },
+};
+
+function checkAbove<Name extends string>(
+  what: string,
+  values: Readonly<Record<Name, number>>,
+  high: Name,
+  low: Name,
+): void {
+  if (values[high] > values[low]) return;
+  throw new ParameterError(`${high} of ${what} must be above ${low} ${values[low]}, got ${values[high]}`);
+}
+
+/** Even, up to d. */
+const dimensions: Setting<number> = {
+  expected: 'an even integer from 2 to d',
+  check(name, value, { d = 0 }) {
+    const own = value === undefined ? 'd, of which all dimensions are rotated,' : name;
+    const dimensions = value === undefined ? d : value;
+    checkWhole(own, dimensions, 2, Math.min(d, LARGEST_HEAD));
+    if (dimensions % 2 !== 0) throw new ParameterError(`${own} must be even, got ${dimensions}`);
+    return dimensions;
+  },
+};
+
 /** Which pairs are rotated, and how fast. */
-export interface RopeSettings {
+export const ropeSettings = {
   /** Pair j of so many dimensions turns by theta^(-2 j / dimensions) radians from one position to the next; default 10000. */
-  readonly theta?: number | undefined;
+  theta: number({ least: 1 }, 10_000),
   /**
    * Which elements are pair j: `'half'`, j and j + dimensions / 2 (default; Llama in Hugging Face's layout), or
    * `'interleaved'`, 2 j and 2 j + 1 (GPT-J, and Llama's own checkpoints).
    */
-  readonly layout?: 'half' | 'interleaved' | undefined;
+  layout: choice('half', 'half', 'interleaved'),
   /** How many elements of each head are rotated, the first ones; an even number up to d, the default. */
-  readonly dimensions?: number | undefined;
+  dimensions,
   /** How frequencies are changed for contexts longer than those of training. */
-  readonly scaling?: RopeScaling | undefined;
-}
+  scaling,
+};
+
+export interface RopeSettings extends Options<typeof ropeSettings> {}
+
+export const ropeSetting = record(ropeSettings);
+type Checked = ReturnType<typeof ropeSetting.check>;
 
 export interface Rotation {
   /** Quarter turns from one position to the next, for each pair. */
@@ -57,32 +123,20 @@ export interface Rotation {
   readonly amplitude: number;
 }
 
-export const SETTINGS = ['theta', 'layout', 'dimensions', 'scaling'];
-
 const KEPT = 64;
 const known = new BoundedMap<string, Rotation>(KEPT);
 
-/** The one rotation of heads of d elements by these settings; throws a ParameterError where they do not fit. */
-export function rotationOf(
-  { theta = 10_000, layout = 'half', dimensions, scaling }: RopeSettings,
-  d: number,
-): Rotation {
-  checkAtLeast1('theta', theta);
-  checkChoice('layout', layout, ['half', 'interleaved']);
-  const rotated = dimensions === undefined ? d : dimensions;
-  const name = dimensions === undefined ? 'd, of which all dimensions are rotated,' : 'dimensions';
-  checkWhole(name, rotated, 2, Math.min(d, LARGEST_HEAD));
-  if (rotated % 2 !== 0) throw new ParameterError(`${name} must be even, got ${rotated}`);
-  if (scaling !== undefined) checkScaling(scaling);
-  return known.get(JSON.stringify([theta, layout, rotated, scaling]), () => ({
-    quarters: frequencies(theta, rotated, scaling).map((radians) => radians / (Math.PI / 2)),
+/** The one rotation by settings that were checked. */
+export function rotationOf({ theta, layout, dimensions, scaling }: Checked): Rotation {
+  return known.get(`${theta} ${layout} ${dimensions} ${scaling ? JSON.stringify(scaling) : ''}`, () => ({
+    quarters: frequencies(theta, dimensions, scaling).map((radians) => radians / (Math.PI / 2)),
     isInterleaved: layout === 'interleaved',
     amplitude: amplitudeOf(scaling),
   }));
 }
 
 /** Radians from one position to the next, for each pair. */
-function frequencies(theta: number, dimensions: number, scaling: RopeScaling | undefined): Float64Array {
+function frequencies(theta: number, dimensions: number, scaling: Scaling | undefined): Float64Array {
   const own = Float64Array.from({ length: dimensions / 2 }, (_, j) => theta ** ((-2 * j) / dimensions));
   switch (scaling?.type) {
     case undefined:
@@ -97,7 +151,7 @@ function frequencies(theta: number, dimensions: number, scaling: RopeScaling | u
       });
     }
     case 'yarn': {
-      const { factor, originalLength, betaFast = 32, betaSlow = 1 } = scaling;
+      const { factor, originalLength, betaFast, betaSlow } = scaling;
       // The pair, as a real number, that turns so many times within the original length.
       const pairOf = (turns: number) =>
         (dimensions * Math.log(originalLength / (turns * 2 * Math.PI))) / (2 * Math.log(theta));
@@ -117,55 +171,7 @@ function mixed(frequency: number, factor: number, share: number): number {
   return kept * frequency + ((1 - kept) * frequency) / factor;
 }
 
-function amplitudeOf(scaling: RopeScaling | undefined): number {
+function amplitudeOf(scaling: Scaling | undefined): number {
   if (scaling?.type !== 'yarn') return 1;
   return scaling.attentionFactor ?? 0.1 * Math.log(scaling.factor) + 1;
-}
-
-const PARTS = {
-  linear: ['factor'],
-  llama3: ['factor', 'lowFrequencyFactor', 'highFrequencyFactor', 'originalLength'],
-  yarn: ['factor', 'originalLength', 'betaFast', 'betaSlow', 'attentionFactor'],
-} as const;
-
-function checkScaling(scaling: RopeScaling): void {
-  checkKnown(
-    'scaling',
-    scaling,
-    ['type', ...new Set(Object.values(PARTS).flat())],
-    (name) => `scaling has no '${name}'`,
-  );
-  const { type, factor } = scaling;
-  if (type === undefined) throw new ParameterError('scaling must have a type, got none');
-  checkChoice('type of scaling', type, Object.keys(PARTS));
-  checkKnown('scaling', scaling, ['type', ...PARTS[type]], (name) => `scaling of type '${type}' has no '${name}'`);
-  checkAtLeast1('factor of scaling', factor);
-  if (type === 'linear') return;
-  checkWhole('originalLength of scaling', scaling.originalLength, 1);
-  if (type === 'llama3') {
-    const { lowFrequencyFactor, highFrequencyFactor } = scaling;
-    checkPositive('lowFrequencyFactor of scaling', lowFrequencyFactor);
-    checkPositive('highFrequencyFactor of scaling', highFrequencyFactor);
-    if (highFrequencyFactor > lowFrequencyFactor) return;
-    throw new ParameterError(
-      `highFrequencyFactor of scaling must be above lowFrequencyFactor ${lowFrequencyFactor}, got ${highFrequencyFactor}`,
-    );
-  }
-  const { betaFast = 32, betaSlow = 1, attentionFactor = 1 } = scaling;
-  checkPositive('betaFast of scaling', betaFast);
-  checkPositive('betaSlow of scaling', betaSlow);
-  checkPositive('attentionFactor of scaling', attentionFactor);
-  if (betaFast >= betaSlow) return;
-  throw new ParameterError(`betaFast of scaling must be at least betaSlow ${betaSlow}, got ${betaFast}`);
-}
-
-function checkPositive(what: string, value: number): void {
-  if (typeof value === 'number' && value > 0 && value < Number.POSITIVE_INFINITY) return;
-  throw new ParameterError(`${what} must be a positive number, got ${show(value)}`);
-}
-
-/** So that no pair turns by more than a radian, and quarter turns at any i32 position are within i32. */
-function checkAtLeast1(what: string, value: number): void {
-  if (typeof value === 'number' && value >= 1 && value < Number.POSITIVE_INFINITY) return;
-  throw new ParameterError(`${what} must be a number >= 1, got ${show(value)}`);
 }

@@ -2,7 +2,7 @@
 import { checkRecord, show } from '../../../check';
 import { ParameterError } from '../../../errors';
 import type { RopeScaling, RopeSettings } from '../../../ops/rope';
-import { rotationOf } from '../../../ops/rope/rotation';
+import { ropeSetting } from '../../../ops/rope/rotation';
 import { type DecoderConfig, refusal } from './settings';
 
 /** Of heads of d dimensions; theta and the scaling are in `rope_parameters`, or in `rope_theta` and `rope_scaling`. */
@@ -14,7 +14,7 @@ export function ropeOf(config: DecoderConfig, d: number): RopeSettings {
   if (!(typeof theta === 'number' && theta >= 1 && Number.isFinite(theta)))
     throw refusal('rope_theta', 'a number >= 1', theta);
   const rope = { theta, scaling: scalingOf(parameters, config) };
-  rotationOf(rope, d);
+  ropeSetting.check('rope', rope, { d }, {});
   return rope;
 }
 
