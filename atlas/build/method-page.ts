@@ -4,7 +4,7 @@ import { relative, resolve } from 'node:path';
 import { formatMachine } from '../../src/machine';
 import type { Method } from '../../src/methods/define';
 import type { Page, Preset, Sample } from '../../src/methods/page';
-import { paramsJsonSchema } from '../../src/methods/params';
+import { paramsJsonSchema } from '../../src/methods/params-json-schema';
 import { baseline, findMethod, methods } from '../../src/methods/registry';
 import { type Reproduction, reproductionNotes } from '../../src/report/reproduction';
 import { isAttention, REAL_NUMBERS, tokensIn } from '../site/problem';

@@ -6,7 +6,6 @@ import { checkTensors } from '../ops/check';
 import { concat, contiguous, pad } from '../ops/copy';
 import { zeros } from '../ops/float32';
 import type { Control } from '../runtime/backend';
-import { bindShapes } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 
 export type Tensors = Readonly<Record<string, Tensor>>;
@@ -49,16 +48,17 @@ export function advance(
   const isEven = continuation.from === 'state' || lengths.every((length) => length === lengths[0]);
   if (n > 0 && isEven && counts.every((count) => count === n))
     return step(recurrence, inputs, keptOf(recurrence, before), control);
-  if (counts.every((count) => count === 0)) return { out: nothingRead(method, inputs), kept: before.kept };
   const parts = counts.map((count, row) => {
     const kept = keptOf(recurrence, before, row);
     if (count === 0) return { kept, out: undefined };
     const { out, kept: next } = step(recurrence, partOf(method, inputs, row, count), kept, control);
     return { out: padded(out, 1, n), kept: next };
   });
-  const [{ runtime, shape }] = parts.flatMap(({ out }) => out ?? []) as [Tensor];
+  const { q, v } = inputs as Record<'q' | 'v', Tensor>;
+  checkTensors({ q, v });
+  const shape = [1, ...q.shape.slice(1, -1), v.shape.at(-1) as number];
   return {
-    out: asRows(parts.map(({ out }) => out ?? zeros(runtime, shape))),
+    out: asRows(parts.map(({ out }) => out ?? zeros(q.runtime, shape))),
     kept: joined(
       method,
       parts.map(({ kept }) => kept),
@@ -139,18 +139,6 @@ function padded(x: Tensor, axis: number, extent: number): Tensor {
     x,
     x.shape.map((_, at): [number, number] => [0, at === axis ? missing : 0]),
   );
-}
-
-/** The result for no tokens, in the shape of the method's result. */
-function nothingRead(method: Method, inputs: Tensors): Tensor {
-  checkTensors(Object.fromEntries(Object.keys(method.inputs).map((name) => [name, inputs[name]])));
-  const given = Object.entries(inputs);
-  const extents = bindShapes(
-    Object.fromEntries(given.map(([name]) => [name, lettersOf(method, name).join(' ')])),
-    Object.fromEntries(given.map(([name, { shape }]) => [name, shape])),
-  );
-  const shape = (method.outputs.out as string).split(' ').map((letter) => extents[letter] as number);
-  return zeros((inputs.q as Tensor).runtime, shape);
 }
 
 /** One row of tensors, or all, and the first so many tokens, or all; of what rows or tokens share, all. */

@@ -1,7 +1,8 @@
 import { styleText } from 'node:util';
 import { Command } from 'commander';
 import type { Method } from '../methods/define';
-import { describeParams, paramsJsonSchema } from '../methods/params';
+import { describeParams } from '../methods/params';
+import { paramsJsonSchema } from '../methods/params-json-schema';
 import { findMethod, methods } from '../methods/registry';
 import { citationOf, findPaper } from '../papers/find';
 import { formatTable } from '../text/table';

@@ -1,6 +1,5 @@
 /** A user's view of a method's params, derived from their schema. */
-import { type JsonSchema, toJsonSchema } from '@valibot/to-json-schema';
-import type { ObjectEntries, StrictObjectSchema } from 'valibot';
+import type { GenericSchema, ObjectEntries, StrictObjectSchema } from 'valibot';
 
 export type ParamsSchema = StrictObjectSchema<ObjectEntries, undefined>;
 
@@ -13,42 +12,63 @@ export interface Param {
   readonly description: string;
 }
 
-export function describeParams(schema: ParamsSchema): Param[] {
-  const { properties = {}, required = [] } = paramsJsonSchema(schema);
-  return Object.entries(properties).map(([name, property]) => {
-    const details = property as JsonSchema;
-    return {
-      name,
-      type: typeText(details),
-      required: required.includes(name),
-      default: details.default,
-      description: details.description ?? '',
-    };
-  });
+export function describeParams({ entries }: ParamsSchema): Param[] {
+  return Object.entries(entries as Readonly<Record<string, Described>>).map(([name, schema]) => ({
+    name,
+    type: typeText(schema),
+    required: schema.type !== 'optional',
+    default: schema.default,
+    description: [...partsOf(schema), ...partsOf(schema.wrapped)].find(isOf('description'))?.description ?? '',
+  }));
 }
 
-/** As JSON Schema, which cannot say what float32 can hold. */
-export function paramsJsonSchema(schema: ParamsSchema): JsonSchema {
-  return toJsonSchema(schema, { typeMode: 'input', ignoreActions: ['check'] });
+/** What a schema or an action of its pipe may have, by its kind. */
+interface Described extends Pick<GenericSchema, 'type' | 'expects'> {
+  readonly pipe?: readonly Described[];
+  readonly wrapped?: Described;
+  readonly options?: readonly Described[];
+  readonly items?: readonly Described[];
+  readonly item?: Described;
+  readonly requirement?: unknown;
+  readonly default?: unknown;
+  readonly description?: string;
 }
 
-function typeText(schema: JsonSchema): string {
-  const { type, items, minimum, maximum, exclusiveMinimum, enum: choices, anyOf } = schema;
-  if (choices) return `one of ${choices.join(', ')}`;
-  if (anyOf) return anyOf.map((option) => typeText(option as JsonSchema)).join(' or ');
-  if (Array.isArray(items)) return `[${items.map((item) => typeText(item as JsonSchema)).join(', ')}]`;
-  if (type === 'array') return listText(schema);
-  if (type === 'boolean') return 'true or false';
-  const range = [
-    minimum !== undefined && `>= ${minimum}`,
-    exclusiveMinimum !== undefined && `> ${exclusiveMinimum}`,
-    maximum !== undefined && `<= ${maximum}`,
-  ].filter(Boolean);
-  return [type === 'number' ? 'finite float32 number' : type, range.join(' and ')].filter(Boolean).join(' ');
+/** A schema and the actions of its pipes. */
+const partsOf = (schema?: Described): readonly Described[] =>
+  schema?.pipe?.flatMap(partsOf) ?? (schema ? [schema] : []);
+
+const isOf = (type: string) => (part: Described) => part.type === type;
+
+function typeText(schema: Described): string {
+  const parts = partsOf(schema);
+  const [{ type, wrapped, options = [], items = [], item, expects }] = parts as [Described];
+  const limit = (of: string) => parts.find(isOf(of))?.requirement;
+  switch (type) {
+    case 'optional':
+      return typeText(wrapped as Described);
+    case 'picklist':
+      return `one of ${options.join(', ')}`;
+    case 'union':
+      return options.map(typeText).join(' or ');
+    case 'strict_tuple':
+      return `[${items.map(typeText).join(', ')}]`;
+    case 'array':
+      return `list of ${lengths(limit('min_length'), limit('max_length'))} (${typeText(item as Described)})`;
+    case 'boolean':
+      return 'true or false';
+    case 'number': {
+      const isInteger = parts.some((part) => /integer$/.test(part.type));
+      const signs = { min_value: '>=', gt_value: '>', max_value: '<=', lt_value: '<' };
+      const range = Object.entries(signs).flatMap(([of, sign]) =>
+        limit(of) === undefined ? [] : `${sign} ${limit(of)}`,
+      );
+      return [isInteger ? 'integer' : 'finite float32 number', range.join(' and ')].filter(Boolean).join(' ');
+    }
+    default:
+      return expects;
+  }
 }
 
-/** Such as `list of 1 to 3 (integer >= 2)`. */
-function listText({ items, minItems = 0, maxItems }: JsonSchema): string {
-  const length = maxItems === undefined ? `at least ${minItems}` : `${minItems} to ${maxItems}`;
-  return `list of ${length} (${typeText(items as JsonSchema)})`;
-}
+const lengths = (least: unknown = 0, most?: unknown) =>
+  most === undefined ? `at least ${least}` : `${least} to ${most}`;
