@@ -38,6 +38,14 @@ export function overRounds(rounds: Rounds, figure: (times: readonly number[]) =>
   return estimateMedian(first.map((_, round) => figure(rounds.map((times) => times[round]!))));
 }
 
+/** As `overRounds`, of the times by problem, all measured in the same rounds. */
+export function overProblems(problems: readonly Rounds[], figure: (times: readonly (readonly number[])[]) => number) {
+  const firsts = problems.map((_, at) => problems.slice(0, at).flat().length);
+  return overRounds(problems.flat(), (times) =>
+    figure(problems.map((rounds, at) => times.slice(firsts[at], firsts[at]! + rounds.length))),
+  );
+}
+
 /** The median time of each call. */
 export function medians(rounds: Rounds): number[] {
   return rounds.map((times) => summarise(times).median);

@@ -4,12 +4,14 @@ import { normal } from '../tensor/random';
 type Numbers = Float64Array | Float32Array;
 
 export function dot(a: Numbers, b: Numbers): number {
-  let sum = 0;
-  for (let at = 0; at < a.length; at++) sum += a[at]! * b[at]!;
-  return sum;
+  let total = 0;
+  for (let at = 0; at < a.length; at++) total += a[at]! * b[at]!;
+  return total;
 }
 
-export const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+export const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+
+export const mean = (values: readonly number[]) => sum(values) / values.length;
 
 /** The least fall, or the largest rise, from one value to the next. */
 export const largestStep = (values: readonly number[]) =>

@@ -17,15 +17,13 @@ import {
   together,
 } from '../experiment';
 import { disposeAll, held, randomNormal } from '../held';
+import { COUNTED, DIMENSION, LOG_DECAY, PAIRS, SHARPNESS } from '../recall';
 import { timeContest } from '../rounds';
 import { largestDifference, largestStep } from '../vectors';
-import { DIMENSION, LOG_DECAY, MEMORIES, type Memory, recall, SHARPNESS } from './recall';
+import { MEMORIES, type Memory, recall } from './recall';
 
-/** The recall of the gated delta rule that another program counted, at 32 to 512 pairs. */
-const COUNTED = [0.78, 0.44, 0.13, 0.1, 0.05];
 /** Tokens of a chunk. */
 const CHUNK = 24;
-const PAIRS = [32, 64, 128, 256, 512];
 /** The share of the work before the timing. */
 const COUNTING = 0.3;
 

@@ -4,13 +4,8 @@ import { gatedDeltaRule } from '../../ops/gated-delta-rule';
 import { linearAttention } from '../../ops/linear-attention';
 import type { Runtime } from '../../runtime/runtime';
 import type { Tensor } from '../../tensor/tensor';
-import { nearestRow, rowOf, unitRows } from '../vectors';
-
-/** Dimension of keys and values. */
-export const DIMENSION = 32;
-/** Log decay of every token, and factor on the scores of attention. */
-export const LOG_DECAY = -0.002;
-export const SHARPNESS = 20;
+import { DIMENSION, LOG_DECAY, SHARPNESS, shareRecalled } from '../recall';
+import { unitRows } from '../vectors';
 
 export const MEMORIES = ['gated delta rule', 'linear attention', 'softmax attention'] as const;
 export type Memory = (typeof MEMORIES)[number];
@@ -46,8 +41,10 @@ export async function recall(
       'softmax attention': attention(q, k, v, { scale: SHARPNESS }).out.read(),
     } satisfies Record<Memory, unknown>;
   });
+  const last = Array.from({ length: keys }, (_, key) => pairs - keys + key);
+  const asked = Array.from({ length: sequences }, () => last);
   const shares = Object.entries(outputs).map(
-    async ([memory, out]) => [memory, nearest((await out) as Float32Array, values, sequences, pairs, keys)] as const,
+    async ([memory, out]) => [memory, shareRecalled((await out) as Float32Array, values, asked)] as const,
   );
   return Object.fromEntries(await Promise.all(shares)) as Record<Memory, number>;
 }
@@ -63,14 +60,4 @@ function readState(runtime: Runtime, q: Tensor, k: Tensor, v: Tensor): Tensor {
   const options = { initialState: state, scale: 1 };
   const last = v.slice(1, v.shape[1]! - q.shape[1]!, v.shape[1]!);
   return gatedDeltaRule(q, q, last, gates(q, 0), gates(q, 0), options).out;
-}
-
-/** Share of the last `keys` tokens whose value is, of all the sequence's values, nearest to `out`. */
-function nearest(out: Float32Array, values: Float32Array, sequences: number, pairs: number, keys: number): number {
-  let found = 0;
-  for (let row = 0; row < sequences * keys; row++) {
-    const own = rowOf(values, Math.floor(row / keys), pairs * DIMENSION);
-    if (nearestRow(rowOf(out, row, DIMENSION), own) === pairs - keys + (row % keys)) found++;
-  }
-  return found / (sequences * keys);
 }

@@ -14,7 +14,7 @@ import { formatPercent, formatRatio, significant } from '../../text/format';
 import { chart, defineExperiment, figure, type MeasureContext, OF_POSSIBLE, share, together } from '../experiment';
 import { numbersOf } from '../held';
 import { timeOnGrids } from '../mask-speed';
-import { medians, overRounds, type Rounds } from '../rounds';
+import { medians, overProblems, overRounds, type Rounds } from '../rounds';
 import { relativeDistance } from '../vectors';
 
 type Setting = NeighborhoodParams & { readonly grid: readonly number[]; readonly window: readonly number[] };
@@ -144,16 +144,10 @@ async function strides(context: MeasureContext) {
       ];
   const tried = STRIDES.filter((stride) => stride.every((extent, axis) => extent <= window[axis]!));
   const settings = tried.map((stride) => ({ grid, window, stride }));
-  const tiles = settings.map(chooseTiles);
-  const masks = settings.map((setting, at) => neighborhood(setting, tiles[at]));
-  const [rounds] = (await timeOnGrids(
-    [{ grid, ...HEADS, masks: [full(), ...masks] }],
+  const { rounds, tiles, computed, bounds, speedups } = await besideFull(
+    settings,
     context.part(0, 0.25, 'strides on three axes'),
-  )) as [Rounds];
-  const [dense, ...times] = medians(rounds) as [number, ...number[]];
-  const computed = settings.map((setting, at) => countTiles(setting, tiles[at] as TileShapes));
-  const bounds = computed.map((count) => denseTiles(grid) / count);
-  const speedups = times.map((time) => dense / time);
+  );
   const saved = sizeOf(grid) / sizeOf(window);
   const isSparse = settings.map((setting, at) => needsNoMask(setting, tiles[at] as TileShapes));
   const correlation = overRounds(rounds, ([, ...round]) => pearson(computed, round));
@@ -187,6 +181,18 @@ async function strides(context: MeasureContext) {
   };
 }
 
+/** Settings on one grid beside exact attention, the first of the rounds: the tiles computed, the bounds that follow, the times. */
+async function besideFull(settings: readonly Setting[], context: MeasureContext) {
+  const { grid } = settings[0]!;
+  const tiles = settings.map(chooseTiles);
+  const masks = settings.map((setting, at) => neighborhood(setting, tiles[at]));
+  const [rounds] = (await timeOnGrids([{ grid, ...HEADS, masks: [full(), ...masks] }], context)) as [Rounds];
+  const [dense, ...times] = medians(rounds) as [number, ...number[]];
+  const computed = settings.map((setting, at) => countTiles(setting, tiles[at]!));
+  const bounds = computed.map((count) => denseTiles(grid) / count);
+  return { rounds, tiles, computed, bounds, times, speedups: times.map((time) => dense / time) };
+}
+
 function needsNoMask(setting: Setting, { queries, keys }: TileShapes): boolean {
   return isBlockSparse(gridAxes(setting), { queryTile: queries, keyTile: keys, tiling: 'static' });
 }
@@ -204,14 +210,10 @@ async function staircase(context: MeasureContext) {
   ] as const;
   const strides = Array.from({ length: width }, (_, at) => at + 1);
   const settings = strides.map((stride) => ({ grid, window, stride }));
-  const computed = settings.map((setting) => countTiles(setting, chooseTiles(setting)));
-  const masks = settings.map((setting) => neighborhood(setting, chooseTiles(setting)));
-  const [rounds] = (await timeOnGrids(
-    [{ grid, ...HEADS, masks: [full(), ...masks] }],
+  const { rounds, computed, bounds, times, speedups } = await besideFull(
+    settings,
     context.part(0.25, 0.5, 'every stride of a window'),
-  )) as [Rounds];
-  const [dense, ...times] = medians(rounds) as [number, ...number[]];
-  const speedups = times.map((time) => dense / time);
+  );
   // The pruning rule: a stride must beat every smaller one.
   const kept = strides.filter((_, at) => computed.slice(0, at).every((before) => computed[at]! < before));
   const best = (list: readonly number[]) => Math.max(...list.map((stride) => speedups[stride - 1]!));
@@ -231,7 +233,7 @@ async function staircase(context: MeasureContext) {
     series: chart(
       `Strides on a grid of ${side} x ${side}, window ${width} x ${width}`,
       { stride: strides },
-      { bound: computed.map((count) => denseTiles(grid) / count), 'speed-up': speedups },
+      { bound: bounds, 'speed-up': speedups },
     ),
   };
 }
@@ -275,20 +277,13 @@ async function chosenTiles(context: MeasureContext) {
       best: ratioOn(grid, 0, fastest[grid]!),
     };
   });
-  // All grids share their rounds.
-  const firsts = byGrid.map((_, grid) => byGrid.slice(0, grid).reduce((sum, rounds) => sum + rounds.length, 0));
   const meanRatio = (over: (grid: number) => number, under: (grid: number) => number) =>
-    overRounds(byGrid.flat(), (times) =>
-      geometricMean(firsts.map((first, grid) => times[first + over(grid)]! / times[first + under(grid)]!)),
+    overProblems(byGrid, (times) =>
+      geometricMean(times.map((onGrid, grid) => onGrid[over(grid)]! / onGrid[under(grid)]!)),
     );
-  const faster = meanRatio(
-    () => 1,
-    () => 0,
-  );
-  const best = meanRatio(
-    () => 0,
-    (grid) => fastest[grid]!,
-  );
+  const [chosen, preset] = [() => 0, () => 1];
+  const faster = meanRatio(preset, chosen);
+  const best = meanRatio(chosen, (grid) => fastest[grid]!);
   const worst = Math.max(...rows.map((row) => row.best));
   return {
     measured: `${formatRatio(geometricMean(rows.map(({ fewer }) => fewer)))} fewer tiles computed than with the default shapes, ${formatRatio(faster.value)} as fast; ${formatRatio(best.value)} the time of the fastest shape, at worst ${formatRatio(worst)}`,

@@ -8,24 +8,9 @@ import type { Tensor } from '../../tensor/tensor';
 import { formatRatio } from '../../text/format';
 import { chart, defineExperiment, figure, listed, type MeasureContext, share, together } from '../experiment';
 import { disposeAll, held, numbersOf } from '../held';
+import { COUNTED, DIMENSION, LOG_DECAY, PAIRS, SHARPNESS, shareRecalled } from '../recall';
 import { timeContest } from '../rounds';
-import {
-  CHUNK,
-  DIMENSION,
-  drawNeedles,
-  gradientOf,
-  inputsOf,
-  LOG_DECAY,
-  type Needles,
-  recalled,
-  routeOf,
-  SHARPNESS,
-  SPARSITY,
-} from './needles';
-
-const PAIRS = [32, 64, 128, 256, 512];
-/** Counts by another program for the delta rule alone, in this setting. */
-const COUNTED = [0.78, 0.44, 0.13, 0.1, 0.05];
+import { CHUNK, drawNeedles, gradientOf, inputsOf, type Needles, routeOf, SPARSITY } from './needles';
 
 /** The share of the work before the timing. */
 const COUNTING = 0.4;
@@ -118,7 +103,9 @@ async function figuresOf(context: MeasureContext, pairs: number): Promise<Figure
       const { out, softmax, delta } = natsLinear.forward({ ...inputs, route }, params, { signal });
       return [out, softmax, delta].map((x) => (x as Tensor).read());
     });
-    const shares = (await Promise.all(reads)).map((x) => recalled(x as Float32Array, needles));
+    const shares = (await Promise.all(reads)).map((x) =>
+      shareRecalled(x as Float32Array, needles.values, needles.asked),
+    );
     const [out, softmax, delta] = shares as [number, number, number];
     return { out, softmax, delta };
   };

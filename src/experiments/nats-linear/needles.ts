@@ -2,13 +2,10 @@
 import type { Runtime } from '../../runtime/runtime';
 import { uniformGenerator } from '../../tensor/random';
 import type { Tensor } from '../../tensor/tensor';
-import { nearestRow, rowOf, unitRows } from '../vectors';
+import { DIMENSION, LOG_DECAY } from '../recall';
+import { rowOf, unitRows } from '../vectors';
 
-export const DIMENSION = 32;
 export const CHUNK = 16;
-/** Log decay of every token; factor on the cosine of query and key. */
-export const LOG_DECAY = -0.002;
-export const SHARPNESS = 20;
 /** One chunk in this many holds needles. */
 export const SPARSITY = 8;
 
@@ -99,19 +96,6 @@ export function routeOf(
     logits[2 * at + (chosenHere ? 0 : 1)] = 1;
   }
   return runtime.tensor(logits, [sequences, all, 1, 2]);
-}
-
-/** Share of the questions whose answer in out [sequences, tokens, 1, 32] is nearest, of all values, to the right one. */
-export function recalled(out: Float32Array, { sequences, pairs, tokens, asked, values }: Needles): number {
-  let [right, total] = [0, 0];
-  for (let sequence = 0; sequence < sequences; sequence++) {
-    const own = rowOf(values, sequence, pairs * DIMENSION);
-    asked[sequence]?.forEach((wanted, question) => {
-      if (nearestRow(rowOf(out, sequence * tokens + pairs + question, DIMENSION), own) === wanted) right++;
-      total++;
-    });
-  }
-  return right / total;
 }
 
 /** The gradient with respect to out of minus the sum of the answers' products with the right values. */

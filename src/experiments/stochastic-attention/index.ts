@@ -12,20 +12,11 @@ import { expectedRandomField, receptiveField } from '../../simulate/reach';
 import { normal } from '../../tensor/random';
 import type { Tensor } from '../../tensor/tensor';
 import { chart, defineExperiment, figure, type MeasureContext, OF_POSSIBLE, share } from '../experiment';
-import { numbersOf } from '../held';
+import { held, numbersOf, randomQkv } from '../held';
 import { DENSE, timeBesideCausal } from '../mask-speed';
+import { dot, mean, sum } from '../vectors';
 
 type Size = readonly [n: number, w: number];
-
-const PARTS = ['reach', 'causal reach', 'mixing', 'error', 'speed'] as const;
-
-/** Reports that a part begins. */
-function telling<M>(part: (typeof PARTS)[number], measure: (context: MeasureContext) => M | Promise<M>) {
-  return async (context: MeasureContext) => {
-    await context.step(PARTS.indexOf(part) / PARTS.length, part);
-    return measure(context);
-  };
-}
 
 export const experiment = defineExperiment({
   title: 'how far random windows reach, how fast they mix, how near they come to dense attention, and at what speed',
@@ -70,13 +61,7 @@ export const experiment = defineExperiment({
       timed: true,
     },
   },
-  measure: {
-    reach: telling('reach', circularReach),
-    causalReach: telling('causal reach', causalReach),
-    mixing: telling('mixing', mixing),
-    estimate: telling('error', estimate),
-    speed: telling('speed', speed),
-  },
+  measure: { reach: circularReach, causalReach, mixing, estimate, speed },
 });
 
 /** Mean over seeds of the tokens reached by layer, a random order for each layer; a field that is full stays so. */
@@ -92,7 +77,8 @@ function meanReach(n: number, layers: number, seeds: number, query: number, mask
   return sums.map((sum) => sum / seeds);
 }
 
-function circularReach({ quick }: MeasureContext) {
+async function circularReach({ quick, step }: MeasureContext) {
+  await step(0, 'reach');
   const sizes: Size[] = quick
     ? [[256, 16]]
     : [
@@ -135,7 +121,8 @@ function layersUntil(reached: readonly number[], n: number): number {
   return (at < 0 ? reached.length : at) + 1;
 }
 
-function causalReach({ quick }: MeasureContext) {
+async function causalReach({ quick, step }: MeasureContext) {
+  await step(0.2, 'causal reach');
   const sizes: Size[] = quick
     ? [[256, 16]]
     : [
@@ -192,7 +179,8 @@ function averages(
   });
 }
 
-async function mixing({ runtime, signal, quick }: MeasureContext) {
+async function mixing({ runtime, quick, step, draws: repeat }: MeasureContext) {
+  await step(0.4, 'mixing');
   const n = quick ? 128 : 512;
   const columns = 64;
   const draws = quick ? 10 : 40;
@@ -201,12 +189,8 @@ async function mixing({ runtime, signal, quick }: MeasureContext) {
   const before = squares(values);
   const measured: number[] = [];
   for (const window of windows) {
-    let sum = 0;
-    for (let seed = 0; seed < draws; seed++) {
-      signal?.throwIfAborted();
-      sum += squares(await averages(runtime, values, n, columns, { window, seed }));
-    }
-    measured.push(sum / draws / before);
+    const left = await repeat(draws, (seed) => averages(runtime, values, n, columns, { window, seed }));
+    measured.push(mean(left.map(squares)) / before);
   }
   const expected = windows.map((w) => (n / w - 1) / (n - 1));
   const worst = Math.max(...measured.map((ratio, at) => Math.abs(ratio / expected[at]! - 1)));
@@ -223,32 +207,25 @@ async function mixing({ runtime, signal, quick }: MeasureContext) {
   };
 }
 
-async function estimate({ runtime, signal, quick }: MeasureContext) {
+async function estimate({ runtime, quick, step, draws: repeat }: MeasureContext) {
+  await step(0.6, 'error');
   const [n, d, draws] = quick ? [128, 16, 8] : [1024, 64, 48];
   const windows = [16, 32, 64, 128, 256].filter((w) => 2 * w <= n);
-  using q = runtime.random([1, n, 1, d], { seed: 1 });
-  using k = runtime.random([1, n, 1, d], { seed: 2 });
-  using v = runtime.random([1, n, 1, d], { seed: 3 });
-  const dense = await numbersOf(runtime, () => attention(q, k, v).out);
+  const qkv = randomQkv(runtime, [1, n, 1, d]);
+  using _ = held(qkv);
+  const dense = await numbersOf(runtime, () => attention(qkv.q, qkv.k, qkv.v).out);
   const norm = squares(dense);
   const [bias, variance]: [number[], number[]] = [[], []];
   for (const window of windows) {
-    const sum = new Float64Array(dense.length);
-    let spread = 0;
-    for (let seed = 0; seed < draws; seed++) {
-      signal?.throwIfAborted();
+    const outs = await repeat(draws, (seed) => {
       const params = stochasticAttention.parse({ window, seed });
-      const out = await numbersOf(runtime, () => stochasticAttention.forward({ q, k, v }, params).out as Tensor);
-      spread += squares(out);
-      out.forEach((value, at) => {
-        sum[at]! += value;
-      });
-    }
-    const mean = sum.map((value) => value / draws);
-    const perDraw = (spread - draws * squares(mean)) / (draws - 1);
+      return numbersOf(runtime, () => stochasticAttention.forward(qkv, params).out as Tensor);
+    });
+    const average = dense.map((_, at) => mean(outs.map((out) => out[at]!)));
+    const perDraw = (sum(outs.map(squares)) - draws * squares(average)) / (draws - 1);
     variance.push(perDraw / norm);
     // The mean of finitely many draws varies too.
-    bias.push(Math.max(0, squares(mean.map((value, at) => value - dense[at]!)) - perDraw / draws) / norm);
+    bias.push(Math.max(0, squares(average.map((value, at) => value - dense[at]!)) - perDraw / draws) / norm);
   }
   const slopes = { bias: exponent(windows, bias) / 2, variance: exponent(windows, variance) };
   return {
@@ -269,7 +246,7 @@ async function speed(context: MeasureContext) {
   const window = quick ? 64 : 256;
   const published = [1.5, 6.6, 28];
   const problems = lengths.map((n) => ({ n, h: 1, d: 64, masks: { stochastic: maskOf(n, window) } }));
-  const { contest, densities } = await timeBesideCausal(problems, 20, context);
+  const { contest, densities } = await timeBesideCausal(problems, 20, context.part(0.8, 1, 'speed'));
   const allowed = densities.stochastic.map((density) => 1 / density);
   const over = (others: readonly number[], choose: (...values: number[]) => number) =>
     contest.over(({ stochastic, [DENSE]: dense }) =>
@@ -301,8 +278,4 @@ function centred(values: Float32Array, n: number, columns: number): Float32Array
   return values.map((value, at) => value - means[at % columns]!);
 }
 
-const squares = (values: Float32Array | Float64Array): number => {
-  let sum = 0;
-  for (const value of values) sum += value ** 2;
-  return sum;
-};
+const squares = (values: Float32Array | Float64Array) => dot(values, values);
