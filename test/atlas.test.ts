@@ -123,9 +123,10 @@ describe('the list', () => {
       })),
     );
     expect(rows.map(({ arxiv }) => arxiv)).toEqual(papers.map(({ arxiv }) => arxiv));
-    for (const [at, { title, methods: names = [] }] of papers.entries()) {
+    for (const [at, { id, title, methods: names = [] }] of papers.entries()) {
       const { text, links, missing = '' } = rows[at] as (typeof rows)[number];
       expect(text).toContain(title);
+      expect(links).toContain(`papers/${id}/index.html`);
       for (const name of names) {
         if (methods.some((method) => method.name === name)) expect(links).toContain(`methods/${name}/index.html`);
         else expect(missing).toContain(name);
@@ -315,6 +316,10 @@ describe('every page of a method', () => {
       'methods/neighborhood-attention/index.html#?heads=2&head=7&view=a+b&turn=x',
     );
     await settled(page);
+    await page.click('[data-try]:text("dilated")');
+    expect(await page.textContent('[data-note]')).toContain('every third token');
+    expect(await page.inputValue('#param-dilation')).toBe('[3,3]');
+    await page.fill('#heads', '2');
     await page.fill('#head', '1');
     await page.fill('#i', '77');
     await page.selectOption('#picture', 'weights');
@@ -475,17 +480,22 @@ test('a method is chosen for what one needs, and the address says what that was'
 });
 
 describe('the documentation', () => {
-  test.each(['guide', 'guide/coming-from', 'guide/nn', 'guide/platforms', 'api', 'api/masks', 'benchmarks/sparse'])(
-    '%s can be read, on a telephone too',
-    async (path) => {
-      const context = await browser.newContext({ serviceWorkers: 'block', viewport: { width: 360, height: 800 } });
-      const { page, complaints } = await open(context, `${path}/index.html`);
-      expect(await grave(page)).toEqual([]);
-      expect(await tooWide(page)).toEqual([]);
-      expect(complaints).toEqual([]);
-      await context.close();
-    },
-  );
+  test.each([
+    'guide',
+    'guide/coming-from',
+    'papers/sale',
+    'papers/power-attention',
+    'api',
+    'api/masks',
+    'benchmarks/sparse',
+  ])('%s can be read, on a telephone too', async (path) => {
+    const context = await browser.newContext({ serviceWorkers: 'block', viewport: { width: 360, height: 800 } });
+    const { page, complaints } = await open(context, `${path}/index.html`);
+    expect(await grave(page)).toEqual([]);
+    expect(await tooWide(page)).toEqual([]);
+    expect(complaints).toEqual([]);
+    await context.close();
+  });
 
   test('examples run as they stand, and print in the page what they print in Node', async () => {
     const context = await browser.newContext({ serviceWorkers: 'block' });
@@ -649,7 +659,9 @@ test('the feed has what Atom requires, and an entry for each method', async () =
   expect(new Set(all.map(({ id }) => id)).size).toBe(all.length);
   const updates = all.map(({ updated }) => updated);
   expect(updates).toEqual([...updates].sort().reverse());
-  for (const { name } of methods) expect(all.map(({ id }) => id)).toContain(`urn:saccade:method:${name}`);
+  const entered = all.map(({ id }) => id);
+  for (const { name } of methods) expect(entered).toContain(`urn:saccade:method:${name}`);
+  for (const { id } of papers) expect(entered).toContain(`urn:saccade:paper:${id}`);
 });
 
 test('runs take q, k and v of a text or a photograph', async () => {

@@ -115,7 +115,7 @@ function row(paper: ListedPaper, standing: Standing): Html {
   const [first] = present;
   const heading = first
     ? html`<a class="name" href="methods/${first.name}/index.html">${name}</a>`
-    : html`<span class="name">${name}</span>`;
+    : html`<a class="name" href="papers/${id}/index.html">${name}</a>`;
   const links = present.map((method) => html`<li><a href="methods/${method.name}/index.html">${method.name}</a></li>`);
   const gap = missing.length > 0 && html`<li data-missing class="missing">missing: ${missing.join(', ')}</li>`;
   const cells = Object.entries(works).map(
@@ -128,7 +128,7 @@ function row(paper: ListedPaper, standing: Standing): Html {
     .filter((what) => works[what as keyof Working] !== 'no')
     .join(' ')}">
 <td class="glyph-cell">${glyphBox(id)}</td>
-<th scope="row" class="what">${heading}<cite>${title}<span> ${authors} ${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite><p class="idea">${summary}</p>${(links.length > 1 || gap) && html`<ul class="parts">${links.length > 1 && links}${gap}</ul>`}</th>
+<th scope="row" class="what">${heading}<cite><a href="papers/${id}/index.html">${title}</a><span> ${authors} ${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite><p class="idea">${summary}</p>${(links.length > 1 || gap) && html`<ul class="parts">${links.length > 1 && links}${gap}</ul>`}</th>
 <td class="cost" data-label="Cost"><div><span class="o">${/^[a-z] |^n/.test(order) ? `O(${order})` : order}</span>${curves}</div></td>
 <td class="reach" data-label="Reach">${picture?.reach ? bars(id, picture.reach) : html`<span class="none">–</span>`}</td>
 <td class="training">${training === 'none' ? '–' : training}</td>
@@ -195,7 +195,7 @@ function costCurve(method: Method): Html {
 function settingOf(method: Method): string {
   const entries = Object.entries(pageOf(method.name).sample.params).slice(0, 2);
   return (
-    entries.map(([key, value]) => `${key} ${Array.isArray(value) ? value.join(' × ') : value}`).join(', ') ||
+    entries.map(([key, value]) => (value === true ? key : `${key} ${[value].flat().join(' × ')}`)).join(', ') ||
     'as by default'
   );
 }

@@ -1,50 +1,22 @@
 /** The page of a method, from its README, its registry entry and its stored run. */
 import { readFileSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
-import { formatMachine } from '../../src/machine';
 import type { Method } from '../../src/methods/define';
-import type { Page, Preset, Sample } from '../../src/methods/page';
+import type { Page } from '../../src/methods/page';
 import { paramsJsonSchema } from '../../src/methods/params-json-schema';
 import { baseline, findMethod, methods } from '../../src/methods/registry';
-import { type Reproduction, reproductionNotes } from '../../src/report/reproduction';
 import { isAttention, REAL_NUMBERS, tokensIn } from '../site/problem';
 import { isPicture } from '../site/shown';
+import { measuredClaims } from './claims';
 import { glyph } from './glyphs';
 import { addressOf } from './guide';
 import { Html, html } from './html';
-import { verdictMark, verdictMarks, workMark } from './index-page';
+import { verdictMarks, workMark } from './index-page';
 import { glyphBox } from './layout';
 import { sectionsOf } from './markdown';
 import { ENCODER_BYTES } from './meanings';
+import { dataOf, type ExtentField, type PageData } from './page-data';
 import { folderOf, pageOf, paperOf, ROOT, runs, workingOf } from './standing';
-
-/** A field for an extent. */
-export interface ExtentField {
-  readonly letter: string;
-  readonly name: string;
-  readonly help: string;
-  readonly most: number;
-}
-
-/** Facts about the method for the page's script. */
-export interface PageData extends Pick<Method, 'name' | 'inputs'> {
-  /** The name of what others are measured against, if this can be. */
-  readonly baseline?: string;
-  /** Whether tokens of an attention lie on a grid. */
-  readonly spatial: boolean;
-  readonly masked: boolean;
-  /** Whether its output may be a sum of values, each with a weight. */
-  readonly weighed: boolean;
-  readonly fields: readonly ExtentField[];
-  readonly sample: Pick<Sample, 'extents' | 'params'>;
-  readonly presets: readonly Preset[];
-  /** The inputs whose numbers are drawn: of an attention q, k, v, and what is projected as q is. */
-  readonly given: readonly string[];
-  readonly integers: readonly string[];
-  /** The first output, and whether it is promised. */
-  readonly output: string;
-  readonly promised: boolean;
-}
 
 export const titleOf = (method: Method) =>
   readFileSync(resolve(folderOf(method.name), 'README.md'), 'utf8')
@@ -69,7 +41,7 @@ export function methodPage(method: Method): Html {
 <script type="application/json" id="method"${needsLayer && html` data-layer`}>${new Html(JSON.stringify(data).replaceAll('<', '\\u003c'))}</script>
 <div class="title${glyph(id) ? '' : ' bare'}">
   ${glyph(id) && glyphBox(id)}
-  <div><h1>${titleOf(method)}</h1><cite>${title} <span>${authors} ${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite><p class="question">${page.question}</p></div>
+  <div><h1>${titleOf(method)}</h1><cite><a href="../../papers/${id}/index.html">${title}</a> <span>${authors} ${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite><p class="question">${page.question}</p></div>
   <div class="aside">
     <p class="crumbs"><a href="../../index.html#${id}">${family}</a></p>
     <dl class="standing"><dt>runs on</dt><dd>${Object.entries(workingOf([method])).map(([what, how]) => html`${workMark(how)}${what} `)}</dd>
@@ -93,54 +65,10 @@ ${runSection(method, data)}
   <div data-live="code" data-state="idle"><div class="code"><pre tabindex="0"><code data-code></code></pre><button type="button" data-copy>copy</button></div><div class="code"><pre tabindex="0"><code data-command></code></pre><button type="button" data-copy>copy</button></div><p class="caption" data-said role="status"></p></div>
 </section>
 <section class="section"><h2>What it is</h2><div class="prose"><p class="lede">${summary[0].toUpperCase()}${summary.slice(1)}.</p>${intro.body}</div></section>
-${run && claims(run)}
+${run && measuredClaims(run)}
 ${sections.map(({ title, body }) => !(title === CLAIMS && stripped(body) === '') && html`<section class="section"><h2>${title === CLAIMS ? 'Notes on the measurements' : title}</h2><div class="prose">${body}</div></section>`)}
 ${rivals(page)}
 ${neighbours(method)}`;
-}
-
-function dataOf(method: Method, { sample, presets, view }: Page): PageData {
-  const { name, inputs, integers = [], promised = [] } = method;
-  const { extents, params } = sample;
-  const isQkv = isAttention(method);
-  const [output] = 'out' in method.outputs ? ['out'] : Object.keys(method.outputs);
-  return {
-    name,
-    inputs,
-    integers,
-    ...(isQkv && { baseline: baseline.name }),
-    spatial: isQkv && 'rows' in extents,
-    masked: method.mask !== undefined && view !== 'outputs',
-    weighed: isQkv && 'out' in method.outputs && view !== 'outputs',
-    fields: Object.keys(extents).map((letter) => fieldOf(method, letter)),
-    sample: { extents, params },
-    presets,
-    given: isQkv ? ['q', 'k', 'v', ...queriesOf(method, sample)] : Object.keys(inputs),
-    output,
-    promised: promised.includes(output),
-  };
-}
-
-/** The inputs that a layer projects as it does q. */
-function queriesOf(method: Method, { extents, params }: Sample): readonly string[] {
-  const { h, d } = extents;
-  const config = { width: h * d, heads: h, keyHeads: h, d, e: d, layer: 0, layers: 1 };
-  return method.layer?.(config, method.parse(params)).queries ?? [];
-}
-
-/** What readers call the extents of an attention. */
-const EXTENTS: Readonly<Record<string, Omit<ExtentField, 'letter'>>> = {
-  n: { name: 'tokens', help: 'length of the sequence', most: 65_536 },
-  rows: { name: 'rows', help: 'of tokens', most: 65_536 },
-  columns: { name: 'columns', help: 'of tokens', most: 65_536 },
-  h: { name: 'heads', help: 'of queries', most: 64 },
-  d: { name: 'dimension', help: 'of a head', most: 1024 },
-};
-
-function fieldOf(method: Method, letter: string): ExtentField {
-  if (isAttention(method) && EXTENTS[letter]) return { letter, ...EXTENTS[letter] };
-  const of = Object.entries(method.inputs).filter(([, spec]) => spec.split(' ').includes(letter));
-  return { letter, name: letter, help: `extent of ${of.map(([name]) => name).join(', ')}`, most: 65_536 };
 }
 
 /** Methods whose costs may stand beside this one's, its rivals first. */
@@ -287,16 +215,6 @@ function relief(name: string, masked: boolean, weighed: boolean): Html {
     <canvas tabindex="0" role="img" aria-label="What the query of ${name} has of each token, on the grid. Arrow keys turn it; a click takes another query."></canvas>
     <p class="caption" data-said role="status"></p>
   </figure>`;
-}
-
-function claims(run: Reproduction): Html {
-  const rows = run.findings.map(
-    ({ claim, source, measured, verdict }) =>
-      html`<tr><td>${claim}<small>${source}</small></td><td data-label="measured:">${measured}</td><td class="verdict-cell">${verdictMark(verdict)}${verdict}</td></tr>`,
-  );
-  return html`<section class="section" id="claims"><h2>Claimed and measured<small>${run.title}</small></h2><div><table class="table"><thead><tr><th>The paper claims</th><th>Measured here</th><th>Verdict</th></tr></thead><tbody>${rows}</tbody></table>
-  <details class="caption"><summary>What the verdicts rest on</summary><ul>${reproductionNotes(run).map((note) => html`<li>${note}</li>`)}</ul></details>
-  <p class="caption">${formatMachine(run.machine)}. Repeat it: <code>npx ${run.command}</code>.</p></div></section>`;
 }
 
 function neighbours(method: Method): Html {

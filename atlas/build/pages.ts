@@ -9,6 +9,7 @@ import { escapeHtml } from './html';
 import { indexPage } from './index-page';
 import { layout, type Page } from './layout';
 import { methodPage, titleOf } from './method-page';
+import { paperPage, paperPath } from './paper-page';
 import { paperOf, runs } from './standing';
 
 export function pages(): Map<string, string> {
@@ -72,13 +73,23 @@ export function pages(): Map<string, string> {
       body: methodPage(method),
     });
   }
+  for (const paper of papers) {
+    all.set(paperPath(paper.id), {
+      title: `${paper.name}, Saccade atlas`,
+      description: paper.summary,
+      script: 'text-page.ts',
+      current: 'Methods',
+      family: paper.family,
+      body: paperPage(paper),
+    });
+  }
   const paths = new Set(all.keys());
   return new Map(
     [...all].map(([path, page]) => [path, layout({ ...page, up: '../'.repeat(path.split('/').length - 1) }, paths)]),
   );
 }
 
-/** An entry for each method and one for each stored run, the newest first. Atom wants absolute names: URNs. */
+/** An entry for each method, each paper and each stored run, the newest first. Atom wants absolute names: URNs. */
 export function feed(): string {
   const began = '2026-11-01T00:00:00Z';
   const entry = (id: string, title: string, path: string, updated: string, summary: string) =>
@@ -88,7 +99,7 @@ export function feed(): string {
     text: entry(
       `run:${paper.id}`,
       `${paper.id}: ${findings.length} claims measured`,
-      `index.html#${paper.id}`,
+      `${paperPath(paper.id)}#claims`,
       date,
       title,
     ),
@@ -98,9 +109,13 @@ export function feed(): string {
     const updated = runs.get(paperOf(method).id)?.machine.date ?? began;
     return { updated, text: entry(`method:${name}`, name, `methods/${name}/index.html`, updated, summary) };
   });
-  const entries = [...added, ...results].sort((a, b) => b.updated.localeCompare(a.updated));
+  const listed = papers.map(({ id, name, summary }) => ({
+    updated: runs.get(id)?.machine.date ?? began,
+    text: entry(`paper:${id}`, name, paperPath(id), runs.get(id)?.machine.date ?? began, summary),
+  }));
+  const entries = [...added, ...listed, ...results].sort((a, b) => b.updated.localeCompare(a.updated));
   return `<?xml version="1.0" encoding="utf-8"?>
-<feed xmlns="http://www.w3.org/2005/Atom"><id>urn:saccade:atlas</id><title>Saccade atlas</title><subtitle>Methods added and results stored</subtitle><author><name>Saccade</name></author><link rel="self" href="feed.xml"/><link href="index.html"/><updated>${entries[0].updated}</updated>
+<feed xmlns="http://www.w3.org/2005/Atom"><id>urn:saccade:atlas</id><title>Saccade atlas</title><subtitle>Papers, methods and results</subtitle><author><name>Saccade</name></author><link rel="self" href="feed.xml"/><link href="index.html"/><updated>${entries[0].updated}</updated>
 ${entries.map(({ text }) => text).join('\n')}
 </feed>
 `;

@@ -3,7 +3,7 @@
 import { shapeOfSpec } from '../../src/methods/page';
 import { literal } from '../../src/text/literal';
 import { shellCommand } from '../../src/text/shell';
-import type { PageData } from '../build/method-page';
+import type { PageData } from '../build/page-data';
 import { gridIn } from './problem';
 import type { Setting } from './tasks/setting';
 

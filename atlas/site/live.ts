@@ -1,5 +1,5 @@
 /** Shared by the parts of a method's page: their states, the setting that they follow, plots that can be saved. */
-import type { PageData } from '../build/method-page';
+import type { PageData } from '../build/page-data';
 import { Cancelled } from './ask';
 import { $ } from './page';
 import { tokensIn } from './problem';

@@ -1,6 +1,6 @@
 /** The page of a method: one setting, and parts that follow it. */
 
-import type { PageData } from '../build/method-page';
+import type { PageData } from '../build/page-data';
 import { Helper, latest } from './ask';
 import { commandOf, programOf } from './code';
 import { startCost } from './cost-part';

@@ -1,7 +1,7 @@
 /** The plots of a method's page. */
 import { axisX, axisY, dot, gridY, line, type PlotOptions, plot, ruleX, text } from '@observablehq/plot';
 import { formatBytes, formatFlops } from '../../src/text/format';
-import type { PageData } from '../build/method-page';
+import type { PageData } from '../build/page-data';
 import { lengthName } from './problem';
 import type { Shown } from './shown';
 import type { CostLine } from './tasks/cost';

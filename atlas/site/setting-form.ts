@@ -1,6 +1,6 @@
 /** The form of sizes and params, its setting, and the link that restores it. */
 import type { Preset } from '../../src/methods/page';
-import type { ExtentField, PageData } from '../build/method-page';
+import type { ExtentField, PageData } from '../build/page-data';
 import { keepInAddress, stateOfAddress } from './address';
 import { $, $$, copies, grouped, wholeNumber } from './page';
 import { REAL_NUMBERS, type RealNumbers, tokensIn } from './problem';

@@ -20,4 +20,21 @@ export const paper: Paper = {
   ],
   methods: ['sdlska'],
   models: ['bevanet'],
+  claims: [
+    {
+      claim: '79.3 mIoU on Cityscapes without pretraining, 81.0 with it, at 33 frames a second.',
+      source: 'abstract',
+      mark: 'from the paper',
+    },
+    {
+      claim: 'The small network has 78.2 mIoU with 15.2M parameters at 70 frames a second on an RTX 3090.',
+      source: 'readme of the repository',
+      mark: "from the authors' code",
+    },
+    {
+      claim: 'Wide strips see a cue of the same row or column that a 5 × 5 kernel does not.',
+      source: 'a test on synthetic streets',
+      mark: 'reconstructed',
+    },
+  ],
 };

@@ -20,4 +20,21 @@ export const paper: Paper = {
   ],
   methods: ['bilevel-routing-attention'],
   models: ['biformer'],
+  claims: [
+    {
+      claim: 'BiFormer-S classifies 83.8% of ImageNet right at 4.5 G operations and 25.5M parameters.',
+      source: "the repository's table",
+      mark: "from the authors' code",
+    },
+    {
+      claim: 'Trained again by the authors, it has 83.75%; Mask R-CNN on it has 48.1 box and 43.6 mask AP on COCO.',
+      source: 'readme of the repository',
+      mark: "from the authors' code",
+    },
+    {
+      claim: 'Four of 64 regions hold most of the attention of a clustered picture.',
+      source: 'a test on synthetic maps',
+      mark: 'reconstructed',
+    },
+  ],
 };

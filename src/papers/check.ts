@@ -23,7 +23,12 @@ const LEAST_PROBLEMS = 3;
  */
 export function checkPapers(papers: readonly ListedPaper[], { methods, models, measured = [] }: Known): void {
   for (const key of ['name', 'title', 'arxiv'] as const) checkDifferent(`papers of ${key}`, papers, key);
-  for (const paper of papers) checkPaper(paper);
+  for (const paper of papers) {
+    checkPaper(paper);
+    const runs = [...methods, ...models].some(({ name }) => [paper.methods, paper.models].flat().includes(name));
+    if (!runs && !paper.claims?.length)
+      throw new ParameterError(`src/papers/${paper.id}.ts must have claims to test, since nothing of it runs yet`);
+  }
   const lost = measured.find((id) => !papers.some((paper) => paper.id === id));
   if (lost !== undefined) throw new ParameterError(`src/experiments/${lost} is named after no paper of src/papers`);
   for (const [what, all] of Object.entries({ methods, models })) {

@@ -24,6 +24,16 @@ interface PictureKey {
   readonly reach?: 'all' | 'past';
 }
 
+/** A claim that is to be tested once there is something to run; an experiment has those that are. */
+interface OpenClaim {
+  /** In our words, with its figures. */
+  readonly claim: string;
+  /** The place: a section, a table, a file. */
+  readonly source: string;
+  /** How sure we are that the paper says so; what is reconstructed, or counted here, it does not say. */
+  readonly mark: 'from the paper' | "from the authors' code" | 'from a third party' | 'reconstructed';
+}
+
 export interface Paper {
   /** Its name in lists. */
   readonly name: string;
@@ -52,4 +62,5 @@ export interface Paper {
   readonly pipelines?: readonly string[];
   /** Other missing parts of the paper, in words. */
   readonly lacking?: string;
+  readonly claims?: readonly OpenClaim[];
 }

@@ -15,6 +15,7 @@ const paper = papers.find(({ id }) => id === 'power-attention')!;
 const another: ListedPaper = {
   ...paper,
   ...{ id: 'another', name: 'Another', title: 'Another Attention', arxiv: '2701.00001', methods: ['another'] },
+  claims: [{ claim: 'It attends.', source: 'abstract', mark: 'from the paper' }],
 };
 
 test('one more is welcome, with a method to come, or with one that names it', () => {
@@ -31,6 +32,7 @@ test.each<[Partial<ListedPaper>, string]>([
   [{ authors: ' ' }, 'src/papers/another.ts must name authors'],
   [{ summary: 'Short.' }, "src/papers/another.ts must tell its idea in a sentence, got 'Short.'"],
   [{ problems: ['one'] }, 'src/papers/another.ts must have at least 3 problems, got 1'],
+  [{ claims: [] }, 'src/papers/another.ts must have claims to test, since nothing of it runs yet'],
   [{ methods: [] }, 'src/papers/another.ts must name a method, a model or a pipeline, present or to come'],
 ])('%j is refused by name', (more, message) => {
   expect(() => checkPapers([...papers, { ...another, ...more }], known)).toThrow(message);

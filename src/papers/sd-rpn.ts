@@ -23,4 +23,27 @@ export const paper: Paper = {
   ],
   methods: ['roi-labels', 'roi-boxes'],
   pipelines: ['sd-rpn'],
+  claims: [
+    {
+      claim: 'LLaVA-1.5-7B reads DocVQA at 34.2 where it had 21.5, at 0.62 of its speed.',
+      source: 'table of document benchmarks',
+      mark: 'from the paper',
+    },
+    {
+      claim: 'On V* it rises from 50.3 to 70.7, Qwen2.5-VL-7B from 78.0 to 89.5.',
+      source: 'table of high-resolution benchmarks',
+      mark: 'from the paper',
+    },
+    {
+      claim:
+        'Each step helps the mean of four benchmarks: 53.4 without, 56.9 by raw attention, 59.0 by regression on it, 61.4 with selective labels, 62.4 without sinks.',
+      source: 'ablation',
+      mark: 'from the paper',
+    },
+    {
+      claim: 'A student of noisy labels errs less than its teacher: independent noise averages out.',
+      source: 'appendix',
+      mark: 'from the paper',
+    },
+  ],
 };

@@ -21,4 +21,27 @@ export const paper: Paper = {
   ],
   methods: ['dilated-reparam-conv'],
   models: ['unireplknet'],
+  claims: [
+    {
+      claim:
+        'A dilated small kernel beside a large one, folded into it, gives 81.63% on ImageNet, where the large one alone gives 81.44.',
+      source: 'ablation of re-parameterization',
+      mark: 'from the paper',
+    },
+    {
+      claim: 'Kernels of 13 in the later stages give 46.5 mIoU on ADE20K, of 11 45.5, of 15 45.9.',
+      source: 'ablation of kernel sizes',
+      mark: 'from the paper',
+    },
+    {
+      claim: 'The temperature of thousands of stations is forecast with an error of 7.602, where Corrformer has 7.709.',
+      source: 'table of time series',
+      mark: 'from the paper',
+    },
+    {
+      claim: 'Speech commands are told apart in 98.5% of the cases.',
+      source: 'table of audio',
+      mark: 'from the paper',
+    },
+  ],
 };

@@ -1,0 +1,77 @@
+/** What the script of a method's page knows of the method. */
+import type { Method } from '../../src/methods/define';
+import type { Page, Preset, Sample } from '../../src/methods/page';
+import { baseline } from '../../src/methods/registry';
+import { isAttention } from '../site/problem';
+
+/** A field for an extent. */
+export interface ExtentField {
+  readonly letter: string;
+  readonly name: string;
+  readonly help: string;
+  readonly most: number;
+}
+
+/** Facts about the method for the page's script. */
+export interface PageData extends Pick<Method, 'name' | 'inputs'> {
+  /** The name of what others are measured against, if this can be. */
+  readonly baseline?: string;
+  /** Whether tokens of an attention lie on a grid. */
+  readonly spatial: boolean;
+  readonly masked: boolean;
+  /** Whether its output may be a sum of values, each with a weight. */
+  readonly weighed: boolean;
+  readonly fields: readonly ExtentField[];
+  readonly sample: Pick<Sample, 'extents' | 'params'>;
+  readonly presets: readonly Preset[];
+  /** The inputs whose numbers are drawn: of an attention q, k, v, and what is projected as q is. */
+  readonly given: readonly string[];
+  readonly integers: readonly string[];
+  /** The first output, and whether it is promised. */
+  readonly output: string;
+  readonly promised: boolean;
+}
+
+export function dataOf(method: Method, { sample, presets, view }: Page): PageData {
+  const { name, inputs, integers = [], promised = [] } = method;
+  const { extents, params } = sample;
+  const isQkv = isAttention(method);
+  const [output] = 'out' in method.outputs ? ['out'] : Object.keys(method.outputs);
+  return {
+    name,
+    inputs,
+    integers,
+    ...(isQkv && { baseline: baseline.name }),
+    spatial: isQkv && 'rows' in extents,
+    masked: method.mask !== undefined && view !== 'outputs',
+    weighed: isQkv && 'out' in method.outputs && view !== 'outputs',
+    fields: Object.keys(extents).map((letter) => fieldOf(method, letter)),
+    sample: { extents, params },
+    presets,
+    given: isQkv ? ['q', 'k', 'v', ...queriesOf(method, sample)] : Object.keys(inputs),
+    output,
+    promised: promised.includes(output),
+  };
+}
+
+/** The inputs that a layer projects as it does q. */
+function queriesOf(method: Method, { extents, params }: Sample): readonly string[] {
+  const { h, d } = extents;
+  const config = { width: h * d, heads: h, keyHeads: h, d, e: d, layer: 0, layers: 1 };
+  return method.layer?.(config, method.parse(params)).queries ?? [];
+}
+
+/** What readers call the extents of an attention. */
+const EXTENTS: Readonly<Record<string, Omit<ExtentField, 'letter'>>> = {
+  n: { name: 'tokens', help: 'length of the sequence', most: 65_536 },
+  rows: { name: 'rows', help: 'of tokens', most: 65_536 },
+  columns: { name: 'columns', help: 'of tokens', most: 65_536 },
+  h: { name: 'heads', help: 'of queries', most: 64 },
+  d: { name: 'dimension', help: 'of a head', most: 1024 },
+};
+
+function fieldOf(method: Method, letter: string): ExtentField {
+  if (isAttention(method) && EXTENTS[letter]) return { letter, ...EXTENTS[letter] };
+  const of = Object.entries(method.inputs).filter(([, spec]) => spec.split(' ').includes(letter));
+  return { letter, name: letter, help: `extent of ${of.map(([name]) => name).join(', ')}`, most: 65_536 };
+}

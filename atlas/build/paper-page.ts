@@ -1,0 +1,53 @@
+/** The page of a paper: its idea, the problems it solves, its picture, what runs of it, and its claims. */
+import type { Method } from '../../src/methods/define';
+import { type ListedPaper, papers } from '../../src/papers';
+import { measuredClaims, openClaims } from './claims';
+import { glyph } from './glyphs';
+import { type Html, html } from './html';
+import { verdictMarks, workMark } from './index-page';
+import { glyphBox } from './layout';
+import { reading } from './readings';
+import { pageOf, runs, standingOf, workingOf } from './standing';
+
+export const paperPath = (id: string) => `papers/${id}/index.html`;
+
+export function paperPage(paper: ListedPaper): Html {
+  const { id, name, title, authors, year, arxiv, family, summary, problems, claims } = paper;
+  const { present, missing, works, verdicts } = standingOf(paper);
+  const run = runs.get(id);
+  const toCome = missing.map((what) => html`<li data-missing>to come: ${what}</li>`);
+  return html`
+<div class="title bare">
+  <div><h1>${name}</h1><cite>${title} <span>${authors} ${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite></div>
+  <div class="aside">
+    <p class="crumbs"><a href="../../index.html#${id}">${family}</a></p>
+    <dl class="standing"><dt>runs on</dt><dd>${Object.entries(works).map(([what, how]) => html`${workMark(how)}${what} `)}</dd>
+    ${run && html`<dt>claims</dt><dd><a href="#claims">${verdictMarks(verdicts)}</a></dd>`}</dl>
+  </div>
+</div>
+<section class="section"><h2>The idea</h2><div class="prose"><p class="lede">${summary}</p>${glyph(id) && figure(paper)}</div></section>
+<section class="section"><h2>What it solves</h2><div class="prose"><ul>${problems.map((problem) => html`<li>${problem}</li>`)}</ul></div></section>
+<section class="section"><h2>Methods and models</h2><div class="prose"><ul>${present.map(methodItem)}${toCome}</ul></div></section>
+${run && measuredClaims(run)}
+${claims && openClaims(claims)}
+${neighbours(paper)}`;
+}
+
+function figure(paper: ListedPaper): Html {
+  return html`<figure class="plate-figure">${glyphBox(paper.id, `Picture of ${paper.name}`)}<figcaption class="caption">${reading(paper)}</figcaption></figure>`;
+}
+
+function methodItem(method: Method): Html {
+  const { name } = method;
+  const marks = Object.entries(workingOf([method])).map(([what, how]) => html`${workMark(how)}${what} `);
+  return html`<li><a href="../../methods/${name}/index.html">${name}</a>: ${pageOf(name).question} <span class="quiet">${marks}</span></li>`;
+}
+
+function neighbours(paper: ListedPaper): Html {
+  const at = papers.indexOf(paper);
+  const link = (other: ListedPaper | undefined, word: string) =>
+    other
+      ? html`<a href="../${other.id}/index.html"><span class="quiet">${word} <strong>${other.name}</strong></span></a>`
+      : html`<span></span>`;
+  return html`<nav class="next" aria-label="Neighbours">${link(papers[at - 1], 'before')}${link(papers[at + 1], 'after')}</nav>`;
+}
