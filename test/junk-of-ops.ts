@@ -54,6 +54,7 @@ const SETTINGS: Readonly<Record<string, Slot>> = {
   'a Score': { make: () => scores.softcap(3), takes: [] },
   '[left, right]': { make: () => [1, 1], takes: [] },
   'a number for each row': { make: () => [1, 1], takes: [] },
+  'numbers above 0 and up to 1, one for each head': { make: () => [0.5, 0.5], takes: [] },
   'a deferred mask': { make: () => undefined, takes: [] },
   'a number above 0 and below 1': { make: () => 0.5, takes: ['0.5'] },
   '0 or a number from 1.18e-38 to 3.4e38, as float32 holds': {
@@ -63,6 +64,8 @@ const SETTINGS: Readonly<Record<string, Slot>> = {
 };
 /** Options that take the place of others: valid calls are without them. */
 const INSTEAD: readonly string[] = ['ridgeRows', 'deferred'];
+/** Options that others need to be true. */
+const NEEDED: readonly string[] = ['causal', 'normalise'];
 
 function ruled(expected: string): readonly [value: unknown, ...takes: string[]] {
   if (expected === 'true or false') return [false, 'true'];
@@ -176,7 +179,11 @@ export function entriesOfOps(
       isAlone && each.wrong ? { ...each, takes: [...each.takes, 'tensor of another runtime'] } : each,
     );
     const fields = {
-      ...mapped(options, (each, name) => ({ ...optional(each), given: !INSTEAD.includes(name) })),
+      ...mapped(options, (each, name) => ({
+        ...optional(each),
+        given: !INSTEAD.includes(name),
+        ...(NEEDED.includes(name) && { make: () => true }),
+      })),
       ...mapped(places, (each) => ({ ...optional(each), given: false })),
       ...control,
     };

@@ -228,67 +228,6 @@ entry('map of a captured tensor', { table: plain(3) }, (table: never) =>
     captured: { table } as { table: Tensor },
   }),
 );
-const positive3 = { q: leaf(filled(1, ...q)), k: leaf(filled(1, ...k)), v: tensor(...v) };
-const [stateShape, sumShape] = [
-  [1, 2, 2, 2],
-  [1, 2, 2],
-];
-const linear: Slots = {
-  causal: leaf(true, 'true'),
-  decay: maybe(leaf([0.5, 0.5])),
-  normalise: leaf(true, 'true'),
-  epsilon: maybe(atLeast0(1)),
-  initialState: leaf(filled(1, ...stateShape)),
-  initialKeySum: leaf(filled(1, ...sumShape)),
-};
-const linearOut = leaf(keep(runtime.empty([...q])));
-entry(
-  'linearAttention',
-  {
-    ...positive3,
-    options: options({
-      ...linear,
-      out: notGiven(linearOut),
-      state: notGiven(leaf(keep(runtime.empty(stateShape)))),
-      ...control,
-    }),
-  },
-  saccade.linearAttention,
-);
-entry(
-  'linearAttentionBackward',
-  {
-    ...positive3,
-    gradients: object({
-      gradOut: tensor(...q),
-      gradState: maybe(tensor(...stateShape)),
-      gradKeySum: maybe(tensor(...sumShape)),
-      out: tensor(...q),
-      denominator: leaf(filled(1, 1, 3, 2)),
-    }),
-    options: options({ ...linear, ...control }),
-  },
-  saccade.linearAttentionBackward,
-);
-const one = (...shape: readonly number[]) => leaf(filled(1, ...[1, 1, ...shape.slice(2)]));
-entry(
-  'linearAttentionStep',
-  {
-    q: one(...q),
-    k: one(...k),
-    v: one(...v),
-    state: leaf(filled(1, ...stateShape)),
-    options: options({
-      decay: maybe(leaf([0.5, 0.5])),
-      keySum: leaf(filled(1, ...sumShape)),
-      epsilon: maybe(atLeast0(1)),
-      inPlace: maybe(boolean(false)),
-      out: notGiven(one(1, 1, 2, 2)),
-      ...control,
-    }),
-  },
-  saccade.linearAttentionStep,
-);
 entry(
   'nn.dynamicProjection',
   { inputs: object({ x: tensor(1, 3, 2), router: tensor(2, 2), bank: tensor(2, 2, 2) }) },

@@ -79,7 +79,7 @@ export type Members<G> =
 /** Arguments as callers give them, and as kernels get them. */
 type Given<A> = { readonly [Name in keyof A]: A[Name] extends Setting<infer G, unknown> ? G : Members<A[Name]> };
 type Checked<A> = { readonly [Name in keyof A]: A[Name] extends Setting<never, infer V> ? V : Members<A[Name]> };
-type Optional<A> = {
+export type CheckedOptions<A> = {
   readonly [Name in keyof A]: A[Name] extends Setting<never, infer V> ? V : Members<A[Name]> | undefined;
 };
 
@@ -111,12 +111,12 @@ interface Takes<I extends Arguments, O extends Arguments> {
 
 export interface Declaration<I extends Arguments, O extends Arguments, R extends TensorSpecs, M extends object>
   extends Takes<I, O>,
-    Op<Checked<NoInfer<I>> & Optional<NoInfer<O>> & M & Computed<NoInfer<R>>> {
+    Op<Checked<NoInfer<I>> & CheckedOptions<NoInfer<O>> & M & Computed<NoInfer<R>>> {
   readonly name: string;
   readonly results: R;
   /** What else follows from the arguments; throws where they do not fit together. */
-  readonly more?: (given: Checked<NoInfer<I>> & Optional<NoInfer<O>>, extents: Extents) => M;
-  readonly derivative?: (given: Checked<NoInfer<I>> & Optional<NoInfer<O>> & M) => Derivative;
+  readonly more?: (given: Checked<NoInfer<I>> & CheckedOptions<NoInfer<O>>, extents: Extents) => M;
+  readonly derivative?: (given: Checked<NoInfer<I>> & CheckedOptions<NoInfer<O>> & M) => Derivative;
 }
 
 /** Checks its arguments, and calls the op. */
@@ -129,7 +129,7 @@ export interface DeclaredOp<I extends Arguments, O extends Arguments, R extends 
 interface Composite<I extends Arguments, O extends Arguments, R extends TensorSpecs, Result> extends Takes<I, O> {
   readonly results?: R;
   readonly run: (
-    given: Checked<NoInfer<I>> & Optional<NoInfer<O>>,
+    given: Checked<NoInfer<I>> & CheckedOptions<NoInfer<O>>,
     /** `Control`, and where to write. */
     options: Control & Readonly<Record<string, unknown>>,
     extents: Extents,

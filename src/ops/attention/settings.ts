@@ -12,7 +12,7 @@ import type { Extents } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkTensors } from '../check';
 import type { Values } from '../compute';
-import { boolean, optional, type Setting } from '../define';
+import { boolean, type CheckedOptions, optional, type Setting } from '../define';
 import { checkContiguous } from '../float32';
 import { scale } from '../heads';
 import { type CheckedSelection, checkSelection, type Selection } from './selection';
@@ -90,11 +90,7 @@ export interface Sight {
   readonly mask?: Mask | undefined;
 }
 
-export interface Settings extends Sight {
-  readonly selection: CheckedSelection | undefined;
-  readonly score: Score | undefined;
-  readonly deferred: DeferredMask | undefined;
-}
+export type Settings = Omit<CheckedOptions<typeof settings>, 'scale'>;
 
 /** The mask that the options `causal` and `window` describe together. */
 export function bandOf({ causal = false, window: [left, right] = [-1, -1] }: Sight): Band {

@@ -8,17 +8,33 @@ import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import type { Expectation, Op } from '../../runtime/op';
 import { type HostTensor, toFloat64 } from '../../tensor/host';
-import { bindShapes, formatShape, type Shape, sameShape } from '../../tensor/shape';
+import { type Extents, formatShape, sameShape } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import { Tensor } from '../../tensor/tensor';
-import { checkControl, checkGradients, checkOptions, checkTensors, presentOf, sharesMemory } from '../check';
+import { presentOf, sharesMemory } from '../check';
 import { compute, type ResultSpec, type Values } from '../compute';
+import {
+  boolean,
+  type CheckedOptions,
+  defineComposite,
+  f32,
+  floats,
+  group,
+  type Members,
+  number,
+  type OptionsOf,
+  optional,
+  type Setting,
+} from '../define';
 import { zeros } from '../float32';
+import { checkHeads, gradients, STRIDED, tokens } from '../heads';
 import { add } from '../map';
 import type { LinearAttentionBackwardCall, LinearAttentionCall, LinearAttentionStepCall } from './call';
 import { planLinearAttention, planLinearAttentionBackward, planLinearAttentionStep } from './cpu';
 import { MOST_COLUMNS, MOST_FEATURES } from './params';
 import { kernels } from './params.generated';
+
+export { MOST_FEATURES } from './params';
 
 /** The smallest normal number: a smaller one may be flushed to 0. */
 const LEAST_DENOMINATOR = 2 ** -126;
@@ -65,26 +81,224 @@ const step: Op<LinearAttentionStepCall> = {
   faults: ({ denominator }) => nonzero(denominator),
 };
 
-/** The same for the forward and the backward pass. */
-export { MOST_FEATURES } from './params';
+const EPSILON = 1e-6;
+const largest = { d: MOST_FEATURES, e: MOST_COLUMNS };
+const state = f32('b h d e', STRIDED);
+const keySum = f32('b h d');
 
-export interface LinearAttentionSettings {
+/** Copies of the numbers, or the tensor that holds them. */
+const decay: Setting<ArrayLike<number> | Tensor, readonly number[] | Tensor> = {
+  expected: 'numbers above 0 and up to 1, one for each head',
+  check(name, given, { h }) {
+    if (!(given instanceof Tensor)) return checkDecay(given, h as number);
+    if (!tokens.q.dtypes.includes(given.dtype as 'f32'))
+      throw new DTypeError(`${name} must be ${tokens.q.dtypes.join(', ')}, got ${given.dtype}`);
+    if (!sameShape(given.shape, [h as number]))
+      throw new ShapeError(`${name} must have shape [${h}], got ${formatShape(given.shape)}`);
+    return given;
+  },
+};
+
+function checkDecay(decay: ArrayLike<number> | undefined, heads: number): readonly number[] {
+  if (decay === undefined || !isNumbers(decay))
+    throw new ParameterError(`decay must be numbers, one for each head, got ${show(decay)}`);
+  if (decay.length !== heads)
+    throw new ShapeError(`decay must have one number for each of the ${heads} heads, got ${decay.length}`);
+  const values = Array.from(decay);
+  const wrong = values.findIndex((value) => !(typeof value === 'number' && value > 0 && value <= 1));
+  if (wrong !== -1) throw new ParameterError(`decay must be in (0, 1], got ${show(values[wrong])} for head ${wrong}`);
+  return values;
+}
+
+/** The decays of the heads, once a tensor that holds them is computed. */
+const decayOf = (decay: readonly number[] | Tensor | undefined, heads: number) => ({
+  known: (decay instanceof Tensor ? { decay } : {}) as Readonly<Record<string, Tensor>>,
+  decayIn: (values: Values): readonly number[] =>
+    decay instanceof Tensor
+      ? checkDecay(toFloat64(values.decay as HostTensor), heads)
+      : (decay ?? new Array<number>(heads).fill(1)),
+});
+
+/** The same for the forward and the backward pass. */
+const settings = {
   /** Query i sees the keys up to i, and n = m. Default false: every query sees every key. */
-  readonly causal?: boolean | undefined;
+  causal: boolean(false),
   /**
    * For each head, by what the state is multiplied from row to row: in (0, 1], default 1. Needs `causal`. Powers that
    * vanish, of a decay however small, are 0. It has no gradient. As a tensor [h]: what it holds once it is computed.
    */
-  readonly decay?: ArrayLike<number> | Tensor | undefined;
+  decay: optional(decay),
   /** Divide by denominator_i = q_i (sum of the keys, decayed as the state is) + epsilon. Default false. */
-  readonly normalise?: boolean | undefined;
+  normalise: boolean(false),
   /** At least 0, default 1e-6. */
-  readonly epsilon?: number | undefined;
+  epsilon: optional(number({ least: 0 })),
   /** [b, h, d, e], f32: the state before the first row, as a call returned it. Default zeros. */
-  readonly initialState?: Tensor | undefined;
+  initialState: state,
   /** [b, h, d], f32, contiguous: with `normalise`, the sum of keys that belongs to `initialState`; one needs the other. */
-  readonly initialKeySum?: Tensor | undefined;
+  initialKeySum: keySum,
+};
+
+type Settings = CheckedOptions<typeof settings>;
+
+/** What settings say of a call of these extents; throws where they do not fit together. */
+function resolve({ causal, decay, normalise, epsilon, initialState, initialKeySum }: Settings, extents: Extents) {
+  const { n, m, h } = extents;
+  if (causal && n !== m) throw new ShapeError(`causal needs as many queries as keys, got ${n} queries and ${m} keys`);
+  if (decay && !causal) throw new ParameterError('decay needs causal: true');
+  if (epsilon !== undefined && !normalise) throw new ParameterError('epsilon needs normalise: true');
+  if (initialKeySum && !normalise) throw new ParameterError('initialKeySum needs normalise: true');
+  if (normalise && !initialState !== !initialKeySum)
+    throw new ParameterError(
+      `with normalise, initialState and initialKeySum belong together: pass both or neither, got ${initialState ? 'initialState' : 'initialKeySum'} alone`,
+    );
+  return {
+    ...decayOf(decay, h as number),
+    epsilon: normalise ? (epsilon ?? EPSILON) : undefined,
+    initial: { state: initialState, keySum: initialKeySum },
+    states: presentOf({ initialState, initialKeySum }),
+  };
 }
+
+/** @internal */
+export const linearAttentionOp = defineComposite({
+  name: 'linearAttention',
+  inputs: tokens,
+  options: settings,
+  results: {
+    out: floats('b n h e', { like: 'q' }),
+    state: f32('b h d e'),
+    keySum: f32('b h d', { fresh: true, when: 'normalise' }),
+    denominator: f32('b n h', { fresh: true, when: 'normalise' }),
+  },
+  largest,
+  fits: checkHeads,
+  run({ q, k, v, ...settings }, options, extents, specs): LinearAttentionResult {
+    const { known, decayIn, epsilon, initial, states } = resolve(settings, extents);
+    const { causal } = settings;
+    const call = ({ out, state, keySum, denominator }: LinearAttentionResult, values: Values): LinearAttentionCall => ({
+      q,
+      k,
+      v,
+      causal,
+      decay: decayIn(values),
+      initial,
+      out,
+      final: { state, keySum },
+      normaliser: epsilon !== undefined && denominator ? { epsilon, denominator } : undefined,
+    });
+    const derivative = derivativeOf(settings);
+    return compute(forward, { q, k, v, ...states }, specs(), call, options, { known, derivative });
+  },
+});
+
+/** @internal */
+export const linearAttentionBackwardOp = defineComposite({
+  name: 'linearAttentionBackward',
+  inputs: {
+    ...tokens,
+    gradients: group(
+      {
+        /** [b, n, h, e]. */
+        gradOut: floats('b n h e', STRIDED),
+      },
+      {
+        /** [b, h, d, e] and [b, h, d], f32; default: the loss does not depend on them. */
+        gradState: state,
+        gradKeySum: keySum,
+        /** With `normalise`, as the forward pass returned them. */
+        out: floats('b n h e', STRIDED),
+        denominator: f32('b n h'),
+        /** May stand beside them. */
+        state,
+        keySum,
+      },
+    ),
+  },
+  options: settings,
+  results: {
+    ...gradients,
+    gradInitialState: f32('b h d e', { fresh: true, when: 'initialState' }),
+    gradInitialKeySum: f32('b h d', { fresh: true, when: 'initialKeySum' }),
+  },
+  largest,
+  fits: checkHeads,
+  run({ q, k, v, gradients, ...settings }, options, extents, specs): LinearAttentionBackwardResult {
+    const { gradOut, gradState, gradKeySum, out, denominator } = gradients;
+    const { known, decayIn, epsilon, initial, states } = resolve(settings, extents);
+    if (epsilon !== undefined && !(out && denominator))
+      throw new ParameterError('normalise needs out and denominator, as linearAttention returned them');
+    if (epsilon === undefined && gradKeySum) throw new ParameterError('gradKeySum needs normalise: true');
+    const { causal } = settings;
+    const call = (computed: LinearAttentionBackwardResult, values: Values): LinearAttentionBackwardCall => {
+      const { gradInitialState, gradInitialKeySum, ...grads } = computed;
+      return {
+        q,
+        k,
+        v,
+        causal,
+        decay: decayIn(values),
+        initial,
+        gradOut,
+        ...grads,
+        normalised: epsilon !== undefined && out && denominator ? { epsilon, out, denominator } : undefined,
+        gradFinal: { state: gradState, keySum: gradKeySum },
+        gradInitial: { state: gradInitialState, keySum: gradInitialKeySum },
+      };
+    };
+    const given = presentOf({ gradOut, gradState, gradKeySum, out, denominator });
+    return compute(backward, { q, k, v, ...states, ...given }, specs(), call, options, { known });
+  },
+});
+
+/** @internal */
+export const linearAttentionStepOp = defineComposite({
+  name: 'linearAttentionStep',
+  inputs: {
+    q: floats('b 1 h d', STRIDED),
+    k: floats('b 1 g d', STRIDED),
+    v: floats('b 1 g e', STRIDED),
+    state: f32('b h d e'),
+  },
+  options: {
+    /** For each head, in (0, 1]; default 1. */
+    decay: optional(decay),
+    /** [b, h, d], f32, contiguous: the sum of the keys before this token; with it the output is normalised. */
+    keySum,
+    /** At least 0, default 1e-6. */
+    epsilon: optional(number({ least: 0 })),
+    /** Write the new state, and sum of keys, over the old one. Default false: they are new tensors. */
+    inPlace: boolean(false),
+  },
+  results: {
+    out: floats('b 1 h e', { like: 'q' }),
+    denominator: f32('b 1 h', { fresh: true, when: 'keySum' }),
+  },
+  largest,
+  fits: checkHeads,
+  run({ q, k, v, state, keySum, decay, epsilon, inPlace }, options, { h }, specs): StepResult {
+    if (epsilon !== undefined && !keySum) throw new ParameterError('epsilon needs keySum');
+    const states = { state, ...(keySum && { keySum }) };
+    if (inPlace) checkApart({ q, k, v }, states);
+    const { known, decayIn } = decayOf(decay, h as number);
+    const likeOld = ({ shape }: Tensor): ResultSpec => ({ shape, dtype: 'f32' });
+    const results = {
+      ...specs(),
+      ...(!inPlace && { state: likeOld(state), ...(keySum && { keySum: likeOld(keySum) }) }),
+    };
+    const call = (computed: object, values: Values): LinearAttentionStepCall => {
+      const { out, denominator, ...final } = { ...states, ...computed } as Required<LinearAttentionResult>;
+      const normaliser = keySum && { epsilon: epsilon ?? EPSILON, denominator };
+      return { q, k, v, decay: decayIn(values), initial: states, out, final, ...normaliser };
+    };
+    const written = inPlace ? Object.values(states) : [];
+    const computed: object = compute(step, { q, k, v, ...states }, results, call, options, { written, known });
+    const { denominator, ...result } = computed as LinearAttentionResult;
+    denominator?.dispose();
+    return { ...states, ...result } as StepResult;
+  },
+});
+
+export interface LinearAttentionSettings extends OptionsOf<typeof linearAttentionOp> {}
 
 export interface LinearAttentionOptions extends LinearAttentionSettings, Control {
   /** Where to write: contiguous tensors that no input shares memory with. */
@@ -103,15 +317,8 @@ export interface LinearAttentionResult {
 }
 
 /** A loss's gradients with respect to the results of `linearAttention`, and with `normalise` what it returned. */
-export interface LinearAttentionGradients {
-  /** [b, n, h, e]. */
-  readonly gradOut: Tensor;
-  /** [b, h, d, e] and [b, h, d], f32; default: the loss does not depend on them. */
-  readonly gradState?: Tensor | undefined;
-  readonly gradKeySum?: Tensor | undefined;
-  readonly out?: Tensor | undefined;
-  readonly denominator?: Tensor | undefined;
-}
+export interface LinearAttentionGradients
+  extends Members<typeof linearAttentionBackwardOp.declaration.inputs.gradients> {}
 
 export interface LinearAttentionBackwardOptions extends LinearAttentionSettings, Control {}
 
@@ -124,14 +331,6 @@ export interface LinearAttentionBackwardResult {
   readonly gradInitialState?: Tensor<'f32'>;
   readonly gradInitialKeySum?: Tensor<'f32'>;
 }
-
-const SETTINGS = ['causal', 'decay', 'normalise', 'epsilon', 'initialState', 'initialKeySum'];
-const CONTROL = ['signal', 'onProgress'];
-const GRADIENTS = ['gradOut', 'gradState', 'gradKeySum'];
-/** May stand beside the gradients, as the forward pass returned them. */
-const RESULTS = ['out', 'denominator', 'state', 'keySum'];
-const STORAGE = ['f32', 'f16', 'bf16'];
-const EPSILON = 1e-6;
 
 /**
  * Causal: out_i = q_i S_i for S_i = decay S_(i-1) + k_i^T v_i; else out_i = q_i S for the S of all keys. There is no
@@ -152,72 +351,42 @@ export function linearAttention(
   v: Tensor,
   options: LinearAttentionOptions = {},
 ): LinearAttentionResult {
-  checkTensors({ q, k, v });
-  checkOptions('linearAttention', options, [...SETTINGS, ...CONTROL, 'out', 'state']);
-  const { b, n, h, d, e, given, problem, known, epsilon } = checkProblem({ q, k, v }, options);
-  const results = {
-    out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
-    state: { shape: [b, h, d, e], dtype: 'f32', given: options.state },
-    ...(epsilon !== undefined && {
-      keySum: { shape: [b, h, d], dtype: 'f32' },
-      denominator: { shape: [b, n, h], dtype: 'f32' },
-    }),
-  } as const satisfies Record<string, ResultSpec>;
-  const call = (computed: object, values: Values): LinearAttentionCall => {
-    const { out, state, keySum, denominator } = computed as LinearAttentionResult;
-    const normaliser = epsilon !== undefined && denominator ? { epsilon, denominator } : undefined;
-    return { ...problem(values), out, final: { state, keySum }, normaliser };
-  };
-  const derivative = derivativeOf(options);
-  return compute(forward, { q, k, v, ...given }, results, call, options, {
-    known,
-    derivative,
-  }) as LinearAttentionResult;
+  return linearAttentionOp({ q, k, v }, options);
 }
 
-function derivativeOf({ causal, decay: given, normalise, epsilon }: LinearAttentionSettings): Derivative {
-  // The numbers of now, whatever becomes of the caller's array.
-  const decay = given && !(given instanceof Tensor) ? Array.from(given) : undefined;
+function derivativeOf({ causal, decay, normalise, epsilon }: Settings): Derivative {
   return {
     saves: ['q', 'k', 'v', 'initialState', 'initialKeySum', 'decay', ...(normalise ? ['out', 'denominator'] : [])],
     gradients(saved, gradients, _, control) {
-      const { q, k, v, ...others } = saved as Readonly<Record<'q' | 'k' | 'v', Tensor>> & Saved;
-      const { initialState, initialKeySum, out, denominator } = others;
-      const settings = { causal, decay: others.decay ?? decay, ...control };
+      const { q, k, v } = saved as Readonly<Record<'q' | 'k' | 'v', Tensor>>;
+      const { initialState, initialKeySum, out, denominator } = saved;
+      const settings = { causal, decay: saved.decay ?? decay, ...control };
       const { state: gradState, keySum: gradKeySum, denominator: gradDenominator } = gradients;
       const [b, n, h] = q.shape as [number, number, number];
       const gradOut = gradients.out ?? zeros(q.runtime, [b, n, h, v.shape[3] as number]);
-      const grads = linearAttentionBackward(
-        ...([q, k, v, { gradOut, gradState, gradKeySum, out, denominator }] as const),
-        { ...settings, normalise, epsilon, initialState, initialKeySum },
-      );
+      const given = { gradOut, gradState, gradKeySum, out, denominator };
+      const all = { ...settings, normalise, epsilon, initialState, initialKeySum };
+      const grads = linearAttentionBackward(q, k, v, given, all);
       const found = { q: grads.gradQ, k: grads.gradK, v: grads.gradV };
       const initial = { initialState: grads.gradInitialState, initialKeySum: grads.gradInitialKeySum };
       if (!gradDenominator) return { ...found, ...initial };
       // A denominator is what linear attention makes of values that are all one.
       const [, m, g, d] = k.shape as [number, number, number, number];
       const ones = q.runtime.tensor(new Float32Array(b * m * g).fill(1), [b, m, g, 1]);
-      const beside = linearAttentionBackward(
-        ...([q, k, ones, { gradOut: gradDenominator.reshape([b, n, h, 1]) }] as const),
-        { ...settings, initialState: initialKeySum?.reshape([b, h, d, 1]) },
-      );
+      const alone = { gradOut: gradDenominator.reshape([b, n, h, 1]) };
+      const start = initialKeySum?.reshape([b, h, d, 1]);
+      const beside = linearAttentionBackward(q, k, ones, alone, { ...settings, initialState: start });
       const keySum = beside.gradInitialState?.reshape([b, h, d]);
       return {
         q: add(found.q, beside.gradQ),
         k: add(found.k, beside.gradK),
         v: found.v,
-        ...{
-          initialState: initial.initialState,
-          initialKeySum: keySum && add(initial.initialKeySum as Tensor, keySum),
-        },
+        initialState: initial.initialState,
+        initialKeySum: keySum && add(initial.initialKeySum as Tensor, keySum),
       };
     },
   };
 }
-
-type Saved = Readonly<
-  Partial<Record<'initialState' | 'initialKeySum' | 'decay' | 'out' | 'denominator', Tensor | undefined>>
->;
 
 /**
  * Gradients of a loss with respect to the inputs of `linearAttention`, from those by its results; the settings must be
@@ -234,59 +403,15 @@ export function linearAttentionBackward(
   gradients: LinearAttentionGradients,
   options: LinearAttentionBackwardOptions = {},
 ): LinearAttentionBackwardResult {
-  checkGradients('linearAttentionBackward', gradients, [...GRADIENTS, ...RESULTS]);
-  const { gradOut, gradState, gradKeySum, out, denominator } = gradients;
-  checkTensors({ q, k, v, gradOut });
-  checkOptions('linearAttentionBackward', options, [...SETTINGS, ...CONTROL]);
-  const { b, n, h, d, e, given, problem, known, epsilon } = checkProblem({ q, k, v }, options);
-  checkStorage('gradOut', gradOut, [b, n, h, e]);
-  const optional = presentOf({ gradState, gradKeySum, out, denominator });
-  checkTensors(optional);
-  if (gradState) checkState('gradState', gradState, [b, h, d, e]);
-  if (epsilon !== undefined) {
-    if (!out || !denominator)
-      throw new ParameterError('normalise needs out and denominator, as linearAttention returned them');
-    checkStorage('out', out, [b, n, h, e]);
-    checkVector('denominator', denominator, [b, n, h]);
-    if (gradKeySum) checkVector('gradKeySum', gradKeySum, [b, h, d]);
-  } else if (gradKeySum) throw new ParameterError('gradKeySum needs normalise: true');
-  const { initialState, initialKeySum } = options;
-  const results = {
-    gradQ: { shape: q.shape, dtype: q.dtype },
-    gradK: { shape: k.shape, dtype: k.dtype },
-    gradV: { shape: v.shape, dtype: v.dtype },
-    ...(initialState && { gradInitialState: { shape: [b, h, d, e], dtype: 'f32' } }),
-    ...(initialKeySum && { gradInitialKeySum: { shape: [b, h, d], dtype: 'f32' } }),
-  } as const satisfies Record<string, ResultSpec>;
-  const inputs = { q, k, v, ...given, gradOut, ...optional };
-  const call = (computed: object, values: Values): LinearAttentionBackwardCall => {
-    const { gradQ, gradK, gradV, gradInitialState, gradInitialKeySum } = computed as LinearAttentionBackwardResult;
-    return {
-      ...problem(values),
-      gradOut,
-      gradQ,
-      gradK,
-      gradV,
-      normalised: epsilon !== undefined && out && denominator ? { epsilon, out, denominator } : undefined,
-      gradFinal: { state: gradState, keySum: gradKeySum },
-      gradInitial: { state: gradInitialState, keySum: gradInitialKeySum },
-    };
-  };
-  return compute(backward, inputs, results, call, options, { known }) as object as LinearAttentionBackwardResult;
+  return linearAttentionBackwardOp({ q, k, v, gradients }, options);
 }
 
-export interface LinearAttentionStepOptions extends Control {
-  /** For each head, in (0, 1]; default 1. */
-  readonly decay?: ArrayLike<number> | Tensor | undefined;
-  /** [b, h, d], f32, contiguous: the sum of the keys before this token; with it the output is normalised. */
-  readonly keySum?: Tensor | undefined;
-  /** At least 0, default 1e-6. */
-  readonly epsilon?: number | undefined;
-  /** Write the new state, and sum of keys, over the old one. Default false: they are new tensors. */
-  readonly inPlace?: boolean | undefined;
+export interface LinearAttentionStepOptions extends OptionsOf<typeof linearAttentionStepOp>, Control {
   /** Where to write the output: a contiguous tensor that no input shares memory with. */
   readonly out?: Tensor | undefined;
 }
+
+type StepResult = Omit<LinearAttentionResult, 'denominator'>;
 
 /**
  * One more token of causal linear attention: state' = decay state + k^T v, out = q state'.
@@ -303,136 +428,8 @@ export function linearAttentionStep(
   v: Tensor,
   state: Tensor,
   options: LinearAttentionStepOptions = {},
-): Omit<LinearAttentionResult, 'denominator'> {
-  checkTensors({ q, k, v, state });
-  checkOptions('linearAttentionStep', options, ['decay', 'keySum', 'epsilon', 'inPlace', 'out', ...CONTROL]);
-  const { keySum, inPlace = false, decay, epsilon } = options;
-  if (typeof inPlace !== 'boolean') throw new ParameterError(`inPlace must be true or false, got ${show(inPlace)}`);
-  if (keySum !== undefined) checkTensors({ keySum });
-  if (epsilon !== undefined && !keySum) throw new ParameterError('epsilon needs keySum');
-  const normalise = keySum !== undefined;
-  const { signal, onProgress } = options;
-  const settings = { decay, normalise, epsilon, initialState: state, initialKeySum: keySum, signal, onProgress };
-  const checked = checkProblem({ q, k, v }, { ...settings, causal: true }, { state: 'state', keySum: 'keySum' });
-  const { b, n, h, e, given, problem, known } = checked;
-  if (n !== 1) throw new ShapeError(`q must have shape [b, 1, h, d], got ${formatShape(q.shape)}`);
-  if (!state.isContiguous) throw new ShapeError(`state must be contiguous, got strides ${formatShape(state.strides)}`);
-  const states = { state, ...(keySum && { keySum }) };
-  if (inPlace) checkApart({ q, k, v }, states);
-  const results = {
-    out: { shape: [b, 1, h, e], dtype: q.dtype, given: options.out },
-    ...(!inPlace && { state: { shape: state.shape, dtype: 'f32' } }),
-    ...(!inPlace && keySum && { keySum: { shape: keySum.shape, dtype: 'f32' } }),
-    ...(keySum && { denominator: { shape: [b, 1, h], dtype: 'f32' } }),
-  } as const satisfies Record<string, ResultSpec>;
-  const call = (computed: object, values: Values): LinearAttentionStepCall => {
-    const { out, denominator, ...final } = { ...states, ...computed } as Required<LinearAttentionResult>;
-    return { ...problem(values), initial: states, out, final, epsilon: checked.epsilon, denominator };
-  };
-  const written = inPlace ? Object.values(states) : [];
-  const computed: object = compute(step, { q, k, v, ...given }, results, call, options, { written, known });
-  const { denominator, ...result } = computed as LinearAttentionResult;
-  denominator?.dispose();
-  return { ...states, ...result } as LinearAttentionResult;
-}
-
-/** The extents and the plan's part of a problem; throws where inputs or settings, or the states so named, do not fit. */
-function checkProblem(
-  { q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>,
-  options: LinearAttentionSettings & Control,
-  { state, keySum } = { state: 'initialState', keySum: 'initialKeySum' },
-) {
-  checkControl(options);
-  const letters = bindShapes(
-    { q: 'b n h d', k: 'b m g d', v: 'b m g e' },
-    { q: q.shape, k: k.shape, v: v.shape },
-  ) as Record<'b' | 'n' | 'm' | 'h' | 'g' | 'd' | 'e', number>;
-  const { b, n, m, h, g, d, e } = letters;
-  if (h % g !== 0)
-    throw new ShapeError(
-      `the ${g} heads of k ${formatShape(k.shape)} must divide the ${h} heads of q ${formatShape(q.shape)}`,
-    );
-  if (d > MOST_FEATURES)
-    throw new ShapeError(`the features d must be at most ${MOST_FEATURES}, got ${formatShape(q.shape)} for q`);
-  if (e > MOST_COLUMNS)
-    throw new ShapeError(`the value dimension e must be at most ${MOST_COLUMNS}, got ${formatShape(v.shape)} for v`);
-  for (const [name, tensor] of Object.entries({ q, k, v })) checkStorage(name, tensor);
-  const { causal = false, normalise = false, initialState, initialKeySum } = options;
-  for (const [name, value] of Object.entries({ causal, normalise })) {
-    if (typeof value !== 'boolean') throw new ParameterError(`${name} must be true or false, got ${show(value)}`);
-  }
-  if (causal && n !== m)
-    throw new ShapeError(
-      `causal needs as many queries as keys, got q ${formatShape(q.shape)} and k ${formatShape(k.shape)}`,
-    );
-  const given = presentOf({ [state]: initialState, [keySum]: initialKeySum });
-  checkTensors(given);
-  if (initialState) checkState(state, initialState, [b, h, d, e]);
-  if (initialKeySum) checkVector(keySum, initialKeySum, [b, h, d]);
-  if (initialKeySum && !normalise) throw new ParameterError(`${keySum} needs normalise: true`);
-  if (normalise && !initialState !== !initialKeySum)
-    throw new ParameterError(
-      `with normalise, ${state} and ${keySum} belong together: pass both or neither, got ${initialState ? state : keySum} alone`,
-    );
-  const initial = { state: initialState, keySum: initialKeySum };
-  const { known, decayOf } = deferredDecay(options.decay, h, causal);
-  const problem = (values: Values) => ({ q, k, v, causal, decay: decayOf(values), initial });
-  return { ...letters, given, epsilon: checkEpsilon(options), known, problem };
-}
-
-/** The decays of the heads: now, or once the tensor that holds them is computed. */
-function deferredDecay(
-  decay: ArrayLike<number> | Tensor | undefined,
-  heads: number,
-  causal: boolean,
-): { readonly known: Readonly<Record<string, Tensor>>; decayOf(values: Values): number[] } {
-  if (!(decay instanceof Tensor)) {
-    const numbers = checkDecay(decay, heads, causal);
-    return { known: {}, decayOf: () => numbers };
-  }
-  checkStorage('decay', decay, [heads]);
-  return {
-    known: { decay },
-    decayOf: (values) => checkDecay(toFloat64(values.decay as HostTensor), heads, causal),
-  };
-}
-
-/** One number for each head. */
-function checkDecay(decay: ArrayLike<number> | undefined, heads: number, causal: boolean): number[] {
-  if (decay === undefined) return new Array<number>(heads).fill(1);
-  if (!causal) throw new ParameterError('decay needs causal: true');
-  if (!isNumbers(decay)) throw new ParameterError(`decay must be numbers, one for each head, got ${show(decay)}`);
-  if (decay.length !== heads)
-    throw new ShapeError(`decay must have one number for each of the ${heads} heads, got ${decay.length}`);
-  const values = Array.from(decay);
-  const wrong = values.findIndex((value) => !(typeof value === 'number' && value > 0 && value <= 1));
-  if (wrong !== -1) throw new ParameterError(`decay must be in (0, 1], got ${show(values[wrong])} for head ${wrong}`);
-  return values;
-}
-
-/** What is added to the denominators; undefined where there are none. */
-function checkEpsilon({ normalise, epsilon }: LinearAttentionSettings): number | undefined {
-  if (epsilon !== undefined && !(Number.isFinite(epsilon) && epsilon >= 0))
-    throw new ParameterError(`epsilon must be a finite number >= 0, got ${show(epsilon)}`);
-  if (epsilon !== undefined && !normalise) throw new ParameterError('epsilon needs normalise: true');
-  return normalise ? (epsilon ?? EPSILON) : undefined;
-}
-
-function checkStorage(name: string, { dtype, shape }: Tensor, wanted: Shape = shape): void {
-  if (!STORAGE.includes(dtype)) throw new DTypeError(`${name} must be one of ${STORAGE.join(', ')}, got ${dtype}`);
-  if (!sameShape(shape, wanted))
-    throw new ShapeError(`${name} must have shape ${formatShape(wanted)}, got ${formatShape(shape)}`);
-}
-
-function checkState(name: string, { dtype, shape }: Tensor, wanted: Shape): void {
-  if (!sameShape(shape, wanted))
-    throw new ShapeError(`${name} must have shape ${formatShape(wanted)}, got ${formatShape(shape)}`);
-  if (dtype !== 'f32') throw new DTypeError(`${name} must be f32, got ${dtype}`);
-}
-
-function checkVector(name: string, x: Tensor, wanted: Shape): void {
-  checkState(name, x, wanted);
-  if (!x.isContiguous) throw new ShapeError(`${name} must be contiguous, got strides ${formatShape(x.strides)}`);
+): StepResult {
+  return linearAttentionStepOp({ q, k, v, state }, options);
 }
 
 /** Throws if a state that is to be overwritten shares memory with anything. */

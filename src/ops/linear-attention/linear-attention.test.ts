@@ -292,7 +292,7 @@ describeOnBackends('linearAttention', (runtime) => {
         await refuse(() => linearAttention(x, x, x, { causal, decay }), message);
       await refuse(() => linearAttention(x, x, x, { decay: [1, 1] }), 'decay needs causal: true');
       await refuse(() => linearAttention(x, short, short, { causal }), 'causal needs as many queries as keys');
-      const wrong = 'initialState must have shape [1, 2, 3, 3], got [1, 2, 3, 4]';
+      const wrong = 'initialState must have shape [b, h, d, e] with e = 3 as in v [1, 6, 2, 3], got [1, 2, 3, 4]';
       await refuse(() => linearAttention(x, x, x, { initialState: state }), wrong);
       const fits = runtime().random([1, 2, 3, 3]);
       const alone = 'initialState and initialKeySum belong together: pass both or neither, got initialState alone';
@@ -310,14 +310,17 @@ describeOnBackends('linearAttention', (runtime) => {
       await refuse(() => linearAttention(none, none, x), 'q [1, 6, 2, 0] is empty along d');
       const wide = runtime().empty([1, 1, 1, 8193]);
       const one = runtime().random([1, 1, 1, 1]);
-      await refuse(() => linearAttention(wide, wide, one), 'd must be at most 8192, got [1, 1, 1, 8193] for q');
-      await refuse(() => linearAttention(one, one, wide), 'e must be at most 256, got [1, 1, 1, 8193] for v');
+      await refuse(() => linearAttention(wide, wide, one), 'd of q must be at most 8192, got [1, 1, 1, 8193]');
+      await refuse(() => linearAttention(one, one, wide), 'e of v must be at most 256, got [1, 1, 1, 8193]');
       await refuse(() => linearAttention(zero, x, x, { normalise: true, epsilon: 0 }), 'a denominator vanished');
       const unknown = runtime().tensor(new Float32Array(36).fill(Number.NaN), [1, 6, 2, 3]);
       await refuse(() => linearAttention(unknown, x, x, { normalise: true }), 'or an input is not finite');
       await refuse(() => linearAttention(x, x, x, { epsilon: 1 }), 'epsilon needs normalise: true');
-      await refuse(() => linearAttentionStep(x, x, x, state), 'state must have shape [1, 2, 3, 3]');
       const token = x.slice(1, 0, 1);
+      await refuse(
+        () => linearAttentionStep(token, token, token, state),
+        'state must have shape [b, h, d, e] with e = 3',
+      );
       const square = runtime().random([1, 2, 3, 3]);
       const zeros = runtime().tensor(new Float32Array(6), [1, 2, 3]);
       const nothing = zero.slice(1, 0, 1);

@@ -12,6 +12,7 @@ import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import {
   boolean,
+  type CheckedOptions,
   choice,
   defineOp,
   f32,
@@ -62,7 +63,9 @@ const settings = {
   stopGradRidge: boolean(false),
 };
 
-function ridgeOf({ ridge, ridgeRows }: { readonly ridge: number | undefined; readonly ridgeRows: Tensor | undefined }) {
+type Settings = CheckedOptions<typeof settings>;
+
+function ridgeOf({ ridge, ridgeRows }: Settings) {
   if (ridgeRows && ridge !== undefined) throw new ParameterError('ridge is given by row in ridgeRows: leave it out');
   return { ridge: ridge ?? 10 };
 }
@@ -181,7 +184,7 @@ export function localLinearAttention(
   return localLinearOp({ q, k, v }, options);
 }
 
-/** With the ridge that was used, where there is one for all rows. */
+/** `ridge` is that of all rows, also where each has its own. */
 function derivativeOf({
   ridge,
   ridgeRows,
@@ -192,15 +195,7 @@ function derivativeOf({
   maxIterations,
   stopGradRidge,
 }: Settings): Derivative {
-  const settings = {
-    ridge: ridgeRows ? undefined : ridge,
-    causal,
-    scale,
-    solver,
-    tolerance,
-    maxIterations,
-    stopGradRidge,
-  };
+  const settings = { causal, scale, solver, tolerance, maxIterations, stopGradRidge, ...(!ridgeRows && { ridge }) };
   return {
     saves: ['q', 'k', 'v', 'ridgeRows', 'solution'],
     gradients(saved, { out, ...others }, _, control) {
@@ -213,10 +208,6 @@ function derivativeOf({
       return { q: grads.gradQ, k: grads.gradK, v: grads.gradV, ridgeRows: grads.gradRidgeRows };
     },
   };
-}
-
-interface Settings extends LocalLinearProblem {
-  readonly stopGradRidge: boolean;
 }
 
 /**
