@@ -110,8 +110,13 @@ export function checkChoice(what: string, value: unknown, choices: readonly unkn
 /** Throws a ParameterError unless `value` is an integer from `least` to `most`. */
 export function checkWhole(what: string, value: number, least: number, most = Number.MAX_SAFE_INTEGER): void {
   if (Number.isSafeInteger(value) && value >= least && value <= most) return;
-  const range = most === Number.MAX_SAFE_INTEGER ? `an integer >= ${least}` : `an integer from ${least} to ${most}`;
-  throw new ParameterError(`${what} must be ${range}, got ${show(value)}`);
+  throw new ParameterError(`${what} must be ${wholeFrom(least, most)}, got ${show(value)}`);
+}
+
+/** What an integer within limits is called. */
+export function wholeFrom(least: number, most: number | string): string {
+  if (most !== Number.MAX_SAFE_INTEGER) return `an integer from ${least} to ${most}`;
+  return least === Number.MIN_SAFE_INTEGER ? 'an integer' : `an integer >= ${least}`;
 }
 
 /** Throws a ParameterError unless `value` is an array. */

@@ -138,6 +138,8 @@ export function entriesOfOps(
       },
       closed: true,
     },
+    'a Runtime': { make: () => runtime, takes: [] },
+    'an array of extents': { make: () => [2], takes: ['array'] },
     'an array of at least one tensor': { make: () => [state.out, state.out], takes: [] },
   };
   /** By what its declaration tells users that it must be. */

@@ -303,15 +303,6 @@ entry(
   },
   (...args: [Any, Any]) => runtime.random(...args),
 );
-entry(
-  'random',
-  {
-    runtime: leaf(runtime),
-    shape: leaf([2], 'array'),
-    options: options({ seed: maybe(integer(1)), distribution: maybe(choice('uniform')), ...control }),
-  },
-  saccade.random,
-);
 entry('stopGradient', { x: lone(2) }, saccade.stopGradient);
 entry('straightThrough', { fn: fn((x: Tensor) => saccade.relu(x)), x: lone(2) }, saccade.straightThrough);
 entry('recompute', { fn: fn((x: Tensor) => saccade.relu(x)), x: lone(2) }, saccade.recompute);

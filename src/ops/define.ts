@@ -3,7 +3,7 @@
  * arguments with limits and defaults. From that follow the checks, the types of its options, and tests that try each argument
  * with what it must refuse.
  */
-import { checkBoolean, checkChoice, checkKnown, checkOptions, checkWhole, show } from '../check';
+import { checkBoolean, checkChoice, checkKnown, checkOptions, checkWhole, show, wholeFrom } from '../check';
 import { DTypeError, ParameterError, ShapeError } from '../errors';
 import type { Control } from '../runtime/backend';
 import type { Op } from '../runtime/op';
@@ -499,10 +499,10 @@ interface Limits {
 
 /** An integer within limits; without a fallback it must be given. */
 export const whole = (
-  { least = Number.MIN_SAFE_INTEGER, most }: Limits,
+  { least = Number.MIN_SAFE_INTEGER, most = Number.MAX_SAFE_INTEGER }: Limits,
   fallback?: Fallback<number>,
 ): Setting<number> => ({
-  expected: most === undefined ? `an integer >= ${least}` : `an integer from ${least} to ${most}`,
+  expected: wholeFrom(least, most),
   check(name, given, extents) {
     const value = given === undefined ? (fallbackFor(fallback, extents) as number) : given;
     checkWhole(name, value, least, typeof most === 'string' ? extents[most] : most);
@@ -526,18 +526,24 @@ export const optional = <Given, Value>(of: Setting<Given, Value>): Setting<Given
   check: (name, value, ...rest) => (value === undefined ? undefined : of.check(name, value, ...rest)),
 });
 
-/** An object with settings of its own. */
+/** An object with settings of its own; those before one are among its extents. */
 export const record = <const S extends Readonly<Record<string, AnySetting>>>(
   settings: S,
 ): Setting<Options<S>, Checked<S>> & { readonly settings: S } => ({
   expected: `an object of ${Object.keys(settings).join(', ')}`,
   settings,
-  check(name, value = {}, ...rest) {
+  check(name, value = {}, extents, tensors) {
     checkKnown(name, value, Object.keys(settings), (unknown) => `${name} has no option '${unknown}'`);
     const own = value as Values;
-    return mapValues(settings, (each: AnySetting, at) =>
-      each.check(`${at} of ${name}`, own[at], ...rest),
-    ) as Checked<S>;
+    const checked: Record<string, unknown> = {};
+    for (const each in settings)
+      checked[each] = settings[each]?.check(
+        `${each} of ${name}`,
+        own[each],
+        { ...extents, ...checked } as Extents,
+        tensors,
+      );
+    return checked as Checked<S>;
   },
 });
 

@@ -1,13 +1,11 @@
 /** Random numbers made where they are used. */
-import { checkChoice, checkOptions, show } from '../../check';
-import { ParameterError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import { overElements } from '../../runtime/cpu/plan';
 import type { Op } from '../../runtime/op';
 import { Runtime } from '../../runtime/runtime';
-import type { Shape } from '../../tensor/shape';
+import { checkShape, type Shape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
-import { checkControl } from '../check';
+import { choice, defineComposite, type OptionsOf, type Setting, setting, whole } from '../define';
 import { DISTRIBUTIONS, type RandomCall } from './call';
 import { kernels, RandomParams, RUN } from './params.generated';
 
@@ -23,12 +21,38 @@ const op: Op<RandomCall> = {
   webgpu: async () => (await import('./webgpu')).planRandom,
 };
 
-export interface RandomOptions extends Control {
-  /** An integer; each gives other numbers. Default 0. */
-  readonly seed?: number | undefined;
-  /** Standard normal, or uniform in [0, 1). Default normal. */
-  readonly distribution?: (typeof DISTRIBUTIONS)[number] | undefined;
-}
+const extents: Setting<Shape> = {
+  expected: 'an array of extents',
+  check(name, shape) {
+    checkShape(name, shape as Shape);
+    return shape as Shape;
+  },
+};
+
+/** @internal */
+export const randomOp = defineComposite({
+  name: 'random',
+  inputs: {
+    runtime: setting<Runtime>('a Runtime', (value) => value instanceof Runtime),
+    shape: extents,
+  },
+  options: {
+    /** Each gives other numbers. Default 0. */
+    seed: whole({}, 0),
+    /** Standard normal, or uniform in [0, 1). Default normal. */
+    distribution: choice('normal', ...DISTRIBUTIONS),
+  },
+  run({ runtime, shape, seed, distribution }, control) {
+    const words = [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0] as const;
+    return runtime.scope(() => {
+      const out = runtime.empty(shape);
+      runtime.calls.run(op, { make: () => ({ out, seed: words, distribution }) }, [], [out], control);
+      return out;
+    });
+  },
+});
+
+export interface RandomOptions extends OptionsOf<typeof randomOp>, Control {}
 
 /**
  * Seeded random numbers of a shape, f32, made on the device, for noise and dropout at each step. Uniform ones are the same
@@ -37,17 +61,5 @@ export interface RandomOptions extends Control {
  *
  * @throws {ParameterError} a seed that is no integer, an unknown distribution
  */
-export function random(runtime: Runtime, shape: Shape, options: RandomOptions = {}): Tensor<'f32'> {
-  if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
-  checkOptions('random', options, ['seed', 'distribution', 'signal', 'onProgress']);
-  checkControl(options);
-  const { seed = 0, distribution = 'normal' } = options;
-  if (!Number.isSafeInteger(seed)) throw new ParameterError(`seed must be an integer, got ${show(seed)}`);
-  checkChoice('distribution', distribution, DISTRIBUTIONS);
-  const words = [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0] as const;
-  return runtime.scope(() => {
-    const out = runtime.empty(shape);
-    runtime.calls.run(op, { make: () => ({ out, seed: words, distribution }) }, [], [out], options);
-    return out;
-  });
-}
+export const random = (runtime: Runtime, shape: Shape, options?: RandomOptions): Tensor<'f32'> =>
+  randomOp({ runtime, shape }, options);
