@@ -970,6 +970,24 @@ entry(
   { rows: leaf([0]) },
   onDecoderCache((cache, rows) => cache.fork(rows).dispose()),
 );
+entry('models.findModel', { model: leaf('decoder') }, (name) => void models.findModel(name));
+const config = Object.fromEntries(Object.entries(decoderConfig).map(([key, slot]) => [key, slot.make()]));
+entry(
+  'models.decoderModel',
+  { params: object({ config: leaf(config), attention: maybe(leaf('attention')) }) },
+  (params) => void models.decoderModel.create(params),
+);
+const created = models.decoderModel.create({ config });
+entry(
+  'CreatedModel.initialize',
+  { runtime: aRuntime, options: options({ seed: maybe(integer(1)) }) },
+  (...args: [Any, Any]) => Object.values(created.initialize(...args)),
+);
+entry(
+  'CreatedModel.forward',
+  { inputs: object({ tokens: ids }), parameters: decoderParameters, control: moduleControl },
+  created.forward,
+);
 /** Objects with names, too. */
 const TENSORS = ['tensor of another runtime', 'disposed tensor', 'proxy of a tensor'];
 const { name: _, ...declared } = saccade.findMethod('attention');
@@ -997,6 +1015,20 @@ entry(
     ),
   },
   saccade.defineMethod,
+);
+entry(
+  'models.defineModel',
+  {
+    spec: open({
+      name: text('mine'),
+      ...Object.fromEntries(
+        ['inputs', 'outputs', 'params'].map((key) => [key, leaf({}, ...EMPTY_OBJECTS, ...TENSORS)]),
+      ),
+      network: fn(() => {}),
+      sample: fn(() => {}),
+    }),
+  },
+  models.defineModel,
 );
 const functionSlot = (value: unknown): Slot => ({ ...leaf(value), takes: ['function'] });
 entry(
@@ -1083,6 +1115,8 @@ await runtime.finish();
 const OTHERS: Record<string, string> = {
   methods: 'their functions are above',
   ...Object.fromEntries(Object.keys(library).map((name) => [`methods.${name}`, 'its functions are above'])),
+  'models.models': 'their functions are above',
+  'models.universalSentenceEncoder': 'made by defineModel, as decoderModel is, and large',
   tuneWebGpu: 'needs a GPU: src/tune/tune.test.ts',
   'Runtime.fromGpuBuffer': 'needs a GPU: src/runtime/webgpu/memory.test.ts',
   Tensor: 'made by a runtime; its methods are above',

@@ -7,6 +7,7 @@ import { expectClose } from '../../test/expect';
 import { readSafetensors, writeSafetensors } from '../io';
 import { exactAttention } from '../methods/dense/attention';
 import { methods } from '../methods/registry';
+import { models } from '../models/registry';
 import { type HostTensor, hostTensor } from '../tensor/host';
 import { normal } from '../tensor/random';
 import { program } from './main';
@@ -87,7 +88,22 @@ describe('list', () => {
       expect(stdout).toMatch(new RegExp(`^${name} `, 'm'));
       for (const text of [family, summary]) expect(stdout).toContain(text);
     }
-    expect(stdout.trimEnd().split('\n').length).toBeLessThan(40);
+    expect(stdout.trimEnd().split('\n').length).toBeLessThan(45);
+  });
+
+  test('shows every model in a line, and what one takes and gives', async () => {
+    const { stdout } = await saccade('list');
+    for (const { name, summary } of models)
+      expect(stdout).toMatch(new RegExp(`^${name} +${summary.slice(0, 20)}`, 'm'));
+    const one = await saccade('list', 'decoder');
+    const help = await saccade('run', 'decoder', '--help');
+    for (const text of ['tokens [b n]', '-> logits [b n vocabulary]', 'config: object'])
+      for (const shown of [one, help]) expect(shown.stdout).toContain(text);
+    const { stdout: json } = await saccade('list', '--models', '--json');
+    const [decoder, encoder] = JSON.parse(json);
+    expect(decoder).toMatchObject({ name: 'decoder', family: 'models', outputs: { logits: 'b n vocabulary' } });
+    expect(decoder.weights['model.norm.weight']).toEqual([32]);
+    expect(encoder.weights['module/Embeddings_en']).toEqual([8002, 256]);
   });
 
   test('shows one with its paper, inputs and params', async () => {

@@ -28,7 +28,7 @@ const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => P
     async () => (await import('./compare')).compareCommand(),
   ],
   list: [
-    'list the methods, a line each; of one method its paper, inputs and params',
+    'list methods and models, a line each; of one its paper, inputs, outputs and params',
     async () => (await import('./list')).listCommand(),
   ],
   run: ['run a method or a model on the tensors of a file', async () => (await import('./run')).runCommand()],

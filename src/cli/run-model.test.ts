@@ -58,7 +58,11 @@ test('run decoder refuses what does not fit in a line, and writes nothing', asyn
   await expectRefusal(given('--weights', at('short')), 'weights have no tensor model.norm.weight');
   await expectRefusal(given('--weights', at('weights'), '--seed', '1'), '--seed makes weights: leave --weights out');
   await expectRefusal(given('--grad'), '--grad is of methods: decoder is a model');
-  await expectRefusal(given('--params', '{}'), 'config must be an object, got undefined');
+  await expectRefusal(given('--params', '{}'), 'param config of decoder: expected object, got undefined');
+  const chosen = JSON.stringify({ config: configs.qwen3, attention: 5 });
+  const expected =
+    'param attention of decoder: expected string or object or list of at least 0 (string or object), got 5';
+  await expectRefusal(given('--params', chosen), expected);
   await expectRefusal(
     given('--params', '{"configs": {}}'),
     "decoder has no param 'configs': expected config, attention",

@@ -3,7 +3,9 @@ import { ParameterError, ShapeError } from '../errors';
 import { writeSafetensors } from '../io';
 import { withGradients } from '../methods/define';
 import { type Results, settled } from '../methods/outputs';
-import { type Model, models } from '../models/registry';
+import { methods } from '../methods/registry';
+import type { Model } from '../models/define';
+import { models } from '../models/registry';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
 import { controlOf } from '../runtime/guard';
 import type { Runtime } from '../runtime/runtime';
@@ -13,6 +15,7 @@ import type { HostTensor } from '../tensor/host';
 import { formatShape, sameShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { printable } from '../text/printable';
+import { table } from './list';
 import { METHOD_OR_MODULE, readMethod } from './methods';
 import { backendOption, paramsOption, parseJson, parseParams, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
@@ -47,29 +50,38 @@ export function runCommand(): Command {
     .requiredOption('--out <file>', 'safetensors file for the outputs; it appears whole or not at all')
     .addOption(paramsOption())
     .option('--grad', 'also compute gradients, from grad_out in the input file')
-    .option('--weights <file>', 'of a model: safetensors file of its parameters')
+    .option(
+      '--weights <file>',
+      'of a model: safetensors file of its parameters; default: what a package ships, or random ones',
+    )
     .option('--seed <number>', 'of a model: makes random parameters; default: 0', wholeNumber(0, 2 ** 31 - 1))
     .addOption(backendOption())
     .addOption(threadsOption())
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', ({ command }) => [EXAMPLES, ...described(command.args[0])].join('\n'))
     .action((name: string, options: RunOptions) => {
       const model = models.find((each) => each.name === name);
       return model ? runModel(model, options) : runMethod(name, options);
     });
 }
 
+/** What the help of `run NAME` adds, if there is such a method or model. */
+function described(name: string | undefined): string[] {
+  const found = [...methods, ...models].filter((each) => each.name === name);
+  return found.length > 0 ? ['', table(found)] : [];
+}
+
 async function runModel(model: Model, { in: input, out, params, grad, weights, seed, ...options }: RunOptions) {
   if (grad) throw new ParameterError(`--grad is of methods: ${model.name} is a model`);
   if (weights !== undefined && seed !== undefined)
     throw new ParameterError('--seed makes weights: leave --weights out');
-  const made = model.create(parseJson(params));
+  const { initialize, load, forward } = model.create(parseJson(params));
   await checkWritable(out);
   const inputs = await readTensorsOf(model, input);
-  const file = weights === undefined ? undefined : await readTensors(weights);
+  const file = weights === undefined ? seed === undefined && (await model.published?.()) : await readTensors(weights);
   using runtime = await createRuntime(options);
-  const parameters = file ? made.load(runtime, file) : made.initialize(runtime, { seed: seed ?? 0 });
+  const parameters = file ? load(runtime, file) : initialize(runtime, { seed: seed ?? 0 });
   const tensors = onRuntime(runtime, inputs);
-  const results = await withProgress(model.name, async ({ signal }) => made.run(parameters, tensors, { signal }));
+  const results = await withProgress(model.name, async ({ signal }) => forward(tensors, parameters, { signal }));
   await writeResults(out, results);
 }
 

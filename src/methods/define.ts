@@ -1,5 +1,5 @@
 /** The declaration of a method, from which the CLI, the tests, the benchmarks and the pages follow. */
-import * as valibot from 'valibot';
+import type * as valibot from 'valibot';
 import {
   checkFunction,
   checkKnown,
@@ -13,15 +13,16 @@ import {
 import { ParameterError, UnsupportedError } from '../errors';
 import { checkExtent } from '../masks/check';
 import type { Extent, Mask } from '../masks/mask';
-import { checkControl, checkTensors, commonRuntime } from '../ops/check';
+import { checkControl } from '../ops/check';
 import type { Control } from '../runtime/backend';
 import { checkHost, type HostTensor, pickRows } from '../tensor/host';
 import { gridOf, type Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { type Continuation, checkContinuation, usualContinuation } from './continuation';
+import { runtimeOf } from './inputs';
 import { checkResults, type Output } from './outputs';
 import type { Page } from './page';
-import { describeParams, type ParamsSchema } from './params';
+import { type ParamsSchema, parseParams } from './params';
 
 /** Exact counts of one forward call. */
 export interface Cost {
@@ -266,17 +267,12 @@ export function defineMethod<
     for (const [letter, extent] of Object.entries<number>(letters)) checkWhole(`letters ${letter}`, extent, 1);
   };
   const check = (inputs: Inputs<Shapes, Optional>, params: unknown, control: Control | undefined) => {
-    checkInputs(inputs);
     checkParams(params);
     if (control !== undefined) {
       checkKnown('control', control, ['signal', 'onProgress'], (name) => `control has no '${name}'`);
       checkControl(control);
     }
-    const required = Object.keys(spec.inputs).map((name) => [name, inputs[name]]);
-    const given = Object.entries(inputs).filter(([, tensor]) => tensor !== undefined);
-    const tensors = Object.fromEntries([...required, ...given]);
-    checkTensors(tensors);
-    commonRuntime(tensors as Readonly<Record<string, Tensor>>);
+    runtimeOf(spec, inputs);
   };
   return {
     ...spec,
@@ -323,15 +319,7 @@ export function defineMethod<
         return weights({ ...inputs, q: pickRows(inputs.q as HostTensor, queries) }, params, queries);
       },
     }),
-    parse(params) {
-      const { name, params: schema } = spec;
-      if (!isRecord(params)) {
-        throw new ParameterError(`params of ${name} must be an object, got ${asJson(params)}`);
-      }
-      const result = valibot.safeParse(schema, params);
-      if (result.success) return result.output;
-      throw new ParameterError(complaint(name, schema, params, result.issues[0]));
-    },
+    parse: (params) => parseParams(spec.name, spec.params, params),
   };
 }
 
@@ -395,22 +383,4 @@ function checkProblem(problem: MaskProblem): void {
     (extent) => Number.isSafeInteger(extent) && extent >= 1,
   );
   checkRecord('given of problem', problem.given);
-}
-
-/** Names the wrong param, even if the error lies within it, with its type and the given value. */
-function complaint(method: string, schema: ParamsSchema, params: object, issue: valibot.BaseIssue<unknown>): string {
-  const name = String(issue.path?.[0]?.key);
-  const known = describeParams(schema);
-  const param = known.find((candidate) => candidate.name === name);
-  if (!param) return `${method} has no param '${name}': expected ${known.map((each) => each.name).join(', ')}`;
-  return `param ${name} of ${method}: expected ${param.type}, got ${asJson(params[name as keyof typeof params])}`;
-}
-
-/** As params are written on the command line, but also for what JSON lacks, and only a few levels deep. */
-function asJson(value: unknown, levels = 4): string {
-  const inner = (each: unknown) => (levels > 0 ? asJson(each, levels - 1) : '...');
-  if (Array.isArray(value)) return `[${value.map(inner).join(', ')}]`;
-  if (typeof value === 'string') return JSON.stringify(value);
-  if (!isRecord(value)) return show(value);
-  return `{${Object.entries(value).map(([key, each]) => `${JSON.stringify(key)}: ${inner(each)}`)}}`;
 }

@@ -1,5 +1,15 @@
-/** A user's view of a method's params, derived from their schema. */
-import type { GenericSchema, ObjectEntries, StrictObjectSchema } from 'valibot';
+/** Params of methods and models: checked by their schema, and described by it. */
+import {
+  type BaseIssue,
+  type GenericSchema,
+  type InferInput,
+  type InferOutput,
+  type ObjectEntries,
+  type StrictObjectSchema,
+  safeParse,
+} from 'valibot';
+import { isRecord, show } from '../check';
+import { ParameterError } from '../errors';
 
 export type ParamsSchema = StrictObjectSchema<ObjectEntries, undefined>;
 
@@ -57,6 +67,8 @@ function typeText(schema: Described): string {
       return `list of ${lengths(limit('min_length'), limit('max_length'))} (${typeText(item as Described)})`;
     case 'boolean':
       return 'true or false';
+    case 'record':
+      return 'object';
     case 'number': {
       const isInteger = parts.some((part) => /integer$/.test(part.type));
       const signs = { min_value: '>=', gt_value: '>', max_value: '<=', lt_value: '<' };
@@ -72,3 +84,35 @@ function typeText(schema: Described): string {
 
 const lengths = (least: unknown = 0, most?: unknown) =>
   most === undefined ? `at least ${least}` : `${least} to ${most}`;
+
+/** Checks the params of a method or model and fills in defaults; a ParameterError names the wrong one. */
+export function parseParams<Schema extends ParamsSchema>(
+  what: string,
+  schema: Schema,
+  params: InferInput<Schema>,
+): InferOutput<Schema> {
+  if (!isRecord(params)) throw new ParameterError(`params of ${what} must be an object, got ${asJson(params)}`);
+  const result = safeParse(schema, params);
+  if (result.success) return result.output;
+  // A name that is wrong explains one that is missing.
+  const unknown = result.issues.find(({ path }) => !Object.hasOwn(schema.entries, String(path?.[0]?.key)));
+  throw new ParameterError(complaint(what, schema, params, unknown ?? result.issues[0]));
+}
+
+/** Names the wrong param, even if the error lies within it, with its type and the given value. */
+function complaint(what: string, schema: ParamsSchema, params: object, issue: BaseIssue<unknown>): string {
+  const name = String(issue.path?.[0]?.key);
+  const known = describeParams(schema);
+  const param = known.find((candidate) => candidate.name === name);
+  if (!param) return `${what} has no param '${name}': expected ${known.map((each) => each.name).join(', ')}`;
+  return `param ${name} of ${what}: expected ${param.type}, got ${asJson(params[name as keyof typeof params])}`;
+}
+
+/** As params are written on the command line, but also for what JSON lacks, and only a few levels deep. */
+function asJson(value: unknown, levels = 4): string {
+  const inner = (each: unknown) => (levels > 0 ? asJson(each, levels - 1) : '...');
+  if (Array.isArray(value)) return `[${value.map(inner).join(', ')}]`;
+  if (typeof value === 'string') return JSON.stringify(value);
+  if (!isRecord(value)) return show(value);
+  return `{${Object.entries(value).map(([key, each]) => `${JSON.stringify(key)}: ${inner(each)}`)}}`;
+}

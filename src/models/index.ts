@@ -1,4 +1,4 @@
-/** Whole models. */
+/** Whole models, declared as methods are: decoders, and an encoder of sentences. */
 export {
   createDecoder,
   type Decoder,
@@ -12,9 +12,14 @@ export {
   type DecoderStepOptions,
   type LayerAttention,
 } from './decoder';
+export { decoderModel } from './decoder/model';
+export { type CreatedModel, defineModel, type Model, type ModelSpec, type Network } from './define';
+export type { LoadOptions, WeightNames } from './load';
+export { findModel, models } from './registry';
 export {
   type AttentionInputs,
   loadUniversalSentenceEncoder,
   type ModelFiles,
   type UniversalSentenceEncoder,
 } from './universal-sentence-encoder';
+export { universalSentenceEncoder } from './universal-sentence-encoder/model';

@@ -18,7 +18,7 @@ import { isFloat } from '../../tensor/dtype';
 import type { HostTensor } from '../../tensor/host';
 import { formatShape, sameShape, sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
-import { type LoadOptions, loadWeights } from '../load';
+import { type LoadOptions, loadWeights, type WeightNames } from '../load';
 import { readConfig } from './architectures';
 import type { Blueprint, LayerBlueprint } from './architectures/architecture';
 import type { DecoderConfig } from './architectures/settings';
@@ -49,10 +49,8 @@ export interface DecoderStepOptions extends ModuleControl {
   readonly counts?: readonly number[] | undefined;
 }
 
-/** A language model as a function of its parameters, which the caller holds. */
-export interface Decoder {
-  /** What it has parameters of, by Hugging Face's names, matrices [out, in], and what training starts from. */
-  readonly parameters: Described;
+/** A language model as a function of its parameters, which the caller holds: by Hugging Face's names, as checkpoints have them. */
+export interface Decoder extends WeightNames {
   /** Parameters to train from. */
   initialize(runtime: Runtime, options?: { readonly seed?: number | undefined }): Record<string, Tensor<'f32'>>;
   /**
@@ -107,7 +105,8 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
   const attentions = layers.map(({ attention }) => attention);
   const { width, embedding, norm, prefix, context = Number.MAX_SAFE_INTEGER } = blueprint;
   const parameters = parametersOf(blueprint, layers);
-  const ignored = new RegExp(`${blueprint.ignored.source}|(^|\\.)lm_head\\.weight$`);
+  // A head that is tied is that of the embedding.
+  const names = { parameters, prefix, ignored: new RegExp(`${blueprint.ignored.source}|(^|\\.)lm_head\\.weight$`) };
   const check = (given: Parameters, tokens: Readonly<Record<string, Tensor>>, options: DecoderControl) => {
     checkControl(options);
     checkBoolean('recompute', options.recompute);
@@ -137,12 +136,12 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
   const head = (given: Parameters) => given[blueprint.head] as Tensor;
 
   return {
-    parameters,
+    ...names,
     initialize(runtime, options = {}) {
       checkOptions('initialize', options, ['seed']);
       return initial({ parameters }, runtime, options.seed);
     },
-    load: (runtime, file, options) => loadWeights(runtime, { parameters, prefix, ignored }, file, options),
+    load: (runtime, file, options) => loadWeights(runtime, names, file, options),
     flops(b, n) {
       checkWhole('b', b, 1);
       checkWhole('n', n, 1);

@@ -3,8 +3,10 @@ import * as v from 'valibot';
 import { isRecord, show } from '../../check';
 import { ParameterError, ParseError, UnsupportedError } from '../../errors';
 import { checkInstalled, resolvePackage } from '../../packages';
+import { type HostTensor, hostTensor } from '../../tensor/host';
 import { formatShape, type Shape, sameShape, sizeOf } from '../../tensor/shape';
 import type { Vocabulary } from './tokeniser';
+import { PARAMETERS, TOKENS } from './weights';
 
 /** The model's files as bytes by name: `model.json`, `vocab.json` and the shards that `model.json` names. */
 export type ModelFiles = Readonly<Record<string, Uint8Array>>;
@@ -12,7 +14,10 @@ export type ModelFiles = Readonly<Record<string, Uint8Array>>;
 /** The contents of the files. */
 export interface ModelContent {
   readonly vocabulary: Vocabulary;
-  /** The numbers of the weight `name`, a view of the shards; a ParseError unless it is there with that shape. */
+  /**
+   * The numbers of the weight `name`, a view of the shards; a ParseError unless it is there with that shape, perhaps under
+   * axes of extent 1.
+   */
   weight(name: string, shape: Shape): Float32Array;
 }
 
@@ -66,11 +71,23 @@ export async function readModel(source: string | ModelFiles | undefined): Promis
     vocabulary,
     weight(name, shape) {
       const found = weights.get(name);
-      if (found?.dtype === 'float32' && sameShape(found.shape, shape)) return found.data;
+      if (found?.dtype === 'float32' && sameShape(bare(found.shape), bare(shape))) return found.data;
       const got = found ? `${found.dtype} ${formatShape(found.shape)}` : 'no such weight';
       throw new ParseError(`model.json: weight '${name}' must be float32 ${formatShape(shape)}, got ${got}`);
     },
   };
+}
+
+/** A shape without the axes of extent 1 in front. */
+const bare = (shape: Shape) => shape.slice(shape.findIndex((extent) => extent !== 1));
+
+/** The tensors of a model's content that the encoder computes with, by their names. */
+export function weightsOf({ weight, vocabulary }: ModelContent): Record<string, HostTensor<'f32'>> {
+  if (vocabulary.length > TOKENS)
+    throw new ParseError(`vocab.json must have at most ${TOKENS} pieces, got ${vocabulary.length}`);
+  return Object.fromEntries(
+    Object.entries(PARAMETERS).map(([name, { shape }]) => [name, hostTensor(weight(name, shape), shape)]),
+  );
 }
 
 function givenFiles(files: ModelFiles): (name: string) => Promise<Uint8Array> {

@@ -1,13 +1,16 @@
 /** The forward pass of the encoder on the rows of several sentences at once; only attention and means know sentences. */
+import type { Parameters } from '../../nn/module';
 import { attention } from '../../ops/attention';
+import { concat } from '../../ops/copy';
 import { gather } from '../../ops/gather';
-import { add, relu } from '../../ops/map';
+import { add, cos, multiply, relu, sin, tanh } from '../../ops/map';
+import { map } from '../../ops/map/map';
 import { matmul } from '../../ops/matmul';
 import { layerNorm } from '../../ops/norm';
+import { mean, sum } from '../../ops/reduce';
 import type { Control } from '../../runtime/backend';
-import type { Runtime } from '../../runtime/runtime';
 import type { Tensor } from '../../tensor/tensor';
-import { type Dense, EMBEDDING_WIDTH, type Layer, type Norm, type Weights } from './weights';
+import { type Dense, EMBEDDINGS, LAYERS, type Layer, type Norm, RATES, SENTENCE, WIDTH } from './weights';
 
 /** Queries, keys and values of a layer of the encoder. */
 export interface AttentionInputs {
@@ -20,114 +23,113 @@ export interface AttentionInputs {
 const HEADS = 4;
 const EPSILON = 1e-6;
 
-/** tokens [n], those of sentences of these lengths one after the other -> what the first layer takes, [n, 256]. */
-export function embedTokens(
-  runtime: Runtime,
-  weights: Weights,
-  tokens: Int32Array,
+/**
+ * The vectors of sentences, each of length 1: [sentences, 512]. `tokens` [n] i32 are those of sentences of these lengths one
+ * after the other; the vector of an empty one is that of the mean 0.
+ */
+export function encode(
+  weights: Parameters,
+  tokens: Tensor,
   lengths: readonly number[],
-): Tensor {
-  using indices = runtime.tensor(tokens, [tokens.length]);
-  using positions = runtime.tensor(positionSignal(weights.positionRates, lengths), [tokens.length, EMBEDDING_WIDTH]);
-  using embedded = gather(weights.embeddings, indices);
+  control: Control,
+): Tensor<'f32'> {
+  return tokens.runtime.scope(() => {
+    const means =
+      tokens.size === 0 ? tokens.runtime.zeros([lengths.length, WIDTH]) : meansOf(weights, tokens, lengths, control);
+    const activations = tanh(apply(weights, SENTENCE, means, control), control);
+    const squares = sum(multiply(activations, activations), { axes: [1], keepDims: true });
+    // The floor is the graph's, for rows of zeros.
+    return multiply(activations, map((s) => 1 / Math.sqrt(Math.max(s, 1e-12)), squares) as Tensor);
+  });
+}
+
+/** The means of what the last layer gives for the tokens of each sentence; zeros for those without. */
+function meansOf(weights: Parameters, tokens: Tensor, lengths: readonly number[], control: Control): Tensor<'f32'> {
+  const present = lengths.filter((length) => length > 0);
+  const rows = LAYERS.reduce(
+    (x, layer) => applyLayer(weights, layer, x, present, control),
+    embedTokens(weights, tokens, present),
+  );
+  let start = 0;
+  const means = lengths.map((length) => {
+    if (length === 0) return rows.runtime.zeros([1, WIDTH]);
+    const own = rows.slice(0, start, start + length);
+    start += length;
+    return mean(own, { axes: [0], keepDims: true });
+  });
+  return concat(means, 0);
+}
+
+/** tokens [n], those of sentences of these lengths one after the other -> what the first layer takes, [n, 256]. */
+export function embedTokens(weights: Parameters, tokens: Tensor, lengths: readonly number[]): Tensor {
+  const embedded = gather(weights[EMBEDDINGS] as Tensor, tokens);
   // The graph counts the embedding twice: in the sum with the positions and as the residual around that sum.
-  using marked = add(embedded, positions);
-  return add(embedded, marked);
+  return add(embedded, add(embedded, positionSignal(weights[RATES] as Tensor, lengths)));
 }
 
 /** x [n, w] -> q, k, v of the layer's attention. */
-export function attentionInputsOf(layer: Layer, x: Tensor, control: Control): AttentionInputs {
-  const rows = x.shape[0] as number;
-  using normed = normalise(x, layer.attentionNorm, control);
-  const made: Tensor<'f32'>[] = [];
-  try {
-    for (const projection of [layer.query, layer.key, layer.value]) {
-      using projected = apply(projection, normed, control);
-      made.push(projected.reshape([1, rows, HEADS, -1]));
-    }
-  } catch (error) {
-    for (const tensor of made) tensor.dispose();
-    throw error;
-  }
-  const [q, k, v] = made as [Tensor<'f32'>, Tensor<'f32'>, Tensor<'f32'>];
-  return { q, k, v };
+export function attentionInputsOf(weights: Parameters, layer: Layer, x: Tensor, control: Control): AttentionInputs {
+  const [rows, width] = x.shape as [number, number];
+  return x.runtime.scope(() => {
+    const normed = normalise(weights, layer.attentionNorm, x, control);
+    const [kernel, bias] = [weights[layer.qkv.kernel] as Tensor, weights[layer.qkv.bias] as Tensor];
+    const third = (part: number) => {
+      const [from, to] = [part * width, (part + 1) * width];
+      const projected = matmul(normed, kernel.slice(1, from, to), { bias: bias.slice(0, from, to), ...control });
+      return projected.reshape([1, rows, HEADS, -1]);
+    };
+    return { q: third(0), k: third(1), v: third(2) };
+  });
 }
 
 /** x [n, w] -> [n, 512]; progress is that of the attention, whose share grows with the length. */
-export function applyLayer(layer: Layer, x: Tensor, lengths: readonly number[], control: Control): Tensor {
-  using attended = attentionHalf(layer, x, lengths, control);
-  return feedForwardHalf(layer, attended, { signal: control.signal });
-}
-
-function attentionHalf(layer: Layer, x: Tensor, lengths: readonly number[], control: Control): Tensor {
+export function applyLayer(
+  weights: Parameters,
+  layer: Layer,
+  x: Tensor,
+  lengths: readonly number[],
+  control: Control,
+): Tensor {
   const { signal } = control;
-  using attended = attend(layer, x, lengths, control);
-  using adjusted = apply(layer.output, attended, { signal });
-  using residual = layer.residual ? apply(layer.residual, x, { signal }) : x.reshape(x.shape);
-  return add(adjusted, residual, { signal });
-}
-
-function feedForwardHalf(layer: Layer, x: Tensor, control: Control): Tensor {
-  using normed = normalise(x, layer.feedForwardNorm, control);
-  using active = applyRelu(layer.inner, normed, control);
-  using outer = apply(layer.outer, active, control);
-  return add(outer, x, control);
+  return x.runtime.scope(() => {
+    const adjusted = apply(weights, layer.output, attend(weights, layer, x, lengths, control), { signal });
+    const residual = layer.residual ? apply(weights, layer.residual, x, { signal }) : x;
+    const between = add(adjusted, residual, { signal });
+    const normed = normalise(weights, layer.feedForwardNorm, between, { signal });
+    const inner = relu(apply(weights, layer.inner, normed, { signal }), { signal });
+    return add(apply(weights, layer.outer, inner, { signal }), between, { signal });
+  });
 }
 
 /** Softmax attention of each sentence to itself: x [n, w] -> [n, w]. */
-function attend(layer: Layer, x: Tensor, lengths: readonly number[], control: Control): Tensor {
-  const inputs = attentionInputsOf(layer, x, { signal: control.signal });
-  using q = inputs.q;
-  using k = inputs.k;
-  using v = inputs.v;
-  using out = q.runtime.empty(q.shape);
-  let start = 0;
-  for (const length of lengths) {
-    const end = start + length;
-    using queries = q.slice(1, start, end);
-    using keys = k.slice(1, start, end);
-    using values = v.slice(1, start, end);
-    using part = out.slice(1, start, end);
-    const { lse } = attention(queries, keys, values, { ...control, out: part });
-    lse.dispose();
-    start = end;
+function attend(weights: Parameters, layer: Layer, x: Tensor, lengths: readonly number[], control: Control) {
+  const { q, k, v } = attentionInputsOf(weights, layer, x, { signal: control.signal });
+  const [first] = lengths as [number];
+  if (lengths.every((length) => length === first)) {
+    const batch = (each: Tensor) => each.reshape([lengths.length, first, ...each.shape.slice(2)]);
+    return attention(batch(q), batch(k), batch(v), control).out.reshape(x.shape);
   }
-  return out.reshape([start, -1]);
+  let start = 0;
+  const outs = lengths.map((length) => {
+    const own = (each: Tensor) => each.slice(1, start, start + length);
+    const { out } = attention(own(q), own(k), own(v), control);
+    start += length;
+    return out as Tensor<'f32'>;
+  });
+  return concat(outs, 1).reshape(x.shape);
 }
 
-export function apply({ kernel, bias }: Dense, x: Tensor, control: Control): Tensor<'f32'> {
-  using product = matmul(x, kernel, control);
-  return add(product, bias, control);
+function apply(weights: Parameters, { kernel, bias }: Dense, x: Tensor, control: Control): Tensor<'f32'> {
+  return matmul(x, weights[kernel] as Tensor, { bias: weights[bias] as Tensor, ...control });
 }
 
-function applyRelu(dense: Dense, x: Tensor, control: Control): Tensor {
-  using sums = apply(dense, x, control);
-  return relu(sums, control);
-}
-
-function normalise(x: Tensor, { gain, bias }: Norm, control: Control): Tensor<'f32'> {
-  return layerNorm(x, { ...control, gain, bias, epsilon: EPSILON });
+function normalise(weights: Parameters, { gain, bias }: Norm, x: Tensor, control: Control): Tensor<'f32'> {
+  return layerNorm(x, { ...control, gain: weights[gain], bias: weights[bias], epsilon: EPSILON });
 }
 
 /** Sines, then cosines, of each row's position in its sentence; [n, 256]. */
-function positionSignal(rates: Float32Array, lengths: readonly number[]): Float32Array {
-  const longest = Math.max(...lengths);
-  const table = new Float32Array(longest * EMBEDDING_WIDTH);
-  for (let position = 0; position < longest; position++) {
-    const row = table.subarray(position * EMBEDDING_WIDTH, (position + 1) * EMBEDDING_WIDTH);
-    rates.forEach((rate, i) => {
-      // Rounded to float32 as in the graph: far into a text the rounding shows.
-      const angle = Math.fround(position * rate);
-      row[i] = Math.sin(angle);
-      row[rates.length + i] = Math.cos(angle);
-    });
-  }
-  if (lengths.length === 1) return table;
-  const signal = new Float32Array(lengths.reduce((sum, length) => sum + length, 0) * EMBEDDING_WIDTH);
-  let offset = 0;
-  for (const length of lengths) {
-    signal.set(table.subarray(0, length * EMBEDDING_WIDTH), offset);
-    offset += length * EMBEDDING_WIDTH;
-  }
-  return signal;
+function positionSignal(rates: Tensor, lengths: readonly number[]): Tensor {
+  const positions = Float32Array.from(lengths.flatMap((length) => [...Array(length).keys()]));
+  const angles = multiply(rates.runtime.tensor(positions, [positions.length, 1]), rates);
+  return concat([sin(angles), cos(angles)], 1);
 }

@@ -5,18 +5,18 @@
  */
 import { show } from '../../check';
 import { DisposedError, ParameterError } from '../../errors';
+import type { Parameters } from '../../nn/module';
 import { checkControl, checkOptions } from '../../ops/check';
-import { tanh } from '../../ops/map';
-import { mean } from '../../ops/reduce';
 import type { Control } from '../../runtime/backend';
 import { reporting } from '../../runtime/guard';
 import { Runtime } from '../../runtime/runtime';
 import { disposeKey, type Tensor } from '../../tensor/tensor';
 import { describesItself } from '../../text/inspect';
-import { type ModelFiles, readModel } from './files';
-import { type AttentionInputs, apply, applyLayer, attentionInputsOf, embedTokens } from './forward';
+import { loadWeights } from '../load';
+import { type ModelFiles, readModel, weightsOf } from './files';
+import { type AttentionInputs, applyLayer, attentionInputsOf, embedTokens, encode } from './forward';
 import { createTokeniser } from './tokeniser';
-import { loadWeights, TOKENS, type Weights, WIDTH } from './weights';
+import { LAYERS, PARAMETERS, TOKENS, WIDTH } from './weights';
 
 export type { AttentionInputs, ModelFiles };
 
@@ -24,16 +24,15 @@ export type { AttentionInputs, ModelFiles };
 const LONGEST_SENTENCE = 128;
 /** Sentences pass through the layers together up to this many tokens: enough to fill threads, 100 MB at most. */
 const TOKENS_PER_PASS = 4096;
-const SMALLEST_SQUARE = 1e-12;
 
 /** Made by `loadUniversalSentenceEncoder()`; dispose it to free its weights. */
 export class UniversalSentenceEncoder {
-  #weights: Weights | undefined;
+  #weights: Parameters | undefined;
   readonly #split: (text: string) => number[];
 
   constructor(
     readonly runtime: Runtime,
-    weights: Weights,
+    weights: Parameters,
     split: (text: string) => number[],
   ) {
     this.#weights = weights;
@@ -64,14 +63,14 @@ export class UniversalSentenceEncoder {
     await reporting(runtime, control, async ({ signal, onProgress }) => {
       for (let start = 0; start < lists.length; ) {
         const end = endOfPass(lists, start);
-        using activations = this.#pass(weights, lists.slice(start, end), { signal });
+        using vectors = this.#pass(weights, lists.slice(start, end), { signal });
         // One pass after the other, so that the memory of one is enough.
-        rows.set(await activations.read(), start * WIDTH);
+        rows.set(await vectors.read(), start * WIDTH);
         onProgress?.(end / lists.length);
         start = end;
       }
     });
-    return runtime.tensor(scaleToLengthOne(rows), [lists.length, WIDTH]);
+    return runtime.tensor(rows, [lists.length, WIDTH]);
   }
 
   /**
@@ -87,16 +86,18 @@ export class UniversalSentenceEncoder {
     if (layer !== 0 && layer !== 1) throw new ParameterError(`layer must be 0 or 1, got ${show(layer)}`);
     const { signal } = control;
     const lengths = [list.length];
-    const [first, second] = weights.layers;
-    using embedded = embedTokens(this.runtime, weights, list, lengths);
-    if (layer === 0) return attentionInputsOf(first, embedded, { signal });
-    using states = applyLayer(first, embedded, lengths, control);
-    return attentionInputsOf(second, states, { signal });
+    const [first, second] = LAYERS;
+    return this.runtime.scope(() => {
+      const embedded = embedTokens(weights, this.runtime.tensor(list, lengths), lengths);
+      if (layer === 0) return attentionInputsOf(weights, first, embedded, { signal });
+      const states = applyLayer(weights, first, embedded, lengths, control);
+      return attentionInputsOf(weights, second, states, { signal });
+    });
   }
 
   /** Frees the weights. */
   dispose(): void {
-    this.#weights?.dispose();
+    for (const weight of Object.values(this.#weights ?? {})) weight.dispose();
     this.#weights = undefined;
   }
 
@@ -104,33 +105,20 @@ export class UniversalSentenceEncoder {
     this.dispose();
   }
 
-  /** Some sentences' vectors before they are scaled: [sentences, 512]. */
-  #pass(weights: Weights, lists: readonly number[][], control: Control): Tensor<'f32'> {
-    using means = this.runtime.tensor(new Float32Array(lists.length * WIDTH), [lists.length, WIDTH]);
-    this.#meansOf(weights, lists, means, control);
-    using sums = apply(weights.sentence, means, control);
-    return tanh(sums, control);
-  }
-
-  /** Runs the layers and writes the mean of each sentence's rows to `means` [sentences, 512], which holds zeros. */
-  #meansOf(weights: Weights, lists: readonly number[][], means: Tensor<'f32'>, control: Control): void {
+  /** The vectors of some sentences: [sentences, 512]. */
+  #pass(weights: Parameters, lists: readonly number[][], control: Control): Tensor<'f32'> {
     const tokens = Int32Array.from(lists.flat());
-    if (tokens.length === 0) return;
-    const lengths = lists.map(({ length }) => length).filter((length) => length > 0);
-    using embedded = embedTokens(this.runtime, weights, tokens, lengths);
-    using middle = applyLayer(weights.layers[0], embedded, lengths, control);
-    using states = applyLayer(weights.layers[1], middle, lengths, control);
-    let start = 0;
-    for (const [i, { length }] of lists.entries()) {
-      if (length === 0) continue;
-      using rows = states.slice(0, start, start + length);
-      using out = means.slice(0, i, i + 1);
-      mean(rows, { axes: [0], keepDims: true, out });
-      start += length;
-    }
+    return this.runtime.scope(() =>
+      encode(
+        weights,
+        this.runtime.tensor(tokens, [tokens.length]),
+        lists.map(({ length }) => length),
+        control,
+      ),
+    );
   }
 
-  #usable(use: string, control: Control): Weights {
+  #usable(use: string, control: Control): Parameters {
     checkOptions(use, control, ['signal', 'onProgress']);
     checkControl(control);
     if (!this.#weights) throw new DisposedError(`${use}: the model was disposed`);
@@ -155,7 +143,8 @@ export async function loadUniversalSentenceEncoder(
   if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
   runtime.assertUsable('loadUniversalSentenceEncoder()');
   const content = await readModel(source);
-  return new UniversalSentenceEncoder(runtime, loadWeights(runtime, content), createTokeniser(content.vocabulary));
+  const weights = loadWeights(runtime, { parameters: PARAMETERS }, weightsOf(content));
+  return new UniversalSentenceEncoder(runtime, weights, createTokeniser(content.vocabulary));
 }
 
 /** One past the last sentence of the pass that begins at `start`. */
@@ -175,22 +164,4 @@ function checkTokens(tokens: ArrayLike<number>): Int32Array {
     if (Number.isInteger(token) && token >= 0 && token < TOKENS) return token;
     throw new ParameterError(`tokens must be integers from 0 to ${TOKENS - 1}, got ${show(token)} at element ${i}`);
   });
-}
-
-/** Scales each row of 512, in place, to Euclidean length 1. */
-function scaleToLengthOne(rows: Float32Array): Float32Array {
-  for (let start = 0; start < rows.length; start += WIDTH) {
-    const row = rows.subarray(start, start + WIDTH);
-    // The floor is the graph's, for rows of zeros.
-    const length = Math.sqrt(
-      Math.max(
-        SMALLEST_SQUARE,
-        row.reduce((sum, value) => sum + value * value, 0),
-      ),
-    );
-    row.forEach((value, i) => {
-      row[i] = value / length;
-    });
-  }
-  return rows;
 }

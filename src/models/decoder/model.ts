@@ -1,0 +1,61 @@
+/** Decoders as a model, with methods by their names, as JSON has them. */
+import * as valibot from 'valibot';
+import { isRecord } from '../../check';
+import { findMethod } from '../../methods/registry';
+import { hostTensor } from '../../tensor/host';
+import { defineModel } from '../define';
+import { createDecoder, type DecoderAttention, type DecoderConfig } from '.';
+
+const record = valibot.record(valibot.string(), valibot.unknown());
+const choice = valibot.union([valibot.string(), record]);
+
+export const decoderModel = defineModel({
+  name: 'decoder',
+  summary: 'a language model of any known architecture, with any causal method as its attention',
+  inputs: { tokens: 'b n' },
+  integers: ['tokens'],
+  outputs: { logits: 'b n vocabulary' },
+  params: valibot.strictObject({
+    config: valibot.pipe(record, valibot.description("what Hugging Face's config.json says")),
+    attention: valibot.optional(
+      valibot.pipe(
+        valibot.union([choice, valibot.array(choice)]),
+        valibot.description(
+          'a method by name, or with its params, for all layers or a list with one for each; else as the configuration says',
+        ),
+      ),
+    ),
+  }),
+  network({ config, attention }) {
+    const { parameters, prefix, ignored, forward } = createDecoder(config as DecoderConfig, {
+      attention: namedAttention(attention) as DecoderAttention | undefined,
+    });
+    return {
+      parameters,
+      prefix,
+      ignored,
+      forward: ({ tokens }, given, control) => ({ logits: forward(given, tokens, control) }),
+    };
+  },
+  sample: () => ({
+    params: {
+      config: {
+        model_type: 'llama',
+        vocab_size: 256,
+        hidden_size: 32,
+        intermediate_size: 64,
+        num_hidden_layers: 2,
+        num_attention_heads: 2,
+      },
+    },
+    inputs: { tokens: hostTensor([...new TextEncoder().encode('attention')], [1, 9], 'i32') },
+  }),
+});
+
+/** The attention of a decoder as JSON has it, with methods by their names. */
+function namedAttention(given: unknown): unknown {
+  if (typeof given === 'string') return findMethod(given);
+  if (Array.isArray(given)) return given.map(namedAttention);
+  if (!isRecord(given) || typeof given.method !== 'string') return given;
+  return { ...given, method: findMethod(given.method) };
+}

@@ -1,0 +1,154 @@
+/** The declaration of a model, from which the command line, the tests and the pages follow. */
+import type * as valibot from 'valibot';
+import { checkFunction, checkKnown, checkNoPromise, checkOptions, checkRecord, show } from '../check';
+import { DTypeError, ParameterError } from '../errors';
+import type { Inputs, None, Outputs, Specs } from '../methods/define';
+import { runtimeOf } from '../methods/inputs';
+import { checkResults } from '../methods/outputs';
+import { type ParamsSchema, parseParams } from '../methods/params';
+import { initial, type Module, type ModuleControl, type Parameters } from '../nn/module';
+import { checkControl } from '../ops/check';
+import type { Runtime } from '../runtime/runtime';
+import type { HostTensor } from '../tensor/host';
+import { bindShapes, type Shape } from '../tensor/shape';
+import type { Tensor } from '../tensor/tensor';
+import { type LoadOptions, loadWeights, type WeightNames } from './load';
+
+/** What the params of a model describe: parameters under the names of checkpoints, and the outputs by name. */
+export interface Network<In, Out> extends WeightNames {
+  forward(inputs: In, parameters: Parameters, control: ModuleControl): Out;
+}
+
+/** The declaration of a model: inputs and outputs in letters, params as a schema, and the network that they describe. */
+export interface ModelSpec<
+  Schema extends ParamsSchema,
+  Shapes extends Specs = Specs,
+  Optional extends Specs = Specs,
+  Results extends Specs = Specs,
+  Sometimes extends string = string,
+  Promised extends string = string,
+> {
+  readonly name: string;
+  /** One sentence: what it computes. */
+  readonly summary: string;
+  /** The arXiv number of its paper. */
+  readonly paper?: string;
+  readonly inputs: Shapes;
+  /** Inputs that may be left out. */
+  readonly optional?: Optional;
+  /** Inputs that hold i32 numbers; the others hold floating-point numbers. */
+  readonly integers?: readonly string[];
+  readonly outputs: Results;
+  /** Outputs that some params do not give. */
+  readonly sometimes?: readonly Sometimes[];
+  /** Outputs whose extents the data decides: promises of tensors. */
+  readonly promised?: readonly Promised[];
+  readonly params: Schema;
+  network(
+    params: valibot.InferOutput<Schema>,
+  ): Network<NoInfer<Inputs<Shapes, Optional>>, NoInfer<Outputs<Results, Sometimes, Promised>>>;
+  /** Params and inputs that show what it does, in a moment, for its page and its tests. */
+  sample(): { readonly params: valibot.InferInput<Schema>; readonly inputs: Readonly<Record<string, HostTensor>> };
+  /** Trained weights that a package ships, by the names of the network; default: there are none. */
+  published?(): Promise<Readonly<Record<string, HostTensor>>>;
+}
+
+/** A model with its params, as a function of its inputs and of parameters, which the caller holds. */
+export interface CreatedModel<In = Readonly<Record<string, Tensor>>, Out = Outputs<Specs, string, string>>
+  extends Module<In, Out> {
+  /** Parameters and buffers to train from. */
+  initialize(runtime: Runtime, options?: { readonly seed?: number | undefined }): Record<string, Tensor<'f32'>>;
+  /**
+   * Those of a file, or of the checkpoint of a training.
+   *
+   * @throws {ParameterError | ShapeError} tensors that are missing, unexpected or of another shape, by their names
+   */
+  load(runtime: Runtime, file: Readonly<Record<string, HostTensor>>, options?: LoadOptions): Record<string, Tensor>;
+}
+
+/** A model as a value: one of the library's, or one that `defineModel` made. Without types of its own, any model. */
+export interface Model<
+  Schema extends ParamsSchema = ParamsSchema,
+  Shapes extends Specs = Specs,
+  Optional extends Specs = Specs,
+  Results extends Specs = Specs,
+  Sometimes extends string = string,
+  Promised extends string = string,
+> extends ModelSpec<Schema, Shapes, Optional, Results, Sometimes, Promised> {
+  /** Checks params and fills in defaults; a ParameterError names the wrong one. */
+  parse(params: valibot.InferInput<Schema>): valibot.InferOutput<Schema>;
+  /** The model that params describe. */
+  create(
+    params: valibot.InferInput<Schema>,
+  ): CreatedModel<Inputs<Shapes, Optional>, Outputs<Results, Sometimes, Promised>>;
+}
+
+/**
+ * A model from its declaration. Its forward pass checks inputs by name, element type and shape, and runs in inference unless
+ * its control has a `TrainingPass`.
+ */
+export function defineModel<
+  const Schema extends ParamsSchema,
+  const Shapes extends Specs,
+  const Results extends Specs,
+  const Optional extends Specs = None,
+  const Sometimes extends string = never,
+  const Promised extends string = never,
+>(
+  spec: ModelSpec<Schema, Shapes, Optional, Results, Sometimes, Promised>,
+): Model<Schema, Shapes, Optional, Results, Sometimes, Promised> {
+  checkSpec(spec);
+  const { name } = spec;
+  const parse = (params: valibot.InferInput<Schema>) => parseParams(name, spec.params, params);
+  return {
+    ...spec,
+    parse,
+    create(params) {
+      const { forward, ...names } = spec.network(parse(params));
+      return {
+        name,
+        parameters: names.parameters,
+        initialize(runtime, options = {}) {
+          checkOptions('initialize', options, ['seed']);
+          return initial(names, runtime, options.seed);
+        },
+        load: (runtime, file, options) => loadWeights(runtime, names, file, options),
+        forward(inputs, parameters: Parameters, control: ModuleControl = {}) {
+          checkKnown('control', control, ['signal', 'training'], (unknown) => `control has no '${unknown}'`);
+          checkControl(control);
+          checkInputs(spec, inputs);
+          const results = forward(inputs, parameters, control);
+          checkNoPromise(`forward of ${name}`, results);
+          checkResults(name, spec.promised ?? [], results);
+          return results;
+        },
+      };
+    },
+  };
+}
+
+/** Throws unless the inputs are those declared, of their element types and shapes, on one runtime. */
+function checkInputs(spec: Pick<Model, 'name' | 'inputs' | 'optional' | 'integers'>, inputs: object): void {
+  runtimeOf(spec, inputs);
+  const { integers = [] } = spec;
+  const given = Object.entries(inputs as Readonly<Record<string, Tensor | undefined>>).flatMap(([name, tensor]) =>
+    tensor ? [[name, tensor] as const] : [],
+  );
+  for (const [name, { dtype }] of given)
+    if (integers.includes(name) !== (dtype === 'i32'))
+      throw new DTypeError(
+        `${name} must ${integers.includes(name) ? 'be i32' : 'hold floating-point numbers'}, got ${dtype}`,
+      );
+  const all: Specs = { ...spec.inputs, ...spec.optional };
+  const specs = Object.fromEntries(given.map(([name]) => [name, all[name] as string]));
+  bindShapes(specs, Object.fromEntries(given.map(([name, { shape }]) => [name, shape as Shape])));
+}
+
+/** Throws a ParameterError unless a declaration is complete. */
+function checkSpec(spec: object): void {
+  checkRecord('spec', spec);
+  const { name, ...rest } = spec as Readonly<Record<string, unknown>>;
+  if (typeof name !== 'string') throw new ParameterError(`name of a model must be a string, got ${show(name)}`);
+  for (const what of ['inputs', 'outputs', 'params']) checkRecord(`${what} of ${name}`, rest[what]);
+  for (const what of ['network', 'sample']) checkFunction(`${what} of ${name}`, rest[what]);
+}
