@@ -10,6 +10,7 @@ import * as io from '../src/io';
 import * as masks from '../src/masks';
 import * as library from '../src/methods';
 import * as models from '../src/models';
+import { decoderModel } from '../src/models/decoder-model';
 import * as nn from '../src/nn';
 import * as scores from '../src/scores';
 import * as simulate from '../src/simulate';
@@ -970,14 +971,13 @@ entry(
   { rows: leaf([0]) },
   onDecoderCache((cache, rows) => cache.fork(rows).dispose()),
 );
-entry('models.findModel', { model: leaf('decoder') }, (name) => void models.findModel(name));
 const config = Object.fromEntries(Object.entries(decoderConfig).map(([key, slot]) => [key, slot.make()]));
 entry(
-  'models.decoderModel',
+  'decoderModel',
   { params: object({ config: leaf(config), attention: maybe(leaf('attention')) }) },
-  (params) => void models.decoderModel.create(params),
+  (params) => void decoderModel.create(params),
 );
-const created = models.decoderModel.create({ config });
+const created = decoderModel.create({ config });
 entry(
   'CreatedModel.initialize',
   { runtime: aRuntime, options: options({ seed: maybe(integer(1)) }) },
@@ -1115,7 +1115,6 @@ await runtime.finish();
 const OTHERS: Record<string, string> = {
   methods: 'their functions are above',
   ...Object.fromEntries(Object.keys(library).map((name) => [`methods.${name}`, 'its functions are above'])),
-  'models.models': 'their functions are above',
   'models.universalSentenceEncoder': 'made by defineModel, as decoderModel is, and large',
   tuneWebGpu: 'needs a GPU: src/tune/tune.test.ts',
   'Runtime.fromGpuBuffer': 'needs a GPU: src/runtime/webgpu/memory.test.ts',

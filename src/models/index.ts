@@ -12,10 +12,8 @@ export {
   type DecoderStepOptions,
   type LayerAttention,
 } from './decoder';
-export { decoderModel } from './decoder/model';
 export { type CreatedModel, defineModel, type Model, type ModelSpec, type Network } from './define';
 export type { LoadOptions, WeightNames } from './load';
-export { findModel, models } from './registry';
 export {
   type AttentionInputs,
   loadUniversalSentenceEncoder,

@@ -17,7 +17,6 @@ const SENTENCES = [
 export const universalSentenceEncoder = defineModel({
   name: 'universal-sentence-encoder',
   summary: 'sentences to vectors whose inner products measure likeness of meaning: a small transformer',
-  paper: '1803.11175',
   inputs: { tokens: 'b n' },
   integers: ['tokens'],
   outputs: { embedding: 'b 512' },

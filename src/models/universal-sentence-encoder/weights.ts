@@ -30,7 +30,7 @@ export interface Layer {
 }
 
 export const TOKENS = 8002;
-export const EMBEDDING_WIDTH = 256;
+const EMBEDDING_WIDTH = 256;
 export const WIDTH = 512;
 const INNER_WIDTH = 1536;
 

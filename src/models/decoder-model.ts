@@ -1,10 +1,10 @@
 /** Decoders as a model, with methods by their names, as JSON has them. */
 import * as valibot from 'valibot';
-import { isRecord } from '../../check';
-import { findMethod } from '../../methods/registry';
-import { hostTensor } from '../../tensor/host';
-import { defineModel } from '../define';
-import { createDecoder, type DecoderAttention, type DecoderConfig } from '.';
+import { isRecord } from '../check';
+import { findMethod } from '../methods/registry';
+import { hostTensor } from '../tensor/host';
+import { createDecoder, type DecoderAttention, type DecoderConfig } from './decoder';
+import { defineModel } from './define';
 
 const record = valibot.record(valibot.string(), valibot.unknown());
 const choice = valibot.union([valibot.string(), record]);
