@@ -188,6 +188,7 @@ export function defineExperiment<const C extends Claims>({
           found.set(name, kept ?? findingOf(claim, await attempt(by, each), quick));
           if (!kept) await onFindings?.(findings());
         }
+        await each.step(1);
         return findings();
       });
     },
