@@ -106,10 +106,12 @@ export class SettingForm {
   }
 
   /** The sample with what a preset has of its own. */
-  #try({ params, extents = {}, note }: Preset, button: HTMLElement): void {
+  #try({ params, extents = {}, note, view }: Preset, button: HTMLElement): void {
     for (const { letter, name } of this.#data.fields)
       $<HTMLInputElement>(`#${name}`, this.#form).value = String(extents[letter] ?? this.#data.sample.extents[letter]);
     this.#put(params);
+    const picture = this.#shown.find(({ name }) => name === 'picture');
+    if (picture) picture.value = view ?? firstOf(picture);
     this.#fix();
     this.#note(note, button);
     this.remember();

@@ -26,9 +26,12 @@ export interface Preset extends Pick<Sample, 'params'> {
   readonly extents?: Extents;
   /** What there is to see, in a sentence. */
   readonly note: string;
+  /** If not the page's. */
+  readonly view?: View;
 }
 
 export const VIEWS = ['mask', 'weights', 'outputs'] as const;
+type View = (typeof VIEWS)[number];
 
 export interface Page {
   /** What the page answers. */
@@ -39,7 +42,7 @@ export interface Page {
   /** Methods to be seen beside it, by name. */
   readonly rivals: readonly string[];
   /** What the page opens on: what the mask shows to each query, what each value weighs, or the outputs. */
-  readonly view: (typeof VIEWS)[number];
+  readonly view: View;
 }
 
 /** Extents of an attention that follow from others: as many keys as queries, heads and channels alike. */

@@ -12,7 +12,8 @@ export const page: Page = {
     {
       name: "the paper's pair",
       params: { window: 64, gated: true },
-      note: 'A sliding window is added by gates: no mask, so its weights are shown.',
+      note: 'A sliding window is added by gates. That is no mask any more, so its weights are shown.',
+      view: 'weights',
     },
     {
       name: 'near tokens lost',
