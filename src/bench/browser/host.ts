@@ -102,7 +102,7 @@ async function describe(open: BrowserHost['open'], runtime: RuntimeOptions, sign
 }
 
 /** The packages that a page's scripts import. */
-const IMPORTED = ['acorn', 'valibot', '@valibot/to-json-schema'];
+const IMPORTED = ['acorn', 'valibot'];
 
 /** The built library, the packages it imports, and the peers. */
 async function whatIsServed(peers: string | undefined): Promise<Served> {
