@@ -107,6 +107,7 @@ const rooms: Readonly<Record<string, unknown>>[] = await Promise.all(
 );
 const entries: Record<string, Entry> = { ...entriesOfOps(rooms, runtime, control, keep) };
 const entry = (name: string, args: Slots, call: (...args: Any[]) => unknown) => {
+  if (name in entries) throw new Error(`${name} has an entry, or one from its declaration`);
   entries[name] = { args, call };
 };
 
