@@ -138,12 +138,20 @@ export function entriesOfOps(
       },
       closed: true,
     },
+    'an integer from 1 to 256': { make: () => 2, takes: ['3'] },
+    'an integer >= 1, or the options of each layer': { make: () => 1, takes: ['3'] },
+    'an array of methods that go on from a state': {
+      make: () => [{ method: saccade.findMethod('lightning-attention') }],
+      takes: [],
+    },
     'a Runtime': { make: () => runtime, takes: [] },
     'an array of extents': { make: () => [2], takes: ['array'] },
     'an array of at least one tensor': { make: () => [state.out, state.out], takes: [] },
   };
   /** By what its declaration tells users that it must be. */
-  function settingSlot({ expected }: Setting): Slot {
+  function settingSlot(spec: Setting & { readonly settings?: Readonly<Record<string, Setting>> }): Slot {
+    const { expected, settings } = spec;
+    if (settings) return { make: () => undefined, takes: EMPTY, fields: fieldsOf(settings), closed: true };
     const own = kinds[expected];
     if (own) return own;
     const [value, ...takes] = ruled(expected);
@@ -177,12 +185,13 @@ export function entriesOfOps(
     const places = Object.fromEntries(Object.entries(results).filter(([, { fresh }]) => !fresh));
     const names = Object.keys(inputs);
     const isAlone = Object.values(inputs).filter((spec) => 'axes' in spec).length === 1;
+    const hasTensors = Object.values({ ...inputs, ...options }).some((spec) => !('check' in spec));
     const required = mapped(inputs, (each) =>
       isAlone && each.wrong ? { ...each, takes: [...each.takes, 'tensor of another runtime'] } : each,
     );
     const fields = {
       ...mapped(options, (each, name) => ({
-        ...optional(each),
+        ...(hasTensors || !isNeeded(options[name] as Setting) ? optional(each) : each),
         given: !INSTEAD.includes(name),
         ...(NEEDED.includes(name) && { make: () => true }),
       })),
@@ -209,7 +218,7 @@ export function entriesOfOps(
 /** Whether it has no default. */
 function isNeeded(setting: Setting): boolean {
   try {
-    setting.check('', undefined, {}, {});
+    setting.check('', undefined, { d: 2 }, {});
     return false;
   } catch {
     return true;

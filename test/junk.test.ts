@@ -101,7 +101,7 @@ const extent: Slots = { b: whole(1), n: few(3), m: few(3), h: few(1), g: leaf(1)
 // biome-ignore lint/suspicious/noExplicitAny: the table calls functions of every signature.
 type Any = any;
 const rooms: Readonly<Record<string, unknown>>[] = await Promise.all(
-  globSync('src/{nn/*,ops/*/{index,core,pack}}.ts', { exclude: ['**/*.test.ts'] }).map(
+  globSync('src/{nn/*,cache/*,ops/*/{index,core,pack}}.ts', { exclude: ['**/*.test.ts'] }).map(
     (file) => import(join(process.cwd(), file)),
   ),
 );
@@ -135,20 +135,6 @@ const sdpaOptions: Slots = {
 };
 entry('sdpa', { ...qkv, options: object(sdpaOptions) }, saccade.sdpa);
 const statistics: Slots = { mean: leaf(filled(1, 2)), variance: leaf(filled(1, 2)) };
-const cacheTurns: Slots = { theta: maybe(above0(100)), layout: maybe(choice('half')), apply: maybe(choice('read')) };
-const cacheOptions: Slots = {
-  layers: whole(1),
-  rows: maybe(whole(1)),
-  heads: whole(1),
-  d: few(4),
-  e: maybe(few(2)),
-  dtype: maybe(choice('f16')),
-  capacity: whole(9),
-  window: maybe(whole(2)),
-  sinks: maybe(from0(1)),
-  rope: maybe(object(cacheTurns, ...EMPTY_OBJECTS)),
-};
-entry('createKeyValueCache', { runtime: leaf(runtime), options: object(cacheOptions) }, saccade.createKeyValueCache);
 const counts = { counts: maybe(leaf([1])) };
 const cached = (use: (cache: saccade.KeyValueCache, ...args: Any[]) => unknown, ...[first]: Any[]) => {
   using cache = saccade.createKeyValueCache(runtime, { layers: 1, heads: 1, d: 4, capacity: 9, rope: {} });
@@ -185,19 +171,6 @@ entry(
   'rotate',
   { q: token, options: options(counts) },
   onCache((cache, q, given) => cache.layer(0).rotate(q, given)),
-);
-const lightning = saccade.findMethod('lightning-attention');
-entry(
-  'createRecurrentCache',
-  {
-    runtime: leaf(runtime),
-    options: object({
-      layers: leaf([{ method: lightning }]),
-      rows: maybe(whole(1)),
-      history: maybe(from0(1)),
-    }),
-  },
-  saccade.createRecurrentCache,
 );
 entry(
   'map',

@@ -274,7 +274,7 @@ describeOnBackends('a key-value cache', (runtime) => {
         () => attention(zeros(2, 1, 3, D), cache.layer(0)),
         'the 2 heads of the cache must divide the 3 heads of q [2, 1, 3, 6]',
       ],
-      [() => open(runtime(), { window: 0 }), 'window of layers[0] must be an integer >= 1, got 0'],
+      [() => open(runtime(), { window: 0 }), 'window must be an integer >= 1, got 0'],
       [() => open(runtime(), { sinks: 2 }), 'sinks of layers[0] go with a window'],
       [() => open(runtime(), { dtype: 'i32' as 'i8' }), "dtype must be one of f32, f16, bf16, i8, got 'i32'"],
       [() => open(runtime(), { capacity: 0 }), 'capacity must be an integer >= 1, got 0'],

@@ -1,5 +1,5 @@
 /** Keys and values of past tokens, for decoders. */
-import { checkChoice, checkOptions, checkWhole, show } from '../check';
+import { checkOptions, checkWhole } from '../check';
 import { DisposedError, DTypeError, ParameterError, ShapeError } from '../errors';
 import { append, copyPages } from '../ops/cache';
 import {
@@ -8,45 +8,36 @@ import {
   type CacheRope,
   cacheRope,
   checkCounts,
+  layerSettings,
   rotated,
 } from '../ops/cache/layer';
 import { type CacheDType, type PageLayout, pageLayout } from '../ops/cache/layout';
 import { PAGE_ROWS, STORAGE } from '../ops/cache/params';
 import { checkControl, checkTensors, commonRuntime } from '../ops/check';
+import {
+  aRuntime,
+  choice,
+  defineComposite,
+  type Needing,
+  type OptionsOf,
+  optional,
+  type Setting,
+  whole,
+} from '../ops/define';
 import type { Control } from '../runtime/backend';
 import { LARGEST_HEAD } from '../runtime/cpu/params';
-import { Runtime } from '../runtime/runtime';
+import type { Runtime } from '../runtime/runtime';
 import { formatShape } from '../tensor/shape';
 import { disposeKey, type Tensor } from '../tensor/tensor';
 import { describesItself } from '../text/inspect';
 import { PagePool, type SharedPage } from './pool';
 import { checkRows, rowLengths } from './rows';
 
-export interface KeyValueCacheOptions extends CacheLayerOptions {
-  /** The number of layers, all with the cache's window and sinks; or a list with each layer's own. */
-  readonly layers: number | readonly CacheLayerOptions[];
-  /** Sequences that are decoded side by side. Default 1. */
-  readonly rows?: number | undefined;
-  /** Key/value heads. */
-  readonly heads: number;
-  /** Columns of a key, to 256. */
-  readonly d: number;
-  /** Columns of a value, to 256; default d. */
-  readonly e?: number | undefined;
-  /** How rows are stored; `i8` has a scale for each row of a head. Default f32. */
-  readonly dtype?: CacheDType | undefined;
-  /** Rotary position embeddings of keys; `layer(i).rotate(q)` rotates queries. Default: none. */
-  readonly rope?: CacheRope | undefined;
-  /** The most tokens that a layer holds of a row; evicted ones do not count. */
-  readonly capacity: number;
-}
-
 export interface AppendOptions extends Control {
   /** How many of the tokens belong to each row: its first ones. Default: all. */
   readonly counts?: readonly number[] | undefined;
 }
 
-const OPTIONS = ['layers', 'rows', 'heads', 'd', 'e', 'dtype', 'capacity', 'window', 'sinks', 'rope'];
 /** Tokens kept before a window, so that speculative steps can be undone. */
 const SLACK = PAGE_ROWS;
 
@@ -55,6 +46,61 @@ interface Row {
   length: number;
   pages: (SharedPage | undefined)[];
 }
+
+const layers: Setting<number | readonly CacheLayerOptions[]> = {
+  expected: 'an integer >= 1, or the options of each layer',
+  check(name, value) {
+    if (!Array.isArray(value)) {
+      checkWhole(name, value as number, 1);
+      return value as number;
+    }
+    if (value.length === 0) throw new ParameterError(`${name} must be one at least, got an empty list`);
+    return Array.from(value, (layer, at) => layerSettings.check(`${name}[${at}]`, layer, {}, {}));
+  },
+};
+
+const columns = { least: 1, most: LARGEST_HEAD };
+
+/** @internal */
+export const createKeyValueCacheOp = defineComposite({
+  name: 'createKeyValueCache',
+  inputs: { runtime: aRuntime },
+  options: {
+    /** The number of layers, all with the cache's window and sinks; or a list with each layer's own. */
+    layers,
+    /** Sequences that are decoded side by side. Default 1. */
+    rows: whole({ least: 1 }, 1),
+    /** Key/value heads. */
+    heads: whole({ least: 1 }),
+    /** Columns of a key, to 256. */
+    d: whole(columns),
+    /** Columns of a value, to 256; default d. */
+    e: whole(columns, ({ d }) => d as number),
+    /** How rows are stored; `i8` has a scale for each row of a head. Default f32. */
+    dtype: choice('f32', ...STORAGE),
+    /** Rotary position embeddings of keys; `layer(i).rotate(q)` rotates queries. Default: none. */
+    rope: optional(cacheRope),
+    /** The most tokens that a layer holds of a row; evicted ones do not count. */
+    capacity: whole({ least: 1 }),
+    ...layerSettings.settings,
+  },
+  run({ runtime, layers, rows, heads, d, e, dtype, rope, capacity, window, sinks }) {
+    const isList = typeof layers !== 'number';
+    if (isList && (window ?? sinks) !== undefined)
+      throw new ParameterError('window and sinks are said by layer or for all layers, not both');
+    const all = isList ? layers : Array.from({ length: layers }, () => ({ window, sinks }));
+    for (const [at, layer] of all.entries())
+      if (layer.sinks && layer.window === undefined)
+        throw new ParameterError(`sinks of layers[${at}] go with a window: all tokens are kept without one`);
+    const layout = pageLayout(dtype, heads, d, e);
+    const pool = new PagePool(runtime, layout.bytes);
+    const empty = all.map(() => Array.from({ length: rows }, (): Row => ({ length: 0, pages: [] })));
+    return new KeyValueCache({ runtime, dtype, layout, capacity, layers: all, rope, pool }, empty);
+  },
+});
+
+export interface KeyValueCacheOptions
+  extends Needing<OptionsOf<typeof createKeyValueCacheOp>, 'layers' | 'heads' | 'd' | 'capacity'> {}
 
 /**
  * Keys and values of the tokens of some sequences, by layer, in pages of 32 tokens: memory follows the tokens held, and
@@ -65,37 +111,8 @@ interface Row {
  *
  * @throws {ParameterError} options that do not fit
  */
-export function createKeyValueCache(runtime: Runtime, options: KeyValueCacheOptions): KeyValueCache {
-  if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
-  checkOptions('createKeyValueCache', options, OPTIONS);
-  const { layers, rows = 1, heads, d, e = d, dtype = 'f32', capacity, window, sinks, rope } = options;
-  checkWhole('rows', rows, 1);
-  checkWhole('heads', heads, 1);
-  checkWhole('d', d, 1, LARGEST_HEAD);
-  checkWhole('e', e, 1, LARGEST_HEAD);
-  checkChoice('dtype', dtype, STORAGE);
-  checkWhole('capacity', capacity, 1);
-  if (rope !== undefined) cacheRope.check('rope', rope, { d }, {});
-  if (!Array.isArray(layers)) checkWhole('layers', layers as number, 1);
-  const given = Array.isArray(layers) ? layers : Array.from({ length: layers as number }, () => ({ window, sinks }));
-  if (given.length === 0) throw new ParameterError('layers must be one at least, got an empty list');
-  if (Array.isArray(layers) && (window ?? sinks) !== undefined)
-    throw new ParameterError('window and sinks are said by layer or for all layers, not both');
-  for (const [at, layer] of given.entries()) checkLayer(layer, `layers[${at}]`);
-  const layout = pageLayout(dtype, heads, d, e);
-  const pool = new PagePool(runtime, layout.bytes);
-  const empty = given.map(() => Array.from({ length: rows }, (): Row => ({ length: 0, pages: [] })));
-  return new KeyValueCache({ runtime, dtype, layout, capacity, layers: given, rope, pool }, empty);
-}
-
-function checkLayer(layer: CacheLayerOptions, name: string): void {
-  checkOptions(name, layer, ['window', 'sinks']);
-  const { window, sinks } = layer;
-  if (window !== undefined) checkWhole(`window of ${name}`, window, 1);
-  if (sinks !== undefined) checkWhole(`sinks of ${name}`, sinks, 0);
-  if (sinks && window === undefined)
-    throw new ParameterError(`sinks of ${name} go with a window: all tokens are kept without one`);
-}
+export const createKeyValueCache = (runtime: Runtime, options: KeyValueCacheOptions): KeyValueCache =>
+  createKeyValueCacheOp({ runtime }, options);
 
 /** What a cache and its forks have in common. */
 interface Shared {

@@ -4,7 +4,8 @@ import { DisposedError, ParameterError, ShapeError } from '../errors';
 import type { Method } from '../methods/define';
 import { checkCounts } from '../ops/cache/layer';
 import { checkControl, checkTensors, commonRuntime } from '../ops/check';
-import { Runtime } from '../runtime/runtime';
+import { aRuntime, defineComposite, type Needing, type OptionsOf, type Setting, whole } from '../ops/define';
+import type { Runtime } from '../runtime/runtime';
 import { bytesPerElement } from '../tensor/dtype';
 import { formatShape } from '../tensor/shape';
 import { disposeKey, type Tensor } from '../tensor/tensor';
@@ -20,18 +21,47 @@ export interface RecurrentLayer {
   readonly params?: Readonly<Record<string, unknown>> | undefined;
 }
 
-export interface RecurrentCacheOptions {
-  readonly layers: readonly RecurrentLayer[];
-  /** Sequences that are decoded side by side. Default 1. */
-  readonly rows?: number | undefined;
-  /** States kept from before the last appends, so that these can be undone. Default 1. */
-  readonly history?: number | undefined;
-}
-
 interface Layer extends Recurrence {
   /** The last one is the current one. */
   moments: Moment[];
 }
+
+const layers: Setting<readonly RecurrentLayer[], readonly Recurrence[]> = {
+  expected: 'an array of methods that go on from a state',
+  check(name, layers) {
+    checkArray(name, layers);
+    const all = layers as readonly RecurrentLayer[];
+    if (all.length === 0) throw new ParameterError(`${name} must be one at least, got an empty list`);
+    return Array.from(all, (layer, at): Recurrence => {
+      checkOptions(`${name}[${at}]`, layer, ['method', 'params']);
+      const { method, params = {} } = layer;
+      const parsed = typeof method?.continuation === 'function' ? method.parse(params) : undefined;
+      const continuation = parsed && method.continuation(parsed);
+      if (continuation?.from !== 'state')
+        throw new ParameterError(
+          `method of ${name}[${at}] must go on from a state, such as lightning-attention, got ${show(method?.name ?? method)}`,
+        );
+      return { method, params: parsed as object, continuation };
+    });
+  },
+};
+
+/** @internal */
+export const createRecurrentCacheOp = defineComposite({
+  name: 'createRecurrentCache',
+  inputs: { runtime: aRuntime },
+  options: {
+    /** Methods that go on from a state. */
+    layers,
+    /** Sequences that are decoded side by side. Default 1. */
+    rows: whole({ least: 1 }, 1),
+    /** States kept from before the last appends, so that these can be undone. Default 1. */
+    history: whole({ least: 0 }, 1),
+  },
+  run: ({ runtime, layers, rows, history }) => openRecurrentCache(runtime, layers, rows, history),
+});
+
+export interface RecurrentCacheOptions extends Needing<OptionsOf<typeof createRecurrentCacheOp>, 'layers'> {}
 
 /**
  * The states of some layers, each of a fixed size whatever the number of tokens. Where a key-value cache has attention
@@ -39,27 +69,8 @@ interface Layer extends Recurrence {
  *
  * @throws {ParameterError} a method without a state, options that do not fit
  */
-export function createRecurrentCache(runtime: Runtime, options: RecurrentCacheOptions): RecurrentCache {
-  if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
-  checkOptions('createRecurrentCache', options, ['layers', 'rows', 'history']);
-  const { layers, rows = 1, history = 1 } = options;
-  checkWhole('rows', rows, 1);
-  checkWhole('history', history, 0);
-  checkArray('layers', layers);
-  if (layers.length === 0) throw new ParameterError('layers must be one at least, got an empty list');
-  const made = Array.from(layers, (layer, at): Recurrence => {
-    checkOptions(`layers[${at}]`, layer, ['method', 'params']);
-    const { method, params = {} } = layer;
-    const parsed = typeof method?.continuation === 'function' ? method.parse(params) : undefined;
-    const continuation = parsed && method.continuation(parsed);
-    if (continuation?.from !== 'state')
-      throw new ParameterError(
-        `method of layers[${at}] must go on from a state, such as lightning-attention, got ${show(method?.name ?? method)}`,
-      );
-    return { method, params: parsed as object, continuation };
-  });
-  return openRecurrentCache(runtime, made, rows, history);
-}
+export const createRecurrentCache = (runtime: Runtime, options: RecurrentCacheOptions): RecurrentCache =>
+  createRecurrentCacheOp({ runtime }, options);
 
 /** The same for methods that go on from the inputs of all tokens, too: these keep what was before the last append. */
 export function openRecurrentCache(

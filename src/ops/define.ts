@@ -7,6 +7,7 @@ import { checkBoolean, checkChoice, checkKnown, checkOptions, checkWhole, show, 
 import { DTypeError, ParameterError, ShapeError } from '../errors';
 import type { Control } from '../runtime/backend';
 import type { Op } from '../runtime/op';
+import { Runtime } from '../runtime/runtime';
 import type { DType } from '../tensor/dtype';
 import {
   axesOf,
@@ -148,6 +149,11 @@ export type OptionsOf<F> = F extends { readonly declaration: { readonly options?
   ? Options<NonNullable<O>>
   : never;
 
+/** Options of which some must be given. */
+export type Needing<O, Name extends keyof O> = Omit<O, Name> & {
+  readonly [Each in Name]-?: Exclude<O[Each], undefined>;
+};
+
 const NOTHING = {};
 
 /**
@@ -234,6 +240,8 @@ function checker(
   const groups = having('needed').map((each) => [each, all[each] as Group] as const);
   const settings = having('check').map((each) => [each, all[each] as AnySetting] as const);
   const specs = tensorSpecsOf(all);
+  /** Without tensors, the settings before one are in the place of extents. */
+  const hasTensors = Object.keys(specs).length > 0;
   const checkAll = tensorChecker(specs, (extents, tensors) => {
     for (const letter in largest) checkLargest(letter, largest[letter] as number, extents, specs, tensors);
     fits?.(extents, tensors);
@@ -256,8 +264,9 @@ function checker(
       Object.assign(tensors, checked[each]);
     }
     const { shapes, extents } = checkAll(tensors, options);
+    const scope = hasTensors ? extents : (checked as Extents);
     for (const [each, setting] of settings)
-      checked[each] = setting.check(each, (each in inputs ? given : options)[each], extents, tensors);
+      checked[each] = setting.check(each, (each in inputs ? given : options)[each], scope, tensors);
     return { tensors, shapes, extents, checked };
   };
 }
@@ -552,7 +561,7 @@ interface Bounds {
   readonly most?: number;
 }
 
-/** What is as expected. */
+/** What is as expected; without a fallback it must be given. */
 export const setting = <T>(expected: string, fits: (value: T) => boolean, fallback?: Fallback<T>): Setting<T> => ({
   expected,
   check(name, value, extents) {
@@ -561,6 +570,8 @@ export const setting = <T>(expected: string, fits: (value: T) => boolean, fallba
     return value as T;
   },
 });
+
+export const aRuntime = setting<Runtime>('a Runtime', (value) => value instanceof Runtime);
 
 /** One of the axes of an argument, from the last on where it is negative; as a setting it is not negative. */
 export const axisOf = (of: string, fallback?: number): Setting<number> => ({

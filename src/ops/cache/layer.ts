@@ -11,19 +11,21 @@ import { formatShape } from '../../tensor/shape';
 import { Tensor } from '../../tensor/tensor';
 import { describesItself } from '../../text/inspect';
 import { checkTensors } from '../check';
-import { choice, type Options, record } from '../define';
+import { choice, type Options, optional, record, whole } from '../define';
 import { type RopeOptions, rope } from '../rope';
 import { ropeSettings } from '../rope/rotation';
 import type { CacheDType, CachedRow, PageLayout } from './layout';
 import { PAGE_ROWS } from './params';
 
-/** What a layer keeps of the past. */
-export interface CacheLayerOptions {
+export const layerSettings = record({
   /** Each query sees so many tokens, its own the last; what none can see any more is evicted. Default: all are kept. */
-  readonly window?: number | undefined;
+  window: optional(whole({ least: 1 })),
   /** Beside a window, the first tokens, which are seen by all and kept. Default 0. */
-  readonly sinks?: number | undefined;
-}
+  sinks: optional(whole({ least: 0 })),
+});
+
+/** What a layer keeps of the past. */
+export interface CacheLayerOptions extends Options<typeof layerSettings.settings> {}
 
 export const cacheRope = record({
   ...ropeSettings,

@@ -2,10 +2,10 @@
 import type { Control } from '../../runtime/backend';
 import { overElements } from '../../runtime/cpu/plan';
 import type { Op } from '../../runtime/op';
-import { Runtime } from '../../runtime/runtime';
+import type { Runtime } from '../../runtime/runtime';
 import { checkShape, type Shape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
-import { choice, defineComposite, type OptionsOf, type Setting, setting, whole } from '../define';
+import { aRuntime, choice, defineComposite, type OptionsOf, type Setting, whole } from '../define';
 import { DISTRIBUTIONS, type RandomCall } from './call';
 import { kernels, RandomParams, RUN } from './params.generated';
 
@@ -33,7 +33,7 @@ const extents: Setting<Shape> = {
 export const randomOp = defineComposite({
   name: 'random',
   inputs: {
-    runtime: setting<Runtime>('a Runtime', (value) => value instanceof Runtime),
+    runtime: aRuntime,
     shape: extents,
   },
   options: {
