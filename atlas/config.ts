@@ -37,7 +37,7 @@ const examples: Plugin = {
   transform: { filter: { id: /\/examples\/[^/]*$/ }, handler: (code) => ({ code, moduleSideEffects: true }) },
 };
 
-/** Models are kept apart, since only those who use a model fetch it. */
+/** Files of models lie apart, since only those who use a model fetch them. */
 const MODELS = 'models/';
 
 /** The feed, and in the service worker the files that it keeps. */
@@ -48,7 +48,8 @@ const kept: Plugin = {
     this.emitFile({ type: 'asset', fileName: 'feed.xml', source: feed() });
     const worker = bundle['service-worker.js'];
     if (worker?.type !== 'chunk') throw new Error('the service worker was not built');
-    const isKept = (name: string) => name !== 'service-worker.js' && !name.startsWith(MODELS);
+    const isKept = (name: string) =>
+      name !== 'service-worker.js' && (!name.startsWith(MODELS) || name.endsWith('.html'));
     const files = [...Object.keys(bundle).filter(isKept), 'feed.xml'].sort();
     const hash = createHash('sha256');
     for (const name of files) {

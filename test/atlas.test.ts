@@ -13,6 +13,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { maskAt } from '../atlas/site/tasks/setting';
 import { atlasConfig, serveAtlas } from '../scripts/atlas.ts';
 import { methods } from '../src/index';
+import { models } from '../src/models/registry';
 import { papers } from '../src/papers';
 import { keysOfMask, receptiveField } from '../src/simulate/reach';
 import { printedBy } from './examples';
@@ -480,22 +481,17 @@ test('a method is chosen for what one needs, and the address says what that was'
 });
 
 describe('the documentation', () => {
-  test.each([
-    'guide',
-    'guide/coming-from',
-    'papers/sale',
-    'papers/power-attention',
-    'api',
-    'api/masks',
-    'benchmarks/sparse',
-  ])('%s can be read, on a telephone too', async (path) => {
-    const context = await browser.newContext({ serviceWorkers: 'block', viewport: { width: 360, height: 800 } });
-    const { page, complaints } = await open(context, `${path}/index.html`);
-    expect(await grave(page)).toEqual([]);
-    expect(await tooWide(page)).toEqual([]);
-    expect(complaints).toEqual([]);
-    await context.close();
-  });
+  test.each(['guide', 'guide/coming-from', 'papers/sale', 'models/decoder', 'api', 'api/masks', 'benchmarks/sparse'])(
+    '%s can be read, on a telephone too',
+    async (path) => {
+      const context = await browser.newContext({ serviceWorkers: 'block', viewport: { width: 360, height: 800 } });
+      const { page, complaints } = await open(context, `${path}/index.html`);
+      expect(await grave(page)).toEqual([]);
+      expect(await tooWide(page)).toEqual([]);
+      expect(complaints).toEqual([]);
+      await context.close();
+    },
+  );
 
   test('examples run as they stand, and print in the page what they print in Node', async () => {
     const context = await browser.newContext({ serviceWorkers: 'block' });
@@ -661,6 +657,7 @@ test('the feed has what Atom requires, and an entry for each method', async () =
   expect(updates).toEqual([...updates].sort().reverse());
   const entered = all.map(({ id }) => id);
   for (const { name } of methods) expect(entered).toContain(`urn:saccade:method:${name}`);
+  for (const { name } of models) expect(entered).toContain(`urn:saccade:model:${name}`);
   for (const { id } of papers) expect(entered).toContain(`urn:saccade:paper:${id}`);
 });
 

@@ -4,6 +4,8 @@ import type { Verdict } from '../../src/experiments/experiment';
 import type { Method } from '../../src/methods/define';
 import { lettersOf } from '../../src/methods/page';
 import { baseline } from '../../src/methods/registry';
+import type { Model } from '../../src/models/define';
+import { models } from '../../src/models/registry';
 import { FAMILIES, type Family, type ListedPaper, papers } from '../../src/papers';
 import { atLength, isAttention } from '../site/problem';
 import { reachOfGlyph } from './glyphs';
@@ -77,6 +79,7 @@ export function indexPage(): Html {
   )}
 </table>
 <p class="nothing quiet" id="nothing" hidden>No paper matches all of this: remove a word or a filter, or <label for="by-meaning">search by meaning</label>.</p>
+<nav class="models" aria-label="Models"><h2>Models</h2><ul class="parts">${models.map(modelItem)}</ul></nav>
 <aside class="legend" aria-label="Signs">
   <span><b class="mark yes"></b>works</span><span><b class="mark part"></b>in part</span><span><b class="mark no"></b>not yet</span>
   <span><b class="verdict reproduced"></b>claim reproduced</span><span><b class="verdict partly"></b>partly</span><span><b class="verdict"></b>not reproduced</span><span><b class="verdict open"></b>not tested, or undecided</span>
@@ -111,12 +114,15 @@ function ticks(name: string, legend: string, options: Readonly<Record<string, st
 
 function row(paper: ListedPaper, standing: Standing): Html {
   const { id, arxiv, name, title, authors, year, family, summary, picture, order, cost, training } = paper;
-  const { present, missing, works, verdicts } = standing;
+  const { present, networks, missing, works, verdicts } = standing;
   const [first] = present;
   const heading = first
     ? html`<a class="name" href="methods/${first.name}/index.html">${name}</a>`
     : html`<a class="name" href="papers/${id}/index.html">${name}</a>`;
-  const links = present.map((method) => html`<li><a href="methods/${method.name}/index.html">${method.name}</a></li>`);
+  const links = [
+    ...present.map(({ name }) => html`<li><a href="methods/${name}/index.html">${name}</a></li>`),
+    ...networks.map(modelItem),
+  ];
   const gap = missing.length > 0 && html`<li data-missing class="missing">missing: ${missing.join(', ')}</li>`;
   const cells = Object.entries(works).map(
     ([what, how]) => html`<td class="works" data-label="${SHORT[what as keyof Working]}">${workMark(how)}</td>`,
@@ -135,6 +141,8 @@ function row(paper: ListedPaper, standing: Standing): Html {
 ${cells}
 <td class="claims" data-label="Claims">${verdicts.length > 0 ? verdictMarks(verdicts) : html`<span class="none">–</span>`}</td></tr>`;
 }
+
+const modelItem = ({ name }: Model) => html`<li><a href="models/${name}/index.html">${name}</a></li>`;
 
 export function workMark(works: Works): Html {
   return html`<b class="mark ${works}" role="img" aria-label="${WORKS[works]}" title="${WORKS[works]}"></b>`;

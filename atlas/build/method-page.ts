@@ -3,10 +3,8 @@ import { readFileSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import type { Method } from '../../src/methods/define';
 import type { Page } from '../../src/methods/page';
-import { paramsJsonSchema } from '../../src/methods/params-json-schema';
 import { baseline, findMethod, methods } from '../../src/methods/registry';
 import { isAttention, REAL_NUMBERS, tokensIn } from '../site/problem';
-import { isPicture } from '../site/shown';
 import { measuredClaims } from './claims';
 import { glyph } from './glyphs';
 import { addressOf } from './guide';
@@ -15,7 +13,8 @@ import { verdictMarks, workMark } from './index-page';
 import { glyphBox } from './layout';
 import { sectionsOf } from './markdown';
 import { ENCODER_BYTES } from './meanings';
-import { dataOf, type ExtentField, type PageData } from './page-data';
+import { dataOf, type PageData } from './page-data';
+import { form, outputsFigure, runSection } from './parts';
 import { folderOf, pageOf, paperOf, ROOT, runs, workingOf } from './standing';
 
 export const titleOf = (method: Method) =>
@@ -49,8 +48,8 @@ export function methodPage(method: Method): Html {
   </div>
 </div>
 <section class="bench" id="bench" aria-label="The method, live">
-  ${form(method, data)}
-  ${pictured ? picture(data, page.view) : outputs(method)}
+  ${form(method.params, data)}
+  ${pictured ? picture(data, page.view) : outputsFigure(method.outputs)}
   <div class="plots">
     <figure data-live="cost" data-state="idle"><figcaption class="figure-title"><h3>Cost against length</h3><span class="saves" data-saves></span></figcaption>
       <div class="choices"><label>of <select name="metric" data-kept><option value="flops">operations</option><option value="bytes">inputs and outputs</option><option value="state">state between calls</option></select></label></div>
@@ -60,7 +59,7 @@ export function methodPage(method: Method): Html {
     ${weighed && !masked && !spatial && html`<figure data-live="within" data-state="idle"><figcaption class="figure-title"><h3>Weight by distance</h3><span class="saves" data-saves></span></figcaption><div class="plot" data-plot></div><p class="caption" data-said role="status"></p></figure>`}
   </div>
 </section>
-${runSection(method, data)}
+${runSection(columnsOf(data), data.baseline !== undefined && numbersChoice(spatial))}
 <section class="section"><h2>Code<small>With the params chosen above</small></h2>
   <div data-live="code" data-state="idle"><div class="code"><pre tabindex="0"><code data-code></code></pre><button type="button" data-copy>copy</button></div><div class="code"><pre tabindex="0"><code data-command></code></pre><button type="button" data-copy>copy</button></div><p class="caption" data-said role="status"></p></div>
 </section>
@@ -90,71 +89,18 @@ function rivals({ rivals }: Page): Html | false {
   );
 }
 
-/** The outputs of the setting, as pictures, curves or tables. */
-function outputs({ outputs }: Method): Html {
-  const kind = Object.values(outputs).some(isPicture) ? 'picture' : 'curves';
-  return html`<figure class="outputs" data-live="${kind}" data-state="idle"><div class="shown" data-shown></div><p class="caption" data-said role="status"></p></figure>`;
-}
-
 /** The heading above a method's measurements, which have a section of their own on its page. */
 const CLAIMS = 'Claims and measurements';
 
 const stripped = ({ text }: Html) => text.replace(/<[^>]*>/g, '').trim();
 
-function form(method: Method, { fields, sample, presets, spatial }: PageData): Html {
-  const size = ({ letter, name, help, most }: ExtentField) =>
-    html`<div class="param"><label for="${name}">${name}</label><input id="${name}" name="${name}" type="number" min="1" max="${most}" value="${sample.extents[letter]}" aria-describedby="${name}-help"><p id="${name}-help">${help}</p></div>`;
-  const lengths = fields.slice(0, spatial ? 2 : 1);
-  const tries = presets.map(({ name }) => html`<button type="button" data-try>${name}</button>`);
-  const { properties = {} } = paramsJsonSchema(method.params);
-  return html`<form id="setting" aria-label="Sizes and params" novalidate>
-    ${tries.length > 0 && html`<fieldset class="tries"><legend>Try</legend>${tries}<p data-note role="status"></p></fieldset>`}
-    ${lengths.map(size)}
-    <div class="pair">${fields.slice(lengths.length).map(size)}</div>
-    ${Object.entries(properties).map(([name, property]) => field(name, property as Property))}
-    <p class="wrong" id="wrong" role="alert"></p>
-    <p class="actions"><button type="button" data-reset>reset</button> <button type="button" data-link>copy link</button></p>
-  </form>`;
-}
-
-interface Property {
-  readonly type?: string;
-  readonly enum?: readonly string[];
-  readonly anyOf?: unknown;
-  readonly description?: string;
-  readonly default?: unknown;
-  readonly minimum?: number;
-}
-
-function field(name: string, { type, enum: choices, description = '', default: preset, minimum }: Property): Html {
-  const id = `param-${name}`;
-  const help = html`<p id="${id}-help">${description}</p>`;
-  const common = html`id="${id}" name="${name}" data-param aria-describedby="${id}-help"`;
-  if (type === 'boolean' && preset !== undefined)
-    return html`<div class="param"><label class="tick check" for="${id}">${name} <input type="checkbox" ${common} data-preset="${JSON.stringify(preset)}"></label>${help}</div>`;
-  if (choices || type === 'boolean') {
-    const options = (choices ?? ['true', 'false']).map(
-      (choice) => html`<option${choice === preset && html` selected`}>${choice}</option>`,
-    );
-    return html`<div class="param"><label for="${id}">${name}</label><select ${common} data-type="${type}"${preset !== undefined && html` data-preset="${String(preset)}"`}>${preset === undefined && html`<option value="">automatic</option>`}${options}</select>${help}</div>`;
-  }
-  const isNumber = type === 'integer' || type === 'number';
-  return html`<div class="param"><label for="${id}">${name}</label><input ${common} type="${isNumber ? 'number' : 'text'}"${isNumber && html` step="${type === 'integer' ? 1 : 'any'}"`}${minimum !== undefined && html` min="${minimum}"`} placeholder="${preset === undefined ? 'automatic' : JSON.stringify(preset)}">${help}</div>`;
-}
-
-function runSection({ name }: Method, { spatial, baseline }: PageData): Html {
-  const columns = [name, 'rate', 'memory', ...(baseline ? ['exact attention', 'speed-up'] : []), 'largest error'];
-  const empty = ['WebAssembly', 'WebGPU'].map(
-    (backend) => html`<tr><td>${backend}</td>${columns.map(() => html`<td>–</td>`)}</tr>`,
-  );
-  return html`<section class="section"><h2>Run it here<small>In this page, on this device</small></h2>
-  <div data-live="run" data-state="idle">
-  ${baseline && numbersChoice(spatial)}
-  <p class="actions"><button class="run" type="button" data-run>Run</button> <button class="run" type="button" data-cancel hidden>Cancel</button> <span data-said role="status" class="quiet">with the sizes and params above</span></p>
-  <div class="scroll" tabindex="0" role="region" aria-label="Results"><table class="table plain"><thead><tr><th>Backend</th>${columns.map((column) => html`<th>${column}</th>`)}</tr></thead><tbody>${empty}</tbody></table></div>
-  <p class="caption" data-notes></p></div>
-</section>`;
-}
+const columnsOf = ({ name, baseline }: PageData) => ({
+  time: name,
+  rate: 'rate',
+  memory: 'memory',
+  ...(baseline && { exact: 'exact attention', speedup: 'speed-up' }),
+  error: 'largest error',
+});
 
 /** Where q, k and v come from. */
 function numbersChoice(spatial: boolean): Html {

@@ -12,18 +12,23 @@ export interface ExtentField {
   readonly most: number;
 }
 
-/** Facts about the method for the page's script. */
-export interface PageData extends Pick<Method, 'name' | 'inputs'> {
+/** What the form of a method or model needs. */
+export interface FormData {
+  readonly name: string;
   /** The name of what others are measured against, if this can be. */
   readonly baseline?: string;
   /** Whether tokens of an attention lie on a grid. */
   readonly spatial: boolean;
-  readonly masked: boolean;
-  /** Whether its output may be a sum of values, each with a weight. */
-  readonly weighed: boolean;
   readonly fields: readonly ExtentField[];
   readonly sample: Pick<Sample, 'extents' | 'params'>;
   readonly presets: readonly Preset[];
+}
+
+/** Facts about the method for the page's script. */
+export interface PageData extends FormData, Pick<Method, 'inputs'> {
+  readonly masked: boolean;
+  /** Whether its output may be a sum of values, each with a weight. */
+  readonly weighed: boolean;
   /** The inputs whose numbers are drawn: of an attention q, k, v, and what is projected as q is. */
   readonly given: readonly string[];
   readonly integers: readonly string[];

@@ -1,6 +1,8 @@
 /** Every page of the site by its path, and the feed. */
 import { methods } from '../../src/methods/registry';
+import { models } from '../../src/models/registry';
 import { papers } from '../../src/papers';
+import { findPaper } from '../../src/papers/find';
 import { apiPages } from './api';
 import { benchIndex, benchPages } from './bench-page';
 import { choosePage } from './choose-page';
@@ -9,6 +11,7 @@ import { escapeHtml } from './html';
 import { indexPage } from './index-page';
 import { layout, type Page } from './layout';
 import { methodPage, titleOf } from './method-page';
+import { modelPage, modelPath } from './model-page';
 import { paperPage, paperPath } from './paper-page';
 import { paperOf, runs } from './standing';
 
@@ -73,6 +76,16 @@ export function pages(): Map<string, string> {
       body: methodPage(method),
     });
   }
+  for (const model of models) {
+    all.set(modelPath(model.name), {
+      title: `${model.name}, Saccade atlas`,
+      description: `${model.name}: ${model.summary}`,
+      script: 'model-page.ts',
+      current: 'Methods',
+      ...(findPaper(model.paper) && { family: findPaper(model.paper)!.family }),
+      body: modelPage(model),
+    });
+  }
   for (const paper of papers) {
     all.set(paperPath(paper.id), {
       title: `${paper.name}, Saccade atlas`,
@@ -89,7 +102,7 @@ export function pages(): Map<string, string> {
   );
 }
 
-/** An entry for each method, each paper and each stored run, the newest first. Atom wants absolute names: URNs. */
+/** An entry for each method, model, paper and stored run, the newest first. Atom wants absolute names: URNs. */
 export function feed(): string {
   const began = '2026-11-01T00:00:00Z';
   const entry = (id: string, title: string, path: string, updated: string, summary: string) =>
@@ -113,9 +126,13 @@ export function feed(): string {
     updated: runs.get(id)?.machine.date ?? began,
     text: entry(`paper:${id}`, name, paperPath(id), runs.get(id)?.machine.date ?? began, summary),
   }));
-  const entries = [...added, ...listed, ...results].sort((a, b) => b.updated.localeCompare(a.updated));
+  const networks = models.map(({ name, summary }) => ({
+    updated: began,
+    text: entry(`model:${name}`, name, modelPath(name), began, summary),
+  }));
+  const entries = [...added, ...networks, ...listed, ...results].sort((a, b) => b.updated.localeCompare(a.updated));
   return `<?xml version="1.0" encoding="utf-8"?>
-<feed xmlns="http://www.w3.org/2005/Atom"><id>urn:saccade:atlas</id><title>Saccade atlas</title><subtitle>Papers, methods and results</subtitle><author><name>Saccade</name></author><link rel="self" href="feed.xml"/><link href="index.html"/><updated>${entries[0].updated}</updated>
+<feed xmlns="http://www.w3.org/2005/Atom"><id>urn:saccade:atlas</id><title>Saccade atlas</title><subtitle>Papers, methods, models and results</subtitle><author><name>Saccade</name></author><link rel="self" href="feed.xml"/><link href="index.html"/><updated>${entries[0].updated}</updated>
 ${entries.map(({ text }) => text).join('\n')}
 </feed>
 `;

@@ -1,5 +1,6 @@
 /** The page of a paper: its idea, the problems it solves, its picture, what runs of it, and its claims. */
 import type { Method } from '../../src/methods/define';
+import type { Model } from '../../src/models/define';
 import { type ListedPaper, papers } from '../../src/papers';
 import { measuredClaims, openClaims } from './claims';
 import { glyph } from './glyphs';
@@ -13,7 +14,7 @@ export const paperPath = (id: string) => `papers/${id}/index.html`;
 
 export function paperPage(paper: ListedPaper): Html {
   const { id, name, title, authors, year, arxiv, family, summary, problems, claims } = paper;
-  const { present, missing, works, verdicts } = standingOf(paper);
+  const { present, networks, missing, works, verdicts } = standingOf(paper);
   const run = runs.get(id);
   const toCome = missing.map((what) => html`<li data-missing>to come: ${what}</li>`);
   return html`
@@ -27,7 +28,7 @@ export function paperPage(paper: ListedPaper): Html {
 </div>
 <section class="section"><h2>The idea</h2><div class="prose"><p class="lede">${summary}</p>${glyph(id) && figure(paper)}</div></section>
 <section class="section"><h2>What it solves</h2><div class="prose"><ul>${problems.map((problem) => html`<li>${problem}</li>`)}</ul></div></section>
-<section class="section"><h2>Methods and models</h2><div class="prose"><ul>${present.map(methodItem)}${toCome}</ul></div></section>
+<section class="section"><h2>Methods and models</h2><div class="prose"><ul>${present.map(methodItem)}${networks.map(modelItem)}${toCome}</ul></div></section>
 ${run && measuredClaims(run)}
 ${claims && openClaims(claims)}
 ${neighbours(paper)}`;
@@ -42,6 +43,9 @@ function methodItem(method: Method): Html {
   const marks = Object.entries(workingOf([method])).map(([what, how]) => html`${workMark(how)}${what} `);
   return html`<li><a href="../../methods/${name}/index.html">${name}</a>: ${pageOf(name).question} <span class="quiet">${marks}</span></li>`;
 }
+
+const modelItem = ({ name, summary }: Model) =>
+  html`<li><a href="../../models/${name}/index.html">${name}</a>: ${summary}</li>`;
 
 function neighbours(paper: ListedPaper): Html {
   const at = papers.indexOf(paper);

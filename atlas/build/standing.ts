@@ -5,6 +5,7 @@ import type { Verdict } from '../../src/experiments/experiment';
 import { checkedPage } from '../../src/methods/check-page';
 import type { Method } from '../../src/methods/define';
 import { methods } from '../../src/methods/registry';
+import type { Model } from '../../src/models/define';
 import { models } from '../../src/models/registry';
 import type { ListedPaper } from '../../src/papers';
 import { findPaper } from '../../src/papers/find';
@@ -37,6 +38,7 @@ export type Working = Readonly<Record<'CPU' | 'GPU' | 'gradients', Works>>;
 
 export interface Standing {
   readonly present: readonly Method[];
+  readonly networks: readonly Model[];
   /** The missing parts, a phrase each. */
   readonly missing: readonly string[];
   readonly works: Working;
@@ -60,6 +62,7 @@ export function standingOf({
   ];
   return {
     present,
+    networks: models.filter(({ name }) => wanted.includes(name)),
     missing,
     works: workingOf(present, missing.length > 0),
     verdicts: runs.get(id)?.findings.map(({ verdict }) => verdict) ?? [],

@@ -1,5 +1,5 @@
 /** Shared by the parts of a method's page: their states, the setting that they follow, plots that can be saved. */
-import type { PageData } from '../build/page-data';
+import type { FormData, PageData } from '../build/page-data';
 import { Cancelled } from './ask';
 import { $ } from './page';
 import { tokensIn } from './problem';
@@ -7,10 +7,14 @@ import { saves, svgPng, svgText } from './save';
 import type { SettingForm } from './setting-form';
 import type { Setting } from './tasks/setting';
 
-/** The page that a part belongs to. */
-export interface MethodPage {
-  readonly data: PageData;
+/** The page of a method or model, to which a part belongs. */
+export interface AnyPage {
+  readonly data: FormData;
   readonly form: SettingForm;
+}
+
+export interface MethodPage extends AnyPage {
+  readonly data: PageData;
 }
 
 export const part = (name: string) => document.querySelector<HTMLElement>(`[data-live="${name}"]`);

@@ -1,14 +1,18 @@
 /** The outputs of a method that weighs no values: pictures, curves and tables, computed by the library for the setting. */
 import { significant } from '../../src/text/format';
 import { type Helper, latest } from './ask';
-import { draw, live, type MethodPage, plots } from './live';
+import { type AnyPage, draw, live, plots } from './live';
 import { $, onTheme } from './page';
 import { canvasPng, saves } from './save';
 import { inkOf } from './scale';
 import type { Shown } from './shown';
 
 /** Shows what the setting gives; resolves once the first is there. */
-export function startOutputs({ data, form }: MethodPage, helper: Helper): () => Promise<void> {
+export function startOutputs(
+  { data, form }: AnyPage,
+  helper: Helper,
+  task: 'outputsShown' | 'modelShown' = 'outputsShown',
+): () => Promise<void> {
   const { live: kind } = $('[data-shown]').closest('figure')!.dataset;
   const first = Promise.withResolvers<void>();
   let repaint = () => {};
@@ -16,7 +20,7 @@ export function startOutputs({ data, form }: MethodPage, helper: Helper): () => 
   const show = latest(() =>
     live(kind!, async (box) => {
       const setting = form.setting();
-      const [all, { curvesPlot }] = await Promise.all([helper.ask('outputsShown', { setting }), plots()]);
+      const [all, { curvesPlot }] = await Promise.all([helper.ask(task, { setting }), plots()]);
       const figures = all.map(figureOf);
       $('[data-shown]', box).replaceChildren(...figures);
       const paints = all.map((shown, at) => {

@@ -1,17 +1,16 @@
 /** The part of a method's page that runs the method, on each backend that is there. */
 import { formatBytes, formatFlops, formatRatio, formatTime, significant } from '../../src/text/format';
 import type { Helper } from './ask';
-import { live, type MethodPage, part } from './live';
-import { $, markBusy } from './page';
+import { type AnyPage, live, part } from './live';
+import { $, $$, markBusy } from './page';
 import type { RunProgress, RunResult } from './tasks/run';
 
 const NAMES = { wasm: 'WebAssembly', webgpu: 'WebGPU', reference: 'reference' };
 const NOT_ISOLATED =
   'This page is not isolated, so WebAssembly computes on one thread: load the page once more, and its service worker isolates it where the host allows that.';
 
-export function startRun({ data, form }: MethodPage, runner: Helper): void {
+export function startRun({ form }: AnyPage, runner: Helper, task: 'runHere' | 'runModel' = 'runHere'): void {
   const box = part('run')!;
-  const withExact = data.baseline !== undefined;
   const [start, stop] = [$<HTMLButtonElement>('[data-run]', box), $<HTMLButtonElement>('[data-cancel]', box)];
   let running: AbortController | undefined;
 
@@ -21,14 +20,14 @@ export function startRun({ data, form }: MethodPage, runner: Helper): void {
     const { signal } = running;
     markBusy(start, stop, true);
     await live('run', async () => {
-      fill(box, [], withExact);
+      fill(box, []);
       const onProgress = (found: unknown) => {
         const { said, rows } = found as RunProgress;
         $('[data-said]', box).textContent = `${said} …`;
-        fill(box, rows, withExact);
+        fill(box, rows);
       };
-      const { inputs, rows } = await runner.ask('runHere', { setting: form.setting() }, { signal, onProgress });
-      fill(box, rows, withExact);
+      const { inputs, rows } = await runner.ask(task, { setting: form.setting() }, { signal, onProgress });
+      fill(box, rows);
       if (rows.every(({ failure }) => failure)) throw new Error('It runs on neither: the reasons are below.');
       return `${inputs} Times are medians of several calls; the error is against float64, as a share of the largest result.`;
     });
@@ -38,19 +37,24 @@ export function startRun({ data, form }: MethodPage, runner: Helper): void {
   stop.addEventListener('click', () => running?.abort());
 }
 
-function fill(box: HTMLElement, rows: readonly RunResult[], withExact: boolean): void {
+/** The columns that a page may have, in its own order. */
+type Column = 'time' | 'rate' | 'memory' | 'exact' | 'speedup' | 'error';
+
+function fill(box: HTMLElement, rows: readonly RunResult[]): void {
+  const columns = $$('[data-column]', box).map(({ dataset }) => dataset.column as Column);
   $('tbody', box).innerHTML = (['wasm', 'webgpu'] as const)
     .map((backend) => {
       const row: Partial<RunResult> = rows.find((each) => each.backend === backend) ?? {};
       const { time, rate, memory, exact, speedup, error, checked } = row;
-      const cells = [
-        time && formatTime(time),
-        rate && `${formatFlops(rate)}/s`,
-        memory && formatBytes(memory),
-        ...(withExact ? [exact && formatTime(exact), speedup && formatRatio(speedup)] : []),
-        error !== undefined && `${significant(error)} at ${checked}`,
-      ];
-      return `<tr data-backend="${backend}" data-error="${error ?? ''}"><td>${NAMES[backend]}</td>${cells.map((text) => `<td>${text || '–'}</td>`).join('')}</tr>`;
+      const cells: Record<Column, string | number | false | undefined> = {
+        time: time && formatTime(time),
+        rate: rate && `${formatFlops(rate)}/s`,
+        memory: memory && formatBytes(memory),
+        exact: exact && formatTime(exact),
+        speedup: speedup && formatRatio(speedup),
+        error: error !== undefined && `${significant(error)} ${checked}`,
+      };
+      return `<tr data-backend="${backend}" data-error="${error ?? ''}"><td>${NAMES[backend]}</td>${columns.map((column) => `<td>${cells[column] || '–'}</td>`).join('')}</tr>`;
     })
     .join('');
   const notes = rows.flatMap(({ backend, failure, explain, remarks = [] }) => [

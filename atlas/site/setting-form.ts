@@ -1,6 +1,6 @@
 /** The form of sizes and params, its setting, and the link that restores it. */
 import type { Preset } from '../../src/methods/page';
-import type { ExtentField, PageData } from '../build/page-data';
+import type { ExtentField, FormData } from '../build/page-data';
 import { keepInAddress, stateOfAddress } from './address';
 import { $, $$, copies, grouped, wholeNumber } from './page';
 import { REAL_NUMBERS, type RealNumbers, tokensIn } from './problem';
@@ -23,10 +23,10 @@ export class SettingForm {
   );
   /** How parts show the setting, by fields outside the form. */
   readonly #shown = $$<Field>('[data-kept]');
-  readonly #data: PageData;
+  readonly #data: FormData;
   #due: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(data: PageData, onChange: () => void) {
+  constructor(data: FormData, onChange: () => void) {
     this.#data = data;
     this.#reset();
     this.#restore();
@@ -101,7 +101,7 @@ export class SettingForm {
     this.#fix();
   }
 
-  #put(params: PageData['sample']['params']): void {
+  #put(params: FormData['sample']['params']): void {
     for (const field of this.#fields) put(field, params[field.name]);
   }
 

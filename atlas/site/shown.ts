@@ -14,7 +14,7 @@ export interface Shown {
 }
 
 /** Planes and curves that are drawn. */
-const MOST = 8;
+const MOST = 12;
 /** Points that make a curve. */
 const LEAST_POINTS = 8;
 /** Of tables. */

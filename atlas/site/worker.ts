@@ -4,6 +4,7 @@ import { chooseFrom } from './tasks/choose';
 import { costSeries } from './tasks/cost';
 import { maskInWords, maskTile, pairInWords } from './tasks/mask';
 import { rankByMeaning } from './tasks/meaning';
+import { checkModel, modelShown, runModel } from './tasks/model';
 import { outputsShown } from './tasks/outputs';
 import { reachThrough } from './tasks/reach';
 import { runHere } from './tasks/run';
@@ -20,6 +21,9 @@ const tasks = {
   chooseFrom,
   runHere,
   outputsShown,
+  checkModel,
+  modelShown,
+  runModel,
   rankByMeaning,
   weightsInWords,
   weightsTile,

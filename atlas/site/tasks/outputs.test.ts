@@ -58,7 +58,7 @@ test('pictures in and out are shown, on the sample of the page', async () => {
 test('a run tells its error, and has nothing exact beside it', async () => {
   const { inputs, rows } = await runHere({ setting, backends: ['wasm'] }, control);
   expect(inputs).toBe('x: the sample of this page.');
-  expect(rows[0]).toMatchObject({ checked: 'rows 6, columns 9, c 2' });
+  expect(rows[0]).toMatchObject({ checked: 'at rows 6, columns 9, c 2' });
   expect(rows[0].error).toBeLessThan(1e-6);
   expect(rows[0].exact).toBeUndefined();
 });

@@ -31,8 +31,8 @@ export async function outputsShown(
     const results = await settled(method.forward(inputs as never, params, { signal }));
     try {
       return await Promise.all([
-        ...pictures.map(([name, spec]) => shown(name, spec, inputs[name])),
-        ...Object.entries(results).map(([name, result]) => shown(name, method.outputs[name], result)),
+        ...pictures.map(([name, spec]) => shownTensor(name, spec, inputs[name])),
+        ...Object.entries(results).map(([name, result]) => shownTensor(name, method.outputs[name], result)),
       ]);
     } finally {
       disposeResults(results);
@@ -42,7 +42,7 @@ export async function outputsShown(
   }
 }
 
-async function shown(name: string, spec: string, tensor: Tensor): Promise<Shown> {
+export async function shownTensor(name: string, spec: string, tensor: Tensor): Promise<Shown> {
   const { shape, dtype } = tensor;
   const host = await tensor.toHost();
   return shownAs(name, spec, { shape, dtype, data: toFloat64(host as never) });

@@ -26,7 +26,7 @@ export interface RunResult {
   readonly rate?: number;
   /** Most bytes that a call held beside its inputs: its results and its working memory. */
   readonly memory?: number;
-  /** The largest error against float64, over the largest result of its output; and at which extents. */
+  /** The largest error against float64, over the largest result of its output; and in words where. */
   readonly error?: number;
   readonly checked?: string;
   /** The runtime's choices, one a line. */
@@ -47,11 +47,11 @@ export interface RunProgress extends Pick<RunReport, 'rows'> {
   readonly said: string;
 }
 
-const BACKENDS: readonly BackendName[] = ['wasm', 'webgpu'];
+export const BACKENDS: readonly BackendName[] = ['wasm', 'webgpu'];
 /** Bytes that a run may take. */
 const MOST_BYTES = 2 ** 31;
 /** Rounds of a time, and the seconds they may take. */
-const PLAN = { seconds: 1, least: 3, most: 25 };
+export const PLAN = { seconds: 1, least: 3, most: 25 };
 /** Milliseconds that a call of exact attention may take. */
 const PATIENCE = 10_000;
 /** Products that the reference, which computes in plain loops, should take, and those that it may if a setting needs them. */
@@ -189,23 +189,30 @@ async function errorOf(runtime: Runtime, setting: Setting, real: RealQkv | undef
   const host = Object.fromEntries(await Promise.all(entries)) as Record<string, HostTensor>;
   const results = await settled(method.forward(inputs as never, params, { signal }));
   const wanted = method.reference(host as never, params);
+  const error = await largestError(results, wanted);
+  disposeResults(results);
+  return { error, checked: extentsInWords(setting) };
+}
+
+/** The largest error of any result, as a share of the largest number that is wanted of it. */
+export async function largestError(
+  results: Readonly<Record<string, Tensor>>,
+  wanted: Readonly<Record<string, { readonly data: Float64Array }>>,
+): Promise<number> {
   const errors = Object.entries(results).map(async ([name, result]) => {
     const [got, want] = [toFloat64((await result.toHost()) as HostTensor), wanted[name].data];
     const largest = want.reduce((most, value) => (Number.isFinite(value) ? Math.max(most, Math.abs(value)) : most), 0);
     const off = (value: number, at: number) => (value === got[at] ? 0 : Math.abs(value - got[at]));
     return want.reduce((worst, value, at) => Math.max(worst, off(value, at)), 0) / (largest || 1);
   });
-  const error = Math.max(...(await Promise.all(errors)));
-  disposeResults(results);
-  return { error, checked: extentsInWords(setting) };
+  return Math.max(...(await Promise.all(errors)));
 }
 
-/** Such as `512 tokens` or `s 24, m 200`. */
+/** Such as `at 512 tokens` or `at s 24, m 200`. */
 function extentsInWords({ method, extents }: Setting): string {
-  if (isAttention(findMethod(method))) return `${tokensIn(extents)} tokens`;
-  return Object.entries(extents)
-    .map(([letter, extent]) => `${letter} ${extent}`)
-    .join(', ');
+  if (isAttention(findMethod(method))) return `at ${tokensIn(extents)} tokens`;
+  const words = Object.entries(extents).map(([letter, extent]) => `${letter} ${extent}`);
+  return `at ${words.join(', ')}`;
 }
 
 /** The setting with smaller extents, since the reference is slow; undefined if it needs so large ones that it would never end. */

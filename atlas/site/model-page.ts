@@ -1,0 +1,3 @@
+import 'katex/dist/katex.css';
+import './page';
+import './model';
