@@ -1,14 +1,18 @@
 import { linearOp } from '../../nn/linear';
 import { linearCrossEntropyOp } from '../../nn/linear-cross-entropy';
+import { attentionOp } from '../../ops/attention';
 import { batchNormOp } from '../../ops/batch-norm';
 import { crossEntropyOp } from '../../ops/cross-entropy';
 import { cumulativeSumOp } from '../../ops/cumulative-sum';
 import { depthwiseConvBackwardOp, depthwiseConvOp } from '../../ops/depthwise-conv';
 import { gatedDeltaRuleOp, gatedDeltaRuleStepOp } from '../../ops/gated-delta-rule';
 import { embeddingOp, gatherOp } from '../../ops/gather';
+import { linearAttentionOp } from '../../ops/linear-attention';
+import { binaryOps, unaryOps } from '../../ops/map';
 import { matmulOp } from '../../ops/matmul';
 import { groupNormOp, layerNormOp, rmsNormBackwardOp, rmsNormOp } from '../../ops/norm';
 import { reluAttentionBackwardOp, reluAttentionOp } from '../../ops/relu-attention';
+import { ropeOp } from '../../ops/rope';
 import { focusOp, routeOp } from '../../ops/routing';
 import { addRowsOp } from '../../ops/scatter-add/core';
 import { softmaxOp } from '../../ops/softmax';
@@ -20,13 +24,18 @@ import { MASKS } from '../problem';
 import { operationRows, TIMING, timedSuite } from '../suite';
 
 const ROWS = { '...': 4096, c: 1024 };
+const ELEMENTS = { '*': 4096 * 1024 };
 const PRODUCT = { '...': 1, n: 1024, in: 768, out: 3072 };
 const PICTURES = { b: 1, y: 56, x: 56, c: 256, ky: 7, kx: 7 };
-const HEADS = { b: 1, n: 1024, h: 8, g: 8, d: 64, e: 64 };
+const HEADS = { b: 1, n: 1024, m: 1024, h: 8, g: 8, d: 64, e: 64 };
 const CLASSES = { '...': 1024, n: 1024, d: 256, classes: 4096 };
 
 /** The declared ops that are timed, at which extents, and with which other arguments. */
 export const OPS: readonly (readonly [op: AnyOp, extents: Extents, settings?: object])[] = [
+  [unaryOps.exp, ELEMENTS],
+  [unaryOps.tanh, ELEMENTS],
+  [unaryOps.gelu, ELEMENTS],
+  [binaryOps.add, ELEMENTS],
   [softmaxOp, ROWS],
   [layerNormOp, ROWS],
   [rmsNormOp, ROWS],
@@ -47,6 +56,9 @@ export const OPS: readonly (readonly [op: AnyOp, extents: Extents, settings?: ob
   [linearOp, PRODUCT],
   [depthwiseConvOp, PICTURES],
   [depthwiseConvBackwardOp, PICTURES],
+  [ropeOp, { '...': 4, n: 1024, h: 8, d: 128 }],
+  [attentionOp, HEADS],
+  [linearAttentionOp, HEADS],
   [reluAttentionOp, HEADS],
   [reluAttentionBackwardOp, HEADS],
   [gatedDeltaRuleOp, HEADS],

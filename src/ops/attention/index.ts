@@ -54,6 +54,7 @@ export const attentionOp = defineComposite({
   inputs: tokens,
   options: settings,
   results: attendedResults,
+  operations: '2 b n h m d + 2 b n h m e',
   largest: largestHead,
   fits: checkHeads,
   run({ q, k, v, scale, ...settings }, options, extents, specs): AttentionResult {
@@ -98,6 +99,7 @@ export const attentionBackwardOp = defineComposite({
     captured: boolean(false),
   },
   results: gradients,
+  operations: '6 b n h m d + 4 b n h m e',
   largest: largestHead,
   fits: checkHeads,
   run(

@@ -170,6 +170,7 @@ export const linearAttentionOp = defineComposite({
     keySum: f32('b h d', { fresh: true, when: 'normalise' }),
     denominator: f32('b n h', { fresh: true, when: 'normalise' }),
   },
+  operations: '4 b n h d e',
   largest,
   fits: checkHeads,
   run({ q, k, v, ...settings }, options, extents, specs): LinearAttentionResult {
