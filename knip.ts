@@ -8,8 +8,9 @@ export default {
     '.': {
       entry: [
         'src/report/app.ts',
-        // Run by the build.
-        'src/papers/check.ts',
+        // Collected by the build, or run by it.
+        'src/papers/*.ts',
+        'src/experiments/*/index.ts',
         'src/runtime/wasm/worker.ts',
         ...KERNELS,
         'src/{expressions,ops,runtime}/**/params.ts',
