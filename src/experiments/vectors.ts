@@ -1,4 +1,4 @@
-/** Sums over rows of numbers, for experiments. */
+/** Numbers in rows: sums, distances and products, for experiments. */
 import { normal } from '../tensor/random';
 
 type Numbers = Float64Array | Float32Array;
@@ -60,3 +60,30 @@ export function normaliseRows(rows: Float32Array, width: number): Float32Array {
 /** Random rows of length 1. */
 export const unitRows = (count: number, width: number, seed: number) =>
   normaliseRows(normal(count * width, seed), width);
+
+/** The product of row-major matrices a [rows, inner] and b [inner, columns]. */
+export function product(a: Numbers, b: Numbers, inner: number): Float64Array {
+  const columns = b.length / inner;
+  return Float64Array.from({ length: (a.length / inner) * columns }, (_, at) => {
+    const [row, column] = [Math.floor(at / columns), at % columns];
+    let total = 0;
+    for (let c = 0; c < inner; c++) total += a[row * inner + c]! * b[c * columns + column]!;
+    return total;
+  });
+}
+
+/** The transpose of a row-major matrix with `columns` columns. */
+export function transposed<T extends Numbers>(a: T, columns: number): T {
+  const rows = a.length / columns;
+  return a.map((_, at) => a[(at % rows) * columns + Math.floor(at / rows)]!) as T;
+}
+
+/** The largest magnitude. */
+export const largest = (values: Float64Array) => values.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+
+/** The mean of each column of rows of `width` numbers. */
+export function columnMeans(rows: Numbers, width: number): Float64Array {
+  const means = new Float64Array(width);
+  for (let at = 0; at < rows.length; at++) means[at % width]! += (rows[at]! * width) / rows.length;
+  return means;
+}

@@ -22,7 +22,7 @@ import {
 } from '../experiment';
 import { besideWeights, numbersOf, type Qkv, WEIGHED } from '../held';
 import { timeBesideExact } from '../rounds';
-import { dot, mean, relativeDistance, rowOf } from '../vectors';
+import { dot, largest as largestOf, mean, product, relativeDistance, rowOf, transposed } from '../vectors';
 
 /** The dimension of a head of Point-MAE. */
 const DIMENSION = 64;
@@ -245,7 +245,7 @@ async function growth({ runtime, signal, quick, step }: MeasureContext) {
       signal?.throwIfAborted();
       const settings = kernelAttention.parse({ ...params, update });
       const advisor = await numbersOf(runtime, () => updated({ k, v }, settings, CALLS) as Tensor);
-      largest[at]?.push(advisor.reduce((most, x) => Math.max(most, Math.abs(x)), 0));
+      largest[at]?.push(largestOf(advisor));
     }
   }
   const text = updates.map((update, at) => `${update} ${largest[at]?.map(formatLarge).join(', ')}`);
@@ -290,14 +290,11 @@ async function speed(context: MeasureContext) {
 
 /** The largest eigenvalue of the sum of phi phi^T over rows of f positive numbers, by power iteration. */
 function largestEigenvalue(phi: Float64Array, f: number): number {
+  const across = transposed(phi, f);
   let vector = new Float64Array(f).fill(1);
   let value = 0;
   for (let round = 0; round < 100; round++) {
-    const next = new Float64Array(f);
-    for (let row = 0; row < phi.length; row += f) {
-      const along = dot(phi.subarray(row, row + f), vector);
-      for (let i = 0; i < f; i++) next[i]! += along * phi[row + i]!;
-    }
+    const next = product(across, product(phi, vector, f), phi.length / f);
     value = Math.sqrt(dot(next, next));
     vector = next.map((x) => x / value);
   }

@@ -5,7 +5,7 @@ import { normal } from '../../tensor/random';
 import { significant } from '../../text/format';
 import { CLUSTERS, DIMENSION, meanEntropies, productOf, softmaxWeight, TOKENS } from '../clusters';
 import { chart, defineExperiment, figure, listed, type MeasureContext, together } from '../experiment';
-import { largestStep } from '../vectors';
+import { columnMeans, largestStep } from '../vectors';
 
 const EXPONENTS = [1, 2, 3, 5];
 const LAMBDAS = [0.01, 0.2, 0.5];
@@ -54,7 +54,7 @@ async function spreads(context: MeasureContext) {
   const among = (phi: Float64Array) => (i: number, j: number) => productOf(phi, phi, i, j);
   const entropies = await meanEntropies<string>(context, draws, (tokens) => {
     const phi = featuresOf(tokens, POWER);
-    const redundant = focused(meanOf(tokens), POWER);
+    const redundant = focused(columnMeans(tokens, DIMENSION), POWER);
     const difference = (lambda: number) => {
       const product = among(phi.map((value, c) => value - lambda * redundant[c % DIMENSION]!));
       return (i: number, j: number) => {
@@ -130,12 +130,4 @@ function featuresOf(tokens: Float64Array, exponent: number, d = DIMENSION): Floa
   for (let first = 0; first < tokens.length; first += d)
     phi.set(focused(tokens.subarray(first, first + d), exponent), first);
   return phi;
-}
-
-function meanOf(tokens: Float64Array): Float64Array {
-  const mean = new Float64Array(DIMENSION);
-  tokens.forEach((value, at) => {
-    mean[at % DIMENSION]! += value / TOKENS;
-  });
-  return mean;
 }

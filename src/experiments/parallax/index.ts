@@ -6,7 +6,7 @@ import { formatRatio, formatTime, significant } from '../../text/format';
 import { byLabel, chart, defineExperiment, figure, listed, type MeasureContext, together } from '../experiment';
 import { held, numbersOf } from '../held';
 import { timeBesideExact } from '../rounds';
-import { largestDifference } from '../vectors';
+import { largestDifference, product, transposed } from '../vectors';
 import { type Moments, momentsOf, regressions, solve } from './regression';
 
 /** The dimension of keys and values. */
@@ -144,21 +144,13 @@ async function regression({ runtime, quick, step }: MeasureContext) {
 /** The probe is learned on some sequences and judged on others. */
 function errorsOf(training: readonly Moments[], test: readonly Moments[]): Errors {
   // Row by row of W (mean + C W q = target) the normal equations of W's elements.
-  const normalMatrix = new Float64Array(D ** 4);
-  const rhs = new Float64Array(D * D);
-  for (const { mean, covariance, query, target } of training) {
-    for (let c = 0; c < D; c++) {
-      const features = Array.from({ length: D * D }, (_, at) => {
-        const [a, b] = [Math.floor(at / D), at % D];
-        return covariance[c * D + a]! * query[b]!;
-      });
-      const rest = target[c]! - mean[c]!;
-      for (const [i, x] of features.entries()) {
-        rhs[i]! += x * rest;
-        for (const [j, y] of features.entries()) normalMatrix[i * D * D + j]! += x * y;
-      }
-    }
-  }
+  const features = training.flatMap(({ covariance, query }) =>
+    [...covariance.keys()].map((at) => query.map((x) => covariance[at]! * x)),
+  );
+  const rows = Float64Array.from(features.flatMap((row) => [...row]));
+  const rest = Float64Array.from(training.flatMap(({ target, mean }) => [...target.map((x, c) => x - mean[c]!)]));
+  const across = transposed(rows, D * D);
+  const [normalMatrix, rhs] = [product(across, rows, rest.length), product(across, rest, rest.length)];
   for (let i = 0; i < D * D; i++) normalMatrix[i * (D * D + 1)]! += 1e-9;
   const learned = solve(normalMatrix, rhs);
   const error = (probe: (moments: Moments) => ArrayLike<number>) =>
@@ -166,7 +158,7 @@ function errorsOf(training: readonly Moments[], test: readonly Moments[]): Error
   const scaled = (gamma: number) => error(({ query }) => query.map((x) => -gamma * x));
   return {
     softmax: scaled(0),
-    learned: error(({ query }) => product(learned, query).map((x) => -x)),
+    learned: error(({ query }) => product(learned, query, D).map((x) => -x)),
     solved: error(({ keyCovariance, keyMean, query }) => {
       const matrix = keyCovariance.slice();
       for (let i = 0; i < D; i++) matrix[i * (D + 1)]! += RIDGE;
@@ -178,9 +170,6 @@ function errorsOf(training: readonly Moments[], test: readonly Moments[]): Error
     byGamma: GAMMAS.map(scaled),
   };
 }
-
-const product = (matrix: Float64Array, x: Float64Array) =>
-  x.map((_, row) => x.reduce((sum, value, c) => sum + matrix[row * D + c]! * value, 0));
 
 /** The mean squared error of an element of mean - C r. */
 function squaredError({ mean, covariance, target }: Moments, r: ArrayLike<number>): number {

@@ -14,7 +14,7 @@ import type { Tensor } from '../../tensor/tensor';
 import { chart, defineExperiment, figure, type MeasureContext, OF_POSSIBLE, share } from '../experiment';
 import { held, numbersOf, randomQkv } from '../held';
 import { DENSE, timeBesideCausal } from '../mask-speed';
-import { dot, mean, sum } from '../vectors';
+import { columnMeans, dot, mean, sum } from '../vectors';
 
 type Size = readonly [n: number, w: number];
 
@@ -185,7 +185,9 @@ async function mixing({ runtime, quick, step, draws: repeat }: MeasureContext) {
   const columns = 64;
   const draws = quick ? 10 : 40;
   const windows = [8, 32, 128].filter((w) => w < n);
-  const values = centred(normal(n * columns, 4), n, columns);
+  const signals = normal(n * columns, 4);
+  const means = columnMeans(signals, columns);
+  const values = signals.map((value, at) => value - means[at % columns]!);
   const before = squares(values);
   const measured: number[] = [];
   for (const window of windows) {
@@ -268,14 +270,5 @@ async function speed(context: MeasureContext) {
 
 const maskOf = (n: number, window: number): Mask =>
   stochastic({ permutation: randomPermutation(n, 0), window, causal: true });
-
-/** Each column of [n, columns] less its mean. */
-function centred(values: Float32Array, n: number, columns: number): Float32Array {
-  const means = new Float64Array(columns);
-  values.forEach((value, at) => {
-    means[at % columns]! += value / n;
-  });
-  return values.map((value, at) => value - means[at % columns]!);
-}
 
 const squares = (values: Float32Array | Float64Array) => dot(values, values);

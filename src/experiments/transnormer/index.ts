@@ -11,7 +11,7 @@ import {
   type MeasureContext,
   together,
 } from '../experiment';
-import { dot, mean, rowOf } from '../vectors';
+import { dot, largest, mean, product, rowOf, transposed } from '../vectors';
 import { ARMS, gradientDeviation } from './gradient-deviation';
 
 const N = 64;
@@ -118,21 +118,21 @@ const seedsOf = ({ quick }: MeasureContext): number => (quick ? 3 : 20);
 
 async function gradients(context: MeasureContext) {
   const seeds = seedsOf(context);
-  const largest = byLabel(NAMES, () => [] as number[]);
+  const found = byLabel(NAMES, () => [] as number[]);
   for (const [at, scale] of SCALES.entries()) {
     for (const name of NAMES) {
       await context.step((0.3 * at) / SCALES.length, `${name} at scale ${scale}`);
-      largest[name].push(mean(await context.draws(seeds, (seed) => largestGradient(name, scale, seed))));
+      found[name].push(mean(await context.draws(seeds, (seed) => largestGradient(name, scale, seed))));
     }
   }
-  const at = (name: Kernel, scale: number) => largest[name][scale]!;
-  const figures = (name: Kernel) => `${name} ${listed(largest[name])}`;
+  const at = (name: Kernel, scale: number) => found[name][scale]!;
+  const figures = (name: Kernel) => `${name} ${listed(found[name])}`;
   const last = SCALES.length - 1;
   const growth = (name: Kernel) => at(name, last) / at(name, 0);
   const series = chart(
     'Largest gradient with respect to a score, mean over the seeds',
     { 'scale of the inputs': SCALES },
-    byLabel(NAMES, (label) => largest[label]),
+    found,
   );
   const setting = `n = ${N}, d = ${D}, inputs normal with deviations ${SCALES.join(', ')}, gradient with respect to the output normal over sqrt(n), mean of ${seeds} seeds, no training.`;
   return {
@@ -225,15 +225,10 @@ function dilution() {
   const shares = [0.1, 0.2, 0.4, 0.6, 0.8, 1];
   const uniform = shares.map((share) => massNear(() => 1, share));
   const [queries, keys] = [draw(N * D, 1, 1), draw(N * D, 1, 2)];
-  const weigh = (phi: (x: number) => number, exponent: boolean) => {
-    const [a, b] = [queries.map(phi), keys.map(phi)];
-    return (i: number, j: number) => {
-      const score = dot(a.subarray(i * D, i * D + D), b.subarray(j * D, j * D + D));
-      return exponent ? Math.exp(score / Math.sqrt(D)) : score;
-    };
-  };
-  const softmax = shares.map((share) => massNear(weigh(KERNELS.softmax, true), share));
-  const linear = shares.map((share) => massNear(weigh(KERNELS.NormAttention, false), share));
+  const scores = (phi: (x: number) => number) => product(queries.map(phi), transposed(keys.map(phi), D), D);
+  const among = (weights: Numbers) => shares.map((share) => massNear((i, j) => weights[i * N + j]!, share));
+  const softmax = among(scores(KERNELS.softmax).map((score) => Math.exp(score / Math.sqrt(D))));
+  const linear = among(scores(KERNELS.NormAttention));
   const at = shares.indexOf(0.4);
   return {
     measured: `untrained: softmax ${significant(softmax[at]!)}, 1 + elu ${significant(linear[at]!)}, uniform weights ${significant(uniform[at]!)}`,
@@ -268,22 +263,18 @@ function massNear(weight: (i: number, j: number) => number, share: number, n = N
 function largestGradient(name: Kernel, scale: number, seed: number): number {
   const { scores, values, byOut, sums } = problemOf(name, scale, seed);
   if (name === 'NormAttention') return largestProduct(normalisedGradient(sums, byOut, D, 1e-8), values);
-  let largest = 0;
-  for (let i = 0; i < N; i++) {
-    const row = rowOf(scores, i, N);
-    const isSoftmax = name === 'softmax';
-    const weights = isSoftmax ? row.map((score) => Math.exp(score)) : row;
-    const total = weights.reduce((sum, weight) => sum + weight, 0);
-    const by = weights.map((_, j) => dot(rowOf(byOut, i, D), rowOf(values, j, D)));
-    const mean = by.reduce((sum, value, j) => sum + (value * weights[j]!) / total, 0);
+  const isSoftmax = name === 'softmax';
+  const weights = isSoftmax ? scores.map(Math.exp) : scores;
+  const byWeights = product(byOut, transposed(values, D), D);
+  const found = Array.from({ length: N }, (_, i) => {
+    const [row, by] = [rowOf(weights, i, N), rowOf(byWeights, i, N)];
+    const total = row.reduce((sum, weight) => sum + weight, 0);
     // A row of zeros has no attention.
-    if (total === 0) continue;
-    by.forEach((value, j) => {
-      const slope = isSoftmax ? weights[j]! : 1;
-      largest = Math.max(largest, Math.abs((slope * (value - mean)) / total));
-    });
-  }
-  return largest;
+    if (total === 0) return 0;
+    const mean = by.reduce((sum, value, j) => sum + (value * row[j]!) / total, 0);
+    return largest(by.map((value, j) => ((isSoftmax ? row[j]! : 1) * (value - mean)) / total));
+  });
+  return Math.max(...found);
 }
 
 /** Scores, values, the gradient with respect to the output, and the sums above the denominators. */
@@ -293,40 +284,16 @@ function problemOf(name: Kernel, scale: number, seed: number) {
   const byOut = draw(N * D, 1 / Math.sqrt(N), 10 * seed + 4);
   const [a, b] = [q.map(phi), k.map(phi)];
   const factor = name === 'softmax' ? 1 / Math.sqrt(D) : 1;
-  const scores = new Float64Array(N * N).map((_, at) => {
-    const [i, j] = [Math.floor(at / N), at % N];
-    return factor * dot(rowOf(a, i, D), rowOf(b, j, D));
-  });
-  const sums = new Float64Array(N * D).map((_, at) => {
-    let sum = 0;
-    for (let j = 0; j < N; j++) {
-      sum += scores[Math.floor(at / D) * N + j]! * values[j * D + (at % D)]!;
-    }
-    return sum;
-  });
-  return { scores, values, byOut, sums };
+  const scores = product(a, transposed(b, D), D).map((score) => factor * score);
+  return { scores, values, byOut, sums: product(scores, values, N) };
 }
 
 /** The largest product, over all pairs, of a gradient with respect to the sums and a value. */
-function largestProduct(gradSums: Numbers, values: Numbers): number {
-  let largest = 0;
-  for (let i = 0; i < N; i++) {
-    for (let j = 0; j < N; j++) {
-      const product = dot(rowOf(gradSums, i, D), rowOf(values, j, D));
-      largest = Math.max(largest, Math.abs(product));
-    }
-  }
-  return largest;
-}
+const largestProduct = (gradSums: Numbers, values: Numbers) => largest(product(gradSums, transposed(values, D), D));
 
-function largestNorm(rows: Numbers): number {
-  let largest = 0;
-  for (let at = 0; at < rows.length; at += D) {
-    const row = rows.subarray(at, at + D);
-    largest = Math.max(largest, Math.sqrt(dot(row, row)));
-  }
-  return largest;
-}
+/** The largest norm of a row. */
+const largestNorm = (rows: Numbers) =>
+  Math.max(...Array.from({ length: rows.length / D }, (_, i) => Math.sqrt(dot(rowOf(rows, i, D), rowOf(rows, i, D)))));
 
 function draw(size: number, deviation: number, seed: number): Numbers {
   return Float64Array.from(normal(size, seed), (value) => deviation * value);
