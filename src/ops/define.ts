@@ -84,12 +84,15 @@ export type CheckedOptions<A> = {
   readonly [Name in keyof A]: A[Name] extends Setting<never, infer V> ? V : Members<A[Name]> | undefined;
 };
 
+/** The element type of a result; that of an argument may be any. */
+type DTypeOf<S> = S extends { readonly like: string } ? DType : S extends TensorSpec<infer D> ? D : never;
 /** Names of the results that are there in some calls only. */
 type Conditional<R> = { [Name in keyof R]: R[Name] extends { readonly when: string } ? Name : never }[keyof R];
-type Computed<R> = {
-  readonly [Name in Exclude<keyof R, Conditional<R>>]: R[Name] extends TensorSpec<infer D> ? Tensor<D> : never;
-} & { readonly [Name in Conditional<R>]?: R[Name] extends TensorSpec<infer D> ? Tensor<D> : never };
-type ResultSpecs<R> = { readonly [Name in keyof R]: R[Name] extends TensorSpec<infer D> ? ResultSpec<D> : never };
+/** What a call gives. */
+export type Computed<R> = {
+  readonly [Name in Exclude<keyof R, Conditional<R>>]: Tensor<DTypeOf<R[Name]>>;
+} & { readonly [Name in Conditional<R>]?: Tensor<DTypeOf<R[Name]>> };
+type ResultSpecs<R> = { readonly [Name in keyof R]: ResultSpec<DTypeOf<R[Name]>> };
 
 /** Settings with defaults, and tensors that may be left out. */
 export type Options<A> = { readonly [Name in keyof A]?: Given<A>[Name] | undefined };
@@ -153,6 +156,11 @@ export type OptionsOf<F> = F extends { readonly declaration: { readonly options?
 export type Needing<O, Name extends keyof O> = Omit<O, Name> & {
   readonly [Each in Name]-?: Exclude<O[Each], undefined>;
 };
+
+/** The results of a declared op. */
+export type ResultsOf<F> = F extends { readonly declaration: { readonly results?: infer R } }
+  ? Computed<NonNullable<R>>
+  : never;
 
 const NOTHING = {};
 

@@ -10,13 +10,20 @@ import type { Tensor } from '../../tensor/tensor';
 import { CacheLayer } from '../cache/layer';
 import { presentOf } from '../check';
 import { compute, type Values } from '../compute';
-import { boolean, defineComposite, f32, floats, group, type Members, type OptionsOf } from '../define';
+import { boolean, type Computed, defineComposite, f32, floats, group, type Members, type OptionsOf } from '../define';
 import { zeros } from '../float32';
 import { checkHeads, gradients, largestHead, STRIDED, tokens } from '../heads';
 import { planAttentionBackward } from './backward/cpu';
 import type { AttentionBackwardCall, AttentionCall } from './call';
 import { type CachedCall, planCached } from './decode/cached';
-import { type Attended, attendedResults, attendToCache, cachedSettings, cacheLayer } from './decode/to-cache';
+import {
+  type Attended,
+  attendedResults,
+  attendToCache,
+  cachedSettings,
+  cacheLayer,
+  type Places,
+} from './decode/to-cache';
 import { planAttention } from './forward/cpu';
 import { kernels } from './params.generated';
 import { selectionOf } from './selection';
@@ -120,7 +127,9 @@ export const attentionBackwardOp = defineComposite({
     const call = (grads: object, values: Values) =>
       ({ q, k, v, ...gradients, ...grads, scale, mask: maskIn(values), score }) as AttentionBackwardCall;
     const computed: object = compute(backward, inputs, results, call, options, { known });
-    const { gradTables, ...grads } = computed as Grads & { readonly gradTables?: Tensor<'f32'> };
+    const { gradTables, ...grads } = computed as Omit<AttentionBackwardResult, 'gradCaptured'> & {
+      readonly gradTables?: Tensor<'f32'>;
+    };
     const gradCaptured: Record<string, Tensor<'f32'>> = {};
     for (const { name, tensor, first, length } of parts) {
       using flat = (gradTables as Tensor<'f32'>).slice(0, first, first + length);
@@ -130,8 +139,6 @@ export const attentionBackwardOp = defineComposite({
     return { ...grads, gradCaptured };
   },
 });
-
-type Grads = Omit<AttentionBackwardResult, 'gradCaptured'>;
 
 /** @internal */
 export const attentionToCacheOp = defineComposite({
@@ -152,12 +159,6 @@ export const attentionToCacheOp = defineComposite({
 /** Which scores count, and what they are scaled by: the same for the forward and the backward pass. */
 export interface AttentionSettings extends OptionsOf<typeof attentionOp> {}
 
-interface Places extends Control {
-  /** Where to write: contiguous tensors that no input shares memory with, nor one the place of the other. */
-  readonly out?: Tensor | undefined;
-  readonly lse?: Tensor<'f32'> | undefined;
-}
-
 export interface AttentionOptions extends AttentionSettings, Places {}
 export interface CachedAttentionOptions extends OptionsOf<typeof attentionToCacheOp>, Places {}
 export interface AttentionBackwardOptions extends OptionsOf<typeof attentionBackwardOp>, Control {}
@@ -167,11 +168,8 @@ export interface AttentionResult extends Attended {}
 /** What the forward pass returned, and a loss's gradients with respect to it. */
 export interface AttentionGradients extends Members<typeof attentionBackwardOp.declaration.inputs.gradients> {}
 
-export interface AttentionBackwardResult {
-  /** Shape and dtype of q. */
-  readonly gradQ: Tensor;
-  readonly gradK: Tensor;
-  readonly gradV: Tensor;
+/** Each of the shape and dtype of its input. */
+export interface AttentionBackwardResult extends Computed<typeof gradients> {
   /**
    * By the arrays that `score` captured, flat, and the tensors, in their shapes, by name; empty unless asked for. Of those
    * of one name, which composed modifiers may have, the second is `name_2`, and so on.

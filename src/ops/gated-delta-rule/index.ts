@@ -21,6 +21,7 @@ import {
   type Members,
   type OptionsOf,
   optional,
+  type ResultsOf,
   whole,
 } from '../define';
 import { zeros } from '../float32';
@@ -64,7 +65,12 @@ const settings = {
   initialState: floats('b h d e', STRIDED),
 };
 
-const results = { out: floats('b n h e', { like: 'q' }), state: f32('b h d e') };
+const results = {
+  /** [b, n, h, e] in the dtype of q. */
+  out: floats('b n h e', { like: 'q' }),
+  /** [b, h, d, e], f32: the state after the last token. */
+  state: f32('b h d e'),
+};
 
 /** @internal */
 export const gatedDeltaRuleOp = defineOp({
@@ -77,7 +83,11 @@ export const gatedDeltaRuleOp = defineOp({
     /** `chunked` goes by chunks of tokens and matrix products, `recurrent` by tokens. Default: chunked from 8 tokens on. */
     form: optional(choice('chunked', ...DELTA_RULE_FORMS)),
   },
-  results: { ...results, states: f32('b t h d e', { fresh: true, when: 'every' }) },
+  results: {
+    ...results,
+    /** [b, ceil(n / every), h, d, e], f32: the state before each `every` tokens, the initial one first. */
+    states: f32('b t h d e', { fresh: true, when: 'every' }),
+  },
   operations: '7 b n h d e + 3 b n h e',
   largest: largestHead,
   more({ every, form }, extents) {
@@ -119,6 +129,7 @@ export const gatedDeltaRuleBackwardOp = defineOp({
     gradV: floats('b n h e', { like: 'v', fresh: true }),
     gradG: floats('b n h', { like: 'g', fresh: true }),
     gradBeta: floats('b n h', { like: 'beta', fresh: true }),
+    /** Only if there was an initial state. */
     gradInitialState: floats('b h d e', { like: 'initialState', fresh: true, when: 'initialState' }),
     totals: f32('b t h d e', { fresh: true, when: 'every' }),
   },
@@ -181,28 +192,14 @@ export interface GatedDeltaRuleBackwardOptions
     Control {}
 export interface GatedDeltaRuleStepOptions extends OptionsOf<typeof gatedDeltaRuleStepOp>, Places, Control {}
 
-export interface GatedDeltaRuleResult {
-  /** [b, n, h, e] in the dtype of q. */
-  readonly out: Tensor;
-  /** [b, h, d, e], f32: the state after the last token. */
-  readonly state: Tensor<'f32'>;
-  /** [b, ceil(n / every), h, d, e], f32: the state before each `every` tokens, the initial one first. */
-  readonly states?: Tensor<'f32'>;
-}
+export interface GatedDeltaRuleResult extends ResultsOf<typeof gatedDeltaRuleOp> {}
 
 /** A loss's gradients with respect to what `gatedDeltaRule` returned. */
 export interface GatedDeltaRuleGradients
   extends Members<typeof gatedDeltaRuleBackwardOp.declaration.inputs.gradients> {}
 
 /** Each of the shape and dtype of its input. */
-export interface GatedDeltaRuleBackwardResult {
-  readonly gradQ: Tensor;
-  readonly gradK: Tensor;
-  readonly gradV: Tensor;
-  readonly gradG: Tensor;
-  readonly gradBeta: Tensor;
-  /** Only if there was an initial state. */
-  readonly gradInitialState?: Tensor;
+export interface GatedDeltaRuleBackwardResult extends Omit<ResultsOf<typeof gatedDeltaRuleBackwardOp>, 'totals'> {
   /** Only with `every`: by the states, also through all that follows them; [b, ceil(n / every), h, d, e], f32. */
   readonly gradStates?: Tensor<'f32'>;
 }

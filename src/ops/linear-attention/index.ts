@@ -16,6 +16,7 @@ import { compute, type ResultSpec, type Values } from '../compute';
 import {
   boolean,
   type CheckedOptions,
+  type Computed,
   defineComposite,
   f32,
   floats,
@@ -159,17 +160,22 @@ function resolve({ causal, decay, normalise, epsilon, initialState, initialKeySu
   };
 }
 
+const results = {
+  /** [b, n, h, e] in the dtype of q. */
+  out: floats('b n h e', { like: 'q' }),
+  /** [b, h, d, e], f32: the state after the last row. */
+  state: f32('b h d e'),
+  /** With `normalise`: [b, h, d], the sum of the keys after the last row, and [b, n, h], the denominators; f32. */
+  keySum: f32('b h d', { fresh: true, when: 'normalise' }),
+  denominator: f32('b n h', { fresh: true, when: 'normalise' }),
+};
+
 /** @internal */
 export const linearAttentionOp = defineComposite({
   name: 'linearAttention',
   inputs: tokens,
   options: settings,
-  results: {
-    out: floats('b n h e', { like: 'q' }),
-    state: f32('b h d e'),
-    keySum: f32('b h d', { fresh: true, when: 'normalise' }),
-    denominator: f32('b n h', { fresh: true, when: 'normalise' }),
-  },
+  results,
   operations: '4 b n h d e',
   largest,
   fits: checkHeads,
@@ -191,6 +197,13 @@ export const linearAttentionOp = defineComposite({
     return compute(forward, { q, k, v, ...states }, specs(), call, options, { known, derivative });
   },
 });
+
+const inputGradients = {
+  ...gradients,
+  /** Where the initial ones were given, f32. */
+  gradInitialState: f32('b h d e', { fresh: true, when: 'initialState' }),
+  gradInitialKeySum: f32('b h d', { fresh: true, when: 'initialKeySum' }),
+};
 
 /** @internal */
 export const linearAttentionBackwardOp = defineComposite({
@@ -216,11 +229,7 @@ export const linearAttentionBackwardOp = defineComposite({
     ),
   },
   options: settings,
-  results: {
-    ...gradients,
-    gradInitialState: f32('b h d e', { fresh: true, when: 'initialState' }),
-    gradInitialKeySum: f32('b h d', { fresh: true, when: 'initialKeySum' }),
-  },
+  results: inputGradients,
   largest,
   fits: checkHeads,
   run({ q, k, v, gradients, ...settings }, options, extents, specs): LinearAttentionBackwardResult {
@@ -307,15 +316,7 @@ export interface LinearAttentionOptions extends LinearAttentionSettings, Control
   readonly state?: Tensor | undefined;
 }
 
-export interface LinearAttentionResult {
-  /** [b, n, h, e] in the dtype of q. */
-  readonly out: Tensor;
-  /** [b, h, d, e], f32: the state after the last row. */
-  readonly state: Tensor<'f32'>;
-  /** With `normalise`: [b, h, d], the sum of the keys after the last row, and [b, n, h], the denominators; f32. */
-  readonly keySum?: Tensor<'f32'>;
-  readonly denominator?: Tensor<'f32'>;
-}
+export interface LinearAttentionResult extends Computed<typeof results> {}
 
 /** A loss's gradients with respect to the results of `linearAttention`, and with `normalise` what it returned. */
 export interface LinearAttentionGradients
@@ -323,15 +324,8 @@ export interface LinearAttentionGradients
 
 export interface LinearAttentionBackwardOptions extends LinearAttentionSettings, Control {}
 
-export interface LinearAttentionBackwardResult {
-  /** Shape and dtype of q. */
-  readonly gradQ: Tensor;
-  readonly gradK: Tensor;
-  readonly gradV: Tensor;
-  /** Where the initial ones were given, f32. */
-  readonly gradInitialState?: Tensor<'f32'>;
-  readonly gradInitialKeySum?: Tensor<'f32'>;
-}
+/** Each of the shape and dtype of its input. */
+export interface LinearAttentionBackwardResult extends Computed<typeof inputGradients> {}
 
 /**
  * Causal: out_i = q_i S_i for S_i = decay S_(i-1) + k_i^T v_i; else out_i = q_i S for the S of all keys. There is no

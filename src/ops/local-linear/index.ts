@@ -21,6 +21,7 @@ import {
   type Members,
   type OptionsOf,
   optional,
+  type ResultsOf,
   setting,
   whole,
 } from '../define';
@@ -94,6 +95,7 @@ export const localLinearBackwardOp = defineOp({
   options: settings,
   results: {
     ...gradients,
+    /** Only if there were any. */
     gradRidgeRows: floats('b n h', { like: 'ridgeRows', fresh: true, when: 'ridgeRows' }),
     residual: rows,
   },
@@ -113,10 +115,15 @@ export const localLinearOp = defineOp({
   inputs: tokens,
   options: settings,
   results: {
+    /** [b, n, h, e] in the dtype of q: the only one that has a gradient. */
     out: floats('b n h e', { like: 'q' }),
+    /** [b, n, h], f32: natural logarithm of the sum of exponentials of the scaled scores; -Infinity for no key. */
     lse: rows,
+    /** [b, n, h, d], f32: what solves (covariance of the keys under the weights + ridge) x = mean of the keys - query. */
     solution: f32('b n h d', FRESH),
+    /** [b, n, h], f32: what was left of that system's right-hand side, relative to it; 0 from the direct solver. */
     residual: rows,
+    /** [b, n, h], f32: how many conjugate gradients took. */
     iterations: rows,
   },
   largest: largestHead,
@@ -137,30 +144,13 @@ export interface LocalLinearOptions extends LocalLinearSettings, Control {
   readonly out?: Tensor | undefined;
 }
 
-export interface LocalLinearResult {
-  /** [b, n, h, e] in the dtype of q: the only one that has a gradient. */
-  readonly out: Tensor;
-  /** [b, n, h], f32: natural logarithm of the sum of exponentials of the scaled scores; -Infinity for no key. */
-  readonly lse: Tensor<'f32'>;
-  /** [b, n, h, d], f32: what solves (covariance of the keys under the weights + ridge) x = mean of the keys - query. */
-  readonly solution: Tensor<'f32'>;
-  /** [b, n, h], f32: what was left of that system's right-hand side, relative to it; 0 from the direct solver. */
-  readonly residual: Tensor<'f32'>;
-  /** [b, n, h], f32: how many conjugate gradients took. */
-  readonly iterations: Tensor<'f32'>;
-}
+export interface LocalLinearResult extends ResultsOf<typeof localLinearOp> {}
 
 /** What the forward pass returned, and a loss's gradient with respect to `out`. */
 export interface LocalLinearGradients extends Members<typeof localLinearBackwardOp.declaration.inputs.gradients> {}
 
 /** Each of the shape and dtype of its input. */
-export interface LocalLinearBackwardResult {
-  readonly gradQ: Tensor;
-  readonly gradK: Tensor;
-  readonly gradV: Tensor;
-  /** Only if there were any. */
-  readonly gradRidgeRows?: Tensor;
-}
+export interface LocalLinearBackwardResult extends Omit<ResultsOf<typeof localLinearBackwardOp>, 'residual'> {}
 
 /**
  * For each query the intercept at it of the affine map from keys to values that minimises the sum over the keys it sees of

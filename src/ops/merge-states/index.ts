@@ -59,16 +59,23 @@ const specsOf = (count: number): Record<string, TensorSpec> =>
 /** By the number of parts. */
 const checkers: ReturnType<typeof tensorChecker>[] = [];
 
-const parts: Setting<readonly AttentionState[]> = {
+/** The parts, and their tensors by name. */
+interface Parts {
+  readonly states: readonly AttentionState[];
+  readonly tensors: Readonly<Record<string, Tensor>>;
+}
+
+const parts: Setting<readonly AttentionState[], Parts> = {
   expected: `an array of 1 to ${MOST_PARTS} { out, lse }`,
   check(name, given) {
     if (!Array.isArray(given) || given.length === 0 || given.length > MOST_PARTS || !Array.from(given).every(isRecord))
       throw new ParameterError(`${name} must be ${this.expected}, got ${show(given)}`);
     const states = given.map(({ out, lse }: AttentionState) => ({ out, lse }));
+    const tensors = named<Tensor>(states);
     const check = checkers[states.length] ?? tensorChecker(specsOf(states.length));
     checkers[states.length] = check;
-    check(named<Tensor>(states));
-    return states;
+    check(tensors);
+    return { states, tensors };
   },
 };
 
@@ -77,22 +84,22 @@ export const mergeStatesOp = defineComposite({
   name: 'mergeStates',
   inputs: { parts },
   results: { out: floats('... e'), lse: f32('...') },
-  run({ parts }, options): AttentionState {
+  run({ parts: { states: parts, tensors } }, options): AttentionState {
     const { out, lse } = parts[0] as AttentionState;
-    const { out: givenOut, lse: givenLse } = options as MergeStatesOptions;
+    const given = options as MergeStatesOptions;
     const specs = {
-      out: { shape: out.shape, dtype: out.dtype, given: givenOut },
-      lse: { shape: lse.shape, dtype: 'f32', given: givenLse },
+      out: { shape: out.shape, dtype: out.dtype, given: given.out },
+      lse: { shape: lse.shape, dtype: 'f32', given: given.lse },
     } as const;
     const derivative: Derivative = {
-      saves: [...Object.keys(named<Tensor>(parts)), 'out', 'lse'],
+      saves: () => [...Object.keys(tensors), 'out', 'lse'],
       gradients(saved, { out: gradOut, lse: gradLse }, _, control) {
         const own = parts.map((_, at) => stateOf(saved, `parts[${at}].`));
         const given = { gradOut: gradOut && widened(gradOut), gradLse };
         return named(mergeStatesBackward(own, { ...stateOf(saved), ...given }, control));
       },
     };
-    return compute(forward, named<Tensor>(parts), specs, (merged) => ({ parts, ...merged }), options, { derivative });
+    return compute(forward, tensors, specs, (merged) => ({ parts, ...merged }), options, { derivative });
   },
 });
 

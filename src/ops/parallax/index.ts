@@ -4,12 +4,11 @@
  * Letters: b batch, n queries, m keys, h query heads, g key/value heads, d head dimension, e value dimension.
  */
 import { UnsupportedError } from '../../errors';
-import type { Control } from '../../runtime/backend';
 import type { Op } from '../../runtime/op';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import type { AttentionResult } from '../attention';
-import { attendedResults, attendToCache, cachedSettings, cacheLayer } from '../attention/decode/to-cache';
+import { attendedResults, attendToCache, cachedSettings, cacheLayer, type Places } from '../attention/decode/to-cache';
 import { fittingMask, sight } from '../attention/settings';
 import { CacheLayer } from '../cache/layer';
 import { defineComposite, defineOp, f32, floats, group, type OptionsOf } from '../define';
@@ -99,12 +98,6 @@ export const parallaxToCacheOp = defineComposite({
       attend: (q, k, v, partOf, { score: _, ...options }) => parallax(q, partOf(r), k, v, options),
     }),
 });
-
-interface Places extends Control {
-  /** Where to write: contiguous tensors that no input shares memory with, nor one the place of the other. */
-  readonly out?: Tensor | undefined;
-  readonly lse?: Tensor<'f32'> | undefined;
-}
 
 export interface ParallaxOptions extends OptionsOf<typeof parallaxOp>, Places {}
 export interface CachedParallaxOptions extends OptionsOf<typeof parallaxToCacheOp>, Places {}

@@ -126,7 +126,7 @@ describe.runIf(inject('hasGpu'))('GPU memory', () => {
       const settings = { causal: true, decay: [1, 0.9, 0.8, 0.7, 0.6], initialState };
       const { out, state } = linearAttention(q, k, v, settings);
       const grads = linearAttentionBackward(q, k, v, { gradOut: v, gradState: state }, settings);
-      return Promise.all([out, state, ...Object.values(grads)].map((x: Tensor) => x.read()));
+      return Promise.all([out, state, ...Object.values<Tensor>({ ...grads })].map((x: Tensor) => x.read()));
     };
     const expected = await run(reference);
     for (const [i, values] of (await run(small)).entries()) {

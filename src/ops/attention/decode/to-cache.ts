@@ -14,17 +14,10 @@ import { openTokens, slabsOf } from '../../cache/layout';
 import { checkOut } from '../../check';
 import { compute } from '../../compute';
 import { contiguous } from '../../copy';
-import { boolean, f32, floats, type Setting } from '../../define';
+import { boolean, type Computed, f32, floats, type Setting } from '../../define';
 import { checkFits, maskOf, type Sight, sight, tensorsOf } from '../settings';
 import type { CachedCall } from './cached';
 import { FEW_QUERIES } from './cpu';
-
-export interface Attended {
-  /** [b, n, h, e] in the dtype of q. */
-  readonly out: Tensor;
-  /** [b, n, h], f32: natural logarithm of the sum of exponentials of the scaled scores; -Infinity for no key. */
-  readonly lse: Tensor<'f32'>;
-}
 
 /** A layer on the runtime of q. */
 export const cacheLayer: Setting<CacheLayer> = {
@@ -51,7 +44,13 @@ export const cachedSettings = {
   counts,
 };
 
-export const attendedResults = { out: floats('b n h e', { like: 'q' }), lse: f32('b n h') };
+export const attendedResults = {
+  /** [b, n, h, e] in the dtype of q. */
+  out: floats('b n h e', { like: 'q' }),
+  /** [b, n, h], f32: natural logarithm of the sum of exponentials of the scaled scores; -Infinity for no key. */
+  lse: f32('b n h'),
+};
+export interface Attended extends Computed<typeof attendedResults> {}
 
 /** Checked arguments. */
 interface Given extends Sight {
@@ -62,7 +61,8 @@ interface Given extends Sight {
   readonly score?: Score | undefined;
 }
 
-interface Options extends Control {
+export interface Places extends Control {
+  /** Where to write: contiguous tensors that no input shares memory with, nor one the place of the other. */
   readonly out?: Tensor | undefined;
   readonly lse?: Tensor<'f32'> | undefined;
 }
@@ -76,7 +76,7 @@ interface ToCache<Call extends CachedCall> {
   readonly inputs: Readonly<Record<string, Tensor>>;
   callOf(call: CachedCall): Call;
   /** The same with copies of keys and values, for a part of the queries: `partOf` gives that of another input. */
-  attend(q: Tensor, k: Tensor, v: Tensor, partOf: (x: Tensor) => Tensor, options: Rest & Options): unknown;
+  attend(q: Tensor, k: Tensor, v: Tensor, partOf: (x: Tensor) => Tensor, options: Rest & Places): unknown;
 }
 
 interface Rest {
@@ -86,7 +86,7 @@ interface Rest {
 }
 
 /** Few queries read keys and values where they lie. */
-export function attendToCache<Call extends CachedCall>(given: Given, options: Options, to: ToCache<Call>): Attended {
+export function attendToCache<Call extends CachedCall>(given: Given, options: Places, to: ToCache<Call>): Attended {
   const { q, cache, scale, causal, window, mask, counts, score } = given;
   const { runtime, layout, rows } = cache;
   const [b, n, h, d] = q.shape as [number, number, number, number];
@@ -117,7 +117,7 @@ export function attendToCache<Call extends CachedCall>(given: Given, options: Op
 /** Row by row, with a copy of its keys and values, which costs little beside many queries. */
 function attendToCopies<Call extends CachedCall>(
   { q, cache, scale, mask, counts, score }: Given & { readonly mask: Mask },
-  { out: givenOut, lse: givenLse, signal, onProgress }: Options,
+  { out: givenOut, lse: givenLse, signal, onProgress }: Places,
   to: ToCache<Call>,
 ): Attended {
   const { runtime, dtype } = q;
