@@ -42,7 +42,7 @@ console.log(`the eye ${told}`);
 
 // Prints:
 // step 20: loss 0.7
-// step 40: loss 0.1
+// step 40: loss 0.2
 // step 60: loss 0.1
 // step 80: loss 0.1
 // the eye jumps from word to word, and b

@@ -5,7 +5,12 @@ export const page: Page = {
   sample: { extents: { n: 512, h: 1, d: 64 }, params: {} },
   presets: [
     {
-      name: "the paper's",
+      name: "the authors' default",
+      params: { ridge: 10, causal: true },
+      note: 'The penalty of the released code: near softmax attention on these numbers.',
+    },
+    {
+      name: 'a line',
       params: { ridge: 1, causal: true },
       note: 'A small ridge: the fit is a line, and some weights are negative.',
     },

@@ -5,9 +5,10 @@ export const page: Page = {
   sample: { extents: { rows: 24, columns: 24, h: 1, d: 64 }, params: { window: [6, 6], stride: [3, 3] } },
   presets: [
     {
-      name: "the paper's tiles",
-      params: { window: [12, 12], stride: [4, 4] },
-      note: 'Four queries along each axis share a window, which lines up with the tiles of a kernel.',
+      name: "the paper's FLUX",
+      extents: { rows: 64, columns: 64 },
+      params: { window: [20, 20], stride: [4, 4] },
+      note: 'Windows of 80, each shared by 16 × 16 queries, at a quarter of their size along each axis.',
     },
     {
       name: 'no stride',
