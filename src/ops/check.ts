@@ -1,5 +1,5 @@
 /** The checks that ops share: each says what was expected and what came. */
-import { checkKnown, checkOptions, show } from '../check';
+import { checkOptions, show } from '../check';
 import { DTypeError, ParameterError, ShapeError } from '../errors';
 import type { Control } from '../runtime/backend';
 import type { Expectation } from '../runtime/op';
@@ -10,11 +10,6 @@ import { Tensor } from '../tensor/tensor';
 import type { Operand, OperandForm } from './operand';
 
 export { checkOptions };
-
-/** Throws unless `gradients`, what a backward pass starts from, is an object with known names only. */
-export function checkGradients(op: string, gradients: object, known: readonly string[]): void {
-  checkKnown(`gradients of ${op}`, gradients, known, (name) => `${op} takes no '${name}'`);
-}
 
 /** Throws the signal's reason if the call was cancelled before it began. */
 export function checkControl({ signal, onProgress }: Control): void {

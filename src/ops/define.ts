@@ -6,6 +6,7 @@
 import { checkBoolean, checkChoice, checkKnown, checkOptions, checkWhole, show, wholeFrom } from '../check';
 import { DTypeError, ParameterError, ShapeError } from '../errors';
 import type { Control } from '../runtime/backend';
+import { FLOATS } from '../runtime/cpu/params';
 import type { Op } from '../runtime/op';
 import { Runtime } from '../runtime/runtime';
 import type { DType } from '../tensor/dtype';
@@ -168,6 +169,7 @@ const NOTHING = {};
  * The function of an op. It throws unless tensors live on one runtime (ParameterError), are as declared and not empty
  * (DTypeError, ShapeError), and settings are as expected (ParameterError).
  */
+/* @__NO_SIDE_EFFECTS__ */
 export function defineOp<
   const I extends Arguments,
   const R extends TensorSpecs,
@@ -194,6 +196,7 @@ export function defineOp<
 }
 
 /** A function that calls ops; its arguments are declared and checked as theirs are. */
+/* @__NO_SIDE_EFFECTS__ */
 export function defineComposite<
   const I extends Arguments,
   Result,
@@ -219,6 +222,7 @@ export function defineComposite<
 }
 
 /** An op with a derivative, from one without. */
+/* @__NO_SIDE_EFFECTS__ */
 export const differentiable = <I extends Arguments, O extends Arguments, R extends TensorSpecs, M extends object>(
   { declaration }: DeclaredOp<I, O, R, M>,
   derivative: NonNullable<Declaration<I, O, R, M>['derivative']>,
@@ -461,17 +465,23 @@ const mapValues = <T, U>(record: Readonly<Record<string, T>>, map: (value: T, na
 
 type More = Omit<TensorSpec, 'axes' | 'dtypes'>;
 
-/** Tensors of these element types. */
-export const tensorOf =
-  <D extends DType>(...dtypes: readonly D[]) =>
-  <const M extends More = Record<never, never>>(axes: string, more?: M): TensorSpec<D> & NoInfer<M> =>
-    ({ axes, dtypes, ...more }) as TensorSpec<D> & NoInfer<M>;
+const specOf = <D extends DType, M extends More>(dtypes: readonly D[], axes: string, more?: M) =>
+  ({ axes, dtypes, ...more }) as TensorSpec<D> & NoInfer<M>;
 
-export const f32 = tensorOf('f32');
-export const i32 = tensorOf('i32');
-export const floats = tensorOf('f32', 'f16', 'bf16');
+/** Tensors of these element types. */
+/* @__NO_SIDE_EFFECTS__ */
+export const f32 = <const M extends More = Record<never, never>>(axes: string, more?: M) => specOf(['f32'], axes, more);
+/* @__NO_SIDE_EFFECTS__ */
+export const i32 = <const M extends More = Record<never, never>>(axes: string, more?: M) => specOf(['i32'], axes, more);
+/* @__NO_SIDE_EFFECTS__ */
+export const floats = <const M extends More = Record<never, never>>(axes: string, more?: M) =>
+  specOf(FLOATS, axes, more);
+/* @__NO_SIDE_EFFECTS__ */
+export const elements = <const M extends More = Record<never, never>>(axes: string, more?: M) =>
+  specOf([...FLOATS, 'i32'], axes, more);
 
 /** A tensor, or an operand of another kind with these axes. */
+/* @__NO_SIDE_EFFECTS__ */
 export const orOperand = <S extends TensorSpec, T extends Operand>(
   spec: S,
   kind: OperandForm<T>['kind'],
@@ -479,12 +489,14 @@ export const orOperand = <S extends TensorSpec, T extends Operand>(
 ): S & { readonly or: OperandForm<T> } => ({ ...spec, or: { kind, axes } });
 
 /** Tensors in one object: those that it needs, and those that it may have. */
+/* @__NO_SIDE_EFFECTS__ */
 export const group = <const Needed extends TensorSpecs, const M extends TensorSpecs = Record<never, never>>(
   needed: Needed,
   more = NOTHING as M,
 ): Group<Needed, M> => ({ needed, more });
 
 /** Settings: true or false. */
+/* @__NO_SIDE_EFFECTS__ */
 export const boolean = (fallback: boolean): Setting<boolean> => ({
   expected: 'true or false',
   check(name, value = fallback) {
@@ -494,6 +506,7 @@ export const boolean = (fallback: boolean): Setting<boolean> => ({
 });
 
 /** One of a few. */
+/* @__NO_SIDE_EFFECTS__ */
 export const choice = <const T extends string>(fallback: T, ...choices: readonly T[]): Setting<T> => ({
   expected: `one of ${choices.join(', ')}`,
   check(name, value = fallback) {
@@ -515,6 +528,7 @@ interface Limits {
 }
 
 /** An integer within limits; without a fallback it must be given. */
+/* @__NO_SIDE_EFFECTS__ */
 export const whole = (
   { least = Number.MIN_SAFE_INTEGER, most = Number.MAX_SAFE_INTEGER }: Limits,
   fallback?: Fallback<number>,
@@ -528,6 +542,7 @@ export const whole = (
 });
 
 /** A finite number within limits. */
+/* @__NO_SIDE_EFFECTS__ */
 export const number = (
   { least = -Infinity, most = Infinity }: Bounds,
   fallback?: Fallback<number>,
@@ -538,12 +553,14 @@ export const number = (
 };
 
 /** A setting that may be left out, and is undefined then. */
+/* @__NO_SIDE_EFFECTS__ */
 export const optional = <Given, Value>(of: Setting<Given, Value>): Setting<Given, Value | undefined> => ({
   ...of,
   check: (name, value, ...rest) => (value === undefined ? undefined : of.check(name, value, ...rest)),
 });
 
 /** An object with settings of its own; those before one are among its extents. */
+/* @__NO_SIDE_EFFECTS__ */
 export const record = <const S extends Readonly<Record<string, AnySetting>>>(
   settings: S,
 ): Setting<Options<S>, Checked<S>> & { readonly settings: S } => ({
@@ -570,6 +587,7 @@ interface Bounds {
 }
 
 /** What is as expected; without a fallback it must be given. */
+/* @__NO_SIDE_EFFECTS__ */
 export const setting = <T>(expected: string, fits: (value: T) => boolean, fallback?: Fallback<T>): Setting<T> => ({
   expected,
   check(name, value, extents) {
@@ -582,6 +600,7 @@ export const setting = <T>(expected: string, fits: (value: T) => boolean, fallba
 export const aRuntime = setting<Runtime>('a Runtime', (value) => value instanceof Runtime);
 
 /** One of the axes of an argument, from the last on where it is negative; as a setting it is not negative. */
+/* @__NO_SIDE_EFFECTS__ */
 export const axisOf = (of: string, fallback?: number): Setting<number> => ({
   expected: `one of the axes of ${of}`,
   check(name, value = fallback as number, _, tensors) {

@@ -9,7 +9,7 @@ import { type Derivative, record, tapeOf } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkTensors, commonRuntime } from '../check';
 import { compute } from '../compute';
-import { defineComposite, defineOp, type OptionsOf, type Setting, setting, tensorOf, whole } from '../define';
+import { defineComposite, defineOp, elements, type OptionsOf, type Setting, setting, whole } from '../define';
 import type { ResultOptions } from '../float32';
 import { type CopyCall, type CopyDType, DTYPES } from './call';
 import { planCopy } from './cpu';
@@ -42,7 +42,6 @@ const copyingAll: Op<{ readonly copies: readonly CopyCall[] }> = {
   },
 };
 
-const elements = tensorOf(...DTYPES);
 const x = elements('...', { strided: true, empty: true });
 
 /** The gradient is that with respect to the copy, which the tape gives in the dtype of x. */

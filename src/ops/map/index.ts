@@ -16,6 +16,7 @@ const X = element(0);
 const x = f32('*', { strided: true });
 
 /** An op that maps its inputs by an expression of them. */
+/* @__NO_SIDE_EFFECTS__ */
 function elementwiseOp<const I extends Readonly<Record<string, typeof x>>>(
   name: string,
   inputs: I,
@@ -31,6 +32,7 @@ function elementwiseOp<const I extends Readonly<Record<string, typeof x>>>(
   });
 }
 
+/* @__NO_SIDE_EFFECTS__ */
 const unary = (name: string, expression: Expression) => elementwiseOp(name, { x }, expression);
 
 /** @internal */
@@ -50,13 +52,14 @@ export const unaryOps = {
   reciprocal: unary('reciprocal', apply('divide', constant(1), X)),
 };
 
+/* @__NO_SIDE_EFFECTS__ */
 const binary = (name: 'add' | 'subtract' | 'multiply') =>
   elementwiseOp(name, { a: x, b: x }, apply(name, X, element(1)));
 
 /** @internal */
 export const binaryOps = { add: binary('add'), subtract: binary('subtract'), multiply: binary('multiply') };
 
-/** Of the exponent of `power`. */
+/** The largest exponent of `power`. */
 export const MOST_POWER = 64;
 const powers = new Map<number, ElementwiseFunction>();
 

@@ -27,6 +27,7 @@ const axes: Setting<readonly number[]> = {
   },
 };
 
+/* @__NO_SIDE_EFFECTS__ */
 const reduction = <D extends 'f32' | 'i32'>(operation: Reduction, out: TensorSpec<D>) =>
   defineComposite({
     name: operation,
