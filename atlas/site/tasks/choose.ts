@@ -3,7 +3,6 @@ import { lettersOf } from '../../../src/methods/page';
 import { describeParams } from '../../../src/methods/params';
 import { baseline, methods } from '../../../src/methods/registry';
 import { nextTurn } from '../../../src/next-turn';
-import { findPaper } from '../../../src/papers/find';
 import type { BackendName } from '../../../src/runtime/backend';
 import type { TaskControl } from '../answer';
 import type { MethodTime } from '../method-time';
@@ -45,13 +44,16 @@ export async function chooseFrom(
   { wish, times }: { readonly wish: Wish; readonly times: readonly MethodTime[] },
   { signal, report }: TaskControl,
 ): Promise<Choice[]> {
+  // Pages of methods, which choose nothing, do without the papers.
+  const { findPaper } = await import('../../../src/papers/find');
   const choices: Choice[] = [];
   for (const method of methods.filter(isAttention)) {
     // Counting takes time for some masks.
     await nextTurn();
     signal?.throwIfAborted();
     report(method.name);
-    const choice = judged(method, wish);
+    const training = findPaper(method.paper)?.training ?? (method.needsTraining ? 'needed' : 'not needed');
+    const choice = judged(method, wish, training);
     choices.push(choice.refused ? choice : expected(choice, method, wish, times));
   }
   const rank = ({ refused, speedup }: Choice) => (refused ? 0 : speedup);
@@ -65,7 +67,8 @@ export async function chooseFrom(
 function expected(choice: Choice, method: Method, wish: Wish, times: readonly MethodTime[]): Choice {
   const measured = nearest(method, wish, times);
   if (!measured) return choice;
-  const there = judged(method, { ...wish, tokens: measured.tokens, dimension: measured.dimension });
+  const { tokens, dimension } = measured;
+  const there = judged(method, { ...wish, tokens, dimension }, choice.training);
   return { ...choice, measured, speedup: (choice.gain * measured.speedup) / there.gain };
 }
 
@@ -79,7 +82,8 @@ function nearest({ name }: Method, { tokens, dimension, causal, device }: Wish, 
   )[0];
 }
 
-function judged(method: Method, wish: Wish): Choice {
+/** `paperSays`: whether a model must be trained with it, by its paper. */
+function judged(method: Method, wish: Wish, paperSays: string): Choice {
   const side = Math.round(Math.sqrt(wish.tokens));
   const spatial = isSpatial(method);
   const columns = wish.grid ? side : Math.ceil(wish.tokens / side);
@@ -89,7 +93,7 @@ function judged(method: Method, wish: Wish): Choice {
   const setting = { method: method.name, extents, params: params ?? {} };
   const besides = Object.keys(method.inputs).filter((input) => !['q', 'k', 'v'].includes(input));
   // Weights of what a layer computes besides are learned.
-  const training = besides.length > 0 ? 'needed' : trainingOf(method);
+  const training = besides.length > 0 ? 'needed' : paperSays;
   const exact = wish.tokens * (wish.causal ? (wish.tokens + 1) / 2 : wish.tokens) * 4 * wish.dimension;
   const none = { setting, isBaseline: method === baseline, flops: 0, gain: 0, speedup: 0, kept: 0, besides, training };
   if (!params) return { ...none, refused: wish.causal ? 'it has no causal form' : 'it is causal only' };
@@ -116,8 +120,4 @@ function fitting(method: Method, letters: Letters, causal: boolean): Record<stri
     return method.isCausal?.(parsed as never) ?? parsed.causal === true;
   };
   return candidates.find((params) => isCausal(params) === causal);
-}
-
-function trainingOf(method: Method): string {
-  return findPaper(method.paper)?.training ?? (method.needsTraining ? 'needed' : 'not needed');
 }
