@@ -7,6 +7,7 @@ import { glyph } from './glyphs';
 import { type Html, html } from './html';
 import { verdictMarks, workMark } from './index-page';
 import { glyphBox } from './layout';
+import { titleOf } from './method-page';
 import { reading } from './readings';
 import { pageOf, runs, standingOf, workingOf } from './standing';
 
@@ -40,8 +41,10 @@ function figure(paper: ListedPaper): Html {
 
 function methodItem(method: Method): Html {
   const { name } = method;
-  const marks = Object.entries(workingOf([method])).map(([what, how]) => html`${workMark(how)}${what} `);
-  return html`<li><a href="../../methods/${name}/index.html">${name}</a>: ${pageOf(name).question} <span class="quiet">${marks}</span></li>`;
+  const marks = Object.entries(workingOf([method])).map(
+    ([what, how]) => html`<span class="whole">${workMark(how)} ${what}</span> `,
+  );
+  return html`<li><a href="../../methods/${name}/index.html">${titleOf(method)}</a>: ${pageOf(name).question} <span class="quiet">${marks}</span></li>`;
 }
 
 const modelItem = ({ name, summary }: Model) =>
