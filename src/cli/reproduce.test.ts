@@ -114,6 +114,7 @@ test('goes on from what a folder keeps, but never from another version, machine 
       [{ quick: false }, 'a run with quick false, expected true'],
       [{ findings: [judged] }, 'a run of another version of the experiment, which judged otherwise: Linear attention'],
       [{ version: 2 }, 'l2vit.json is no file of saccade reproduce'],
+      [{ findings: [{ ...first, judgements: [null] }] }, 'l2vit.json is no file of saccade reproduce'],
     ] as const) {
       await writeFile(file, JSON.stringify({ ...whole, ...other }));
       await expectRefusal(args, message);

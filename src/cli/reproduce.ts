@@ -138,8 +138,8 @@ function parseReproduction(path: string, bytes: Uint8Array): Reproduction {
   try {
     const run = JSON.parse(new TextDecoder().decode(bytes));
     const { format, version, paper, machine, runtime, findings } = run;
-    const lists = [runtime, ...findings.map((finding: Partial<Finding>) => finding.judgements)];
-    const isWhole = [paper, machine, ...findings].every(isRecord) && lists.every(Array.isArray);
+    const judgements = findings.flatMap((finding: Finding) => [...finding.judgements]);
+    const isWhole = [paper, machine, ...findings, ...judgements].every(isRecord) && Array.isArray(runtime);
     if (format === 'saccade reproduce' && version === 3 && isWhole) return run;
   } catch {
     // Reported below.
