@@ -137,6 +137,8 @@ const ARMS = [
   { label: 'beta 0.7, 50 passes', update: 'tokens', beta: 0.7, passes: 50 },
 ] as const;
 
+const LABELS = ARMS.map(({ label }) => label);
+
 async function recalls(context: MeasureContext) {
   const { runtime, quick } = context;
   await context.step(0.3, 'recall of four tasks');
@@ -167,18 +169,13 @@ async function recalls(context: MeasureContext) {
     measured: `cosine of what is recalled of the last task / of older ones, 64 features: ${text.join(', ')}`,
     values: { learns, keeps: kept / learns },
     details: `${TASKS} tasks of ${PAIRS} random keys and values of ${WIDTH} numbers, one after the other, token by token, features of length 1, alpha = 0.7, means of ${seeds} seeds; judged by the last way to learn. More passes and a larger beta learn the last task better and forget the others; more features help both.`,
-    series: [
+    series: Object.entries({ 'last task': last, 'older tasks': older }).map(([tasks, cosines]) =>
       chart(
-        'Cosine of what is recalled, last task',
+        `Cosine of what is recalled, ${tasks}`,
         { features: widths },
-        Object.fromEntries(ARMS.map(({ label }, at) => [label, last[at] as number[]])),
+        byLabel(LABELS, (_, at) => cosines[at]!),
       ),
-      chart(
-        'Cosine of what is recalled, older tasks',
-        { features: widths },
-        Object.fromEntries(ARMS.map(({ label }, at) => [label, older[at] as number[]])),
-      ),
-    ],
+    ),
   };
 }
 

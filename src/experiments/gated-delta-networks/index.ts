@@ -3,7 +3,6 @@
 import { timeCalls } from '../../measure/timing';
 import { gatedDeltaRule, gatedDeltaRuleBackward, gatedDeltaRuleStep } from '../../ops/gated-delta-rule';
 import { uniform } from '../../tensor/random';
-import type { Tensor } from '../../tensor/tensor';
 import { formatRatio, formatTime, significant } from '../../text/format';
 import {
   byLabel,
@@ -105,12 +104,7 @@ async function speeds(context: MeasureContext) {
   const [h, d, e] = quick ? [1, 16, 16] : [4, 128, 128];
   const forms = lengths.map((n) => formsOf({ n, h, d, e }, context));
   using _ = held(forms.map(({ tensors }) => tensors));
-  const contest = await timeContest(
-    lengths,
-    (at) => (forms[at] as Forms).calls,
-    25,
-    context.part(COUNTING, 1, 'timing'),
-  );
+  const contest = await timeContest(lengths, (at) => forms[at]!.calls, 25, context.part(COUNTING, 1, 'timing'));
   const step = await stepTime({ h, d, e }, context);
   const main = lengths.length > 2 ? 2 : lengths.length - 1;
   const n = lengths[main]!;
@@ -138,21 +132,10 @@ async function speeds(context: MeasureContext) {
 
 const FORMS = ['chunked', 'recurrent', 'backward'] as const;
 
-interface Extents {
-  readonly h: number;
-  readonly d: number;
-  readonly e: number;
-}
-
-interface Forms {
-  readonly calls: Readonly<Record<(typeof FORMS)[number], () => void>>;
-  readonly tensors: readonly Tensor[];
-  /** The difference of what the two forms gave when they were last called, over the largest output. */
-  difference(): Promise<number>;
-}
+type Extents = Readonly<Record<'h' | 'd' | 'e', number>>;
 
 /** The chunked form, the recurrent one and the backward pass. */
-function formsOf({ n, h, d, e }: Extents & { readonly n: number }, { runtime, signal }: MeasureContext): Forms {
+function formsOf({ n, h, d, e }: Extents & { readonly n: number }, { runtime, signal }: MeasureContext) {
   const q = runtime.random([1, n, h, d], { seed: 1 });
   // Their norm is about 1.
   const k = randomNormal(runtime, [1, n, h, d], 2, 1 / Math.sqrt(d));
@@ -171,6 +154,7 @@ function formsOf({ n, h, d, e }: Extents & { readonly n: number }, { runtime, si
       backward: () => disposeAll(gatedDeltaRuleBackward(q, k, v, g, beta, { gradOut: v }, { signal })),
     },
     tensors: [q, k, v, g, beta, out, other, state],
+    /** The difference of what the two forms gave when they were last called, over the largest output. */
     difference: async () => largestDifference(await out.read(), await other.read()),
   };
 }

@@ -10,17 +10,13 @@ import { unitRows } from '../vectors';
 export const MEMORIES = ['gated delta rule', 'linear attention', 'softmax attention'] as const;
 export type Memory = (typeof MEMORIES)[number];
 
-/** `sequences` sequences of `pairs` tokens; keys [sequences, pairs, 1, 32] repeat after `keys` of them. */
-export interface RecallProblem {
-  readonly sequences: number;
-  readonly pairs: number;
-  readonly keys: number;
-}
-
-/** Share of the keys for which what each memory recalls is nearest to the value written last. */
+/**
+ * Share of the keys for which what each memory recalls is nearest to the value written last, of `sequences` sequences of `pairs`
+ * tokens, whose keys [sequences, pairs, 1, 32] repeat after `keys` of them.
+ */
 export async function recall(
   runtime: Runtime,
-  { sequences, pairs, keys }: RecallProblem,
+  { sequences, pairs, keys }: Readonly<Record<'sequences' | 'pairs' | 'keys', number>>,
 ): Promise<Record<Memory, number>> {
   const shape = [sequences, pairs, 1, DIMENSION];
   const own = unitRows(sequences * keys, DIMENSION, 2 * pairs);

@@ -68,26 +68,9 @@ export const experiment = defineExperiment({
   measure: { ...together(['needles', 'choice', 'search', 'locks'], recalls), speed },
 });
 
-interface Figures {
-  /** Share of the needles that the output recalls when they, or as many chunks at random, go to softmax attention. */
-  readonly oracle: number;
-  readonly random: number;
-  /** The recall of each operator alone. */
-  readonly softmax: number;
-  readonly delta: number;
-  /** Share of the keys and values that softmax attention keeps in routes of the first two. */
-  readonly kept: number;
-  /** The same of the first by the result of softmax attention alone. */
-  readonly attended: number;
-  /** The shares of the chunks in the state, with needles and without, that descent moves out of it at random routes. */
-  readonly pulled: readonly [needles: number, others: number];
-  /** The same without counterfactual gradients. */
-  readonly partial: readonly [needles: number, others: number];
-}
-
 const sequencesOf = ({ quick }: MeasureContext): number => (quick ? 3 : 40);
 
-async function figuresOf(context: MeasureContext, pairs: number): Promise<Figures> {
+async function figuresOf(context: MeasureContext, pairs: number) {
   const { runtime, signal } = context;
   const needles = drawNeedles(sequencesOf(context), pairs, pairs);
   const { chunks, chosen, isNeedle } = needles;
@@ -124,12 +107,16 @@ async function figuresOf(context: MeasureContext, pairs: number): Promise<Figure
     return movedOut(grad, needles, halves);
   };
   return {
+    // The share of the needles that the output recalls when they, or as many chunks at random, go to softmax attention.
     oracle: oracle.out,
-    attended: oracle.softmax,
     random: blind.out,
+    // The same of the first by the result of softmax attention alone, and the share of keys and values that it keeps.
+    attended: oracle.softmax,
+    kept: chosen / chunks,
+    // The recall of each operator alone.
     softmax: all.softmax,
     delta: none.delta,
-    kept: chosen / chunks,
+    // With counterfactual gradients and without.
     pulled: await pull(true),
     partial: await pull(false),
   };
@@ -155,7 +142,7 @@ function movedOut(
 }
 
 async function recalls(context: MeasureContext) {
-  const byPairs: Figures[] = [];
+  const byPairs: Awaited<ReturnType<typeof figuresOf>>[] = [];
   for (const [at, pairs] of PAIRS.entries()) {
     await context.step((COUNTING * at) / PAIRS.length, `${pairs} pairs`);
     byPairs.push(await figuresOf(context, pairs));

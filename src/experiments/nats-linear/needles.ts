@@ -9,23 +9,9 @@ export const CHUNK = 16;
 /** One chunk in this many holds needles. */
 export const SPARSITY = 8;
 
-export interface Needles {
-  readonly sequences: number;
-  readonly pairs: number;
-  /** In a sequence: chunks of pairs, chunks that hold needles, tokens that ask. */
-  readonly chunks: number;
-  readonly chosen: number;
-  readonly questions: number;
-  readonly tokens: number;
-  /** Sequence by sequence, whether each chunk of pairs holds needles. */
-  readonly isNeedle: readonly boolean[][];
-  /** The pair that each question asks for. */
-  readonly asked: readonly number[][];
-  readonly keys: Float32Array;
-  readonly values: Float32Array;
-}
+export type Needles = ReturnType<typeof drawNeedles>;
 
-export function drawNeedles(sequences: number, pairs: number, seed: number): Needles {
+export function drawNeedles(sequences: number, pairs: number, seed: number) {
   const chunks = pairs / CHUNK;
   const chosen = Math.max(1, chunks / SPARSITY);
   const random = uniformGenerator(seed);
@@ -40,11 +26,13 @@ export function drawNeedles(sequences: number, pairs: number, seed: number): Nee
   const questions = chosen * CHUNK;
   return {
     sequences,
+    // In a sequence: pairs, chunks of pairs, chunks that hold needles, tokens that ask, and all tokens.
     pairs,
     chunks,
     chosen,
     questions,
     tokens: pairs + questions,
+    /** Sequence by sequence, whether each chunk of pairs holds needles, and the pair that each question asks for. */
     isNeedle,
     asked,
     keys: unitRows(sequences * pairs, DIMENSION, 2 * seed + 1),

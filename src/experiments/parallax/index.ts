@@ -91,13 +91,7 @@ export const experiment = defineExperiment({
   },
 });
 
-/** Mean squared errors at a sharpness: of softmax attention, the learned probe, the solved one, and by gamma. */
-interface Errors {
-  readonly softmax: number;
-  readonly learned: number;
-  readonly solved: number;
-  readonly byGamma: readonly number[];
-}
+type Errors = ReturnType<typeof errorsOf>;
 
 async function regression({ runtime, quick, step }: MeasureContext) {
   const sequences = quick ? 60 : 400;
@@ -141,8 +135,11 @@ async function regression({ runtime, quick, step }: MeasureContext) {
   };
 }
 
-/** The probe is learned on some sequences and judged on others. */
-function errorsOf(training: readonly Moments[], test: readonly Moments[]): Errors {
+/**
+ * Mean squared errors of softmax attention, of the learned probe, of the solved one, and by gamma: the probe is learned on some
+ * sequences and judged on others.
+ */
+function errorsOf(training: readonly Moments[], test: readonly Moments[]) {
   // Row by row of W (mean + C W q = target) the normal equations of W's elements.
   const features = training.flatMap(({ covariance, query }) =>
     [...covariance.keys()].map((at) => query.map((x) => covariance[at]! * x)),

@@ -8,16 +8,6 @@ import { normaliseRows } from '../vectors';
 const KEYS = 128;
 const NOISE = 0.05;
 
-/** Sequences of keys and values [sequences, 128, d], a query each, and what a linear map of its own makes of that. */
-export interface Regressions {
-  readonly sequences: number;
-  readonly d: number;
-  readonly keys: Float32Array;
-  readonly values: Float32Array;
-  readonly queries: Float32Array;
-  readonly targets: Float32Array;
-}
-
 /** Means of values and keys under a query's weights, covariances of values and keys and of keys, row-major. */
 export interface Moments {
   readonly mean: Float64Array;
@@ -28,7 +18,8 @@ export interface Moments {
   readonly target: Float64Array;
 }
 
-export function regressions({ sequences, d, seed }: Record<'sequences' | 'd' | 'seed', number>): Regressions {
+/** Sequences of keys and values [sequences, 128, d], a query each, and what a linear map of its own makes of that. */
+export function regressions({ sequences, d, seed }: Record<'sequences' | 'd' | 'seed', number>) {
   const random = (count: number, at: number) => normal(count, 10 * seed + at);
   const maps = random(sequences * d * d, 1).map((x) => x / Math.sqrt(d));
   const keys = normaliseRows(random(sequences * KEYS * d, 2), d);
@@ -47,7 +38,11 @@ export function regressions({ sequences, d, seed }: Record<'sequences' | 'd' | '
 }
 
 /** Computed by the op itself, whose result is the mean less the covariance times r: with r = 0, and with r each unit vector. */
-export async function momentsOf(runtime: Runtime, problem: Regressions, scale: number): Promise<Moments[]> {
+export async function momentsOf(
+  runtime: Runtime,
+  problem: ReturnType<typeof regressions>,
+  scale: number,
+): Promise<Moments[]> {
   const { sequences, d, keys, values, queries, targets } = problem;
   const rows = d + 1;
   const probes = new Float32Array(sequences * rows * d);

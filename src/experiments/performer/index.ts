@@ -13,7 +13,6 @@ import {
   linearIn,
   listed,
   type MeasureContext,
-  type Series,
   share,
   together,
 } from '../experiment';
@@ -156,7 +155,13 @@ function errors(cells: readonly Cell[]) {
       measured: SIZES.map((size) => `features^${slope(size).toFixed(2)} at size ${size}`).join(', '),
       values: { small: slope(0.25), unit: slope(1) },
       details: `${setting} Size is the standard deviation of q and k. The law holds for small scores; for larger ones nearly all of a weight comes from rare directions, which few features do not meet.`,
-      series: SIZES.map((size) => errorSeries(size, of(size))),
+      series: SIZES.map((size) =>
+        chart(
+          `Error of the attention weights, size ${size}`,
+          { features: FEATURES },
+          byLabel(['independent', 'orthogonal'], (label) => of(size).map((cell) => cell[label])),
+        ),
+      ),
     },
     orthogonal: {
       measured: small
@@ -174,14 +179,6 @@ function errors(cells: readonly Cell[]) {
       details: `${setting} The relative variance of a weight is (exp(|q + k|^2 / sqrt(d)) - 1) / features, for unit variance about exp(2 sqrt(d)) / features. A model must be trained with the features, or its scores be small.`,
     },
   };
-}
-
-function errorSeries(size: number, cells: readonly Cell[]): Series {
-  return chart(
-    `Error of the attention weights, size ${size}`,
-    { features: cells.map(({ features }) => features) },
-    { independent: cells.map(({ independent }) => independent), orthogonal: cells.map(({ orthogonal }) => orthogonal) },
-  );
 }
 
 function chosen(cells: readonly Cell[]) {

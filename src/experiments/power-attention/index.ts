@@ -7,12 +7,12 @@ import { sees } from '../../methods/sparse/power-attention/reference';
 import { receptiveField } from '../../simulate/reach';
 import { formatPercent, formatRatio, significant } from '../../text/format';
 import {
+  byLabel,
   chart,
   defineExperiment,
   figure,
   type MeasureContext,
   OF_POSSIBLE,
-  type Series,
   share,
   together,
 } from '../experiment';
@@ -116,6 +116,10 @@ function reaches() {
   const at = (name: keyof typeof reach, layer: number) => (reach[name][layer - 1] ?? reach[name].at(-1)) as number;
   const share = (name: keyof typeof reach, layer: number) => at(name, layer) / BLOCKS;
   const layersOf = (name: keyof typeof reach) => reach[name].length;
+  const layers = Array.from(
+    { length: Math.max(...Object.values(reach).map((counts) => counts.length)) },
+    (_, at) => at + 1,
+  );
   const sizes = [16, 32, 64, 128, 256, 512, 1024];
   const logs = sizes.map((blocks) => reachOf(powersOfTwo(), blocks).length);
   const agreeing = sizes.filter((blocks, index) => logs[index] === Math.log2(blocks)).length;
@@ -129,7 +133,11 @@ function reaches() {
       measured: `after ${PROPAGATING} layers ${at('power', PROPAGATING)} of ${BLOCKS} blocks; stride 32: ${at('stride 32', PROPAGATING)}, all in ${layersOf('stride 32')} layers; stride 40: ${at('stride 40', PROPAGATING)}, all in ${layersOf('stride 40')}`,
       values: { power: share('power', PROPAGATING), stride: share('stride 32', PROPAGATING) },
       details: `Counted on the masks, the least upper bound of what a model can use (paper, appendix A); no model was trained. ${BLOCKS} blocks of ${BLOCK} tokens. The stride is reconstructed: the paper says "3 slash blocks" at 32K, which 32 to 40 give.`,
-      series: reachSeries(reach),
+      series: chart(
+        `Blocks of ${BLOCKS} that the last one reaches, by layer`,
+        { layer: layers },
+        byLabel(Object.keys(reach) as (keyof typeof reach)[], (name) => layers.map((layer) => at(name, layer))),
+      ),
     },
     sliding: {
       measured: `by arithmetic ${at('sliding', PROPAGATING) * BLOCK} tokens are reached in ${PROPAGATING} layers, all in ${layersOf('sliding')}`,
@@ -145,20 +153,6 @@ function reaches() {
       values: { seen: share('sliding', 1) },
     },
   };
-}
-
-function reachSeries(reach: Readonly<Record<string, readonly number[]>>): Series {
-  const layers = Math.max(...Object.values(reach).map((counts) => counts.length));
-  return chart(
-    `Blocks of ${BLOCKS} that the last one reaches, by layer`,
-    { layer: Array.from({ length: layers }, (_, at) => at + 1) },
-    Object.fromEntries(
-      Object.entries(reach).map(([label, counts]) => [
-        label,
-        Array.from({ length: layers }, (_, at) => counts[at] ?? counts.at(-1)!),
-      ]),
-    ),
-  );
 }
 
 function sparsity() {

@@ -8,19 +8,12 @@ import { formatPercent, formatRatio, significant } from '../../text/format';
 import { byLabel, chart, defineExperiment, figure, type MeasureContext, OF_POSSIBLE, share } from '../experiment';
 import { DENSE, timeBesideCausal } from '../mask-speed';
 
-interface Setting extends S2Pattern {
-  readonly localBlocks: number;
-  readonly n: number;
-  readonly h: number;
-  readonly what: string;
-}
-
 const BLOCK = 64;
 /** Heads of which Phi-3-small's 32 queries share 8 keys and values. */
 const PHI = { localBlocks: 16, verticalStride: 8 };
 
 /** As the model card and the benchmark of the code have them, and one that is mostly far blocks. */
-const SETTINGS: readonly Setting[] = [
+const SETTINGS = [
   { what: 'Phi-3-small', n: 8192, h: 32, ...PHI },
   { what: 'Phi-3-small', n: 131_072, h: 32, ...PHI },
   { what: "the code's benchmark", n: 8192, h: 16, localBlocks: 8, verticalStride: 16 },
