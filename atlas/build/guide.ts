@@ -20,6 +20,7 @@ const DOCUMENTS: Readonly<Record<string, string>> = {
   'guide/own-method/index.html': 'docs/guide/own-method.md',
   'guide/nn/index.html': 'src/nn/README.md',
   'guide/train/index.html': 'src/train/README.md',
+  'guide/models/index.html': 'src/models/README.md',
   'guide/decoder/index.html': 'src/models/decoder/README.md',
   'guide/webgpu/index.html': 'docs/guide/webgpu.md',
   'guide/bundlers/index.html': 'docs/guide/bundlers.md',

@@ -83,6 +83,8 @@ type TextOptions = { readonly [Name in keyof typeof TEXT_OPTIONS]: (typeof TEXT_
 
 export const OF_FILES = ['config', 'weights', 'tokens'] as const;
 const FILES_TOGETHER = '--config, --weights, --tokens and --optimizer';
+/** Names of the parameters of layers, which have a number in every architecture. */
+const OF_LAYERS = /\.\d+\./;
 /** The share of the steps in which the learning rate grows. */
 const WARMUP = 0.05;
 const MOST_VALIDATION_BATCHES = 8;
@@ -282,7 +284,7 @@ function batchOf(runtime: Runtime, { shape, data }: HostTensor<'i32'>): Batch {
 const OPTIMIZERS: Readonly<Record<string, (parameters: Record<string, Tensor>, options: object) => Optimizer>> = {
   adamw,
   sgd,
-  muon: (parameters, options) => muon(parameters, { ...options, only: (name) => name.startsWith('model.layers.') }),
+  muon: (parameters, options) => muon(parameters, { ...options, only: (name) => OF_LAYERS.test(name) }),
 };
 
 /** What `--optimizer` says. */

@@ -53,7 +53,7 @@ describe('a model that is defined', () => {
     using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
     const model = bright.create({ classes: 3 });
     const { parameters, buffers } = splitBuffers(model, model.initialize(runtime, { seed: 2 }));
-    const x = runtime.fromHost(bright.sample().inputs.x as never) as Tensor;
+    const x = runtime.fromHost(bright.sample().inputs.x);
     const inferred = model.forward({ x }, { ...parameters, ...buffers });
     expect(inferred.logits.shape).toEqual([1, 2, 3]);
     expect(inferred.auxiliary).toBeUndefined();
@@ -115,9 +115,7 @@ test.each(models.map((model) => [model.name, model] as const))('%s: its sample r
   using runtime = await createRuntime({ backend: 'wasm', threads: 2 });
   const { params, inputs } = model.sample();
   const created = model.create(params as never);
-  const tensors = Object.fromEntries(
-    Object.entries(inputs).map(([name, host]) => [name, runtime.fromHost(host as never)]),
-  );
+  const tensors = Object.fromEntries(Object.entries(inputs).map(([name, host]) => [name, runtime.fromHost(host)]));
   const weights = (await model.published?.()) ?? undefined;
   const parameters = weights ? created.load(runtime, weights) : created.initialize(runtime);
   const results = created.forward(tensors as never, parameters) as Record<string, Tensor>;
@@ -131,7 +129,7 @@ test('sentences of one meaning are closer than others', async () => {
   const model = universalSentenceEncoder;
   const created = model.create({});
   const parameters = created.load(runtime, await model.published!());
-  const tokens = runtime.fromHost(model.sample().inputs.tokens as never) as Tensor;
+  const tokens = runtime.fromHost(model.sample().inputs.tokens);
   const { embedding } = created.forward({ tokens }, parameters);
   const likeness = await matmul(embedding, embedding, { transposeB: true }).read();
   expect([0, 4, 8].map((at) => likeness[at])).toEqual([0, 0, 0].map(() => expect.closeTo(1, 5)));

@@ -9,6 +9,7 @@ import { type ParamsSchema, parseParams } from '../methods/params';
 import { initial, type Module, type ModuleControl, type Parameters } from '../nn/module';
 import { checkControl } from '../ops/check';
 import type { Runtime } from '../runtime/runtime';
+import type { DType } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
 import { bindShapes, type Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
@@ -48,7 +49,10 @@ export interface ModelSpec<
     params: valibot.InferOutput<Schema>,
   ): Network<NoInfer<Inputs<Shapes, Optional>>, NoInfer<Outputs<Results, Sometimes, Promised>>>;
   /** Params and inputs that show what it does, in a moment, for its page and its tests. */
-  sample(): { readonly params: valibot.InferInput<Schema>; readonly inputs: Readonly<Record<string, HostTensor>> };
+  sample(): {
+    readonly params: valibot.InferInput<Schema>;
+    readonly inputs: { readonly [Name in keyof Shapes]: HostTensor<DType> };
+  };
   /** Trained weights that a package ships, by the names of the network; default: there are none. */
   published?(): Promise<Readonly<Record<string, HostTensor>>>;
 }
