@@ -59,7 +59,7 @@ export function methodPage(method: Method): Html {
     ${weighed && !masked && !spatial && html`<figure data-live="within" data-state="idle"><figcaption class="figure-title"><h3>Weight by distance</h3><span class="saves" data-saves></span></figcaption><div class="plot" data-plot></div><p class="caption" data-said role="status"></p></figure>`}
   </div>
 </section>
-${runSection(columnsOf(data), data.baseline !== undefined && numbersChoice(spatial))}
+${runSection(columnsOf(data), data.baseline !== undefined && numbersChoice(spatial, page))}
 <section class="section"><h2>Code<small>With the params chosen above</small></h2>
   <div data-live="code" data-state="idle"><div class="code"><pre tabindex="0"><code data-code></code></pre><button type="button" data-copy>copy</button></div><div class="code"><pre tabindex="0"><code data-command></code></pre><button type="button" data-copy>copy</button></div><p class="caption" data-said role="status"></p></div>
 </section>
@@ -103,15 +103,16 @@ const columnsOf = ({ name, baseline }: PageData) => ({
 });
 
 /** Where q, k and v come from. */
-function numbersChoice(spatial: boolean): Html {
+function numbersChoice(spatial: boolean, { sample }: Page): Html {
+  const own = sample.inputs ? 'the sample of this page' : 'normal random numbers';
   const real = Object.entries(REAL_NUMBERS).filter(([, numbers]) => numbers.spatial === spatial);
   const option = ([value, { h, d }]: (typeof real)[number]) =>
     html`<option value="${value}">${spatial ? 'a photograph' : `a text, ${value} of a sentence encoder`}: ${h} heads of ${d}</option>`;
   const source = spatial
     ? 'Patches of a photograph of the French Alps as queries, keys and values of image filters.'
     : `A text goes through the Universal Sentence Encoder (${Math.round(ENCODER_BYTES / 1e6)} MB, loaded once), whose heads take the place of those above.`;
-  const own = html`<label>your text <textarea form="setting" name="text" rows="2" maxlength="20000" placeholder="else the beginning of Moby Dick"></textarea></label>`;
-  return html`<div class="numbers"><label>q, k and v from <select form="setting" name="numbers" aria-describedby="numbers-help"><option value="normal">normal random numbers</option>${real.map(option)}</select></label>${!spatial && own}<p class="caption" id="numbers-help">${source}</p></div>`;
+  const text = html`<label>your text <textarea form="setting" name="text" rows="2" maxlength="20000" placeholder="else the beginning of Moby Dick"></textarea></label>`;
+  return html`<div class="numbers"><label>q, k and v from <select form="setting" name="numbers" aria-describedby="numbers-help"><option value="normal">${own}</option>${real.map(option)}</select></label>${!spatial && text}<p class="caption" id="numbers-help">${source}</p></div>`;
 }
 
 /** A pair worth a look: a late query, and a key a quarter of the way, or, of weights, not far from it. */
