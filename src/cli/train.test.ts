@@ -247,7 +247,7 @@ test('refuses what cannot be learned, by name', async () => {
   const refuseMethods = (message: string, methods: string, params = '{}') =>
     refuse(message, '--text', at('text.txt'), ...SMALL, '--layers', '2', '--method', methods, '--params', params);
   await refuseMethods('--method must name at most as many as --layers, 2, got 3', 'attention,parallax,attention');
-  await refuseMethods("parallax, got 'window'", 'attention,window');
+  await refuseMethods("stochastic-attention, got 'window'", 'attention,window');
   await refuseMethods('--params must be a JSON array of 2 objects', 'attention,attention', '{"window": [3, 0]}');
   await refuseMethods('--params must be a JSON array of 2 objects', 'attention,attention', '[{}]');
   await refuse("must be a JSON object, got '{'", '--text', at('text.txt'), '--optimizer', '{');
