@@ -370,7 +370,9 @@ export function checkDeclared(spec: object, required: readonly string[], optiona
 /** Throws a ParameterError unless a declaration is complete. */
 function checkSpec(spec: object): void {
   checkDeclared(spec, DECLARED, OPTIONAL);
-  const { name, inputs, outputs, params } = spec as Readonly<Record<string, unknown>>;
+  const { name, paper, inputs, outputs, params } = spec as Readonly<Record<string, unknown>>;
+  if (paper !== undefined && typeof paper !== 'string')
+    throw new ParameterError(`paper of ${name} must be an arXiv number such as '2503.03588', got ${show(paper)}`);
   for (const [what, value] of Object.entries({ inputs, outputs, params })) checkRecord(`${what} of ${name}`, value);
 }
 
