@@ -59,10 +59,11 @@ const deferred = checkedBy<DeferredMask>('a deferred mask', (name, given) => {
   checkFunction(`mask of ${name}`, given.mask);
 });
 
+/** What changes the scaled scores. */
 export const score = optional(checkedBy<Score>('a Score', checkScore));
 
 /** Which keys queries see, and what their scores are scaled by. */
-export const sight = {
+export const maskSettings = {
   /** Factor on the scores; default 1 / sqrt(d). */
   scale,
   /** Query i sees key j only if j <= i + m - n: the last query sees the last key. Default false. */
@@ -75,7 +76,7 @@ export const sight = {
 
 /** The same for the forward and the backward pass. */
 export const settings = {
-  ...sight,
+  ...maskSettings,
   /** Which blocks of keys each block of queries sees, as a tensor that another op computed; beside the masks. */
   selection: optional(selection),
   /** What changes the scaled scores before the softmax, such as `scores.softcap(30)`. Tensors that it captured are inputs. */
@@ -84,7 +85,8 @@ export const settings = {
   deferred: optional(deferred),
 };
 
-export interface Sight {
+/** Checked, or not given. */
+export interface MaskSettings {
   readonly causal?: boolean | undefined;
   readonly window?: Window | undefined;
   readonly mask?: Mask | undefined;
@@ -93,12 +95,12 @@ export interface Sight {
 export type Settings = Omit<CheckedOptions<typeof settings>, 'scale'>;
 
 /** The mask that the options `causal` and `window` describe together. */
-export function bandOf({ causal = false, window: [left, right] = [-1, -1] }: Sight): Band {
+export function bandOf({ causal = false, window: [left, right] = [-1, -1] }: MaskSettings): Band {
   return band(left, causal ? 0 : right);
 }
 
 /** The mask that settings describe together. */
-export function maskOf({ mask, ...near }: Sight): Mask {
+export function maskOf({ mask, ...near }: MaskSettings): Mask {
   const seen = bandOf(near);
   if (mask === undefined) return seen;
   return seen === full() ? mask : and(seen, mask);
@@ -110,21 +112,21 @@ export function checkFits(extents: Extents, ...parts: readonly (Mask | Score | u
 }
 
 /** The mask of a call of these extents. */
-export function fittingMask(sight: Sight, extents: Extents): { readonly mask: Mask } {
-  const mask = maskOf(sight);
+export function fittingMask(maskSettings: MaskSettings, extents: Extents): { readonly mask: Mask } {
+  const mask = maskOf(maskSettings);
   checkFits(extents, mask);
   return { mask };
 }
 
 /** The tensors that settings hold, and the mask of a call of these extents, once those that are known are. */
-export function resolve({ selection, score, deferred, ...sight }: Settings, extents: Extents) {
-  if (deferred && sight.mask !== undefined) throw new ParameterError('mask is deferred: leave it out');
+export function resolve({ selection, score, deferred, ...maskSettings }: Settings, extents: Extents) {
+  if (deferred && maskSettings.mask !== undefined) throw new ParameterError('mask is deferred: leave it out');
   checkFits(extents, score);
-  const now = deferred ? undefined : fittingMask(sight, extents).mask;
+  const now = deferred ? undefined : fittingMask(maskSettings, extents).mask;
   const late = (values: Values) => {
     const mask = deferred?.mask(values) as Mask;
     checkMask('mask of deferred', mask);
-    return fittingMask({ ...sight, mask }, extents).mask;
+    return fittingMask({ ...maskSettings, mask }, extents).mask;
   };
   return {
     captured: tensorsOf(score),

@@ -2,7 +2,7 @@ import type { Tensor } from '../../tensor/tensor';
 
 export const SOLVERS = ['cg', 'direct'] as const;
 /** How the system of a row is solved: by conjugate gradients, or as a matrix of d x d numbers by its Cholesky factor. */
-export type LocalLinearSolver = (typeof SOLVERS)[number];
+type LocalLinearSolver = (typeof SOLVERS)[number];
 
 /**
  * How far below the tolerance the backward pass goes on if it can: gradients take what is left of the second systems times

@@ -9,7 +9,7 @@ import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import type { AttentionResult } from '../attention';
 import { attendedResults, attendToCache, cachedSettings, cacheLayer, type Places } from '../attention/decode/to-cache';
-import { fittingMask, sight } from '../attention/settings';
+import { fittingMask, maskSettings } from '../attention/settings';
 import { CacheLayer } from '../cache/layer';
 import { defineComposite, defineOp, f32, floats, group, type OptionsOf } from '../define';
 import { zeros } from '../float32';
@@ -48,7 +48,7 @@ export const parallaxBackwardOp = defineOp({
       { gradLse: f32('b n h') },
     ),
   },
-  options: sight,
+  options: maskSettings,
   results: { ...gradients, gradR: floats('b n h d', { like: 'r', fresh: true }) },
   operations: '12 b n h m d + 4 b n h m e',
   largest: largestHead,
@@ -64,7 +64,7 @@ export const parallaxBackwardOp = defineOp({
 export const parallaxOp = defineOp({
   name: 'parallax',
   inputs,
-  options: sight,
+  options: maskSettings,
   operations: '4 b n h m d + 4 b n h m e',
   results: { ...attendedResults, mean: f32('b n h e', { fresh: true }), level: f32('b n h', { fresh: true }) },
   largest: largestHead,

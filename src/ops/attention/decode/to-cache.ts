@@ -15,7 +15,7 @@ import { checkOut } from '../../check';
 import { compute } from '../../compute';
 import { contiguous } from '../../copy';
 import { boolean, type Computed, f32, floats, type Setting } from '../../define';
-import { checkFits, maskOf, type Sight, sight, tensorsOf } from '../settings';
+import { checkFits, type MaskSettings, maskOf, maskSettings, tensorsOf } from '../settings';
 import type { CachedCall } from './cached';
 import { FEW_QUERIES } from './cpu';
 
@@ -37,7 +37,7 @@ const counts: Setting<readonly number[]> = {
 };
 
 export const cachedSettings = {
-  ...sight,
+  ...maskSettings,
   /** Query i sees key j only if j <= i + m - n: the last query sees the last key. Default true. */
   causal: boolean(true),
   /** How many of each row's last tokens are queries: the first ones of q. Default: as many as q has. */
@@ -53,7 +53,7 @@ export const attendedResults = {
 export interface Attended extends Computed<typeof attendedResults> {}
 
 /** Checked arguments. */
-interface Given extends Sight {
+interface Given extends MaskSettings {
   readonly q: Tensor;
   readonly cache: CacheLayer;
   readonly scale: number;
@@ -76,10 +76,11 @@ interface ToCache<Call extends CachedCall> {
   readonly inputs: Readonly<Record<string, Tensor>>;
   callOf(call: CachedCall): Call;
   /** The same with copies of keys and values, for a part of the queries: `partOf` gives that of another input. */
-  attend(q: Tensor, k: Tensor, v: Tensor, partOf: (x: Tensor) => Tensor, options: Rest & Places): unknown;
+  attend(q: Tensor, k: Tensor, v: Tensor, partOf: (x: Tensor) => Tensor, options: RowSettings & Places): unknown;
 }
 
-interface Rest {
+/** What a row is attended with. */
+interface RowSettings {
   readonly scale: number;
   readonly mask: Mask;
   readonly score?: Score | undefined;
