@@ -14,7 +14,7 @@ export interface WeightNames {
   readonly parameters: Described;
   /** A prefix of these names that files may lack, such as `transformer`. */
   readonly prefix?: string | undefined;
-  /** Which tensors of files are passed over: those that training alone uses, or that say nothing new. */
+  /** Tensors of files that are passed over: those that only training uses, or that follow from the configuration. */
   readonly ignored?: RegExp | undefined;
 }
 
@@ -23,7 +23,7 @@ export interface LoadOptions {
   readonly types?: 'f32' | 'stored' | undefined;
 }
 
-/** Counts of PyTorch's batch norm. */
+/** Batches that PyTorch's batch norm has seen. */
 const COUNTS = /(^|\.)num_batches_tracked$/;
 
 /**

@@ -124,7 +124,7 @@ describeOnBackends('modules', (runtime) => {
     }));
 });
 
-/** Of a low and a high picture each other's mean, scaled; in training with noise, and with the sum of what it gave so far. */
+/** The sum of a low and a high picture, scaled: in training with noise, and a buffer adds up what it gave. */
 const crossed = defineModule({
   name: 'crossed',
   inputs: ['low'],

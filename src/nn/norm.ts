@@ -17,7 +17,7 @@ export interface NormConfig {
   readonly width: number;
   /** Under the root; default 1e-6, and of `layer` and `batch` 1e-5. */
   readonly epsilon?: number | undefined;
-  /** Of `batch`: the share of a batch in the running statistics, from 0 to 1; default 0.1. */
+  /** The share of a batch in the running statistics of `batch`, from 0 to 1; default 0.1. */
   readonly momentum?: number | undefined;
 }
 

@@ -18,7 +18,7 @@ export interface Named<T> {
   readonly module: T;
 }
 
-/** A decoder: tokens -> h [b, n, width] -> layers -> norm -> logits. */
+/** A decoder: tokens -> embedding, h [b, n, width] -> layers -> norm -> logits. */
 export interface Blueprint {
   readonly width: number;
   /** Tokens that there are positions for; default: any number. */
@@ -31,7 +31,7 @@ export interface Blueprint {
   readonly head: string;
   /** Prefix of names that files may lack. */
   readonly prefix: string;
-  /** Tensors in files that say nothing new. */
+  /** Tensors in files that follow from the configuration. */
   readonly ignored: RegExp;
   /** The standard deviation of the normal numbers that matrices start from in training. */
   readonly std: number;
