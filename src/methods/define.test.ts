@@ -88,7 +88,7 @@ test('how methods go on is what they say, or follows from what they take and giv
 test('a paper is named by its number', () => {
   const paper = { title: 'Rethinking Attention with Performers', arxiv: '2009.14794' };
   expect(() => defineMethod({ ...findMethod('performer'), paper: paper as never })).toThrow(
-    "paper of performer must be an arXiv number such as '2503.03588', got ",
+    "paper of performer must be an arXiv number such as '1706.03762', got ",
   );
 });
 

@@ -372,7 +372,7 @@ function checkSpec(spec: object): void {
   checkDeclared(spec, DECLARED, OPTIONAL);
   const { name, paper, inputs, outputs, params } = spec as Readonly<Record<string, unknown>>;
   if (paper !== undefined && typeof paper !== 'string')
-    throw new ParameterError(`paper of ${name} must be an arXiv number such as '2503.03588', got ${show(paper)}`);
+    throw new ParameterError(`paper of ${name} must be an arXiv number such as '1706.03762', got ${show(paper)}`);
   for (const [what, value] of Object.entries({ inputs, outputs, params })) checkRecord(`${what} of ${name}`, value);
 }
 
