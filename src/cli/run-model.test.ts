@@ -50,6 +50,27 @@ test('run decoder without weights makes random ones, the same for a seed', async
   expect(await logits('2')).not.toEqual(first);
 });
 
+test('run of a model whose weights a package has takes these, unless a seed is given', async () => {
+  const tokens = hostTensor([728, 446, 31, 19, 54, 379, 18, 37, 735, 54], [2, 5], 'i32');
+  await writeFile(at('sentences'), writeSafetensors({ tokens }));
+  const likeness = async (...more: string[]) => {
+    const { stdout } = await saccade(
+      'run',
+      'universal-sentence-encoder',
+      '--in',
+      at('sentences'),
+      '--out',
+      at('out'),
+      ...more,
+    );
+    expect(stdout).toBe(`${at('out')}: embedding [2, 512] f32\n`);
+    const { data } = readSafetensors(await readFile(at('out'))).embedding as HostTensor<'f32'>;
+    return data.subarray(0, 512).reduce((sum, value, j) => sum + value * data[512 + j]!, 0);
+  };
+  expect(await likeness()).toBeGreaterThan(0.7);
+  expect(Math.abs(await likeness('--seed', '1'))).toBeLessThan(0.6);
+});
+
 test('run decoder refuses what does not fit in a line, and writes nothing', async () => {
   await rm(at('out'), { force: true });
   const { 'model.norm.weight': _, ...others } = weightsOf('qwen3');
