@@ -18,7 +18,7 @@ const EXTENTS: Readonly<Record<string, readonly number[]>> = {
 /** Exact attention, a mask on a grid, a recurrence with inputs of its own. */
 const METHODS = { attention: {}, 'neighborhood-attention': { window: 3 }, 'gated-delta-rule': {} };
 
-/** Of inputs whose range is not all numbers: logarithms of decays, rates. */
+/** Inputs whose range is not all numbers: logarithms of decays, rates. */
 const RANGES: Readonly<Record<string, (x: number) => number>> = {
   g: (x) => -0.2 * Math.abs(x),
   beta: (x) => 1 / (1 + Math.exp(-x)),

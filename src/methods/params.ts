@@ -64,7 +64,9 @@ function typeText(schema: Described): string {
     case 'strict_tuple':
       return `[${items.map(typeText).join(', ')}]`;
     case 'array':
-      return `list of ${lengths(limit('min_length'), limit('max_length'))} (${typeText(item as Described)})`;
+      return ['list of', lengths(limit('min_length'), limit('max_length')), `(${typeText(item as Described)})`]
+        .filter(Boolean)
+        .join(' ');
     case 'boolean':
       return 'true or false';
     case 'record':
@@ -82,8 +84,8 @@ function typeText(schema: Described): string {
   }
 }
 
-const lengths = (least: unknown = 0, most?: unknown) =>
-  most === undefined ? `at least ${least}` : `${least} to ${most}`;
+const lengths = (least?: unknown, most?: unknown) =>
+  most !== undefined ? `${least ?? 0} to ${most}` : least === undefined ? '' : `at least ${least}`;
 
 /** Checks the params of a method or model and fills in defaults; a ParameterError names the wrong one. */
 export function parseParams<Schema extends ParamsSchema>(

@@ -11,7 +11,6 @@ import type { Tensor } from '../tensor/tensor';
 const LOGITS = 2 ** 24;
 const FEWEST_ROWS = 64;
 
-/** @internal */
 export const linearCrossEntropyOp = defineComposite({
   name: 'linearCrossEntropy',
   inputs: { x: f32('n d'), weight: f32('classes d'), targets: i32('n') },

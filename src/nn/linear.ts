@@ -3,7 +3,6 @@ import { multiply, PackedMatrix } from '../ops/matmul';
 import type { Control } from '../runtime/backend';
 import type { Tensor } from '../tensor/tensor';
 
-/** @internal */
 export const linearOp = defineComposite({
   name: 'linear',
   inputs: {

@@ -19,7 +19,7 @@ const settings = gridAxes.map((axes): NeighborhoodParams => {
   return { grid: length, ...params } as unknown as NeighborhoodParams;
 });
 
-/** Of the map of a setting, the parts that kernels compute: a third of a tile for scores, a quarter for values. */
+/** The parts of a setting's map that kernels compute: a third of a tile for scores, a quarter for values. */
 function computed(setting: NeighborhoodParams, tiles: TileShapes): number {
   const n = sizeOf(setting.grid);
   const { runs, patterns } = blockMap(neighborhood(setting, tiles), { b: 1, n, m: n, h: 1, g: 1 });

@@ -55,7 +55,6 @@ const cached: Op<CachedCall> = {
   webgpu: async () => (await import('./decode/webgpu/cached')).planCached,
 };
 
-/** @internal */
 export const attentionOp = defineComposite({
   name: 'attention',
   inputs: tokens,

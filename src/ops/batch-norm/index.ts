@@ -9,7 +9,6 @@ import { mean as meanOf } from '../reduce';
 const statistics = group({ mean: f32('c'), variance: f32('c') });
 type Statistics = Members<typeof statistics>;
 
-/** @internal */
 export const batchNormOp = defineComposite({
   name: 'batchNorm',
   inputs: { x: f32('... c'), gain: f32('c'), bias: f32('c') },

@@ -127,7 +127,6 @@ export function meanLoss(losses: Tensor, targets: Tensor, ignore: number | undef
   return out;
 }
 
-/** @internal */
 export const crossEntropyOp = defineComposite({
   name: 'crossEntropy',
   inputs: { logits: f32('... classes'), targets: i32('...') },

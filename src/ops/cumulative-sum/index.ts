@@ -8,7 +8,6 @@ import { CumulativeSumParams, kernels } from './params.generated';
 /** Elements of a task at least, if there are so many: long rows are a task each. */
 const TASK = 4096;
 
-/** @internal */
 export const cumulativeSumOp = defineOp({
   name: 'cumulativeSum',
   inputs: { x: f32('... c') },

@@ -51,7 +51,6 @@ const convolution: Omit<Op<DepthwiseConvCall>, 'name'> = {
   webgpu: async () => (await import('./webgpu')).planDepthwiseConv,
 };
 
-/** @internal */
 export const depthwiseConvOp = defineOp({
   ...convolution,
   name: 'depthwiseConv',
@@ -105,7 +104,6 @@ export const gradWeightOp = defineOp({
   webgpu: async () => (await import('./webgpu')).planDepthwiseConvWeights,
 });
 
-/** @internal */
 export const depthwiseConvBackwardOp = defineComposite({
   name: 'depthwiseConvBackward',
   inputs: { x: f32('b y x c'), weight: f32('ky kx c'), gradOut: f32('b y x c') },

@@ -72,7 +72,6 @@ const results = {
   state: f32('b h d e'),
 };
 
-/** @internal */
 export const gatedDeltaRuleOp = defineOp({
   ...forward,
   inputs: tokens,
@@ -151,7 +150,6 @@ export const gatedDeltaRuleBackwardOp = defineOp({
   faults: ({ g, beta, gradG }) => [...ofGates(g, beta), finite(gradG, 'the gradient with respect to g')],
 });
 
-/** @internal */
 export const gatedDeltaRuleStepOp = defineComposite({
   name: step.name,
   inputs: {

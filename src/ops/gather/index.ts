@@ -33,7 +33,6 @@ const derivative = ({ table }: Pick<GatherCall, 'table'>): Derivative => ({
   }),
 });
 
-/** @internal */
 export const gatherOp = defineOp({
   ...gatherKernels,
   name: 'gather',
@@ -42,7 +41,6 @@ export const gatherOp = defineOp({
   derivative,
 });
 
-/** @internal */
 export const embeddingOp = defineOp({
   ...gatherKernels,
   name: 'embedding',

@@ -170,7 +170,6 @@ const results = {
   denominator: f32('b n h', { fresh: true, when: 'normalise' }),
 };
 
-/** @internal */
 export const linearAttentionOp = defineComposite({
   name: 'linearAttention',
   inputs: tokens,

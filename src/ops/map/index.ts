@@ -35,7 +35,6 @@ function elementwiseOp<const I extends Readonly<Record<string, typeof x>>>(
 /* @__NO_SIDE_EFFECTS__ */
 const unary = (name: string, expression: Expression) => elementwiseOp(name, { x }, expression);
 
-/** @internal */
 export const unaryOps = {
   relu: unary('relu', WORDS.relu(X)),
   sigmoid: unary('sigmoid', WORDS.sigmoid(X)),
@@ -56,7 +55,6 @@ export const unaryOps = {
 const binary = (name: 'add' | 'subtract' | 'multiply') =>
   elementwiseOp(name, { a: x, b: x }, apply(name, X, element(1)));
 
-/** @internal */
 export const binaryOps = { add: binary('add'), subtract: binary('subtract'), multiply: binary('multiply') };
 
 /** The largest exponent of `power`. */

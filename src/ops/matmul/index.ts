@@ -101,7 +101,6 @@ function leadingAxes(axes: readonly CommonAxis[]) {
 
 export { PackedMatrix, type PackOptions, packMatrix } from './pack';
 
-/** @internal */
 export const matmulOp = defineComposite({
   name: 'matmul',
   inputs: {

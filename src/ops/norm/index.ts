@@ -80,7 +80,6 @@ const rms = {
   offset: number({ least: 0 }, 0),
 };
 
-/** @internal */
 export const layerNormOp = defineOp({
   ...forward,
   name: 'layerNorm',
@@ -92,7 +91,6 @@ export const layerNormOp = defineOp({
   derivative: derivativeOf,
 });
 
-/** @internal */
 export const rmsNormOp = defineOp({
   ...forward,
   name: 'rmsNorm',
@@ -108,7 +106,6 @@ export const rmsNormOp = defineOp({
   derivative: derivativeOf,
 });
 
-/** @internal */
 export const groupNormOp = defineOp({
   ...forward,
   name: 'groupNorm',
@@ -158,7 +155,6 @@ export function groupNorm(x: Tensor, groups: number, options: NormOptions = {}):
   return groupNormOp({ x, groups }, options).out;
 }
 
-/** @internal */
 export const rmsNormBackwardOp = defineOp({
   ...gradient,
   name: 'rmsNormBackward',

@@ -31,7 +31,6 @@ const cached: Op<CachedParallaxCall> = {
   },
 };
 
-/** @internal */
 export const parallaxBackwardOp = defineOp({
   name: 'parallaxBackward',
   inputs: {

@@ -23,7 +23,6 @@ const more = ({ block }: Pick<ReluAttentionProblem, 'block'>, { n }: Extents) =>
   block: Math.min(block, n as number),
 });
 
-/** @internal */
 export const reluAttentionBackwardOp = defineOp({
   name: 'reluAttentionBackward',
   inputs: { ...inputs, gradOut: f32('b n h e') },
@@ -42,7 +41,6 @@ export const reluAttentionBackwardOp = defineOp({
   webgpu: async () => (await import('./webgpu')).planReluAttentionBackward,
 });
 
-/** @internal */
 export const reluAttentionOp = defineOp({
   name: 'reluAttention',
   inputs,

@@ -78,7 +78,6 @@ const positions: Setting<Tensor | { readonly offset: number }, Places> = {
   },
 };
 
-/** @internal */
 export const ropeOp = defineComposite({
   name: 'rope',
   inputs: { x: floats('... n h d', { strided: true }) },

@@ -87,7 +87,6 @@ const derivativeOf = ([byX, byY]: readonly [string, string?]): Derivative => ({
   },
 });
 
-/** @internal */
 export const routeOp = defineOp({
   ...routing,
   name: 'route',
@@ -163,7 +162,6 @@ export const focusBackwardOp = defineOp({
   webgpu: async () => (await import('./webgpu')).planFocusBackward,
 });
 
-/** @internal */
 export const focusOp = defineOp({
   name: 'focus',
   inputs: { x: f32('... d'), exponents: f32('... 1') },

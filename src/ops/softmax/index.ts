@@ -45,7 +45,6 @@ export const gradientOp = defineOp({
   webgpu: async () => (await import('./webgpu')).planSoftmaxGradient,
 });
 
-/** @internal */
 export const softmaxOp = defineOp({
   name: 'softmax',
   inputs: { x: f32('... c') },

@@ -40,7 +40,6 @@ const topKKernels: Omit<Op<TopKCall>, 'name'> = {
   webgpu: async () => (await import('./webgpu')).planTopK,
 };
 
-/** @internal */
 export const topKOp = defineOp({
   ...topKKernels,
   name: 'topK',
@@ -63,7 +62,6 @@ const intoOut =
   ({ out, ...call }: Omit<TopKCall, 'indices'> & { readonly out: Tensor }, ...rest: Rest): Result =>
     run({ ...call, indices: out }, ...rest);
 
-/** @internal */
 export const argsortOp = defineOp({
   name: 'argsort',
   reference: async () => intoOut((await import('./reference')).topK),

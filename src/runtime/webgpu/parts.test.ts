@@ -26,7 +26,7 @@ const TILED: AttentionSizes[] = [{ tiled: { queries: 32, keys: 32, columns: 8, r
 /** Bindings that these have beside each other, which browsers have fewer of. */
 const MANY = 16;
 
-/** Of adapters in software, which compile each kernel for seconds. */
+/** For adapters in software, which compile each kernel for seconds. */
 const COMPILING = 600_000;
 
 type Compute = (runtime: Runtime) => Promise<readonly Tensor[]>;

@@ -66,6 +66,6 @@ export interface Branch<T> extends Named<T> {
 export interface AttentionBlueprint
   extends Pick<AttentionConfig, 'bias' | 'qkNorm' | 'projections'>,
     Required<Pick<AttentionConfig, 'heads' | 'keyHeads' | 'd' | 'rope'>> {
-  /** Of exact attention, where no other is asked for: windows, soft caps, a scale. */
+  /** Params of exact attention, where no other is asked for: windows, soft caps, a scale. */
   readonly params?: Readonly<Record<string, unknown>> | undefined;
 }

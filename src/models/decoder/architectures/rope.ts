@@ -5,7 +5,7 @@ import type { RopeScaling, RopeSettings } from '../../../ops/rope';
 import { ropeSetting } from '../../../ops/rope/rotation';
 import { type DecoderConfig, refusal } from './settings';
 
-/** Of heads of d dimensions; theta and the scaling are in `rope_parameters`, or in `rope_theta` and `rope_scaling`. */
+/** The rotary embedding of heads of d dimensions; theta and the scaling are in `rope_parameters`, or in `rope_theta` and `rope_scaling`. */
 export function ropeOf(config: DecoderConfig, d: number): RopeSettings {
   const given = config.rope_parameters ?? config.rope_scaling ?? {};
   checkRecord('rope_parameters of config', given);
