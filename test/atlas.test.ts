@@ -871,7 +871,7 @@ test('a method\u2019s page is worked by keys alone', async () => {
   await context.close();
 });
 
-test('Firefox shows the list, a method and its run, and the choice', async ({ skip }) => {
+test('Firefox shows the list, a method and its run, and the choice', { retry: 1 }, async ({ skip }) => {
   const isMissing = !existsSync(FIREFOX);
   if (isMissing && process.env.CI) throw new Error(`no Firefox at ${FIREFOX}`);
   skip(isMissing, `no Firefox at ${FIREFOX}: apt-get install firefox-esr, or set FIREFOX`);
@@ -882,7 +882,14 @@ test('Firefox shows the list, a method and its run, and the choice', async ({ sk
       url + path,
       `(async () => {
         const parts = () => [...document.querySelectorAll('[data-live]')];
-        const until = async (is) => { while (!is()) await new Promise((resolve) => setTimeout(resolve, 50)); };
+        const until = async (is) => {
+          const end = performance.now() + 60_000;
+          while (!is()) {
+            if (performance.now() > end)
+              throw new Error('after a minute: ' + parts().map(({ dataset: { live, state } }) => live + ' ' + state).join(', '));
+            await new Promise((resolve) => setTimeout(resolve, 50));
+          }
+        };
         await until(() => parts().every(({ dataset: { live, state } }) => live === 'run' || ['done', 'error'].includes(state)));
         ${work}
         await until(() => ${ends});

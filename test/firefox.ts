@@ -23,6 +23,9 @@ interface Evaluation {
   readonly exceptionDetails?: { readonly text: string };
 }
 
+/** Milliseconds. */
+const LIMIT = 80_000;
+
 /** A headless one with a profile of its own, and with WebGPU, in software too, which it has switched off on Linux. */
 export async function launchFirefox(): Promise<Firefox> {
   const profile = await mkdtemp(join(tmpdir(), 'saccade-firefox-'));
@@ -93,10 +96,19 @@ async function connect(address: string) {
     for (const { reject } of waiting.values()) reject(new Error('Firefox has closed the connection'));
   };
   await once(socket, 'open');
+  /** Rejects after a while, too: a busy Firefox has been seen to leave a command without an answer. */
   function send<T>(method: string, params: object): Promise<T> {
-    return new Promise((resolve, reject) => {
-      waiting.set(++last, { resolve, reject });
-      socket.send(JSON.stringify({ id: last, method, params }));
+    const id = ++last;
+    socket.send(JSON.stringify({ id, method, params }));
+    return new Promise<T>((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`Firefox does not answer ${method}`)), LIMIT);
+      const ended =
+        <V>(end: (value: V) => void) =>
+        (value: V) => {
+          clearTimeout(timer);
+          end(value);
+        };
+      waiting.set(id, { resolve: ended(resolve), reject: ended(reject) });
     });
   }
   return { send, errors };

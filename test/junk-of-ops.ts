@@ -45,7 +45,7 @@ const numbersThat = (holds: (x: number) => boolean) =>
 /** Settings that no rule below has. */
 const SETTINGS: Readonly<Record<string, Slot>> = {
   'an integer >= 1, or two': { make: () => 1, takes: ['3', 'undefined'] },
-  '[before, after], integers >= 0, for each axis of x': { make: () => [[1, 0]], takes: [] },
+  '[before, after], integers >= 0, for each axis of x': { make: () => [[2, 0]], takes: [] },
   'a positive number': { make: () => 1, takes: numbersThat((x) => x > 0) },
   'any number': { make: () => 1, takes: [...Object.keys(NUMBERS), 'NaN', 'Infinity', 'undefined'] },
   'an array of different axes of x': { make: () => [-1], takes: ['array', 'undefined'] },
@@ -94,15 +94,25 @@ export function entriesOfOps(
     as: DType = dtype as DType,
   ): Tensor =>
     keep(runtime.tensor(typedArray(as, sizeOf(shape)).fill((as === 'i32' ? 0 : most) as never) as never, shape, as));
-  function slot(spec: Spec): Slot {
-    if ('axes' in spec) return tensorSlot(spec);
+  /** `bound` are the axes that other tensors have as well. */
+  function slot(spec: Spec, bound: readonly string[]): Slot {
+    if ('axes' in spec) return tensorSlot(spec, bound);
     if (!('needed' in spec)) return settingSlot(spec);
-    const fields = { ...mapped(spec.needed), ...mapped(spec.more, optional) };
+    const fields = { ...mapped(spec.needed, undefined, bound), ...mapped(spec.more, optional, bound) };
     return { make: () => undefined, takes: [], fields, closed: true };
   }
   const optional = (each: Slot): Slot => ({ ...each, takes: [...each.takes, 'undefined'] });
-  const mapped = (specs: Readonly<Record<string, Spec>>, map = (each: Slot, _name: string) => each): Slots =>
-    Object.fromEntries(Object.entries(specs).map(([each, spec]) => [each, map(slot(spec), each)]));
+  const mapped = (
+    specs: Readonly<Record<string, Spec>>,
+    map = (each: Slot, _name: string) => each,
+    bound: readonly string[] = [],
+  ): Slots =>
+    Object.fromEntries(
+      Object.entries(specs).map(([each, spec]) => [
+        each,
+        map(slot(spec, bound.concat(lettersBeside(specs, each))), each),
+      ]),
+    );
   const fieldsOf = (settings: Readonly<Record<string, Setting>>): Slots =>
     mapped(settings, (each, name) => (isNeeded(settings[name] as Setting) ? each : optional(each)));
   const places = tensor(i32('n'));
@@ -157,8 +167,11 @@ export function entriesOfOps(
     const [value, ...takes] = ruled(expected);
     return { make: () => value, takes };
   }
-  function tensorSlot(spec: TensorSpec): Slot {
+  function tensorSlot(spec: TensorSpec, bound: readonly string[]): Slot {
     const valid = tensor(spec);
+    const letters = lettersOf(spec);
+    const isShared = (letter: string) => bound.includes(letter) || /^\d/.test(letter);
+    const shared = valid.rank - 1 - [...letters].reverse().findIndex(isShared);
     const wider = valid.shape.map((extent, axis) => (axis === valid.rank - 1 ? extent + 1 : extent));
     const isLed = /^\W/.test(spec.axes);
     const others: DType[] = ['f32', 'f16', 'bf16', 'i32', 'u8'];
@@ -172,6 +185,12 @@ export function entriesOfOps(
             .map((each) => [each, tensor(spec, [...valid.shape], each)]),
         ),
         ...(/\w/.test(spec.axes) && { 'another rank': tensor(spec, isLed ? [] : [...valid.shape, 2]) }),
+        ...(letters.some(isShared) && {
+          'another extent': tensor(
+            spec,
+            valid.shape.map((extent, axis) => extent + Number(axis === shared)),
+          ),
+        }),
         ...(!spec.empty && { empty: tensor(spec, [...valid.shape.slice(0, -1), 0]) }),
         ...(valid.rank > 1 &&
           !spec.strided && { strided: keep(tensor(spec, wider).slice(valid.rank - 1, 0, wider.at(-1)! - 1)) }),
@@ -189,13 +208,18 @@ export function entriesOfOps(
     const required = mapped(inputs, (each) =>
       isAlone && each.wrong ? { ...each, takes: [...each.takes, 'tensor of another runtime'] } : each,
     );
+    const bound = lettersBeside(inputs);
     const fields = {
-      ...mapped(options, (each, name) => ({
-        ...(hasTensors || !isNeeded(options[name] as Setting) ? optional(each) : each),
-        given: !INSTEAD.includes(name),
-        ...(NEEDED.includes(name) && { make: () => true }),
-      })),
-      ...mapped(places, (each) => ({ ...optional(each), given: false })),
+      ...mapped(
+        options,
+        (each, name) => ({
+          ...(hasTensors || !isNeeded(options[name] as Setting) ? optional(each) : each),
+          given: !INSTEAD.includes(name),
+          ...(NEEDED.includes(name) && { make: () => true }),
+        }),
+        bound,
+      ),
+      ...mapped(places, (each) => ({ ...optional(each), given: false }), bound),
       ...control,
     };
     const args = {
@@ -214,6 +238,13 @@ export function entriesOfOps(
   }
   return entries;
 }
+
+/** The axes of a tensor by their letters, but for leading ones that broadcast. */
+const lettersOf = ({ axes }: TensorSpec): readonly string[] => axes.split(' ').filter((letter) => letter !== '*');
+
+/** The letters of all tensors but that of one name. */
+const lettersBeside = (specs: Readonly<Record<string, Spec>>, name?: string): readonly string[] =>
+  Object.entries(specs).flatMap(([each, spec]) => (each !== name && 'axes' in spec ? lettersOf(spec) : []));
 
 /** Whether it has no default. */
 function isNeeded(setting: Setting): boolean {

@@ -19,11 +19,11 @@ async function moduleOf(name: string, text: string): Promise<string> {
 
 test('names are methods of the library, each once', async () => {
   expect(await readMethods('attention, power-attention,attention')).toEqual([exactAttention, powerAttention]);
-  await expect(readMethod('atention')).rejects.toThrow('method must be one of attention, neighborhood-attention');
+  await expect(readMethod('atention')).rejects.toThrow('method must be one of attention, dydila');
 });
 
 test('paths are modules whose default export is a method', async () => {
-  const method = `{ name: 'mine', inputs: {}, outputs: {}, params: {}, parse() {}, forward() {}, reference() {}, cost() {}, variants() {} }`;
+  const method = `{ name: 'mine', inputs: {}, outputs: {}, params: {}, parse() {}, forward() {}, reference() {}, cost() {}, variants() {}, continuation() {} }`;
   expect(await readMethod(await moduleOf('mine.mjs', `export default ${method};`))).toMatchObject({ name: 'mine' });
 });
 

@@ -81,8 +81,7 @@ test('run decoder refuses what does not fit in a line, and writes nothing', asyn
   await expectRefusal(given('--grad'), '--grad is of methods: decoder is a model');
   await expectRefusal(given('--params', '{}'), 'param config of decoder: expected object, got undefined');
   const chosen = JSON.stringify({ config: configs.qwen3, attention: 5 });
-  const expected =
-    'param attention of decoder: expected string or object or list of at least 0 (string or object), got 5';
+  const expected = 'param attention of decoder: expected string or object or list of (string or object), got 5';
   await expectRefusal(given('--params', chosen), expected);
   await expectRefusal(
     given('--params', '{"configs": {}}'),

@@ -108,6 +108,10 @@ describe('where WebGPU is missing', () => {
     });
   });
 
+  test('threads are not for it', async () => {
+    await expectRefusal(['compare', '--threads', '2', '--backend', 'webgpu'], 'threads');
+  });
+
   test('a package webgpu that this system cannot load is named, with what it needs', async () => {
     vi.resetModules();
     vi.doMock('webgpu', () => {
@@ -122,9 +126,5 @@ describe('where WebGPU is missing', () => {
     });
     vi.doUnmock('webgpu');
     vi.resetModules();
-  });
-
-  test('threads are not for it', async () => {
-    await expectRefusal(['compare', '--threads', '2', '--backend', 'webgpu'], 'threads');
   });
 });

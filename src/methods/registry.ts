@@ -1,8 +1,8 @@
 /** Every method of the library, by its name. */
 import { show } from '../check';
 import { ParameterError } from '../errors';
-import * as declared from '.';
 import type { Method } from './define';
+import * as declared from './published';
 
 type Declared = (typeof declared)[keyof typeof declared];
 type ByName = { readonly [Name in Declared['name']]: Extract<Declared, { readonly name: Name }> };

@@ -276,7 +276,11 @@ function misfit(
 ): ShapeError {
   const shown = (of: Axes) => `${of.name} ${formatShape(shapes[of.name] as Shape)}`;
   const got = `got ${formatShape(shapes[name] as Shape)}`;
-  const twin = all.find((other) => shapes[other.name] && other.name !== name && other.axes.join() === axes.join());
+  const before = all.slice(
+    0,
+    all.findIndex((other) => other.name === name),
+  );
+  const twin = before.find((other) => shapes[other.name] && other.axes.join() === axes.join());
   if (twin && letter === LEAD) return new ShapeError(`${name} must have the shape of ${shown(twin)}, ${got}`);
   const isKnown = letter !== undefined && !LITERAL.test(letter);
   const source = isKnown ? all.find((other) => shapes[other.name] && other.axes.includes(letter)) : undefined;
