@@ -96,6 +96,7 @@ export function entriesOfOps(
     keep(runtime.tensor(typedArray(as, sizeOf(shape)).fill((as === 'i32' ? 0 : most) as never) as never, shape, as));
   /** `bound` are the axes that other tensors have as well. */
   function slot(spec: Spec, bound: readonly string[]): Slot {
+    if ('axes' in spec && spec.or?.only) return { make: () => cache.layer(0), takes: [] };
     if ('axes' in spec) return tensorSlot(spec, bound);
     if (!('needed' in spec)) return settingSlot(spec);
     const fields = { ...mapped(spec.needed, undefined, bound), ...mapped(spec.more, optional, bound) };
@@ -130,7 +131,6 @@ export function entriesOfOps(
   };
   const kinds: Readonly<Record<string, Slot>> = {
     ...SETTINGS,
-    'a layer of a cache': { make: () => cache.layer(0), takes: [] },
     'a selection of key blocks': {
       make: () => undefined,
       takes: [],

@@ -268,7 +268,7 @@ describeOnBackends('a key-value cache', (runtime) => {
       [() => attention(q, cache.layer(0), { counts: [-1, 0] }), 'counts[0] must be an integer from 0 to 8, got -1'],
       [
         () => attention(zeros(1, 1, HEADS, D), cache.layer(0)),
-        'q must have shape [2, n, h, 6] for this cache, got [1, 1, 2, 6]',
+        'cache must have shape [b, g, d, e] with b = 1 as in q [1, 1, 2, 6], got [2, 2, 6, ',
       ],
       [
         () => attention(zeros(2, 1, 3, D), cache.layer(0)),
@@ -292,7 +292,7 @@ describeOnBackends('a key-value cache', (runtime) => {
     );
     const other = await createRuntime({ backend: 'reference' });
     const foreign = other.tensor(new Float32Array(2 * HEADS * D), [2, 1, HEADS, D]);
-    expect(() => attention(foreign, cache.layer(0))).toThrow('q lives on another runtime than the cache');
+    expect(() => attention(foreign, cache.layer(0))).toThrow('cache lives on another runtime than q');
     other.dispose();
     const layer = cache.layer(0);
     cache.dispose();

@@ -93,16 +93,16 @@ function bytesOf({ shape, strides, offset, dtype }: Tensor): { readonly begin: n
   return { begin: offset * bytes, end: (last + 1) * bytes };
 }
 
-/** Throws unless every value is a tensor or, by its name, what may stand for one. */
+/** Throws unless every value is a tensor or, by its name, an operand of another kind. */
 export function checkTensors(
   tensors: Readonly<Record<string, unknown>>,
   forms: Readonly<Record<string, OperandForm>> = {},
 ): void {
   for (const name in tensors) {
     const tensor = tensors[name];
-    if (tensor instanceof Tensor) continue;
-    const { kind } = forms[name] ?? {};
-    if (kind && tensor instanceof kind) continue;
+    const { kind, only = false } = forms[name] ?? {};
+    if ((tensor instanceof Tensor && !only) || (kind && tensor instanceof kind)) continue;
+    if (only) throw new ParameterError(`${name} must be a ${kind?.name}, got ${show(tensor)}`);
     const expected = `a Tensor${kind ? ` or a ${kind.name}` : ''}`;
     throw new ParameterError(`${name} must be ${expected}, got ${show(tensor)}: make one with runtime.tensor()`);
   }

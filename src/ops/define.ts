@@ -74,9 +74,11 @@ type TensorSpecs = Readonly<Record<string, TensorSpec>>;
 export type Members<G> =
   G extends Group<infer Needed, infer More>
     ? { readonly [Name in keyof Needed]: Tensor } & { readonly [Name in keyof More]?: Tensor | undefined }
-    : G extends { readonly or: OperandForm<infer Other> }
-      ? Tensor | Other
-      : Tensor;
+    : G extends { readonly or: OperandForm<infer Other> & { readonly only: true } }
+      ? Other
+      : G extends { readonly or: OperandForm<infer Other> }
+        ? Tensor | Other
+        : Tensor;
 
 /** Arguments as callers give them, and as kernels get them. */
 type Given<A> = { readonly [Name in keyof A]: A[Name] extends Setting<infer G, unknown> ? G : Members<A[Name]> };
@@ -93,7 +95,7 @@ type Conditional<R> = { [Name in keyof R]: R[Name] extends { readonly when: stri
 export type Computed<R> = {
   readonly [Name in Exclude<keyof R, Conditional<R>>]: Tensor<DTypeOf<R[Name]>>;
 } & { readonly [Name in Conditional<R>]?: Tensor<DTypeOf<R[Name]>> };
-type ResultSpecs<R> = { readonly [Name in keyof R]: ResultSpec<DTypeOf<R[Name]>> };
+export type ResultSpecs<R> = { readonly [Name in keyof R]: ResultSpec<DTypeOf<R[Name]>> };
 
 /** Settings with defaults, and tensors that may be left out. */
 export type Options<A> = { readonly [Name in keyof A]?: Given<A>[Name] | undefined };
@@ -487,6 +489,18 @@ export const orOperand = <S extends TensorSpec, T extends Operand>(
   kind: OperandForm<T>['kind'],
   axes: string,
 ): S & { readonly or: OperandForm<T> } => ({ ...spec, or: { kind, axes } });
+
+/** An operand that is no tensor. */
+/* @__NO_SIDE_EFFECTS__ */
+export const operandOf = <T extends Operand>(
+  kind: OperandForm<T>['kind'],
+  axes: string,
+  dtypes: readonly DType[],
+): TensorSpec & { readonly or: OperandForm<T> & { readonly only: true } } => ({
+  axes,
+  dtypes,
+  or: { kind, axes, only: true },
+});
 
 /** Tensors in one object: those that it needs, and those that it may have. */
 /* @__NO_SIDE_EFFECTS__ */

@@ -21,8 +21,10 @@ export interface Operand {
   assertUsable(use: string): void;
 }
 
-/** A class of operands other than tensors, and the axes that they have in the place of a tensor. */
+/** A class of operands other than tensors, and the axes that they have. */
 export interface OperandForm<T extends Operand = Operand> {
   readonly kind: abstract new (...args: never) => T;
+  /** Whether no tensor may be in its place. */
+  readonly only?: boolean;
   readonly axes: string;
 }

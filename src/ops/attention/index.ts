@@ -22,6 +22,7 @@ import {
   attendToCache,
   cachedSettings,
   cacheLayer,
+  checkCachedHeads,
   type Places,
 } from './decode/to-cache';
 import { planAttention } from './forward/cpu';
@@ -145,8 +146,9 @@ export const attentionToCacheOp = defineComposite({
   inputs: { q: tokens.q, cache: cacheLayer },
   options: { ...cachedSettings, score },
   results: attendedResults,
-  run: (given, options): AttentionResult =>
-    attendToCache(given, options, {
+  fits: checkCachedHeads,
+  run: (given, options, _, specs): AttentionResult =>
+    attendToCache(given, options, specs, {
       op: cached,
       readsPagesOnGpu: true,
       inputs: {},

@@ -7,11 +7,12 @@ import type { Mask } from '../../masks/mask';
 import type { Control } from '../../runtime/backend';
 import type { Runtime } from '../../runtime/runtime';
 import type { DType } from '../../tensor/dtype';
-import { formatShape } from '../../tensor/shape';
+import { formatShape, frozen, type Shape, sizeOf } from '../../tensor/shape';
 import { Tensor } from '../../tensor/tensor';
 import { describesItself } from '../../text/inspect';
 import { checkTensors } from '../check';
 import { choice, type Options, optional, record, whole } from '../define';
+import type { Operand } from '../operand';
 import { type RopeOptions, rope } from '../rope';
 import { ropeSettings } from '../rope/rotation';
 import type { CacheDType, CachedRow, PageLayout } from './layout';
@@ -37,7 +38,9 @@ export const cacheRope = record({
 export interface CacheRope extends Options<typeof cacheRope.settings> {}
 
 /** One layer of a key-value cache, which ops take in the place of keys and values: what it holds when they are called. */
-export class CacheLayer {
+export class CacheLayer implements Operand {
+  readonly isContiguous = true;
+
   /** Made by `layer()` of a cache. */
   constructor(
     readonly runtime: Runtime,
@@ -51,6 +54,20 @@ export class CacheLayer {
   /** What it is, such as `CacheLayer(2 heads, f16 on wasm)`. */
   toString(): string {
     return `CacheLayer(${this.layout.heads} heads, ${this.dtype} on ${this.runtime.backend.name})`;
+  }
+
+  /** [rows, heads, d, e]: key/value heads, columns of a key and of a value. */
+  get shape(): Shape {
+    const { heads, d, e } = this.layout;
+    return frozen([this.current().length, heads, d, e]);
+  }
+
+  get size(): number {
+    return sizeOf(this.shape);
+  }
+
+  assertUsable(_use: string): void {
+    this.current();
   }
 
   /** What it holds of each row now. */

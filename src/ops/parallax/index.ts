@@ -8,7 +8,14 @@ import type { Op } from '../../runtime/op';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import type { AttentionResult } from '../attention';
-import { attendedResults, attendToCache, cachedSettings, cacheLayer, type Places } from '../attention/decode/to-cache';
+import {
+  attendedResults,
+  attendToCache,
+  cachedSettings,
+  cacheLayer,
+  checkCachedHeads,
+  type Places,
+} from '../attention/decode/to-cache';
 import { fittingMask, maskSettings } from '../attention/settings';
 import { CacheLayer } from '../cache/layer';
 import { defineComposite, defineOp, f32, floats, group, type OptionsOf } from '../define';
@@ -90,8 +97,9 @@ export const parallaxToCacheOp = defineComposite({
   inputs: { q, r: inputs.r, cache: cacheLayer },
   options: cachedSettings,
   results: attendedResults,
-  run: ({ r, ...given }, options): AttentionResult =>
-    attendToCache(given, options, {
+  fits: checkCachedHeads,
+  run: ({ r, ...given }, options, _, specs): AttentionResult =>
+    attendToCache(given, options, specs, {
       op: cached,
       readsPagesOnGpu: false,
       inputs: { r },

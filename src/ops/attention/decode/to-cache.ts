@@ -1,35 +1,34 @@
 /** Attention of the last tokens of each row to what a layer of a key-value cache holds of it, and ops like it. */
-import { show } from '../../../check';
-import { ParameterError, ShapeError } from '../../../errors';
+import { ShapeError } from '../../../errors';
 import { and } from '../../../masks/combine';
 import type { Mask } from '../../../masks/mask';
 import type { Control } from '../../../runtime/backend';
 import type { Op } from '../../../runtime/op';
 import type { Score } from '../../../scores/score';
-import { formatShape } from '../../../tensor/shape';
+import { type Extents, formatShape } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { readCache } from '../../cache';
 import { CacheLayer, checkCounts, rotated } from '../../cache/layer';
 import { openTokens, slabsOf } from '../../cache/layout';
+import { STORAGE } from '../../cache/params';
 import { checkOut } from '../../check';
 import { compute } from '../../compute';
 import { contiguous } from '../../copy';
-import { boolean, type Computed, f32, floats, type Setting } from '../../define';
+import { boolean, type Computed, f32, floats, operandOf, type ResultSpecs, type Setting } from '../../define';
+import type { Operand } from '../../operand';
 import { checkFits, type MaskSettings, maskOf, maskSettings, tensorsOf } from '../settings';
 import type { CachedCall } from './cached';
 import { FEW_QUERIES } from './cpu';
 
-/** A layer on the runtime of q. */
-export const cacheLayer: Setting<CacheLayer> = {
-  expected: 'a layer of a cache',
-  check(name, layer, _, { q }) {
-    if (!(layer instanceof CacheLayer))
-      throw new ParameterError(`${name} must be ${this.expected}, got ${show(layer)}`);
-    if (q?.runtime !== layer.runtime)
-      throw new ParameterError(`q lives on another runtime than the ${name}: make both with the same runtime`);
-    return layer;
-  },
-};
+export const cacheLayer = operandOf(CacheLayer, 'b g d e', STORAGE);
+
+/** Throws unless the heads of the cache divide those of q. */
+export function checkCachedHeads({ h, g }: Extents, { q }: Readonly<Record<string, Operand>>): void {
+  if ((h as number) % (g as number) === 0) return;
+  throw new ShapeError(
+    `the ${g} heads of the cache must divide the ${h} heads of q ${formatShape((q as Operand).shape)}`,
+  );
+}
 
 const counts: Setting<readonly number[]> = {
   expected: 'a number for each row',
@@ -87,32 +86,27 @@ interface RowSettings {
 }
 
 /** Few queries read keys and values where they lie. */
-export function attendToCache<Call extends CachedCall>(given: Given, options: Places, to: ToCache<Call>): Attended {
+export function attendToCache<Call extends CachedCall>(
+  given: Given,
+  options: Places,
+  specs: () => ResultSpecs<typeof attendedResults>,
+  to: ToCache<Call>,
+): Attended {
   const { q, cache, scale, causal, window, mask, counts, score } = given;
   const { runtime, layout, rows } = cache;
-  const [b, n, h, d] = q.shape as [number, number, number, number];
-  const { heads: g, e } = layout;
-  if (b !== rows.length || d !== layout.d)
-    throw new ShapeError(
-      `q must have shape [${rows.length}, n, h, ${layout.d}] for this cache, got ${formatShape(q.shape)}`,
-    );
-  if (h % g !== 0)
-    throw new ShapeError(`the ${g} heads of the cache must divide the ${h} heads of q ${formatShape(q.shape)}`);
+  const [, n, h] = q.shape as [number, number, number];
+  const { heads: g } = layout;
   cache.assertHeld(rows, counts);
   const own = maskOf({ causal, window, mask });
   for (const [batch, { length }] of rows.entries())
     checkFits({ b: 1, n: counts[batch] as number, m: length, h, g }, own, score);
   const seen = cache.mask ? maskOf({ causal, window, mask: mask ? and(cache.mask, mask) : cache.mask }) : own;
-  const results = {
-    out: { shape: [b, n, h, e], dtype: q.dtype, given: options.out },
-    lse: { shape: [b, n, h], dtype: 'f32', given: options.lse },
-  } as const;
   const readsPages = to.readsPagesOnGpu || runtime.backend.name !== 'webgpu';
   if (n > FEW_QUERIES || !readsPages || seen.arrange || cache.rope?.apply === 'read')
     return attendToCopies({ ...given, mask: seen }, options, to);
   const call = ({ out, lse }: Attended) => to.callOf({ q, out, lse, scale, layout, rows, counts, mask: seen, score });
   const inputs = { q, ...to.inputs, ...slabsOf(rows), ...tensorsOf(score) };
-  return compute(to.op, inputs, results, call, options, { reads: openTokens(rows) });
+  return compute(to.op, inputs, specs(), call, options, { reads: openTokens(rows) });
 }
 
 /** Row by row, with a copy of its keys and values, which costs little beside many queries. */
