@@ -33,6 +33,16 @@ export async function live(name: string, work: (box: HTMLElement) => Promise<str
   }
 }
 
+/** Says beside the form what is wrong with its setting, if anything is. */
+export function showFault({ form }: AnyPage): void {
+  try {
+    form.setting();
+    form.complain('');
+  } catch (error) {
+    form.complain(sentence(error));
+  }
+}
+
 export function sentence(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   const capital = /^(param|method) /.test(text) ? text : text[0].toUpperCase() + text.slice(1);

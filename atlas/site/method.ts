@@ -1,12 +1,13 @@
 /** The page of a method: one setting, and parts that follow it. */
 
 import type { PageData } from '../build/page-data';
-import { Helper, latest } from './ask';
+import { Helper } from './ask';
 import { commandOf, programOf } from './code';
+import { startCode } from './code-part';
 import { startCost } from './cost-part';
-import { live, sentence } from './live';
+import { showFault } from './live';
 import { startOutputs } from './outputs-part';
-import { $, $$, copies } from './page';
+import { $ } from './page';
 import { startPicture } from './picture-part';
 import { startReach } from './reach-part';
 import { startRelief } from './relief-part';
@@ -20,26 +21,16 @@ const [counter, runner] = [new Helper(), new Helper()];
 const weigher = data.masked ? new Helper() : counter;
 const form = new SettingForm(data, changed);
 
-// ---- Code
-
-/** Written once the method accepts the setting; before that there is nothing to copy. */
-const writeCode = latest(() =>
-  live('code', async (box) => {
-    const setting = form.setting();
-    await counter.ask('checkSetting', setting);
-    $('[data-code]', box).textContent = programOf(data, setting, $('#method').dataset.layer !== undefined);
-    $('[data-command]', box).textContent = commandOf(data, setting);
-    return undefined;
-  }),
-);
-
-for (const button of $$('[data-copy]'))
-  copies(button, () => $('code', button.parentElement!).textContent, 'not allowed');
-
-// ---- All together
-
 const page = { data, form };
 startRun(page, runner);
+const writeCode = startCode(
+  page,
+  (setting) => counter.ask('checkSetting', setting),
+  (setting) => ({
+    program: programOf(data, setting, $('#method').dataset.layer !== undefined),
+    command: commandOf(data, setting),
+  }),
+);
 const query = () => Number($<HTMLInputElement>('#i')?.value ?? 0);
 const updateReach = startReach(page, counter, query);
 const updateRelief = startRelief(page, { counter, weigher }, query);
@@ -54,12 +45,7 @@ const showPicture =
     : startOutputs(page, counter);
 
 function changed(): void {
-  try {
-    form.setting();
-    form.complain('');
-  } catch (error) {
-    form.complain(sentence(error));
-  }
+  showFault(page);
   writeCode();
   // The picture first: the plots come with more script.
   void showPicture().then(() => {

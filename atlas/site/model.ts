@@ -2,10 +2,11 @@
 import { literal } from '../../src/text/literal';
 import { shellCommand } from '../../src/text/shell';
 import type { ModelData } from '../build/model-page';
-import { Helper, latest } from './ask';
-import { live, sentence } from './live';
+import { Helper } from './ask';
+import { startCode } from './code-part';
+import { showFault } from './live';
 import { startOutputs } from './outputs-part';
-import { $, $$, copies } from './page';
+import { $ } from './page';
 import { startRun } from './run-part';
 import { SettingForm } from './setting-form';
 import type { Setting } from './tasks/setting';
@@ -14,30 +15,17 @@ const data = JSON.parse($('#model').textContent!) as ModelData;
 const [counter, runner] = [new Helper(), new Helper()];
 const form = new SettingForm(data, changed);
 
-/** Written once the model accepts the params. */
-const writeCode = latest(() =>
-  live('code', async (box) => {
-    const setting = form.setting();
-    await counter.ask('checkModel', setting);
-    const program = box.querySelector('[data-code]');
-    if (program) program.textContent = programOf(setting);
-    $('[data-command]', box).textContent = commandOf(setting);
-    return undefined;
-  }),
+const page = { data, form };
+const writeCode = startCode(
+  page,
+  (setting) => counter.ask('checkModel', setting),
+  (setting) => ({ program: data.exported && programOf(setting), command: commandOf(setting) }),
 );
-for (const button of $$('[data-copy]'))
-  copies(button, () => $('code', button.parentElement!).textContent, 'not allowed');
-
-startRun({ data, form }, runner, 'runModel');
-const showOutputs = startOutputs({ data, form }, counter, 'modelShown');
+startRun(page, runner, 'runModel');
+const showOutputs = startOutputs(page, counter, 'modelShown');
 
 function changed(): void {
-  try {
-    form.setting();
-    form.complain('');
-  } catch (error) {
-    form.complain(sentence(error));
-  }
+  showFault(page);
   writeCode();
   void showOutputs().then(() => {
     $('.bench').dataset.stands = '';

@@ -6,7 +6,7 @@ export interface Shown {
   readonly shape: readonly number[];
   /** Pictures of one tensor; 1 for the others. */
   readonly planes: number;
-  /** Of each picture, or of the table; curves are rows. */
+  /** Extents of each picture or of the table; curves are rows. */
   readonly rows: number;
   readonly columns: number;
   /** Row by row, plane by plane. */
@@ -17,7 +17,7 @@ export interface Shown {
 const MOST = 12;
 /** Points that make a curve. */
 const LEAST_POINTS = 8;
-/** Of tables. */
+/** Rows and columns of a table that are shown. */
 const MOST_ROWS = 12;
 const MOST_COLUMNS = 8;
 

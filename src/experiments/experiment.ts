@@ -241,7 +241,7 @@ export function isOf(claim: Claim, { judgements, verdict, ...finding }: Finding,
   if (finding.claim !== claim.claim || finding.source !== claim.source) return false;
   if (verdict === 'not measured' || (quick && claim.timed)) return true;
   const figures = judgements.map(({ value, interval }) =>
-    // JSON has null for what is no number.
+    // JSON has null for NaN and infinities.
     interval ? { value, low: interval[0], high: interval[1] } : (value ?? Number.NaN),
   );
   const names = Object.keys(claim.criteria);

@@ -122,19 +122,16 @@ export interface Layer {
   ): Readonly<Record<string, Tensor>>;
 }
 
-/** The declaration of a method: inputs and outputs in letters, params as a schema, reference, forward pass and cost. */
-export interface MethodSpec<
+/** What methods and models declare alike. */
+export interface Interface<
   Schema extends ParamsSchema,
-  Shapes extends Specs = Specs,
-  Optional extends Specs = Specs,
-  Results extends Specs = Specs,
-  Sometimes extends string = string,
-  Promised extends string = string,
+  Shapes extends Specs,
+  Optional extends Specs,
+  Results extends Specs,
+  Sometimes extends string,
+  Promised extends string,
 > {
   readonly name: string;
-  readonly family: string;
-  /** Short name in tables of many variants; default: the name without `-attention`. */
-  readonly short?: string;
   /** One sentence: what it computes. */
   readonly summary: string;
   /** The arXiv number of its paper. */
@@ -144,10 +141,6 @@ export interface MethodSpec<
   readonly optional?: Optional;
   /** Inputs that hold i32 numbers and have no gradient; the others hold floating-point numbers. */
   readonly integers?: readonly string[];
-  /** Inputs of floating-point numbers that have no gradient. */
-  readonly constants?: readonly string[];
-  /** `false` for methods that nothing is trained through, such as those that only choose. */
-  readonly gradient?: false;
   readonly outputs: Results;
   /** Outputs that some params do not give. */
   readonly sometimes?: readonly Sometimes[];
@@ -157,6 +150,24 @@ export interface MethodSpec<
    */
   readonly promised?: readonly Promised[];
   readonly params: Schema;
+}
+
+/** The declaration of a method: inputs and outputs in letters, params as a schema, reference, forward pass and cost. */
+export interface MethodSpec<
+  Schema extends ParamsSchema,
+  Shapes extends Specs = Specs,
+  Optional extends Specs = Specs,
+  Results extends Specs = Specs,
+  Sometimes extends string = string,
+  Promised extends string = string,
+> extends Interface<Schema, Shapes, Optional, Results, Sometimes, Promised> {
+  readonly family: string;
+  /** Short name in tables of many variants; default: the name without `-attention`. */
+  readonly short?: string;
+  /** Inputs of floating-point numbers that have no gradient. */
+  readonly constants?: readonly string[];
+  /** `false` for methods that nothing is trained through, such as those that only choose. */
+  readonly gradient?: false;
   /** Whether no result depends on what comes after its query. Default: the param `causal`, if there is one. */
   isCausal?(params: valibot.InferOutput<Schema>): boolean;
   /** The mask, for methods that are one; undefined for settings that are not a mask. */

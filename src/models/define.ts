@@ -2,7 +2,7 @@
 import type * as valibot from 'valibot';
 import { checkFunction, checkKnown, checkNoPromise, checkOptions, checkRecord, show } from '../check';
 import { DTypeError, ParameterError } from '../errors';
-import type { Inputs, None, Outputs, Specs } from '../methods/define';
+import type { Inputs, Interface, None, Outputs, Specs } from '../methods/define';
 import { runtimeOf } from '../methods/inputs';
 import { checkResults } from '../methods/outputs';
 import { type ParamsSchema, parseParams } from '../methods/params';
@@ -28,23 +28,7 @@ export interface ModelSpec<
   Results extends Specs = Specs,
   Sometimes extends string = string,
   Promised extends string = string,
-> {
-  readonly name: string;
-  /** One sentence: what it computes. */
-  readonly summary: string;
-  /** The arXiv number of its paper. */
-  readonly paper?: string;
-  readonly inputs: Shapes;
-  /** Inputs that may be left out. */
-  readonly optional?: Optional;
-  /** Inputs that hold i32 numbers; the others hold floating-point numbers. */
-  readonly integers?: readonly string[];
-  readonly outputs: Results;
-  /** Outputs that some params do not give. */
-  readonly sometimes?: readonly Sometimes[];
-  /** Outputs whose extents the data decides: promises of tensors. */
-  readonly promised?: readonly Promised[];
-  readonly params: Schema;
+> extends Interface<Schema, Shapes, Optional, Results, Sometimes, Promised> {
   network(
     params: valibot.InferOutput<Schema>,
   ): Network<NoInfer<Inputs<Shapes, Optional>>, NoInfer<Outputs<Results, Sometimes, Promised>>>;

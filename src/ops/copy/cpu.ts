@@ -30,16 +30,17 @@ export function planCopy({ x, out, within }: CopyCall): Plan {
     ...axes.flatMap(({ extent, from, to }) => CopyAxis({ extent, from: from * fromBytes, to: to * toBytes })),
   ];
   const copying = transposed
-    ? {
-        kernel: 'transpose',
-        tasks: ((x.size / extentOf(axes, -2)) * Math.ceil(extentOf(axes, -2) / BAND)) / extentOf(axes, -1),
-      }
+    ? { kernel: 'transpose', tasks: bandsOf(transposed) }
     : { kernel: 'copy', tasks: Math.ceil(x.size / RUN) };
   const phases = within ? [{ kernel: 'fill', tasks: Math.ceil(wholeSize / RUN) }, copying] : [copying];
   return { jobs: () => [{ phases, params, microseconds: (x.size + wholeSize) / ELEMENTS_PER_MICROSECOND }] };
 }
 
-const extentOf = (axes: readonly CommonAxis[], at: number) => (axes.at(at) as CommonAxis).extent;
+/** How many bands of rows there are; the last axis is the columns, that before it the rows. */
+function bandsOf(axes: readonly CommonAxis[]): number {
+  const [rows, ...outer] = axes.slice(0, -1).reverse() as [CommonAxis, ...CommonAxis[]];
+  return outer.reduce((count, { extent }) => count * extent, Math.ceil(rows.extent / BAND));
+}
 
 /** With the axis along which x is contiguous last but one, if that is not the last one, along which out is. */
 function transposedAxes(axes: readonly CommonAxis[]): readonly CommonAxis[] | undefined {

@@ -66,7 +66,7 @@ export const parallaxBackwardOp = defineOp({
   webgpu: async () => (await import('./webgpu')).planParallaxBackward,
 });
 
-/** @internal Also gives what its backward pass keeps. */
+/** Also gives what its backward pass keeps. */
 export const parallaxOp = defineOp({
   name: 'parallax',
   inputs,
