@@ -7,9 +7,10 @@ import { claim, ownedIn, ownPath, release } from './owner';
  * Makes a folder if it does not exist, and locks it for this process until disposed or the process ends. A folder that was
  * made and is empty in the end is removed. Locks of processes that no longer run do not count.
  *
- * @throws {ParameterError} a folder that another process has locked
+ * @throws {ParameterError} no name; a folder that another process has locked
  */
 export function lockFolder(folder: string): Disposable {
+  if (folder === '') throw new ParameterError('the folder to write to must not be empty');
   const refuse = (what: string) => new ParameterError(`cannot write to folder '${folder}': ${what}`);
   const made = mkdirSync(folder, { recursive: true });
   const [place, around] = [realpathSync(folder), made && dirname(realpathSync(made))];

@@ -130,6 +130,7 @@ test.each([
   [['power-attention', '--json', '/nowhere/at/all.json'], "cannot write '/nowhere/at/all.json'"],
   [['--json', 'findings.json'], '--json needs a paper whose claims to reproduce'],
   [['--resume', 'findings'], '--resume needs a paper whose claims to reproduce'],
+  [['l2vit', '--resume', ''], 'the folder to write to must not be empty'],
   [['--html', 'findings.html'], '--html needs a paper whose claims to reproduce'],
   [['power-attention', '--threads', '0'], "'0' is invalid"],
 ])('%j is refused in one line', (args, message) => expectRefusal(['reproduce', ...args], message));
