@@ -265,7 +265,11 @@ function commentOf(declaration: DeclarationReflection): Comment | undefined {
 
 /** A comment's text; links by name are code, which becomes a link where it is the name of an export. */
 const textOf = (comment: Comment | undefined) =>
-  (comment?.summary ?? []).map((part) => (part.kind === 'inline-tag' ? `\`${part.text}\`` : part.text)).join('');
+  (comment?.summary ?? [])
+    .map((part) => (part.kind === 'inline-tag' ? `\`${part.text}\`` : part.text))
+    .join('')
+    // Lines break within an arrow of two characters.
+    .replaceAll(' -> ', ' → ');
 
 const nameOf = (name: string) => (name === '__namedParameters' ? 'options' : name);
 const LONGEST_LINE = 88;
