@@ -35,8 +35,8 @@ export async function urlSource(address: URL, options: ReadOptions = {}): Promis
   });
 }
 
-async function request(address: URL, start: number, end: number, { signal = null }: ReadOptions): Promise<Response> {
-  const response = await fetch(address, { headers: { Range: `bytes=${start}-${end - 1}` }, signal });
+async function request(address: URL, start: number, end: number, { signal }: ReadOptions): Promise<Response> {
+  const response = await fetch(address, { headers: { Range: `bytes=${start}-${end - 1}` }, signal: signal ?? null });
   const { status, statusText } = response;
   if (response.ok || (status === 416 && start === 0)) return response;
   await response.body?.cancel();
@@ -51,8 +51,8 @@ function sizeIn(response: Response): number | undefined {
   return size === undefined ? undefined : Number(size);
 }
 
-async function sizeOfHead(address: URL, { signal = null }: ReadOptions): Promise<number> {
-  const { headers } = await fetch(address, { method: 'HEAD', signal });
+async function sizeOfHead(address: URL, { signal }: ReadOptions): Promise<number> {
+  const { headers } = await fetch(address, { method: 'HEAD', signal: signal ?? null });
   const length = headers.get('content-length');
   if (length !== null) return Number(length);
   throw new ParseError(`${address.href}: the server does not say how large the file is`);
