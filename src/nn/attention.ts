@@ -24,7 +24,7 @@ import {
   partOf,
   prefixed,
 } from './module';
-import { norm } from './norm';
+import { type NormConfig, norm } from './norm';
 import { project, projection } from './projection';
 
 export interface AttentionConfig<Schema extends ParamsSchema = ParamsSchema> {
@@ -44,8 +44,8 @@ export interface AttentionConfig<Schema extends ParamsSchema = ParamsSchema> {
   readonly bias?: { readonly qkv?: boolean | undefined; readonly out?: boolean | undefined } | undefined;
   /** The projections in checkpoints; default: `q_proj`, `k_proj`, `v_proj` and `o_proj`, with matrices [out, in]. */
   readonly projections?: ProjectionLayout | undefined;
-  /** Queries and keys of each head are normalised by their root mean squares, as in Qwen3, under the root `epsilon`. */
-  readonly qkNorm?: { readonly epsilon?: number | undefined } | undefined;
+  /** Queries and keys of each head are normalised, by default by their root mean squares, as in Qwen3. */
+  readonly qkNorm?: Pick<NormConfig, 'kind' | 'epsilon'> | undefined;
   /** Rotary position embeddings of queries and keys, after their norms; default: none. */
   readonly rope?: RopeSettings | undefined;
   /** Extents of the grid, row-major, that the tokens of spatial methods lie on. */
@@ -134,7 +134,8 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
   checkKnown('bias', bias, ['qkv', 'out'], (unknown) => `bias has no '${unknown}'`);
   for (const [each, value] of Object.entries(bias)) checkBoolean(`${each} of bias`, value);
   checkLayout(layout);
-  if (qkNorm !== undefined) checkKnown('qkNorm', qkNorm, ['epsilon'], (unknown) => `qkNorm has no '${unknown}'`);
+  if (qkNorm !== undefined)
+    checkKnown('qkNorm', qkNorm, ['kind', 'epsilon'], (unknown) => `qkNorm has no '${unknown}'`);
   const normed = qkNorm && norm({ width: d, ...qkNorm });
   if (rope !== undefined) ropeSetting.check('rope', rope, { d }, {});
   checkGrid(name, method.inputs.q as string, grid);

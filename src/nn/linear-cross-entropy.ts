@@ -1,11 +1,12 @@
 import { crossEntropy, gradientOp, lossesOp, lossSettings, meanLoss } from '../ops/cross-entropy';
-import { defineComposite, f32, i32, type OptionsOf, whole } from '../ops/define';
+import { defineComposite, f32, i32, type OptionsOf, optional, setting, whole } from '../ops/define';
 import { add } from '../ops/map';
 import { matmul } from '../ops/matmul';
 import type { Control } from '../runtime/backend';
 import { controlOf } from '../runtime/guard';
 import { withDerivative } from '../tape';
 import type { Tensor } from '../tensor/tensor';
+import { softcapGradient, softcapped } from './softcap';
 
 /** Logits held at once. */
 const LOGITS = 2 ** 24;
@@ -17,17 +18,20 @@ export const linearCrossEntropyOp = defineComposite({
   options: {
     /** Rows whose logits are held at once. Default: 64 MiB of logits, at least 64 rows. */
     chunk: whole({ least: 1 }, ({ classes }) => Math.max(FEWEST_ROWS, Math.floor(LOGITS / (classes as number)))),
+    /** Logits become softcap tanh(logit / softcap); default: they stay as they are. */
+    softcap: optional(setting('a positive number', (value: number) => Number.isFinite(value) && value > 0)),
     ...lossSettings,
   },
   results: { out: f32('', { fresh: true }) },
   operations: '2 n d classes + 4 n classes',
-  run({ x, weight, targets, chunk, reduction, ...rows }, control) {
+  run({ x, weight, targets, chunk, softcap, reduction, ...rows }, control) {
     return x.runtime.scope(() => {
       if ((x.shape[0] as number) <= chunk) {
-        const logits = matmul(x, weight, { transposeB: true, signal: control.signal });
+        const plain = matmul(x, weight, { transposeB: true, signal: control.signal });
+        const logits = softcap === undefined ? plain : softcapped(plain, softcap, { signal: control.signal });
         return crossEntropy(logits, targets, { reduction, ...rows, ...control });
       }
-      const settings = { chunk, ...rows };
+      const settings = { chunk, softcap, ...rows };
       const forward = (x: Tensor, weight: Tensor, targets: Tensor) =>
         lossesOfAll({ x, weight, targets }, settings, control);
       const losses = withDerivative(forward, ({ inputs: [x, weight, targets], gradients }) =>
@@ -62,6 +66,7 @@ type Inputs = Readonly<Record<'x' | 'weight' | 'targets', Tensor>>;
 
 interface Settings {
   readonly chunk: number;
+  readonly softcap: number | undefined;
   readonly ignore: number | undefined;
   readonly smoothing: number;
 }
@@ -70,7 +75,7 @@ const rowsOf = ({ ignore, smoothing }: Settings) => ({ ignore, smoothing });
 
 function lossesOfAll(inputs: Inputs, settings: Settings, control: Control): Tensor<'f32'> {
   const losses = inputs.x.runtime.empty([inputs.x.shape[0] as number]);
-  for (const { logits, targets, first, past, along } of chunksOf(inputs, settings.chunk, control)) {
+  for (const { logits, targets, first, past, along } of chunksOf(inputs, settings, control)) {
     const out = losses.slice(0, first, past);
     lossesOp({ logits, targets }, { ...rowsOf(settings), first, ...along, out }).lse.dispose();
   }
@@ -87,11 +92,12 @@ function gradientsOfAll(inputs: Inputs, gradLosses: Tensor, settings: Settings):
     Tensor<'f32'>,
     Tensor<'f32'>,
   ];
-  for (const { logits, rows, targets, first, past } of chunksOf(inputs, settings.chunk, {})) {
+  for (const { logits, rows, targets, first, past } of chunksOf(inputs, settings, {})) {
     const { out: losses, lse } = lossesOp({ logits, targets }, rowsOf(settings));
     const given = { logits, targets, lse, gradLosses: gradLosses.slice(0, first, past) };
     const { out: gradLogits } = gradientOp(given, { ...rowsOf(settings), out: grads.slice(0, 0, past - first) });
     for (const used of [losses, lse]) used.dispose();
+    if (settings.softcap !== undefined) softcapGradient(gradLogits, logits, settings.softcap, { out: gradLogits });
     matmul(gradLogits, weight, { out: gradX.slice(0, first, past) });
     matmul(gradLogits, rows, { transposeA: true, out: first === 0 ? sum : product });
     if (first === 0) continue;
@@ -102,7 +108,7 @@ function gradientsOfAll(inputs: Inputs, gradLosses: Tensor, settings: Settings):
 }
 
 /** Computes a few rows at a time into one buffer of logits, since waiting calls would otherwise hold them all. */
-function* chunksOf({ x, weight, targets }: Inputs, chunk: number, control: Control) {
+function* chunksOf({ x, weight, targets }: Inputs, { chunk, softcap }: Settings, control: Control) {
   const n = x.shape[0] as number;
   const place = x.runtime.empty([chunk, weight.shape[0] as number]);
   for (let first = 0; first < n; first += chunk) {
@@ -111,6 +117,7 @@ function* chunksOf({ x, weight, targets }: Inputs, chunk: number, control: Contr
     const rows = x.slice(0, first, past);
     const out = place.slice(0, 0, past - first);
     const logits = matmul(rows, weight, { transposeB: true, out, signal: along.signal });
+    if (softcap !== undefined) softcapped(logits, softcap, { out: logits, signal: along.signal });
     yield { logits, rows, targets: targets.slice(0, first, past), first, past, along };
   }
 }

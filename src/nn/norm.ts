@@ -1,7 +1,10 @@
 import { checkChoice, checkKnown, checkWhole, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
+import { apply, constant } from '../expressions/expression';
 import { batchNorm } from '../ops/batch-norm';
 import { add, multiply } from '../ops/map';
+import { mapOne } from '../ops/map/core';
+import { ElementwiseFunction, element } from '../ops/map/function';
 import { layerNorm, rmsNorm } from '../ops/norm';
 import { stopGradient } from '../tape';
 import { formatShape } from '../tensor/shape';
@@ -10,8 +13,8 @@ import { defineModule, type Module } from './module';
 
 export interface NormConfig {
   /**
-   * Divides rows by their root mean square, with a factor for each channel (default) or without, or centres them first;
-   * `batch` does so with channels over the batch.
+   * Divides rows by their root mean square, with a factor for each channel (default), with 1 + weight as factors, or without, or
+   * centres them first; `batch` does so with channels over the batch.
    */
   readonly kind?: (typeof KINDS)[number] | undefined;
   readonly width: number;
@@ -21,11 +24,13 @@ export interface NormConfig {
   readonly momentum?: number | undefined;
 }
 
-const KINDS = ['rms', 'simple-rms', 'layer', 'batch'] as const;
+const KINDS = ['rms', 'unit-rms', 'simple-rms', 'layer', 'batch'] as const;
+
+const onePlus = new ElementwiseFunction('1 + weight', 1, [apply('add', constant(1), element(0))]);
 
 /**
- * x [..., width] -> the same: `rmsNorm` with the parameter `weight` [width], without one ('simple-rms', as in TransNormerLLM),
- * `layerNorm` with `weight` and `bias`, or `batchNorm` with these and the buffers `running_mean` and `running_var` [width]. In
+ * x [..., width] -> the same: `rmsNorm` with the parameter `weight` [width], with factors 1 + `weight` ('unit-rms', as in Gemma),
+ * without any ('simple-rms', as in TransNormerLLM), `layerNorm` with `weight` and `bias`, or `batchNorm` with these and the buffers `running_mean` and `running_var` [width]. In
  * training that takes the statistics of the batch, which move the running ones; in inference it takes the running ones.
  *
  * @throws {ParameterError} a setting that is unknown or out of range
@@ -48,6 +53,13 @@ export function norm(config: NormConfig): Module {
         name,
         parameters: { weight },
         forward: (x, { weight: gain }, { signal }) => rmsNorm(x, { gain, epsilon, signal }),
+      });
+    case 'unit-rms':
+      return defineModule({
+        name,
+        parameters: { weight: bias },
+        forward: (x, { weight }, { signal }) =>
+          rmsNorm(x, { gain: mapOne(onePlus, { weight }, { signal }), epsilon, signal }),
       });
     case 'simple-rms':
       return defineModule({ name, parameters: {}, forward: (x, _, { signal }) => rmsNorm(x, { epsilon, signal }) });

@@ -476,7 +476,7 @@ describe('createDecoder', () => {
   test('refuses configurations by name', () => {
     const make = (more: object) => () => createDecoder({ ...tiny, ...more });
     expect(make({ model_type: 'mamba' })).toThrow(
-      "model_type of config must be one of llama, mistral, qwen2, qwen3, gpt2, got 'mamba'",
+      "model_type of config must be one of llama, mistral, qwen2, qwen3, gemma2, gemma3_text, phi3, gpt2, got 'mamba'",
     );
     expect(make({ hidden_size: undefined })).toThrow('hidden_size of config must be an integer >= 1, got undefined');
     expect(make({ num_key_value_heads: 3 })).toThrow('num_key_value_heads of config must be a divisor of num_att');
@@ -495,6 +495,17 @@ describe('createDecoder', () => {
     const gpt2 = (more: object) => () => createDecoder({ ...tinyGpt2, ...more });
     expect(gpt2({ n_head: 3 })).toThrow('n_head of config must be a divisor of n_embd 8 with heads up to 256, got 3');
     expect(gpt2({ scale_attn_weights: false })).toThrow('config has scale_attn_weights false, which is not supported');
+    const gemma = (more: object) => () => createDecoder({ ...configs.gemma2, ...more });
+    expect(gemma({ final_logit_softcapping: 0 })).toThrow(
+      'final_logit_softcapping of config must be a positive number',
+    );
+    expect(gemma({ final_logit_softcapping: null, attn_logit_softcapping: null })).not.toThrow();
+    expect(() => createDecoder({ ...configs.phi3, partial_rotary_factor: 0.4 })).toThrow(
+      'partial_rotary_factor of config must be a share up to 1 of head_dim 8 that is an even number, got 0.4',
+    );
+    expect(make({ partial_rotary_factor: 0.5 })).toThrow(
+      'config has partial_rotary_factor 0.5, which is not supported',
+    );
     expect(make({ rms_norm_eps: -1 })).toThrow('rms_norm_eps of config must be a finite number >= 0, got -1');
   });
 

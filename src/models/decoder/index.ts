@@ -9,6 +9,7 @@ import type { AttentionContext, AttentionLayer } from '../../nn/attention';
 import { linear } from '../../nn/linear';
 import { type LinearCrossEntropyOptions, linearCrossEntropy } from '../../nn/linear-cross-entropy';
 import { type Described, initial, type ModuleControl, type Parameters, partOf, prefixed } from '../../nn/module';
+import { softcapped } from '../../nn/softcap';
 import { checkControl, checkTensors, commonRuntime } from '../../ops/check';
 import { contiguous } from '../../ops/copy';
 import { gather } from '../../ops/gather';
@@ -91,7 +92,8 @@ export interface Decoder extends WeightNames {
 const CONTROL = ['recompute', 'signal', 'training'];
 
 /**
- * A decoder as a Hugging Face `config.json` says: `model_type` llama, mistral, qwen2, qwen3 or gpt2.
+ * A decoder as a Hugging Face `config.json` says: `model_type` llama, mistral, qwen2, qwen3,
+ * gemma2, gemma3_text, phi3 or gpt2.
  *
  * @throws {ParameterError} a configuration that is not known, a method that a decoder cannot use
  */
@@ -103,7 +105,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
   checkOptions('createDecoder', options, ['attention']);
   const layers = layersOf(blueprint, options.attention as DecoderAttention | undefined);
   const attentions = layers.map(({ attention }) => attention);
-  const { width, embedding, norm, prefix, context = Number.MAX_SAFE_INTEGER } = blueprint;
+  const { width, embedding, norm, softcap, prefix, context = Number.MAX_SAFE_INTEGER } = blueprint;
   const parameters = parametersOf(blueprint, layers);
   // A head that is tied is that of the embedding.
   const names = { parameters, prefix, ignored: new RegExp(`${blueprint.ignored.source}|(^|\\.)lm_head\\.weight$`) };
@@ -134,6 +136,11 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
   const normed = (given: Parameters, h: Tensor, { signal, training }: ModuleControl) =>
     norm.module.forward(h, partOf(given, norm.name), { signal, training });
   const head = (given: Parameters) => given[blueprint.head] as Tensor;
+  const logitsOf = (given: Parameters, h: Tensor, options: ModuleControl) => {
+    const { signal } = options;
+    const logits = linear(normed(given, h, options), head(given), { signal });
+    return softcap === undefined ? logits : softcapped(logits, softcap, { signal });
+  };
 
   return {
     ...names,
@@ -150,10 +157,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
     forward(given, tokens, options = {}) {
       checkOptions('forward', options, CONTROL);
       check(given, { tokens }, options);
-      const { signal } = options;
-      return tokens.runtime.scope(() =>
-        linear(normed(given, hidden(given, tokens, options), options), head(given), { signal }),
-      );
+      return tokens.runtime.scope(() => logitsOf(given, hidden(given, tokens, options), options));
     },
     loss(given, tokens, targets, options = {}) {
       checkOptions('loss', options, [...CONTROL, 'chunk', 'ignore']);
@@ -164,6 +168,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
         return linearCrossEntropy(rows, head(given), contiguous(targets).reshape([tokens.size]), {
           chunk,
           ignore,
+          softcap,
           signal,
         });
       });
@@ -188,7 +193,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
         throw new ShapeError(`tokens must have ${cache.rows} rows as the cache, got ${formatShape(shape)}`);
       return cache.advance(n, options, (contextOf, counts) => {
         const h = hidden(given, tokens, options, contextOf);
-        return linear(normed(given, lastOf(h, counts), options), head(given), { signal: options.signal });
+        return logitsOf(given, lastOf(h, counts), options);
       });
     },
   };

@@ -29,6 +29,8 @@ export interface Blueprint {
   readonly norm: Named<Module>;
   /** The matrix [vocabulary, width] of the logits; that of the embedding if they are tied. */
   readonly head: string;
+  /** Logits become softcap tanh(logit / softcap); default: they stay as they are. */
+  readonly softcap?: number | undefined;
   /** Prefix of names that files may lack. */
   readonly prefix: string;
   /** Tensors in files that follow from the configuration. */

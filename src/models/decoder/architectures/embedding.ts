@@ -3,7 +3,7 @@ import { ParameterError } from '../../../errors';
 import type { Described } from '../../../nn/module';
 import { contiguous } from '../../../ops/copy';
 import { embedding } from '../../../ops/gather';
-import { add } from '../../../ops/map';
+import { add, multiply } from '../../../ops/map';
 import { Tensor } from '../../../tensor/tensor';
 import type { Embedding, EmbeddingContext } from './architecture';
 
@@ -13,6 +13,15 @@ export function tokenEmbedding(table: string, parameters: Described): Embedding 
     table,
     parameters,
     forward: (tokens, given, { signal }) => embedding(given[table] as Tensor, contiguous(tokens), { signal }),
+  };
+}
+
+/** The same, times a factor. */
+export function scaledEmbedding(rows: Embedding, factor: number): Embedding {
+  return {
+    ...rows,
+    forward: (tokens, given, control) =>
+      multiply(rows.forward(tokens, given, control), tokens.runtime.tensor([factor], [1]), { signal: control.signal }),
   };
 }
 

@@ -5,7 +5,10 @@ import type { RopeScaling, RopeSettings } from '../../../ops/rope';
 import { ropeSetting } from '../../../ops/rope/rotation';
 import { type DecoderConfig, refusal } from './settings';
 
-/** The rotary embedding of heads of d dimensions; theta and the scaling are in `rope_parameters`, or in `rope_theta` and `rope_scaling`. */
+/**
+ * The rotary embedding of heads of d dimensions; theta, the scaling and the share of the dimensions that are rotated are in
+ * `rope_parameters`, or in `rope_theta`, `rope_scaling` and `partial_rotary_factor`.
+ */
 export function ropeOf(config: DecoderConfig, d: number): RopeSettings {
   const given = config.rope_parameters ?? config.rope_scaling ?? {};
   checkRecord('rope_parameters of config', given);
@@ -13,7 +16,11 @@ export function ropeOf(config: DecoderConfig, d: number): RopeSettings {
   const theta = (parameters.rope_theta ?? config.rope_theta ?? 10_000) as number;
   if (!(typeof theta === 'number' && theta >= 1 && Number.isFinite(theta)))
     throw refusal('rope_theta', 'a number >= 1', theta);
-  const rope = { theta, scaling: scalingOf(parameters, config) };
+  const share = (parameters.partial_rotary_factor ?? config.partial_rotary_factor ?? 1) as number;
+  const dimensions = Math.floor(d * share);
+  if (!(share > 0 && share <= 1 && dimensions >= 2 && dimensions % 2 === 0))
+    throw refusal('partial_rotary_factor', `a share up to 1 of head_dim ${d} that is an even number`, share);
+  const rope = { theta, dimensions, scaling: scalingOf(parameters, config) };
   ropeSetting.check('rope', rope, { d }, {});
   return rope;
 }

@@ -48,6 +48,20 @@ export class Settings {
     return value;
   }
 
+  /** Finite, and above 0. */
+  positive(name: string, usual: number): number {
+    const value = this.number(name, usual);
+    if (value === 0) throw refusal(name, 'a positive number', value);
+    return value;
+  }
+
+  /** A positive number; null for none, which is not the same as left out. */
+  bound(name: string, usual: number | undefined): number | undefined {
+    const given = this.config[name];
+    if (given === null || (given === undefined && usual === undefined)) return undefined;
+    return this.positive(name, usual ?? 0);
+  }
+
   activation(name: string, usual: string): Activation {
     const value = this.given(name, usual);
     const names = Object.keys(ACTIVATIONS);
