@@ -14,7 +14,7 @@ const root = resolve(import.meta.dirname, '..');
 /** Commands that no test runs as they are written, by what they begin with, and why. */
 const NOT_RUN: Readonly<Record<string, string>> = {
   'npm ci': 'installs this checkout',
-  'npm start': 'compares for half a minute what cli/compare.test.ts compares in less',
+  'npm start': 'compares for ten seconds what cli/compare.test.ts compares in less',
   'npm test': 'is the tests',
   'npm run check': 'is a job of its own',
   'npm install saccade': 'the packed package is installed by packed.test.ts',

@@ -1,7 +1,7 @@
 /** What every method that computes attention must hold: forward and gradients as its reference says, on every backend. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { pullback } from '../src/index';
+import { createRuntime, pullback } from '../src/index';
 import { largestOf } from '../src/measure/gate';
 import { type Method, type Specs, withGradients } from '../src/methods/define';
 import type { ParamsSchema } from '../src/methods/params';
@@ -19,6 +19,21 @@ export interface MethodCase {
   readonly v: readonly number[];
   readonly params: Record<string, unknown>;
   readonly others?: Readonly<Record<string, HostTensor>>;
+}
+
+/** The weights of some queries by `MethodSpec.weights`, on the reference backend. */
+export async function weightsOf<Schema extends ParamsSchema, Shapes extends Specs, Optional extends Specs>(
+  { weights, parse }: Pick<Method<Schema, Shapes, Optional>, 'weights' | 'parse'>,
+  inputs: Readonly<Record<string, HostTensor | undefined>>,
+  params: object,
+  queries: readonly number[],
+): Promise<{ readonly data: Float64Array; readonly shape: readonly number[] }> {
+  using runtime = await createRuntime({ backend: 'reference' });
+  const tensors = Object.entries(inputs).flatMap(([name, host]) =>
+    host ? [[name, runtime.tensor(Float32Array.from(toFloat64(host)), host.shape)]] : [],
+  );
+  const found = weights?.(Object.fromEntries(tensors), parse(params as never), queries) as Tensor;
+  return { data: toFloat64(await found.toHost()), shape: found.shape };
 }
 
 /** Shapes of sequences, of lengths that divide nothing, with grouped heads. */

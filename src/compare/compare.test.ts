@@ -302,9 +302,9 @@ describe('methods', () => {
       weights({ q, k }, _, queries) {
         const [b, , h] = q!.shape as [number, number, number];
         const n = k!.shape[1]!;
-        const weights = new Float64Array(b * queries.length * h * n).fill(share);
+        const weights = new Float32Array(b * queries.length * h * n).fill(share);
         for (let row = 0; row < b * queries.length * h; row++) weights[row * n + (row % n)] = 1;
-        return hostTensor(weights, [b, queries.length, h, n], 'f64');
+        return runtime.tensor(weights, [b, queries.length, h, n]);
       },
       variants: () => [{}],
     });

@@ -220,10 +220,17 @@ async function measureOnce(
   const queries = spreadOver(n, QUERIES);
   const { results, ...cost } = await runOnce(contender, views, part(control, 0, 0.5));
   if (method.needsTraining) {
-    const weights = method.weights?.(inputsOf(method, host), method.parse(params), queries);
+    using weights = method.weights?.(inputsOf(method, views), method.parse(params), queries);
+    const spread = weights && inFloat64(await weights.toHost());
+    const isSpread = spread?.data.every((weight) => weight >= 0);
     const exactness = await checkFirstTokens(contender, views, { signal: control.signal });
     const warning = await method.warning?.(inputsOf(method, views), method.parse(params), { signal: control.signal });
-    return { ...cost, exactness, ...(weights && { entropy: entropyOf(weights) }), ...(warning && { warning }) };
+    return {
+      ...cost,
+      exactness,
+      ...(spread && isSpread && { entropy: entropyOf(spread) }),
+      ...(warning && { warning }),
+    };
   }
   const { out, lse } = results as Required<Results<HostTensor>>;
   const exactness = mask && checkAttention(label, host, out, mask, scale);

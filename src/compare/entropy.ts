@@ -1,7 +1,7 @@
-/** How attention spreads over the keys, in float64 on the host: the entropy of the weights of a few queries. */
+/** How attention spreads over the keys: the entropy of the weights of a few queries. */
 import type { Mask } from '../masks/mask';
-import { pairWeights } from '../methods/weights';
-import type { HostTensor } from '../tensor/host';
+import { type HostTensor, hostTensor, toFloat64 } from '../tensor/host';
+import { dotAt } from '../tensor/wide';
 import type { Entropy } from './comparison';
 
 /** The entropy of weights [b, queries, h, m], each row up to a factor. Rows of zeros have no attention to spread: not counted. */
@@ -34,15 +34,22 @@ export function softmaxWeights(
 ): HostTensor<'f64'> {
   const h = q.shape[2] as number;
   const [b, m, g] = k.shape as [number, number, number];
-  const weights = pairWeights({ q, k }, queries, (dot, { query, key, ...place }) =>
-    mask.sees(query, key, { b, n, m, h, g, ...place }) ? scale * dot : Number.NEGATIVE_INFINITY,
-  );
-  for (let at = 0; at < weights.data.length; at += m) {
-    const row = weights.data.subarray(at, at + m);
+  const d = q.shape[3] as number;
+  const [rows, keys] = [toFloat64(q), toFloat64(k)];
+  const weights = new Float64Array(b * queries.length * h * m);
+  for (let from = 0; from < weights.length; from += m) {
+    const row = weights.subarray(from, from + m);
+    const at = from / m;
+    const [head, batch] = [at % h, Math.floor(at / (queries.length * h))];
+    const query = queries[Math.floor(at / h) % queries.length] as number;
+    const place = { b, n, m, h, g, head, batch };
+    for (let key = 0; key < m; key++) {
+      const to = ((batch * m + key) * g + Math.floor((head * g) / h)) * d;
+      row[key] = mask.sees(query, key, place) ? scale * dotAt(rows, at * d, keys, to, d) : Number.NEGATIVE_INFINITY;
+    }
     const largest = row.reduce((max, score) => Math.max(max, score), Number.NEGATIVE_INFINITY);
-    row.forEach((score, key) => {
-      row[key] = largest === Number.NEGATIVE_INFINITY ? 0 : Math.exp(score - largest);
-    });
+    for (let key = 0; key < m; key++)
+      row[key] = largest === Number.NEGATIVE_INFINITY ? 0 : Math.exp((row[key] as number) - largest);
   }
-  return weights;
+  return hostTensor(weights, [b, queries.length, h, m], 'f64');
 }

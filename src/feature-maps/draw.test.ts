@@ -102,6 +102,10 @@ describe('drawDirections', () => {
     expect(draw(1)).toEqual(draw(1));
     expect(draw(1)).not.toEqual(draw(2));
     expect(draw(1, false)).toEqual([...normal(24, 1)]);
+    const changed = drawDirections(6, { dimension: 4, features: 6, seed: 1 });
+    const before = [...changed];
+    changed.fill(0);
+    expect(draw(1)).toEqual(before);
   });
 });
 

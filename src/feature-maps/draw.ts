@@ -1,4 +1,5 @@
 /** The random directions of feature maps, drawn in host memory; the same seed gives the same on every platform. */
+import { BoundedMap } from '../bounded-map';
 import { show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { normal } from '../tensor/random';
@@ -27,6 +28,18 @@ export interface RandomFeatureOptions {
 export function drawDirections(count: number, options: RandomFeatureOptions): Float32Array {
   const { dimension: d, seed = 0, orthogonal = true, norms = 'chi' } = options;
   if (!orthogonal) return normal(count * d, seed);
+  const make = () => orthogonalDirections(count, { dimension: d, seed, norms });
+  return count * d > MOST_KEPT ? make() : drawn.get(`${count} ${d} ${seed} ${norms}`, make).slice();
+}
+
+/** Draws of the last settings: layers and calls of a method share theirs. */
+const drawn = new BoundedMap<string, Float32Array>(8);
+/** Numbers of a draw that is kept: 4 MB. */
+const MOST_KEPT = 2 ** 20;
+
+type Drawing = { readonly [Name in 'dimension' | 'norms' | 'seed']: NonNullable<RandomFeatureOptions[Name]> };
+
+function orthogonalDirections(count: number, { dimension: d, norms, seed }: Drawing): Float32Array {
   const directions = new Float32Array(count * d);
   const blocks = Math.ceil(count / d);
   // Two Gaussian matrices for each block: one becomes the rotation, the other one's rows give the lengths.

@@ -89,7 +89,7 @@ export function stochastic(params: StochasticParams): Mask {
       // A circle's slots go on at its other end.
       if (first < 0) keys.set(tokenAt.subarray(first + tokens), past);
       if (past > tokens) keys.set(tokenAt.subarray(0, past - tokens), tokens - first);
-      return runsOf((causal ? keys.filter((key) => key <= i) : keys).sort());
+      return runsAmong(causal ? keys.filter((key) => key <= i) : keys, tokens);
     },
     arrange: () => arrangement,
     check: (extent) => checkTokens(name, tokens, extent),
@@ -97,6 +97,16 @@ export function stochastic(params: StochasticParams): Mask {
 }
 
 const ENDS = ['circular ', 'clamped '];
+
+/** The runs of different keys below `tokens`, in any order. Where they are many, marking them is several times as fast as sorting. */
+function runsAmong(keys: Int32Array, tokens: number): Intervals {
+  if (16 * keys.length < tokens) return runsOf(keys.sort());
+  const marks = new Uint8Array(tokens + 1);
+  for (let at = 0; at < keys.length; at++) marks[keys[at] as number] = 1;
+  const runs: number[] = [];
+  for (let key = 0; key <= tokens; key++) if (marks[key] !== runs.length % 2) runs.push(key);
+  return runs;
+}
 
 /** A random order of `n` tokens (Fisher-Yates). */
 export function randomPermutation(n: number, seed: number): Int32Array {

@@ -15,7 +15,7 @@ import { checkExtent } from '../masks/check';
 import type { Extent, Mask } from '../masks/mask';
 import { checkControl } from '../ops/check';
 import type { Control } from '../runtime/backend';
-import { checkHost, type HostTensor, pickRows } from '../tensor/host';
+import { checkHost, type HostTensor } from '../tensor/host';
 import { gridOf, type Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { type Continuation, checkContinuation, usualContinuation } from './continuation';
@@ -202,13 +202,13 @@ export interface MethodSpec<
   readonly needsTraining?: boolean;
   /**
    * For methods that need training: the weights of some queries on each key, [b, queries, h, m], up to a factor for each
-   * row; undefined where some are negative. `defineMethod` passes q with the rows of these queries only.
+   * row, by ops as in `forward`; undefined for params without weights.
    */
   weights?(
-    inputs: NoInfer<HostInputs<Shapes, Optional>>,
+    inputs: NoInfer<Inputs<Shapes, Optional>>,
     params: valibot.InferOutput<Schema>,
     queries: readonly number[],
-  ): HostTensor<'f64'> | undefined;
+  ): Tensor | undefined;
   /**
    * For methods that need training: how far rounding in float32 puts `out` off for these inputs, beyond what is allowed to all
    * (`src/measure/gate.ts`), in the units of `out`. Default: no further.
@@ -324,10 +324,10 @@ export function defineMethod<
     }),
     ...(weights && {
       weights(inputs, params, queries) {
-        checkHosts(inputs);
         checkParams(params);
+        const runtime = runtimeOf(spec, inputs);
         checkNumbers('queries', queries, 'integers >= 0', (query) => Number.isSafeInteger(query) && query >= 0);
-        return weights({ ...inputs, q: pickRows(inputs.q as HostTensor, queries) }, params, queries);
+        return runtime.scope(() => weights(inputs, params, queries));
       },
     }),
     parse: (params) => parseParams(spec.name, spec.params, params),

@@ -41,7 +41,7 @@ function difference(side: 0 | 1, inputs: Inputs, params: DydilaParams, factor: n
 }
 
 /** phi(x), by the exponents of one of the four kernels. */
-function features(kernel: number, x: Tensor, inputs: Inputs, params: DydilaParams): Tensor {
+export function features(kernel: number, x: Tensor, inputs: Inputs, params: DydilaParams): Tensor {
   const { gamma, gamma_router: routers } = inputs;
   const bank = gamma ? partOf(gamma, kernel) : x.runtime.tensor([params.gamma], [1]);
   const exponents = routers

@@ -7,15 +7,15 @@
 import * as valibot from 'valibot';
 import { ParameterError, ShapeError } from '../../../errors';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
-import { type HostTensor, hostTensor, toFloat64 } from '../../../tensor/host';
+import type { HostTensor } from '../../../tensor/host';
 import { bindShapes, formatShape, type Shape } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
 import { choice, number } from '../../schema';
-import { linearWeights } from '../../weights';
-import { attend } from './attend';
+import { pairProducts, rowsAt } from '../../weights';
+import { attend, features } from './attend';
 import { layer } from './layer';
-import { type DydilaInputs, focused, reference } from './reference';
+import { type DydilaInputs, reference } from './reference';
 
 /** Beyond it rows are one-hot, and slopes would overflow float32. */
 const LARGEST_EXPONENT = 1e6;
@@ -77,20 +77,14 @@ export const dydila = defineMethod({
   },
 
   /** For settings without redundant queries and keys, banks and routers. */
-  weights({ q, k }, { gamma }, queries) {
-    return linearWeights({ q: features(q, gamma), k: features(k, gamma) }, queries, { causal: false });
+  weights({ q, k, v }, params, queries) {
+    const inputs = { q: rowsAt(q, queries), k, v };
+    return pairProducts({ q: features(0, inputs.q, inputs, params), k: features(1, k, inputs, params) });
   },
 
   variants: () => [{}, { gamma: 1 }, { gamma: 5 }],
   page: () => import('./page'),
 });
-
-function features(x: HostTensor, gamma: number): HostTensor<'f64'> {
-  const d = x.shape[3] as number;
-  const data = toFloat64(x).slice();
-  for (let first = 0; first < data.length; first += d) data.set(focused(data.subarray(first, first + d), gamma), first);
-  return hostTensor(data, x.shape, 'f64');
-}
 
 function checkInputs(inputs: DydilaInputs<Tensor>): void {
   const given: Record<string, Tensor> = { ...inputs };

@@ -8,10 +8,10 @@ import { linearAttention } from '../../../ops/linear-attention';
 import type { Control } from '../../../runtime/backend';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
-import { pairWeights } from '../../weights';
+import { pairProducts, rowsAt } from '../../weights';
 import { nothing, type Update, updateOf } from './advisor';
 import { featuresOf } from './features';
-import { hostFeatures, reference } from './reference';
+import { reference } from './reference';
 import { checkInputs, drawn, type KernelAttentionParams, type Named, params } from './settings';
 
 /** The sum of a row's weights below which its output has shrunk noticeably. */
@@ -62,7 +62,12 @@ export const kernelAttention = defineMethod({
   weights(inputs, params, queries) {
     // A token that is corrected by later ones may weigh less than nothing.
     if (params.part === 'advisor' && (params.update !== 'sum' || inputs.advisor)) return undefined;
-    return pairWeights(hostFeatures(inputs, params), queries, (dot) => dot);
+    const { q, k, directions = drawnTensor(q, params, q.shape[3] as number) } = inputs as Named<Tensor>;
+    const { norm } = params;
+    return pairProducts({
+      q: featuresOf(rowsAt(q, queries), directions, { of: 'queries', norm }, {}),
+      k: featuresOf(k, directions, { of: 'keys', norm }, {}),
+    });
   },
 
   async warning(tensors, params, control = {}) {

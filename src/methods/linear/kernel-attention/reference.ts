@@ -37,7 +37,7 @@ export function reference(
   };
 }
 
-/** The features of queries and of keys, as `pairWeights` takes them. */
+/** The features of queries and of keys. */
 export function hostFeatures(inputs: Inputs, params: KernelAttentionParams): Record<'q' | 'k', HostTensor<'f64'>> {
   const w = directionsOf(inputs, params);
   return {

@@ -8,12 +8,11 @@ import { relu } from '../../../feature-maps';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { linearAttention } from '../../../ops/linear-attention';
 import { map } from '../../../ops/map/map';
-import { hostTensor, toFloat64 } from '../../../tensor/host';
 import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
 import { number } from '../../schema';
-import { linearWeights } from '../../weights';
+import { pairProducts, rowsAt } from '../../weights';
 import { type L2vitInputs, reference } from './reference';
 
 export const l2vit = defineMethod({
@@ -76,13 +75,7 @@ export const l2vit = defineMethod({
   },
 
   weights({ q, k }, _, queries) {
-    const phi = (x: typeof q) =>
-      hostTensor(
-        toFloat64(x).map((value) => Math.max(0, value)),
-        x.shape,
-        'f64',
-      );
-    return linearWeights({ q: phi(q), k: phi(k) }, queries, { causal: false });
+    return pairProducts({ q: relu.forward(rowsAt(q, queries)), k: relu.forward(k) });
   },
 
   variants: () => [{}, { minimum: 1 }],

@@ -10,7 +10,7 @@ import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
 import { choice, whole } from '../../schema';
-import { linearWeights } from '../../weights';
+import { linearWeights, rowsAt } from '../../weights';
 import { reference } from './reference';
 import { lightningDecays, SCHEDULES, type Schedule } from './schedules';
 
@@ -56,7 +56,7 @@ export const lightningAttention = defineMethod({
   /** For queries and keys whose products are not negative, such as features. */
   weights({ q, k }, { schedule, ...place }, queries) {
     const decay = schedule && lightningDecays(schedule, q.shape[2] as number, place);
-    return linearWeights({ q, k }, queries, { causal: true, decay });
+    return linearWeights({ q: rowsAt(q, queries), k }, queries, { causal: true, decay });
   },
 
   variants: () => [{}],

@@ -10,8 +10,8 @@ import { map } from '../../../ops/map/map';
 import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
-import { linearWeights } from '../../weights';
-import { featuresOf, reference } from './reference';
+import { linearWeights, rowsAt } from '../../weights';
+import { reference } from './reference';
 import { drawOf, FLOOR, factorsOf, type PerformerParams, params } from './settings';
 
 export const performer = defineMethod({
@@ -52,7 +52,9 @@ export const performer = defineMethod({
   },
 
   needsTraining: true,
-  weights: (inputs, params, queries) => linearWeights(featuresOf(inputs, params), queries, params),
+  weights({ q, k, v }, params, queries) {
+    return linearWeights(mapped({ q: rowsAt(q, queries), k, v }, params, {}), queries, params);
+  },
   variants: ({ n, m }) => (n === m ? [{}, { causal: true }] : [{}]),
   page: () => import('./page'),
 });

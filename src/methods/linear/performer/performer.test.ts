@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { describeOnBackends } from '../../../../test/backends';
-import { describeMethod, relativeError, sequences } from '../../../../test/describe-method';
+import { describeMethod, relativeError, sequences, weightsOf } from '../../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../../test/expect';
 import { scoped } from '../../../../test/scoped';
 import { ParameterError } from '../../../errors';
@@ -61,11 +61,11 @@ const referenceOf = (inputs: Record<'q' | 'k' | 'v', HostTensor>, params: unknow
 
 test.each([false, true])(
   'the weights of some queries, normalised, are what the reference mixes values by (causal: %s)',
-  (causal) => {
+  async (causal) => {
     const inputs = inputsOf(9, 1);
     const params = performer.parse({ causal, features: 5 });
     const queries = [0, 4, 8];
-    const { data, shape } = performer.weights!(inputs, params, queries)!;
+    const { data, shape } = await weightsOf(performer, inputs, params, queries);
     expect(shape).toEqual([1, 3, 2, 9]);
     const out = toFloat64(performer.reference(inputs, params).out as HostTensor);
     const v = toFloat64(inputs.v);
@@ -75,12 +75,12 @@ test.each([false, true])(
       const [query, head] = [queries[Math.floor(row / 2)]!, row % 2];
       const mixed = [0, 1, 2].map((c) => weights.reduce((a, w, j) => a + (w / total) * v[(j * 2 + head) * 3 + c]!, 0));
       const at = (query * 2 + head) * 3;
-      expectClose(Float64Array.from(mixed), out.subarray(at, at + 3), 1e-12);
+      expectClose(Float64Array.from(mixed), out.subarray(at, at + 3), 1e-5);
     }
   },
 );
 
-test('features are computed once for each key, and for settings that differ in what is seen once', () => {
+test('features are computed once for each key', () => {
   const inputs = inputsOf(9, 1);
   const exp = vi.spyOn(Math, 'exp');
   const count = (work: () => unknown) => {
@@ -91,8 +91,6 @@ test('features are computed once for each key, and for settings that differ in w
   const ofTokens = 5 * 9 * 2;
   const params = (causal: boolean) => performer.parse({ causal, features: 5 });
   expect(count(() => performer.reference(inputs, params(true)))).toBe(2 * ofTokens);
-  expect(count(() => performer.weights?.(inputs, params(false), [0, 4, 8]))).toBe(ofTokens + 5 * 3 * 2);
-  expect(count(() => performer.weights?.(inputs, params(true), [0, 4, 8]))).toBe(5 * 3 * 2);
   exp.mockRestore();
 });
 
@@ -237,16 +235,17 @@ describe('as the estimator of SEA', () => {
     expect(() => seaPositions({ b: 1, m: 4, g: 1 } as never)).toThrow('width must be an integer >= 1, got undefined');
   });
 
-  test('maps are the weights, compressed', () => {
+  test('maps are the weights, compressed', async () => {
     const { q, k } = inputsOf(9, 1);
     const params = performer.parse({ features: 5 });
     const positions = seaPositions({ b: 1, m: 9, g: 2, width: 4 });
     const maps = toFloat64(performer.reference({ q, k, v: positions }, params).out as HostTensor);
-    const weights = performer.weights!({ q, k, v: positions }, params, [3])!.data.subarray(0, 9);
+    const { data } = await weightsOf(performer, { q, k, v: positions }, params, [3]);
+    const weights = data.subarray(0, 9);
     const total = weights.reduce((a, c) => a + c, 0);
     const cells = toFloat64(positions);
     const expected = [0, 1, 2, 3].map((c) => weights.reduce((a, w, j) => a + (w / total) * cells[j * 2 * 4 + c]!, 0));
-    expectClose(maps.subarray(3 * 8, 3 * 8 + 4), expected, 1e-12);
+    expectClose(maps.subarray(3 * 8, 3 * 8 + 4), expected, 1e-5);
   });
 
   test('keys of the best cells', () => {

@@ -40,18 +40,6 @@ export function reference(
   };
 }
 
-/** The features of the last keys, shared by settings that differ only in what queries see. */
-const latest = new WeakMap<HostTensor, { readonly settings: string; readonly phi: Wide }>();
-
-/** phi of the queries and keys, [b, n, h, features] and [b, m, g, features]. */
-export function featuresOf({ q, k }: Omit<Inputs, 'v'>, params: PerformerParams): Record<'q' | 'k', Wide> {
-  const settings = JSON.stringify({ ...params, causal: undefined, epsilon: undefined });
-  const known = latest.get(k);
-  const phi = known?.settings === settings ? known.phi : new Features('k', k, params).all('heads');
-  latest.set(k, { settings, phi });
-  return { q: new Features('q', q, params).all('rows'), k: phi };
-}
-
 /** The features of the rows of a tensor, and its gradient. */
 class Features {
   /** w_f x - |x|^2 / 2, with the kernel `relu` w_f x, [rows, features]. */

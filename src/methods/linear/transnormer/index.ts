@@ -10,16 +10,18 @@ import { blocks } from '../../../masks/blocks';
 import { attention } from '../../../ops/attention';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { linearAttention } from '../../../ops/linear-attention';
+import { multiply } from '../../../ops/map';
+import { map } from '../../../ops/map/map';
 import { rmsNorm } from '../../../ops/norm';
 import { reluAttention } from '../../../ops/relu-attention';
+import { softmax } from '../../../ops/softmax';
 import type { Control } from '../../../runtime/backend';
-import { hostTensor } from '../../../tensor/host';
 import { bindShapes, formatShape } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
-import { pairWeights } from '../../weights';
+import { pairProducts, perPair, rowsAt } from '../../weights';
 import { encode } from './positions';
-import { features, keysOf, reference } from './reference';
+import { keysOf, reference } from './reference';
 import { anglesOf, checkPositions, type Phi, params, type Rotations, type TransnormerParams } from './settings';
 
 export const transnormer = defineMethod({
@@ -92,18 +94,27 @@ export const transnormer = defineMethod({
   },
 
   weights(inputs, params, queries) {
-    const { q, k } = inputs;
+    const given = inputs as Given;
+    const k = prepared(given.k, given, params, {});
     const m = k.shape[1] as number;
+    // After the positions, which are those of the rows.
+    const products = pairProducts({ q: rowsAt(prepared(given.q, given, params, {}), queries), k });
     const { attention: kind, weights: form } = params;
-    const scale = 1 / Math.sqrt(q.shape[3] as number);
-    const phi = (x: typeof q) => hostTensor(features(x, inputs, params), x.shape, 'f64');
-    const found = pairWeights({ q: phi(q), k: phi(k) }, queries, (dot, { query, key }) => {
+    const sees = (query: number, key: number) => {
       const [first, past] = keysOf(params, query, m);
-      if (key < first || key >= past) return 0;
-      if (kind === 'norm') return dot;
-      return form === 'softmax' ? Math.exp(scale * dot) : Math.max(0, dot);
-    });
-    return found.data.some((weight) => weight < 0) ? undefined : found;
+      return key >= first && key < past;
+    };
+    if (kind === 'diag' && form === 'softmax') {
+      const hidden = perPair(k, queries, m, (...pair) => (sees(...pair) ? 0 : Number.NEGATIVE_INFINITY));
+      const captured = { scale: 1 / Math.sqrt(k.shape[3] as number) };
+      const scores = map((product, hidden, { scale }) => scale * product + hidden, products, hidden, { captured });
+      return softmax(scores);
+    }
+    const weights = kind === 'norm' ? products : relu.forward(products);
+    return multiply(
+      weights,
+      perPair(k, queries, m, (...pair) => Number(sees(...pair))),
+    );
   },
 
   variants({ n, m }) {
