@@ -1,5 +1,6 @@
 /** Every public function with junk in each argument and option: an error that names it, or one of the acceptances below. */
-import { globSync } from 'node:fs';
+import { globSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import * as adapters from '../src/adapters';
@@ -16,6 +17,7 @@ import * as scores from '../src/scores';
 import * as simulate from '../src/simulate';
 import * as train from '../src/train';
 import { writeCheckpoint } from '../src/train/checkpoint';
+import * as weightFiles from '../src/weights';
 import { EMPTY_OBJECTS, type Entry, junkOf, type Slot, type Slots, sweep } from './junk';
 import { entriesOfOps } from './junk-of-ops';
 
@@ -33,9 +35,12 @@ const disposed = runtime.empty([1]);
 disposed.dispose();
 const junk = junkOf(random(1), keep(other.random([1])), disposed);
 
+const scratch = mkdtempSync(join(tmpdir(), 'saccade-'));
+
 afterAll(() => {
   runtime.dispose();
   other.dispose();
+  rmSync(scratch, { recursive: true });
 });
 
 // Kinds of arguments, and which junk is as good as any of them.
@@ -347,6 +352,37 @@ entry(
     options: options({ metadata: maybe(leaf({ a: 'b' }, ...RECORDS)) }),
   },
   io.writeSafetensors,
+);
+
+// Weights.
+const opened = await weightFiles.openWeights(io.writeSafetensors({ a: host(2, 2) }));
+const rows = leaf([0, 1]);
+entry(
+  'weights.openWeights',
+  { from: called('bytes', file(io.writeSafetensors({ a: host(2) }))), options: options({ signal: control.signal! }) },
+  weightFiles.openWeights,
+);
+entry('weights.Weights.select', { pattern: text('a') }, (pattern) => opened.select(pattern));
+entry(
+  'weights.Weights.read',
+  {
+    name: text('a'),
+    options: options({ dtype: maybe(choice('f16')), rows: maybe(rows), signal: control.signal! }),
+  },
+  (name, given) => opened.read(name, given),
+);
+entry(
+  'weights.writeWeights',
+  {
+    tensors: called("'storage'", leaf({ a: host(2) }, ...EMPTY_OBJECTS)),
+    options: options({
+      metadata: maybe(leaf({ a: 'b' }, ...RECORDS)),
+      config: maybe(leaf({ a: 1 }, ...RECORDS)),
+      shardBytes: maybe(leaf(8, '3')),
+      ...control,
+    }),
+  },
+  (tensors, given) => weightFiles.writeWeights(mkdtempSync(join(scratch, 'weights-')), tensors, given),
 );
 entry('decodeMap', { head: leaf('AAA=', 'empty text') }, saccade.decodeMap);
 
@@ -1094,10 +1130,23 @@ const OTHERS: Record<string, string> = {
   'Runtime.fromGpuBuffer': 'needs a GPU: src/runtime/webgpu/memory.test.ts',
   Tensor: 'made by a runtime; its methods are above',
   'train.IGNORED': 'a number',
+  'weights.Weights': 'made by openWeights; its methods are above',
 };
 
 test('every export has an entry', () => {
-  const rooms = { adapters, featureMaps, io, masks, methods: library, models, nn, scores, simulate, train };
+  const rooms = {
+    adapters,
+    featureMaps,
+    io,
+    masks,
+    methods: library,
+    models,
+    nn,
+    scores,
+    simulate,
+    train,
+    weights: weightFiles,
+  };
   const names = [
     ...Object.entries(saccade)
       .filter(([, value]) => !(typeof value === 'function' && value.prototype instanceof Error))

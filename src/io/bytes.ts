@@ -22,11 +22,17 @@ export function fileBytes(file: FileBytes, format: string): Uint8Array {
   if (!isBytes) throw new ParameterError(`file must be a Uint8Array or an ArrayBuffer, got ${show(file)}`);
   const bytes =
     file instanceof Uint8Array ? new Uint8Array(file.buffer, file.byteOffset, file.byteLength) : new Uint8Array(file);
+  const answer = serverAnswer(bytes);
+  if (answer === undefined) return bytes;
+  throw new ParseError(`${format}: the file is ${answer}`);
+}
+
+/** What a server answered instead of a file, if the bytes look so. */
+export function serverAnswer(bytes: Uint8Array): string | undefined {
   const beginning = new TextDecoder().decode(bytes.slice(0, LONGEST_BEGINNING));
   const what = WEB_PAGE.test(beginning) ? 'a web page' : isJson(bytes, beginning) ? 'JSON' : undefined;
-  if (what === undefined) return bytes;
-  throw new ParseError(
-    `${format}: the file is ${what}, it begins ${quote(beginning.trimStart())}: look at the status of the response and at its address`,
+  return (
+    what && `${what}, it begins ${quote(beginning.trimStart())}: look at the status of the response and at its address`
   );
 }
 
@@ -68,11 +74,15 @@ export function checkTensors(tensors: Readonly<Record<string, HostTensor>>): [st
     throw new ParameterError(`tensors must be an object of host tensors by name, got ${show(tensors)}`);
   const entries = Object.entries(tensors);
   for (const [name, tensor] of entries) {
-    if (name === '' || !isUnicode(name))
-      throw new ParameterError(`a tensor's name must be Unicode and not empty, got ${quote(name)}`);
+    checkTensorName(name);
     checkHost(`tensor ${quote(name)}`, tensor);
   }
   return entries;
+}
+
+export function checkTensorName(name: string): void {
+  if (name === '' || !isUnicode(name))
+    throw new ParameterError(`a tensor's name must be Unicode and not empty, got ${quote(name)}`);
 }
 
 /** True unless `text` holds half of a surrogate pair, which no encoding can write. */

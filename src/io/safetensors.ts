@@ -38,7 +38,7 @@ const NAMES: Record<HostDType, string> = {
 const DTYPES = new Map(Object.entries(NAMES).map(([dtype, name]) => [name, dtype as HostDType]));
 
 /** Where a tensor lies: bytes `begin` to `end` (exclusive) after the header. */
-interface Entry {
+export interface SafetensorsEntry {
   readonly name: string;
   readonly dtype: HostDType;
   readonly shape: Shape;
@@ -52,9 +52,7 @@ interface Entry {
  */
 export function readSafetensors(file: FileBytes): Record<string, HostTensor> {
   const bytes = fileBytes(file, FORMAT);
-  const { text, end } = headerText(bytes);
-  const { entries } = parseHeader(text);
-  checkLayout(entries, bytes.length - end);
+  const { entries, end } = headerOf(bytes);
   return Object.fromEntries(
     entries.map(({ name, dtype, shape, begin }) => [
       name,
@@ -65,7 +63,19 @@ export function readSafetensors(file: FileBytes): Record<string, HostTensor> {
 
 /** What a `.safetensors` file says of itself, its `__metadata__`: texts by name. Throws as `readSafetensors`. */
 export function readSafetensorsMetadata(file: FileBytes): Record<string, string> {
-  return parseHeader(headerText(fileBytes(file, FORMAT)).text).metadata;
+  return headerOf(fileBytes(file, FORMAT)).metadata;
+}
+
+/** What the header of a file says. */
+export interface SafetensorsHeader {
+  /** In the header's order. */
+  readonly entries: readonly SafetensorsEntry[];
+  readonly metadata: Record<string, string>;
+}
+
+function headerOf(bytes: Uint8Array): SafetensorsHeader & { end: number } {
+  const end = safetensorsHeaderEnd(bytes, bytes.length);
+  return { ...parseSafetensorsHeader(bytes.slice(8, end), bytes.length - end), end };
 }
 
 export interface WriteSafetensorsOptions {
@@ -83,19 +93,43 @@ export function writeSafetensors(
 ): Uint8Array {
   checkOptions('writeSafetensors', options, ['metadata']);
   const { metadata = {} } = options;
-  checkRecord('metadata', metadata);
-  for (const [name, value] of Object.entries(metadata))
-    if (typeof value !== 'string' || !isUnicode(name + value))
-      throw new ParameterError(`metadata must be Unicode by name, got ${show(value)} of ${show(name)}`);
+  checkMetadata(metadata);
   const entries = checkTensors(tensors).sort(
     ([a, { dtype: first }], [b, { dtype: second }]) =>
       bytesPerElement(second) - bytesPerElement(first) || (a < b ? -1 : 1),
   );
+  const begin = safetensorsBeginning(
+    entries.map(([name, { dtype, shape, data }]) => ({ name, dtype, shape, byteLength: data.byteLength })),
+    metadata,
+  );
+  const bytes = new Uint8Array(entries.reduce((sum, [, { data }]) => sum + data.byteLength, begin.length));
+  bytes.set(begin);
+  let at = begin.length;
+  for (const [, tensor] of entries) {
+    bytes.set(bytesOf(tensor), at);
+    at += tensor.data.byteLength;
+  }
+  return bytes;
+}
+
+/** Throws a ParameterError unless a file can hold this metadata. */
+export function checkMetadata(metadata: Readonly<Record<string, string>>): void {
+  checkRecord('metadata', metadata);
+  for (const [name, value] of Object.entries(metadata))
+    if (typeof value !== 'string' || !isUnicode(name + value))
+      throw new ParameterError(`metadata must be Unicode by name, got ${show(value)} of ${show(name)}`);
+}
+
+/** What a file of these tensors begins with, its header and what is before that; their elements follow, in this order. */
+export function safetensorsBeginning(
+  tensors: readonly (Pick<SafetensorsEntry, 'name' | 'dtype' | 'shape'> & { readonly byteLength: number })[],
+  metadata: Readonly<Record<string, string>>,
+): Uint8Array {
   let offset = 0;
-  const fields = entries.map(([name, { dtype, shape, data }]) => {
+  const fields = tensors.map(({ name, dtype, shape, byteLength }) => {
     if (name === METADATA) throw new ParameterError(`a tensor cannot be named ${METADATA}: safetensors reserves it`);
-    const place = { dtype: NAMES[dtype], shape, data_offsets: [offset, offset + data.byteLength] };
-    offset += data.byteLength;
+    const place = { dtype: NAMES[dtype], shape, data_offsets: [offset, offset + byteLength] };
+    offset += byteLength;
     return `${JSON.stringify(name)}:${JSON.stringify(place)}`;
   });
   if (Object.keys(metadata).length > 0) fields.unshift(`"${METADATA}":${JSON.stringify(metadata)}`);
@@ -105,48 +139,48 @@ export function writeSafetensors(
     throw new ParameterError(
       `safetensors holds a header of ${MAX_HEADER_BYTES} bytes, these tensors need ${start - 8}`,
     );
-  const bytes = new Uint8Array(start + offset);
+  const bytes = new Uint8Array(start);
   new DataView(bytes.buffer).setBigUint64(0, BigInt(start - 8), true);
-  bytes.fill(0x20, 8, start);
+  bytes.fill(0x20, 8);
   bytes.set(header, 8);
-  let at = start;
-  for (const [, tensor] of entries) {
-    bytes.set(bytesOf(tensor), at);
-    at += tensor.data.byteLength;
-  }
   return bytes;
 }
 
-/** The header and where it ends. */
-function headerText(bytes: Uint8Array): { text: string; end: number } {
-  if (bytes.length < 8) throw new ParseError(`safetensors: expected at least 8 bytes, got ${bytes.length}`);
+/** Where the header of a file of `size` bytes ends, which begins with `bytes`, 8 of them or more. */
+export function safetensorsHeaderEnd(bytes: Uint8Array, size: number): number {
+  if (size < 8) throw new ParseError(`safetensors: expected at least 8 bytes, got ${size}`);
   const length = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
   if (length > MAX_HEADER_BYTES)
     throw new ParseError(`safetensors: the header takes ${length} bytes, the format allows ${MAX_HEADER_BYTES}`);
-  if (length > bytes.length - 8)
-    throw new ParseError(`safetensors: the header takes ${length} bytes, but only ${bytes.length - 8} follow`);
-  const end = 8 + Number(length);
-  if (bytes[8] !== 0x7b) throw new ParseError('safetensors: the header must begin with {');
-  try {
-    return { text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes.slice(8, end)), end };
-  } catch {
-    throw new ParseError('safetensors: the header is not UTF-8');
-  }
+  if (length > size - 8)
+    throw new ParseError(`safetensors: the header takes ${length} bytes, but only ${size - 8} follow`);
+  return 8 + Number(length);
 }
 
-function parseHeader(text: string): { entries: Entry[]; metadata: Record<string, string> } {
-  const scanner = new Scanner(text, FORMAT, false);
-  const entries: Entry[] = [];
+/** What a header, from byte 8 on, says of the `length` bytes behind it. */
+export function parseSafetensorsHeader(header: Uint8Array, length: number): SafetensorsHeader {
+  const scanner = new Scanner(headerText(header), FORMAT, false);
+  const entries: SafetensorsEntry[] = [];
   const metadata: [string, string][] = [];
   members(scanner, 'the header', (name) => {
     if (name === METADATA) members(scanner, METADATA, (key) => metadata.push([key, parseString(scanner)]));
     else entries.push(parseEntry(scanner, name));
   });
   scanner.end();
+  checkLayout(entries, length);
   return { entries, metadata: Object.fromEntries(metadata) };
 }
 
-function parseEntry(scanner: Scanner, name: string): Entry {
+function headerText(header: Uint8Array): string {
+  if (header[0] !== 0x7b) throw new ParseError('safetensors: the header must begin with {');
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(header);
+  } catch {
+    throw new ParseError('safetensors: the header is not UTF-8');
+  }
+}
+
+function parseEntry(scanner: Scanner, name: string): SafetensorsEntry {
   const label = `safetensors: tensor ${quote(name)}`;
   let dtype: HostDType | undefined;
   let shape: Shape | undefined;
@@ -210,7 +244,7 @@ function parseString(scanner: Scanner): string {
 }
 
 /** Throws unless the tensors fill the `length` bytes after the header without overlap or hole. */
-function checkLayout(entries: readonly Entry[], length: number): void {
+function checkLayout(entries: readonly SafetensorsEntry[], length: number): void {
   const sorted = [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end);
   let filled = 0;
   for (const { name, begin, end } of sorted) {

@@ -4,7 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { openSource, type SourceLike } from './open-source';
+import { blobSource, bytesSource, fileSource } from './source';
+import { urlSource } from './url';
 
 const content = Uint8Array.from({ length: 100_000 }, (_, i) => i * 7);
 
@@ -40,17 +41,17 @@ afterAll(async () => {
 });
 
 test('ranges of bytes, a Blob, a file and an address are the same', async () => {
-  const sources: SourceLike[] = [
-    content,
-    content.slice().buffer,
-    new Blob([content]),
-    join(folder, 'file'),
-    `${address}/file`,
-    new URL('/whole', address),
-    `${address}/busy`,
+  const at = (path: string) => urlSource(new URL(path, address));
+  const sources = [
+    bytesSource(content),
+    bytesSource(content.slice().buffer),
+    blobSource(new Blob([content])),
+    await fileSource(join(folder, 'file')),
+    await at('/file'),
+    await at('/whole'),
+    await at('/busy'),
   ];
-  for (const from of sources) {
-    const source = await openSource(from);
+  for (const source of sources) {
     expect(source.size).toBe(content.length);
     for (const [start, end] of [
       [0, 0],
@@ -65,17 +66,17 @@ test('ranges of bytes, a Blob, a file and an address are the same', async () => 
 });
 
 test('what cannot be read is refused by name', async () => {
-  await expect(openSource(`${address}/none`)).rejects.toThrow(`cannot read '${address}/none': the server answered 404`);
-  await expect(openSource(folder)).rejects.toThrow(`cannot read '${folder}': expected a file`);
-  await expect(openSource(join(folder, 'none'))).rejects.toThrow('ENOENT');
-  await expect(openSource(7 as never)).rejects.toThrow('must be opened from a path, a URL, a Blob or bytes, got 7');
-  const replaced = await openSource(`${address}/replaced`);
+  const at = (path: string) => urlSource(new URL(path, address));
+  await expect(at('/none')).rejects.toThrow(`cannot read weights from '${address}/none': the server answered 404`);
+  await expect(fileSource(folder)).rejects.toThrow(`cannot read weights from '${folder}': expected a file`);
+  await expect(fileSource(join(folder, 'none'))).rejects.toThrow(`from '${folder}/none': no such file or directory`);
+  const replaced = await at('/replaced');
   await expect(replaced.read(70_000, 70_001)).rejects.toThrow('/replaced: the file was replaced while it was read');
-  const short = await openSource(`${address}/short`);
+  const short = await at('/short');
   await expect(short.read(70_000, 70_100)).rejects.toThrow('/short: bytes 70000 to 70100 were asked for, 9 came');
 });
 
 test('reading ends where its signal says so', async () => {
-  const source = await openSource(`${address}/file`);
+  const source = await urlSource(new URL('/file', address));
   await expect(source.read(70_000, 70_001, { signal: AbortSignal.abort() })).rejects.toThrow('aborted');
 });

@@ -37,16 +37,23 @@ export function blobSource(blob: Blob, name = 'name' in blob ? String(blob.name)
 /** The most that Node reads at once. */
 const LARGEST_READ = 2 ** 30;
 
+/** Throws what the file system said of a path. */
+export function unreadable(path: string): (error: Error) => never {
+  return (error) => {
+    // Such as `ENOENT: no such file or directory, open 'x'`.
+    const [, reason = error.message] = /^\w+: (.*?), /.exec(error.message) ?? [];
+    throw new ParameterError(`cannot read weights from '${path}': ${reason}`, { cause: error });
+  };
+}
+
 /** A file of the file system (Node). */
 export async function fileSource(path: string): Promise<ByteSource> {
   const { open } = node('node:fs/promises');
-  const file = await open(path).catch((error) => {
-    throw Object.assign(error, { syscall: 'read' });
-  });
+  const file = await open(path).catch(unreadable(path));
   const stats = await file.stat();
   if (!stats.isFile()) {
     await file.close();
-    throw new ParameterError(`cannot read '${path}': expected a file`);
+    throw new ParameterError(`cannot read weights from '${path}': expected a file, which can be read by ranges`);
   }
   const read = async (start: number, end: number, { signal }: ReadOptions) => {
     const bytes = new Uint8Array(end - start);

@@ -1,7 +1,7 @@
 /** Tensors as files have them, whose elements are read when they are asked for. */
 import type { HostDType } from '../tensor/dtype';
 import type { Shape } from '../tensor/shape';
-import type { ByteSource } from './source';
+import type { ByteSource, ReadOptions } from './source';
 
 /** Quantised types, in blocks along the last axis: of 32 numbers, and of 256 those that end in `_k`. */
 export type BlockType = 'q8_0' | 'q4_0' | 'q4_1' | 'q5_0' | 'q5_1' | 'q4_k' | 'q5_k' | 'q6_k';
@@ -30,4 +30,12 @@ export interface WeightFile {
   readonly tensors: ReadonlyMap<string, StoredTensor>;
   /** Metadata by name, typed as the format has it: texts, numbers, lists. */
   readonly metadata: Readonly<Record<string, unknown>>;
+  /** The network, as Hugging Face's `config.json` would describe it, where the file does. */
+  readonly config?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** What readers of formats take. */
+export interface ReaderOptions extends ReadOptions {
+  /** Opens a file beside the one that is read, or gives undefined where there is none; undefined where nothing is beside it. */
+  readonly beside?: ((file: string) => Promise<ByteSource | undefined>) | undefined;
 }

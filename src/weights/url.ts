@@ -14,7 +14,7 @@ const PAUSES = [200, 1000];
 /** The file at an address. From a server that ignores ranges it is taken whole, up to 1 GiB. */
 export async function urlSource(address: URL, options: ReadOptions = {}): Promise<ByteSource> {
   const name = address.href;
-  return repeating(options, async () => {
+  return repeating(name, options, async () => {
     const response = await request(address, 0, BEGINNING, options);
     // An empty file has no first byte.
     if (response.status === 416) return blobSource(new Blob(), name);
@@ -24,7 +24,7 @@ export async function urlSource(address: URL, options: ReadOptions = {}): Promis
     const beginning = await bodyOf(response);
     return sourceOf(name, size, (start, end, reading) => {
       if (end <= beginning.length) return Promise.resolve(beginning.subarray(start, end));
-      return repeating(reading, async () => {
+      return repeating(name, reading, async () => {
         const part = await request(address, start, end, reading);
         if (part.status !== 206) throw new ParseError(`${name}: the server answered a range with the whole file`);
         if (tagOf(part) !== tag || (sizeIn(part) ?? size) !== size)
@@ -42,7 +42,12 @@ async function request(address: URL, start: number, end: number, { signal }: Rea
   await response.body?.cancel();
   const answer = `the server answered ${status} ${statusText}`.trim();
   if (status === 429 || status >= 500) throw new TypeError(answer);
-  throw new ParameterError(`cannot read '${address.href}': ${answer}`);
+  throw new ParameterError(`cannot read weights from '${address.href}': ${answer}`, { cause: status });
+}
+
+/** Whether an error says that a server has no such file; those of stores refuse instead what they do not have. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof ParameterError && [403, 404, 410].includes(error.cause as number);
 }
 
 /** The size of the whole file in the answer to a range, unless the server keeps it from this page. */
@@ -80,7 +85,7 @@ async function wholeSource(response: Response, name: string): Promise<ByteSource
 }
 
 /** Does `work` again where the network or the server broke it off. */
-async function repeating<T>({ signal }: ReadOptions, work: () => Promise<T>): Promise<T> {
+async function repeating<T>(name: string, { signal }: ReadOptions, work: () => Promise<T>): Promise<T> {
   for (let attempt = 0; ; attempt++) {
     try {
       return await work();
@@ -88,7 +93,8 @@ async function repeating<T>({ signal }: ReadOptions, work: () => Promise<T>): Pr
       // What fetch() throws for a network that fails; anything else stays as it is.
       if (!(error instanceof TypeError)) throw error;
       const pause = PAUSES[attempt];
-      if (pause === undefined) throw new ParameterError(`cannot read weights: ${reasonOf(error)}`, { cause: error });
+      if (pause === undefined)
+        throw new ParameterError(`cannot read weights from '${name}': ${reasonOf(error)}`, { cause: error });
       await new Promise((resolve) => setTimeout(resolve, pause));
       signal?.throwIfAborted();
     }

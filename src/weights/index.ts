@@ -1,0 +1,7 @@
+/** Weights in files: safetensors, GGUF and checkpoints of PyTorch, opened without being read. */
+export type { Blocks, ElementOptions } from './elements';
+export { type OpenWeightsOptions, openWeights, type WeightsLike } from './open';
+export type { ByteSource, ReadOptions } from './source';
+export type { BlockType, StoredTensor, StoredType, WeightFile } from './stored';
+export { type ReadTensorOptions, Weights } from './weights';
+export { type DeferredTensor, type WritableTensor, type WriteWeightsOptions, writeWeights } from './write';

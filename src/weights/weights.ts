@@ -1,0 +1,123 @@
+import { checkArray, checkChoice, checkOptions, show } from '../check';
+import { ParameterError } from '../errors';
+import { quote } from '../io/bytes';
+import { checkControl } from '../ops/check';
+import type { HostDType } from '../tensor/dtype';
+import { HOST_DTYPES, type HostTensor } from '../tensor/host';
+import { sizeOf } from '../tensor/shape';
+import { describesItself } from '../text/inspect';
+import {
+  type Blocks,
+  checkFits,
+  converted,
+  type ElementOptions,
+  isBlockType,
+  readBlocks,
+  readElements,
+} from './elements';
+import { isSelected } from './select';
+import type { ByteSource } from './source';
+import type { StoredTensor, WeightFile } from './stored';
+
+export interface ReadTensorOptions<D extends HostDType = HostDType> extends ElementOptions {
+  /** Default: as stored, and f32 where that is quantised. */
+  readonly dtype?: D | undefined;
+}
+
+const asyncDisposeKey: typeof Symbol.asyncDispose = Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose');
+
+/** Weights in files: what there is is known, elements are read when they are asked for. Made by `openWeights()`; close it in the end. */
+export class Weights implements WeightFile {
+  /** For messages: the path or address of its file or folder. */
+  readonly name: string;
+  readonly format: WeightFile['format'];
+  /** Types, extents and places by name, in the order of the file. */
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  readonly metadata: Readonly<Record<string, unknown>>;
+  /** What config.json of the folder says, or the metadata of a GGUF file. */
+  readonly config: Readonly<Record<string, unknown>> | undefined;
+  readonly #sources: readonly ByteSource[];
+
+  constructor(
+    name: string,
+    { format, tensors, metadata, config }: WeightFile,
+    sources: readonly ByteSource[],
+    beside?: Readonly<Record<string, unknown>>,
+  ) {
+    this.name = name;
+    this.format = format;
+    this.tensors = tensors;
+    this.metadata = metadata;
+    this.config = beside ?? config;
+    this.#sources = sources;
+  }
+
+  toString(): string {
+    return `Weights(${this.tensors.size} tensors in ${this.name})`;
+  }
+
+  /** The files that they are in, by their names, with their sizes in bytes. */
+  get files(): readonly Pick<ByteSource, 'name' | 'size'>[] {
+    return this.#sources.map(({ name, size }) => ({ name, size }));
+  }
+
+  /** The names that begin with `pattern`; or, if it has `*` (any characters) or `?` (one), those that are as it says. */
+  select(pattern: string): string[] {
+    if (typeof pattern !== 'string') throw new ParameterError(`pattern must be a string, got ${show(pattern)}`);
+    return [...this.tensors.keys()].filter((name) => isSelected(name, pattern));
+  }
+
+  /**
+   * The elements of a tensor.
+   *
+   * @throws {ParameterError} a name that it does not have; more than the heap holds, before anything is read
+   * @throws {ParseError} a file that is shorter than it was, or scales that are infinite or not a number
+   */
+  async read<D extends HostDType = HostDType>(
+    name: string,
+    options: ReadTensorOptions<D> = {},
+  ): Promise<HostTensor<D>> {
+    checkOptions('read', options, ['dtype', 'rows', 'signal']);
+    const tensor = this.#tensor(name, options);
+    const { dtype, rows } = options;
+    checkChoice('dtype', dtype, HOST_DTYPES);
+    const own = isBlockType(tensor.type) ? 'f32' : tensor.type;
+    const [count = 1, ...inner] = tensor.shape;
+    const elements = (rows ? rows[1] - rows[0] : count) * sizeOf(inner);
+    const label = `${this.name}: ${quote(name)}`;
+    checkFits(label, elements, own);
+    checkFits(label, elements, dtype ?? own, [own]);
+    const host = await readElements(tensor, options);
+    return (dtype === undefined ? host : converted(host, dtype)) as HostTensor<D>;
+  }
+
+  /**
+   * The blocks of a quantised tensor, as they are in the file.
+   *
+   * @throws {ParameterError} a name that it does not have, or whose tensor is not quantised
+   */
+  async readBlocks(name: string, options: ElementOptions = {}): Promise<Blocks> {
+    checkOptions('readBlocks', options, ['rows', 'signal']);
+    return readBlocks(this.#tensor(name, options), options);
+  }
+
+  /** Closes its files; nothing can be read any more. */
+  async close(): Promise<void> {
+    await Promise.all(this.#sources.map((source) => source.close()));
+  }
+
+  [asyncDisposeKey](): Promise<void> {
+    return this.close();
+  }
+
+  #tensor(name: string, options: ElementOptions): StoredTensor {
+    checkControl(options);
+    const { rows } = options;
+    if (typeof name !== 'string') throw new ParameterError(`name must be a string, got ${show(name)}`);
+    if (rows !== undefined) checkArray('rows', rows);
+    const tensor = this.tensors.get(name);
+    if (!tensor) throw new ParameterError(`${this.name} has no tensor ${quote(name)}`);
+    return tensor;
+  }
+}
+describesItself(Weights, 'Weights');
