@@ -36,6 +36,12 @@ function kindOf(value: object): string {
   return Object.prototype.toString.call(value).slice(8, -1);
 }
 
+/** An error whose message begins with `label`, such as the name of a file: those of this library; others stay as they are. */
+export function labelled(label: string, error: unknown): unknown {
+  if (!(error instanceof SaccadeError) || error.message.startsWith(label)) return error;
+  return new (error.constructor as typeof SaccadeError)(`${label}: ${error.message}`, { cause: error });
+}
+
 /** The name of a part: `a.b`, `a[0]` or `a["b.c"]`; two parts never have the same name. */
 export function partName(whole: string, key: string | number): string {
   if (typeof key === 'number') return `${whole}[${key}]`;

@@ -9,6 +9,7 @@ import { DTYPES, type DType } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
 import { formatBytes } from '../text/format';
 import { printable } from '../text/printable';
+import { openWeights, type Weights } from '../weights';
 
 /** The most that Node reads into one buffer. */
 const LARGEST = 2 ** 31 - 1;
@@ -49,6 +50,12 @@ export async function readTensors(path: string): Promise<Record<string, HostTens
     if (error instanceof ParseError) throw new ParseError(`${path}: ${error.message}`);
     throw error;
   }
+}
+
+/** The weights at a path, or in a pipe that is being written to. */
+export async function openFile(path: string): Promise<Weights> {
+  const isPipe = (await stat(path).catch(() => undefined))?.isFIFO();
+  return openWeights(isPipe ? new File([(await readBytes(path)) as Uint8Array<ArrayBuffer>], path) : path);
 }
 
 /**

@@ -7,6 +7,7 @@ import { relativeError } from '../../test/describe-method';
 import configs from '../../test/fixtures/decoder.json';
 import { readSafetensors, writeSafetensors } from '../io';
 import { type HostTensor, hostTensor } from '../tensor/host';
+import { writeWeights } from '../weights';
 
 const fixture = readSafetensors(
   await readFile(new URL('../../test/fixtures/decoder.safetensors', import.meta.url)),
@@ -18,7 +19,7 @@ const weightsOf = (name: string) => {
 };
 
 let folder: string;
-const at = (name: string) => join(folder, name);
+const at = (...names: string[]) => join(folder, ...names);
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'saccade-'));
   await writeFile(at('weights'), writeSafetensors(weightsOf('qwen3')));
@@ -38,6 +39,21 @@ test.each(['qwen3', 'gpt2'] as const)('run decoder gives the logits of the weigh
   expect(stdout).toBe(`${at('out')}: logits [2, 7, 11] f32\n`);
   const { logits } = readSafetensors(await readFile(at('out')));
   expect(relativeError(logits!, fixture[`${name}/logits`]!)).toBeLessThan(1e-5);
+});
+
+test('run decoder takes shards in a folder, whose config.json it needs no params beside', async () => {
+  await writeFile(at('tokens'), writeSafetensors({ tokens: fixture['qwen3/tokens']! }));
+  const config = configs.qwen3 as Record<string, unknown>;
+  await writeWeights(at('shards'), weightsOf('qwen3'), { shardBytes: 2000, config });
+  const given = ['run', 'decoder', '--in', at('tokens'), '--out', at('out'), '--weights', at('shards')];
+  expect(await saccade(...given)).toMatchObject({ code: 0, stderr: '' });
+  const { logits } = readSafetensors(await readFile(at('out')));
+  expect(relativeError(logits!, fixture['qwen3/logits']!)).toBeLessThan(1e-5);
+  await writeFile(at('shards', 'config.json'), JSON.stringify({ ...config, model_type: 'none' }));
+  await expectRefusal(given, `${at('shards')}: `);
+  await rm(at('shards', 'model-00001-of-00010.safetensors'), { force: true });
+  await rm(at('shards', 'model.safetensors.index.json'));
+  await expectRefusal(given, `${at('shards')} has model-`);
 });
 
 test('run decoder without weights makes random ones, the same for a seed', async () => {
@@ -76,7 +92,7 @@ test('run decoder refuses what does not fit in a line, and writes nothing', asyn
   const { 'model.norm.weight': _, ...others } = weightsOf('qwen3');
   await writeFile(at('short'), writeSafetensors(others));
   const given = (...more: string[]) => [...command(), ...more];
-  await expectRefusal(given('--weights', at('short')), 'weights have no tensor model.norm.weight');
+  await expectRefusal(given('--weights', at('short')), `${at('short')}: weights have no tensor model.norm.weight`);
   await expectRefusal(given('--weights', at('weights'), '--seed', '1'), '--seed makes weights: leave --weights out');
   await expectRefusal(given('--grad'), '--grad is of methods: decoder is a model');
   await expectRefusal(given('--params', '{}'), 'param config of decoder: expected object, got undefined');

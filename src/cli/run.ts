@@ -1,10 +1,11 @@
 import { Command } from 'commander';
+import { isRecord, labelled } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { writeSafetensors } from '../io';
 import { withGradients } from '../methods/define';
 import { type Results, settled } from '../methods/outputs';
 import { methods } from '../methods/registry';
-import type { Model } from '../models/define';
+import type { CreatedModel, Model } from '../models/define';
 import { models } from '../models/registry';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
 import { controlOf } from '../runtime/guard';
@@ -15,11 +16,12 @@ import type { HostTensor } from '../tensor/host';
 import { formatShape, sameShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { printable } from '../text/printable';
+import type { Weights } from '../weights';
 import { table } from './list';
 import { METHOD_OR_MODULE, readMethod } from './methods';
 import { backendOption, paramsOption, parseJson, parseParams, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
-import { readTensors, readTensorsOf } from './read-tensors';
+import { openFile, readTensorsOf } from './read-tensors';
 import { checkWritable, say, writeFileAtomic } from './write-file';
 
 interface RunOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
@@ -51,8 +53,8 @@ export function runCommand(): Command {
     .addOption(paramsOption())
     .option('--grad', 'also compute gradients, from grad_out in the input file')
     .option(
-      '--weights <file>',
-      'of a model: safetensors file of its parameters; default: what a package ships, or random ones',
+      '--weights <path>',
+      'of a model: its parameters, in safetensors, a folder of them, GGUF or a checkpoint of PyTorch; default: what a package ships, or random ones',
     )
     .option('--seed <number>', 'of a model: makes random parameters; default: 0', wholeNumber(0, 2 ** 31 - 1))
     .addOption(backendOption())
@@ -74,15 +76,32 @@ async function runModel(model: Model, { in: input, out, params, grad, weights, s
   if (grad) throw new ParameterError(`--grad is of methods: ${model.name} is a model`);
   if (weights !== undefined && seed !== undefined)
     throw new ParameterError('--seed makes weights: leave --weights out');
-  const { initialize, load, forward } = model.create(parseJson(params));
+  await using file = weights === undefined ? undefined : await openFile(weights);
+  const { initialize, load, forward } = created(model, parseJson(params), file);
   await checkWritable(out);
   const inputs = await readTensorsOf(model, input);
-  const file = weights === undefined ? seed === undefined && (await model.published?.()) : await readTensors(weights);
   using runtime = await createRuntime(options);
-  const parameters = file ? load(runtime, file) : initialize(runtime, { seed: seed ?? 0 });
+  const published = file || seed !== undefined ? undefined : await model.published?.();
+  const parameters = file
+    ? await withProgress(file.name, (control) => load(runtime, file, control))
+    : published
+      ? load(runtime, published)
+      : initialize(runtime, { seed: seed ?? 0 });
   const tensors = onRuntime(runtime, inputs);
   const results = await withProgress(model.name, async ({ signal }) => forward(tensors, parameters, { signal }));
   await writeResults(out, results);
+}
+
+/** A model with the params that are given, and those that the weights' configuration gives. */
+function created(model: Model, params: Record<string, unknown>, file: Weights | undefined): CreatedModel {
+  if (!file?.config || !model.configured || !isRecord(params)) return model.create(params);
+  const configured = model.configured(file.config);
+  if (Object.keys(configured).every((name) => name in params)) return model.create(params);
+  try {
+    return model.create({ ...configured, ...params });
+  } catch (error) {
+    throw labelled(file.name, error);
+  }
 }
 
 async function runMethod(

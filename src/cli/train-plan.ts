@@ -30,7 +30,7 @@ import {
 } from '../train';
 import { METHOD_OR_MODULE, readMethod } from './methods';
 import { paramsOption, wholeNumber } from './options';
-import { MOST_SETTINGS, readBytes, readTensors, readTensorsOf, readText } from './read-tensors';
+import { MOST_SETTINGS, openFile, readBytes, readTensorsOf, readText } from './read-tensors';
 
 export interface TrainOptions extends Pick<RuntimeOptions, 'backend' | 'threads'>, Partial<TextOptions> {
   readonly config?: string;
@@ -134,13 +134,14 @@ export async function planOfFiles(runtime: Runtime, options: TrainOptions): Prom
   const [steps = 0, b = 0, width = 0] = shape;
   if (shape.length !== 3 || steps < 1 || b < 1 || width < 2)
     throw new ShapeError(`tokens must have shape [steps, b, n + 1], got ${formatShape(shape)}`);
+  await using file = await openFile(weights);
   return {
     title: `Training on ${printable(source)}`,
     config,
     decoder,
     steps,
     every,
-    parameters: decoder.load(runtime, await readTensors(weights)),
+    parameters: await decoder.load(runtime, file),
     optimizer: parseOptimizer(optimizer),
     batches: (step) =>
       batchOf(runtime, { dtype, shape: [b, width], data: data.subarray(step * b * width, (step + 1) * b * width) }),

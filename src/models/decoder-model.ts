@@ -26,6 +26,7 @@ export const decoderModel = defineModel({
       ),
     ),
   }),
+  configured: (config) => ({ config }),
   network({ config, attention }) {
     const { parameters, prefix, ignored, forward } = createDecoder(config as DecoderConfig, {
       attention: namedAttention(attention) as DecoderAttention | undefined,

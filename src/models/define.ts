@@ -13,7 +13,7 @@ import type { DType } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
 import { bindShapes, type Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
-import { type LoadOptions, loadWeights, type WeightNames } from './load';
+import { type Load, loaderOf, type WeightNames } from './load';
 
 /** What the params of a model describe: parameters under the names of checkpoints, and the outputs by name. */
 export interface Network<In, Out> extends WeightNames {
@@ -37,6 +37,8 @@ export interface ModelSpec<
     readonly params: valibot.InferInput<Schema>;
     readonly inputs: { readonly [Name in keyof Shapes]: HostTensor<DType> };
   };
+  /** The params that a `config.json` beside weights gives, where they are left out; default: none. */
+  configured?(config: Readonly<Record<string, unknown>>): Partial<valibot.InferInput<Schema>>;
   /** Trained weights that a package ships, by the names of the network; default: there are none. */
   published?(): Promise<Readonly<Record<string, HostTensor>>>;
 }
@@ -46,12 +48,8 @@ export interface CreatedModel<In = Readonly<Record<string, Tensor>>, Out = Outpu
   extends Module<In, Out> {
   /** Parameters and buffers to train from. */
   initialize(runtime: Runtime, options?: { readonly seed?: number | undefined }): Record<string, Tensor<'f32'>>;
-  /**
-   * Those of a file, or of the checkpoint of a training.
-   *
-   * @throws {ParameterError | ShapeError} tensors that are missing, unexpected or of another shape, by their names
-   */
-  load(runtime: Runtime, file: Readonly<Record<string, HostTensor>>, options?: LoadOptions): Record<string, Tensor>;
+  /** Those of a file, or of the checkpoint of a training. */
+  readonly load: Load;
 }
 
 /** A model as a value: one of the library's, or one that `defineModel` made. Without types of its own, any model. */
@@ -100,7 +98,7 @@ export function defineModel<
           checkOptions('initialize', options, ['seed']);
           return initial(names, runtime, options.seed);
         },
-        load: (runtime, file, options) => loadWeights(runtime, names, file, options),
+        load: loaderOf(names),
         forward(inputs, parameters: Parameters, control: ModuleControl = {}) {
           checkKnown('control', control, ['signal', 'training'], (unknown) => `control has no '${unknown}'`);
           checkControl(control);

@@ -1,13 +1,18 @@
 /** Parameters of models from the tensors of files. */
-import { checkChoice, checkOptions, checkRecord, show } from '../check';
+import { checkChoice, checkOptions, checkRecord, labelled, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import type { Described } from '../nn/module';
+import { checkControl } from '../ops/check';
+import type { Control } from '../runtime/backend';
 import { Runtime } from '../runtime/runtime';
-import { type DType, isFloat } from '../tensor/dtype';
+import { bytesPerElement, type DType } from '../tensor/dtype';
 import { checkHost, convert, type HostTensor } from '../tensor/host';
-import { formatShape, sameShape } from '../tensor/shape';
+import { formatShape, type Shape, sameShape, sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
+import { formatBytes } from '../text/format';
 import { parametersIn } from '../train/parameters-in';
+import type { StoredType } from '../weights/stored';
+import type { Weights } from '../weights/weights';
 
 /** The parameters and buffers of a model by the names of its checkpoints. */
 export interface WeightNames {
@@ -18,61 +23,139 @@ export interface WeightNames {
   readonly ignored?: RegExp | undefined;
 }
 
-export interface LoadOptions {
+export interface LoadOptions extends Control {
   /** As f32 (default), or with `stored` matrices as the file has them, if these are floats: half the memory in 16 bits. */
   readonly types?: 'f32' | 'stored' | undefined;
 }
 
+/**
+ * What a model computes with, from the tensors of a file, or from weights that `openWeights` opened, which are read one by
+ * one. Of the checkpoint of a training it takes the parameters. Names may begin with `model.` or `module.`.
+ *
+ * @throws {ParameterError | ShapeError} tensors that are missing, unexpected or of another shape, by their names; of opened
+ * weights also more than the heap holds, before anything is read
+ */
+export interface Load {
+  (runtime: Runtime, file: Readonly<Record<string, HostTensor>>, options?: LoadOptions): Record<string, Tensor>;
+  (runtime: Runtime, file: Weights, options?: LoadOptions): Promise<Record<string, Tensor>>;
+}
+
 /** Batches that PyTorch's batch norm has seen. */
 const COUNTS = /(^|\.)num_batches_tracked$/;
+/** What one heap of WebAssembly holds. */
+const HEAP_BYTES = 2 ** 32;
 
-/**
- * What a model computes with, from the tensors of a file or of the checkpoint of a training, of which it takes the
- * parameters. Their names may begin with `model.` or `module.`.
- *
- * @throws {ParameterError | ShapeError} tensors that are missing, unexpected or of another shape, by their names
- */
-export function loadWeights(
+/** How a model with these names is loaded. */
+export function loaderOf(names: WeightNames): Load {
+  const load = (runtime: Runtime, file: unknown, options: LoadOptions = {}) => {
+    if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
+    checkOptions('load', options, ['types', 'signal', 'onProgress']);
+    checkControl(options);
+    checkChoice('types', options.types, ['f32', 'stored']);
+    if (isWeights(file)) return loadStored(runtime, names, file, options);
+    checkRecord('file', file);
+    return loadHosts(runtime, names, file as Readonly<Record<string, HostTensor>>, options);
+  };
+  return load as Load;
+}
+
+/** Without its class, which a page that opens no files need not load. */
+const isWeights = (file: unknown): file is Weights => Object.prototype.toString.call(file) === '[object Weights]';
+
+function loadHosts(
   runtime: Runtime,
-  { parameters, prefix, ignored }: WeightNames,
+  names: WeightNames,
   file: Readonly<Record<string, HostTensor>>,
-  options: LoadOptions = {},
+  { types = 'f32' }: LoadOptions,
 ): Record<string, Tensor> {
-  if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
-  checkRecord('file', file);
-  checkOptions('load', options, ['types']);
-  const { types = 'f32' } = options;
-  checkChoice('types', types, ['f32', 'stored']);
+  const found = matched(names, file, (own, host) => checkHost(own, host));
+  return runtime.scope(() =>
+    Object.fromEntries(
+      [...found].map(([own, [, host]]) => {
+        const dtype = typeOf(host.dtype, host.shape, types);
+        return [own, runtime.fromHost(convert(host, dtype))];
+      }),
+    ),
+  );
+}
+
+async function loadStored(
+  runtime: Runtime,
+  names: WeightNames,
+  weights: Weights,
+  { types = 'f32', signal, onProgress }: LoadOptions,
+): Promise<Record<string, Tensor>> {
+  const tensors = [...matchedIn(names, weights)].map(([own, [name, stored]]) => ({ own, name, stored }));
+  const bytesAs = (as: 'f32' | 'stored') =>
+    tensors.reduce(
+      (sum, { stored: { type, shape } }) => sum + sizeOf(shape) * bytesPerElement(typeOf(type, shape, as)),
+      0,
+    );
+  if (runtime.backend.name === 'wasm' && bytesAs(types) > HEAP_BYTES) {
+    const fits = types === 'f32' && bytesAs('stored') <= HEAP_BYTES;
+    const remedy = fits ? `with types: 'stored' ${formatBytes(bytesAs('stored'))}` : 'a smaller model fits';
+    throw new ParameterError(
+      `${weights.name}: its parameters take ${formatBytes(bytesAs(types))} as ${types}, and the heap holds ${formatBytes(HEAP_BYTES)}: ${remedy}`,
+    );
+  }
+  const parameters: Record<string, Tensor> = {};
+  try {
+    for (const [at, { own, name, stored }] of tensors.entries()) {
+      const dtype = typeOf(stored.type, stored.shape, types);
+      parameters[own] = runtime.fromHost(await weights.read(name, { dtype, signal }));
+      onProgress?.((at + 1) / tensors.length);
+    }
+    return parameters;
+  } catch (error) {
+    for (const tensor of Object.values(parameters)) tensor.dispose();
+    throw error;
+  }
+}
+
+function matchedIn(names: WeightNames, weights: Weights) {
+  try {
+    return matched(names, Object.fromEntries(weights.tensors));
+  } catch (error) {
+    throw labelled(weights.name, error);
+  }
+}
+
+/** The element type that a parameter gets. */
+function typeOf(type: StoredType, shape: Shape, types: 'f32' | 'stored'): DType {
+  const isKept = types === 'stored' && shape.length === 2 && (type === 'f16' || type === 'bf16');
+  return isKept ? type : 'f32';
+}
+
+/** The tensors of a file by the names that the model has for them, with their own. */
+function matched<T extends { readonly shape: Shape }>(
+  { parameters, prefix, ignored }: WeightNames,
+  file: Readonly<Record<string, T>>,
+  check: (own: string, tensor: T) => void = () => {},
+): Map<string, [name: string, tensor: T]> {
   const known = (name: string) => Object.hasOwn(parameters, name);
-  const found = new Map<string, HostTensor>();
-  for (const [name, host] of Object.entries(parametersIn(file))) {
+  const found = new Map<string, [string, T]>();
+  for (const [name, tensor] of Object.entries(parametersIn(file))) {
     const own = namesOf(name, prefix).find(known);
     if (own === undefined) {
       if (COUNTS.test(name) || ignored?.test(name)) continue;
       throw new ParameterError(`weights have a tensor '${name}' too many`);
     }
     if (found.has(own)) throw new ParameterError(`weights have ${own} twice, also as '${name}'`);
-    checkHost(own, host);
-    found.set(own, host);
+    check(own, tensor);
+    found.set(own, [name, tensor]);
   }
   const missing = Object.keys(parameters).filter((name) => !found.has(name));
   if (missing.length > 0)
     throw new ParameterError(
       `weights have no tensor ${missing.slice(0, 3).join(', ')}${missing.length > 3 ? `, and ${missing.length - 3} more` : ''}`,
     );
-  for (const [name, { shape }] of Object.entries(parameters)) {
-    const host = found.get(name) as HostTensor;
-    if (!sameShape(host.shape, shape))
-      throw new ShapeError(`${name} must have shape ${formatShape(shape)}, got ${formatShape(host.shape)}`);
-  }
-  return runtime.scope(() =>
-    Object.fromEntries(
-      Object.entries(parameters).map(([name, { shape }]) => {
-        const host = found.get(name) as HostTensor;
-        const isKept = types === 'stored' && shape.length === 2 && host.dtype !== 'f64' && isFloat(host.dtype);
-        return [name, runtime.fromHost(isKept ? (host as HostTensor<DType>) : convert(host, 'f32'))];
-      }),
-    ),
+  return new Map(
+    Object.entries(parameters).map(([own, { shape }]) => {
+      const pair = found.get(own) as [string, T];
+      if (!sameShape(pair[1].shape, shape))
+        throw new ShapeError(`${own} must have shape ${formatShape(shape)}, got ${formatShape(pair[1].shape)}`);
+      return [own, pair];
+    }),
   );
 }
 

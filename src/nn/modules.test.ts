@@ -88,7 +88,9 @@ describeOnBackends('modules of networks', (runtime) => {
 test('settings that are none are refused by name', () => {
   const more = (given: object) => ({ width, hidden, ...given }) as never;
   expect(() => norm(more({ hidden: undefined }))).toThrow("config has no 'hidden': expected kind, width, epsilon");
-  expect(() => norm({ width, kind: 'group' as never })).toThrow('kind must be one of rms, unit-rms, simple-rms, layer, batch');
+  expect(() => norm({ width, kind: 'group' as never })).toThrow(
+    'kind must be one of rms, unit-rms, simple-rms, layer, batch',
+  );
   expect(() => norm({ width, momentum: 0.1 })).toThrow(
     'momentum must be a number from 0 to 1, of kind batch only, got',
   );

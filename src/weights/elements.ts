@@ -1,5 +1,5 @@
 /** The elements of stored tensors, read from their files. */
-import { checkWhole } from '../check';
+import { checkWhole, labelled } from '../check';
 import { ParameterError, ParseError } from '../errors';
 import { elementsAt, quote } from '../io/bytes';
 import { bytesPerElement, type HostDType, type TypedArrayOf } from '../tensor/dtype';
@@ -81,8 +81,7 @@ function decoded({ name, source }: StoredTensor, type: BlockType, bytes: Uint8Ar
   try {
     return decodeBlocks(type, bytes);
   } catch (error) {
-    if (error instanceof ParseError) throw new ParseError(`${source.name}: tensor ${quote(name)}: ${error.message}`);
-    throw error;
+    throw labelled(`${source.name}: tensor ${quote(name)}`, error);
   }
 }
 

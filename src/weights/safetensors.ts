@@ -3,7 +3,7 @@
  * types: blocks are stored as bytes, u8 `[..., bytes of a row]`, and `__metadata__` has their types and extents as JSON by
  * name, under `saccade.blocks`.
  */
-import { isRecord, show } from '../check';
+import { isRecord, labelled, show } from '../check';
 import { ParseError } from '../errors';
 import { checkFileShape, quote } from '../io/bytes';
 import { parseSafetensorsHeader, safetensorsHeaderEnd } from '../io/safetensors';
@@ -30,9 +30,7 @@ export async function readSafetensorsHeader(source: ByteSource, options: ReaderO
     ]);
     return { format: 'safetensors', tensors: withBlocks(new Map(tensors), blocks), metadata };
   } catch (error) {
-    if (error instanceof ParseError && !error.message.startsWith(source.name))
-      throw new ParseError(`${source.name}: ${error.message}`);
-    throw error;
+    throw labelled(source.name, error);
   }
 }
 

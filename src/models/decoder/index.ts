@@ -16,10 +16,9 @@ import { gather } from '../../ops/gather';
 import type { Runtime } from '../../runtime/runtime';
 import { recompute } from '../../tape';
 import { isFloat } from '../../tensor/dtype';
-import type { HostTensor } from '../../tensor/host';
 import { formatShape, sameShape, sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
-import { type LoadOptions, loadWeights, type WeightNames } from '../load';
+import { type Load, loaderOf, type WeightNames } from '../load';
 import { readConfig } from './architectures';
 import type { Blueprint, LayerBlueprint } from './architectures/architecture';
 import type { DecoderConfig } from './architectures/settings';
@@ -55,14 +54,12 @@ export interface Decoder extends WeightNames {
   /** Parameters to train from. */
   initialize(runtime: Runtime, options?: { readonly seed?: number | undefined }): Record<string, Tensor<'f32'>>;
   /**
-   * Parameters from the tensors of a file: what `readSafetensors` gives for weights or for the checkpoint of a training,
-   * of which it takes the parameters. As f32, or with `types: 'stored'` matrices as the file has them, if these are floats:
+   * Parameters from weights that `openWeights` opened, or from the tensors of a file, which `readSafetensors` gives; of the
+   * checkpoint of a training it takes the parameters. As f32, or with `types: 'stored'` matrices as the file has them, if these are floats:
    * half the memory for f16 and bf16, and none the less f32 arithmetic. Names may lack the prefix of the architecture, such as
    * `model.`, or begin with `module.`; a head that is tied, and buffers that follow from the configuration, are passed over.
-   *
-   * @throws {ParameterError | ShapeError} tensors that are missing, unexpected or of another shape, by their names
    */
-  load(runtime: Runtime, file: Readonly<Record<string, HostTensor>>, options?: LoadOptions): Record<string, Tensor>;
+  readonly load: Load;
   /**
    * The logits of the token behind each: tokens [b, n] i32 -> [b, n, vocabulary]. Gradients with respect to the parameters
    * follow by the tape.
@@ -148,7 +145,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       checkOptions('initialize', options, ['seed']);
       return initial({ parameters }, runtime, options.seed);
     },
-    load: (runtime, file, options) => loadWeights(runtime, names, file, options),
+    load: loaderOf(names),
     flops(b, n) {
       checkWhole('b', b, 1);
       checkWhole('n', n, 1);

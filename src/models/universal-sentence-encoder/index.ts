@@ -12,7 +12,7 @@ import { reporting } from '../../runtime/guard';
 import { Runtime } from '../../runtime/runtime';
 import { disposeKey, type Tensor } from '../../tensor/tensor';
 import { describesItself } from '../../text/inspect';
-import { loadWeights } from '../load';
+import { loaderOf } from '../load';
 import { type ModelFiles, readModel, weightsOf } from './files';
 import { type AttentionInputs, applyLayer, attentionInputsOf, embedTokens, encode } from './forward';
 import { createTokeniser } from './tokeniser';
@@ -143,7 +143,7 @@ export async function loadUniversalSentenceEncoder(
   if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
   runtime.assertUsable('loadUniversalSentenceEncoder()');
   const content = await readModel(source);
-  const weights = loadWeights(runtime, { parameters: PARAMETERS }, weightsOf(content));
+  const weights = loaderOf({ parameters: PARAMETERS })(runtime, weightsOf(content));
   return new UniversalSentenceEncoder(runtime, weights, createTokeniser(content.vocabulary));
 }
 
