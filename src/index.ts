@@ -122,6 +122,7 @@ export { focus, focusBackward, route } from './ops/routing';
 export { scatterAdd } from './ops/scatter-add';
 export { type SoftmaxOptions, softmax } from './ops/softmax';
 export { type ArgsortOptions, argsort, type TopKOptions, topK } from './ops/top-k';
+export { type WarmName, warm } from './ops/warm';
 export type { BackendName, Control } from './runtime/backend';
 export type { MemoryReport } from './runtime/memory';
 export type { Runtime } from './runtime/runtime';

@@ -242,6 +242,7 @@ entry(
   async (given) => (await saccade.createRuntime(given)).dispose(),
 );
 entry('defaultRuntime', {}, saccade.defaultRuntime);
+entry('warm', { runtime: leaf(runtime), ops: leaf(['map'], 'array') }, (...args: [Any, Any]) => saccade.warm(...args));
 entry(
   'Runtime.tensor',
   { data: leaf([1, 2], 'float64'), shape: maybe(leaf([2])), dtype: maybe(choice('f32')) },

@@ -77,14 +77,19 @@ function addSegment(p: PassParams, t: Task, segment: i32, target: i32, scratch: 
   for (t.first = segment * chunks * CHUNK; t.first < past; t.first += CHUNK) {
     if (isAborted()) return;
     t.rows = min(CHUNK, past - t.first);
-    fetch(p, t, p.k, p.m, scratch);
-    fetch(p, t, p.v, p.m, scratch);
-    for (let bh = t.firstHead; bh < t.pastHead; bh++) {
-      startHead(p, t, bh, target, scratch);
-      layOutKeys(p, t, false, scratch);
-      layOutValues(p, t, scratch);
-      updateState(p, t, scratch);
-    }
+    addChunk(p, t, target, scratch);
+  }
+}
+
+/** Not inlined, as all that is called for each chunk: engines switch to better code only when a function is called. */
+function addChunk(p: PassParams, t: Task, target: i32, scratch: usize): void {
+  fetch(p, t, p.k, p.m, scratch);
+  fetch(p, t, p.v, p.m, scratch);
+  for (let bh = t.firstHead; bh < t.pastHead; bh++) {
+    startHead(p, t, bh, target, scratch);
+    layOutKeys(p, t, false, scratch);
+    layOutValues(p, t, scratch);
+    updateState(p, t, scratch);
   }
 }
 
@@ -123,27 +128,38 @@ export function linearOutputs(params: usize, task: i32, scratch: usize): void {
   for (t.first = tile * chunks * CHUNK; t.first < past; t.first += CHUNK) {
     if (isAborted()) return;
     t.rows = min(CHUNK, past - t.first);
-    // Heads lie side by side in memory: together they read it in one stream.
-    fetch(p, t, p.q, p.n, scratch);
-    if (isCausal) {
-      fetch(p, t, p.k, p.m, scratch);
-      fetch(p, t, p.v, p.m, scratch);
-    }
-    for (let bh = t.firstHead; bh < t.pastHead; bh++) {
-      startHead(p, t, bh, segment, scratch);
-      layOutQueries(p, t, scratch);
-      if (isCausal) {
-        layOutKeys(p, t, true, scratch);
-        layOutValues(p, t, scratch);
-        score(p, t, scratch);
-        multiply(p, t, true, scratch);
-        updateState(p, t, scratch);
-      } else multiply(p, t, false, scratch);
-    }
+    if (isCausal) causalChunk(p, t, segment, scratch);
+    else chunkOfAll(p, t, segment, scratch);
   }
   if (!isCausal || tile < tiles - 1) return;
   for (let bh = t.firstHead; bh < t.pastHead; bh++) {
     storeState(p, bh, t.firstSlice, t.slices, stateAt(p, bh, segment, t.firstSlice));
+  }
+}
+
+/** A chunk's outputs, and the state after it. Heads lie side by side in memory: together they read it in one stream. */
+function causalChunk(p: PassParams, t: Task, segment: i32, scratch: usize): void {
+  fetch(p, t, p.q, p.n, scratch);
+  fetch(p, t, p.k, p.m, scratch);
+  fetch(p, t, p.v, p.m, scratch);
+  for (let bh = t.firstHead; bh < t.pastHead; bh++) {
+    startHead(p, t, bh, segment, scratch);
+    layOutQueries(p, t, scratch);
+    layOutKeys(p, t, true, scratch);
+    layOutValues(p, t, scratch);
+    score(p, t, scratch);
+    multiply(p, t, true, scratch);
+    updateState(p, t, scratch);
+  }
+}
+
+/** A chunk's outputs from the total of all keys and values. */
+function chunkOfAll(p: PassParams, t: Task, segment: i32, scratch: usize): void {
+  fetch(p, t, p.q, p.n, scratch);
+  for (let bh = t.firstHead; bh < t.pastHead; bh++) {
+    startHead(p, t, bh, segment, scratch);
+    layOutQueries(p, t, scratch);
+    multiply(p, t, false, scratch);
   }
 }
 

@@ -76,6 +76,10 @@ export class CpuBackend<Kernels> implements Backend {
     return this.facts;
   }
 
+  async load(ops: readonly Pick<Op<never>, 'kernels'>[]): Promise<void> {
+    await Promise.all(ops.map(async (op) => this.executor.kernelsOf(op)));
+  }
+
   dispose(): void {
     this.executor.dispose();
   }
