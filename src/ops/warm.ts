@@ -73,7 +73,7 @@ export type WarmName = keyof typeof KERNELS;
 export async function warm(runtime: Runtime, ops: readonly WarmName[]): Promise<void> {
   if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
   if (!Array.isArray(ops)) throw new ParameterError(`ops must be a list of names of ops, got ${show(ops)}`);
-  const wanted = ops.map((name: WarmName, at) => {
+  const wanted = Array.from(ops as readonly WarmName[], (name, at) => {
     if (Object.hasOwn(KERNELS, name)) return { kernels: KERNELS[name] };
     throw new ParameterError(`ops[${at}] must be one of ${Object.keys(KERNELS).join(', ')}, got ${show(name)}`);
   });
