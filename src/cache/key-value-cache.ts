@@ -327,6 +327,25 @@ export class KeyValueCache {
     );
   }
 
+  /**
+   * A cache with the rows of this one and of others, which must be forks of each other; they share pages as forks do.
+   *
+   * @throws {ParameterError} a cache that is none of these
+   */
+  join(others: readonly KeyValueCache[]): KeyValueCache {
+    const shared = this.#shared;
+    const all = [this, ...others];
+    for (const cache of all) {
+      cache.#assertUsable('join()');
+      if (cache.#shared !== shared) throw new ParameterError('caches can be joined that are forks of each other only');
+    }
+    const forks = all.map((cache) => cache.fork([...cache.lengths.keys()]));
+    return new KeyValueCache(
+      shared,
+      this.#rows.map((_, layer) => forks.flatMap((fork) => fork.#rows[layer] as Row[])),
+    );
+  }
+
   /** Returns its pages. Disposing twice is harmless. */
   dispose(): void {
     if (this.#disposed) return;

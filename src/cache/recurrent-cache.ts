@@ -192,16 +192,35 @@ export class RecurrentCache {
   fork(rows: readonly number[]): RecurrentCache {
     this.#assertUsable('fork()');
     checkRows(rows, now(this.all[0] as Layer).lengths.length);
-    const layers = this.all.map((layer): Layer => {
-      const moment = now(layer);
+    return this.#withRows(rows.map((row) => ({ cache: this, row })));
+  }
+
+  /**
+   * A cache with copies of the rows of this one and of others, which must be forks of each other.
+   *
+   * @throws {ParameterError} a cache of other layers
+   */
+  join(others: readonly RecurrentCache[]): RecurrentCache {
+    const all = [this, ...others];
+    for (const cache of all) {
+      cache.#assertUsable('join()');
+      if (cache.runtime !== this.runtime || cache.all.some(({ method }, at) => method !== this.all[at]?.method))
+        throw new ParameterError('caches can be joined that are forks of each other only');
+    }
+    return this.#withRows(all.flatMap((cache) => cache.lengths.map((_, row) => ({ cache, row }))));
+  }
+
+  #withRows(rows: readonly { readonly cache: RecurrentCache; readonly row: number }[]): RecurrentCache {
+    const layers = this.all.map((layer, at): Layer => {
+      const places = rows.map(({ cache, row }) => ({ moment: now(cache.all[at] as Layer), row }));
       const kept = this.runtime.scope(() =>
         joined(
           layer.method,
-          rows.map((row) => keptOf(layer, moment, row)),
+          places.map(({ moment, row }) => keptOf(layer, moment, row)),
         ),
       );
       for (const tensor of Object.values(kept)) this.runtime.keepBeyondScopes(tensor);
-      return { ...layer, moments: [{ lengths: rows.map((row) => moment.lengths[row] as number), kept }] };
+      return { ...layer, moments: [{ lengths: places.map(({ moment, row }) => moment.lengths[row] as number), kept }] };
     });
     return new RecurrentCache(this.runtime, this.history, layers);
   }

@@ -3,7 +3,7 @@ import { checkTokens, type Recurrence } from '../../cache/advance';
 import { createKeyValueCache, type KeyValueCache } from '../../cache/key-value-cache';
 import { openRecurrentCache, type RecurrentCache } from '../../cache/recurrent-cache';
 import { checkRows, rowLengths } from '../../cache/rows';
-import { checkOptions, checkWhole } from '../../check';
+import { checkArray, checkOptions, checkWhole, show } from '../../check';
 import { DisposedError, ParameterError } from '../../errors';
 import type { AttendOptions, FromKeys } from '../../methods/continuation';
 import type { AttentionContext, AttentionLayer } from '../../nn/attention';
@@ -181,6 +181,25 @@ export class DecoderCache {
     checkRows(rows, this.rows);
     const parts = this.parts.map((part) => part.fork(rows));
     return new DecoderCache(this.plan, parts, rows.length);
+  }
+
+  /**
+   * A cache with the rows of this one and of others, which must be forks of each other: keys and values are shared, all else is
+   * copied. Each is disposed of by itself.
+   *
+   * @throws {ParameterError} a cache that is none of these
+   */
+  join(others: readonly DecoderCache[]): DecoderCache {
+    this.#assertUsable('join()');
+    checkArray('others', others);
+    for (const [at, other] of others.entries()) {
+      if (!(other instanceof DecoderCache) || other.plan !== this.plan)
+        throw new ParameterError(`others[${at}] must be a fork of the same cache, got ${show(other)}`);
+      other.#assertUsable('join()');
+    }
+    const parts = this.parts.map((part, at) => part.join(others.map((other) => other.parts[at]) as never));
+    const rows = others.reduce((sum, other) => sum + other.rows, this.rows);
+    return new DecoderCache(this.plan, parts, rows);
   }
 
   /**

@@ -2,7 +2,7 @@
  * Decoders, trained and run with any causal method as their attention: language models of the architectures in
  * `architectures/`. Parameters have Hugging Face's names. Letters: b batch, n tokens.
  */
-import { checkBoolean, checkKnown, checkOptions, checkWhole, show } from '../../check';
+import { checkBoolean, checkFunction, checkKnown, checkOptions, checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { ParamsSchema } from '../../methods/params';
 import type { AttentionContext, AttentionLayer } from '../../nn/attention';
@@ -37,6 +37,8 @@ export interface DecoderOptions<Schema extends ParamsSchema = ParamsSchema> {
 export interface DecoderControl extends ModuleControl {
   /** Whether the tape keeps only the input of each layer and computes the rest again; default false. */
   readonly recompute?: boolean | undefined;
+  /** Called with what each layer hands on, h [b, n, width], and its index. */
+  readonly onLayer?: ((h: Tensor, layer: number) => void) | undefined;
 }
 
 export interface DecoderLossOptions extends DecoderControl, Pick<LinearCrossEntropyOptions, 'chunk' | 'ignore'> {}
@@ -51,6 +53,9 @@ export interface DecoderStepOptions extends ModuleControl {
 
 /** A language model as a function of its parameters, which the caller holds: by Hugging Face's names, as checkpoints have them. */
 export interface Decoder extends WeightNames {
+  /** How many tokens there are, and for how many positions; any number where there is no limit. */
+  readonly vocabulary: number;
+  readonly context: number;
   /** Parameters to train from. */
   initialize(runtime: Runtime, options?: { readonly seed?: number | undefined }): Record<string, Tensor<'f32'>>;
   /**
@@ -86,7 +91,7 @@ export interface Decoder extends WeightNames {
   step(parameters: Parameters, tokens: Tensor, cache: DecoderCache, options?: DecoderStepOptions): Tensor<'f32'>;
 }
 
-const CONTROL = ['recompute', 'signal', 'training'];
+const CONTROL = ['recompute', 'onLayer', 'signal', 'training'];
 
 /**
  * A decoder as a Hugging Face `config.json` says: `model_type` llama, mistral, qwen2, qwen3,
@@ -109,6 +114,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
   const check = (given: Parameters, tokens: Readonly<Record<string, Tensor>>, options: DecoderControl) => {
     checkControl(options);
     checkBoolean('recompute', options.recompute);
+    if (options.onLayer !== undefined) checkFunction('onLayer', options.onLayer);
     checkGiven(parameters, given);
     checkTokens(tokens);
     commonRuntime({ ...given, ...tokens });
@@ -118,14 +124,16 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
   function hidden(
     given: Parameters,
     tokens: Tensor,
-    { recompute: again = false, signal, training }: DecoderControl,
+    { recompute: again = false, onLayer, signal, training }: DecoderControl,
     contextOf: (layer: number) => AttentionContext = () => ({ signal, training }),
   ): Tensor {
     return layers.reduce<Tensor>(
       (h, layer, at) => {
         const own = partOf(given, (blueprint.layers[at] as LayerBlueprint).name);
         const call = (h: Tensor, own: Parameters) => layer.forward(h, own, contextOf(at));
-        return again ? recompute(call, h, own) : call(h, own);
+        const next = again ? recompute(call, h, own) : call(h, own);
+        onLayer?.(next, at);
+        return next;
       },
       embedding.forward(tokens, given, contextOf(0)),
     );
@@ -141,6 +149,8 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
 
   return {
     ...names,
+    vocabulary: parameters[blueprint.head]?.shape[0] as number,
+    context,
     initialize(runtime, options = {}) {
       checkOptions('initialize', options, ['seed']);
       return initial({ parameters }, runtime, options.seed);

@@ -1,0 +1,5 @@
+export { type ChatMessage, type ChatTemplate, chatTemplate } from './chat-template';
+export type { GenerateOptions, Generation, GenerationResult, Piece, Prompt } from './generation';
+export { type LanguageModel, type LanguageModelOptions, languageModel } from './language-model';
+export type { Choice, SamplingOptions } from './sampling';
+export { type LanguageTokenizer, languageTokenizer, type TokenizerFiles } from './tokenizer';

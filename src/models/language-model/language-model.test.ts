@@ -1,0 +1,229 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import configs from '../../../test/fixtures/decoder.json';
+import { createRuntime, type Runtime } from '../../index';
+import { exactAttention, gatedDeltaRule } from '../../methods';
+import { characterTokenizer } from '../../train/tokenizer';
+import { createDecoder, type DecoderAttention } from '../decoder';
+import { chatTemplate, type LanguageModelOptions, languageModel, languageTokenizer, type Prompt } from '.';
+import { StopWords, TextOfTokens } from './pieces';
+import { Sampler, type SamplingOptions } from './sampling';
+
+const TEXT = 'abcdefg';
+const config = { ...configs.llama, vocab_size: TEXT.length };
+let runtime: Runtime;
+beforeAll(async () => {
+  runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+});
+afterAll(() => runtime.dispose());
+
+function model(options: LanguageModelOptions = {}, attention: DecoderAttention = exactAttention) {
+  const decoder = createDecoder(config, { attention });
+  return languageModel(runtime, decoder, decoder.initialize(runtime, { seed: 3 }), { context: 32, ...options });
+}
+
+/** The likeliest tokens behind a prompt, by whole forward passes. */
+async function expected({ decoder, parameters }: ReturnType<typeof model>, prompt: readonly number[], count: number) {
+  const tokens = [...prompt];
+  while (tokens.length < prompt.length + count) {
+    using row = runtime.tensor(tokens, [1, tokens.length], 'i32');
+    using logits = decoder.forward(parameters, row);
+    const row = (await logits.read()).slice(-TEXT.length);
+    tokens.push(row.indexOf(Math.max(...row)));
+  }
+  return tokens.slice(prompt.length);
+}
+
+describe('a language model', () => {
+  test.each<[string, DecoderAttention]>([
+    ['keys and values', exactAttention],
+    ['states', gatedDeltaRule],
+    ['both', [gatedDeltaRule, exactAttention]],
+  ])('continues several prompts at once as each would be alone: %s', async (_, attention) => {
+    using own = model({ chunk: 3, rows: 2 }, attention);
+    const prompts = [[1, 2, 3, 4, 5, 6, 0, 1], [2], [1, 2, 3, 4, 5, 5]];
+    const answers = await Promise.all(prompts.map((prompt) => own.generate(prompt, { maxTokens: 6 }).finish()));
+    for (const [at, prompt] of prompts.entries()) {
+      expect(answers[at]?.tokens).toEqual(await expected(own, prompt, 6));
+      expect(answers[at]).toMatchObject({ reason: 'length', promptTokens: prompt.length });
+    }
+  });
+
+  test('goes on from the cache of a prompt that began alike', async () => {
+    using own = model();
+    await own.generate([1, 2, 3, 4], { maxTokens: 3 }).finish();
+    const again = await own.generate([1, 2, 3, 5], { maxTokens: 4 }).finish();
+    expect(again.reusedTokens).toBe(3);
+    expect(again.tokens).toEqual(await expected(own, [1, 2, 3, 5], 4));
+  });
+
+  test('ends at its context, or forgets the older half', async () => {
+    using own = model({ context: 8 });
+    expect(await own.generate([1, 2, 3]).finish()).toMatchObject({ reason: 'context', tokens: { length: 6 } });
+    const longer = await own.generate([1, 2, 3], { overflow: 'forget', maxTokens: 9 }).finish();
+    expect(longer).toMatchObject({ reason: 'length', tokens: { length: 9 } });
+    const prompt = new Array(9).fill(1);
+    expect(() => own.generate(prompt)).toThrow('prompt must have at most 8 tokens, the context, got 9');
+    expect((await own.generate(prompt, { overflow: 'forget', maxTokens: 2 }).finish()).tokens).toHaveLength(2);
+  });
+
+  test('an answer that is ended early, by the caller or a signal, leaves the model usable, and nothing stays allocated', async () => {
+    const { live } = runtime.memory();
+    {
+      using own = model({ tokenizer: tokenizer() });
+      const controller = new AbortController();
+      const pieces: string[] = [];
+      await expect(async () => {
+        for await (const { text } of own.generate('abc', { signal: controller.signal })) {
+          pieces.push(text);
+          if (pieces.length === 3) controller.abort();
+        }
+      }).rejects.toThrow(/aborted/);
+      expect(pieces).toHaveLength(3);
+      for await (const _ of own.generate('abc')) break;
+      const { text, tokens } = await own.generate('abc', { maxTokens: 5 }).finish();
+      expect(text.startsWith(pieces.join(''))).toBe(true);
+      expect(tokens).toEqual(await expected(own, [0, 1, 2], 5));
+      const stop = text.slice(2, 4);
+      expect(await own.generate('abc', { stop, maxTokens: 9 }).finish()).toMatchObject({
+        reason: 'stop',
+        stopWord: stop,
+        text: text.slice(0, text.indexOf(stop)),
+      });
+    }
+    await runtime.finish();
+    expect(runtime.memory().live).toBe(live);
+  });
+
+  test('names the layer whose results are no numbers, and others go on', async () => {
+    using own = model();
+    const name = 'model.layers.1.mlp.down_proj.weight';
+    const broken = { ...own.parameters, [name]: runtime.full(own.parameters[name]?.shape as number[], Number.NaN) };
+    const other = languageModel(runtime, own.decoder, broken, { context: 8 });
+    await expect(other.generate([1]).finish()).rejects.toThrow(
+      'logits hold numbers that are not finite: the first results that are not come from layer 1 of 2',
+    );
+    broken[name]?.dispose();
+  });
+
+  test('refuses what does not fit, by name', () => {
+    using own = model();
+    const refuse = (prompt: unknown, message: string, options = {}) =>
+      expect(() => own.generate(prompt as Prompt, options)).toThrow(message);
+    refuse('abc', 'prompt is a text, but the model has no tokenizer: pass tokens');
+    refuse([], 'prompt must have a token at least, got none');
+    refuse([7], 'prompt[0] must be an integer from 0 to 6, got 7');
+    refuse([1], 'topK must be an integer from 1 to 7, got 8', { topK: 8 });
+    refuse([1], 'temperature must be a finite number >= 0, got NaN', { temperature: Number.NaN });
+    refuse([1], "generate has no option 'heat'", { heat: 1 });
+    refuse([1], 'stop[0] must be a text that is not empty', { stop: '' });
+    refuse([1], "overflow must be end or forget, got 'wrap'", { overflow: 'wrap' });
+    expect(() => model({ context: 1 })).toThrow('context must be an integer >= 2, got 1');
+    expect(() => model({ tokenizer: tokenizer(`${TEXT}hi`) })).toThrow('tokenizer has 9 tokens, more than the vocab');
+  });
+});
+
+const tokenizer = (text = TEXT) => languageTokenizer({ tokenizer: characterTokenizer(text).file });
+
+describe('sampling', () => {
+  const logits = [1, 3, 2, 0, 3, -1];
+  const draw = (options: SamplingOptions, times = 400) => {
+    const sampler = new Sampler({ temperature: 1, ...options }, [0]);
+    const counts = new Array<number>(logits.length).fill(0);
+    for (let at = 0; at < times; at++) {
+      const { token } = sampler.choose(Float32Array.from(logits), [0]) as { token: number };
+      counts[token] = (counts[token] as number) + 1;
+    }
+    return counts;
+  };
+  const drawn = (options: SamplingOptions) => draw(options).flatMap((count, token) => (count > 0 ? [token] : []));
+
+  test('draws by the probabilities', () => {
+    const weights = logits.map(Math.exp);
+    const sum = weights.reduce((a, b) => a + b);
+    for (const [token, count] of draw({}, 20_000).entries())
+      expect(count / 20_000).toBeCloseTo((weights[token] as number) / sum, 1.5);
+    expect(draw({ seed: 5 })).toEqual(draw({ seed: 5 }));
+    expect(draw({ seed: 5 })).not.toEqual(draw({ seed: 6 }));
+  });
+
+  test.each<[SamplingOptions, number[]]>([
+    [{ temperature: 0 }, [1]],
+    [{ topK: 1 }, [1]],
+    [{ topK: 3 }, [1, 2, 4]],
+    [{ topP: 0.3 }, [1]],
+    [{ topP: 0.75 }, [1, 4]],
+    [{ minP: 0.3 }, [1, 2, 4]],
+    [{ temperature: 0, bias: { 5: 9 } }, [5]],
+    [{ topK: 2, bias: { 1: Number.NEGATIVE_INFINITY } }, [2, 4]],
+    [{ temperature: 0, presencePenalty: 10 }, [0, 1, 2, 3, 4, 5]],
+    [{ temperature: 0, process: (own) => own.fill(-1, 0, 5) }, [0]],
+  ])('%o draws from %o', (options, wanted) => expect(drawn(options)).toEqual(wanted));
+
+  test('tells the probabilities of the model itself', () => {
+    const sampler = new Sampler({ logProbabilities: 2, bias: { 3: 9 } }, []);
+    const choice = sampler.choose(Float32Array.from(logits), []);
+    const lse = Math.log(logits.map(Math.exp).reduce((a, b) => a + b));
+    expect(choice?.token).toBe(3);
+    expect(choice?.logProbability).toBeCloseTo(-lse, 5);
+    expect(choice?.likeliest?.map(({ token }) => token)).toEqual([1, 4]);
+    expect(choice?.likeliest?.[0]?.logProbability).toBeCloseTo(3 - lse, 5);
+  });
+
+  test.each([[[Number.NaN, 1]], [[Number.POSITIVE_INFINITY, 1]], [[Number.NEGATIVE_INFINITY]]])('%o has none', (row) =>
+    expect(new Sampler({}, []).choose(Float32Array.from(row), [])).toBeUndefined(),
+  );
+});
+
+describe('pieces', () => {
+  const bytes = new TextEncoder().encode('a€🙂b');
+  const decode = (tokens: readonly number[]) => new TextDecoder().decode(Uint8Array.from(tokens));
+
+  test('hold back characters until they are whole', () => {
+    const text = new TextOfTokens(decode);
+    expect([...bytes].map((byte) => text.push(byte))).toEqual(['a', '', '', '€', '', '', '', '🙂', 'b']);
+    expect(text.push(0xe2)).toBe('');
+    expect(text.flush()).toBe('\ufffd');
+  });
+
+  test('hold back what may begin a stop word', () => {
+    const stops = new StopWords(['END', '\n\n']);
+    expect(['a E', 'x', 'N\n', 'b', 'E', 'N'].map((text) => stops.push(text).text)).toEqual([
+      ...['a ', 'Ex', 'N', '\nb', '', ''],
+    ]);
+    expect(stops.push('DE')).toEqual({ text: '', word: 'END' });
+  });
+});
+
+describe('a chat template', () => {
+  const messages = [
+    { role: 'system', content: 'Be brief.' },
+    { role: 'user', content: 'Hi' },
+  ];
+  const source =
+    "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] | trim }}\n{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
+
+  test('renders a conversation', () => {
+    expect(chatTemplate(source, { bos_token: '<s>' }).render(messages)).toBe(
+      '<s><|system|>Be brief.\n<|user|>Hi\n<|assistant|>',
+    );
+    expect(chatTemplate("{{ strftime_now('%Y') }}").render(messages)).toBe(String(new Date().getFullYear()));
+  });
+
+  test.each([
+    ['{% for m in messages %}', 'the chat template cannot be parsed'],
+    ["{{ raise_exception('no system') }}", 'the chat template cannot be rendered: the template refuses it: no system'],
+    ['{% for a in range(100000000) %}{% endfor %}', 'range() of 100000000 is too long'],
+    [
+      '{% set x = range(1000) %}{% for a in x %}{% for b in x %}{{ a }}{% endfor %}{% endfor %}',
+      'takes more than 1,000,000',
+    ],
+  ])('%s is refused', (template, message) => {
+    expect(() => chatTemplate(template).render(messages)).toThrow(message);
+  });
+
+  test('messages are checked', () => {
+    const { render } = chatTemplate(source);
+    expect(() => render([])).toThrow('messages must be one at least, got an empty list');
+    expect(() => render([{ role: 'user' } as never])).toThrow('content of messages[0] must be a string, got undefined');
+  });
+});

@@ -1,0 +1,180 @@
+/** A decoder with its parameters and its tokenizer: texts in, texts out. */
+import { checkArray, checkKnown, checkWhole } from '../../check';
+import { DisposedError, ParameterError } from '../../errors';
+import type { Parameters } from '../../nn/module';
+import type { CacheDType } from '../../ops/cache/layout';
+import { sum } from '../../ops/reduce';
+import type { Runtime } from '../../runtime/runtime';
+import { disposeKey, type Tensor } from '../../tensor/tensor';
+import type { Decoder } from '../decoder';
+import { type ChatMessage, checkMessages } from './chat-template';
+import { Engine } from './engine';
+import { checkGeneration, type GenerateOptions, Generation, type Prompt, piecesOf } from './generation';
+import type { LanguageTokenizer } from './tokenizer';
+
+export interface LanguageModelOptions {
+  /** Without one, prompts are tokens. */
+  readonly tokenizer?: LanguageTokenizer | undefined;
+  /** Tokens that end an answer; default: as the tokenizer says. */
+  readonly ends?: readonly number[] | undefined;
+  /** The most tokens of a prompt and its answer. Default 4096, or as many as the model has positions for. */
+  readonly context?: number | undefined;
+  /** How keys and values are stored. Default f32. */
+  readonly cache?: CacheDType | undefined;
+  /** Answers that are computed side by side, at most; others wait for their turn. Default 8. */
+  readonly rows?: number | undefined;
+  /** Tokens of a prompt that are read at a time, which bounds the memory that it takes. Default 512. */
+  readonly chunk?: number | undefined;
+  /** Caches of finished answers that are kept, so that a prompt that begins like one of them goes on from there. Default 4. */
+  readonly kept?: number | undefined;
+}
+
+const NAMES = ['tokenizer', 'ends', 'context', 'cache', 'rows', 'chunk', 'kept'];
+const USUAL_CONTEXT = 4096;
+
+/** Generates texts; made by `loadDecoder` and `languageModel`. */
+export class LanguageModel {
+  readonly tokenizer: LanguageTokenizer | undefined;
+  readonly ends: readonly number[];
+  readonly context: number;
+  readonly #engine: Engine;
+  #disposed = false;
+
+  /** Made by `languageModel`. */
+  constructor(
+    readonly runtime: Runtime,
+    readonly decoder: Decoder,
+    readonly parameters: Readonly<Record<string, Tensor>>,
+    options: LanguageModelOptions,
+  ) {
+    const {
+      tokenizer,
+      context = Math.min(USUAL_CONTEXT, decoder.context),
+      cache,
+      rows = 8,
+      chunk = 512,
+      kept = 4,
+    } = options;
+    const { ends = tokenizer?.ends ?? [] } = options;
+    checkWhole('context', context, 2, decoder.context);
+    for (const [name, value] of Object.entries({ rows, chunk })) checkWhole(name, value, 1);
+    checkWhole('kept', kept, 0);
+    checkArray('ends', ends);
+    for (const [at, end] of ends.entries()) checkWhole(`ends[${at}]`, end, 0, decoder.vocabulary - 1);
+    if (tokenizer && tokenizer.size > decoder.vocabulary)
+      throw new ParameterError(
+        `tokenizer has ${tokenizer.size} tokens, more than the vocabulary of the model, ${decoder.vocabulary}`,
+      );
+    this.tokenizer = tokenizer;
+    this.ends = ends;
+    this.context = context;
+    this.#engine = new Engine(runtime, decoder, parameters, { capacity: context, dtype: cache, rows, chunk, kept });
+  }
+
+  /** Bytes of keys and values, of answers under way and of those that are kept. */
+  get cacheBytes(): number {
+    this.#assertUsable('cacheBytes');
+    return this.#engine.bytes;
+  }
+
+  /**
+   * An answer, piece by piece: `for await (const { text } of model.generate(prompt))`. Several at once are computed in steps of
+   * all; one that is no longer iterated costs nothing.
+   *
+   * @throws {ParameterError} a prompt that is empty, too long, or that needs a tokenizer or a template; options out of range
+   */
+  generate(prompt: Prompt, options: GenerateOptions = {}): Generation {
+    this.#assertUsable('generate()');
+    const { decoder, context, ends, tokenizer } = this;
+    const { vocabulary } = decoder;
+    checkGeneration(options, vocabulary);
+    const tokens = this.tokensOf(prompt);
+    if (tokens.length > context && options.overflow !== 'forget')
+      throw new ParameterError(
+        `prompt must have at most ${context} tokens, the context, got ${tokens.length}: shorten it, or ask for overflow 'forget'`,
+      );
+    const source = {
+      engine: this.#engine,
+      context,
+      vocabulary,
+      ends,
+      decode: (tokens: readonly number[]) => tokenizer?.decode(tokens) ?? '',
+      faultAfter: (tokens: readonly number[]) => faultAfter(this.runtime, decoder, this.parameters, tokens),
+    };
+    return new Generation(piecesOf(source, tokens, options));
+  }
+
+  /** The tokens of a prompt: a conversation is put into the model's template, a text may get the token that begins one. */
+  tokensOf(prompt: Prompt): readonly number[] {
+    const tokens = this.#tokensOf(prompt);
+    if (tokens.length === 0) throw new ParameterError('prompt must have a token at least, got none');
+    for (const [at, token] of tokens.entries()) checkWhole(`prompt[${at}]`, token, 0, this.decoder.vocabulary - 1);
+    return tokens;
+  }
+
+  #tokensOf(prompt: Prompt): readonly number[] {
+    if (typeof prompt === 'string') return this.#tokenizer('a text').encode(prompt);
+    checkArray('prompt', prompt);
+    if (typeof prompt[0] !== 'object') return prompt as readonly number[];
+    const messages = prompt as readonly ChatMessage[];
+    const { template, encode } = this.#tokenizer('a conversation');
+    checkMessages(messages);
+    if (!template) throw new ParameterError('prompt is a conversation, for which the tokenizer has no chat template');
+    return encode(template.render(messages), { isWhole: false });
+  }
+
+  #tokenizer(what: string): LanguageTokenizer {
+    if (this.tokenizer) return this.tokenizer;
+    throw new ParameterError(`prompt is ${what}, but the model has no tokenizer: pass tokens`);
+  }
+
+  /** Frees caches and parameters, and ends answers under way. Disposing twice is harmless. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#engine.dispose();
+    for (const tensor of Object.values(this.parameters)) tensor.dispose();
+  }
+
+  [disposeKey](): void {
+    this.dispose();
+  }
+
+  #assertUsable(use: string): void {
+    if (this.#disposed) throw new DisposedError(`${use}: the language model was disposed`);
+    this.runtime.assertUsable(use);
+  }
+}
+
+/**
+ * A language model of a decoder and its parameters, which it disposes of with itself.
+ *
+ * @throws {ParameterError} options that do not fit the decoder
+ */
+export function languageModel(
+  runtime: Runtime,
+  decoder: Decoder,
+  parameters: Readonly<Record<string, Tensor>>,
+  options: LanguageModelOptions = {},
+): LanguageModel {
+  checkKnown('options of languageModel', options, NAMES, (name) => `languageModel has no option '${name}'`);
+  return new LanguageModel(runtime, decoder, parameters, options);
+}
+
+/** Says in which layer results first were not finite. */
+async function faultAfter(
+  runtime: Runtime,
+  decoder: Decoder,
+  parameters: Parameters,
+  tokens: readonly number[],
+): Promise<string> {
+  const sums: Promise<Float32Array>[] = [];
+  runtime.scope(() => {
+    const row = runtime.tensor([...tokens], [1, tokens.length], 'i32');
+    decoder.forward(parameters, row, { onLayer: (h) => void sums.push(sum(h).read()) });
+  });
+  const layers = await Promise.all(sums);
+  const at = layers.findIndex(([value]) => !Number.isFinite(value));
+  const where = at < 0 ? 'the head, as what the layers hand on is finite' : `layer ${at} of ${layers.length}`;
+  return `logits hold numbers that are not finite: the first results that are not come from ${where}`;
+}

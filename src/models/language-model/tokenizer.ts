@@ -1,0 +1,82 @@
+/** Tokenizers of language models: texts as tokens and back, with the special ones that delimit texts and turns. */
+import { Tokenizer as Encoder } from '@huggingface/tokenizers';
+import { checkRecord, isRecord, show } from '../../check';
+import { ParameterError, ParseError } from '../../errors';
+import { type ChatTemplate, chatTemplate } from './chat-template';
+
+export interface LanguageTokenizer {
+  /** How many tokens there are, special ones among them. */
+  readonly size: number;
+  /** The tokens that end an answer, as the tokenizer's configuration says. */
+  readonly ends: readonly number[];
+  /** Where it has one. */
+  readonly template?: ChatTemplate | undefined;
+  /** With `isWhole` (default true) as the beginning of a sequence, which may add tokens such as that of its start. */
+  encode(text: string, options?: { readonly isWhole?: boolean | undefined }): number[];
+  /** Special tokens are left out unless `special` is true; incomplete characters become U+FFFD. */
+  decode(tokens: readonly number[], options?: { readonly special?: boolean | undefined }): string;
+  /** The id of a token, such as `<|im_end|>`. */
+  idOf(token: string): number | undefined;
+}
+
+/** A `tokenizer.json`, and of a `tokenizer_config.json` what is there. */
+export interface TokenizerFiles {
+  readonly tokenizer: Readonly<Record<string, unknown>>;
+  readonly config?: Readonly<Record<string, unknown>> | undefined;
+  /** `chat_template.jinja`, where it is a file of its own. */
+  readonly template?: string | undefined;
+}
+
+/**
+ * The tokenizer of a model as Hugging Face's libraries write it.
+ *
+ * @throws {ParameterError | ParseError} files that are none
+ */
+export function languageTokenizer({ tokenizer, config = {}, template }: TokenizerFiles): LanguageTokenizer {
+  checkRecord('tokenizer', tokenizer);
+  checkRecord('config of the tokenizer', config);
+  const encoder = encoderOf(tokenizer, config);
+  const special = specialTokens(config);
+  const source = template ?? templateIn(config);
+  const idOf = (token: string) => encoder.token_to_id(token);
+  const end = special.eos_token === undefined ? undefined : idOf(special.eos_token);
+  return {
+    size: encoder.get_vocab(true).size,
+    ends: end === undefined ? [] : [end],
+    template: source === undefined ? undefined : chatTemplate(source, special),
+    encode(text, { isWhole = true } = {}) {
+      if (typeof text !== 'string') throw new ParameterError(`text must be a string, got ${show(text)}`);
+      return encoder.encode(text, { add_special_tokens: isWhole }).ids;
+    },
+    decode(tokens, { special = false } = {}) {
+      if (tokens.length === 0) return '';
+      return encoder.decode([...tokens], { skip_special_tokens: !special, clean_up_tokenization_spaces: false });
+    },
+    idOf,
+  };
+}
+
+function encoderOf(tokenizer: object, config: object): Encoder {
+  try {
+    return new Encoder(tokenizer, config);
+  } catch (error) {
+    throw new ParseError(`the tokenizer cannot be used: ${(error as Error).message}`);
+  }
+}
+
+/** `bos_token`, `eos_token` and their like: texts, or objects with their content. */
+function specialTokens(config: Readonly<Record<string, unknown>>): Readonly<Record<string, string>> {
+  const found = Object.entries(config).flatMap(([name, value]) => {
+    const text = isRecord(value) ? value.content : value;
+    return name.endsWith('_token') && typeof text === 'string' ? [[name, text] as const] : [];
+  });
+  return Object.fromEntries(found);
+}
+
+/** One template, or the default one of several. */
+function templateIn({ chat_template: given }: Readonly<Record<string, unknown>>): string | undefined {
+  if (given === undefined || given === null || typeof given === 'string') return given ?? undefined;
+  const usual = Array.isArray(given) ? given.find((each) => isRecord(each) && each.name === 'default') : undefined;
+  if (typeof usual?.template === 'string') return usual.template;
+  throw new ParseError(`chat_template must be a string, or a list with one called default, got ${show(given)}`);
+}
