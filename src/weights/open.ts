@@ -55,7 +55,7 @@ export async function openWeights(from: WeightsLike, options: OpenWeightsOptions
       ? await ofIndex(source, folder, options)
       : await readFile(keep(source), folder, options);
     const config = isFolder && beside ? await configIn(await beside(), options) : undefined;
-    return new Weights(name, file, opened, config);
+    return new Weights(name, file, opened, config, beside);
   } catch (error) {
     await Promise.all(opened.map((source) => source.close()));
     throw error;

@@ -1,5 +1,5 @@
 import { checkArray, checkChoice, checkOptions, show } from '../check';
-import { ParameterError } from '../errors';
+import { ParameterError, ParseError } from '../errors';
 import { quote } from '../io/bytes';
 import { checkControl } from '../ops/check';
 import type { HostDType } from '../tensor/dtype';
@@ -15,14 +15,17 @@ import {
   readBlocks,
   readElements,
 } from './elements';
+import type { Folder } from './folder';
 import { isSelected } from './select';
-import type { ByteSource } from './source';
+import type { ByteSource, ReadOptions } from './source';
 import type { StoredTensor, WeightFile } from './stored';
 
 export interface ReadTensorOptions<D extends HostDType = HostDType> extends ElementOptions {
   /** Default: as stored, and f32 where that is quantised. */
   readonly dtype?: D | undefined;
 }
+
+const LARGEST_BESIDE = 2 ** 28;
 
 const asyncDisposeKey: typeof Symbol.asyncDispose = Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose');
 
@@ -37,12 +40,14 @@ export class Weights implements WeightFile {
   /** What config.json of the folder says, or the metadata of a GGUF file. */
   readonly config: Readonly<Record<string, unknown>> | undefined;
   readonly #sources: readonly ByteSource[];
+  readonly #folder: (() => Promise<Folder>) | undefined;
 
   constructor(
     name: string,
     { format, tensors, metadata, config }: WeightFile,
     sources: readonly ByteSource[],
     beside?: Readonly<Record<string, unknown>>,
+    folder?: () => Promise<Folder>,
   ) {
     this.name = name;
     this.format = format;
@@ -50,6 +55,7 @@ export class Weights implements WeightFile {
     this.metadata = metadata;
     this.config = beside ?? config;
     this.#sources = sources;
+    this.#folder = folder;
   }
 
   toString(): string {
@@ -99,6 +105,26 @@ export class Weights implements WeightFile {
   async readBlocks(name: string, options: ElementOptions = {}): Promise<Blocks> {
     checkOptions('readBlocks', options, ['rows', 'signal']);
     return readBlocks(this.#tensor(name, options), options);
+  }
+
+  /**
+   * A small file beside the weights, whole, such as `tokenizer.json`; undefined where there is none, or nothing is beside them.
+   *
+   * @throws {ParseError} a file above 256 MiB
+   */
+  async readBeside(file: string, options: ReadOptions = {}): Promise<Uint8Array | undefined> {
+    checkOptions('readBeside', options, ['signal']);
+    checkControl(options);
+    if (typeof file !== 'string') throw new ParameterError(`file must be a string, got ${show(file)}`);
+    const source = await (await this.#folder?.())?.open(file, options);
+    if (!source) return undefined;
+    try {
+      if (source.size > LARGEST_BESIDE)
+        throw new ParseError(`${source.name} has ${source.size} bytes, expected at most ${LARGEST_BESIDE}`);
+      return await source.read(0, source.size, options);
+    } finally {
+      await source.close();
+    }
   }
 
   /** Closes its files; nothing can be read any more. */

@@ -27,8 +27,8 @@ async function expected({ decoder, parameters }: ReturnType<typeof model>, promp
   while (tokens.length < prompt.length + count) {
     using row = runtime.tensor(tokens, [1, tokens.length], 'i32');
     using logits = decoder.forward(parameters, row);
-    const row = (await logits.read()).slice(-TEXT.length);
-    tokens.push(row.indexOf(Math.max(...row)));
+    const last = (await logits.read()).slice(-TEXT.length);
+    tokens.push(last.indexOf(Math.max(...last)));
   }
   return tokens.slice(prompt.length);
 }
