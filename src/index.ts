@@ -44,16 +44,19 @@ export type { Regions, Selection } from './ops/attention/selection';
 export { type BatchNormOptions, type BatchNormResult, batchNorm } from './ops/batch-norm';
 export type { CacheLayer, CacheLayerOptions, CacheRope } from './ops/cache/layer';
 export type { CacheDType } from './ops/cache/layout';
+export {
+  type AxisPadding,
+  type ConvOptions,
+  type ConvTransposeOptions,
+  conv,
+  convTranspose,
+  type Padding,
+  type PerAxis,
+} from './ops/conv';
 export { cast, concat, contiguous, type PadOptions, pad } from './ops/copy';
 export { createRuntime, defaultRuntime, type RuntimeOptions } from './ops/create-runtime';
 export { type CrossEntropyOptions, crossEntropy } from './ops/cross-entropy';
 export { type CumulativeSumOptions, cumulativeSum } from './ops/cumulative-sum';
-export {
-  type DepthwiseConvBackwardOptions,
-  type DepthwiseConvOptions,
-  depthwiseConv,
-  depthwiseConvBackward,
-} from './ops/depthwise-conv';
 export type { ResultOptions } from './ops/float32';
 export {
   type GatedDeltaRuleBackwardOptions,

@@ -57,7 +57,7 @@ globalThis.compute = async () => {
     return (await out.read()) as Float32Array;
   },
   kernels: ['attention'],
-  needless: /ecmaVersion|depthwise/,
+  needless: /ecmaVersion|packKernels/,
   mostBytes: 106_000,
 };
 

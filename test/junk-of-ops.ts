@@ -44,7 +44,12 @@ const numbersThat = (holds: (x: number) => boolean) =>
 
 /** Settings that no rule below has. */
 const SETTINGS: Readonly<Record<string, Slot>> = {
-  'an integer >= 1, or two': { make: () => 1, takes: ['3', 'undefined'] },
+  'an integer >= 1, or one for each spatial axis': { make: () => 1, takes: ['3'] },
+  'an integer >= 0, or one for each spatial axis': { make: () => 0, takes: ['0', '3'] },
+  "an integer >= 0, 'same', 'causal', or for each spatial axis one of these or [before, after]": {
+    make: () => 1,
+    takes: ['0', '3'],
+  },
   '[before, after], integers >= 0, for each axis of x': { make: () => [[2, 0]], takes: [] },
   'a positive number': { make: () => 1, takes: numbersThat((x) => x > 0) },
   'any number': { make: () => 1, takes: [...Object.keys(NUMBERS), 'NaN', 'Infinity', 'undefined'] },

@@ -10,9 +10,8 @@ import {
   batchNorm,
   concat,
   contiguous,
+  conv,
   createRuntime,
-  depthwiseConv,
-  depthwiseConvBackward,
   gatedDeltaRule,
   gather,
   layerNorm,
@@ -193,7 +192,7 @@ function severalCalls(runtime: Runtime): Promise<unknown>[] {
     const x = runtime.random([2, 5, 3, 4], { seed: 1 });
     const gates = runtime.tensor(new Float32Array(30).fill(-0.5), [2, 5, 3]);
     const [gain, bias] = [2, 3].map((seed) => runtime.random([4], { seed })) as [Tensor, Tensor];
-    const taps = runtime.random([3, 3, 4], { seed: 4 });
+    const taps = runtime.random([4, 1, 3, 3], { seed: 4 });
     const rows = x.reshape([30, 4]);
     const { out, lse } = attention(x, x, x);
     return {
@@ -203,8 +202,7 @@ function severalCalls(runtime: Runtime): Promise<unknown>[] {
       delta: gatedDeltaRule(x, x, x, gates, gates).out,
       norm: layerNorm(rows, { gain, bias }),
       ...batchNorm(rows, gain, bias),
-      conv: depthwiseConv(x, taps),
-      ...depthwiseConvBackward(x, taps, x),
+      conv: conv(x, taps, { groups: 4 }),
       product: matmul(x, rows.permute([1, 0])),
       copy: contiguous(x.permute([3, 2, 1, 0])),
       both: concat([x, x], 1),

@@ -8,8 +8,10 @@ import {
   batchNorm,
   concat,
   contiguous,
+  conv,
+  convTranspose,
   cumulativeSum,
-  depthwiseConv,
+  elementwise,
   elu,
   embedding,
   focus,
@@ -138,9 +140,18 @@ const CASES: Readonly<Record<string, GradientCase>> = {
     },
   },
   reluAttention: { fn: ({ q, k, v }) => reluAttention(q!, k!, v!, { block: 3 }), inputs: QKV },
-  depthwiseConv: {
-    fn: ({ x, weight, bias }) => depthwiseConv(x!, weight!, { bias, dilation: [1, 2] }),
-    inputs: { x: [1, 4, 3, 2], weight: [3, 3, 2], bias: [2] },
+  conv: {
+    fn: ({ x, weight, bias }) =>
+      conv(x!, weight!, {
+        ...{ bias, groups: 2, dilation: [1, 2], stride: [2, 1], padding: [[2, 1], 'same'], edges: 'reflect' },
+        epilogue: elementwise((x) => x * x),
+      }),
+    inputs: { x: [1, 4, 3, 4], weight: [2, 2, 2, 2], bias: [2] },
+  },
+  convTranspose: {
+    fn: ({ x, weight, bias }) =>
+      convTranspose(x!, weight!, { bias, stride: [2, 1], padding: 1, outputPadding: [1, 0], channelsFirst: true }),
+    inputs: { x: [2, 3, 3, 2], weight: [3, 2, 3, 3], bias: [2] },
   },
   batchNorm: {
     fn: ({ x, gain, bias }) => batchNorm(x!, gain!, bias!).out,

@@ -301,20 +301,25 @@ export const LEAD = '...';
 /** Stands for any number of leading axes, which broadcast with those of other tensors that begin so. */
 export const BROADCAST = '*';
 const SPACE = '...space';
+/** Some axes with names of their own, such as the spatial ones; of at most three. */
+const SEVERAL = /^\.\.\.(\w+)$/;
 const MOST_AXES = 3;
 const LITERAL = /^\d+$/;
 
 function withSpace(letters: readonly string[], rank: number): readonly string[] {
-  if (!letters.includes(SPACE)) return letters;
-  return letters.flatMap((letter) => (letter === SPACE ? spaceLetters(rank - letters.length + 1) : letter));
+  if (!letters.some((letter) => SEVERAL.test(letter))) return letters;
+  return letters.flatMap((letter) => {
+    const [, name] = SEVERAL.exec(letter) ?? [];
+    return name ? lettersOf(name, rank - letters.length + 1) : letter;
+  });
 }
 
 /** The extents of the spatial axes among letters, none where there are none. */
 export function gridOf(letters: Readonly<Record<string, number>>): number[] {
-  return spaceLetters(MOST_AXES).flatMap((letter) => letters[letter] ?? []);
+  return lettersOf('space', MOST_AXES).flatMap((letter) => letters[letter] ?? []);
 }
 
-/** Letters of `count` spatial axes; of at most three. */
-function spaceLetters(count: number): string[] {
-  return Array.from({ length: Math.min(MOST_AXES, Math.max(1, count)) }, (_, axis) => `space${axis}`);
+/** Letters of `count` axes, at most three. */
+function lettersOf(name: string, count: number): string[] {
+  return Array.from({ length: Math.min(MOST_AXES, Math.max(1, count)) }, (_, axis) => `${name}${axis}`);
 }

@@ -2,9 +2,9 @@ import { linearOp } from '../../nn/linear';
 import { linearCrossEntropyOp } from '../../nn/linear-cross-entropy';
 import { attentionOp } from '../../ops/attention';
 import { batchNormOp } from '../../ops/batch-norm';
+import { convOp, convTransposeOp } from '../../ops/conv';
 import { crossEntropyOp } from '../../ops/cross-entropy';
 import { cumulativeSumOp } from '../../ops/cumulative-sum';
-import { depthwiseConvBackwardOp, depthwiseConvOp } from '../../ops/depthwise-conv';
 import { gatedDeltaRuleOp, gatedDeltaRuleStepOp } from '../../ops/gated-delta-rule';
 import { embeddingOp, gatherOp } from '../../ops/gather';
 import { linearAttentionOp } from '../../ops/linear-attention';
@@ -26,7 +26,7 @@ import { operationRows, TIMING, timedSuite } from '../suite';
 const ROWS = { '...': 4096, c: 1024 };
 const ELEMENTS = { '*': 4096 * 1024 };
 const PRODUCT = { '...': 1, n: 1024, in: 768, out: 3072 };
-const PICTURES = { b: 1, y: 56, x: 56, c: 256, ky: 7, kx: 7 };
+const SIGNAL = { b: 1, '...space': 3136, c: 64, i: 64, o: 64, '...kernel': 9 };
 const HEADS = { b: 1, n: 1024, m: 1024, h: 8, g: 8, d: 64, e: 64 };
 const CLASSES = { '...': 1024, n: 1024, d: 256, classes: 4096 };
 
@@ -54,8 +54,8 @@ export const OPS: readonly (readonly [op: AnyOp, extents: Extents, settings?: ob
   [linearCrossEntropyOp, CLASSES],
   [matmulOp, { '*': 1, r: 1024, k: 768, c: 3072 }],
   [linearOp, PRODUCT],
-  [depthwiseConvOp, PICTURES],
-  [depthwiseConvBackwardOp, PICTURES],
+  [convOp, SIGNAL, { padding: 'same' }],
+  [convTransposeOp, SIGNAL, { padding: 'same' }],
   [ropeOp, { '...': 4, n: 1024, h: 8, d: 128 }],
   [attentionOp, HEADS],
   [linearAttentionOp, HEADS],

@@ -5,9 +5,10 @@
 import { checkKnown } from '../../../check';
 import { batchNorm } from '../../../ops/batch-norm';
 import { checkOptions, checkTensors, commonRuntime } from '../../../ops/check';
-import { depthwiseConv } from '../../../ops/depthwise-conv';
+import { conv } from '../../../ops/conv';
 import { gelu } from '../../../ops/map';
 import type { Control } from '../../../runtime/backend';
+import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 
 /** Over c channels; f32, contiguous. */
@@ -50,12 +51,20 @@ export function localConcentration(
   const { statistics, ...control } = options;
   const { first, firstBias, gain, bias, second, secondBias } = weights;
   return x.runtime.scope(() => {
-    const spread = depthwiseConv(x, first, { bias: firstBias, ...control });
+    const spread = byChannel(x, first, firstBias, control);
     const active = gelu(spread);
     const { out: normal, ...used } = batchNorm(active, gain, bias, { statistics, ...control });
-    const out = depthwiseConv(normal, second, { bias: secondBias, ...control });
+    const out = byChannel(normal, second, secondBias, control);
     return { out, ...used };
   });
+}
+
+/** Each channel with its own kernel; weight [ky, kx, c]. */
+function byChannel(x: Tensor, weight: Tensor, bias: Tensor, control: Control): Tensor<'f32'> {
+  bindShapes({ x: 'b y x c', weight: 'ky kx c' }, { x: x.shape, weight: weight.shape });
+  const [rows, columns, channels] = weight.shape as [number, number, number];
+  const kernels = weight.reshape([rows, columns, channels, 1]).permute([2, 3, 0, 1]);
+  return conv(x, kernels, { bias, groups: channels, padding: 'same', ...control });
 }
 
 const WEIGHTS = ['first', 'firstBias', 'gain', 'bias', 'second', 'secondBias'] as const;

@@ -5,11 +5,10 @@ import { expectClose, guarded } from '../../../../test/expect';
 import { asOnHardware, callersDevice } from '../../../../test/gpu-device';
 import { scoped } from '../../../../test/scoped';
 import {
+  conv,
   createRuntime,
   crossEntropy,
   cumulativeSum,
-  depthwiseConv,
-  depthwiseConvBackward,
   focus,
   focusBackward,
   gather,
@@ -210,10 +209,12 @@ describe.runIf(inject('hasGpu')).each([
   ] as const)('convolutions of %j with kernels of %j and dilation %j', async (shape, taps, dilation) => {
     await expectAgreement((runtime) => {
       const x = runtime.random(shape, { seed: 1 });
-      const weight = runtime.random([...taps, shape[3]], { seed: 2 });
+      const weight = runtime.random([shape[3], 1, ...taps], { seed: 2 });
       const gradOut = runtime.random(shape, { seed: 3 });
-      const { gradX, gradWeight } = depthwiseConvBackward(x, weight, gradOut, { dilation });
-      return [depthwiseConv(x, weight, { dilation }), gradX, gradWeight];
+      const options = { dilation, groups: shape[3], padding: 'same' } as const;
+      const { results, pull } = pullback((given) => conv(given.x, given.weight, options), { x, weight });
+      const gradients = pull(gradOut);
+      return [results, gradients.x, gradients.weight];
     }, 1e-5);
   });
 

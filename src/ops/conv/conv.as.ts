@@ -1,0 +1,8 @@
+/** Convolutions of one to three spatial axes, in any layout; channels in groups, four of which are in a vector, or dense. */
+import { DENSE_BYTES } from './dense.as';
+import { GROUPED_BYTES } from './grouped.as';
+
+export const SCRATCH_BYTES: usize = max(DENSE_BYTES, GROUPED_BYTES);
+
+export { convDense, packKernels } from './dense.as';
+export { convGrouped } from './grouped.as';

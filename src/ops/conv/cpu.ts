@@ -1,0 +1,211 @@
+/** Plans of convolutions for the CPU. */
+import { BoundedMap } from '../../bounded-map';
+import { PANEL, SLICE } from '../../runtime/cpu/params';
+import {
+  ELEMENTS_PER_MICROSECOND,
+  FLOPS_PER_MICROSECOND,
+  type Machine,
+  type Phase,
+  type Plan,
+} from '../../runtime/cpu/plan';
+import type { Values } from '../../runtime/cpu/struct';
+import { sizeOf } from '../../tensor/shape';
+import { type Axis, type ConvCall, extentsOf, operationsOf, tapsOf } from './call';
+import { type ConvAxis, KERNEL_VECTORS, PICTURE_VECTORS, RESULT_VECTORS, TILE_PANELS, TILE_SLICES } from './params';
+import { ConvParams } from './params.generated';
+
+/** Numbers of results that stay in registers, and what a tap costs besides, in multiply-adds: see `grouped.as.ts`. */
+const WIDTHS = [8, 7, 6, 5, 4, 3];
+const TAP_COST = 1.5;
+
+/** Columns that lie so far apart are not copied with what is between them. */
+const LARGEST_STRIDE = 64;
+
+/** Tasks that there are at least, where sizes allow it. */
+const LEAST_TASKS = 16;
+
+/** Shares of the multiply-add peak that the two kinds reach. */
+const DENSE_SHARE = 0.85;
+const GROUPED_SHARE = 0.65;
+
+type Six = readonly [number, number, number, number, number, number];
+type TileOf = Pick<Values<typeof ConvAxis>, 'tile' | 'chunk'>;
+type Tiles = readonly [z: TileOf, y: TileOf, x: TileOf];
+
+const tables = new BoundedMap<string, Int32Array>(256);
+
+/** As `ConvAxis` says. */
+function tableOf(axis: Axis, extent: number, taps: number, results: number): Int32Array {
+  const { stride, dilation, up, before } = axis;
+  return tables.get(`${[stride, dilation, up, before, extent, taps, results]}`, () => {
+    const phases = tapsOf(axis, extent, taps, results);
+    let first = 2 * up;
+    const heads = phases.flatMap((phase) => {
+      const head = [first, phase.length];
+      first += 2 * phase.length;
+      return head;
+    });
+    return Int32Array.from([
+      ...heads,
+      ...phases.flatMap((phase) => phase.flatMap(({ offset, place }) => [offset, place])),
+    ]);
+  });
+}
+
+/** Whether a vector has one channel of four groups, rather than channels of one group. */
+function isGrouped({ axes }: ConvCall, { groups, outputs, inputs }: All): boolean {
+  if (axes[2].stride > LARGEST_STRIDE) return false;
+  const grouped = (Math.ceil(groups / 4) * 4 * outputs * inputs) / GROUPED_SHARE;
+  const dense = (groups * Math.ceil(outputs / SLICE) * SLICE * inputs) / DENSE_SHARE;
+  return grouped < dense;
+}
+
+export function planConv(call: ConvCall, { threads }: Machine): Plan {
+  const all = extentsOf(call);
+  return isGrouped(call, all) ? planGrouped(call, all) : planDense(call, all, threads);
+}
+
+type All = ReturnType<typeof extentsOf>;
+
+/** How a task goes through rows and columns: with few taps its part of the pictures is whole rows. */
+function planGrouped(call: ConvCall, all: All): Plan {
+  const [, y, x] = call.axes;
+  const [, yTaps, xTaps] = call.axes.map((axis, at) =>
+    Math.max(
+      ...tapsOf(axis, all.extents[at] as number, all.taps[at] as number, all.results[at] as number).map(
+        (phase) => phase.length,
+      ),
+    ),
+  ) as [number, number, number];
+  const [rows, columns] = [Math.ceil(all.results[1] / y.up), Math.ceil(all.results[2] / x.up)];
+  // Columns first: a tile of them with all of its taps in at most a quarter of the pictures' memory.
+  const xTile = Math.min(columns, 512);
+  const xChunk = Math.max(1, Math.min(xTaps, Math.floor(KERNEL_VECTORS / 4), chunkOf(x, xTile, PICTURE_VECTORS / 4)));
+  const rowVectors = (xTile + 9) * x.stride + (xChunk - 1) * Math.abs(x.dilation);
+  const most = Math.max(1, Math.floor(PICTURE_VECTORS / rowVectors));
+  const width = widthOf(xTile);
+  const shares = Math.max(
+    1,
+    Math.ceil(LEAST_TASKS / (all.batch * Math.ceil(all.groups / 4) * all.outputs * y.up * x.up)),
+  );
+  const yTile = Math.max(
+    1,
+    Math.min(
+      Math.ceil(rows / shares),
+      Math.floor(RESULT_VECTORS / (Math.ceil(xTile / width) * width)),
+      Math.floor((most / 2 - 1) / y.stride) + 1,
+    ),
+  );
+  const yChunk = Math.max(1, Math.min(yTaps, Math.floor(KERNEL_VECTORS / xChunk), chunkOf(y, yTile, most)));
+  const tiles: Tiles = [NO_TILE, { tile: yTile, chunk: yChunk }, { tile: xTile, chunk: xChunk }];
+  const count = Math.ceil(rows / yTile) * y.up * Math.ceil(columns / xTile) * x.up * all.results[0];
+  const tasks = all.batch * all.outputs * Math.ceil(all.groups / 4) * count;
+  return planOf(call, all, { tiles, width, phases: () => [{ kernel: 'convGrouped', tasks }], share: GROUPED_SHARE });
+}
+
+const NO_TILE: TileOf = { tile: 1, chunk: 1 };
+
+/** Taps that a tile can meet at a time, so that what they read is at most `room` elements. */
+function chunkOf({ stride, dilation }: Axis, tile: number, room: number): number {
+  return Math.max(1, Math.floor((room - (tile + 9) * stride) / Math.abs(dilation)));
+}
+
+/** How many results of a row stay in registers, so that little is computed beyond its end. */
+function widthOf(columns: number): number {
+  const costs = WIDTHS.map((width) => Math.ceil(columns / width) * (width + TAP_COST));
+  return WIDTHS[costs.indexOf(Math.min(...costs))] as number;
+}
+
+function planDense(call: ConvCall, all: All, threads: number): Plan {
+  const [z, y, x] = call.axes;
+  const phases = z.up * y.up * x.up;
+  const slices = Math.ceil(all.outputs / SLICE);
+  const pixels =
+    all.batch * [z, y, x].reduce((count, { up }, at) => count * Math.ceil((all.results[at] as number) / up), 1);
+  const panels = Math.ceil(pixels / PANEL);
+  const across = Math.ceil(slices / TILE_SLICES);
+  // So that the last tiles end together.
+  const wanted = Math.max(Math.ceil(panels / TILE_PANELS), Math.min(panels, 2 * threads));
+  const tile = PANEL * Math.ceil(panels / (Math.ceil(wanted / threads) * threads));
+  const tiles: Tiles = [NO_TILE, NO_TILE, { tile, chunk: 1 }];
+  const tasks = all.groups * phases * Math.ceil(pixels / tile) * across;
+  return planOf(call, all, {
+    tiles,
+    width: 0,
+    bytes: all.groups * slices * SLICE * all.inputs * sizeOf(all.taps) * 4,
+    phases: () => [
+      { kernel: 'packKernels', tasks: all.groups * phases * slices },
+      { kernel: 'convDense', tasks },
+    ],
+    share: DENSE_SHARE,
+  });
+}
+
+interface How {
+  readonly tiles: Tiles;
+  readonly width: number;
+  /** Of packed kernels. */
+  readonly bytes?: number;
+  phases(): readonly Phase[];
+  readonly share: number;
+}
+
+function planOf(call: ConvCall, all: All, { tiles, width, bytes, phases, share }: How): Plan {
+  const { x, weight, bias, epilogue, results, axes } = call;
+  const [fromBatch, , , , fromGroup, fromInput] = bytesOf(x);
+  const [weightGroup, weightOutput, weightInput] = bytesOf(weight);
+  const [toBatch, , , , toGroup, toOutput] = bytesOf(results);
+  const taps = axes.map((axis, at) =>
+    tableOf(axis, all.extents[at] as number, all.taps[at] as number, all.results[at] as number),
+  );
+  const { program, work } = epilogue?.compiled ?? { work: 0 };
+  return {
+    bytes: bytes === undefined ? {} : { packed: bytes },
+    tables: [...taps, ...(program ? [program] : [])],
+    jobs: ({ packed }, addressOf) => {
+      const [z, y, x3] = axes.map(({ stride, up }, at) => ({
+        extent: all.extents[at] as number,
+        results: all.results[at] as number,
+        stride,
+        up,
+        from: bytesOf(x)[at + 1] as number,
+        weight: bytesOf(weight)[at + 3] as number,
+        to: bytesOf(results)[at + 1] as number,
+        taps: addressOf(taps[at] as Int32Array),
+        ...(tiles[at] as TileOf),
+      })) as [Values<typeof ConvAxis>, Values<typeof ConvAxis>, Values<typeof ConvAxis>];
+      const params = ConvParams({
+        batch: all.batch,
+        groups: all.groups,
+        inputs: all.inputs,
+        outputs: all.outputs,
+        z,
+        y,
+        x: x3,
+        from: x,
+        fromBatch,
+        fromGroup,
+        fromInput,
+        weight,
+        weightGroup,
+        weightOutput,
+        weightInput,
+        to: results,
+        toBatch,
+        toGroup,
+        toOutput,
+        bias,
+        program: program ? addressOf(program) : 0,
+        width,
+        packed: packed ?? 0,
+        batchInner: fromBatch === 4 && all.batch > 1,
+      });
+      const microseconds =
+        operationsOf(call) / FLOPS_PER_MICROSECOND / share +
+        (sizeOf(results.shape) * (1 + work)) / ELEMENTS_PER_MICROSECOND;
+      return [{ phases: phases(), params: [...params, ...(epilogue?.numbers ?? [])], microseconds }];
+    },
+  };
+}
+
+const bytesOf = ({ strides }: ConvCall['x']) => strides.map((stride) => 4 * stride) as unknown as Six;

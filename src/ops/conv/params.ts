@@ -1,0 +1,64 @@
+import { struct } from '../../runtime/cpu/struct';
+
+/** Vectors of working memory: kernels, a part of the pictures, and results of a task; see grouped.as.ts. */
+export const KERNEL_VECTORS = 4096;
+export const PICTURE_VECTORS = 24576;
+export const RESULT_VECTORS = 8192;
+
+/** A task of `convDense` computes the products of so many panels of pixels and slices of channels, at most. */
+export const TILE_PANELS = 16;
+export const TILE_SLICES = 64;
+/** Terms that are summed at a time, at most: a panel and a slice of so many stay in the first-level cache. */
+export const DEPTH = 384;
+
+/**
+ * A spatial axis. Result `up * j + phase` reads elements `stride * j + offset` of x; for each phase the table has where its taps
+ * begin and how many there are, and then the offset and place in the kernel of each, by offset. Strides are in bytes.
+ */
+export const ConvAxis = struct({
+  extent: 'i32',
+  results: 'i32',
+  stride: 'i32',
+  up: 'i32',
+  from: 'usize',
+  weight: 'usize',
+  to: 'usize',
+  taps: 'usize',
+  /** Results of a task, and taps that it takes at a time. */
+  tile: 'i32',
+  chunk: 'i32',
+});
+
+/** Behind it lie the numbers of the epilogue. Strides are in bytes. */
+export const ConvParams = struct({
+  batch: 'i32',
+  groups: 'i32',
+  /** Channels of a group. */
+  inputs: 'i32',
+  outputs: 'i32',
+  z: ConvAxis,
+  y: ConvAxis,
+  x: ConvAxis,
+  from: 'tensor',
+  fromBatch: 'usize',
+  fromGroup: 'usize',
+  fromInput: 'usize',
+  weight: 'tensor',
+  weightGroup: 'usize',
+  weightOutput: 'usize',
+  weightInput: 'usize',
+  to: 'tensor',
+  toBatch: 'usize',
+  toGroup: 'usize',
+  toOutput: 'usize',
+  /** [groups][outputs], 0 for none. */
+  bias: 'tensor',
+  /** The epilogue's program, 0 for none. */
+  program: 'usize',
+  /** Results in registers, for `convGrouped`. */
+  width: 'i32',
+  /** The kernels as `packKernels` lays them out, for `convDense`. */
+  packed: 'usize',
+  /** Whether the batch is the innermost axis of pixels. */
+  batchInner: 'bool',
+});
