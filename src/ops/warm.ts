@@ -5,10 +5,10 @@ import { Runtime } from '../runtime/runtime';
 import type { KernelFiles } from '../runtime/wasm/modules';
 
 import { kernels as ofAttention } from './attention/params.generated';
+import { kernels as ofConv } from './conv/params.generated';
 import { kernels as ofCopy } from './copy/params.generated';
 import { kernels as ofCrossEntropy } from './cross-entropy/params.generated';
 import { kernels as ofCumulativeSum } from './cumulative-sum/params.generated';
-import { kernels as ofDepthwiseConv } from './depthwise-conv/params.generated';
 import { kernels as ofGatedDeltaRule } from './gated-delta-rule/params.generated';
 import { kernels as ofGather } from './gather/params.generated';
 import { kernels as ofLinearAttention } from './linear-attention/params.generated';
@@ -32,11 +32,11 @@ const KERNELS = {
   attention: ofAttention,
   argsort: ofTopK,
   concat: ofCopy,
+  conv: ofConv,
   contiguous: ofCopy,
   cast: ofCopy,
   crossEntropy: ofCrossEntropy,
   cumulativeSum: ofCumulativeSum,
-  depthwiseConv: ofDepthwiseConv,
   focus: ofRouting,
   gatedDeltaRule: ofGatedDeltaRule,
   gather: ofGather,
