@@ -6,7 +6,7 @@ import { ParameterError, ParseError } from '../errors';
 import type { HostTensor } from '../tensor/host';
 import { checkTensors, type FileBytes, fileBytes, quote } from './bytes';
 import { checkNpyLength, parseNpy, writeNpy } from './npy';
-import { labelOf, unzip } from './zip';
+import { unzip } from './zip';
 
 const SUFFIX = '.npy';
 /** The first date of zip, which stores local time: these are the same bytes everywhere. */
@@ -33,7 +33,7 @@ export function readNpz(file: FileBytes, options: ReadNpzOptions = {}): Record<s
   for (const [entry, content] of unzip(bytes, limit, checkNpyLength)) {
     const name = entry.endsWith(SUFFIX) ? entry.slice(0, -SUFFIX.length) : entry;
     if (tensors.has(name)) throw new ParseError(`npz: two entries hold ${quote(name)}`);
-    tensors.set(name, parseNpy(content, labelOf({ name: entry })));
+    tensors.set(name, parseNpy(content, `npz entry ${quote(entry)}`));
   }
   return Object.fromEntries(tensors);
 }
