@@ -145,7 +145,7 @@ export function entriesOfOps(
     'an array of 1 to 128 { out, lse }': { make: () => [state, state], takes: [] },
     'an even integer from 2 to d': { make: () => 2, takes: [] },
     'a tensor [n] or [b, n] of i32, or an object with offset': { make: () => places, takes: [] },
-    'an object of type linear, llama3 or yarn': {
+    'an object of type linear, llama3, yarn or factors': {
       make: () => undefined,
       takes: [],
       get fields() {

@@ -176,6 +176,14 @@ describeOnBackends('rope', (runtime) => {
       { scaling: { type: 'llama3', factor: 2, lowFrequencyFactor: 4, highFrequencyFactor: 4, originalLength: 8 } },
       'highFrequencyFactor of scaling must be above lowFrequencyFactor 4, got 4',
     );
+    await refuseOptions(
+      { scaling: { type: 'factors', factors: [1, 0] } },
+      'factors of scaling must be positive numbers',
+    );
+    await refuseOptions(
+      { scaling: { type: 'factors', factors: [1] } },
+      'factors of rope must be 3, one for each pair, got 1',
+    );
     await refuse(() => rope(swapped, { out: swapped }), 'x [3, 2, 1, 6] must be contiguous');
     await refuse(() => rope(x, { out: odd }), 'out must have shape [2, 3, 1, 6]');
     await refuseOptions({ base: 1 }, "rope has no option 'base'");

@@ -33,12 +33,17 @@ export type RopeScaling =
       readonly betaSlow?: number | undefined;
       /** What queries and keys are multiplied by; default 0.1 ln(factor) + 1. */
       readonly attentionFactor?: number | undefined;
-    };
+    }
+  /** What each pair's frequency is divided by, as GGUF has Llama 3's. */
+  | { readonly type: 'factors'; readonly factors: readonly number[] };
 
 const factor = number({ least: 1 });
 const originalLength = whole({ least: 1 });
 const positive = (fallback?: number) =>
   setting<number>('a positive number', (value) => Number.isFinite(value) && value > 0, fallback);
+
+const areFactors = (list: readonly number[]) =>
+  Array.isArray(list) && list.every((value) => typeof value === 'number' && Number.isFinite(value) && value > 0);
 
 /** The settings of each type of scaling. */
 export const SCALINGS = {
@@ -51,6 +56,7 @@ export const SCALINGS = {
     betaSlow: positive(1),
     attentionFactor: optional(positive()),
   }),
+  factors: record({ factors: setting<readonly number[]>('positive numbers', areFactors) }),
 };
 const TYPES = Object.keys(SCALINGS);
 const type = setting<RopeScaling['type']>(`one of ${TYPES.join(', ')}`, (value) => TYPES.includes(value));
@@ -60,7 +66,7 @@ type Scaling = {
 }[keyof typeof SCALINGS];
 
 const scaling: Setting<RopeScaling, Scaling | undefined> = {
-  expected: 'an object of type linear, llama3 or yarn',
+  expected: 'an object of type linear, llama3, yarn or factors',
   check(name, value, ...rest) {
     if (value === undefined) return undefined;
     checkRecord(name, value);
@@ -149,6 +155,12 @@ function frequencies(theta: number, dimensions: number, scaling: Scaling | undef
         const share = (turnsWithin(originalLength, frequency) - low) / (high - low);
         return mixed(frequency, factor, share);
       });
+    }
+    case 'factors': {
+      const { factors } = scaling;
+      if (factors.length !== own.length)
+        throw new ParameterError(`factors of rope must be ${own.length}, one for each pair, got ${factors.length}`);
+      return own.map((frequency, j) => frequency / (factors[j] as number));
     }
     case 'yarn': {
       const { factor, originalLength, betaFast, betaSlow } = scaling;

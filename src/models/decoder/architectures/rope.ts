@@ -2,7 +2,7 @@
 import { checkRecord, show } from '../../../check';
 import { ParameterError } from '../../../errors';
 import type { RopeScaling, RopeSettings } from '../../../ops/rope';
-import { ropeSetting } from '../../../ops/rope/rotation';
+import { ropeSetting, rotationOf } from '../../../ops/rope/rotation';
 import { type DecoderConfig, refusal } from './settings';
 
 /**
@@ -21,7 +21,7 @@ export function ropeOf(config: DecoderConfig, d: number): RopeSettings {
   if (!(share > 0 && share <= 1 && dimensions >= 2 && dimensions % 2 === 0))
     throw refusal('partial_rotary_factor', `a share up to 1 of head_dim ${d} that is an even number`, share);
   const rope = { theta, dimensions, scaling: scalingOf(parameters, config) };
-  ropeSetting.check('rope', rope, { d }, {});
+  rotationOf(ropeSetting.check('rope', rope, { d }, {}));
   return rope;
 }
 
@@ -45,7 +45,9 @@ function scalingOf(parameters: Readonly<Record<string, unknown>>, config: Decode
       const { beta_fast: betaFast, beta_slow: betaSlow, attention_factor: attentionFactor } = more;
       return { type, factor, originalLength, betaFast, betaSlow, attentionFactor };
     }
+    case 'factors':
+      return { type, factors: parameters.factors as readonly number[] };
     default:
-      throw refusal('rope_type', 'one of default, linear, llama3, yarn', type);
+      throw refusal('rope_type', 'one of default, linear, llama3, yarn, factors', type);
   }
 }
