@@ -61,7 +61,7 @@ function groups(hasFifth: boolean): Block {
   };
 }
 
-/** Of 8 scales, and 8 minima behind them, in 12 bytes: the first four of each have 6 bits of a byte, the others what is left. */
+/** One of 8 scales and 8 minima in 12 bytes: the first four of each are the low 6 bits of a byte, the others are in what is left. */
 function sixBits(bytes: Uint8Array, at: number, index: number): number {
   const isMinimum = index >= 8;
   const group = index & 7;

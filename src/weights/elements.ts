@@ -60,20 +60,22 @@ export function blockShape(label: string, type: BlockType, shape: Shape): Shape 
 /** The elements of a tensor or of some of its rows: of its own type, or f32 where it is quantised. */
 export async function readElements(tensor: StoredTensor, options: ElementOptions = {}): Promise<HostTensor> {
   const { type, strides } = tensor;
+  if (strides) return readStrided(tensor, strides, options);
   if (isBlockType(type)) {
     const { bytes, shape } = await readBlocks(tensor, options);
     return { dtype: 'f32', shape, data: decoded(tensor, type, bytes) };
   }
-  if (strides) return readStrided(tensor, type, strides, options);
   const { bytes, shape } = await readRows(tensor, options);
   return { dtype: type, shape, data: elementsAt(bytes, 0, type, sizeOf(shape)) };
 }
 
 /** The blocks of a quantised tensor or of some of its rows. */
 export async function readBlocks(tensor: StoredTensor, options: ElementOptions = {}): Promise<Blocks> {
-  const { name, type, source } = tensor;
+  const { name, type, source, strides } = tensor;
   if (!isBlockType(type))
     throw new ParameterError(`${source.name}: ${quote(name)} is ${type}, not quantised in blocks`);
+  if (strides)
+    throw new ParameterError(`${source.name}: ${quote(name)} is transposed, so that its blocks lie along columns`);
   return { type, ...(await readRows(tensor, options)) };
 }
 
@@ -117,17 +119,20 @@ function rowsOf(shape: Shape, { rows }: ElementOptions): [count: number, from: n
 }
 
 async function readStrided(
-  { source, start, byteLength, shape }: StoredTensor,
-  type: HostDType,
+  tensor: StoredTensor,
   strides: readonly number[],
   options: ElementOptions,
 ): Promise<HostTensor> {
+  const { type, source, start, byteLength, shape } = tensor;
   const [, from, to] = rowsOf(shape, options);
   const bytes = await source.read(start, start + byteLength, options);
-  const elements = elementsAt(bytes, 0, type, byteLength / bytesPerElement(type));
+  const dtype = isBlockType(type) ? 'f32' : type;
+  const elements = isBlockType(type)
+    ? decoded(tensor, type, bytes)
+    : elementsAt(bytes, 0, type, byteLength / bytesPerElement(type));
   const part = shape.length === 0 ? shape : [to - from, ...shape.slice(1)];
-  const data = toRowMajor(elements.subarray(from * (strides[0] ?? 0)) as typeof elements, type, part, strides);
-  return { dtype: type, shape: part, data };
+  const data = toRowMajor(elements.subarray(from * (strides[0] ?? 0)) as typeof elements, dtype, part, strides);
+  return { dtype, shape: part, data };
 }
 
 /** Elements as another type; 16 bits become f32 without float64 between. */

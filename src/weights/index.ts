@@ -1,5 +1,6 @@
 /** Weights in files: safetensors, GGUF and checkpoints of PyTorch, opened without being read. */
 export type { Blocks, ElementOptions } from './elements';
+export { type GgufTokenizer, ggufTokenizer } from './gguf/tokenizer';
 export { type OpenWeightsOptions, openWeights, type WeightsLike } from './open';
 export type { ByteSource, ReadOptions } from './source';
 export type { BlockType, StoredTensor, StoredType, WeightFile } from './stored';

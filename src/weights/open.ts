@@ -1,6 +1,6 @@
 /** Opens weights, whatever file or folder they are in. */
 import { checkOptions, show } from '../check';
-import { ParameterError, ParseError } from '../errors';
+import { ParameterError } from '../errors';
 import { checkControl } from '../ops/check';
 import { type Folder, filesFolder, mainFile, pathFolder, urlFolder } from './folder';
 import { recognise, TELLING } from './recognise';
@@ -21,8 +21,10 @@ export interface OpenWeightsOptions extends ReadOptions {}
 
 type Reader = (source: ByteSource, options: ReaderOptions) => Promise<WeightFile>;
 
-const READERS: Partial<Record<WeightFile['format'], Reader>> = {
+const READERS: Readonly<Record<WeightFile['format'], Reader>> = {
   safetensors: readSafetensorsHeader,
+  gguf: async (...given) => (await import('./gguf')).readGguf(...given),
+  pytorch: async (...given) => (await import('./pytorch')).readPytorch(...given),
 };
 
 const INDEX = '.index.json';
@@ -77,9 +79,10 @@ const keeping = (folder: Folder, keep: (source: ByteSource) => ByteSource): Fold
 async function readFile(source: ByteSource, folder: FolderThere, options: ReadOptions): Promise<WeightFile> {
   const beginning = await source.read(0, Math.min(TELLING, source.size), options);
   const format = recognise(source.name, beginning, source.size);
-  const read = READERS[format];
-  if (!read) throw new ParseError(`${source.name} is ${format}, which is not read`);
-  return read(source, { ...options, beside: folder && (async (file) => (await folder()).open(file, options)) });
+  return READERS[format](source, {
+    ...options,
+    beside: folder && (async (file) => (await folder()).open(file, options)),
+  });
 }
 
 async function ofIndex(index: ByteSource, folder: FolderThere, options: ReadOptions): Promise<WeightFile> {

@@ -17,7 +17,7 @@ export interface StoredTensor {
   /** Where its elements begin in the source, in bytes. */
   readonly start: number;
   readonly byteLength: number;
-  /** In elements, where they are not contiguous; `start` and `byteLength` then span all that they touch. */
+  /** In elements, where they are not contiguous; `start` and `byteLength` then span all that they touch, with blocks decoded first. */
   readonly strides?: readonly number[] | undefined;
   /** Where the file has its rows in another order: row i of the tensor is row `rows[i]` of the file. */
   readonly rows?: Int32Array | undefined;
