@@ -113,9 +113,10 @@ export {
 } from './ops/map';
 export type { Elementwise } from './ops/map/function';
 export { elementwise, type MapOptions, type MapResult, map } from './ops/map/map';
-export { type MatmulOptions, matmul, type PackedMatrix, type PackOptions, packMatrix } from './ops/matmul';
+export { type MatmulOptions, matmul } from './ops/matmul';
 export { type AttentionState, type MergeStatesOptions, mergeStates } from './ops/merge-states';
 export { groupNorm, layerNorm, type NormOptions, type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/norm';
+export { type PackedType, PackedWeight } from './ops/packed';
 export { type CachedParallaxOptions, type ParallaxOptions, parallax } from './ops/parallax';
 export { type RandomOptions, random } from './ops/random';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';

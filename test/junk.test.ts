@@ -385,6 +385,11 @@ entry(
   },
   (tensors, given) => weightFiles.writeWeights(mkdtempSync(join(scratch, 'weights-')), tensors, given),
 );
+entry(
+  'weights.packWeight',
+  { runtime: leaf(runtime), source: leaf(host(2, 2)), options: options({ type: maybe(choice('bf16')) }) },
+  (...args: [Any, Any, Any]) => weightFiles.packWeight(...args).dispose(),
+);
 entry('decodeMap', { head: leaf('AAA=', 'empty text') }, saccade.decodeMap);
 
 // Masks.
@@ -744,6 +749,15 @@ entry(
 const weights = { parameters: leaf({ 'a.weight': 1 }, ...RECORDS), prefix: text('a') };
 entry('nn.partOf', weights, nn.partOf);
 entry('nn.prefixed', weights, nn.prefixed);
+entry(
+  'nn.linearAll',
+  {
+    x: plain(3, 2),
+    weights: leaf([random(4, 2)]),
+    options: options({ biases: maybe(leaf([undefined])), activations: maybe(choice('f32')), signal: control.signal! }),
+  },
+  nn.linearAll,
+);
 entry('nn.lrpeAngles', { channels: few(2) }, nn.lrpeAngles);
 entry('nn.lrpeFactors', { theta: lone(2, 2), n: few(3) }, nn.lrpeFactors);
 entry('nn.lrpe', { x: plain(1, 3, 2, 2), factors: object({ cos: plain(3, 2, 2), sin: plain(3, 2, 2) }) }, nn.lrpe);
@@ -1129,6 +1143,7 @@ const OTHERS: Record<string, string> = {
   'models.universalSentenceEncoder': 'made by defineModel, as decoderModel is, and large',
   tuneWebGpu: 'needs a GPU: src/tune/tune.test.ts',
   'Runtime.fromGpuBuffer': 'needs a GPU: src/runtime/webgpu/memory.test.ts',
+  PackedWeight: 'made by packWeight',
   Tensor: 'made by a runtime; its methods are above',
   'train.IGNORED': 'a number',
   'weights.Weights': 'made by openWeights; its methods are above',

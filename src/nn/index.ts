@@ -16,7 +16,7 @@ export { seaPositions } from '../methods/linear/performer/sea';
 export type { Activation } from './activation';
 export { type AttentionConfig, attention, type ProjectionLayout } from './attention';
 export { type GatedLinearAttentionConfig, gatedLinearAttention } from './gated-linear-attention';
-export { type LinearOptions, linear } from './linear';
+export { type LinearAllOptions, type LinearOptions, linear, linearAll } from './linear';
 export { type LinearCrossEntropyOptions, linearCrossEntropy } from './linear-cross-entropy';
 export { type LrpeFactors, lrpe, lrpeAngles, lrpeFactors } from './lrpe';
 export { type GluConfig, glu, type MlpConfig, mlp, type SimpleGluConfig, simpleGlu } from './mlp';

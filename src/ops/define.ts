@@ -347,7 +347,10 @@ export function tensorChecker(specs: TensorSpecs, checkExtents?: ExtentCheck) {
     checkTensors(tensors, forms);
     commonRuntime(tensors);
     let which = 0;
-    for (const name of varying) which = 3 * which + axesOfGiven(specs[name] as TensorSpec, tensors[name], options);
+    for (const name of varying) {
+      const spec = specs[name] as TensorSpec;
+      which = 4 * which + 2 * Number(isOther(spec, tensors[name])) + Number(isSwapped(spec, options));
+    }
     checkers[which] ??= checkerOf(
       mapValues(specs, (spec, name) => specAs(spec, tensors[name], options)),
       checkExtents,
@@ -358,16 +361,17 @@ export function tensorChecker(specs: TensorSpecs, checkExtents?: ExtentCheck) {
 
 type Checker = ReturnType<typeof checkerOf>;
 
-/** Whether an argument has its axes (0), has them swapped (1), or is an operand of another kind (2). */
-function axesOfGiven({ or, swappedBy }: TensorSpec, given: Operand | undefined, options: Values): 0 | 1 | 2 {
-  if (or && given instanceof or.kind) return 2;
-  return swappedBy !== undefined && options[swappedBy] === true ? 1 : 0;
-}
+/** Whether an argument is an operand of another kind than tensors. */
+const isOther = ({ or }: TensorSpec, given: Operand | undefined): boolean =>
+  or !== undefined && given instanceof or.kind;
+
+const isSwapped = ({ swappedBy }: TensorSpec, options: Values): boolean =>
+  swappedBy !== undefined && options[swappedBy] === true;
 
 function specAs(spec: TensorSpec, given: Operand | undefined, options: Values): TensorSpec {
-  const swapped = spec.axes.replace(/(\S+) (\S+)$/, '$2 $1');
-  const axes = [spec.axes, swapped, spec.or?.axes ?? ''][axesOfGiven(spec, given, options)] as string;
-  return { ...spec, axes };
+  const { axes, dtypes = spec.dtypes } = (isOther(spec, given) ? spec.or : undefined) ?? spec;
+  const swapped = axes.replace(/(\S+) (\S+)$/, '$2 $1');
+  return { ...spec, axes: isSwapped(spec, options) ? swapped : axes, dtypes: dtypes as readonly DType[] };
 }
 
 /** What throws unless tensors, which share a runtime, have the axes and element types of their specifications. */
@@ -482,13 +486,14 @@ export const floats = <const M extends More = Record<never, never>>(axes: string
 export const elements = <const M extends More = Record<never, never>>(axes: string, more?: M) =>
   specOf([...FLOATS, 'i32'], axes, more);
 
-/** A tensor, or an operand of another kind with these axes. */
+/** A tensor, or an operand of another kind with these axes and ways of storing elements. */
 /* @__NO_SIDE_EFFECTS__ */
 export const orOperand = <S extends TensorSpec, T extends Operand>(
   spec: S,
   kind: OperandForm<T>['kind'],
   axes: string,
-): S & { readonly or: OperandForm<T> } => ({ ...spec, or: { kind, axes } });
+  dtypes: readonly string[],
+): S & { readonly or: OperandForm<T> } => ({ ...spec, or: { kind, axes, dtypes } });
 
 /** An operand that is no tensor. */
 /* @__NO_SIDE_EFFECTS__ */

@@ -27,4 +27,6 @@ export interface OperandForm<T extends Operand = Operand> {
   /** Whether no tensor may be in its place. */
   readonly only?: boolean;
   readonly axes: string;
+  /** How its elements may be stored, where that is not as a tensor's. */
+  readonly dtypes?: readonly string[];
 }

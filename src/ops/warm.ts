@@ -17,6 +17,7 @@ import { kernels as ofMap } from './map/params.generated';
 import { kernels as ofMatmul } from './matmul/params.generated';
 import { kernels as ofMergeStates } from './merge-states/params.generated';
 import { kernels as ofNorm } from './norm/params.generated';
+import { kernels as ofPacked } from './packed/params.generated';
 import { kernels as ofParallax } from './parallax/params.generated';
 import { kernels as ofRandom } from './random/params.generated';
 import { kernels as ofReduce } from './reduce/params.generated';
@@ -48,6 +49,7 @@ const KERNELS = {
   max: ofReduce,
   mean: ofReduce,
   mergeStates: ofMergeStates,
+  packedWeights: ofPacked,
   parallax: ofParallax,
   random: ofRandom,
   reluAttention: ofReluAttention,

@@ -62,7 +62,7 @@ function groups(hasFifth: boolean): Block {
 }
 
 /** One of 8 scales and 8 minima in 12 bytes: the first four of each are the low 6 bits of a byte, the others are in what is left. */
-function sixBits(bytes: Uint8Array, at: number, index: number): number {
+export function sixBits(bytes: Uint8Array, at: number, index: number): number {
   const isMinimum = index >= 8;
   const group = index & 7;
   const byte = (offset: number) => bytes[at + offset] as number;

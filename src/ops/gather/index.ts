@@ -5,8 +5,10 @@ import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { indicesWithin } from '../check';
 import { widened } from '../copy';
-import { defineOp, f32, floats, i32 } from '../define';
+import { defineComposite, defineOp, f32, floats, i32, orOperand } from '../define';
 import type { ResultOptions } from '../float32';
+import { PackedWeight, packedRows } from '../packed';
+import { PACKED_TYPES } from '../packed/params';
 import { addRows } from '../scatter-add/core';
 import { GatherParams, kernels, ROWS } from './params.generated';
 import type { GatherCall } from './reference';
@@ -41,12 +43,17 @@ export const gatherOp = defineOp({
   derivative,
 });
 
-export const embeddingOp = defineOp({
-  ...gatherKernels,
+const widening = defineOp({ ...gatherKernels, name: 'embedding', inputs, results: { out: f32('... c') }, derivative });
+
+export const embeddingOp = defineComposite({
   name: 'embedding',
-  inputs,
+  inputs: { ...inputs, table: orOperand(inputs.table, PackedWeight, 't c', PACKED_TYPES) },
   results: { out: f32('... c') },
-  derivative,
+  run({ table, indices }, control: ResultOptions) {
+    if (!(table instanceof PackedWeight)) return widening({ table, indices }, control).out;
+    if (table.isQuantised) return packedRows(table, indices, control);
+    return widening({ table: table.parts.values, indices }, control).out;
+  },
 });
 
 /**
@@ -62,9 +69,9 @@ export function gather<D extends DType>(table: Tensor<D>, indices: Tensor, optio
 }
 
 /**
- * The rows of a table of weights as f32, whatever floats it holds: table [v, d], indices [...] i32, such as tokens, from 0
- * to v - 1 -> [..., d]. Otherwise as `gather`.
+ * The rows of a table of weights as f32, whatever floats it holds: table [v, d], which `packWeight` may have made, indices [...]
+ * i32, such as tokens, from 0 to v - 1 -> [..., d]. Otherwise as `gather`; a packed table has no gradient.
  */
-export function embedding(table: Tensor, indices: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
-  return embeddingOp({ table, indices }, options).out;
+export function embedding(table: Tensor | PackedWeight, indices: Tensor, options: ResultOptions = {}): Tensor<'f32'> {
+  return embeddingOp({ table, indices }, options);
 }

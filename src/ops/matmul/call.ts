@@ -7,8 +7,6 @@ import type { Elementwise } from '../map/function';
 export interface MatmulCall {
   readonly a: Elements;
   readonly b: Elements;
-  /** b as the kernels of the CPU read it, if `packMatrix` laid it out so. */
-  readonly packed?: Tensor | undefined;
   readonly bias?: Tensor | undefined;
   readonly epilogue?: Elementwise | undefined;
   readonly out: Tensor;

@@ -2,7 +2,7 @@
 import { ParameterError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import { PANEL, SLICE } from '../../runtime/cpu/params';
-import { address, ELEMENTS_PER_MICROSECOND, FLOPS_PER_MICROSECOND, withMemory } from '../../runtime/cpu/plan';
+import { ELEMENTS_PER_MICROSECOND, FLOPS_PER_MICROSECOND, withMemory } from '../../runtime/cpu/plan';
 import type { Op } from '../../runtime/op';
 import type { Elements } from '../../tensor/elements';
 import { broadcastShape, type Shape, sizeOf } from '../../tensor/shape';
@@ -16,11 +16,21 @@ import { boolean, defineComposite, f32, floats, type OptionsOf, optional, orOper
 import type { ResultOptions } from '../float32';
 import { mapItems } from '../map/core';
 import { Elementwise } from '../map/function';
+import { type Activations, activationsSetting, PackedWeight, packedProducts } from '../packed';
+import { PACKED_TYPES } from '../packed/params';
 import { sum } from '../reduce';
 import type { MatmulCall } from './call';
 import { factor, isFewRows, planFewRows } from './few-rows';
-import { PackedMatrix, packingTasks, termsOf } from './pack';
-import { kernels, LeadingAxis, MatmulParams, TILE_PANELS, TILE_SLICES } from './params.generated';
+import {
+  DEPTH,
+  GROUP,
+  kernels,
+  LeadingAxis,
+  MatmulParams,
+  MOST_ROWS,
+  TILE_PANELS,
+  TILE_SLICES,
+} from './params.generated';
 
 /** Tiles that there are for each thread, at least, where sizes allow it. Which there are changes no bits. */
 const TILES_PER_THREAD = 4;
@@ -30,8 +40,8 @@ const op: Op<MatmulCall> = {
   reference: async () => (await import('./reference')).matmul,
   kernels,
   cpu(call, { threads }) {
-    if (!call.packed && isFewRows(call)) return planFewRows(call);
-    const { a, b, packed: given, bias, epilogue, out, axes } = call;
+    if (isFewRows(call)) return planFewRows(call);
+    const { a, b, bias, epilogue, out, axes } = call;
     const [rows, depth] = a.shape.slice(-2) as [number, number];
     const columns = b.shape.at(-1) as number;
     const [panels, slices] = [Math.ceil(rows / PANEL), Math.ceil(columns / SLICE)];
@@ -39,11 +49,11 @@ const op: Op<MatmulCall> = {
     const tile = tileOf(panels, slices, batches, threads);
     const leading = leadingAxes(axes);
     const { program, work } = epilogue?.compiled ?? { work: 0 };
-    const bytes = given ? 0 : leading.packed * slices * SLICE * depth * 4;
+    const bytes = leading.packed * slices * SLICE * depth * 4;
     const plan = withMemory({ packed: bytes }, ({ packed }, addressOf) => [
       {
         phases: [
-          ...(given ? [] : [{ kernel: 'packSlices', tasks: leading.packed * packingTasks(depth, columns) }]),
+          { kernel: 'packSlices', tasks: leading.packed * packingTasks(depth, columns) },
           { kernel: 'matmul', tasks: batches * tile.count },
         ],
         params: [
@@ -51,7 +61,7 @@ const op: Op<MatmulCall> = {
             depth,
             a: factor(a, rows, -2, -1),
             b: factor(b, columns, -1, -2),
-            packed: given ? address(given) : packed,
+            packed,
             axes: axes.length,
             out,
             bias,
@@ -99,13 +109,18 @@ function leadingAxes(axes: readonly CommonAxis[]) {
   return { packed, axes: own.reverse() };
 }
 
-export { PackedMatrix, type PackOptions, packMatrix } from './pack';
+/** Terms that are summed at a time: blocks of them are alike. */
+const termsOf = (depth: number): number => Math.ceil(depth / Math.ceil(depth / DEPTH));
+
+/** How many tasks pack a matrix. */
+const packingTasks = (depth: number, columns: number): number =>
+  Math.ceil(depth / termsOf(depth)) * Math.ceil(columns / SLICE / GROUP);
 
 export const matmulOp = defineComposite({
   name: 'matmul',
   inputs: {
     a: floats('* r k', { strided: true, swappedBy: 'transposeA' }),
-    b: orOperand(floats('* k c', { strided: true, swappedBy: 'transposeB' }), PackedMatrix, 'k c'),
+    b: orOperand(floats('* k c', { strided: true, swappedBy: 'transposeB' }), PackedWeight, 'k c', PACKED_TYPES),
   },
   options: {
     /** Whether the last two axes of a are swapped, [..., k, r]; default false. */
@@ -114,6 +129,11 @@ export const matmulOp = defineComposite({
     transposeB: boolean(false),
     /** [c], of the dtype of a, added to every row. */
     bias: floats('c', { strided: true, like: 'a' }),
+    /**
+     * Of a packed b in blocks, whose rows are summed over by `transposeB`: whether rows of a are rounded to 8 bits in blocks of 32
+     * (default), which errs by up to 1/254 of the largest magnitude of each block, or left as f32.
+     */
+    activations: activationsSetting,
     /** Made by `elementwise`: applied to each element of the result, after the bias, before it is stored. */
     epilogue: optional(setting<Elementwise>('made by elementwise()', (value) => value instanceof Elementwise)),
   },
@@ -126,38 +146,51 @@ export interface MatmulOptions extends OptionsOf<typeof matmulOp>, ResultOptions
 
 interface Factors extends Pick<MatmulCall, 'epilogue'> {
   readonly a: Tensor;
-  readonly b: Tensor | PackedMatrix;
+  readonly b: Tensor | PackedWeight;
   readonly transposeA?: boolean;
   readonly transposeB?: boolean;
   readonly bias: Tensor | undefined;
+  readonly activations?: Activations | undefined;
 }
 
 /** `matmul` of checked arguments. */
-export function multiply({ a, b, transposeA, transposeB, bias, epilogue }: Factors, control: ResultOptions) {
-  const packed = b instanceof PackedMatrix ? b.elements : undefined;
-  const matrix = b instanceof PackedMatrix ? b.rows : b;
-  if (packed && transposeB)
-    throw new ParameterError('transposeB is for tensors: packMatrix(b, { transpose: true }) packs b so');
+export function multiply(
+  { a, b, transposeA, transposeB = false, bias, epilogue, activations }: Factors,
+  control: ResultOptions,
+) {
+  const matrix = b instanceof PackedWeight ? b.parts.values : b;
   using transposedA = transposeA ? swapped(a) : undefined;
   using transposedB = transposeB ? swapped(matrix) : undefined;
-  const [left, right] = [transposedA ?? a, transposedB ?? matrix];
-  if (!epilogue || packed || !tapeOf('matmul', presentOf({ a, b: matrix, bias })))
-    return product(left, right, bias, control, { epilogue, packed });
+  const left = transposedA ?? a;
+  const plainly = (epilogue?: Elementwise) => {
+    if (b instanceof PackedWeight && isTakenPacked(b, left, transposeB)) {
+      const options = { ...control, biases: [bias], epilogue, activations, isAcross: !transposeB };
+      return packedProducts('matmul', left, [b], options)[0] as Tensor<'f32'>;
+    }
+    if (activations === 'q8')
+      throw new ParameterError('activations must be f32 where b is no packed weight of q8 or q4, got q8');
+    return product(left, transposedB ?? matrix, bias, control, epilogue);
+  };
+  if (!epilogue || !tapeOf('matmul', presentOf({ a, b: matrix, bias }))) return plainly(epilogue);
   // Its gradient follows from what it is applied to, which is kept for it.
-  using plain = product(left, right, bias, control);
+  using plain = plainly();
   return applied(epilogue, plain, control);
 }
 
+/** Whether the kernels of packed weights take it: integers always, floats where they would be packed at each call otherwise. */
+const isTakenPacked = (b: PackedWeight, { size, shape }: Tensor, transposeB: boolean): boolean =>
+  b.isQuantised || (transposeB && size / (shape.at(-1) as number) > MOST_ROWS);
+
 /**
  * The matrix product a b + bias, each element as `epilogue` has it: a [..., r, k], b [..., k, c] -> [..., r, c]. Leading axes
- * broadcast against each other. f32, f16 or bf16 storage of any strides, f32 arithmetic and result. A b that `packMatrix`
- * made has no gradient.
+ * broadcast against each other. f32, f16 or bf16 storage of any strides, f32 arithmetic and result. A b that `packWeight`
+ * made has no gradient; it is [c, k] with `transposeB`, which is how weights in blocks are fast.
  *
  * @throws {ShapeError} ranks or extents that do not fit
  * @throws {DTypeError} tensors that hold no floats
- * @throws {ParameterError} an `epilogue` that `elementwise` did not make
+ * @throws {ParameterError} an `epilogue` that `elementwise` did not make, `activations` that are not for such a b
  */
-export const matmul = (a: Tensor, b: Tensor | PackedMatrix, options: MatmulOptions = {}): Tensor<'f32'> =>
+export const matmul = (a: Tensor, b: Tensor | PackedWeight, options: MatmulOptions = {}): Tensor<'f32'> =>
   matmulOp({ a, b }, options);
 
 /** The product of factors that may differ in element type, with r, k and c where they are by default. */
@@ -166,7 +199,7 @@ function product(
   b: Tensor,
   bias: Tensor | undefined,
   options: ResultOptions,
-  { epilogue, packed }: Pick<MatmulCall, 'epilogue' | 'packed'> = {},
+  epilogue?: Elementwise,
 ): Tensor<'f32'> {
   const [leadA, leadB] = [a.shape.slice(0, -2), b.shape.slice(0, -2)];
   const lead = broadcastShape(leadA, leadB) as Shape;
@@ -177,32 +210,30 @@ function product(
   const [left, right] = [flat ?? under(lead, a), flat ? under([], b) : under(lead, b)];
   const axes = commonAxes(left.shape.slice(0, -2), left.strides.slice(0, -2), right.strides.slice(0, -2));
   const spec = { shape: [...lead, rows, columns], dtype: 'f32', given: options.out } as const;
-  const call = ({ out }: { out: Tensor }) => ({ a: left, b: right, packed, bias, epilogue, out, axes });
+  const call = ({ out }: { out: Tensor }) => ({ a: left, b: right, bias, epilogue, out, axes });
   return compute(op, bias ? { a, b, bias } : { a, b }, { out: spec }, call, options, {
-    derivative: packed
-      ? undefined
-      : {
-          saves: ['a', 'b'],
-          gradients(saved, gradients, wanted, control) {
-            const [a, b, gradOut] = [saved.a, saved.b, gradients.out] as [Tensor, Tensor, Tensor];
-            const found: Record<string, Tensor> = {};
-            if (wanted.has('a')) found.a = summed(product(gradOut, swapped(b), undefined, control), a.shape);
-            if (wanted.has('b')) {
-              // Rows that meet one b are summed by one product.
-              const [x, y] = isShared
-                ? [(flat ? a : contiguous(a)).reshape([-1, inner]), gradOut.reshape([-1, columns])]
-                : [a, gradOut];
-              // The gradient of a b that was transposed lies as b does, so that nothing is copied when it is turned back.
-              const isTurned = isShared && b.strides.at(-1) !== 1;
-              const gradB = isTurned
-                ? swapped(product(swapped(y), x, undefined, control))
-                : product(swapped(x), y, undefined, control);
-              found.b = summed(gradB, b.shape);
-            }
-            if (wanted.has('bias')) found.bias = summed(gradOut, [columns]);
-            return found;
-          },
-        },
+    derivative: {
+      saves: ['a', 'b'],
+      gradients(saved, gradients, wanted, control) {
+        const [a, b, gradOut] = [saved.a, saved.b, gradients.out] as [Tensor, Tensor, Tensor];
+        const found: Record<string, Tensor> = {};
+        if (wanted.has('a')) found.a = summed(product(gradOut, swapped(b), undefined, control), a.shape);
+        if (wanted.has('b')) {
+          // Rows that meet one b are summed by one product.
+          const [x, y] = isShared
+            ? [(flat ? a : contiguous(a)).reshape([-1, inner]), gradOut.reshape([-1, columns])]
+            : [a, gradOut];
+          // The gradient of a b that was transposed lies as b does, so that nothing is copied when it is turned back.
+          const isTurned = isShared && b.strides.at(-1) !== 1;
+          const gradB = isTurned
+            ? swapped(product(swapped(y), x, undefined, control))
+            : product(swapped(x), y, undefined, control);
+          found.b = summed(gradB, b.shape);
+        }
+        if (wanted.has('bias')) found.bias = summed(gradOut, [columns]);
+        return found;
+      },
+    },
   }).out;
 }
 

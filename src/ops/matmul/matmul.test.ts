@@ -4,7 +4,7 @@ import { describeOnBackends, fewOnGpu, randomCases } from '../../../test/backend
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { scoped } from '../../../test/scoped';
 import { expectGradients, type GradientCase } from '../../../test/tape-gradients';
-import { cast, createRuntime, elementwise, matmul, packMatrix, type Tensor } from '../../index';
+import { createRuntime, elementwise, matmul, type Tensor } from '../../index';
 import { toFloat64 } from '../../tensor/host';
 
 const extent = fc.integer({ min: 1, max: 70 });
@@ -47,29 +47,6 @@ describeOnBackends('matmul', (runtime) => {
       }),
       randomCases(40),
     );
-  });
-
-  test('a packed matrix gives what the matrix gives, which may be gone, for any rows and element types', async () => {
-    for (const [shape, columns, layout, dtype] of [
-      [[1, 5], 3, 'row-major', 'f32'],
-      [[7, 400], 130, 'transposed', 'bf16'],
-      [[2, 3, 70], 25, 'cut', 'f16'],
-    ] as const) {
-      await scoped(runtime(), async () => {
-        const k = shape.at(-1) as number;
-        const a = runtime().random(shape, { seed: 1 });
-        const bias = runtime().random([columns], { seed: 3 });
-        const b = cast(laidOut(layout, [k, columns], 2), dtype);
-        const epilogue = elementwise((x) => x * 2);
-        const expected = await matmul(a, b, { bias, epilogue }).read();
-        const packed = packMatrix(b);
-        const transposed = packMatrix(b.permute([1, 0]), { transpose: true });
-        b.dispose();
-        for (const each of [packed, transposed])
-          expectClose(await matmul(a, each, { bias, epilogue }).read(), expected, 1e-4);
-        expect(packed.shape).toEqual([k, columns]);
-      });
-    }
   });
 
   test('takes inner extents longer than a block, and single rows and columns', async () => {

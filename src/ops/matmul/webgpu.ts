@@ -11,6 +11,8 @@ import type { Tensor } from '../../tensor/tensor';
 import type { MapCall } from '../map/call';
 import type { Elementwise } from '../map/function';
 import { codeOf, planMap } from '../map/webgpu';
+import type { PackedWeight } from '../packed';
+import { formOf, regionsOf, weightCode } from '../packed/webgpu-blocks';
 import type { MatmulCall } from './call';
 
 /** How a workgroup shares a tile: lanes in rows and columns, each with quads of rows and of columns. */
@@ -82,10 +84,12 @@ interface Variant {
   /** Leading ones. */
   readonly axes: number;
   readonly isBiased: boolean;
+  /** A b in blocks. */
+  readonly blocks: { readonly isFour: boolean; readonly hasMinima: boolean; readonly isAcross: boolean } | undefined;
   readonly epilogue: Pick<Code, 'functions' | 'text' | 'numbers'> | undefined;
 }
 
-const productKernel = variants(({ tile, axes, isBiased, epilogue }: Variant): Kernel => {
+const productKernel = variants(({ tile, axes, isBiased, blocks, epilogue }: Variant): Kernel => {
   const { rowLanes, columnLanes, rowQuads, columnQuads, depth } = tile;
   const lanes = lanesOf(tile);
   const rows = rowLanes * rowQuads;
@@ -93,15 +97,22 @@ const productKernel = variants(({ tile, axes, isBiased, epilogue }: Variant): Ke
   const pitch = pitchOf(tile);
   const indices = repeat(axes, (axis) => `index_${axis}`);
   const sums = repeat(4 * rowQuads, (r) => repeat(columnQuads, (q) => `sum_${r}_${q}`));
+  const quadOf = (name: 'a' | 'b') => {
+    const [inner, first] = ['inner', `first_${name} + 4 * along.y`];
+    if (name === 'b' && blocks) return `four_weights(${inner}, ${first})`;
+    return `load4_${name}(at_${name}(${[...indices, inner, first].join(', ')}))`;
+  };
+  const isAlongInner = (name: 'a' | 'b') =>
+    name === 'b' && blocks ? `${!blocks.isAcross}` : `numbers.${name}_stride1 == 1`;
   /** Statements that bring a slice of a or b, in quads along the rows or columns, zeros past the inner extent. */
   const stage = (name: 'a' | 'b', quads: number) => `
     for (var at = lane; at < ${depth * quads}; at += ${lanes}) {
       // Neighbouring lanes take neighbouring elements.
-      let along = select(vec2u(at % ${depth}, at / ${depth}), vec2u(at / ${quads}, at % ${quads}), numbers.${name}_stride1 == 1);
+      let along = select(vec2u(at % ${depth}, at / ${depth}), vec2u(at / ${quads}, at % ${quads}), ${isAlongInner(name)});
       let inner = begin + along.x;
       var quad = vec4f(0.0);
       if (inner < end && first_${name} + 4 * along.y < numbers.${name === 'a' ? 'rows' : 'columns'}) {
-        quad = load4_${name}(at_${name}(${indices.join(', ')}, inner, first_${name} + 4 * along.y));
+        quad = ${quadOf(name)};
       }
       slice_${name}[along.x * ${pitch[name]} + along.y] = quad;
     }`;
@@ -111,7 +122,9 @@ const productKernel = variants(({ tile, axes, isBiased, epilogue }: Variant): Ke
     operands: {
       // Transposed, so that quads of rows lie along the last axis.
       a: { access: 'read', rank: axes + 2, vector: true },
-      b: { access: 'read', rank: axes + 2, vector: true },
+      b: blocks ? { access: 'read' } : { access: 'read', rank: axes + 2, vector: true },
+      ...(blocks && { scales: { access: 'read' } }),
+      ...(blocks?.hasMinima && { minima: { access: 'read' } }),
       ...(isBiased && { bias: { access: 'read', rank: 2, vector: true } }),
       out: { access: 'write', rank: 4, vector: true },
     },
@@ -127,6 +140,7 @@ const productKernel = variants(({ tile, axes, isBiased, epilogue }: Variant): Ke
       ...epilogue?.numbers,
     },
     body: `
+${blocks ? weightsCode(blocks) : ''}
 ${epilogue ? `${functions(...epilogue.functions)}\n${epilogue.text}` : ''}
 var<workgroup> slice_a: array<vec4f, ${depth * pitch.a}>;
 var<workgroup> slice_b: array<vec4f, ${depth * pitch.b}>;
@@ -187,6 +201,19 @@ fn put(part: u32, batch: u32, row: u32, column: u32, values: vec4f) {
   };
 });
 
+/** `four_weights`: of four columns of b the weights of one term. */
+const weightsCode = ({ isAcross, ...how }: NonNullable<Variant['blocks']>) => `
+${weightCode('b', how)}
+fn four_weights(inner: u32, column: u32) -> vec4f {
+  let columns = min(vec4u(column) + vec4u(0, 1, 2, 3), vec4u(numbers.columns - 1));
+  return vec4f(${['x', 'y', 'z', 'w']
+    .map(
+      (each) =>
+        `weight_at(${isAcross ? `inner, columns.${each}` : `columns.${each}, inner`}, ${isAcross ? 'numbers.columns' : 'numbers.inner'})`,
+    )
+    .join(', ')});
+}`;
+
 /** A region's elements as other axes. */
 const viewed = ({ storage, dtype, offset }: Region, shape: Shape, strides: Shape): Region => ({
   storage,
@@ -202,7 +229,12 @@ function transposed(x: Region): Region {
   return viewed(x, swap(x.shape), swap(x.strides));
 }
 
-export function planMatmul({ a, b, bias, epilogue, out, axes }: MatmulCall, workspace: Workspace): Plan {
+/** A product by b, or by a weight in blocks that is as large, or, unless it is across, as its transpose. */
+export function planMatmul(
+  { a, b, bias, epilogue, out, axes }: MatmulCall,
+  workspace: Workspace,
+  blocks?: { readonly weight: PackedWeight; readonly isAcross: boolean },
+): Plan {
   const extents = axes.map(({ extent }) => extent);
   const batches = sizeOf(extents);
   const factor = (x: Elements, strides: Shape) =>
@@ -211,7 +243,7 @@ export function planMatmul({ a, b, bias, epilogue, out, axes }: MatmulCall, work
   const tos = axes.map(({ to }) => to);
   const [height, width] = [a.shape.at(-2) as number, b.shape.at(-1) as number];
   // Few columns are few rows of the transposed product.
-  const isTall = width < height;
+  const isTall = width < height && !blocks;
   const [left, right] = isTall
     ? [transposed(factor(b, tos)), transposed(factor(a, froms))]
     : [factor(a, froms), factor(b, tos)];
@@ -239,9 +271,16 @@ export function planMatmul({ a, b, bias, epilogue, out, axes }: MatmulCall, work
         tile,
         axes: axes.length,
         isBiased: bias !== undefined,
+        blocks: blocks && { ...formOf(blocks.weight), isAcross: blocks.isAcross },
         epilogue: code && { functions: code.functions, text: code.text, numbers: code.numbers },
       }),
-      operands: { a: transposed(left), b: right, out: seen(result), ...ofBias },
+      operands: {
+        a: transposed(left),
+        b: right,
+        ...(blocks && regionsOf('b', blocks.weight)),
+        out: seen(result),
+        ...ofBias,
+      },
       numbers: {
         rows,
         columns,

@@ -1,0 +1,151 @@
+/** Sums of the products of one row of weights with one, two or four rows of x, rounded or not. */
+import { dot, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
+import { codesOf, factorsOf, highNibbles, lowNibbles, unpackRow } from './blocks.as';
+import { BLOCK, LONG_TERMS, Product, ProductsParams, Q4 } from './params.generated.as';
+
+const BLOCKS_BYTES: usize = <usize>(LONG_TERMS / BLOCK * 4);
+
+// Working memory: scales and minima of a row of weights, its scales times those of four rows of x, and the row itself.
+const SCALES: usize = 0;
+const MINIMA: usize = SCALES + BLOCKS_BYTES;
+const FACTORS: usize = MINIMA + BLOCKS_BYTES;
+const ROW: usize = FACTORS + 4 * BLOCKS_BYTES;
+export const FEW_BYTES: usize = ROW + <usize>LONG_TERMS * 4;
+
+/** A column of the result: some terms of a row of weights with all rows of x. */
+export function addExact(p: ProductsParams, own: Product, column: i32, term: i32, terms: i32, scratch: usize): void {
+  unpackRow(own.weight, column, term, terms, scratch + ROW, scratch + SCALES);
+  let x = p.left + (<usize>term << 2);
+  let to = own.out + (<usize>column << 2);
+  for (let r: i32 = 0; r < p.rows; r++, x += <usize>p.depth << 2, to += <usize>own.columns << 2)
+    put(to, dot(x, scratch + ROW, <usize>terms << 2), term == 0);
+}
+
+@inline
+function put(to: usize, value: f32, isFirst: bool): void {
+  f32.store(to, isFirst ? value : f32.load(to) + value);
+}
+
+export function addRounded(p: ProductsParams, own: Product, column: i32, term: i32, terms: i32, scratch: usize): void {
+  const w = own.weight;
+  const isFour = w.type == Q4;
+  const blocks = terms / BLOCK;
+  const bytes = <usize>blocks << 2;
+  const weights = factorsOf(w.scales, w, column, term, terms, scratch + SCALES);
+  const minima = w.minima ? factorsOf(w.minima, w, column, term, terms, scratch + MINIMA) : weights;
+  const toMinimum: f32 = w.minima ? 1 : -8;
+  const codes = codesOf(w, column, term);
+  const factors = scratch + FACTORS;
+  const step = <usize>(p.depth / BLOCK) << 2;
+  const xStep = <usize>p.depth << 1;
+  const first = <usize>(term / BLOCK) << 2;
+  let x = p.left + (<usize>term << 1);
+  let to = own.out + (<usize>column << 2);
+  for (let r: i32 = 0; r < p.rows; ) {
+    const left = p.rows - r;
+    const count = left >= 4 ? 4 : left >= 2 ? 2 : 1;
+    const scales = p.scales + <usize>r * step + first;
+    for (let i: i32 = 0; i < count; i++)
+      multiply(weights, scales + <usize>i * step, bytes, factors + <usize>i * BLOCKS_BYTES);
+    let found: v128;
+    if (isFour) {
+      if (count == 4) found = fourBitsByFour(codes, x, xStep, factors, blocks);
+      else if (count == 2) found = fourBitsByTwo(codes, x, xStep, factors, blocks);
+      else found = fourBitsByOne(codes, x, xStep, factors, blocks);
+    } else {
+      if (count == 4) found = eightBitsByFour(codes, x, xStep, factors, blocks);
+      else if (count == 2) found = eightBitsByTwo(codes, x, xStep, factors, blocks);
+      else found = eightBitsByOne(codes, x, xStep, factors, blocks);
+    }
+    for (let i: i32 = 0; i < count; i++, r++, to += <usize>own.columns << 2) {
+      let value = f32x4.extract_lane(found, 0);
+      found = i32x4.shuffle(found, found, 1, 2, 3, 0);
+      if (isFour) value += toMinimum * dot(minima, p.sums + <usize>r * step + first, bytes);
+      put(to, value, term == 0);
+    }
+    x += <usize>count * xStep;
+  }
+}
+
+function multiply(a: usize, b: usize, bytes: usize, to: usize): void {
+  // Working memory has room for what is computed past the end.
+  for (const past = to + bytes; to < past; to += 16, a += 16, b += 16) v128.store(to, f32x4.mul(v128.load(a), v128.load(b)));
+}
+
+// Functions of their own, since the optimiser folds branches that differ by a constant into one that looks at it each time.
+
+function eightBitsByFour(codes: usize, x: usize, xStep: usize, factors: usize, blocks: i32): v128 {
+  return sums(codes, x, xStep, factors, blocks, 4, false);
+}
+
+function eightBitsByTwo(codes: usize, x: usize, xStep: usize, factors: usize, blocks: i32): v128 {
+  return sums(codes, x, xStep, factors, blocks, 2, false);
+}
+
+function eightBitsByOne(codes: usize, x: usize, xStep: usize, factors: usize, blocks: i32): v128 {
+  return sums(codes, x, xStep, factors, blocks, 1, false);
+}
+
+function fourBitsByFour(codes: usize, x: usize, xStep: usize, factors: usize, blocks: i32): v128 {
+  return sums(codes, x, xStep, factors, blocks, 4, true);
+}
+
+function fourBitsByTwo(codes: usize, x: usize, xStep: usize, factors: usize, blocks: i32): v128 {
+  return sums(codes, x, xStep, factors, blocks, 2, true);
+}
+
+function fourBitsByOne(codes: usize, x: usize, xStep: usize, factors: usize, blocks: i32): v128 {
+  return sums(codes, x, xStep, factors, blocks, 1, true);
+}
+
+/** The sums of blocks with each row of x, one a lane; `rows`, 1, 2 or 4, and `isFour` are constants. */
+@inline
+function sums(codes: usize, x: usize, xStep: usize, factors: usize, blocks: i32, rows: i32, isFour: bool): v128 {
+  let s0 = f32x4.splat(0);
+  let s1 = s0;
+  let s2 = s0;
+  let s3 = s0;
+  const x1 = x + xStep;
+  const x2 = x1 + xStep;
+  const x3 = x2 + xStep;
+  let at: usize = 0;
+  for (const past = factors + (<usize>blocks << 2); factors < past; factors += 4, at += 64) {
+    let w0: v128;
+    let w1: v128;
+    let w2: v128;
+    let w3: v128;
+    if (isFour) {
+      const bytes = v128.load(codes);
+      const low = lowNibbles(bytes);
+      const high = highNibbles(bytes);
+      w0 = i16x8.extend_low_i8x16_u(low);
+      w1 = i16x8.extend_high_i8x16_u(low);
+      w2 = i16x8.extend_low_i8x16_u(high);
+      w3 = i16x8.extend_high_i8x16_u(high);
+      codes += 16;
+    } else {
+      w0 = v128.load8x8_s(codes);
+      w1 = v128.load8x8_s(codes, 8);
+      w2 = v128.load8x8_s(codes, 16);
+      w3 = v128.load8x8_s(codes, 24);
+      codes += 32;
+    }
+    s0 = blockOf(w0, w1, w2, w3, x + at, v128.load32_splat(factors), s0);
+    if (rows > 1) s1 = blockOf(w0, w1, w2, w3, x1 + at, v128.load32_splat(factors, BLOCKS_BYTES), s1);
+    if (rows > 2) {
+      s2 = blockOf(w0, w1, w2, w3, x2 + at, v128.load32_splat(factors, 2 * BLOCKS_BYTES), s2);
+      s3 = blockOf(w0, w1, w2, w3, x3 + at, v128.load32_splat(factors, 3 * BLOCKS_BYTES), s3);
+    }
+  }
+  if (rows == 1) return f32x4.splat(sumOfLanes(s0));
+  if (rows == 2) return f32x4(sumOfLanes(s0), sumOfLanes(s1), 0, 0);
+  return f32x4(sumOfLanes(s0), sumOfLanes(s1), sumOfLanes(s2), sumOfLanes(s3));
+}
+
+@inline
+function blockOf(w0: v128, w1: v128, w2: v128, w3: v128, x: usize, factor: v128, sum: v128): v128 {
+  const a = i32x4.add(i32x4.dot_i16x8_s(w0, v128.load(x)), i32x4.dot_i16x8_s(w1, v128.load(x, 16)));
+  const b = i32x4.add(i32x4.dot_i16x8_s(w2, v128.load(x, 32)), i32x4.dot_i16x8_s(w3, v128.load(x, 48)));
+  // Not fused, so that both builds give the same bits.
+  return f32x4.add(sum, f32x4.mul(f32x4.convert_i32x4_s(i32x4.add(a, b)), factor));
+}

@@ -1,0 +1,214 @@
+/** Weights laid out for products, from arrays and from blocks of files. */
+import { checkChoice, checkOptions, checkRecord, show } from '../check';
+import { DTypeError, ParameterError, ParseError, ShapeError } from '../errors';
+import { type PackedParts, type PackedType, PackedWeight } from '../ops/packed';
+import { BLOCK, PACKED_TYPES } from '../ops/packed/params';
+import { Runtime } from '../runtime/runtime';
+import { isFloat, type TypedArray } from '../tensor/dtype';
+import { fromFloat16, toFloat16 } from '../tensor/float16';
+import { checkHost, convert, type HostTensor } from '../tensor/host';
+import { checkShape, formatShape, type Shape, sizeOf } from '../tensor/shape';
+import type { Tensor } from '../tensor/tensor';
+import { BLOCKS, decodeBlocks, sixBits } from './blocks';
+import type { Blocks } from './elements';
+import { encodeBlocks } from './encode-blocks';
+import type { BlockType } from './stored';
+
+export interface PackOptions {
+  /**
+   * How it is stored; default: as it is, f64 as f32, blocks of 8 bits, of 5 and of 6 as `q8`, those of 4 as `q4`. Numbers that
+   * become `q4` are rounded as in Q4_0.
+   */
+  readonly type?: PackedType | undefined;
+}
+
+/** Numbers that are converted at a time, about. */
+const CHUNK = 2 ** 18;
+
+/** Blocks whose integers are kept, by what they become; all others are rounded again. */
+const KEPT: Readonly<Partial<Record<BlockType, PackedType>>> = { q8_0: 'q8', q4_0: 'q4', q4_1: 'q4', q4_k: 'q4' };
+
+/**
+ * A matrix [rows, width], such as the weight [out, in] of a layer, for products: `matmul`, `linear`, `embedding` and decoders take
+ * it in the place of a tensor. It goes into the runtime's memory some rows at a time. Of blocks of 4 bits, scales and minima of
+ * Q4_K are rounded to f16; Q5 and Q6 are rounded to 8 bits.
+ *
+ * @throws {ShapeError} another rank, an empty matrix; for `q8` and `q4` a width that is no multiple of 32
+ * @throws {DTypeError} integers
+ * @throws {ParameterError} numbers to be rounded to blocks that are not finite, bytes that are not as many as the shape needs
+ * @throws {ParseError} a scale or minimum that is infinite or not a number
+ */
+export function packWeight(runtime: Runtime, source: HostTensor | Blocks, options: PackOptions = {}): PackedWeight {
+  if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
+  checkOptions('packWeight', options, ['type']);
+  const { usual, hasMinima, floats, blocks } = readerOf(source);
+  const { type = usual } = options;
+  checkChoice('type', type, PACKED_TYPES);
+  const { shape } = source;
+  const [rows, width] = shape as [number, number];
+  const isQuantised = type === 'q8' || type === 'q4';
+  if (isQuantised && width % BLOCK !== 0)
+    throw new ShapeError(
+      `source must have rows of a multiple of ${BLOCK} numbers for ${type}, got ${formatShape(shape)}`,
+    );
+  const chunk = (from: number, to: number): Chunk => {
+    if (isQuantised) return blocks?.(type, from, to) ?? split(ENCODED[type], encoded(type, floats(from, to)));
+    return { values: convert(floats(from, to), type).data };
+  };
+  const parts = allocated(runtime, type, [rows, width], hasMinima);
+  try {
+    // An even number of rows, so that each run begins at a word.
+    const step = 2 * Math.max(1, Math.floor(CHUNK / width / 2));
+    for (let row = 0; row < rows; row += step) {
+      const found = chunk(row, Math.min(rows, row + step));
+      for (const name of ['values', 'scales', 'minima'] as const) write(parts[name], row / rows, found[name]);
+    }
+  } catch (error) {
+    for (const part of Object.values<Tensor | undefined>({ ...parts })) part?.dispose();
+    throw error;
+  }
+  return new PackedWeight(type, [rows, width], parts);
+}
+
+/** Some rows, as the parts of a weight hold them. */
+interface Chunk {
+  readonly values: TypedArray;
+  readonly scales?: Uint16Array | undefined;
+  readonly minima?: Uint16Array | undefined;
+}
+
+interface Reader {
+  readonly usual: PackedType;
+  /** Whether blocks that are kept have minima. */
+  readonly hasMinima: boolean;
+  floats(from: number, to: number): HostTensor;
+  /** Rows whose integers are kept; undefined where they become others. */
+  blocks?(type: PackedType, from: number, to: number): Chunk | undefined;
+}
+
+/** What gives rows of a source, which is checked. */
+function readerOf(source: HostTensor | Blocks): Reader {
+  checkRecord('source', source);
+  if (!('bytes' in source)) {
+    checkHost('source', source);
+    const { dtype, data, shape } = source;
+    const [, width] = checkMatrix(shape);
+    if (!isFloat(dtype)) throw new DTypeError(`source must hold floats, got ${dtype}`);
+    return {
+      usual: dtype === 'f64' ? 'f32' : (dtype as PackedType),
+      hasMinima: false,
+      floats: (from, to) => ({
+        dtype,
+        shape: [to - from, width],
+        data: data.subarray(from * width, to * width) as never,
+      }),
+    };
+  }
+  const { type, shape, bytes } = source;
+  checkChoice('type of source', type, Object.keys(BLOCKS));
+  const [rows, width] = checkMatrix(shape);
+  const { numbers, bytes: size } = BLOCKS[type];
+  const rowBytes = (width / numbers) * size;
+  if (!Number.isInteger(width / numbers))
+    throw new ShapeError(
+      `source must have rows of a multiple of ${numbers} numbers for ${type}, got ${formatShape(shape)}`,
+    );
+  if (!(bytes instanceof Uint8Array) || bytes.length !== rows * rowBytes)
+    throw new ParameterError(
+      `bytes of source must be ${rows * rowBytes} for ${formatShape(shape)} of ${type}, got ${show(bytes)}`,
+    );
+  const bytesOf = (from: number, to: number) => bytes.subarray(from * rowBytes, to * rowBytes);
+  return {
+    usual: KEPT[type] ?? 'q8',
+    hasMinima: type === 'q4_1' || type === 'q4_k',
+    floats: (from, to) => ({ dtype: 'f32', shape: [to - from, width], data: decodeBlocks(type, bytesOf(from, to)) }),
+    blocks: (as, from, to) => (KEPT[type] === as ? split(type as Splitting, bytesOf(from, to)) : undefined),
+  };
+}
+
+function checkMatrix(shape: Shape): readonly [number, number] {
+  checkShape('shape of source', shape);
+  if (shape.length !== 2 || sizeOf(shape) === 0)
+    throw new ShapeError(`source must be a matrix [rows, width] that is not empty, got ${formatShape(shape)}`);
+  return shape as [number, number];
+}
+
+function allocated(
+  runtime: Runtime,
+  type: PackedType,
+  [rows, width]: readonly [number, number],
+  hasMinima: boolean,
+): PackedParts {
+  const kept = <T extends Tensor>(tensor: T): T => {
+    runtime.keepBeyondScopes(tensor);
+    return tensor;
+  };
+  if (type !== 'q8' && type !== 'q4') return { values: kept(runtime.empty([rows, width], type)) };
+  const blocks = [rows, width / BLOCK];
+  return {
+    values: kept(type === 'q8' ? runtime.empty([rows, width], 'i8') : runtime.empty([rows, width / 2], 'u8')),
+    scales: kept(runtime.empty(blocks, 'f16')),
+    minima: type === 'q4' && hasMinima ? kept(runtime.empty(blocks, 'f16')) : undefined,
+  };
+}
+
+/** Writes elements into a tensor, from a share of it on. */
+function write(to: Tensor | undefined, share: number, data: TypedArray | undefined): void {
+  if (!to || !data) return;
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  to.runtime.backend.write(to.storage.buffer, bytes, Math.round(share * to.size) * data.BYTES_PER_ELEMENT);
+}
+
+const ENCODED = { q8: 'q8_0', q4: 'q4_0' } as const;
+
+const encoded = (type: keyof typeof ENCODED, numbers: HostTensor): Uint8Array =>
+  encodeBlocks(ENCODED[type], convert(numbers, 'f32').data);
+
+type Splitting = 'q8_0' | 'q4_0' | 'q4_1' | 'q4_k';
+
+/** Integers, scales and minima of blocks, each by themselves. */
+function split(type: Splitting, bytes: Uint8Array): Chunk {
+  const { numbers, bytes: size } = BLOCKS[type];
+  const count = bytes.length / size;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const blocks = (count * numbers) / BLOCK;
+  const scales = new Uint16Array(blocks);
+  const minima = type === 'q4_1' || type === 'q4_k' ? new Uint16Array(blocks) : undefined;
+  const perBlock = type === 'q8_0' ? BLOCK : BLOCK / 2;
+  const values = type === 'q8_0' ? new Int8Array(blocks * perBlock) : new Uint8Array(blocks * perBlock);
+  if (type === 'q4_k')
+    splitGroups(bytes, view, { values: values as Uint8Array, scales, minima: minima as Uint16Array });
+  else {
+    const head = size - perBlock;
+    for (let block = 0, at = 0; block < blocks; block++, at += size) {
+      scales[block] = view.getUint16(at, true);
+      if (minima) minima[block] = view.getUint16(at + 2, true);
+      values.set(bytes.subarray(at + head, at + size), block * perBlock);
+    }
+  }
+  for (const [name, halves] of Object.entries({ scale: scales, minimum: minima })) {
+    const wrong = halves?.findIndex((half) => (half & 0x7c00) === 0x7c00) ?? -1;
+    if (wrong >= 0)
+      throw new ParseError(`block ${wrong} of ${type} has a ${name} that is ${fromFloat16(halves?.[wrong] as number)}`);
+  }
+  return { values, scales, minima };
+}
+
+/** Groups of 32 numbers of blocks of 256, whose scales and minima are products. */
+function splitGroups(
+  bytes: Uint8Array,
+  view: DataView,
+  { values, scales, minima }: { readonly [Name in keyof Required<Chunk>]: Uint8Array | Uint16Array },
+): void {
+  const { bytes: size } = BLOCKS.q4_k;
+  for (let group = 0; group < scales.length; group++) {
+    const [at, inBlock] = [(group >> 3) * size, group & 7];
+    const half = (offset: number) => fromFloat16(view.getUint16(at + offset, true));
+    scales[group] = toFloat16(half(0) * sixBits(bytes, at + 4, inBlock));
+    minima[group] = toFloat16(-half(2) * sixBits(bytes, at + 4, inBlock + 8));
+    const codes = at + 16 + (inBlock >> 1) * 32;
+    const shift = (inBlock & 1) * 4;
+    const codeAt = (j: number) => (view.getUint8(codes + j) >>> shift) & 15;
+    for (let j = 0; j < 16; j++) values[group * 16 + j] = codeAt(j) | (codeAt(j + 16) << 4);
+  }
+}
