@@ -72,6 +72,23 @@ export {
 } from './ops/gated-delta-rule';
 export { embedding, gather } from './ops/gather';
 export {
+  type CholeskyOptions,
+  cholesky,
+  type EighResult,
+  eigh,
+  inverse,
+  logdet,
+  lstsq,
+  type QrResult,
+  qr,
+  type SolveOptions,
+  type SvdResult,
+  solve,
+  svd,
+  type TriangularSolveOptions,
+  triangularSolve,
+} from './ops/linalg';
+export {
   type LinearAttentionBackwardOptions,
   type LinearAttentionBackwardResult,
   type LinearAttentionGradients,

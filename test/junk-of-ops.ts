@@ -74,7 +74,7 @@ const NEEDED: readonly string[] = ['causal', 'normalise'];
 
 function ruled(expected: string): readonly [value: unknown, ...takes: string[]] {
   if (expected === 'true or false') return [false, 'true'];
-  const [, choices] = expected.match(/^one of ([\w, ]+)$/) ?? [];
+  const [, choices] = expected.match(/^one of ([\w, -]+)$/) ?? [];
   if (expected.startsWith('one of the axes of')) return [0, '-1', '0'];
   if (choices) return [choices.split(', ')[0]];
   const [, kind, least = -Infinity, most = Infinity] =
@@ -97,8 +97,14 @@ export function entriesOfOps(
     { axes, dtypes: [dtype], most = 1 }: TensorSpec,
     shape = shapeOf(axes),
     as: DType = dtype as DType,
-  ): Tensor =>
-    keep(runtime.tensor(typedArray(as, sizeOf(shape)).fill((as === 'i32' ? 0 : most) as never) as never, shape, as));
+  ): Tensor => {
+    const values = typedArray(as, sizeOf(shape)).fill((as === 'i32' ? 0 : most) as never);
+    const n = shape.at(-1) as number;
+    // Square matrices are the identity, which has an inverse.
+    if (/(\w) \1$/.test(axes))
+      for (let at = 0; at < values.length; at++) values[at] = Number(at % n === Math.floor(at / n) % n);
+    return keep(runtime.tensor(values as never, shape, as));
+  };
   /** `bound` are the axes that other tensors have as well. */
   function slot(spec: Spec, bound: readonly string[]): Slot {
     if ('axes' in spec && spec.or?.only) return { make: () => cache.layer(0), takes: [] };

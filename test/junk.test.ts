@@ -106,9 +106,9 @@ const extent: Slots = { b: whole(1), n: few(3), m: few(3), h: few(1), g: leaf(1)
 // biome-ignore lint/suspicious/noExplicitAny: the table calls functions of every signature.
 type Any = any;
 const rooms: Readonly<Record<string, unknown>>[] = await Promise.all(
-  globSync('src/{nn/*,cache/*,ops/*/{index,core,pack}}.ts', { exclude: ['**/*.test.ts'] }).map(
-    (file) => import(join(process.cwd(), file)),
-  ),
+  globSync('src/{nn/*,cache/*,ops/*/{index,core,pack},ops/linalg/{cholesky,decompose,qr,solve,triangular-solve}}.ts', {
+    exclude: ['**/*.test.ts'],
+  }).map((file) => import(join(process.cwd(), file))),
 );
 const entries: Record<string, Entry> = { ...entriesOfOps(rooms, runtime, control, keep) };
 const entry = (name: string, args: Slots, call: (...args: Any[]) => unknown) => {

@@ -11,6 +11,9 @@ import { formatBytes } from '../text/format';
 import { printable } from '../text/printable';
 import { openWeights, type Weights } from '../weights';
 
+/** What files may hold: all that a runtime can, but f64, which methods compute nothing in. */
+const TAKEN = DTYPES.filter((dtype) => dtype !== 'f64');
+
 /** The most that Node reads into one buffer. */
 const LARGEST = 2 ** 31 - 1;
 
@@ -34,8 +37,8 @@ export async function readTensorsOf(
     throw new ParameterError(`${path} ${fault}: ${method.name} takes ${takes.join(' and ')}`);
   }
   for (const [key, { dtype }] of Object.entries(found)) {
-    if (!DTYPES.some((known) => known === dtype)) {
-      throw new DTypeError(`${key} in ${path} must be one of ${DTYPES.join(', ')}, got ${dtype}`);
+    if (!TAKEN.some((known) => known === dtype)) {
+      throw new DTypeError(`${key} in ${path} must be one of ${TAKEN.join(', ')}, got ${dtype}`);
     }
   }
   return found as Record<string, HostTensor<DType>>;

@@ -486,6 +486,13 @@ export const floats = <const M extends More = Record<never, never>>(axes: string
 export const elements = <const M extends More = Record<never, never>>(axes: string, more?: M) =>
   specOf([...FLOATS, 'i32'], axes, more);
 
+/* @__NO_SIDE_EFFECTS__ */
+export const numbers = <const M extends More = Record<never, never>>(axes: string, more?: M) =>
+  specOf([...FLOATS, 'i32', 'f64'], axes, more);
+/* @__NO_SIDE_EFFECTS__ */
+export const reals = <const M extends More = Record<never, never>>(axes: string, more?: M) =>
+  specOf(['f32', 'f64'], axes, more);
+
 /** A tensor, or an operand of another kind with these axes and ways of storing elements. */
 /* @__NO_SIDE_EFFECTS__ */
 export const orOperand = <S extends TensorSpec, T extends Operand>(

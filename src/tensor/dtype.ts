@@ -1,8 +1,8 @@
-/** Element types of tensors; f16 and bf16 are stored as 16 bits. */
-export type DType = 'f32' | 'f16' | 'bf16' | 'i32' | 'u8' | 'i8';
+/** Element types of tensors; f16 and bf16 are stored as 16 bits, f64 is for CPUs alone. */
+export type DType = 'f32' | 'f16' | 'bf16' | 'i32' | 'u8' | 'i8' | 'f64';
 /** Element types of arrays in host memory, such as those in files and operands of the float64 reference. */
-export type HostDType = DType | 'f64' | 'i64';
-export const DTYPES: readonly DType[] = ['f32', 'f16', 'bf16', 'i32', 'u8', 'i8'];
+export type HostDType = DType | 'i64';
+export const DTYPES: readonly DType[] = ['f32', 'f16', 'bf16', 'i32', 'u8', 'i8', 'f64'];
 
 interface ArrayOf {
   f32: Float32Array;

@@ -23,7 +23,7 @@ interface Float16ArrayLike {
   readonly length: number;
 }
 
-export const HOST_DTYPES: readonly HostDType[] = [...DTYPES, 'f64', 'i64'];
+export const HOST_DTYPES: readonly HostDType[] = [...DTYPES, 'i64'];
 
 const INFERRED: Record<string, HostDType> = {
   Float32Array: 'f32',

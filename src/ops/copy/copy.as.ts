@@ -1,7 +1,7 @@
 /** Elements from one strided view to another; tasks are runs of elements in row-major order. */
 import { storeTransposed } from '../../runtime/wasm/assembly/vector.as';
 import { loadRow, storeRow } from '../../runtime/wasm/assembly/storage.as';
-import { BAND, CopyAxis, CopyParams, F32, I32, RUN } from './params.generated.as';
+import { BAND, CopyAxis, CopyParams, F32, F64, I32, RUN } from './params.generated.as';
 
 /** Elements that are converted at a time. */
 const CHUNK: usize = 1024;
@@ -52,7 +52,7 @@ export function copy(params: usize, task: i32, scratch: usize): void {
 
 @inline
 function bytesOf(dtype: i32): usize {
-  return dtype == F32 || dtype == I32 ? 4 : 2;
+  return dtype == F64 ? 8 : dtype == F32 || dtype == I32 ? 4 : 2;
 }
 
 /**
@@ -114,19 +114,34 @@ function copyRow(from: usize, fromStep: usize, to: usize, toStep: usize, count: 
     memory.copy(to, from, count * bytes);
   } else if (bytes == 4) {
     for (let i: usize = 0; i < count; i++, from += fromStep, to += toStep) i32.store(to, i32.load(from));
+  } else if (bytes == 8) {
+    for (let i: usize = 0; i < count; i++, from += fromStep, to += toStep) i64.store(to, i64.load(from));
   } else {
     for (let i: usize = 0; i < count; i++, from += fromStep, to += toStep) store<u16>(to, load<u16>(from));
   }
 }
 
-/** By way of f32, a chunk at a time. */
+/** By way of f32, a chunk at a time; integers to and from f64 at once. */
 function convertRow(from: i32, to: i32, x: usize, stride: usize, out: usize, count: usize, scratch: usize): void {
+  if (from == I32 && to == F64) {
+    for (let i: usize = 0; i < count; i++, x += stride << 2, out += 8) f64.store(out, <f64>i32.load(x));
+    return;
+  }
+  if (from == F64 && to == I32) {
+    for (let i: usize = 0; i < count; i++, x += stride << 3, out += 4)
+      v128.store32_lane(out, i32x4.trunc_sat_f64x2_s_zero(v128.load64_splat(x)), 0);
+    return;
+  }
   while (count > 0) {
     const chunk = min(count, CHUNK);
     // What becomes f32 needs no detour.
     const buffer = to == F32 ? out : scratch;
-    const floats = from == I32 ? floatsOf(x, stride << 2, chunk, buffer) : loadRow(x, stride, from, <i32>chunk, buffer);
-    if (to == I32) wholesOf(floats, out, chunk);
+    let floats = buffer;
+    if (from == I32) floatsOf(x, stride << 2, chunk, buffer);
+    else if (from == F64) narrowed(x, stride << 3, chunk, buffer);
+    else floats = loadRow(x, stride, from, <i32>chunk, buffer);
+    if (to == F64) widened(floats, out, chunk);
+    else if (to == I32) wholesOf(floats, out, chunk);
     else if (floats != out) storeRow(floats, out, to, <i32>chunk);
     x += chunk * stride * bytesOf(from);
     out += chunk * bytesOf(to);
@@ -134,9 +149,16 @@ function convertRow(from: i32, to: i32, x: usize, stride: usize, out: usize, cou
   }
 }
 
-function floatsOf(x: usize, step: usize, count: usize, to: usize): usize {
+function floatsOf(x: usize, step: usize, count: usize, to: usize): void {
   for (let i: usize = 0; i < count; i++, x += step) f32.store(to + (i << 2), <f32>i32.load(x));
-  return to;
+}
+
+function narrowed(x: usize, step: usize, count: usize, to: usize): void {
+  for (let i: usize = 0; i < count; i++, x += step) f32.store(to + (i << 2), <f32>f64.load(x));
+}
+
+function widened(floats: usize, to: usize, count: usize): void {
+  for (let i: usize = 0; i < count; i++) f64.store(to + (i << 3), <f64>f32.load(floats + (i << 2)));
 }
 
 /** Towards zero and within range, NaN as 0. */

@@ -96,7 +96,7 @@ describeOnBackends('contiguous', (runtime) => {
     using out = turned.permute([1, 0]);
     const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
     expect(() => contiguous(bytes)).toThrow(DTypeError);
-    await refuse(() => contiguous(bytes), 'x must be f32, f16, bf16, i32, got u8');
+    await refuse(() => contiguous(bytes), 'x must be f32, f16, bf16, i32, f64, got u8');
     await refuse(() => contiguous(x, { out: narrow }), 'out must have shape [2, 3], got [3]');
     await refuse(() => contiguous(x, { out: half as never }), 'out must be f32, got f16');
     await refuse(() => contiguous(x, { out }), 'out must be contiguous, got strides [1, 2]');
@@ -208,8 +208,8 @@ describeOnBackends('cast', (runtime) => {
     using bytes = runtime().empty([2], 'u8');
     using out = runtime().empty([2, 3]);
     const refuse = (call: () => unknown, message: string) => expectRefusal(runtime(), call, message);
-    await refuse(() => cast(bytes, 'f32'), 'x must be f32, f16, bf16, i32, got u8');
-    await refuse(() => cast(x, 'i8' as never), "dtype must be one of f32, f16, bf16, i32, got 'i8'");
+    await refuse(() => cast(bytes, 'f32'), 'x must be f32, f16, bf16, i32, f64, got u8');
+    await refuse(() => cast(x, 'i8' as never), "dtype must be one of f32, f16, bf16, i32, f64, got 'i8'");
     await refuse(() => cast(x, 'f16', { out: out as never }), 'out must be f16, got f32');
     await refuse(() => cast(x, 'i32', { value: 1 } as never), "cast has no option 'value'");
   });

@@ -9,7 +9,7 @@ import { type Derivative, record, tapeOf } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkTensors, commonRuntime } from '../check';
 import { compute } from '../compute';
-import { defineComposite, defineOp, elements, type OptionsOf, type Setting, setting, whole } from '../define';
+import { defineComposite, defineOp, elements, numbers, type OptionsOf, type Setting, setting, whole } from '../define';
 import type { ResultOptions } from '../float32';
 import { type CopyCall, type CopyDType, DTYPES } from './call';
 import { planCopy } from './cpu';
@@ -42,7 +42,7 @@ const copyingAll: Op<{ readonly copies: readonly CopyCall[] }> = {
   },
 };
 
-const x = elements('...', { strided: true, empty: true });
+const x = numbers('...', { strided: true, empty: true });
 
 /** The gradient is that with respect to the copy, which the tape gives in the dtype of x. */
 const identity: Derivative = { saves: [], gradients: (_, { out }) => ({ x: out }) };
@@ -52,7 +52,7 @@ export const contiguousOp = defineOp({
   ...copying,
   name: 'contiguous',
   inputs: { x },
-  results: { out: elements('...', { like: 'x' }) },
+  results: { out: numbers('...', { like: 'x' }) },
   derivative: () => identity,
 });
 
@@ -61,12 +61,12 @@ export const castOp = defineOp({
   ...copying,
   name: 'cast',
   inputs: { x, dtype: setting<CopyDType>(`one of ${DTYPES.join(', ')}`, (dtype) => DTYPES.includes(dtype)) },
-  results: { out: elements('...', { like: 'dtype' }) },
+  results: { out: numbers('...', { like: 'dtype' }) },
   derivative: () => identity,
 });
 
 /**
- * A copy of x in row-major order, whatever its strides: [...] -> [...], f32, f16, bf16 or i32.
+ * A copy of x in row-major order, whatever its strides: [...] -> [...], f32, f16, bf16, i32 or f64.
  *
  * @throws {DTypeError} another dtype
  */
@@ -74,9 +74,9 @@ export const contiguous = <D extends DType>(x: Tensor<D>, options?: ResultOption
   contiguousOp({ x }, options).out as Tensor<DType> as Tensor<D>;
 
 /**
- * A copy of x with its elements as another dtype, in row-major order, whatever its strides: [...] -> [...], f32, f16, bf16
- * or i32. Floats are rounded to nearest even; to i32 they are cut towards zero and saturate, NaN gives 0; i32 goes to 16
- * bits by way of f32.
+ * A copy of x with its elements as another dtype, in row-major order, whatever its strides: [...] -> [...], f32, f16, bf16,
+ * i32, or on the CPU f64. Floats are rounded to nearest even; to i32 they are cut towards zero and saturate, NaN gives 0; i32
+ * and f64 go to 16 bits by way of f32.
  *
  * @throws {DTypeError} an x of another dtype
  * @throws {ParameterError} another dtype
@@ -116,7 +116,7 @@ const filling: Setting<number> = {
 /** @internal */
 export const padOp = defineComposite({
   name: 'pad',
-  inputs: { x, widths },
+  inputs: { x: elements('...', { strided: true, empty: true }), widths },
   options: {
     /** What is put around x; default 0. */
     value: filling,

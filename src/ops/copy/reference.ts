@@ -18,7 +18,7 @@ export function copy({ x, out, within }: CopyCall, { numbers, store, storeAt }: 
 }
 
 function converted(x: Tensor, out: Tensor, values: Float64Array): Float64Array {
-  if (x.dtype === out.dtype) return values;
+  if (x.dtype === out.dtype || out.dtype === 'f64') return values;
   if (out.dtype === 'i32')
     return values.map((value) => Math.max(-(2 ** 31), Math.min(2 ** 31 - 1, Math.trunc(value) || 0)));
   const floats = convert({ dtype: 'f64', shape: x.shape, data: values }, 'f32');

@@ -1,5 +1,6 @@
 /** The GPU backend: WGSL kernels on one WebGPU device. */
-import { bytesPerElement, typedArray } from '../../tensor/dtype';
+import { UnsupportedError } from '../../errors';
+import { bytesPerElement, type DType, typedArray } from '../../tensor/dtype';
 import type { Elements } from '../../tensor/elements';
 import { type HostTensor, toRowMajor } from '../../tensor/host';
 import { lastElement } from '../../tensor/shape';
@@ -30,7 +31,8 @@ export class WebGpuBackend implements Backend {
     this.#queue = new Queue(device, this.#memory);
   }
 
-  allocate(bytes: number): Buffer {
+  allocate(bytes: number, dtype: DType): Buffer {
+    if (dtype === 'f64') throw new UnsupportedError("GPUs have no f64: use f32, or a runtime with backend 'wasm'");
     this.#device.check();
     return this.#memory.allocate(bytes);
   }
