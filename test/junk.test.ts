@@ -390,6 +390,19 @@ entry(
   { runtime: leaf(runtime), source: leaf(host(2, 2)), options: options({ type: maybe(choice('bf16')) }) },
   (...args: [Any, Any, Any]) => weightFiles.packWeight(...args).dispose(),
 );
+entry(
+  'weights.quantizeWeights',
+  {
+    weights: leaf(opened),
+    options: object({
+      type: choice('q8'),
+      keep: maybe(leaf(['a'], 'array', 'array of text')),
+      shardBytes: maybe(leaf(8, '3')),
+      ...control,
+    }),
+  },
+  (weights, options) => weightFiles.quantizeWeights(weights, mkdtempSync(join(scratch, 'weights-')), options),
+);
 entry('decodeMap', { head: leaf('AAA=', 'empty text') }, saccade.decodeMap);
 
 // Masks.

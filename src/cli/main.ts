@@ -46,6 +46,14 @@ const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => P
     async () => (await import('./reproduce')).reproduceCommand(),
   ],
   train: ['train a decoder whose attention is any causal method', async () => (await import('./train')).trainCommand()],
+  inspect: [
+    'what is in a file or folder of weights, or in one of its tensors',
+    async () => (await import('./inspect')).inspectCommand(),
+  ],
+  quantize: [
+    'round weights to 8 or 4 bits, and say what error that makes in each layer',
+    async () => (await import('./quantize')).quantizeCommand(),
+  ],
   tune: [
     'measure which sizes of WebGPU kernels are fastest on this device, and store them',
     async () => (await import('./tune')).tuneCommand(),

@@ -45,7 +45,7 @@ export async function readTensorsOf(
 }
 
 /** The tensors of a safetensors file. */
-export async function readTensors(path: string): Promise<Record<string, HostTensor>> {
+async function readTensors(path: string): Promise<Record<string, HostTensor>> {
   const bytes = await readBytes(path);
   try {
     return readSafetensors(bytes);

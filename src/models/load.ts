@@ -11,7 +11,7 @@ import { formatShape, type Shape, sameShape, sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { formatBytes } from '../text/format';
 import { parametersIn } from '../train/parameters-in';
-import type { StoredType } from '../weights/stored';
+import type { StoredTensor, StoredType } from '../weights/stored';
 import type { Weights } from '../weights/weights';
 
 /** The parameters and buffers of a model by the names of its checkpoints. */
@@ -85,7 +85,7 @@ async function loadStored(
   weights: Weights,
   { types = 'f32', signal, onProgress }: LoadOptions,
 ): Promise<Record<string, Tensor>> {
-  const tensors = [...matchedIn(names, weights)].map(([own, [name, stored]]) => ({ own, name, stored }));
+  const tensors = [...matchWeights(names, weights)].map(([own, [name, stored]]) => ({ own, name, stored }));
   const bytesAs = (as: 'f32' | 'stored') =>
     tensors.reduce(
       (sum, { stored: { type, shape } }) => sum + sizeOf(shape) * bytesPerElement(typeOf(type, shape, as)),
@@ -112,7 +112,8 @@ async function loadStored(
   }
 }
 
-function matchedIn(names: WeightNames, weights: Weights) {
+/** The tensors of weights by the names that a model has for them; throws unless it takes them all. Nothing is read. */
+export function matchWeights(names: WeightNames, weights: Weights): Map<string, [name: string, tensor: StoredTensor]> {
   try {
     return matched(names, Object.fromEntries(weights.tensors));
   } catch (error) {

@@ -57,6 +57,11 @@ export function blockShape(label: string, type: BlockType, shape: Shape): Shape 
   return [...shape.slice(0, -1), (row / numbers) * bytes];
 }
 
+/** Bytes of a tensor of such a type. */
+export function storedBytes(type: StoredType, shape: Shape): number {
+  return isBlockType(type) ? sizeOf(blockShape(type, type, shape)) : sizeOf(shape) * bytesPerElement(type);
+}
+
 /** The elements of a tensor or of some of its rows: of its own type, or f32 where it is quantised. */
 export async function readElements(tensor: StoredTensor, options: ElementOptions = {}): Promise<HostTensor> {
   const { type, strides } = tensor;
