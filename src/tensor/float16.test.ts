@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from './float16';
+import { fromBfloat16, fromBfloat16s, fromFloat16, fromFloat16s, toBfloat16, toFloat16 } from './float16';
 
 interface Float16Constructor {
   new (buffer: ArrayBuffer): { [index: number]: number };
@@ -125,4 +125,11 @@ describe('bfloat16', () => {
       expect(fromBfloat16(toBfloat16(float[0] as number))).toBeNaN();
     }
   });
+});
+
+test('many at a time are as one by one', () => {
+  const all = Uint16Array.from(everyHalf);
+  expect(fromFloat16s(all)).toEqual(Float32Array.from(everyHalf, fromFloat16));
+  expect(fromFloat16s(all.subarray(9, 99))).toEqual(Float32Array.from(everyHalf.slice(9, 99), fromFloat16));
+  expect(fromBfloat16s(all)).toEqual(Float32Array.from(everyHalf, fromBfloat16));
 });

@@ -24,6 +24,22 @@ export function fromFloat16(half: number): number {
   return float[0] as number;
 }
 
+/** From so many elements on, all values of half precision are looked up in a table, which takes a millisecond to make. */
+const MANY = 2 ** 14;
+let values: Float32Array | undefined;
+
+/** The values of IEEE half-precision numbers, exactly. */
+export function fromFloat16s(halves: Uint16Array): Float32Array<ArrayBuffer> {
+  const out = new Float32Array(halves.length);
+  if (halves.length < MANY) {
+    for (let i = 0; i < out.length; i++) out[i] = fromFloat16(halves[i] as number);
+    return out;
+  }
+  values ??= Float32Array.from({ length: 2 ** 16 }, (_, half) => fromFloat16(half));
+  for (let i = 0; i < out.length; i++) out[i] = values[halves[i] as number] as number;
+  return out;
+}
+
 /** bfloat16 bits of `value`: the upper half of its float32, rounded to nearest even. */
 export function toBfloat16(value: number): number {
   const x = float32Bits(value);
@@ -35,6 +51,13 @@ export function toBfloat16(value: number): number {
 export function fromBfloat16(half: number): number {
   bits[0] = half << 16;
   return float[0] as number;
+}
+
+/** The values of bfloat16 numbers, exactly. */
+export function fromBfloat16s(halves: Uint16Array): Float32Array<ArrayBuffer> {
+  const out = new Uint32Array(halves.length);
+  for (let i = 0; i < out.length; i++) out[i] = (halves[i] as number) << 16;
+  return new Float32Array(out.buffer);
 }
 
 /** Bits of `value` as float32, rounded to odd, so that rounding them again is like rounding once. */

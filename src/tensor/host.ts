@@ -2,7 +2,7 @@
 import { isRecord, show } from '../check';
 import { DTypeError, ParameterError, ShapeError } from '../errors';
 import { DTYPES, type HostDType, type TypedArray, type TypedArrayOf, typedArray } from './dtype';
-import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from './float16';
+import { fromBfloat16, fromBfloat16s, fromFloat16, fromFloat16s, toBfloat16, toFloat16 } from './float16';
 import { checkShape, formatShape, type Shape, sizeOf } from './shape';
 
 /** A dense row-major array in host memory. */
@@ -89,6 +89,8 @@ export function convert<D extends HostDType>(host: HostTensor, dtype: D): HostTe
   checkHost('host', host);
   checkDType('dtype', dtype);
   if ((host.dtype as string) === dtype) return host as unknown as HostTensor<D>;
+  if (dtype === 'f32' && (host.dtype === 'f16' || host.dtype === 'bf16'))
+    return { dtype, shape: [...host.shape], data: toFloats(host) as TypedArrayOf<D> };
   return fromNumbers(toFloat64(host), host.shape, dtype);
 }
 
@@ -119,8 +121,8 @@ export function pickRows(x: HostTensor, rows: readonly number[]): HostTensor<'f6
 export function toFloats(host: HostTensor): Float32Array | Float64Array {
   const { data, dtype } = host;
   if (dtype === 'f32') return data as Float32Array;
-  if (dtype === 'f16') return mapped(new Float32Array(data.length), data as Uint16Array, fromFloat16);
-  if (dtype === 'bf16') return mapped(new Float32Array(data.length), data as Uint16Array, fromBfloat16);
+  if (dtype === 'f16') return fromFloat16s(data as Uint16Array);
+  if (dtype === 'bf16') return fromBfloat16s(data as Uint16Array);
   return toFloat64(host);
 }
 

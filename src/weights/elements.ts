@@ -2,8 +2,8 @@
 import { checkWhole, labelled } from '../check';
 import { ParameterError, ParseError } from '../errors';
 import { elementsAt, quote } from '../io/bytes';
-import { bytesPerElement, type HostDType, type TypedArrayOf } from '../tensor/dtype';
-import { convert, HOST_DTYPES, type HostTensor, toFloats, toRowMajor } from '../tensor/host';
+import { bytesPerElement, type HostDType } from '../tensor/dtype';
+import { HOST_DTYPES, type HostTensor, toRowMajor } from '../tensor/host';
 import { formatShape, type Shape, sizeOf } from '../tensor/shape';
 import { formatBytes } from '../text/format';
 import { BLOCKS, decodeBlocks } from './blocks';
@@ -138,10 +138,4 @@ async function readStrided(
   const part = shape.length === 0 ? shape : [to - from, ...shape.slice(1)];
   const data = toRowMajor(elements.subarray(from * (strides[0] ?? 0)) as typeof elements, dtype, part, strides);
   return { dtype, shape: part, data };
-}
-
-/** Elements as another type; 16 bits become f32 without float64 between. */
-export function converted<D extends HostDType>(host: HostTensor, dtype: D): HostTensor<D> {
-  if (dtype !== 'f32' || (host.dtype !== 'f16' && host.dtype !== 'bf16')) return convert(host, dtype);
-  return { dtype, shape: host.shape, data: toFloats(host) as TypedArrayOf<D> };
 }

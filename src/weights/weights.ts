@@ -3,18 +3,10 @@ import { ParameterError, ParseError } from '../errors';
 import { quote } from '../io/bytes';
 import { checkControl } from '../ops/check';
 import type { HostDType } from '../tensor/dtype';
-import { HOST_DTYPES, type HostTensor } from '../tensor/host';
+import { convert, HOST_DTYPES, type HostTensor } from '../tensor/host';
 import { sizeOf } from '../tensor/shape';
 import { describesItself } from '../text/inspect';
-import {
-  type Blocks,
-  checkFits,
-  converted,
-  type ElementOptions,
-  isBlockType,
-  readBlocks,
-  readElements,
-} from './elements';
+import { type Blocks, checkFits, type ElementOptions, isBlockType, readBlocks, readElements } from './elements';
 import type { Folder } from './folder';
 import { isSelected } from './select';
 import type { ByteSource, ReadOptions } from './source';
@@ -94,7 +86,7 @@ export class Weights implements WeightFile {
     checkFits(label, elements, own);
     checkFits(label, elements, dtype ?? own, [own]);
     const host = await readElements(tensor, options);
-    return (dtype === undefined ? host : converted(host, dtype)) as HostTensor<D>;
+    return (dtype === undefined ? host : convert(host, dtype)) as HostTensor<D>;
   }
 
   /**
