@@ -3,7 +3,7 @@
 import { area } from '../masks/area';
 import { causal } from '../masks/band';
 import { createDecoder } from '../models/decoder';
-import type { Parameters } from '../nn';
+import type { TrainableParameters } from '../nn';
 import { fillStart } from '../nn/module';
 import type { Runtime } from '../runtime/runtime';
 import { differentiate } from '../tape';
@@ -201,7 +201,7 @@ function batchOf(runtime: Runtime, { data, shape }: HostTensor<'i32'>, step: num
   return { tokens: rows(0), targets: rows(1) };
 }
 
-function optimizerOf(parameters: Parameters, { name, ...options }: OptimizerSettings): Optimizer {
+function optimizerOf(parameters: TrainableParameters, { name, ...options }: OptimizerSettings): Optimizer {
   return name === 'adamw' ? adamw(parameters, options) : muon(parameters, options);
 }
 

@@ -83,7 +83,9 @@ async function runModel(model: Model, { in: input, out, params, grad, weights, s
   using runtime = await createRuntime(options);
   const published = file || seed !== undefined ? undefined : await model.published?.();
   const parameters = file
-    ? await withProgress(file.name, (control) => load(runtime, file, control))
+    ? await withProgress(file.name, (control) =>
+        load(runtime, file, { ...control, types: model.keepsTypes ? 'stored' : 'f32' }),
+      )
     : published
       ? load(runtime, published)
       : initialize(runtime, { seed: seed ?? 0 });

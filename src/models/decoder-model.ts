@@ -25,11 +25,21 @@ export const decoderModel = defineModel({
         ),
       ),
     ),
+    activations: valibot.optional(
+      valibot.pipe(
+        valibot.picklist(['f32', 'q8']),
+        valibot.description(
+          'f32: rows that are multiplied by weights in blocks are not rounded to 8 bits; q8, the default: they are',
+        ),
+      ),
+    ),
   }),
+  keepsTypes: true,
   configured: (config) => ({ config }),
-  network({ config, attention }) {
+  network({ config, attention, activations }) {
     const { parameters, prefix, ignored, forward } = createDecoder(config as DecoderConfig, {
       attention: namedAttention(attention) as DecoderAttention | undefined,
+      activations,
     });
     return {
       parameters,

@@ -39,6 +39,8 @@ export interface ModelSpec<
   };
   /** The params that a `config.json` beside weights gives, where they are left out; default: none. */
   configured?(config: Readonly<Record<string, unknown>>): Partial<valibot.InferInput<Schema>>;
+  /** Whether its matrices may be of 16 bits and in blocks, as files have them; default false: they become f32. */
+  readonly keepsTypes?: boolean;
   /** Trained weights that a package ships, by the names of the network; default: there are none. */
   published?(): Promise<Readonly<Record<string, HostTensor>>>;
 }

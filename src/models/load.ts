@@ -3,6 +3,7 @@ import { checkChoice, checkOptions, checkRecord, labelled, show } from '../check
 import { ParameterError, ShapeError } from '../errors';
 import type { Described } from '../nn/module';
 import { checkControl } from '../ops/check';
+import type { PackedWeight } from '../ops/packed';
 import type { Control } from '../runtime/backend';
 import { Runtime } from '../runtime/runtime';
 import { bytesPerElement, type DType } from '../tensor/dtype';
@@ -24,9 +25,17 @@ export interface WeightNames {
 }
 
 export interface LoadOptions extends Control {
-  /** As f32 (default), or with `stored` matrices as the file has them, if these are floats: half the memory in 16 bits. */
+  /**
+   * As f32 (default), or with `stored` matrices as the file has them: those of f16 and bf16 as tensors, those in blocks packed, which
+   * opened weights have, Q5 and Q6 as 8 bits.
+   */
   readonly types?: 'f32' | 'stored' | undefined;
 }
+
+/** Parameters whose matrices may be packed only if their types are kept. */
+type Loaded<O> = O extends { readonly types: 'stored' }
+  ? Record<string, Tensor | PackedWeight>
+  : Record<string, Tensor>;
 
 /**
  * What a model computes with, from the tensors of a file, or from weights that `openWeights` opened, which are read one by
@@ -37,7 +46,7 @@ export interface LoadOptions extends Control {
  */
 export interface Load {
   (runtime: Runtime, file: Readonly<Record<string, HostTensor>>, options?: LoadOptions): Record<string, Tensor>;
-  (runtime: Runtime, file: Weights, options?: LoadOptions): Promise<Record<string, Tensor>>;
+  <const O extends LoadOptions>(runtime: Runtime, file: Weights, options?: O): Promise<Loaded<O>>;
 }
 
 /** Batches that PyTorch's batch norm has seen. */
@@ -72,7 +81,7 @@ function loadHosts(
   return runtime.scope(() =>
     Object.fromEntries(
       [...found].map(([own, [, host]]) => {
-        const dtype = typeOf(host.dtype, host.shape, types);
+        const dtype = typeOf({ type: host.dtype, shape: host.shape }, types);
         return [own, runtime.fromHost(convert(host, dtype))];
       }),
     ),
@@ -84,11 +93,13 @@ async function loadStored(
   names: WeightNames,
   weights: Weights,
   { types = 'f32', signal, onProgress }: LoadOptions,
-): Promise<Record<string, Tensor>> {
+): Promise<Record<string, Tensor | PackedWeight>> {
   const tensors = [...matchWeights(names, weights)].map(([own, [name, stored]]) => ({ own, name, stored }));
   const bytesAs = (as: 'f32' | 'stored') =>
     tensors.reduce(
-      (sum, { stored: { type, shape } }) => sum + sizeOf(shape) * bytesPerElement(typeOf(type, shape, as)),
+      (sum, { stored }) =>
+        sum +
+        sizeOf(stored.shape) * (isPacked(stored, as) ? packedBytes(stored.type) : bytesPerElement(typeOf(stored, as))),
       0,
     );
   if (runtime.backend.name === 'wasm' && bytesAs(types) > HEAP_BYTES) {
@@ -98,11 +109,13 @@ async function loadStored(
       `${weights.name}: its parameters take ${formatBytes(bytesAs(types))} as ${types}, and the heap holds ${formatBytes(HEAP_BYTES)}: ${remedy}`,
     );
   }
-  const parameters: Record<string, Tensor> = {};
+  const parameters: Record<string, Tensor | PackedWeight> = {};
+  const { packWeight } = await import('../weights/pack');
   try {
     for (const [at, { own, name, stored }] of tensors.entries()) {
-      const dtype = typeOf(stored.type, stored.shape, types);
-      parameters[own] = runtime.fromHost(await weights.read(name, { dtype, signal }));
+      parameters[own] = isPacked(stored, types)
+        ? packWeight(runtime, await weights.readBlocks(name, { signal }))
+        : runtime.fromHost(await weights.read(name, { dtype: typeOf(stored, types), signal }));
       onProgress?.((at + 1) / tensors.length);
     }
     return parameters;
@@ -121,8 +134,20 @@ export function matchWeights(names: WeightNames, weights: Weights): Map<string, 
   }
 }
 
+interface Stored {
+  readonly type: StoredType;
+  readonly shape: Shape;
+}
+
+/** Whether a matrix stays in blocks. */
+const isPacked = ({ type, shape }: Stored, types: 'f32' | 'stored') =>
+  types === 'stored' && shape.length === 2 && type.startsWith('q');
+
+/** Bytes of a number of a packed weight, its share of scales and minima among them. */
+const packedBytes = (type: StoredType) => (type.startsWith('q4') ? 20 : 34) / 32;
+
 /** The element type that a parameter gets. */
-function typeOf(type: StoredType, shape: Shape, types: 'f32' | 'stored'): DType {
+function typeOf({ type, shape }: Stored, types: 'f32' | 'stored'): DType {
   const isKept = types === 'stored' && shape.length === 2 && (type === 'f16' || type === 'bf16');
   return isKept ? type : 'f32';
 }

@@ -21,11 +21,13 @@ import {
   defineModule,
   type Module,
   type ModuleControl,
+  type Parameters,
   partOf,
   prefixed,
+  type TrainableParameters,
 } from './module';
 import { type NormConfig, norm } from './norm';
-import { project, projection } from './projection';
+import { project, projectAll, projection } from './projection';
 
 export interface AttentionConfig<Schema extends ParamsSchema = ParamsSchema> {
   /** Default: exact attention. */
@@ -85,7 +87,7 @@ export interface AttentionLayer extends Definition<Described> {
   readonly keyHeads: number;
   readonly d: number;
   readonly e: number;
-  forward(x: Tensor, parameters: Readonly<Record<string, Tensor>>, context: AttentionContext): Tensor<'f32'>;
+  forward(x: Tensor, parameters: Parameters, context: AttentionContext): Tensor<'f32'>;
 }
 
 /**
@@ -166,15 +168,15 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
     keyHeads,
     d,
     e,
-    forward(x, parameters, { signal, positions, attend }) {
+    forward(x, parameters, { signal, activations, positions, attend }) {
       const [b, n] = checkTokens(x, width);
       if (grid && n !== sizeOf(grid))
         throw new ShapeError(`x must have ${sizeOf(grid)} tokens, those of the grid ${show(grid)}, got ${n}`);
-      const apply = (name: string, from: Tensor) => project(name, from, parameters, { transposed, signal });
+      const control = { transposed, activations, signal };
       const shape = (count: number, size: number) => [b, ...(grid ?? [n]), count, size];
-      const rows = projected(x, sizes, layout, apply);
+      const rows = projected(sizes, layout, (names) => projectAll(names, x, parameters, control));
       const compared = (of: string, count: number) => {
-        const plain = (rows[of] ?? apply(`${of}_proj`, x)).reshape([b, n, count, d]);
+        const plain = (rows[of] ?? project(`${of}_proj`, x, parameters, control)).reshape([b, n, count, d]);
         const scaled = normed ? normed.forward(plain, partOf(parameters, `${of}_norm`), { signal }) : plain;
         return (rope ? turn(scaled, { ...rope, positions, signal }) : scaled).reshape(shape(count, d));
       };
@@ -184,9 +186,13 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
         v: (rows.v as Tensor).reshape(shape(keyHeads, e)),
       };
       const others = Object.fromEntries(queries.map((each) => [each, compared(each, heads)]));
-      const inputs = { ...projections, ...others, ...extra?.inputs(x, projections, parameters, { signal }) };
+      const inputs = {
+        ...projections,
+        ...others,
+        ...extra?.inputs(x, projections, parameters as TrainableParameters, { signal }),
+      };
       const out = attend ? attend(inputs) : (method.forward(inputs, params, { signal }).out as Tensor);
-      return apply(result, out.reshape([b, n, heads * e]));
+      return project(result, out.reshape([b, n, heads * e]), parameters, control);
     },
   };
 }
@@ -199,15 +205,17 @@ function projectionsOf(sizes: Sizes, { fused }: ProjectionLayout): [name: string
   return Object.entries(sizes).map(([each, size]) => [`${each}_proj`, size]);
 }
 
-/** x as queries, keys and values, where `apply` is the projection of that name. */
+/** x as queries, keys and values, where `apply` is the projections of those names. */
 function projected(
-  x: Tensor,
   sizes: Sizes,
   { fused }: ProjectionLayout,
-  apply: (name: string, x: Tensor) => Tensor,
+  apply: (names: readonly string[]) => Tensor[],
 ): Readonly<Record<string, Tensor>> {
-  if (fused === undefined) return { q: apply('q_proj', x), k: apply('k_proj', x), v: apply('v_proj', x) };
-  const all = apply(fused, x);
+  if (fused === undefined) {
+    const [q, k, v] = apply(['q_proj', 'k_proj', 'v_proj']) as [Tensor, Tensor, Tensor];
+    return { q, k, v };
+  }
+  const [all] = apply([fused]) as [Tensor];
   const part = (from: number, size: number) => contiguous(all.slice(2, from, from + size));
   return { q: part(0, sizes.q), k: part(sizes.q, sizes.k), v: part(sizes.q + sizes.k, sizes.v) };
 }

@@ -31,6 +31,7 @@ export {
   partOf,
   prefixed,
   splitBuffers,
+  type TrainableParameters,
 } from './module';
 export { type NormConfig, norm } from './norm';
 export { TrainingPass } from './training';

@@ -4,7 +4,7 @@ import { ParameterError } from '../errors';
 import type { Tensor } from '../tensor/tensor';
 import { ACTIVATIONS, type Activation, activate, gated } from './activation';
 import { type Described, defineModule, type Module } from './module';
-import { project, projection } from './projection';
+import { project, projectAll, projection } from './projection';
 
 interface FeedForwardConfig<Names> {
   readonly width: number;
@@ -48,8 +48,8 @@ export function mlp(config: MlpConfig): Module {
   return defineModule({
     name: 'mlp',
     parameters,
-    forward(x, given, { signal }) {
-      const control = { signal, transposed };
+    forward(x, given, { signal, activations }) {
+      const control = { signal, activations, transposed };
       return project(second, activate(activation, project(first, x, given, control), { signal }), given, control);
     },
   });
@@ -71,9 +71,9 @@ export function glu(config: GluConfig): Module {
   return defineModule({
     name: 'glu',
     parameters,
-    forward(x, given, { signal }) {
-      const control = { signal, transposed };
-      const within = names.slice(0, -1).map((name) => project(name, x, given, control));
+    forward(x, given, { signal, activations }) {
+      const control = { signal, activations, transposed };
+      const within = projectAll(names.slice(0, -1), x, given, control);
       const [gate, up] = isFused ? halvesOf(within[0] as Tensor, config.hidden) : within;
       return project(down, gated(activation, gate as Tensor, up as Tensor, { signal }), given, control);
     },

@@ -6,6 +6,8 @@ import { checkArray, checkBoolean, checkFunction, checkKnown, checkNumbers, chec
 import { ParameterError, ShapeError } from '../errors';
 import type { LayerParameter } from '../methods/define';
 import { checkControl, checkTensors, commonRuntime } from '../ops/check';
+import type { OperandForm } from '../ops/operand';
+import { type Activations, activationsSetting, PackedWeight } from '../ops/packed';
 import type { Control } from '../runtime/backend';
 import { Runtime } from '../runtime/runtime';
 import { fillNormal } from '../tensor/random';
@@ -18,6 +20,8 @@ import { TrainingPass } from './training';
 export interface ModuleControl extends Pick<Control, 'signal'> {
   /** Whether the pass trains, and what that adds; default: inference. */
   readonly training?: TrainingPass | undefined;
+  /** Of projections whose weights are in blocks: whether their input is rounded to 8 bits (`q8`, default) or not (`f32`). */
+  readonly activations?: Activations | undefined;
 }
 
 /** What a module computes with besides its inputs. */
@@ -29,8 +33,11 @@ export interface ModuleParameter extends LayerParameter {
 /** The parameters and buffers of a module, by name. */
 export type Described = Readonly<Record<string, ModuleParameter>>;
 
-/** By name. */
-export type Parameters = Readonly<Record<string, Tensor>>;
+/** By name, as they are trained. */
+export type TrainableParameters = Readonly<Record<string, Tensor>>;
+
+/** By name; matrices of projections and of embeddings may be packed. */
+export type Parameters = Readonly<Record<string, Tensor | PackedWeight>>;
 
 /**
  * A function of x and of parameters, which it describes and does not hold. x is a tensor or several by name; the result is a
@@ -68,6 +75,7 @@ export function defineModule<const P extends Described, Input = Tensor, Result =
   checkFunction(`forward of ${name}`, forward);
   for (const [what, names] of Object.entries({ inputs, optional })) if (names !== undefined) checkArray(what, names);
   const described = parametersOf(definition);
+  const forms = packable(parameters);
   return {
     name,
     parameters,
@@ -75,26 +83,32 @@ export function defineModule<const P extends Described, Input = Tensor, Result =
       checkKnown('parameters', given, Object.keys(parameters), (unknown) => `${name} has no parameter '${unknown}'`);
       for (const [each] of described)
         if (given[each] === undefined) throw new ParameterError(`${name} needs a parameter '${each}'`);
-      checkKnown('control', control, ['signal', 'training'], (unknown) => `control has no '${unknown}'`);
+      checkKnown('control', control, ['signal', 'training', 'activations'], (unknown) => `control has no '${unknown}'`);
       checkControl(control);
-      const { training } = control;
+      const { training, activations } = control;
+      activationsSetting.check('activations', activations, {}, {});
       if (training !== undefined && !(training instanceof TrainingPass))
         throw new ParameterError(`training must be a TrainingPass, got ${show(training)}`);
       const tensors = { ...(inputs ? tensorsOf(x, inputs, optional) : { x }), ...given } as Record<string, Tensor>;
-      checkTensors(tensors);
+      checkTensors(tensors, forms);
       const runtime = commonRuntime(tensors);
       for (const [each, { shape }] of described) {
         const tensor = given[each] as Tensor;
         if (!sameShape(tensor.shape, shape))
           throw new ShapeError(`${each} must have shape ${formatShape(shape)}, got ${formatShape(tensor.shape)}`);
       }
-      return runtime.scope(
-        () => forward(x, given as { readonly [Name in keyof P]: Tensor }, control),
-        `forward of ${name}`,
-      );
+      return runtime.scope(() => forward(x, given as never, control), `forward of ${name}`);
     },
   };
 }
+
+/** What may be in the places of parameters: packed weights in those of matrices. */
+export const packable = (parameters: Described): Readonly<Record<string, OperandForm>> =>
+  Object.fromEntries(
+    Object.entries(parameters).flatMap(([name, { shape }]) =>
+      shape.length === 2 ? [[name, { kind: PackedWeight, axes: 'out in' }]] : [],
+    ),
+  );
 
 /** The tensors of an input of several, as messages call them. */
 function tensorsOf(x: unknown, inputs: readonly string[], optional: readonly string[]): Record<string, unknown> {

@@ -1,9 +1,9 @@
 /** Projections: matrices, with a bias or without, by their names in checkpoints. */
 import { matmul } from '../ops/matmul';
-import type { Control } from '../runtime/backend';
+import { PackedWeight } from '../ops/packed';
 import type { Tensor } from '../tensor/tensor';
-import { linear } from './linear';
-import type { Described, ModuleParameter, Parameters } from './module';
+import { linearAll } from './linear';
+import type { Described, ModuleControl, ModuleParameter, Parameters } from './module';
 
 export interface ProjectionOptions {
   /** Whether there is a bias, which starts at 0. */
@@ -23,14 +23,25 @@ export function projection(name: string, out: number, into: number, options: Pro
   return options.bias ? { ...weight, [`${name}.bias`]: { shape: [out], initial: { value: 0 } } } : weight;
 }
 
+interface ProjectControl extends Pick<ProjectionOptions, 'transposed'>, Pick<ModuleControl, 'signal' | 'activations'> {}
+
 /** x [..., n, in] by the projection of that name -> [..., n, out]. */
-export function project(
-  name: string,
+export const project = (name: string, x: Tensor, parameters: Parameters, control: ProjectControl): Tensor<'f32'> =>
+  projectAll([name], x, parameters, control)[0] as Tensor<'f32'>;
+
+/** By several, as one call if their weights are in blocks. */
+export function projectAll(
+  names: readonly string[],
   x: Tensor,
   parameters: Parameters,
-  { transposed, signal }: Pick<ProjectionOptions, 'transposed'> & Pick<Control, 'signal'>,
-): Tensor<'f32'> {
-  const weight = parameters[`${name}.weight`] as Tensor;
-  const options = { bias: parameters[`${name}.bias`], signal };
-  return transposed ? matmul(x, weight, options) : linear(x, weight, options);
+  { transposed, signal, activations: given }: ProjectControl,
+): Tensor<'f32'>[] {
+  const weights = names.map((name) => parameters[`${name}.weight`] as Tensor | PackedWeight);
+  const biases = names.map((name) => parameters[`${name}.bias`] as Tensor | undefined);
+  if (transposed) return weights.map((weight, at) => matmul(x, weight, { bias: biases[at], signal }));
+  // Floats are multiplied as they are.
+  const activations = weights.every(isInBlocks) ? given : undefined;
+  return linearAll(x, weights, { biases, activations, signal });
 }
+
+const isInBlocks = (weight: Tensor | PackedWeight) => weight instanceof PackedWeight && weight.isQuantised;

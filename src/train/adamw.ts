@@ -1,6 +1,6 @@
 import { checkNumbers, checkOptions } from '../check';
 import { ParameterError } from '../errors';
-import type { Parameters } from '../nn';
+import type { TrainableParameters } from '../nn';
 import { map } from '../ops/map/map';
 import type { Tensor } from '../tensor/tensor';
 import { checkNumber, type Optimizer, optimizerOf, type Rule } from './optimizer';
@@ -20,7 +20,7 @@ export interface AdamwOptions {
  * AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101): each element moves by its mean gradient over the root of its mean
  * square, both corrected for their start from zero; the decay comes before the step.
  */
-export function adamw(parameters: Parameters, options: AdamwOptions = {}): Optimizer {
+export function adamw(parameters: TrainableParameters, options: AdamwOptions = {}): Optimizer {
   return optimizerOf(parameters, adamwRule(options));
 }
 

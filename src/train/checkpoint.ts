@@ -3,7 +3,7 @@ import { isRecord, show } from '../check';
 import { DTypeError, ParameterError, ParseError, ShapeError } from '../errors';
 import { readSafetensors, readSafetensorsMetadata, writeSafetensors } from '../io';
 import type { FileBytes } from '../io/bytes';
-import { type Parameters, partOf, prefixed } from '../nn';
+import { partOf, prefixed, type TrainableParameters } from '../nn';
 import { contiguous } from '../ops/copy';
 import type { DType } from '../tensor/dtype';
 import { type HostTensor, hostTensor } from '../tensor/host';
@@ -119,7 +119,7 @@ export function checkSettings(settings: TrainingSettings): void {
  */
 export function restore(
   checkpoint: Checkpoint,
-  to: { readonly parameters: Parameters; readonly optimizer: Optimizer; readonly settings: TrainingSettings },
+  to: { readonly parameters: TrainableParameters; readonly optimizer: Optimizer; readonly settings: TrainingSettings },
 ): void {
   for (const name of new Set([...Object.keys(checkpoint.settings), ...Object.keys(to.settings)])) {
     const [was, is] = [checkpoint.settings[name], to.settings[name]];
@@ -137,7 +137,11 @@ export function restore(
   to.optimizer.steps = checkpoint.steps;
 }
 
-function pairsOf(what: string, hosts: Checkpoint['parameters'], targets: Parameters): [HostTensor<DType>, Tensor][] {
+function pairsOf(
+  what: string,
+  hosts: Checkpoint['parameters'],
+  targets: TrainableParameters,
+): [HostTensor<DType>, Tensor][] {
   for (const name in hosts)
     if (!targets[name]) throw new ParameterError(`the checkpoint has a ${what} '${name}' too many`);
   return Object.entries(targets).map(([name, target]) => {

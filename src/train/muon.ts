@@ -1,5 +1,5 @@
 import { checkFunction, checkOptions } from '../check';
-import type { Parameters } from '../nn';
+import type { TrainableParameters } from '../nn';
 import { map } from '../ops/map/map';
 import { matmul } from '../ops/matmul';
 import { disposeKey, type Tensor } from '../tensor/tensor';
@@ -33,7 +33,7 @@ const OTHERS = /embed|wte|wpe|head/;
  * Muon (Jordan et al. 2024): matrices move by the nearest matrix of orthonormal rows to their momentum, m = momentum m + g taken as
  * g + momentum m, times sqrt(max(1, rows / columns)). All else goes by AdamW.
  */
-export function muon(parameters: Parameters, options: MuonOptions = {}): Optimizer {
+export function muon(parameters: TrainableParameters, options: MuonOptions = {}): Optimizer {
   checkOptions('muon', options, ['learningRate', 'momentum', 'weightDecay', 'adamw', 'only']);
   const { learningRate = 0.02, momentum = 0.95, weightDecay = 0, only = (name) => !OTHERS.test(name) } = options;
   checkNumber('learningRate', learningRate, 0);
@@ -42,7 +42,7 @@ export function muon(parameters: Parameters, options: MuonOptions = {}): Optimiz
   checkFunction('only', only);
   checkParameters(parameters);
   const isOwn = (name: string) => (parameters[name] as Tensor).rank === 2 && only(name);
-  const part = (of: Parameters, own: boolean) =>
+  const part = (of: TrainableParameters, own: boolean) =>
     Object.fromEntries(Object.entries(of).filter(([name]) => isOwn(name) === own));
   const parts = [
     { own: true, rule: ruleOfMatrices({ learningRate, momentum, weightDecay }) },

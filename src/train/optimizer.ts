@@ -1,7 +1,7 @@
 /** Shared by optimizers: parameters by name, their state, and which of them decay. */
 import { checkKnown, checkOptions, checkRecord, show } from '../check';
 import { DTypeError, ParameterError, ShapeError } from '../errors';
-import type { Parameters } from '../nn';
+import type { TrainableParameters } from '../nn';
 import { checkTensors, commonRuntime } from '../ops/check';
 import { cast, concat } from '../ops/copy';
 import { zeros } from '../ops/float32';
@@ -34,7 +34,7 @@ export interface Optimizer {
    *
    * @throws {ParameterError | ShapeError | DTypeError} gradients that are not as the parameters are
    */
-  step(gradients: Parameters, options?: StepOptions): void;
+  step(gradients: TrainableParameters, options?: StepOptions): void;
   /** Frees the state; the parameters are the caller's. */
   dispose(): void;
   [Symbol.dispose](): void;
@@ -59,7 +59,7 @@ export interface Rule {
 }
 
 /** An optimizer with one call for all parameters of two axes, with weight decay, and one for all others. */
-export function optimizerOf(parameters: Parameters, rule: Rule): Optimizer {
+export function optimizerOf(parameters: TrainableParameters, rule: Rule): Optimizer {
   const { name: optimizer, learningRate, weightDecay, carries, update } = rule;
   const runtime = checkParameters(parameters);
   const names = Object.keys(parameters);
@@ -101,7 +101,7 @@ export function optimizerOf(parameters: Parameters, rule: Rule): Optimizer {
 }
 
 /** The runtime of the parameters; throws unless an optimizer can update them. */
-export function checkParameters(parameters: Parameters): Runtime {
+export function checkParameters(parameters: TrainableParameters): Runtime {
   checkRecord('parameters', parameters);
   const named = Object.fromEntries(Object.entries(parameters).map(([name, each]) => [`parameters.${name}`, each]));
   checkTensors(named);
@@ -117,8 +117,8 @@ export function checkParameters(parameters: Parameters): Runtime {
 
 /** The options of a step, checked with its gradients. */
 export function checkStep(
-  parameters: Parameters,
-  gradients: Parameters,
+  parameters: TrainableParameters,
+  gradients: TrainableParameters,
   options: StepOptions,
 ): Required<StepOptions> & {
   scale: number;

@@ -1,5 +1,5 @@
 import { checkBoolean, checkOptions } from '../check';
-import type { Parameters } from '../nn';
+import type { TrainableParameters } from '../nn';
 import { map } from '../ops/map/map';
 import type { Tensor } from '../tensor/tensor';
 import { checkNumber, type Optimizer, optimizerOf } from './optimizer';
@@ -16,7 +16,7 @@ export interface SgdOptions {
 }
 
 /** Stochastic gradient descent with momentum: m = momentum m + g, w = w - learningRate m. The decay comes before the step. */
-export function sgd(parameters: Parameters, options: SgdOptions = {}): Optimizer {
+export function sgd(parameters: TrainableParameters, options: SgdOptions = {}): Optimizer {
   checkOptions('sgd', options, ['learningRate', 'momentum', 'nesterov', 'weightDecay']);
   const { learningRate = 0.01, momentum = 0.9, nesterov = false, weightDecay = 0 } = options;
   checkNumber('learningRate', learningRate, 0);

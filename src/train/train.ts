@@ -3,7 +3,7 @@ import { checkFunction, checkNoPromise, checkOptions, checkRecord, checkWhole, s
 import { ParameterError, SaccadeError } from '../errors';
 import type { FileBytes } from '../io/bytes';
 import { nextTurn } from '../next-turn';
-import { type ModuleControl, type Parameters, TrainingPass } from '../nn';
+import { type ModuleControl, type TrainableParameters, TrainingPass } from '../nn';
 import { checkTensors, commonRuntime } from '../ops/check';
 import { contiguous } from '../ops/copy';
 import { map } from '../ops/map/map';
@@ -28,15 +28,15 @@ import type { Schedule } from './schedule';
 
 export interface TrainOptions<Batch> {
   /** What is trained, by name; updated in place. */
-  readonly parameters: Parameters;
+  readonly parameters: TrainableParameters;
   /** Buffers of modules by name (`splitBuffers`): kept with the parameters, but not trained; updated in place. */
-  readonly buffers?: Parameters | undefined;
+  readonly buffers?: TrainableParameters | undefined;
   readonly optimizer: Optimizer;
   /**
    * The mean loss over a batch, a tensor of one number, from ops on the parameters, with the buffers among them. Modules take
    * `control`, which tells training from validation. It returns no promise.
    */
-  readonly loss: (parameters: Parameters, batch: Batch, control: ModuleControl) => Tensor;
+  readonly loss: (parameters: TrainableParameters, batch: Batch, control: ModuleControl) => Tensor;
   /** The batch with this number, from 0, always the same one. Its tensors are disposed after use. */
   readonly batches: (index: number) => Batch | Promise<Batch>;
   /** The total number of steps. */
@@ -130,7 +130,7 @@ class Training<Batch> {
   }
 
   /** The parameters with the buffers among them. */
-  get #all(): Parameters {
+  get #all(): TrainableParameters {
     return { ...this.#options.parameters, ...this.#options.buffers };
   }
 
@@ -227,7 +227,7 @@ class Training<Batch> {
   }
 
   /** The sum of the gradients of a step's batches, the norm of their mean, and the mean loss; updates the buffers. */
-  async #gradientsOf(step: number, accumulate: number, buffers: Parameters) {
+  async #gradientsOf(step: number, accumulate: number, buffers: TrainableParameters) {
     let gradients: Record<string, Tensor> | undefined;
     let [sum, norm] = [0, 0];
     try {
@@ -261,7 +261,7 @@ class Training<Batch> {
     return { gradients: gradients as Record<string, Tensor>, loss: sum / accumulate, norm };
   }
 
-  #differentiate(batch: Batch, buffers: Parameters, training: TrainingPass) {
+  #differentiate(batch: Batch, buffers: TrainableParameters, training: TrainingPass) {
     const { parameters, loss, signal } = this.#options;
     return differentiate((tracked) => loss({ ...tracked, ...buffers }, batch, { training }), parameters, { signal });
   }
@@ -269,7 +269,7 @@ class Training<Batch> {
   async #explained(
     step: number,
     value: number,
-    { batch, buffers, training }: { batch: Batch; buffers: Parameters; training: TrainingPass },
+    { batch, buffers, training }: { batch: Batch; buffers: TrainableParameters; training: TrainingPass },
   ): Promise<SaccadeError> {
     const what = Number.isFinite(value) ? 'a gradient of it is not finite' : `it is ${value}`;
     const inputs = { parameters: { ...this.#options.parameters, ...buffers }, batch };
@@ -282,7 +282,7 @@ class Training<Batch> {
   #checkRoom(batch: Batch): void {
     const { parameters, buffers = {}, loss } = this.#options;
     const { mostBytes = Number.POSITIVE_INFINITY, name } = this.#runtime.backend;
-    const work = (own: { parameters: Parameters; buffers: Parameters; batch: Batch }) =>
+    const work = (own: { parameters: TrainableParameters; buffers: TrainableParameters; batch: Batch }) =>
       differentiate(
         (tracked) => loss({ ...tracked, ...own.buffers }, own.batch, { training: new TrainingPass() }),
         own.parameters,
@@ -349,7 +349,7 @@ function checkAll<Batch>(options: TrainOptions<Batch>): Runtime {
 }
 
 /** Throws unless they are tensors of other names than the parameters, and with them on one runtime. */
-function checkBuffers(buffers: Parameters, parameters: Parameters): void {
+function checkBuffers(buffers: TrainableParameters, parameters: TrainableParameters): void {
   checkRecord('buffers', buffers);
   const named = Object.entries(buffers).map(([name, each]) => [`buffers.${name}`, each] as const);
   checkTensors(Object.fromEntries(named));
@@ -359,7 +359,7 @@ function checkBuffers(buffers: Parameters, parameters: Parameters): void {
 }
 
 /** The sums of two sets of gradients, which are disposed. */
-function summed(a: Record<string, Tensor>, b: Parameters): Record<string, Tensor> {
+function summed(a: Record<string, Tensor>, b: TrainableParameters): Record<string, Tensor> {
   const names = Object.keys(a);
   const sums = map(
     (a, b) => a + b,
@@ -375,7 +375,7 @@ function disposeAll(tensors: unknown): void {
   for (const each of tensorsIn(tensors)) each.dispose();
 }
 
-async function hostsOf(tensors: Parameters): Promise<Record<string, HostTensor>> {
+async function hostsOf(tensors: TrainableParameters): Promise<Record<string, HostTensor>> {
   const hosts: Record<string, HostTensor> = {};
   for (const name in tensors) hosts[name] = await (tensors[name] as Tensor).toHost();
   return hosts;

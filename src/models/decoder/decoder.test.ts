@@ -7,7 +7,15 @@ import { expectRefusal } from '../../../test/expect';
 import configs from '../../../test/fixtures/decoder.json';
 import { PARAMS } from '../../../test/method-params';
 import { scoped } from '../../../test/scoped';
-import { concat, createRuntime, defineMaskedMethod, defineMethod, type Runtime } from '../../index';
+import {
+  concat,
+  createRuntime,
+  defineMaskedMethod,
+  defineMethod,
+  embedding,
+  type PackedWeight,
+  type Runtime,
+} from '../../index';
 import { readSafetensors } from '../../io';
 import * as masks from '../../masks';
 import {
@@ -33,6 +41,7 @@ import { bytesPerElement } from '../../tensor/dtype';
 import { convert, type HostTensor, hostTensor } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
 import { writeCheckpoint } from '../../train/checkpoint';
+import { packWeight } from '../../weights';
 import { createDecoder, type DecoderAttention, type DecoderCache, type LayerAttention } from '.';
 
 const fixture = readSafetensors(
@@ -97,6 +106,34 @@ describeOnBackends('decoder', (runtime) => {
       const [logits, expected] = [stored, wide].map((parameters) => decoder.forward(parameters!, tokens));
       expect(relativeError(await logits!.toHost(), (await expected!.toHost()) as never)).toBeLessThan(1e-5);
       expect(bytesOf(stored!)).toBeLessThan(0.55 * bytesOf(wide!));
+    }));
+
+  test('matrices in blocks give what their numbers give, rows of x rounded or not, and gradients through them', () =>
+    scoped(runtime(), async () => {
+      const config = { ...tiny, vocab_size: 40, hidden_size: 32, intermediate_size: 64, num_hidden_layers: 1 };
+      const decoder = createDecoder(config, { activations: 'f32' });
+      const [packed, numbers]: [Record<string, Tensor | PackedWeight>, Record<string, Tensor>] = [{}, {}];
+      for (const [name, x] of Object.entries(decoder.initialize(runtime(), { seed: 1 }))) {
+        packed[name] = numbers[name] = x;
+        if (x.rank !== 2) continue;
+        const weight = packWeight(runtime(), await x.toHost(), { type: name.includes('mlp') ? 'q4' : 'q8' });
+        const rows = runtime().arange(x.shape[0] as number, { dtype: 'i32' });
+        packed[name] = weight;
+        numbers[name] = embedding(weight, rows);
+      }
+      const tokens = runtime().tensor([1, 2, 3], [1, 3], 'i32');
+      const expected = await decoder.forward(numbers, tokens).toHost();
+      expect(relativeError(await decoder.forward(packed, tokens).toHost(), expected)).toBeLessThan(1e-5);
+      const rounded = await createDecoder(config).forward(packed, tokens).toHost();
+      expect(relativeError(rounded, expected)).toBeGreaterThan(1e-5);
+      expect(relativeError(rounded, expected)).toBeLessThan(0.05);
+      const gain = { 'model.norm.weight': numbers['model.norm.weight']! };
+      const [own, wanted] = [packed, numbers].map((all) =>
+        differentiate((gain) => decoder.loss({ ...all, ...gain }, tokens, tokens), gain),
+      );
+      const gradients = await Promise.all([own, wanted].map((each) => each!.gradients['model.norm.weight']!.toHost()));
+      expect(relativeError(gradients[0]!, gradients[1]!)).toBeLessThan(1e-4);
+      for (const each of Object.values(packed)) each.dispose();
     }));
 
   test('nothing is kept but the loss and the gradients', async () => {

@@ -6,13 +6,23 @@ import { checkBoolean, checkFunction, checkKnown, checkOptions, checkWhole, show
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { ParamsSchema } from '../../methods/params';
 import type { AttentionContext, AttentionLayer } from '../../nn/attention';
-import { linear } from '../../nn/linear';
 import { type LinearCrossEntropyOptions, linearCrossEntropy } from '../../nn/linear-cross-entropy';
-import { type Described, initial, type ModuleControl, type Parameters, partOf, prefixed } from '../../nn/module';
+import {
+  type Described,
+  initial,
+  type ModuleControl,
+  type Parameters,
+  packable,
+  partOf,
+  prefixed,
+} from '../../nn/module';
+import { project } from '../../nn/projection';
 import { softcapped } from '../../nn/softcap';
 import { checkControl, checkTensors, commonRuntime } from '../../ops/check';
 import { contiguous } from '../../ops/copy';
+import { crossEntropy } from '../../ops/cross-entropy';
 import { gather } from '../../ops/gather';
+import { type Activations, activationsSetting, PackedWeight } from '../../ops/packed';
 import type { Runtime } from '../../runtime/runtime';
 import { recompute } from '../../tape';
 import { isFloat } from '../../tensor/dtype';
@@ -32,9 +42,14 @@ export type { DecoderAttention, LayerAttention } from './layers';
 export interface DecoderOptions<Schema extends ParamsSchema = ParamsSchema> {
   /** A causal method for all layers, or a list with one for each; default: exact attention, as the configuration says. */
   readonly attention?: DecoderAttention<Schema> | undefined;
+  /**
+   * What becomes of rows that are multiplied by weights in blocks: rounded to 8 bits in blocks of 32 (`q8`, default), which errs by
+   * up to 1/254 of the largest magnitude of each block, or left as they are (`f32`). Other weights are multiplied as floats.
+   */
+  readonly activations?: Activations | undefined;
 }
 
-export interface DecoderControl extends ModuleControl {
+export interface DecoderControl extends Omit<ModuleControl, 'activations'> {
   /** Whether the tape keeps only the input of each layer and computes the rest again; default false. */
   readonly recompute?: boolean | undefined;
   /** Called with what each layer hands on, h [b, n, width], and its index. */
@@ -43,7 +58,7 @@ export interface DecoderControl extends ModuleControl {
 
 export interface DecoderLossOptions extends DecoderControl, Pick<LinearCrossEntropyOptions, 'chunk' | 'ignore'> {}
 
-export interface DecoderStepOptions extends ModuleControl {
+export interface DecoderStepOptions extends Pick<ModuleControl, 'signal'> {
   /**
    * How many of the n tokens belong to each row: its first ones. What is behind them are any tokens of the vocabulary; the
    * logits of rows without tokens mean nothing. Default: all.
@@ -60,8 +75,8 @@ export interface Decoder extends WeightNames {
   initialize(runtime: Runtime, options?: { readonly seed?: number | undefined }): Record<string, Tensor<'f32'>>;
   /**
    * Parameters from weights that `openWeights` opened, or from the tensors of a file, which `readSafetensors` gives; of the
-   * checkpoint of a training it takes the parameters. As f32, or with `types: 'stored'` matrices as the file has them, if these are floats:
-   * half the memory for f16 and bf16, and none the less f32 arithmetic. Names may lack the prefix of the architecture, such as
+   * checkpoint of a training it takes the parameters. As f32, or with `types: 'stored'` matrices as the file has them, those of f16, bf16 and in
+   * blocks, in no more memory. Names may lack the prefix of the architecture, such as
    * `model.`, or begin with `module.`; a head that is tied, and buffers that follow from the configuration, are passed over.
    */
   readonly load: Load;
@@ -104,18 +119,20 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
   options: DecoderOptions<Schema> = {},
 ): Decoder {
   const blueprint = readConfig(config);
-  checkOptions('createDecoder', options, ['attention']);
+  checkOptions('createDecoder', options, ['attention', 'activations']);
+  const activations = activationsSetting.check('activations', options.activations, {}, {});
   const layers = layersOf(blueprint, options.attention as DecoderAttention | undefined);
   const attentions = layers.map(({ attention }) => attention);
   const { width, embedding, norm, softcap, prefix, context = Number.MAX_SAFE_INTEGER } = blueprint;
   const parameters = parametersOf(blueprint, layers);
   // A head that is tied is that of the embedding.
   const names = { parameters, prefix, ignored: new RegExp(`${blueprint.ignored.source}|(^|\\.)lm_head\\.weight$`) };
+  const forms = packable(parameters);
   const check = (given: Parameters, tokens: Readonly<Record<string, Tensor>>, options: DecoderControl) => {
     checkControl(options);
     checkBoolean('recompute', options.recompute);
     if (options.onLayer !== undefined) checkFunction('onLayer', options.onLayer);
-    checkGiven(parameters, given);
+    checkGiven(parameters, given, forms);
     checkTokens(tokens);
     commonRuntime({ ...given, ...tokens });
   };
@@ -130,7 +147,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
     return layers.reduce<Tensor>(
       (h, layer, at) => {
         const own = partOf(given, (blueprint.layers[at] as LayerBlueprint).name);
-        const call = (h: Tensor, own: Parameters) => layer.forward(h, own, contextOf(at));
+        const call = (h: Tensor, own: Parameters) => layer.forward(h, own, { ...contextOf(at), activations });
         const next = again ? recompute(call, h, own) : call(h, own);
         onLayer?.(next, at);
         return next;
@@ -138,12 +155,12 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       embedding.forward(tokens, given, contextOf(0)),
     );
   }
-  const normed = (given: Parameters, h: Tensor, { signal, training }: ModuleControl) =>
+  const normed = (given: Parameters, h: Tensor, { signal, training }: DecoderControl) =>
     norm.module.forward(h, partOf(given, norm.name), { signal, training });
-  const head = (given: Parameters) => given[blueprint.head] as Tensor;
-  const logitsOf = (given: Parameters, h: Tensor, options: ModuleControl) => {
+  const logitsOf = (given: Parameters, h: Tensor, options: DecoderControl) => {
     const { signal } = options;
-    const logits = linear(normed(given, h, options), head(given), { signal });
+    const head = blueprint.head.replace(/\.weight$/, '');
+    const logits = project(head, normed(given, h, options), given, { signal, activations });
     return softcap === undefined ? logits : softcapped(logits, softcap, { signal });
   };
 
@@ -171,13 +188,13 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       check(given, { tokens, targets }, options);
       const { chunk, ignore, signal } = options;
       return tokens.runtime.scope(() => {
-        const rows = normed(given, hidden(given, tokens, options), options).reshape([tokens.size, width]);
-        return linearCrossEntropy(rows, head(given), contiguous(targets).reshape([tokens.size]), {
-          chunk,
-          ignore,
-          softcap,
-          signal,
-        });
+        const h = hidden(given, tokens, options);
+        const classes = contiguous(targets).reshape([tokens.size]);
+        const head = given[blueprint.head] as Tensor | PackedWeight;
+        if (head instanceof PackedWeight)
+          return crossEntropy(logitsOf(given, h, options).reshape([tokens.size, -1]), classes, { ignore, signal });
+        const rows = normed(given, h, options).reshape([tokens.size, width]);
+        return linearCrossEntropy(rows, head, classes, { chunk, ignore, softcap, signal });
       });
     },
     cache(runtime, options) {
@@ -226,13 +243,14 @@ function parametersOf(blueprint: Blueprint, layers: readonly DecoderLayer[]): De
   );
 }
 
-function checkGiven(parameters: Described, given: Parameters): void {
+function checkGiven(parameters: Described, given: Parameters, forms = packable(parameters)): void {
   checkKnown('parameters', given, Object.keys(parameters), (unknown) => `decoder has no parameter '${unknown}'`);
   for (const [name, { shape }] of Object.entries(parameters)) {
     const tensor = given[name];
     if (tensor === undefined) throw new ParameterError(`decoder needs a parameter '${name}'`);
-    checkTensors({ [name]: tensor });
-    if (!isFloat(tensor.dtype)) throw new DTypeError(`${name} must hold floats, got ${tensor.dtype}`);
+    checkTensors({ [name]: tensor }, forms);
+    if (!(tensor instanceof PackedWeight) && !isFloat(tensor.dtype))
+      throw new DTypeError(`${name} must hold floats, got ${tensor.dtype}`);
     if (!sameShape(tensor.shape, shape))
       throw new ShapeError(`${name} must have shape ${formatShape(shape)}, got ${formatShape(tensor.shape)}`);
   }

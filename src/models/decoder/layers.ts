@@ -65,8 +65,8 @@ function layerOf({ attention, feedForward }: LayerBlueprint, given: LayerAttenti
     parameters: Object.assign({}, ...modules.map(({ name, module }) => prefixed(module.parameters, name))),
     forward: (h, parameters, context) =>
       h.runtime.scope(() => {
-        const { signal, training } = context;
-        const control = { signal, training };
+        const { signal, training, activations } = context;
+        const control = { signal, training, activations };
         const normed = ({ name, module }: Named<Module>, x: Tensor) =>
           module.forward(x, partOf(parameters, name), control);
         const added = (h: Tensor, { before, after }: Branch<unknown>, compute: (x: Tensor) => Tensor) => {

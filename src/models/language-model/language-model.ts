@@ -5,7 +5,7 @@ import type { Parameters } from '../../nn/module';
 import type { CacheDType } from '../../ops/cache/layout';
 import { sum } from '../../ops/reduce';
 import type { Runtime } from '../../runtime/runtime';
-import { disposeKey, type Tensor } from '../../tensor/tensor';
+import { disposeKey } from '../../tensor/tensor';
 import type { Decoder } from '../decoder';
 import { type ChatMessage, checkMessages } from './chat-template';
 import { Engine } from './engine';
@@ -44,7 +44,7 @@ export class LanguageModel {
   constructor(
     readonly runtime: Runtime,
     readonly decoder: Decoder,
-    readonly parameters: Readonly<Record<string, Tensor>>,
+    readonly parameters: Parameters,
     options: LanguageModelOptions,
   ) {
     const {
@@ -154,7 +154,7 @@ export class LanguageModel {
 export function languageModel(
   runtime: Runtime,
   decoder: Decoder,
-  parameters: Readonly<Record<string, Tensor>>,
+  parameters: Parameters,
   options: LanguageModelOptions = {},
 ): LanguageModel {
   checkKnown('options of languageModel', options, NAMES, (name) => `languageModel has no option '${name}'`);

@@ -1,5 +1,5 @@
 /** The forward pass of the encoder on the rows of several sentences at once; only attention and means know sentences. */
-import type { Parameters } from '../../nn/module';
+import type { TrainableParameters } from '../../nn/module';
 import { attention } from '../../ops/attention';
 import { concat } from '../../ops/copy';
 import { gather } from '../../ops/gather';
@@ -28,7 +28,7 @@ const EPSILON = 1e-6;
  * after the other; the vector of an empty one is that of the mean 0.
  */
 export function encode(
-  weights: Parameters,
+  weights: TrainableParameters,
   tokens: Tensor,
   lengths: readonly number[],
   control: Control,
@@ -44,7 +44,12 @@ export function encode(
 }
 
 /** The means of what the last layer gives for the tokens of each sentence; zeros for those without. */
-function meansOf(weights: Parameters, tokens: Tensor, lengths: readonly number[], control: Control): Tensor<'f32'> {
+function meansOf(
+  weights: TrainableParameters,
+  tokens: Tensor,
+  lengths: readonly number[],
+  control: Control,
+): Tensor<'f32'> {
   const present = lengths.filter((length) => length > 0);
   const rows = LAYERS.reduce(
     (x, layer) => applyLayer(weights, layer, x, present, control),
@@ -61,14 +66,19 @@ function meansOf(weights: Parameters, tokens: Tensor, lengths: readonly number[]
 }
 
 /** tokens [n], those of sentences of these lengths one after the other -> what the first layer takes, [n, 256]. */
-export function embedTokens(weights: Parameters, tokens: Tensor, lengths: readonly number[]): Tensor {
+export function embedTokens(weights: TrainableParameters, tokens: Tensor, lengths: readonly number[]): Tensor {
   const embedded = gather(weights[EMBEDDINGS] as Tensor, tokens);
   // The graph counts the embedding twice: in the sum with the positions and as the residual around that sum.
   return add(embedded, add(embedded, positionSignal(weights[RATES] as Tensor, lengths)));
 }
 
 /** x [n, w] -> q, k, v of the layer's attention. */
-export function attentionInputsOf(weights: Parameters, layer: Layer, x: Tensor, control: Control): AttentionInputs {
+export function attentionInputsOf(
+  weights: TrainableParameters,
+  layer: Layer,
+  x: Tensor,
+  control: Control,
+): AttentionInputs {
   const [rows, width] = x.shape as [number, number];
   return x.runtime.scope(() => {
     const normed = normalise(weights, layer.attentionNorm, x, control);
@@ -84,7 +94,7 @@ export function attentionInputsOf(weights: Parameters, layer: Layer, x: Tensor, 
 
 /** x [n, w] -> [n, 512]; progress is that of the attention, whose share grows with the length. */
 export function applyLayer(
-  weights: Parameters,
+  weights: TrainableParameters,
   layer: Layer,
   x: Tensor,
   lengths: readonly number[],
@@ -102,7 +112,7 @@ export function applyLayer(
 }
 
 /** Softmax attention of each sentence to itself: x [n, w] -> [n, w]. */
-function attend(weights: Parameters, layer: Layer, x: Tensor, lengths: readonly number[], control: Control) {
+function attend(weights: TrainableParameters, layer: Layer, x: Tensor, lengths: readonly number[], control: Control) {
   const { q, k, v } = attentionInputsOf(weights, layer, x, { signal: control.signal });
   const [first] = lengths as [number];
   if (lengths.every((length) => length === first)) {
@@ -119,11 +129,11 @@ function attend(weights: Parameters, layer: Layer, x: Tensor, lengths: readonly 
   return concat(outs, 1).reshape(x.shape);
 }
 
-function apply(weights: Parameters, { kernel, bias }: Dense, x: Tensor, control: Control): Tensor<'f32'> {
+function apply(weights: TrainableParameters, { kernel, bias }: Dense, x: Tensor, control: Control): Tensor<'f32'> {
   return matmul(x, weights[kernel] as Tensor, { bias: weights[bias] as Tensor, ...control });
 }
 
-function normalise(weights: Parameters, { gain, bias }: Norm, x: Tensor, control: Control): Tensor<'f32'> {
+function normalise(weights: TrainableParameters, { gain, bias }: Norm, x: Tensor, control: Control): Tensor<'f32'> {
   return layerNorm(x, { ...control, gain: weights[gain], bias: weights[bias], epsilon: EPSILON });
 }
 

@@ -5,7 +5,7 @@
  */
 import { show } from '../../check';
 import { DisposedError, ParameterError } from '../../errors';
-import type { Parameters } from '../../nn/module';
+import type { TrainableParameters } from '../../nn/module';
 import { checkControl, checkOptions } from '../../ops/check';
 import type { Control } from '../../runtime/backend';
 import { reporting } from '../../runtime/guard';
@@ -27,12 +27,12 @@ const TOKENS_PER_PASS = 4096;
 
 /** Made by `loadUniversalSentenceEncoder()`; dispose it to free its weights. */
 export class UniversalSentenceEncoder {
-  #weights: Parameters | undefined;
+  #weights: TrainableParameters | undefined;
   readonly #split: (text: string) => number[];
 
   constructor(
     readonly runtime: Runtime,
-    weights: Parameters,
+    weights: TrainableParameters,
     split: (text: string) => number[],
   ) {
     this.#weights = weights;
@@ -106,7 +106,7 @@ export class UniversalSentenceEncoder {
   }
 
   /** The vectors of some sentences: [sentences, 512]. */
-  #pass(weights: Parameters, lists: readonly number[][], control: Control): Tensor<'f32'> {
+  #pass(weights: TrainableParameters, lists: readonly number[][], control: Control): Tensor<'f32'> {
     const tokens = Int32Array.from(lists.flat());
     return this.runtime.scope(() =>
       encode(
@@ -118,7 +118,7 @@ export class UniversalSentenceEncoder {
     );
   }
 
-  #usable(use: string, control: Control): Parameters {
+  #usable(use: string, control: Control): TrainableParameters {
     checkOptions(use, control, ['signal', 'onProgress']);
     checkControl(control);
     if (!this.#weights) throw new DisposedError(`${use}: the model was disposed`);

@@ -1,5 +1,6 @@
 /** The encoder as a model: tokens of sentences of one length to their vectors. */
 import * as valibot from 'valibot';
+import type { TrainableParameters } from '../../nn/module';
 import { contiguous } from '../../ops/copy';
 import { hostTensor } from '../../tensor/host';
 import { defineModel } from '../define';
@@ -26,7 +27,7 @@ export const universalSentenceEncoder = defineModel({
     forward({ tokens }, weights, { signal }) {
       const [b, n] = tokens.shape as [number, number];
       const rows = contiguous(tokens).reshape([b * n]);
-      return { embedding: encode(weights, rows, Array<number>(b).fill(n), { signal }) };
+      return { embedding: encode(weights as TrainableParameters, rows, Array<number>(b).fill(n), { signal }) };
     },
   }),
   sample: () => ({ params: {}, inputs: { tokens: hostTensor(SENTENCES.flat(), [3, 5], 'i32') } }),

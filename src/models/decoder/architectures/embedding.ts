@@ -4,6 +4,7 @@ import type { Described } from '../../../nn/module';
 import { contiguous } from '../../../ops/copy';
 import { embedding } from '../../../ops/gather';
 import { add, multiply } from '../../../ops/map';
+import type { PackedWeight } from '../../../ops/packed';
 import { Tensor } from '../../../tensor/tensor';
 import type { Embedding, EmbeddingContext } from './architecture';
 
@@ -12,7 +13,8 @@ export function tokenEmbedding(table: string, parameters: Described): Embedding 
   return {
     table,
     parameters,
-    forward: (tokens, given, { signal }) => embedding(given[table] as Tensor, contiguous(tokens), { signal }),
+    forward: (tokens, given, { signal }) =>
+      embedding(given[table] as Tensor | PackedWeight, contiguous(tokens), { signal }),
   };
 }
 
@@ -30,7 +32,7 @@ export function learnedPositions(tokens: Embedding, places: string, context: num
   return {
     ...tokens,
     forward(x, given, control) {
-      const rows = embedding(given[places] as Tensor, positionsOf(x, control.positions, context), {
+      const rows = embedding(given[places] as Tensor | PackedWeight, positionsOf(x, control.positions, context), {
         signal: control.signal,
       });
       return add(tokens.forward(x, given, control), rows);
