@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expectRefusal, saccade } from '../../test/command-line';
 import { relativeError } from '../../test/describe-method';
 import configs from '../../test/fixtures/decoder.json';
+import { ggufOfDecoder } from '../../test/gguf-of-decoder';
 import { readSafetensors, writeSafetensors } from '../io';
 import { type HostTensor, hostTensor } from '../tensor/host';
 import { writeWeights } from '../weights';
@@ -54,6 +55,15 @@ test('run decoder takes shards in a folder, whose config.json it needs no params
   await rm(at('shards', 'model-00001-of-00010.safetensors'), { force: true });
   await rm(at('shards', 'model.safetensors.index.json'));
   await expectRefusal(given, `${at('shards')} has model-`);
+});
+
+test('run decoder takes a GGUF file, which has its configuration', async () => {
+  await writeFile(at('tokens'), writeSafetensors({ tokens: fixture['llama/tokens']! }));
+  await writeFile(at('llama.gguf'), ggufOfDecoder(configs.llama, weightsOf('llama')));
+  const given = ['run', 'decoder', '--in', at('tokens'), '--out', at('out'), '--weights', at('llama.gguf')];
+  expect(await saccade(...given)).toMatchObject({ code: 0, stderr: '' });
+  const { logits } = readSafetensors(await readFile(at('out')));
+  expect(relativeError(logits!, fixture['llama/logits']!)).toBeLessThan(1e-5);
 });
 
 test('run decoder without weights makes random ones, the same for a seed', async () => {

@@ -4,6 +4,7 @@
  * Format: https://docs.python.org/3/library/pickletools.html
  */
 import { ParseError } from '../../errors';
+import { quote } from '../../io/bytes';
 import type { Cursor } from '../read-ahead';
 
 /** A dictionary; keys may be any values. */
@@ -29,7 +30,7 @@ export interface PickleRules {
 }
 
 /** Bytes of memory that values take, roughly. */
-const COST = { step: 8, memo: 48, item: 48, container: 160, text: 32 };
+const COST = { step: 8, memo: 48, item: 48, container: 224, text: 32 };
 const LONGEST_LINE = 256;
 const LONGEST_INTEGER = 256;
 
@@ -182,7 +183,7 @@ class Machine {
 
   global(name: string): void {
     const found = this.rules.global(name);
-    if (found === undefined) throw this.fail(name);
+    if (found === undefined) throw this.fail(quote(name));
     this.push(found);
   }
 

@@ -101,9 +101,9 @@ test('containers of tensors by dotted names', async () => {
 const LONG = String.fromCharCode(0xff);
 const RUN = [global('os', 'system'), text('x'), '\x85R'];
 const refused: readonly [string, Uint8Array | Buffer, string][] = [
-  ['a function', archive(pickle(...RUN)), 'x.pth wants os.system: only tensors in plain containers are read'],
-  ['a function by its text', archive(pickle(text('os'), text('system'), '\x93')), 'x.pth wants os.system'],
-  ['a class, as real files have', fixture('checkpoint-code.pth'), 'x.pth wants argparse.Namespace'],
+  ['a function', archive(pickle(...RUN)), "x.pth wants 'os.system': only tensors in plain containers are read"],
+  ['a function by its text', archive(pickle(text('os'), text('system'), '\x93')), "x.pth wants 'os.system'"],
+  ['a class, as real files have', fixture('checkpoint-code.pth'), "x.pth wants 'argparse.Namespace'"],
   ['an unknown element type', fixture('checkpoint-i16.pth'), "elements of 'torch.ShortStorage' are not read"],
   ['an instruction that makes objects', archive(pickle('})\x81')), 'x.pth wants the instruction 129 of pickles'],
   ['a call of a value', archive(pickle('K\x01)R')), 'its pickle calls what is not a function'],
@@ -183,7 +183,7 @@ const refused: readonly [string, Uint8Array | Buffer, string][] = [
   ['compression', zipSync({ 'a/data.pkl': Buffer.alloc(1000) }), "zip entry 'a/data.pkl' is compressed"],
   ['half an archive', archive(pickle(TENSOR)).subarray(0, 100), 'x.pth: zip: not a zip archive, or cut short'],
   ['another pickle', pickle('K\x01'), 'x.pth is a pickle, but no checkpoint of PyTorch'],
-  ['a pickle of a function', pickle(...RUN), 'x.pth wants os.system'],
+  ['a pickle of a function', pickle(...RUN), "x.pth wants 'os.system'"],
   ['an old checkpoint cut short', fixture('checkpoint-old.pth').subarray(0, -20), 'storage '],
 ];
 
@@ -192,7 +192,7 @@ test.each(refused)('%s is refused', async (_, file, message) => {
 });
 
 test('a pickle that makes more than its file is refused before it takes memory', async () => {
-  await expect(namesOf(archive(pickle('}'.repeat(400_000))))).rejects.toThrow(/take more memory than \d+ bytes/);
+  await expect(namesOf(archive(pickle('}'.repeat(200_000))))).rejects.toThrow(/take more memory than \d+ bytes/);
   // 2^40 names for one dictionary.
   const doubled = Array.from(
     { length: 40 },
