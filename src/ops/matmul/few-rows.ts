@@ -1,6 +1,5 @@
 /** Plans of products of few rows, for the kernels of few-rows.as.ts. */
 
-import { PANEL, SLICE } from '../../runtime/cpu/params';
 import {
   address,
   BYTES_PER_MICROSECOND,
@@ -13,18 +12,26 @@ import {
 import { bytesPerElement } from '../../tensor/dtype';
 import type { Elements } from '../../tensor/elements';
 import type { MatmulCall } from './call';
-import { BLOCK_COLUMNS, FewRowsParams, FINISHED, LONGEST_STRIP, MOST_ROWS } from './params.generated';
+import { FewRowsParams, FINISHED, MOST_ACROSS, MOST_ALONG } from './params.generated';
 
 /** One matrix times few rows, whose columns or whose terms lie side by side. */
 export function isFewRows({ a, b, axes }: MatmulCall): boolean {
   const isOne = axes.every(({ extent }) => extent === 1);
-  return isOne && (a.shape.at(-2) as number) <= MOST_ROWS && b.strides.slice(-2).includes(1);
+  const most = isAcross(b) ? MOST_ACROSS : MOST_ALONG;
+  return isOne && (a.shape.at(-2) as number) <= most && b.strides.slice(-2).includes(1);
 }
 
-/** From so many rows on the micro-kernel is faster than rows one by one, where columns lie side by side. */
-const PANELED_ROWS = 4;
-/** Terms of a split: sums of columns stay in the first cache, and every thread reads on. */
+/** Whether columns of b lie side by side. */
+const isAcross = ({ shape, strides }: Elements) =>
+  strides.at(-1) === 1 && ((shape.at(-1) as number) > 1 || strides.at(-2) !== 1);
+
+/** Rows of a that go together where the terms of b lie side by side. */
+const TOGETHER = 4;
+/** Columns of a strip, at most, where they lie side by side: sums of a row stay in the first cache. */
+const STRIP = 4096;
+/** Terms of a split, at least, and how many tasks are enough. */
 const TERMS = 64;
+const TASKS = 16;
 /** Bytes of b that a task reads at least, where its columns are taken whole. */
 const TASK_BYTES = 2 ** 18;
 
@@ -32,27 +39,28 @@ export function planFewRows({ a, b, bias, epilogue, out }: MatmulCall): Plan {
   const [rows, depth] = a.shape.slice(-2) as [number, number];
   const columns = b.shape.at(-1) as number;
   const size = bytesPerElement(b.dtype);
-  const isAcross = b.strides.at(-1) === 1 && (columns > 1 || b.strides.at(-2) !== 1);
-  const isPaneled = isAcross && rows >= PANELED_ROWS;
-  // A matter of the shapes alone: sums must not depend on the threads.
-  const terms = isAcross && !isPaneled ? TERMS : depth;
+  const across = isAcross(b);
+  const { strip, terms } = across
+    ? partsAcross(depth, columns)
+    : { strip: Math.max(1, Math.ceil(TASK_BYTES / (depth * size))), terms: depth };
   const splits = Math.ceil(depth / terms);
-  const strip = isPaneled
-    ? BLOCK_COLUMNS
-    : Math.min(columns, isAcross ? LONGEST_STRIP : Math.max(1, Math.ceil(TASK_BYTES / (depth * size))));
-  const tasks = splits * Math.ceil(columns / strip);
+  const together = across || rows === 1 ? 1 : TOGETHER;
   const isPlain =
-    !isPaneled && a.dtype === 'f32' && a.strides.at(-1) === 1 && (rows === 1 || a.strides.at(-2) === depth);
-  const padded = isPaneled ? Math.ceil(rows / PANEL) * PANEL : rows;
-  const pitch = isPaneled ? Math.ceil(columns / SLICE) * SLICE : columns;
+    together === 1 && a.dtype === 'f32' && a.strides.at(-1) === 1 && (rows === 1 || a.strides.at(-2) === depth);
+  const pitch = pitchOf(columns);
+  const padded = Math.ceil(rows / together) * together;
+  const sumRows = across && rows > 1 ? MOST_ACROSS : rows;
   const { program, work } = epilogue?.compiled ?? { work: 0 };
-  const bytes = { left: isPlain ? 4 : 4 * padded * depth, parts: 4 * splits * padded * pitch };
-  const kernel = isPaneled ? 'fewRowsByPanels' : isAcross ? 'fewRowsAcross' : 'fewRowsAlong';
+  const bytes = { left: isPlain ? 4 : 4 * padded * depth, parts: 4 * splits * sumRows * pitch };
   const plan = withMemory(bytes, ({ left, parts }, addressOf) => [
     {
       phases: [
         ...(isPlain ? [] : [{ kernel: 'fewRowsOfA', tasks: padded }]),
-        { kernel, tasks, main: true },
+        {
+          kernel: across ? 'fewRowsAcross' : 'fewRowsAlong',
+          tasks: splits * Math.ceil(columns / strip),
+          main: true,
+        },
         { kernel: 'fewRowsFinish', tasks: rows * Math.ceil(columns / FINISHED) },
       ],
       params: [
@@ -65,9 +73,10 @@ export function planFewRows({ a, b, bias, epilogue, out }: MatmulCall): Plan {
           biasStride: bias?.strides[0] ?? 0,
           program: program ? addressOf(program) : 0,
           left: isPlain ? address(a) : left,
-          isPaneled,
+          together,
           parts,
           splits,
+          sumRows,
           pitch,
           terms,
           strip,
@@ -81,6 +90,18 @@ export function planFewRows({ a, b, bias, epilogue, out }: MatmulCall): Plan {
   ]);
   return program ? { ...plan, tables: [program] } : plan;
 }
+
+/** Columns and terms of a task, where columns lie side by side: a matter of shapes alone, since sums depend on it. */
+function partsAcross(depth: number, columns: number) {
+  const strips = Math.ceil(columns / STRIP);
+  const splits = Math.min(Math.ceil(depth / TERMS), Math.ceil(TASKS / strips));
+  return { strip: inEights(columns / strips), terms: inEights(depth / splits) };
+}
+
+/** Floats from row to row of the sums: 17 cache lines past whole pages, so that rows keep out of each other's way in a cache. */
+const pitchOf = (columns: number) => 1024 * Math.ceil(columns / 1024) + 272;
+
+const inEights = (count: number) => 8 * Math.ceil(count / 8);
 
 /** One side of a product, whose lanes and terms are these axes. */
 export const factor = (x: Elements, lanes: number, lane: number, term: number) => ({

@@ -27,13 +27,16 @@ import {
   kernels,
   LeadingAxis,
   MatmulParams,
-  MOST_ROWS,
+  MOST_ALONG,
+  OWN_TERMS,
   TILE_PANELS,
   TILE_SLICES,
 } from './params.generated';
 
 /** Tiles that there are for each thread, at least, where sizes allow it. Which there are changes no bits. */
 const TILES_PER_THREAD = 4;
+/** Slices of a tile of all rows, at least. */
+const FEWEST_SLICES = 32;
 
 const op: Op<MatmulCall> = {
   name: 'matmul',
@@ -46,14 +49,15 @@ const op: Op<MatmulCall> = {
     const columns = b.shape.at(-1) as number;
     const [panels, slices] = [Math.ceil(rows / PANEL), Math.ceil(columns / SLICE)];
     const batches = sizeOf(axes.map(({ extent }) => extent));
-    const tile = tileOf(panels, slices, batches, threads);
     const leading = leadingAxes(axes);
+    const isOwn = panels <= TILE_PANELS && leading.packed === batches;
+    const tile = isOwn ? tileOfRows(panels, slices, batches, threads) : tileOf(panels, slices, batches, threads);
     const { program, work } = epilogue?.compiled ?? { work: 0 };
-    const bytes = leading.packed * slices * SLICE * depth * 4;
+    const bytes = isOwn ? 0 : leading.packed * slices * SLICE * depth * 4;
     const plan = withMemory({ packed: bytes }, ({ packed }, addressOf) => [
       {
         phases: [
-          { kernel: 'packSlices', tasks: leading.packed * packingTasks(depth, columns) },
+          ...(isOwn ? [] : [{ kernel: 'packSlices', tasks: leading.packed * packingTasks(depth, columns) }]),
           { kernel: 'matmul', tasks: batches * tile.count },
         ],
         params: [
@@ -61,13 +65,13 @@ const op: Op<MatmulCall> = {
             depth,
             a: factor(a, rows, -2, -1),
             b: factor(b, columns, -1, -2),
-            packed,
+            packed: isOwn ? 0 : packed,
             axes: axes.length,
             out,
             bias,
             biasStride: bias?.strides[0] ?? 0,
             program: program ? addressOf(program) : 0,
-            terms: termsOf(depth),
+            terms: termsOf(depth, isOwn ? OWN_TERMS : DEPTH),
             panels: tile.panels,
             slices: tile.slices,
           }),
@@ -96,6 +100,13 @@ function tileOf(panels: number, slices: number, batches: number, threads: number
   return { ...tile, count: Math.ceil(panels / tile.panels) * Math.ceil(slices / tile.slices) };
 }
 
+/** Tiles of all rows, which pack b themselves, and few enough that packing a again for each costs little. */
+function tileOfRows(panels: number, slices: number, batches: number, threads: number) {
+  const across = Math.ceil((TILES_PER_THREAD * threads) / batches);
+  const count = Math.min(TILE_SLICES, Math.max(FEWEST_SLICES, Math.ceil(slices / across)));
+  return { panels, slices: count, count: Math.ceil(slices / count) };
+}
+
 const clamp = (x: number, most: number) => Math.min(most, Math.max(1, x));
 
 /** The leading axes, and how many matrices b has. */
@@ -110,7 +121,7 @@ function leadingAxes(axes: readonly CommonAxis[]) {
 }
 
 /** Terms that are summed at a time: blocks of them are alike. */
-const termsOf = (depth: number): number => Math.ceil(depth / Math.ceil(depth / DEPTH));
+const termsOf = (depth: number, most = DEPTH): number => Math.ceil(depth / Math.ceil(depth / most));
 
 /** How many tasks pack a matrix. */
 const packingTasks = (depth: number, columns: number): number =>
@@ -179,7 +190,7 @@ export function multiply(
 
 /** Whether the kernels of packed weights take it: integers always, floats where they would be packed at each call otherwise. */
 const isTakenPacked = (b: PackedWeight, { size, shape }: Tensor, transposeB: boolean): boolean =>
-  b.isQuantised || (transposeB && size / (shape.at(-1) as number) > MOST_ROWS);
+  b.isQuantised || (transposeB && size / (shape.at(-1) as number) > MOST_ALONG);
 
 /**
  * The matrix product a b + bias, each element as `epilogue` has it: a [..., r, k], b [..., k, c] -> [..., r, c]. Leading axes

@@ -1,6 +1,7 @@
 /**
- * Products of matrices in tiles of the result, in blocks of terms: b is packed for the micro-kernel by tasks of their own, and
- * the rows of a by each tile that needs them, so that they are still in the second-level cache.
+ * Products of matrices in tiles of the result, in blocks of terms: b is packed for the micro-kernel by tasks of their own or,
+ * where only one tile needs what is packed, by that tile, and the rows of a by each tile that needs them: what a tile packs is
+ * still in the second-level cache.
  */
 import { ADD, product, STORE } from '../../runtime/wasm/assembly/product.as';
 import { bytesOf, loadRow } from '../../runtime/wasm/assembly/storage.as';
@@ -8,7 +9,7 @@ import { storeTransposed } from '../../runtime/wasm/assembly/vector.as';
 import { PANEL, SLICE } from '../../runtime/cpu/params.generated.as';
 import { firstInstruction, innerInstruction, pastInstruction, REGISTER_BYTES, run } from '../map/program.as';
 import { FEW_ROWS_BYTES } from './few-rows.as';
-import { DEPTH, Factor, GROUP, LeadingAxis, MatmulParams, TILE_PANELS, TILE_SLICES } from './params.generated.as';
+import { DEPTH, Factor, GROUP, LeadingAxis, MatmulParams, OWN_SLICES, OWN_TERMS, TILE_PANELS, TILE_SLICES } from './params.generated.as';
 
 const TILE_BYTES: usize = <usize>(PANEL * SLICE * 4);
 const ROW_BYTES: usize = <usize>(TILE_SLICES * SLICE * 4);
@@ -22,9 +23,13 @@ const LANES: usize = ROW + ROW_BYTES;
 const PANELS: usize = LANES + 5 * TERMS_BYTES;
 const POINTERS: usize = PANELS + <usize>(TILE_PANELS * PANEL) * TERMS_BYTES;
 const REGISTERS: usize = POINTERS + 16;
-export const SCRATCH_BYTES: usize = max(REGISTERS + REGISTER_BYTES, FEW_ROWS_BYTES);
+// The program runs once slices have been used up.
+const SLICES: usize = REGISTERS;
+const SLICE_GAP: usize = 320;
+const SLICES_BYTES: usize = <usize>OWN_SLICES * (<usize>(SLICE * OWN_TERMS * 4) + SLICE_GAP);
+export const SCRATCH_BYTES: usize = max(max(REGISTERS + REGISTER_BYTES, SLICES + SLICES_BYTES), FEW_ROWS_BYTES);
 
-export { fewRowsAcross, fewRowsAlong, fewRowsByPanels, fewRowsFinish, fewRowsOfA } from './few-rows.as';
+export { fewRowsAcross, fewRowsAlong, fewRowsFinish, fewRowsOfA } from './few-rows.as';
 
 /** Some slices of one block of terms: a packed matrix is [blocks][slices][terms][8]. */
 export function packSlices(params: usize, task: i32, scratch: usize): void {
@@ -42,7 +47,11 @@ export function packSlices(params: usize, task: i32, scratch: usize): void {
     if (axis.packed) place += <usize>((matrix / axis.packed) % axis.extent) * axis.b;
   }
   const elements = (<usize>matrix * p.depth + first) * all + <usize>slice * terms;
-  pack(p.b, place, slice, min(slice + GROUP, all), first, terms, SLICE, p.packed + elements * (SLICE * 4), scratch + LANES);
+  packGroup(p.b, place, slice, min(slice + GROUP, all), first, terms, p.packed + elements * (SLICE * 4), <usize>(terms * SLICE * 4), scratch + LANES);
+}
+
+function packGroup(b: Factor, matrix: usize, slice: i32, past: i32, first: i32, terms: i32, to: usize, bytes: usize, buffer: usize): void {
+  pack(b, matrix, slice, past, first, terms, SLICE, to, bytes, buffer);
 }
 
 @inline
@@ -56,7 +65,7 @@ function strips(lanes: i32, width: i32): i32 {
 }
 
 /**
- * Strips of `width` lanes, at most `GROUP`, of the matrix at an element of x, as [strips][terms][width], zero past the last
+ * Strips of `width` lanes of the matrix at an element of x, as [strips][terms][width], `bytes` from strip to strip, zero past the last
  * lane. `width` is a constant.
  */
 @inline
@@ -69,14 +78,15 @@ function pack(
   terms: i32,
   width: i32,
   to: usize,
+  bytes: usize,
   buffer: usize,
 ): void {
   const lane = strip * width;
   const lanes = min(pastStrip * width, x.lanes) - lane;
   const size = bytesOf(x.dtype);
   const source = x.address + (matrix + <usize>lane * x.lane + <usize>first * x.term) * size;
-  if (x.lane == 1 && x.term != 1) packAcross(source, x.term * size, x.dtype, lanes, width, terms, to, buffer);
-  else packAlong(source, x.lane * size, x.term, x.dtype, lanes, width, terms, to, buffer);
+  if (x.lane == 1 && x.term != 1) packAcross(source, x.term * size, x.dtype, lanes, width, terms, to, bytes, buffer);
+  else packAlong(source, x.lane * size, x.term, x.dtype, lanes, width, terms, to, bytes, buffer);
 }
 
 /** Lanes lie side by side in memory. */
@@ -89,11 +99,11 @@ function packAcross(
   width: i32,
   terms: i32,
   to: usize,
+  bytes: usize,
   buffer: usize,
 ): void {
   const isCut = lanes % width != 0;
-  if (isCut) memory.fill(buffer, 0, <usize>(GROUP * SLICE * 4));
-  const bytes = <usize>(terms * width * 4);
+  if (isCut) memory.fill(buffer, 0, <usize>(strips(lanes, width) * width) << 2);
   const end = <usize>strips(lanes, width) * bytes;
   for (let term: i32 = 0; term < terms; term++, source += step, to += width * 4) {
     let row = loadRow(source, 1, dtype, lanes, buffer);
@@ -120,11 +130,12 @@ function packAlong(
   width: i32,
   terms: i32,
   to: usize,
+  bytes: usize,
   buffer: usize,
 ): void {
   const zeros = buffer + 4 * TERMS_BYTES;
   memory.fill(zeros, 0, TERMS_BYTES);
-  for (let lane: i32 = 0; lane < lanes; lane += width, to += terms * width * 4) {
+  for (let lane: i32 = 0; lane < lanes; lane += width, to += bytes) {
     for (let four: i32 = 0; four < width; four += 4) {
       const at = lane + four;
       const from = source + <usize>at * step;
@@ -191,11 +202,13 @@ export function matmul(params: usize, task: i32, scratch: usize): void {
   const lastPanel = min(firstPanel + p.panels, panels);
   const lastSlice = min(firstSlice + p.slices, slices);
   let a: usize = 0;
+  let ownB: usize = 0;
   let matrix: i32 = 0;
   let index = batch;
   for (let i = p.axes - 1; i >= 0; i--) {
     const axis = leadingAxis(p, i);
     a += <usize>(index % axis.extent) * axis.a;
+    ownB += <usize>(index % axis.extent) * axis.b;
     matrix += (index % axis.extent) * axis.packed;
     index /= axis.extent;
   }
@@ -210,10 +223,18 @@ export function matmul(params: usize, task: i32, scratch: usize): void {
   for (let first: i32 = 0; first < depth; first += p.terms) {
     const terms = min(p.terms, depth - first);
     const panelBytes = <usize>(terms * PANEL * 4);
+    // Slices a power of two apart would keep each other out of the first cache.
+    const sliceBytes = <usize>(terms * SLICE * 4) + SLICE_GAP;
     for (let panel = firstPanel, to = packed; panel < lastPanel; panel += GROUP, to += GROUP * panelBytes)
-      pack(p.a, a, panel, min(panel + GROUP, lastPanel), first, terms, PANEL, to, scratch + LANES);
+      pack(p.a, a, panel, min(panel + GROUP, lastPanel), first, terms, PANEL, to, panelBytes, scratch + LANES);
     for (let slice = firstSlice; slice < lastSlice; slice++) {
-      const right = b + (<usize>first * slices + <usize>slice * terms) * <usize>(SLICE * 4);
+      let right = b + (<usize>first * slices + <usize>slice * terms) * <usize>(SLICE * 4);
+      if (!p.packed) {
+        const at = (slice - firstSlice) % OWN_SLICES;
+        if (at == 0)
+          packGroup(p.b, ownB, slice, min(slice + OWN_SLICES, lastSlice), first, terms, scratch + SLICES, sliceBytes, scratch + LANES);
+        right = scratch + SLICES + <usize>at * sliceBytes;
+      }
       let left = packed;
       for (let panel = firstPanel; panel < lastPanel; panel++, left += panelBytes) {
         const isOut = isPlain && panel < wholePanels && slice < wholeSlices;

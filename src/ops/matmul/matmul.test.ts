@@ -4,7 +4,7 @@ import { describeOnBackends, fewOnGpu, randomCases } from '../../../test/backend
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { scoped } from '../../../test/scoped';
 import { expectGradients, type GradientCase } from '../../../test/tape-gradients';
-import { createRuntime, elementwise, matmul, type Tensor } from '../../index';
+import { cast, contiguous, createRuntime, elementwise, matmul, type Tensor } from '../../index';
 import { toFloat64 } from '../../tensor/host';
 
 const extent = fc.integer({ min: 1, max: 70 });
@@ -114,6 +114,31 @@ describeOnBackends('matmul', (runtime) => {
         }
       }
     });
+  });
+
+  test('keeps infinities and NaN of 16-bit weights in their columns, and scales no large row out of range', async () => {
+    for (const dtype of ['f16', 'bf16'] as const) {
+      for (const rows of [1, 2]) {
+        await scoped(runtime(), async () => {
+          const weights = Float32Array.from({ length: 16 * 20 }, (_, at) => ((at * 7) % 11) / 4 - 1);
+          weights[3 * 20 + 5] = Number.POSITIVE_INFINITY;
+          weights[4 * 20 + 18] = Number.NaN;
+          const a = Float32Array.from({ length: rows * 16 }, (_, at) => (at === 2 ? 2 ** 20 : 1 + (at % 3)));
+          const b = cast(runtime().tensor(weights, [16, 20]), dtype);
+          const expected = Float32Array.from({ length: rows * 20 }, (_, at) => {
+            const terms = Array.from(
+              { length: 16 },
+              (_, k) => a[Math.floor(at / 20) * 16 + k]! * weights[k * 20 + (at % 20)]!,
+            );
+            return terms.reduce((sum, term) => sum + term, 0);
+          });
+          const left = runtime().tensor(a, [rows, 16]);
+          const transposed = contiguous(b.permute([1, 0]));
+          for (const out of [matmul(left, b), matmul(left, transposed, { transposeB: true })])
+            expect([...(await out.read())]).toEqual([...expected]);
+        });
+      }
+    }
   });
 
   test('applies a function of each element, with what it captured', async () => {

@@ -10,6 +10,10 @@ export const DEPTH = 384;
 /** Panels or slices that are packed at a time. */
 export const GROUP = 8;
 
+/** Slices and terms that a tile packs for itself at a time: rows of b are read in pieces of a kilobyte. */
+export const OWN_SLICES = 32;
+export const OWN_TERMS = 128;
+
 /** One side of a product: `lanes` rows of a or columns of b, `depth` terms each. Strides are in elements. */
 export const Factor = struct({
   address: 'usize',
@@ -27,6 +31,7 @@ export const MatmulParams = struct({
   depth: 'i32',
   a: Factor,
   b: Factor,
+  /** b in the order of the micro-kernel; 0 where each tile packs what it needs. */
   packed: 'usize',
   axes: 'i32',
   out: 'tensor',
@@ -41,14 +46,12 @@ export const MatmulParams = struct({
   slices: 'i32',
 });
 
-/** Rows of a product whose b is read where it lies, at most. */
-export const MOST_ROWS = 16;
-/** Elements of b that are converted at once, at most, and columns that are finished at once. */
-export const LONGEST_STRIP = 2048;
+/** Rows of a product whose b is read where it lies, at most, if the terms of a column lie side by side or if columns do. */
+export const MOST_ALONG = 16;
+export const MOST_ACROSS = 4;
+/** Columns that are finished at once, and whose terms are converted at once. */
 export const FINISHED = 512;
-/** A block of b that the micro-kernel reads from the first cache: terms by columns. */
-export const BLOCK_TERMS = 32;
-export const BLOCK_COLUMNS = 256;
+export const CONVERTED_COLUMNS = 512;
 
 /** Behind it lie the numbers of the epilogue. */
 export const FewRowsParams = struct({
@@ -59,11 +62,13 @@ export const FewRowsParams = struct({
   bias: 'tensor',
   biasStride: 'usize',
   program: 'usize',
-  /** a in float32 [rows][depth], or in panels [depth][6]; sums [splits][rows][pitch]. */
+  /** a in float32, [groups of rows][fours of terms][rows][4], and how many rows a group has: 1 or 4. */
   left: 'usize',
-  isPaneled: 'bool',
+  together: 'i32',
+  /** Sums [splits][sumRows][pitch]. */
   parts: 'usize',
   splits: 'i32',
+  sumRows: 'i32',
   pitch: 'i32',
   /** Terms of a split, and columns that a task takes. */
   terms: 'i32',

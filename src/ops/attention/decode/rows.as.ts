@@ -7,7 +7,7 @@ import { DecodeParams } from '../params.generated.as';
 import { FETCHED, fours, SCORES, SINK } from './memory.as';
 import { F16, F32, Operand } from '../../../runtime/cpu/params.generated.as';
 import { loadRow } from '../../../runtime/wasm/assembly/storage.as';
-import { madd } from '../../../runtime/wasm/assembly/vector.as';
+import { fourSums, madd } from '../../../runtime/wasm/assembly/vector.as';
 
 /** Whether rows are copied as float32: those that are not whole vectors side by side, and those that many queries would convert. */
 @inline
@@ -121,14 +121,6 @@ export function scoreRows<T>(queries: usize, bytes: usize, keys: usize, step: us
   }
   i64.store(scratch + SINK, sink);
   store<usize>(scratch + FETCHED, fetched);
-}
-
-/** The sum of each vector's lanes. */
-@inline
-function fourSums(a: v128, b: v128, c: v128, d: v128): v128 {
-  const ab = f32x4.add(v128.shuffle<f32>(a, b, 0, 4, 1, 5), v128.shuffle<f32>(a, b, 2, 6, 3, 7));
-  const cd = f32x4.add(v128.shuffle<f32>(c, d, 0, 4, 1, 5), v128.shuffle<f32>(c, d, 2, 6, 3, 7));
-  return f32x4.add(v128.shuffle<f32>(ab, cd, 0, 1, 4, 5), v128.shuffle<f32>(ab, cd, 2, 3, 6, 7));
 }
 
 /** Adds the weighted values to the sums, twelve columns at a time. */

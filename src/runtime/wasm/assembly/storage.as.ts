@@ -15,9 +15,12 @@ const LARGEST_F16: usize = CONSTANTS + 112;
 const NORMAL_F16: usize = CONSTANTS + 128;
 const HALF: usize = CONSTANTS + 144;
 const REBIAS: usize = CONSTANTS + 160;
-const SCALE: usize = CONSTANTS + 176;
+/** 2^112: what is left to do to a half whose fields have moved to where float32 has them. */
+export const SCALE: usize = CONSTANTS + 176;
 const QUIET_BF16: usize = CONSTANTS + 192;
 const HALF_BF16: usize = CONSTANTS + 208;
+/** The bits that the fields of a half have then moved to. */
+export const FIELDS_F16: usize = CONSTANTS + 224;
 
 v128.store(MAGNITUDE, i32x4.splat(0x7fffffff));
 v128.store(INFINITE, i32x4.splat(0x7f800000));
@@ -32,10 +35,10 @@ v128.store(NORMAL_F16, i32x4.splat(0x387fffff));
 v128.store(HALF, f32x4.splat(0.5));
 // The difference of the exponents' biases, and what rounds up from just above a half.
 v128.store(REBIAS, i32x4.splat(0xfff - 0x38000000));
-// 2^112.
 v128.store(SCALE, i32x4.splat(0x77800000));
 v128.store(QUIET_BF16, i32x4.splat(0x40));
 v128.store(HALF_BF16, i32x4.splat(0x7fff));
+v128.store(FIELDS_F16, i32x4.splat(0x8fffe000));
 
 @inline
 export function bytesOf(dtype: i32): usize {
