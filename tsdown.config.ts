@@ -12,7 +12,7 @@ const library = Object.values(manifest.exports)
  * reaches imports them.
  */
 export default defineConfig({
-  entry: [...library, 'src/cli/bin.ts', 'src/bench/browser/page.ts'],
+  entry: [...library, 'src/cli/bin.ts', 'src/bench/browser/page.ts', 'src/bench/against-child.ts'],
   unbundle: true,
   copy: [{ from: 'src/**/*.wasm', to: 'dist', flatten: false }],
   platform: 'neutral',

@@ -1,10 +1,10 @@
-/** ONNX models of one attention node, written as the protobuf messages of onnx.proto, and how onnxruntime runs them. */
+/** ONNX models of one node, written as the protobuf messages of onnx.proto, and how onnxruntime runs them. */
 import { additiveMask, isCausal, isFull } from './mask.mjs';
 
 const IR_VERSION = 8;
 const OPSETS = { '': 17, 'com.microsoft': 1 };
-const ELEMENT = { float32: 1, int32: 6 };
-const ATTRIBUTE = { float: 1, int: 2 };
+const ELEMENT = { float32: 1, int32: 6, int64: 7, float16: 10 };
+const ATTRIBUTE = { float: 1, int: 2, ints: 7 };
 
 /**
  * MultiHeadAttention over q, k, v [1, n, h * d]: causal by the operator's own attribute, any other mask as
@@ -61,7 +61,7 @@ export async function prepareWith({ InferenceSession, Tensor }, options, node) {
     async run() {
       ({ out } = await session.run(feeds, ['out']));
     },
-    result: () => out.data,
+    result: () => Float32Array.from(out.data),
   };
 }
 
@@ -78,23 +78,24 @@ function tokens({ q, k, v, n, h, d }) {
 }
 
 function typeOf(data) {
-  return data instanceof Int32Array ? 'int32' : 'float32';
+  if (data instanceof Int32Array) return 'int32';
+  return data instanceof BigInt64Array ? 'int64' : 'float32';
 }
 
 /** An input that is null is an optional one left out, which ONNX writes as an empty name. */
-export function model({ operator, attributes, inputs, outputs }) {
+export function model({ operator, domain = 'com.microsoft', attributes, inputs, outputs, type = 'float32' }) {
   const node = message([
     ...inputs.map((input) => text(1, input?.name ?? '')),
     ...Object.keys(outputs).map((name) => text(2, name)),
     text(4, operator),
     ...attributes.map((attribute) => bytes(5, attribute)),
-    text(7, 'com.microsoft'),
+    text(7, domain),
   ]);
   const graph = message([
     bytes(1, node),
-    text(2, 'attention'),
+    text(2, operator),
     ...inputs.filter(Boolean).map(({ name, data, shape }) => bytes(11, valueInfo(name, typeOf(data), shape))),
-    ...Object.entries(outputs).map(([name, shape]) => bytes(12, valueInfo(name, 'float32', shape))),
+    ...Object.entries(outputs).map(([name, shape]) => bytes(12, valueInfo(name, type, shape))),
   ]);
   return message([
     integer(1, IR_VERSION),
@@ -109,8 +110,13 @@ function valueInfo(name, type, shape) {
   return message([text(1, name), bytes(2, message([bytes(1, tensor)]))]);
 }
 
-function intAttribute(name, value) {
+export function intAttribute(name, value) {
   return message([text(1, name), integer(3, value), integer(20, ATTRIBUTE.int)]);
+}
+
+export function intsAttribute(name, values) {
+  const fields = values.map((value) => integer(8, value));
+  return message([text(1, name), ...fields, integer(20, ATTRIBUTE.ints)]);
 }
 
 function floatAttribute(name, value) {

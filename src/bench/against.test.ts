@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { builds, formatAgainst, type Runner, runAgainst } from './against';
+import { builds, byCommands, formatAgainst, type Runner, runAgainst } from './against';
 import type { BenchOptions } from './options';
 import type { BenchReport, BenchRow } from './report';
 import { threadsSuite } from './suites/threads';
@@ -23,7 +23,8 @@ function runner(times: (build: string, name: string, run: number) => number) {
   return { calls, run };
 }
 
-const against = (run: Runner) => runAgainst(threadsSuite, OPTIONS, { against: '../other', run });
+const against = (run: Runner) =>
+  runAgainst(threadsSuite, { against: '../other', builds: byCommands(threadsSuite, OPTIONS, run) });
 
 test('a row is asked of this, the other, the other and this again, by its own command and few samples', async () => {
   const { calls, run } = runner(() => 5);
@@ -71,7 +72,7 @@ test('a row that the other build does not have is named with what it said', asyn
 });
 
 test('a folder without a build is refused by name', () => {
-  expect(() => builds('/nowhere', undefined)).toThrow(
+  expect(() => builds(threadsSuite, OPTIONS, { against: '/nowhere' })).toThrow(
     "--against must be the folder of another checkout of Saccade that is built, got '/nowhere', which has no dist/cli/bin.mjs",
   );
 });

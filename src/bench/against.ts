@@ -1,6 +1,7 @@
 /** A suite's rows in two builds of Saccade, row by row in turns, so that a busy machine affects both alike. */
+import { fork } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { extname, join, resolve } from 'node:path';
 import { styleText } from 'node:util';
 import { ParameterError } from '../errors';
 import { describeMachine, formatMachine, type Machine } from '../machine';
@@ -9,9 +10,12 @@ import type { Control } from '../runtime/backend';
 import { formatRatio } from '../text/format';
 import { formatTable, right } from '../text/table';
 import { lastLine, reportInChild } from './child';
-import { type BenchOptions, commandWords } from './options';
+import { type BenchOptions, commandLine, commandWords } from './options';
+import { PeerProcess } from './peer-process';
+import { packageRoot } from './peers';
+import { rowOf } from './problem';
 import { type BenchReport, type BenchRow, formatProblem } from './report';
-import type { Suite } from './suite';
+import type { Suite, TimedSuite } from './suite';
 
 /** The relative difference up to which times count as the same. */
 const ALLOWED = 0.03;
@@ -42,59 +46,156 @@ export interface AgainstReport {
   readonly rows: readonly AgainstRow[];
 }
 
-/** Runs a command line of this build or of the other. */
-export type Runner = (build: 'this' | 'other', words: readonly string[]) => Promise<BenchReport>;
+/** How rows of two builds are timed. */
+export interface Builds {
+  /** The rows of this build. */
+  planned(): Promise<readonly (Problem & Pick<BenchRow, 'command'>)[]>;
+  /** Prepares a row in both builds; gives how a call of one of them is timed, and for how many pairs there is time. */
+  open(
+    row: Problem & Pick<BenchRow, 'command'>,
+  ): Promise<{ readonly time: (build: Build) => Promise<number>; readonly pairs: number }>;
+  close(): void;
+}
+type Build = 'this' | 'other';
 
-/** Runs the command lines of both builds in new processes; throws a ParameterError if the folder has no build. */
-export function builds(against: string, signal: AbortSignal | undefined): Runner {
+/**
+ * Both builds in processes of their own, which stay for all rows; a suite that is not timed in turns by its command lines, in
+ * new ones. Throws a ParameterError if the folder has no build.
+ */
+export function builds(
+  suite: Suite & Partial<Pick<TimedSuite, 'groups'>>,
+  options: BenchOptions,
+  { against, signal }: { readonly against: string; readonly signal?: AbortSignal | undefined },
+): Builds {
   const other = resolve(against, 'dist/cli/bin.mjs');
   if (!existsSync(other)) {
     throw new ParameterError(
       `--against must be the folder of another checkout of Saccade that is built, got '${against}', which has no ${join('dist', 'cli', 'bin.mjs')}`,
     );
   }
-  return (build, words) => reportInChild(build === 'this' ? (process.argv[1] as string) : other, words, signal);
+  const { groups } = suite;
+  if (groups) return byProcesses({ ...suite, groups }, options, { against, signal });
+  return byCommands(suite, options, (build, words) =>
+    reportInChild(build === 'this' ? (process.argv[1] as string) : other, words, signal),
+  );
 }
 
-/** Compares the suite's rows that have a time, in `options.repeats` pairs of runs each. */
-export async function runAgainst(
-  suite: Suite,
+/** Longest that a row is timed, in milliseconds, but for two pairs. */
+const ROW = 10_000;
+/** Largest difference of results, over the largest: kernels may round in another order. */
+const TOLERANCE = 1e-3;
+
+interface Opened {
+  readonly numbers: readonly number[];
+  /** Of a sample. */
+  readonly milliseconds: number;
+}
+
+function byProcesses(
+  { name, groups, defaults }: Pick<TimedSuite, 'name' | 'groups' | 'defaults'>,
   options: BenchOptions,
-  { against, run, signal, onProgress }: Control & { readonly against: string; readonly run: Runner },
-): Promise<AgainstReport> {
+  { against, signal = new AbortController().signal }: { against: string; signal?: AbortSignal | undefined },
+): Builds {
+  const { only, repeats } = options;
+  const program = new URL(`./against-child${extname(import.meta.url)}`, import.meta.url);
+  const start = (folder: string) =>
+    new PeerProcess(
+      fork(program, [folder, name, JSON.stringify(options)], {
+        execArgv: [],
+        stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      }),
+    );
+  const processes = { this: start(packageRoot()), other: start(resolve(against)) };
+  const ask = <T>(build: Build, question: string, parameters: object) =>
+    processes[build].ask<T>(question, parameters, signal);
+  return {
+    async planned() {
+      const rows = groups(options, {}).flat();
+      return rows
+        .filter((row) => only.length === 0 || only.includes(row.name))
+        .map(({ name: row, label, problem, narrow }) => ({
+          ...{ name: row, label, ...rowOf(problem) },
+          command: commandLine(name, { ...options, ...narrow, only: [row] }, defaults),
+        }));
+    },
+    async open(row) {
+      const parameters = { key: keyOf(row) };
+      const own = await ask<Opened>('this', 'open', parameters);
+      const theirs = await ask<Opened>('other', 'open', parameters);
+      checkAlike(own.numbers, theirs.numbers);
+      const affordable = Math.floor(ROW / 4 / Math.max(own.milliseconds, theirs.milliseconds));
+      return { time: (build) => ask<number>(build, 'time', {}), pairs: Math.max(2, Math.min(repeats, affordable)) };
+    },
+    close() {
+      for (const each of Object.values(processes)) each.kill();
+    },
+  };
+}
+
+/** Throws unless the builds computed the same. */
+function checkAlike(own: readonly number[], theirs: readonly number[]): void {
+  const largest = theirs.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const isAlike = own.every((value, at) => Math.abs(value - (theirs[at] as number)) <= TOLERANCE * largest);
+  if (own.length !== theirs.length || !isAlike) throw new Error('the results of the builds differ');
+}
+
+/** Runs a command line of this build or of the other. */
+export type Runner = (build: Build, words: readonly string[]) => Promise<BenchReport>;
+
+/** By the commands of the rows, each in a new process. */
+export function byCommands(suite: Suite, options: BenchOptions, run: Runner): Builds {
   const repeats = (count: number) => ('repeats' in suite.defaults ? { repeats: count } : {});
-  const planned = await run('this', commandWords(suite.name, { ...options, ...repeats(1) }, suite.defaults));
-  const rows: AgainstRow[] = [];
-  for (const [at, row] of planned.rows.entries()) {
-    signal?.throwIfAborted();
-    const words = wordsOf(row.command);
-    const place = words.indexOf('--repeats');
-    if (place >= 0) words.splice(place, 2);
-    if ('repeats' in suite.defaults) words.push('--repeats', String(SAMPLES));
-    rows.push(await compareRow(row, words, options.repeats, { run, signal }));
-    await onProgress?.((at + 1) / planned.rows.length);
+  return {
+    planned: async () =>
+      (await run('this', commandWords(suite.name, { ...options, ...repeats(1) }, suite.defaults))).rows,
+    async open(row) {
+      const words = wordsOf(row.command);
+      const place = words.indexOf('--repeats');
+      if (place >= 0) words.splice(place, 2);
+      if ('repeats' in suite.defaults) words.push('--repeats', String(SAMPLES));
+      const time = async (build: Build) => {
+        const { rows } = await run(build, words);
+        const found = rows.find((each) => keyOf(each) === keyOf(row));
+        const measured = found?.measures.time;
+        if (measured === undefined) throw new Error(found?.reason ?? 'it tells no time');
+        return measured;
+      };
+      return { time, pairs: options.repeats };
+    },
+    close() {},
+  };
+}
+
+/** Compares the suite's rows that have a time, in pairs of runs. */
+export async function runAgainst(
+  { name: suite }: Pick<Suite, 'name'>,
+  { against, builds, signal, onProgress }: Control & { readonly against: string; readonly builds: Builds },
+): Promise<AgainstReport> {
+  try {
+    const planned = await builds.planned();
+    const rows: AgainstRow[] = [];
+    for (const [at, row] of planned.entries()) {
+      signal?.throwIfAborted();
+      rows.push(await compareRow(row, builds, signal));
+      await onProgress?.((at + 1) / planned.length);
+    }
+    const machine = await describeMachine();
+    return { format: 'saccade bench against', version: 1, suite, against, machine, rows };
+  } finally {
+    builds.close();
   }
-  const machine = await describeMachine();
-  return { format: 'saccade bench against', version: 1, suite: suite.name, against, machine, rows };
 }
 
 async function compareRow(
-  { name, label, n, h, g, d, mask, command }: BenchRow,
-  words: readonly string[],
-  pairs: number,
-  { run, signal }: Control & { readonly run: Runner },
+  { name, label, n, h, g, d, mask, command }: Problem & Pick<BenchRow, 'command'>,
+  builds: Builds,
+  signal: AbortSignal | undefined,
 ): Promise<AgainstRow> {
   const row = { name, label, n, h, ...(g !== undefined && { g }), d, mask, command };
-  const time = async (build: 'this' | 'other') => {
-    const { rows } = await run(build, words);
-    const found = rows.find((each) => keyOf(each) === keyOf(row));
-    const measured = found?.measures.time;
-    if (measured === undefined) throw new Error(found?.reason ?? 'it tells no time');
-    return measured;
-  };
   const ratios: number[] = [];
   const own: number[] = [];
   try {
+    const { time, pairs } = await builds.open(row);
     // This, other, other, this: neighbours are compared, so that drift favours neither.
     while (ratios.length < pairs) {
       const first = await time('this');

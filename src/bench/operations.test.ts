@@ -9,6 +9,7 @@ import { gateOf } from './gate';
 import { deltaRule } from './linear-operations';
 import { localLinear } from './local-linear-operations';
 import { decodingParallax, parallaxForward, parallaxGradients } from './parallax-operations';
+import { sharedOperation } from './peer-operations';
 import * as primitives from './primitive-operations';
 import { inputsOf, MASKS, type Operation, type Problem } from './problem';
 import { Runtimes } from './runtimes';
@@ -17,6 +18,7 @@ import { shortSequences } from './short-sequences';
 
 const { product, ...rowOperations } = primitives;
 const TOKENS = { n: 36, h: 2, d: 8 };
+const SHARED = (['f32-f16', 'f16-f32', 'transpose', 'product'] as const).map(sharedOperation);
 /** Some MiB, of which each call takes another copy. */
 const KEYS = { n: 512, h: 8, d: 128 };
 const ROWS = { n: 300, h: 1, d: 20 };
@@ -36,6 +38,7 @@ test.each<readonly [string, Problem]>([
     parallaxForward,
     parallaxGradients,
   ]),
+  ...at({ n: 20, h: 1, d: 20 }, SHARED),
   ...at(TOKENS, [prefill(undefined), prefill(14), appending]),
   ...at(KEYS, [
     readOfKeys,

@@ -55,7 +55,7 @@ export interface PlannedRow extends Omit<Entry, 'contender'> {
   readonly narrow?: Partial<BenchOptions>;
 }
 
-interface TimedSuite extends Omit<Suite, 'run' | 'measures' | 'names'> {
+export interface TimedSuite extends Omit<Suite, 'run' | 'measures' | 'names'> {
   /** Default: `TIMED`. */
   readonly measures?: readonly MeasureName[];
   /**
@@ -97,7 +97,7 @@ export function operationRows(
 const TIMED = ['time', 'spread', 'rounds', 'rate', 'peakShare', 'bandwidth', 'memory', 'ratio', 'error'] as const;
 
 /** A suite whose groups of rows are measured in turns. */
-export function timedSuite(suite: TimedSuite): Suite {
+export function timedSuite(suite: TimedSuite): Suite & Pick<TimedSuite, 'groups'> {
   return {
     names: (options) => [...new Set(suite.groups(options, {}).flatMap((group) => group.map(({ name }) => name)))],
     ...suite,

@@ -132,7 +132,7 @@ async function benchAgainst(
   for (const [option, isGiven] of Object.entries(other))
     if (isGiven) throw new UnsupportedError(`--against compares two builds of Saccade alone: leave ${option} out`);
   const report = await withProgress(`bench ${suite.name} against ${against}`, (control) =>
-    runAgainst(suite, options, { against, run: builds(against, control.signal), ...control }),
+    runAgainst(suite, { against, builds: builds(suite, options, { against, signal: control.signal }), ...control }),
   );
   if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
   await say(formatAgainst(report), json);

@@ -13,6 +13,7 @@ import { primitivesSuite } from './primitives';
 import { scoresSuite } from './scores';
 import { shapesSuite } from './shapes';
 import { sparseSuite } from './sparse';
+import { startSuite } from './start';
 import { threadsSuite } from './threads';
 import { trainSuite } from './train';
 
@@ -27,6 +28,7 @@ export const suites: readonly Suite[] = [
   threadsSuite,
   memorySuite,
   overheadSuite,
+  startSuite,
   chainSuite,
   decodeSuite,
   trainSuite,
