@@ -28,6 +28,7 @@ import {
   warmupCosine,
   windows,
 } from '../train';
+import { attentionOf } from './attention';
 import { METHOD_OR_MODULE, readMethod } from './methods';
 import { paramsOption, wholeNumber } from './options';
 import { MOST_SETTINGS, openFile, readBytes, readTensorsOf, readText } from './read-tensors';
@@ -160,7 +161,12 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
   const optimizer = parseOptimizer(options.optimizer);
   const methods = await methodsOf(given, options);
   const names = methods.map(({ name }) => name).join();
-  const attention = attentionOf(options, methods);
+  const { params, layers } = options;
+  const own = params === TEXT_OPTIONS.params.preset ? undefined : params;
+  const attention = attentionOf(methods, own, layers, {
+    option: '--method',
+    layersName: `--layers, ${layers}`,
+  });
   const { name: title, text } = options.text === undefined ? await mobyDick() : await readText(options.text);
   if (text === '') throw new ParameterError(`${title} holds no text`);
   const tokenizer =
@@ -227,23 +233,6 @@ async function methodsOf({ method: given }: TrainOptions, { method }: TextOption
   throw new ParameterError(
     `the training is by ${show(unknown)}, which is no method of the library: give its module again, by --method`,
   );
-}
-
-/** One method for all layers, or several in turn, each with its own params. */
-function attentionOf({ params, layers }: TextOptions, methods: readonly Method[]): DecoderAttention {
-  const { length: count } = methods;
-  if (count === 1) return { method: methods[0] as Method, params: parseRecord('--params', params) };
-  if (count > layers)
-    throw new ParameterError(`--method must name at most as many as --layers, ${layers}, got ${count}`);
-  const given = params === TEXT_OPTIONS.params.preset ? methods.map(() => ({})) : parseJson(params);
-  if (!Array.isArray(given) || given.length !== count || !given.every(isRecord))
-    throw new ParameterError(
-      `--params must be a JSON array of ${count} objects, one for each of --method, got ${show(params)}`,
-    );
-  return Array.from({ length: layers }, (_, layer) => {
-    const turn = layer % count;
-    return { method: methods[turn] as Method, params: given[turn] };
-  });
 }
 
 /** A small Llama. */

@@ -13,6 +13,7 @@ export {
   type LayerAttention,
 } from './decoder';
 export { type CreatedModel, defineModel, type Model, type ModelSpec, type Network } from './define';
+export * from './language-model';
 export type { Load, LoadOptions, WeightNames } from './load';
 export {
   type AttentionInputs,

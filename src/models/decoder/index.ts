@@ -68,9 +68,10 @@ export interface DecoderStepOptions extends Pick<ModuleControl, 'signal'> {
 
 /** A language model as a function of its parameters, which the caller holds: by Hugging Face's names, as checkpoints have them. */
 export interface Decoder extends WeightNames {
-  /** How many tokens there are, and for how many positions; any number where there is no limit. */
+  /** How many tokens there are, for how many positions (any number where there is no limit), and how many layers. */
   readonly vocabulary: number;
   readonly context: number;
+  readonly layers: number;
   /** Parameters to train from. */
   initialize(runtime: Runtime, options?: { readonly seed?: number | undefined }): Record<string, Tensor<'f32'>>;
   /**
@@ -168,6 +169,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
     ...names,
     vocabulary: parameters[blueprint.head]?.shape[0] as number,
     context,
+    layers: layers.length,
     initialize(runtime, options = {}) {
       checkOptions('initialize', options, ['seed']);
       return initial({ parameters }, runtime, options.seed);

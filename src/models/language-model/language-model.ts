@@ -29,7 +29,7 @@ export interface LanguageModelOptions {
   readonly kept?: number | undefined;
 }
 
-const NAMES = ['tokenizer', 'ends', 'context', 'cache', 'rows', 'chunk', 'kept'];
+export const LANGUAGE_MODEL = ['tokenizer', 'ends', 'context', 'cache', 'rows', 'chunk', 'kept'];
 const USUAL_CONTEXT = 4096;
 
 /** Generates texts; made by `loadDecoder` and `languageModel`. */
@@ -157,7 +157,7 @@ export function languageModel(
   parameters: Parameters,
   options: LanguageModelOptions = {},
 ): LanguageModel {
-  checkKnown('options of languageModel', options, NAMES, (name) => `languageModel has no option '${name}'`);
+  checkKnown('options of languageModel', options, LANGUAGE_MODEL, (name) => `languageModel has no option '${name}'`);
   return new LanguageModel(runtime, decoder, parameters, options);
 }
 
