@@ -6,7 +6,7 @@ import { mobyDick } from '../compare/inputs';
 import { DTypeError, ParameterError, ParseError, ShapeError } from '../errors';
 import type { Method } from '../methods/define';
 import { findMethod, methods as library } from '../methods/registry';
-import { createDecoder, type Decoder, type DecoderAttention, type DecoderConfig } from '../models';
+import { createDecoder, type Decoder, type DecoderConfig } from '../models';
 import { MOST_HEADS, MOST_LAYERS } from '../models/decoder/architectures/settings';
 import type { RuntimeOptions } from '../ops/create-runtime';
 import type { Runtime } from '../runtime/runtime';

@@ -5,6 +5,7 @@ import { exactAttention, gatedDeltaRule } from '../../methods';
 import { characterTokenizer } from '../../train/tokenizer';
 import { createDecoder, type DecoderAttention } from '../decoder';
 import { chatTemplate, type LanguageModelOptions, languageModel, languageTokenizer, type Prompt } from '.';
+import { filesOfGguf } from './gguf-tokenizer';
 import { StopWords, TextOfTokens } from './pieces';
 import { Sampler, type SamplingOptions } from './sampling';
 
@@ -191,6 +192,50 @@ describe('pieces', () => {
       ...['a ', 'Ex', 'N', '\nb', '', ''],
     ]);
     expect(stops.push('DE')).toEqual({ text: '', word: 'END' });
+  });
+});
+
+describe('the tokenizer of a GGUF file', () => {
+  const ids = (text: string, files: Parameters<typeof filesOfGguf>[0]) =>
+    languageTokenizer(filesOfGguf(files)).encode(text);
+
+  test('of SentencePiece merges by scores, and falls back to bytes', () => {
+    const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`);
+    const tokens = ['<unk>', '<s>', '</s>', ...bytes, '▁', 'a', 'b', '▁a', 'ab', '▁ab'];
+    const scores = Float32Array.from(tokens, (_, id) => (id < 259 ? 0 : -id));
+    scores[tokens.indexOf('ab')] = -1;
+    const files = {
+      model: 'llama',
+      tokens,
+      scores,
+      types: tokens.map((_, id) => (id === 0 ? 2 : id < 3 ? 3 : id < 259 ? 6 : 1)),
+      special: { bos: 1, eos: 2, unknown: 0 },
+      addBos: true,
+    };
+    const at = (...names: string[]) => names.map((name) => tokens.indexOf(name));
+    expect(ids('ab a', files)).toEqual([1, ...at('▁ab', '▁a')]);
+    expect(ids('é', files)).toEqual([1, ...at('▁', '<0xC3>', '<0xA9>')]);
+    const tokenizer = languageTokenizer(filesOfGguf(files));
+    expect(tokenizer.ends).toEqual([2]);
+    expect(tokenizer.decode(tokenizer.encode('ab é a'))).toBe('ab é a');
+  });
+
+  test('of byte pairs parts texts as its kind says, around special tokens', () => {
+    const tokens = ['1', '2', 'Ġ', 'a', '12', 'Ġa', '<|end|>'];
+    const files = {
+      model: 'gpt2',
+      pre: 'qwen2',
+      tokens,
+      types: tokens.map((token) => (token.startsWith('<') ? 3 : 1)),
+      merges: ['1 2', 'Ġ a'],
+      special: { eos: 6 },
+    };
+    expect(ids('12 a<|end|>a', files)).toEqual([0, 1, 5, 6, 3]);
+    expect(ids('12 a', { ...files, pre: 'llama-bpe' })).toEqual([4, 5]);
+    expect(() => ids('', { ...files, pre: 'other' })).toThrow(
+      "part texts as one of default, gpt-2, llama-bpe, llama3, qwen2 do, got 'other'",
+    );
+    expect(() => ids('', { ...files, model: 'bert' })).toThrow("must be of the kinds gpt2 or llama, got 'bert'");
   });
 });
 

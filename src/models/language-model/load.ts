@@ -3,10 +3,12 @@ import { checkKnown, isRecord, show } from '../../check';
 import { ParameterError, ParseError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import { Runtime } from '../../runtime/runtime';
+import { ggufTokenizer } from '../../weights/gguf/tokenizer';
 import { openWeights, type WeightsLike } from '../../weights/open';
 import { Weights } from '../../weights/weights';
 import { createDecoder, type DecoderConfig, type DecoderOptions } from '../decoder';
 import type { LoadOptions } from '../load';
+import { filesOfGguf } from './gguf-tokenizer';
 import { LANGUAGE_MODEL, LanguageModel, type LanguageModelOptions } from './language-model';
 import { type LanguageTokenizer, languageTokenizer } from './tokenizer';
 
@@ -60,6 +62,8 @@ async function tokenizerBeside(
   signal: AbortSignal | undefined,
 ): Promise<LanguageTokenizer | undefined> {
   const tokenizer = await jsonBeside(weights, 'tokenizer.json', signal);
+  const inside = weights.format === 'gguf' && !tokenizer ? ggufTokenizer(weights.metadata) : undefined;
+  if (inside) return languageTokenizer(filesOfGguf(inside));
   if (!tokenizer) return undefined;
   const config = await jsonBeside(weights, 'tokenizer_config.json', signal);
   const template = await weights.readBeside('chat_template.jinja', { signal });

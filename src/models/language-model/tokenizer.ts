@@ -39,10 +39,10 @@ export function languageTokenizer({ tokenizer, config = {}, template }: Tokenize
   const special = specialTokens(config);
   const source = template ?? templateIn(config);
   const idOf = (token: string) => encoder.token_to_id(token);
-  const end = special.eos_token === undefined ? undefined : idOf(special.eos_token);
+  const ends = [special.eos_token, special.eot_token].flatMap((token) => (token && idOf(token)) ?? []);
   return {
     size: encoder.get_vocab(true).size,
-    ends: end === undefined ? [] : [end],
+    ends: ends as number[],
     template: source === undefined ? undefined : chatTemplate(source, special),
     encode(text, { isWhole = true } = {}) {
       if (typeof text !== 'string') throw new ParameterError(`text must be a string, got ${show(text)}`);
