@@ -6,7 +6,7 @@ import { version } from '../../package.json';
 import { SaccadeError } from '../errors';
 import { printable } from '../text/printable';
 import { WithFailuresError } from './failures';
-import { Interrupted } from './progress';
+import { Interrupted } from './interrupt';
 
 /** 128 plus the number of the signal that ended it. */
 const EXIT = { done: 0, failed: 1, badInput: 2, interrupted: 128 } as const;
@@ -53,6 +53,16 @@ const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => P
   quantize: [
     'round weights to 8 or 4 bits, and say what error that makes in each layer',
     async () => (await import('./quantize')).quantizeCommand(),
+  ],
+  generate: ['continue a text by a language model', async () => (await import('./generate')).generateCommand()],
+  chat: ['talk with a language model', async () => (await import('./chat')).chatCommand()],
+  perplexity: [
+    'how well a language model predicts a text',
+    async () => (await import('./perplexity')).perplexityCommand(),
+  ],
+  serve: [
+    "answer requests of OpenAI's interface by a language model",
+    async () => (await import('./serve')).serveCommand(),
   ],
   tune: [
     'measure which sizes of WebGPU kernels are fastest on this device, and store them',

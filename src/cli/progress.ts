@@ -1,6 +1,7 @@
 import { Presets, SingleBar } from 'cli-progress';
 import type { Control } from '../runtime/backend';
 import { widthOf } from '../text/table';
+import { interruptible } from './interrupt';
 
 interface FullControl extends Control {
   readonly signal: AbortSignal;
@@ -14,20 +15,6 @@ type Show = (text: string) => void;
 /** If stderr is not a terminal, a line reports the progress this often, in milliseconds. */
 const LINE_EVERY = 10_000;
 
-/** Signals that ask a process to end: Ctrl-C, a process manager, a terminal that closes. */
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-
-/** Why work was aborted. */
-export class Interrupted extends Error {
-  override name = 'AbortError';
-  readonly by: (typeof SIGNALS)[number];
-
-  constructor(by: (typeof SIGNALS)[number]) {
-    super('interrupted');
-    this.by = by;
-  }
-}
-
 /**
  * Runs `work` with a progress bar on stderr, or with a line now and then if that is no terminal. Ctrl-C, or another signal
  * that asks the process to end, aborts the work, and then this rejects with an AbortError; the same signal once more ends the
@@ -37,22 +24,15 @@ export async function withProgress<T>(
   label: string,
   work: (control: FullControl, show: Show) => Promise<T>,
 ): Promise<T> {
-  const controller = new AbortController();
-  const { signal } = controller;
-  const interrupts = SIGNALS.map((by) => [by, () => controller.abort(new Interrupted(by))] as const);
   const bar = process.stderr.isTTY ? newBar() : undefined;
   const onProgress = bar ? (share: number, what = '') => bar.update(share, { what }) : lines(label);
-  for (const [by, interrupt] of interrupts) process.once(by, interrupt);
   bar?.start(1, 0, { label, what: '' });
   const preview = newPreview();
   try {
-    const result = await work({ signal, onProgress }, bar ? preview.show : () => {});
-    signal.throwIfAborted();
-    return result;
+    return await interruptible((signal) => work({ signal, onProgress }, bar ? preview.show : () => {}));
   } finally {
     bar?.stop();
     preview.clear();
-    for (const [by, interrupt] of interrupts) process.off(by, interrupt);
   }
 }
 

@@ -88,6 +88,8 @@ export interface Decoder extends WeightNames {
    * @throws {ParameterError | ShapeError} a parameter that is missing, unknown or of another shape
    */
   forward(parameters: Parameters, tokens: Tensor, options?: DecoderControl): Tensor<'f32'>;
+  /** What the logits are products of, after the last norm: tokens [b, n] i32 -> [b, n, width]. Errors as `forward`. */
+  hidden(parameters: Parameters, tokens: Tensor, options?: DecoderControl): Tensor<'f32'>;
   /** Multiplications and additions of products and attention, forward, for b sequences of n tokens; a backward pass has twice as many. */
   flops(b: number, n: number): number;
   /** The mean cross entropy of tokens [b, n] and their targets [b, n] i32, a few rows of logits at a time -> []. */
@@ -184,6 +186,11 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       checkOptions('forward', options, CONTROL);
       check(given, { tokens }, options);
       return tokens.runtime.scope(() => logitsOf(given, hidden(given, tokens, options), options));
+    },
+    hidden(given, tokens, options = {}) {
+      checkOptions('hidden', options, CONTROL);
+      check(given, { tokens }, options);
+      return tokens.runtime.scope(() => normed(given, hidden(given, tokens, options), options) as Tensor<'f32'>);
     },
     loss(given, tokens, targets, options = {}) {
       checkOptions('loss', options, [...CONTROL, 'chunk', 'ignore']);

@@ -1,4 +1,5 @@
 /** Sequences that a decoder continues side by side: prompts in chunks, and one step for all that wait for their next token. */
+import { deferred } from '../../deferred';
 import { DisposedError, ParameterError } from '../../errors';
 import { nextTurn } from '../../next-turn';
 import type { Parameters } from '../../nn/module';
@@ -252,15 +253,4 @@ function commonLength(a: readonly number[], b: readonly number[]): number {
   const most = Math.min(a.length, b.length);
   for (let at = 0; at < most; at++) if (a[at] !== b[at]) return at;
   return most;
-}
-
-/** As `Promise.withResolvers`, which Node 20 lacks. */
-function deferred<T>() {
-  let resolve!: (value: T) => void;
-  let reject!: (error: unknown) => void;
-  const promise = new Promise<T>((done, failed) => {
-    resolve = done;
-    reject = failed;
-  });
-  return { promise, resolve, reject };
 }

@@ -1,9 +1,11 @@
 /** A decoder with its parameters and its tokenizer: texts in, texts out. */
-import { checkArray, checkKnown, checkWhole } from '../../check';
+import { checkArray, checkKnown, checkOptions, checkWhole } from '../../check';
 import { DisposedError, ParameterError } from '../../errors';
 import type { Parameters } from '../../nn/module';
 import type { CacheDType } from '../../ops/cache/layout';
+import { checkControl } from '../../ops/check';
 import { sum } from '../../ops/reduce';
+import type { Control } from '../../runtime/backend';
 import type { Runtime } from '../../runtime/runtime';
 import { disposeKey } from '../../tensor/tensor';
 import type { Decoder } from '../decoder';
@@ -31,6 +33,13 @@ export interface LanguageModelOptions {
 
 export const LANGUAGE_MODEL = ['tokenizer', 'ends', 'context', 'cache', 'rows', 'chunk', 'kept'];
 const USUAL_CONTEXT = 4096;
+
+export interface Perplexity {
+  /** Those that were predicted. */
+  readonly tokens: number;
+  readonly loss: number;
+  readonly perplexity: number;
+}
 
 /** Generates texts; made by `loadDecoder` and `languageModel`. */
 export class LanguageModel {
@@ -89,10 +98,7 @@ export class LanguageModel {
     const { vocabulary } = decoder;
     checkGeneration(options, vocabulary);
     const tokens = this.tokensOf(prompt);
-    if (tokens.length > context && options.overflow !== 'forget')
-      throw new ParameterError(
-        `prompt must have at most ${context} tokens, the context, got ${tokens.length}: shorten it, or ask for overflow 'forget'`,
-      );
+    if (options.overflow !== 'forget') this.#checkFits(tokens);
     const source = {
       engine: this.#engine,
       context,
@@ -110,6 +116,60 @@ export class LanguageModel {
     if (tokens.length === 0) throw new ParameterError('prompt must have a token at least, got none');
     for (const [at, token] of tokens.entries()) checkWhole(`prompt[${at}]`, token, 0, this.decoder.vocabulary - 1);
     return tokens;
+  }
+
+  /**
+   * How well the model predicts a text, or tokens, in pieces of `context` tokens, each without those before it: the mean
+   * negative logarithm of the probability of each token but the first, and its exponential.
+   *
+   * @throws {ParameterError} fewer than two tokens
+   */
+  async perplexity(text: string | readonly number[], control: Control = {}): Promise<Perplexity> {
+    this.#assertUsable('perplexity()');
+    checkOptions('perplexity', control, ['signal', 'onProgress']);
+    checkControl(control);
+    const tokens = this.tokensOf(text);
+    const count = tokens.length - 1;
+    if (count < 1) throw new ParameterError('text must have two tokens at least, got 1');
+    const { runtime, decoder, parameters, context } = this;
+    let sum = 0;
+    for (let start = 0; start < count; start += context) {
+      control.signal?.throwIfAborted();
+      const end = Math.min(start + context, count);
+      const row = (from: number) => runtime.tensor(tokens.slice(from, from + end - start), [1, end - start], 'i32');
+      using loss = runtime.scope(() =>
+        decoder.loss(parameters, row(start), row(start + 1), { signal: control.signal }),
+      );
+      sum += ((await loss.read())[0] as number) * (end - start);
+      control.onProgress?.(end / count);
+    }
+    return { tokens: count, loss: sum / count, perplexity: Math.exp(sum / count) };
+  }
+
+  /**
+   * The mean over a text's tokens of what the logits are products of, of length 1: [width].
+   *
+   * @throws {ParameterError} a text that is longer than the context
+   */
+  async embed(text: string | readonly number[], { signal }: Pick<Control, 'signal'> = {}): Promise<Float32Array> {
+    this.#assertUsable('embed()');
+    const tokens = this.tokensOf(text);
+    this.#checkFits(tokens);
+    const { runtime, decoder, parameters } = this;
+    using mean = runtime.scope(() => {
+      const row = runtime.tensor([...tokens], [1, tokens.length], 'i32');
+      return sum(decoder.hidden(parameters, row, { signal }), { axes: [0, 1] });
+    });
+    const values = await mean.read();
+    const length = Math.hypot(...values);
+    return values.map((value) => value / length);
+  }
+
+  #checkFits(tokens: readonly number[]): void {
+    if (tokens.length > this.context)
+      throw new ParameterError(
+        `prompt must have at most ${this.context} tokens, the context, got ${tokens.length}: shorten it, or ask for overflow 'forget'`,
+      );
   }
 
   #tokensOf(prompt: Prompt): readonly number[] {

@@ -1,0 +1,58 @@
+import { Command } from 'commander';
+import { ParameterError } from '../errors';
+import type { LanguageModel } from '../models';
+import { interruptible } from './interrupt';
+import {
+  type AnswerOptions,
+  answerOptions,
+  generateOptions,
+  type LanguageOptions,
+  languageOptions,
+  speedText,
+  withLanguageModel,
+} from './language';
+import { readText } from './read-tensors';
+import { checkWritable, writeFileAtomic } from './write-file';
+
+interface Options extends LanguageOptions, AnswerOptions {
+  readonly prompt?: string;
+  readonly in?: string;
+  readonly chat?: true;
+  readonly json?: string;
+}
+
+export function generateCommand(): Command {
+  return answerOptions(
+    languageOptions(
+      new Command('generate')
+        .option('--prompt <text>', 'what the answer continues')
+        .option('--in <file>', 'a text file with the prompt')
+        .option('--chat', "the prompt is a user's message, put into the model's chat template")
+        .option('--json <file>', 'the answer, its tokens, why it ended, and times'),
+    ),
+  )
+    .addHelpText(
+      'after',
+      `\nExamples:\n  $ saccade generate --model trained --prompt 'Call me' --max-tokens 100\n  $ saccade generate --model model.gguf --chat --prompt 'Why is the sky blue?' --temperature 0.7 --top-p 0.9`,
+    )
+    .action(async (options: Options) => {
+      const { prompt, in: file, json } = options;
+      if ((prompt === undefined) === (file === undefined))
+        throw new ParameterError('the prompt must be given, by --prompt or by --in, and by one of them only');
+      if (json !== undefined) await checkWritable(json);
+      const text = prompt ?? (await readText(file as string)).text;
+      await withLanguageModel(options, (model) => generate(model, text, options));
+    });
+}
+
+async function generate(model: LanguageModel, text: string, options: Options): Promise<void> {
+  const prompt = options.chat ? [{ role: 'user', content: text }] : text;
+  const result = await interruptible(async (signal) => {
+    const answer = model.generate(prompt, { ...generateOptions(options), signal });
+    for await (const { text } of answer) process.stdout.write(text);
+    return answer.result;
+  });
+  process.stdout.write('\n');
+  process.stderr.write(`${speedText(result)}; ended by ${result.reason}\n`);
+  if (options.json !== undefined) await writeFileAtomic(options.json, `${JSON.stringify(result, undefined, 2)}\n`);
+}

@@ -1,0 +1,135 @@
+/** What the commands of language models share: their options, and how a model is opened. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { createDecoder, type DecoderConfig, type GenerateOptions, type LanguageModel, loadDecoder } from '../models';
+import { STORAGE } from '../ops/cache/params';
+import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
+import type { Runtime } from '../runtime/runtime';
+import { attentionOf } from './attention';
+import { METHOD_OR_MODULE, readMethod } from './methods';
+import { backendOption, paramsOption, threadsOption, wholeNumber } from './options';
+import { withProgress } from './progress';
+import { openFile } from './read-tensors';
+
+export interface LanguageOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
+  readonly model: string;
+  readonly attention?: string;
+  readonly params?: string;
+  readonly cache?: (typeof STORAGE)[number];
+  readonly context?: number;
+  readonly types?: 'f32' | 'stored';
+}
+
+/** The options by which a model is found, and how it computes. */
+export function languageOptions(command: Command): Command {
+  return command
+    .requiredOption(
+      '--model <path>',
+      'a folder as Hugging Face has them, its weights, a GGUF file, or what `saccade train` wrote',
+    )
+    .option(
+      '--attention <names>',
+      `the attention of all layers, or several by commas, which layers take in turn, each ${METHOD_OR_MODULE}; default: as the configuration says`,
+    )
+    .addOption(paramsOption())
+    .addOption(new Option('--cache <type>', 'how keys and values are stored; default: f32').choices([...STORAGE]))
+    .option('--context <tokens>', 'the most tokens of a prompt and its answer; default: 4096', wholeNumber(2, 2 ** 24))
+    .addOption(
+      new Option('--types <types>', 'matrices as the file has them, or in f32')
+        .choices(['stored', 'f32'])
+        .default('stored'),
+    )
+    .addOption(backendOption())
+    .addOption(threadsOption());
+}
+
+export interface AnswerOptions {
+  readonly maxTokens?: number;
+  readonly temperature?: number;
+  readonly topK?: number;
+  readonly topP?: number;
+  readonly minP?: number;
+  readonly repetitionPenalty?: number;
+  readonly presencePenalty?: number;
+  readonly frequencyPenalty?: number;
+  readonly seed?: number;
+  readonly stop?: string[];
+}
+
+/** The options by which tokens are chosen. */
+export function answerOptions(command: Command): Command {
+  return command
+    .option(
+      '--max-tokens <count>',
+      'where an answer ends at the latest; default: where the context does',
+      wholeNumber(1, 2 ** 24),
+    )
+    .option(
+      '--temperature <number>',
+      'what logits are divided by before a token is drawn; 0 takes the likeliest',
+      number,
+    )
+    .option('--top-k <count>', 'draw from so many of the likeliest tokens', wholeNumber(1, 2 ** 24))
+    .option('--top-p <share>', 'draw from the fewest of the likeliest tokens with this sum of probabilities', number)
+    .option('--min-p <share>', "draw from tokens with this share of the likeliest one's probability", number)
+    .option('--repetition-penalty <number>', 'what the logits of tokens that there were are divided by', number)
+    .option('--presence-penalty <number>', 'subtracted from the logits of tokens that were generated', number)
+    .option('--frequency-penalty <number>', 'subtracted for each time that they were', number)
+    .option('--seed <number>', 'of what is drawn; default: 0', wholeNumber(0, 2 ** 31 - 1))
+    .option(
+      '--stop <text>',
+      'ends an answer and is no part of it; may be given several times',
+      (text, all: string[] = []) => [...all, text],
+    );
+}
+
+/** A number in words that JavaScript takes for one. */
+function number(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && Number.isFinite(value)) return value;
+  throw new InvalidArgumentError('It must be a number.');
+}
+
+/** What `generate` takes of the options of a command. */
+export function generateOptions(options: AnswerOptions): GenerateOptions {
+  const { maxTokens, temperature, topK, topP, minP, seed, stop } = options;
+  const { repetitionPenalty, presencePenalty, frequencyPenalty } = options;
+  const penalties = { repetitionPenalty, presencePenalty, frequencyPenalty };
+  return { maxTokens, temperature, topK, topP, minP, seed, stop, ...penalties };
+}
+
+/** Opens the model, does `work`, and gives back what it held. */
+export async function withLanguageModel(
+  { model, attention, params, cache, context, types, backend, threads }: LanguageOptions,
+  work: (model: LanguageModel, runtime: Runtime) => Promise<void>,
+  more: { readonly rows?: number } = {},
+): Promise<void> {
+  await using weights = await openFile(model);
+  const methods = attention === undefined ? [] : await Promise.all(attention.split(',').map(readMethod));
+  using runtime = await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
+  const layersOf = (config: DecoderConfig) => createDecoder(config).layers;
+  const given =
+    methods.length > 0 && weights.config
+      ? attentionOf(methods, params, layersOf(weights.config), { option: '--attention', layersName: 'the layers' })
+      : undefined;
+  using language = await withProgress(weights.name, (control) =>
+    loadDecoder(weights, { runtime, attention: given, cache, context, types, ...more, ...control }),
+  );
+  await work(language, runtime);
+}
+
+/** Tokens a second, and how long the first took. */
+export function speedText({
+  promptTokens,
+  reusedTokens,
+  promptMilliseconds,
+  stepMilliseconds,
+  tokens,
+}: Readonly<Record<'promptTokens' | 'reusedTokens' | 'promptMilliseconds' | 'stepMilliseconds', number>> & {
+  readonly tokens: readonly number[];
+}): string {
+  const rate = (count: number, milliseconds: number) => ((1000 * count) / Math.max(1, milliseconds)).toFixed(1);
+  const reused = reusedTokens > 0 ? `, ${reusedTokens} of them known` : '';
+  const prompt = `prompt of ${promptTokens} tokens${reused} in ${(promptMilliseconds / 1000).toFixed(2)} s`;
+  if (tokens.length < 2) return prompt;
+  return `${prompt}; ${tokens.length} tokens, ${rate(tokens.length - 1, stepMilliseconds)} a second`;
+}

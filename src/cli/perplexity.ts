@@ -1,0 +1,38 @@
+import { Command } from 'commander';
+import { significant } from '../text/format';
+import { formatTable, right } from '../text/table';
+import { type LanguageOptions, languageOptions, withLanguageModel } from './language';
+import { withProgress } from './progress';
+import { readText } from './read-tensors';
+import { checkWritable, say, writeFileAtomic } from './write-file';
+
+interface Options extends LanguageOptions {
+  readonly text: string;
+  readonly json?: string;
+}
+
+export function perplexityCommand(): Command {
+  return languageOptions(
+    new Command('perplexity')
+      .requiredOption('--text <file>', 'the text, in UTF-8')
+      .option('--json <file>', 'the same figures'),
+  )
+    .addHelpText('after', '\nThe text is read in pieces of --context tokens, each without those before it.')
+    .action(async (options: Options) => {
+      const { text: file, json } = options;
+      if (json !== undefined) await checkWritable(json);
+      const { name, text } = await readText(file);
+      await withLanguageModel(options, async (model) => {
+        const found = await withProgress('perplexity', (control) => model.perplexity(text, control));
+        if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(found, undefined, 2)}\n`);
+        const bits = (found.loss * found.tokens) / Math.LN2 / new TextEncoder().encode(text).length;
+        await say(
+          formatTable(
+            ['text', ...['tokens', 'loss', 'perplexity', 'bits a byte'].map(right)],
+            [[name, String(found.tokens), significant(found.loss), significant(found.perplexity), significant(bits)]],
+          ),
+          json,
+        );
+      });
+    });
+}
