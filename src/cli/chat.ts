@@ -25,7 +25,13 @@ const HELP = `  /system TEXT  what the model is told first; begins anew
 export function chatCommand(): Command {
   return answerOptions(languageOptions(new Command('chat').option('--system <text>', 'what the model is told first')))
     .addHelpText('after', `\nWithin a conversation:\n${HELP}`)
-    .action((options: Options) => withLanguageModel(options, (model) => chat(model, options)));
+    .action((options: Options) => withLanguageModel(options, (model) => chat(model, options, process)));
+}
+
+interface Streams {
+  readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean };
+  readonly stdout: NodeJS.WritableStream;
+  readonly stderr: NodeJS.WritableStream;
 }
 
 /** A conversation, or, without a chat template, a text that both continue. */
@@ -74,10 +80,14 @@ class Conversation {
   }
 }
 
-async function chat(model: LanguageModel, options: Options): Promise<void> {
-  const { stdin, stdout, stderr } = process;
+/** Until its input ends, or `/quit`. */
+export async function chat(
+  model: LanguageModel,
+  options: AnswerOptions & Pick<Options, 'model' | 'system'>,
+  { stdin, stdout, stderr }: Streams,
+): Promise<void> {
   const conversation = new Conversation(model, options.system, options.seed ?? 0);
-  const lines = createInterface({ input: stdin, output: stdin.isTTY ? stdout : undefined, prompt: '> ' });
+  const lines = createInterface({ input: stdin, ...(stdin.isTTY && { output: stdout }), prompt: '> ' });
   let answering: AbortController | undefined;
   // With a terminal, Ctrl-C comes to its reader; without one it is a signal, which ends the process as ever.
   lines.on('SIGINT', () => (answering ? answering.abort() : lines.close()));

@@ -1,0 +1,91 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expectRefusal, saccade } from '../../test/command-line';
+import configs from '../../test/fixtures/decoder.json';
+import { createRuntime } from '../index';
+import { createDecoder, loadDecoder } from '../models';
+import type { HostTensor } from '../tensor/host';
+import { characterTokenizer } from '../train/tokenizer';
+import { writeWeights } from '../weights';
+import { chat } from './chat';
+
+const TEXT = 'abcdefg\n';
+const config = { ...configs.llama, vocab_size: TEXT.length };
+let folder: string;
+const at = (...names: string[]) => join(folder, ...names);
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'saccade-'));
+  using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+  const parameters = createDecoder(config).initialize(runtime, { seed: 3 });
+  const hosts: Record<string, HostTensor> = {};
+  for (const [name, tensor] of Object.entries(parameters)) hosts[name] = await tensor.toHost();
+  await writeWeights(at('model'), hosts, { config });
+  await writeFile(at('model', 'tokenizer.json'), JSON.stringify(characterTokenizer(TEXT).file));
+  await writeFile(at('text'), 'abcabcgfedcba'.repeat(4));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const model = () => ['--model', at('model'), '--threads', '1'];
+
+test('generate continues a prompt, of the command line or of a file', async () => {
+  const given = ['generate', ...model(), '--max-tokens', '6'];
+  const { code, stdout, stderr } = await saccade(...given, '--prompt', 'abc', '--json', at('out.json'));
+  expect(code).toBe(0);
+  expect(stderr).toMatch(/^prompt of 3 tokens in .* 6 tokens, .* a second; ended by length\n$/);
+  const result = JSON.parse(await readFile(at('out.json'), 'utf8'));
+  expect(result).toMatchObject({ text: stdout.slice(0, -1), promptTokens: 3, reason: 'length' });
+  await writeFile(at('prompt'), 'abc');
+  expect((await saccade(...given, '--in', at('prompt'))).stdout).toBe(stdout);
+  const other = await saccade(
+    ...given,
+    '--prompt',
+    'abc',
+    '--attention',
+    'attention,power-attention',
+    '--params',
+    '[{}, {"block": 1, "window": 1}]',
+  );
+  expect(other.code).toBe(0);
+});
+
+test('perplexity tells how well a text is predicted', async () => {
+  const { code, stdout } = await saccade('perplexity', ...model(), '--text', at('text'), '--context', '16');
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/tokens +loss +perplexity +bits a byte/);
+  expect(stdout).toMatch(/ 51 /);
+});
+
+test('refuses what does not fit, by name', async () => {
+  await expectRefusal(['generate', ...model()], 'the prompt must be given, by --prompt or by --in');
+  await expectRefusal(
+    ['generate', ...model(), '--prompt', 'a', '--top-p', '2'],
+    'topP must be a number from 0 to 1, got 2',
+  );
+  await expectRefusal(['generate', ...model(), '--prompt', 'a', '--temperature', 'x'], 'It must be a number.');
+  await expectRefusal(['generate', ...model(), '--prompt', 'a', '--chat'], 'the tokenizer has no chat template');
+  await expectRefusal(
+    ['generate', ...model(), '--prompt', 'a', '--attention', 'dydila'],
+    'dydila lets tokens see later',
+  );
+  await expectRefusal(['generate', '--model', at('none'), '--prompt', 'a'], `cannot read weights from '${at('none')}'`);
+});
+
+test('chat answers line by line, and takes commands', async () => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+  using language = await loadDecoder(at('model'), { runtime });
+  const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()];
+  stdin.end('abc\n/history\n/undo\n/history\n/what\ncc\n/retry\n/quit\nabc\n');
+  await chat(language, { model: 'tiny', maxTokens: 4 }, { stdin, stdout, stderr });
+  const [answer, history, nothing, second, again, ...rest] = stdout.read().toString().split('\n');
+  expect(answer).toHaveLength(4);
+  expect(history).toBe(`abc${answer}`);
+  expect([nothing, ...rest]).toEqual(['', '']);
+  expect(again).toBe(second);
+  const messages = stderr.read().toString();
+  expect(messages).toContain('It has no chat template and continues what you write');
+  expect(messages).toContain('/what is no command; /help lists them');
+  expect(messages.match(/a second\)/g)).toHaveLength(3);
+});
