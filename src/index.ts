@@ -41,7 +41,14 @@ export {
   type CachedAttentionOptions,
 } from './ops/attention';
 export type { Regions, Selection } from './ops/attention/selection';
-export { type BatchNormOptions, type BatchNormResult, batchNorm } from './ops/batch-norm';
+export {
+  type BatchNormOptions,
+  type BatchNormResult,
+  batchNorm,
+  type FoldBatchNormOptions,
+  type FoldedConv,
+  foldBatchNorm,
+} from './ops/batch-norm';
 export type { CacheLayer, CacheLayerOptions, CacheRope } from './ops/cache/layer';
 export type { CacheDType } from './ops/cache/layout';
 export {

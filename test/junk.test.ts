@@ -228,6 +228,47 @@ entry(
   nn.localConcentration,
 );
 
+const layers = (kernels: Readonly<Record<string, readonly [number, number]>>) =>
+  object(
+    Object.fromEntries(
+      Object.entries({ ...kernels, pwconv: undefined }).flatMap(([name, kernel]) => [
+        [`${name}.weight`, tensor(2, kernel ? 1 : 2, ...(kernel ?? [1, 1]))],
+        [`${name}.bias`, tensor(2)],
+      ]),
+    ),
+  );
+const channels = tensor(1, 2, 3, 3);
+entry(
+  'nn.lska',
+  {
+    x: channels,
+    weights: layers({ DW_conv_h: [1, 3], DW_conv_v: [3, 1], DW_D_conv_h: [1, 3], DW_D_conv_v: [3, 1] }),
+    dilation: few(1),
+    options: options(control),
+  },
+  nn.lska,
+);
+entry(
+  'nn.slak',
+  { x: channels, weights: layers({ small: [3, 3], across: [3, 5], down: [5, 3] }), options: options(control) },
+  nn.slak,
+);
+entry(
+  'nn.fullConvFusion',
+  { x: tensor(1, 3, 2), y: tensor(1, 2, 2, 3), padding: maybe(choice('same')), options: options(control) },
+  nn.fullConvFusion,
+);
+const norms = (name: string) =>
+  Object.fromEntries(['weight', 'bias', 'running_mean', 'running_var'].map((each) => [`${name}.${each}`, tensor(2)]));
+entry(
+  'nn.mergeDilatedReparam',
+  {
+    parameters: object({ 'lk_origin.weight': tensor(2, 1, 5, 5), ...norms('origin_bn') }),
+    kernel: leaf(5),
+  },
+  nn.mergeDilatedReparam,
+);
+
 // Runtimes and tensors.
 entry(
   'createRuntime',
@@ -1101,12 +1142,14 @@ const extents: Record<string, number> = {
   c: 1,
   o: 2,
   a: 2,
+  // Of pictures and kernels.
+  ...{ rows: 2, columns: 2, k: 13, p: 5, r: 2, s: 3, t: 7, u: 3, v: 3 },
 };
 const shapeOf = (spec: string) =>
   spec
     .replace('...space', 'space0 space1')
     .split(' ')
-    .map((letter) => extents[letter] ?? 2);
+    .map((letter) => extents[letter] ?? (Number(letter) || 2));
 for (const method of saccade.methods) {
   const { name, inputs } = method;
   const params = method.parse(

@@ -1,5 +1,7 @@
 /** Params of methods where there are no defaults. */
 export const PARAMS: Readonly<Record<string, Record<string, unknown>>> = {
+  sdlska: { kernel: 23 },
+  'dilated-reparam-conv': { kernel: 13 },
   'neighborhood-attention': { window: 2 },
   'generalized-neighborhood-attention': { window: 2 },
   'stochastic-attention': { window: 2 },

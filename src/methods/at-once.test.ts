@@ -5,6 +5,7 @@ import { createRuntime, pullback, Tensor } from '../index';
 import { uniform } from '../tensor/random';
 import { sizeOf } from '../tensor/shape';
 import type { Letters, Method } from './define';
+import { dilatedReparamConv } from './large-kernels/dilated-reparam-conv';
 import { methods } from './registry';
 
 /** A setting beside the variants: params, and the shape or the integers of each optional input. */
@@ -13,10 +14,27 @@ interface Setting {
   readonly inputs?: Readonly<Record<string, readonly number[] | Int32Array>>;
 }
 
-const EXTENTS = { b: 1, n: 16, m: 16, h: 2, g: 2, d: 4, e: 4, space0: 4, space1: 4, c: 4, o: 2, a: 2 };
+const EXTENTS = {
+  ...{ b: 1, n: 16, m: 16, h: 2, g: 2, d: 4, e: 4, space0: 4, space1: 4, c: 4, o: 2, a: 2 },
+  // Of pictures and kernels.
+  ...{ rows: 4, columns: 4, k: 13, p: 5, r: 2, s: 3, t: 7, u: 3, v: 3 },
+};
 const { b, n, m, h, g, d, e } = EXTENTS;
 const state = [b, h, d, e];
 const redundant = { q_redundant: [b, n, h, d], k_redundant: [b, m, g, d] };
+
+/** A large kernel, and the dilated ones beside it. */
+const beside = (extent: number, ...branches: readonly string[]) => ({
+  params: { kernel: extent },
+  inputs: {
+    'lk_origin.weight': [4, 1, extent, extent],
+    ...Object.fromEntries(
+      Object.entries<string>(dilatedReparamConv.optional as Readonly<Record<string, string>>)
+        .filter(([name]) => branches.some((branch) => name.includes(`k${branch}.`)))
+        .map(([name, spec]) => [name, spec.split(' ').map((letter) => (letter === 'c' ? 4 : Number(letter)))]),
+    ),
+  },
+});
 
 /** By method: together they have every optional input, and every way to compute that `variants` has not. */
 const SETTINGS: Readonly<Record<string, readonly Setting[]>> = {
@@ -62,6 +80,12 @@ const SETTINGS: Readonly<Record<string, readonly Setting[]>> = {
     { params: { positions: 'lrpe', attention: 'diag', block: 5, weights: 'relu' }, inputs: { theta: [d / 2] } },
   ],
   l2vit: [{ inputs: { tau: [h] } }],
+  'dilated-reparam-conv': [
+    beside(13, '5_1', '7_2', '3_3', '3_4', '3_5'),
+    beside(17, '5_1', '9_2', '3_4', '3_5', '3_7'),
+    beside(9, '5_1', '5_2', '3_3', '3_4'),
+    beside(5, '3_1', '3_2'),
+  ],
   dydila: [
     { params: { normalise: 'sum' }, inputs: { ...redundant, lambda: [1] } },
     { inputs: { gamma: [2, 1] } },
@@ -103,7 +127,7 @@ const shapeOf = (spec: string) =>
   spec
     .replace('...space', 'space0 space1')
     .split(' ')
-    .map((letter) => EXTENTS[letter as keyof typeof EXTENTS]);
+    .map((letter) => EXTENTS[letter as keyof typeof EXTENTS] ?? Number(letter));
 
 const settled = (results: Readonly<Record<string, Tensor>>) => {
   expect(Object.values(results).length).toBeGreaterThan(0);
@@ -115,16 +139,16 @@ describe.each(methods.map((method) => [method.name, method as Method] as const))
   const settings = [...variants, ...(SETTINGS[name] ?? [])];
 
   test('every optional input is tried', () => {
-    const tried = new Set(settings.flatMap(({ inputs = {} }) => Object.keys(inputs)));
+    const given = settings.flatMap(({ inputs = {} }) => Object.keys(inputs));
+    const tried = new Set(given.filter((each) => !Object.hasOwn(method.inputs, each)));
     expect([...tried].sort()).toEqual(Object.keys(method.optional ?? {}).sort());
   });
 
   test.each(settings)('$params, given $inputs', async ({ params, inputs: optional = {} }) => {
     const { live } = runtime.memory();
     const required = Object.entries(method.inputs).map(([key, spec]) => [key, shapeOf(spec)] as const);
-    const inputs = Object.fromEntries(
-      [...required, ...Object.entries(optional)].map(([key, given]) => [key, input(key, given)]),
-    );
+    const shapes = { ...Object.fromEntries(required), ...optional };
+    const inputs = Object.fromEntries(Object.entries(shapes).map(([key, given]) => [key, input(key, given)]));
     const parsed = method.parse(params ?? {});
     const gradOut = runtime.random(shapeOf(method.outputs.out as string));
     const { results, gradients } = differentiated(method, inputs, parsed, gradOut);

@@ -23,7 +23,27 @@ const TINY = {
 };
 
 /** Extents of all letters that fit every method. */
-const EXTENTS: Readonly<Record<string, number>> = { b: 1, n: 6, m: 6, h: 2, g: 2, d: 4, e: 4, c: 1, o: 2, a: 2 };
+const EXTENTS: Readonly<Record<string, number>> = {
+  b: 1,
+  n: 6,
+  m: 6,
+  h: 2,
+  g: 2,
+  d: 4,
+  e: 4,
+  c: 1,
+  o: 2,
+  a: 2,
+  k: 13,
+  p: 5,
+  r: 2,
+  s: 3,
+  t: 7,
+  u: 3,
+  v: 3,
+  rows: 2,
+  columns: 2,
+};
 
 /** The inputs of a method, of numbers that gates may have too. */
 function inputsOf(runtime: Runtime, { inputs }: Method): Record<string, Tensor> {
@@ -31,7 +51,7 @@ function inputsOf(runtime: Runtime, { inputs }: Method): Record<string, Tensor> 
     const shape = spec
       .replace('...space', 'n')
       .split(' ')
-      .map((letter) => EXTENTS[letter] as number);
+      .map((letter) => EXTENTS[letter] ?? Number(letter));
     return [name, runtime.tensor(new Float32Array(shape.reduce((a, c) => a * c)).fill(-0.5), shape)] as const;
   });
   return Object.fromEntries(shapes);

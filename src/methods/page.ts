@@ -66,5 +66,5 @@ export function shapeOfSpec(spec: string, extents: Extents): (number | undefined
   return spec
     .replace('...space', 'space0 space1')
     .split(' ')
-    .map((letter) => letters[letter]);
+    .map((letter) => letters[letter] ?? (Number(letter) || undefined));
 }

@@ -1,5 +1,9 @@
 /** Every method that has a folder here, a line each. */
 export { exactAttention } from './dense/attention';
+export { asymmetricConvFusion } from './large-kernels/asymmetric-conv-fusion';
+export { dilatedReparamConv } from './large-kernels/dilated-reparam-conv';
+export { largeKernelAttention } from './large-kernels/large-kernel-attention';
+export { sdlska } from './large-kernels/sdlska';
 export { dydila } from './linear/dydila';
 export { gatedDeltaRule } from './linear/gated-delta-rule';
 export { kernelAttention } from './linear/kernel-attention';

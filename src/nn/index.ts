@@ -1,5 +1,9 @@
 /** Modules of networks: functions of their input and of parameters, whose gradients follow by the tape. */
 export type { LayerParameter } from '../methods/define';
+export { type FusionPadding, fullConvFusion } from '../methods/large-kernels/asymmetric-conv-fusion/fuse';
+export type { LargeKernel } from '../methods/large-kernels/dilated-reparam-conv/branches';
+export { type MergedConv, mergeDilatedReparam } from '../methods/large-kernels/dilated-reparam-conv/merge';
+export { lska, type StripWeights, slak } from '../methods/large-kernels/sdlska/strips';
 export { type DynamicProjectionInputs, dynamicProjection } from '../methods/linear/dydila/dynamic-projection';
 export {
   type LocalConcentrationOptions,

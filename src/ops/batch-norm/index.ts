@@ -1,8 +1,10 @@
 /** Batch normalisation of channels, channels last, by statistics of the batch or given ones. */
+import { ParameterError, ShapeError } from '../../errors';
 import type { Control } from '../../runtime/backend';
+import { formatShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { contiguous } from '../copy';
-import { defineComposite, f32, group, type Members, number, type OptionsOf } from '../define';
+import { defineComposite, f32, group, type Members, type Needing, number, type OptionsOf } from '../define';
 import { add, multiply, rsqrt, subtract } from '../map';
 import { mean as meanOf } from '../reduce';
 
@@ -24,11 +26,16 @@ export const batchNormOp = defineComposite({
     variance: f32('c', { fresh: true }),
   },
   operations: '8 ... c',
-  run: ({ x, gain, bias, ...settings }): BatchNormResult =>
-    x.runtime.scope(() => {
+  run: ({ x, gain, bias, ...settings }): BatchNormResult => {
+    if (!settings.statistics && x.size === gain.size)
+      throw new ShapeError(
+        `x ${formatShape(x.shape)} has one number a channel, of which there is no variance: pass statistics, or more numbers`,
+      );
+    return x.runtime.scope(() => {
       const { normal, mean, variance } = normalise(x, settings);
       return { out: add(multiply(normal, gain), bias), mean, variance };
-    }),
+    });
+  },
 });
 
 export interface BatchNormOptions extends OptionsOf<typeof batchNormOp>, Control {}
@@ -44,11 +51,61 @@ export interface BatchNormResult {
 /**
  * (x - mean) / sqrt(variance + epsilon) * gain + bias for every channel: x [..., c], gain [c], bias [c], f32, contiguous.
  *
- * @throws {ShapeError} ranks or extents that do not fit, strided views
+ * @throws {ShapeError} ranks or extents that do not fit, strided views, one number a channel without statistics
  */
 export function batchNorm(x: Tensor, gain: Tensor, bias: Tensor, options: BatchNormOptions = {}): BatchNormResult {
   return batchNormOp({ x, gain, bias }, options);
 }
+
+export const foldBatchNormOp = defineComposite({
+  name: 'foldBatchNorm',
+  inputs: { weight: f32('...', { strided: true }), gain: f32('o'), bias: f32('o') },
+  options: {
+    statistics,
+    /** Added to the variance; default 1e-5. */
+    epsilon: number({ least: 0 }, 1e-5),
+    /** [o]: the convolution's own; default: none. */
+    convBias: f32('o'),
+  },
+  results: { weight: f32('...', { fresh: true }), bias: f32('o', { fresh: true }) },
+  run: ({ weight, gain, bias, statistics, epsilon, convBias }): FoldedConv => {
+    if (!statistics) throw new ParameterError('statistics must be given, mean and variance of each channel');
+    if (weight.shape[0] !== gain.size)
+      throw new ShapeError(
+        `weight must have shape [${gain.size}, ...] with an axis for the channels of gain in front, got ${formatShape(weight.shape)}`,
+      );
+    return weight.runtime.scope(() => {
+      const mean = contiguous(statistics.mean as Tensor<'f32'>);
+      const root = rsqrt(add(contiguous(statistics.variance as Tensor<'f32'>), weight.runtime.tensor([epsilon], [])));
+      const factor = multiply(gain, root);
+      const shift = convBias ? subtract(mean, convBias) : mean;
+      const columns = factor.reshape([-1, ...new Array(weight.rank - 1).fill(1)]);
+      return {
+        weight: multiply(contiguous(weight as Tensor<'f32'>), columns),
+        bias: subtract(bias, multiply(shift, factor)),
+      };
+    });
+  },
+});
+
+export interface FoldBatchNormOptions extends Needing<OptionsOf<typeof foldBatchNormOp>, 'statistics'>, Control {}
+
+export interface FoldedConv {
+  /** In the shape of the convolution's. */
+  readonly weight: Tensor<'f32'>;
+  /** [o]. */
+  readonly bias: Tensor<'f32'>;
+}
+
+/**
+ * The weight [o, ...] and bias of a convolution, or of a linear layer, that gives what batch normalisation by given statistics
+ * makes of its result; f32. Made of ops, so that gradients pass through it.
+ *
+ * @throws {ShapeError} ranks or extents that do not fit
+ * @throws {ParameterError} statistics that are missing
+ */
+export const foldBatchNorm = (weight: Tensor, gain: Tensor, bias: Tensor, options: FoldBatchNormOptions): FoldedConv =>
+  foldBatchNormOp({ weight, gain, bias }, options);
 
 /** x with mean 0 and variance 1, and the statistics. */
 function normalise(x: Tensor, settings: { readonly statistics: Statistics | undefined; readonly epsilon: number }) {
