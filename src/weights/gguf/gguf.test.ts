@@ -90,7 +90,7 @@ test.each([
     f64: [12, 0.1],
     numbers: [9, [6, [0.5, 1]]],
     flags: [9, [7, [true, false]]],
-    texts: [9, [8, ['a', '']]],
+    texts: [9, [8, ['a', '', '\ufeff']]],
     nested: [
       9,
       [
@@ -109,7 +109,7 @@ test.each([
     ...Object.fromEntries(Object.entries(metadata).map(([key, [, value]]) => [key, value])),
     numbers: Float32Array.of(0.5, 1),
     flags: [true, false],
-    texts: ['a', ''],
+    texts: ['a', '', '\ufeff'],
     nested: [Uint32Array.of(1), ['b']],
     __proto__key: new Uint32Array(),
     i64: -4,

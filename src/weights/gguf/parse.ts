@@ -146,27 +146,30 @@ interface NumbersConstructor {
   readonly BYTES_PER_ELEMENT: number;
 }
 
+/** Tokens are not always UTF-8. */
+const LENIENT = new TextDecoder('utf-8', { ignoreBOM: true });
+
 function parsePair(cursor: Cursor, metadata: Metadata, at: number): void {
   const key = textOf(cursor, `key ${at}`);
-  if (Object.hasOwn(metadata, key)) throw new ParseError(`${cursor.label}: two values of ${quote(key)}`);
-  const type = cursor.number('Uint32', quote(key));
+  const what = quote(key);
+  if (Object.hasOwn(metadata, key)) throw new ParseError(`${cursor.label}: two values of ${what}`);
+  const type = cursor.number('Uint32', what);
   if (type !== ARRAY) {
-    Object.defineProperty(metadata, key, { enumerable: true, value: parseValue(cursor, type, key) });
+    Object.defineProperty(metadata, key, { enumerable: true, value: parseValue(cursor, type, what) });
     return;
   }
   const start = cursor.at;
-  skipValue(cursor, type, key, 0);
+  skipValue(cursor, type, what, 0);
   const { bytes, label } = cursor;
   let list: unknown;
   const get = () => {
-    list ??= parseValue(Object.assign(new Cursor(bytes, label), { at: start }), type, key);
+    list ??= parseValue(Object.assign(new Cursor(bytes, label), { at: start }), type, what);
     return list;
   };
   Object.defineProperty(metadata, key, { enumerable: true, get });
 }
 
-function parseValue(cursor: Cursor, type: number, key: string): unknown {
-  const what = quote(key);
+function parseValue(cursor: Cursor, type: number, what: string): unknown {
   const number = NUMBERS[type];
   if (number === 'Float32') return shortest(cursor.number(number, what));
   if (number) return cursor.number(number, what);
@@ -176,37 +179,35 @@ function parseValue(cursor: Cursor, type: number, key: string): unknown {
     return Number.isSafeInteger(Number(value)) ? Number(value) : value;
   }
   if (type === BOOL) return cursor.number('Uint8', what) !== 0;
-  // Tokens are not always UTF-8.
-  if (type === STRING) return new TextDecoder().decode(cursor.take(cursor.count(what), what));
-  if (type !== ARRAY) throw unknownType(cursor, type, key);
+  if (type === STRING) return LENIENT.decode(cursor.take(cursor.count(what), what));
+  if (type !== ARRAY) throw unknownType(cursor, type, what);
   const element = cursor.number('Uint32', what);
   const count = cursor.count(what);
   const Numbers = ARRAYS[element];
   if (Numbers) return new Numbers(cursor.take(count * Numbers.BYTES_PER_ELEMENT, what).slice().buffer as ArrayBuffer);
-  return Array.from({ length: count }, () => parseValue(cursor, element, key));
+  return Array.from({ length: count }, () => parseValue(cursor, element, what));
 }
 
 /** Steps over a value, so that a list that does not fit the file is found before it is decoded. */
-function skipValue(cursor: Cursor, type: number, key: string, depth: number): void {
-  const what = quote(key);
+function skipValue(cursor: Cursor, type: number, what: string, depth: number): void {
   const bytes = ARRAYS[type]?.BYTES_PER_ELEMENT ?? (type === BOOL ? 1 : undefined);
   if (bytes !== undefined) cursor.skip(bytes, what);
   else if (type === STRING) cursor.skip(cursor.count(what), what);
-  else if (type !== ARRAY) throw unknownType(cursor, type, key);
+  else if (type !== ARRAY) throw unknownType(cursor, type, what);
   else if (depth === MOST_NESTED) throw new ParseError(`${cursor.label}: ${what} has lists in lists beyond ${depth}`);
-  else skipList(cursor, key, depth);
+  else skipList(cursor, what, depth);
 }
 
-function skipList(cursor: Cursor, key: string, depth: number): void {
-  const element = cursor.number('Uint32', quote(key));
-  const count = cursor.count(quote(key));
+function skipList(cursor: Cursor, what: string, depth: number): void {
+  const element = cursor.number('Uint32', what);
+  const count = cursor.count(what);
   const bytes = ARRAYS[element]?.BYTES_PER_ELEMENT;
-  if (bytes) cursor.skip(count * bytes, quote(key));
-  else for (let at = 0; at < count; at++) skipValue(cursor, element, key, depth + 1);
+  if (bytes) cursor.skip(count * bytes, what);
+  else for (let at = 0; at < count; at++) skipValue(cursor, element, what, depth + 1);
 }
 
-function unknownType(cursor: Cursor, type: number, key: string): ParseError {
-  return new ParseError(`${cursor.label}: the value of ${quote(key)} has type ${type}, which GGUF does not have`);
+function unknownType(cursor: Cursor, type: number, what: string): ParseError {
+  return new ParseError(`${cursor.label}: the value of ${what} has type ${type}, which GGUF does not have`);
 }
 
 function textOf(cursor: Cursor, what: string): string {
