@@ -1,5 +1,5 @@
 /** Parallel convolutions and their batch normalisations as one convolution. */
-import { show } from '../../../check';
+import { checkRecord, show } from '../../../check';
 import { ParameterError, ShapeError } from '../../../errors';
 import { foldBatchNorm } from '../../../ops/batch-norm';
 import { contiguous, pad } from '../../../ops/copy';
@@ -29,6 +29,7 @@ export interface MergedConv {
 export function mergeDilatedReparam(parameters: Parameters, kernel: LargeKernel): MergedConv {
   if (!Object.hasOwn(BRANCHES, kernel))
     throw new ParameterError(`kernel must be one of ${Object.keys(BRANCHES).join(', ')}, got ${show(kernel)}`);
+  checkRecord('parameters', parameters);
   const { x: _, ...specs } = INPUTS;
   checkShapes('mergeDilatedReparam', specs, parameters, { optional: OPTIONAL });
   const large = needed(parameters, 'lk_origin.weight', kernel);

@@ -84,7 +84,7 @@ export function slak(
       x,
       map((s, h, v) => s + h + v, small, across, down, options),
       weights,
-      control,
+      options,
     );
   });
 }
