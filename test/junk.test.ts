@@ -401,7 +401,10 @@ const opened = await weightFiles.openWeights(io.writeSafetensors({ a: host(2, 2)
 const rows = leaf([0, 1]);
 entry(
   'weights.openWeights',
-  { from: called('bytes', file(io.writeSafetensors({ a: host(2) }))), options: options({ signal: control.signal! }) },
+  {
+    from: called('bytes', file(io.writeSafetensors({ a: host(2) }))),
+    options: options({ signal: control.signal!, cache: maybe(leaf(false)) }),
+  },
   weightFiles.openWeights,
 );
 entry('weights.Weights.select', { pattern: text('a') }, (pattern) => opened.select(pattern));
@@ -412,6 +415,11 @@ entry(
     options: options({ dtype: maybe(choice('f16')), rows: maybe(rows), signal: control.signal! }),
   },
   (name, given) => opened.read(name, given),
+);
+entry(
+  'weights.Weights.download',
+  { options: options({ sha256: maybe(leaf({}, ...EMPTY_OBJECTS)), ...control }) },
+  (given) => opened.download(given),
 );
 entry(
   'weights.writeWeights',

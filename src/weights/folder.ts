@@ -1,7 +1,8 @@
 /** Files that belong together: of a folder, of an address, or chosen in a page. */
 import { ParameterError, ParseError } from '../errors';
-import { type ByteSource, blobSource, fileSource, node, type ReadOptions } from './source';
-import { isMissing, urlSource } from './url';
+import { type AddressOptions, addressSource } from './cache';
+import { type ByteSource, blobSource, fileSource, node } from './source';
+import { isMissing } from './url';
 
 export interface Folder {
   /** For messages. */
@@ -9,7 +10,7 @@ export interface Folder {
   /** The names of its files, in order; undefined where they cannot be listed, on a server. */
   readonly files?: readonly string[] | undefined;
   /** The file of a name, or undefined where there is none. */
-  open(file: string, options?: ReadOptions): Promise<ByteSource | undefined>;
+  open(file: string, options?: AddressOptions): Promise<ByteSource | undefined>;
 }
 
 /** A folder of the file system (Node). */
@@ -30,7 +31,7 @@ export function urlFolder(address: URL): Folder {
   return {
     name: base.href,
     open: (file, options) =>
-      urlSource(new URL(encodeURIComponent(file), base), options).catch((error) => {
+      addressSource(new URL(encodeURIComponent(file), base), options).catch((error) => {
         if (isMissing(error)) return undefined;
         throw error;
       }),
@@ -74,7 +75,7 @@ export const UNFINISHED = '.unfinished';
  *
  * @throws {ParseError | ParameterError} a folder that has none, several, or was not written whole
  */
-export async function mainFile(folder: Folder, options: ReadOptions): Promise<ByteSource> {
+export async function mainFile(folder: Folder, options: AddressOptions): Promise<ByteSource> {
   for (const file of folder.files ? [mainOf(folder.name, folder.files)] : USUAL) {
     const source = await folder.open(file, options);
     if (source) return source;

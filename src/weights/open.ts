@@ -1,14 +1,14 @@
 /** Opens weights, whatever file or folder they are in. */
-import { checkOptions, show } from '../check';
+import { checkBoolean, checkOptions, show } from '../check';
 import { ParameterError } from '../errors';
 import { checkControl } from '../ops/check';
+import { type AddressOptions, addressSource } from './cache';
 import { type Folder, filesFolder, mainFile, pathFolder, urlFolder } from './folder';
 import { recognise, TELLING } from './recognise';
 import { readSafetensorsHeader } from './safetensors';
 import { readJson, readShards } from './shards';
-import { type ByteSource, blobSource, bytesSource, fileSource, node, type ReadOptions, unreadable } from './source';
+import { type ByteSource, blobSource, bytesSource, fileSource, node, unreadable } from './source';
 import type { ReaderOptions, WeightFile } from './stored';
-import { urlSource } from './url';
 import { Weights } from './weights';
 
 /**
@@ -17,7 +17,7 @@ import { Weights } from './weights';
  */
 export type WeightsLike = string | URL | Blob | readonly File[] | Uint8Array | ArrayBuffer;
 
-export interface OpenWeightsOptions extends ReadOptions {}
+export interface OpenWeightsOptions extends AddressOptions {}
 
 type Reader = (source: ByteSource, options: ReaderOptions) => Promise<WeightFile>;
 
@@ -42,8 +42,9 @@ const SCHEME = /^(https?|blob|data|file):/i;
  * @throws {ParameterError} a folder without weights, or an address that the server does not give
  */
 export async function openWeights(from: WeightsLike, options: OpenWeightsOptions = {}): Promise<Weights> {
-  checkOptions('openWeights', options, ['signal']);
+  checkOptions('openWeights', options, ['signal', 'cache']);
   checkControl(options);
+  checkBoolean('cache', options.cache);
   const opened: ByteSource[] = [];
   const keep = (source: ByteSource) => {
     opened.push(source);
@@ -76,7 +77,7 @@ const keeping = (folder: Folder, keep: (source: ByteSource) => ByteSource): Fold
 });
 
 /** The tensors of a file, in the format that its content tells. */
-async function readFile(source: ByteSource, folder: FolderThere, options: ReadOptions): Promise<WeightFile> {
+async function readFile(source: ByteSource, folder: FolderThere, options: AddressOptions): Promise<WeightFile> {
   const beginning = await source.read(0, Math.min(TELLING, source.size), options);
   const format = recognise(source.name, beginning, source.size);
   return READERS[format](source, {
@@ -85,7 +86,7 @@ async function readFile(source: ByteSource, folder: FolderThere, options: ReadOp
   });
 }
 
-async function ofIndex(index: ByteSource, folder: FolderThere, options: ReadOptions): Promise<WeightFile> {
+async function ofIndex(index: ByteSource, folder: FolderThere, options: AddressOptions): Promise<WeightFile> {
   try {
     if (!folder) throw new ParameterError(`${index.name} lists shards: open the folder that it is in, with all files`);
     return await readShards(index, await folder(), (source) => readFile(source, folder, options), options);
@@ -94,7 +95,7 @@ async function ofIndex(index: ByteSource, folder: FolderThere, options: ReadOpti
   }
 }
 
-async function configIn(folder: Folder, options: ReadOptions) {
+async function configIn(folder: Folder, options: AddressOptions) {
   const source = await folder.open(CONFIG, options);
   if (!source) return undefined;
   try {
@@ -115,7 +116,7 @@ interface Place {
   readonly isFolder: boolean;
 }
 
-async function locate(from: WeightsLike, options: ReadOptions): Promise<Place> {
+async function locate(from: WeightsLike, options: AddressOptions): Promise<Place> {
   if (Array.isArray(from) && from.length > 0 && [...from].every((each) => each instanceof File))
     return inFolder(filesFolder(from), options);
   if (typeof from === 'string') return locateText(from, options);
@@ -133,7 +134,7 @@ function sourceIn(from: unknown): ByteSource {
   );
 }
 
-async function locateText(text: string, options: ReadOptions): Promise<Place> {
+async function locateText(text: string, options: AddressOptions): Promise<Place> {
   if (text === '') throw new ParameterError('the path to open weights from must not be empty');
   if (SCHEME.test(text)) return locateAddress(new URL(text), options);
   if (!globalThis.process?.getBuiltinModule) return locateAddress(new URL(text, location.href), options);
@@ -143,14 +144,14 @@ async function locateText(text: string, options: ReadOptions): Promise<Place> {
   return { name: text, source, beside: () => pathFolder(node('node:path').dirname(text)), isFolder: false };
 }
 
-async function locateAddress(address: URL, options: ReadOptions): Promise<Place> {
+async function locateAddress(address: URL, options: AddressOptions): Promise<Place> {
   if (address.protocol === 'file:') return locateText(node('node:url').fileURLToPath(address), options);
   if (address.pathname.endsWith('/')) return inFolder(urlFolder(address), options);
-  const source = await urlSource(address, options);
+  const source = await addressSource(address, options);
   return { name: address.href, source, beside: async () => urlFolder(address), isFolder: false };
 }
 
-async function inFolder(folder: Folder, options: ReadOptions): Promise<Place> {
+async function inFolder(folder: Folder, options: AddressOptions): Promise<Place> {
   const source = await mainFile(folder, options);
   return { name: folder.name, source, beside: async () => folder, isFolder: true };
 }

@@ -2,6 +2,7 @@
 import { isRecord, show } from '../check';
 import { ParseError } from '../errors';
 import { quote } from '../io/bytes';
+import type { AddressOptions } from './cache';
 import type { Folder } from './folder';
 import type { ByteSource, ReadOptions } from './source';
 import type { StoredTensor, WeightFile } from './stored';
@@ -45,7 +46,7 @@ export async function readShards(
   index: ByteSource,
   folder: Folder,
   read: (source: ByteSource) => Promise<WeightFile>,
-  options: ReadOptions,
+  options: AddressOptions,
 ): Promise<WeightFile> {
   const listed = await readIndex(index, options);
   // All of them come to an end, so that whoever opened them can close them.

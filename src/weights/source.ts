@@ -18,6 +18,8 @@ export interface ByteSource {
    */
   read(start: number, end: number, options?: ReadOptions): Promise<Uint8Array<ArrayBuffer>>;
   close(): Promise<void>;
+  /** Drops what a cache keeps of it, where one does. */
+  forget?(): Promise<void>;
 }
 
 /** Bytes in memory. */

@@ -11,18 +11,26 @@ const LARGEST_WHOLE = 2 ** 30;
 /** Before requests are repeated that the network or the server broke off, in milliseconds. */
 const PAUSES = [200, 1000];
 
+/** A file of a server. */
+export interface RemoteSource extends ByteSource {
+  /** Another one where the file is another; empty where the server says nothing of the kind. */
+  readonly tag: string;
+  /** How many of its first bytes came with the answer that told its size. */
+  readonly atHand: number;
+}
+
 /** The file at an address. From a server that ignores ranges it is taken whole, up to 1 GiB. */
-export async function urlSource(address: URL, options: ReadOptions = {}): Promise<ByteSource> {
+export async function urlSource(address: URL, options: ReadOptions = {}): Promise<RemoteSource> {
   const name = address.href;
   return repeating(name, options, async () => {
     const response = await request(address, 0, BEGINNING, options);
-    // An empty file has no first byte.
-    if (response.status === 416) return blobSource(new Blob(), name);
-    if (response.status !== 206) return wholeSource(response, name);
-    const size = sizeIn(response) ?? (await sizeOfHead(address, options));
     const tag = tagOf(response);
+    // An empty file has no first byte.
+    if (response.status === 416) return { ...blobSource(new Blob(), name), tag, atHand: 0 };
+    if (response.status !== 206) return { ...(await wholeSource(address, response, options)), tag, atHand: 0 };
+    const size = sizeIn(response) ?? (await sizeOfHead(address, options));
     const beginning = await bodyOf(response);
-    return sourceOf(name, size, (start, end, reading) => {
+    const source = sourceOf(name, size, (start, end, reading) => {
       if (end <= beginning.length) return Promise.resolve(beginning.subarray(start, end));
       return repeating(name, reading, async () => {
         const part = await request(address, start, end, reading);
@@ -32,6 +40,7 @@ export async function urlSource(address: URL, options: ReadOptions = {}): Promis
         return bodyOf(part);
       });
     });
+    return { ...source, tag, atHand: beginning.length };
   });
 }
 
@@ -72,17 +81,31 @@ async function bodyOf(response: Response): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await response.arrayBuffer());
 }
 
-/** The file of a server that ignores ranges. */
-async function wholeSource(response: Response, name: string): Promise<ByteSource> {
-  const length = Number(response.headers.get('content-length') ?? 0);
-  if (length > LARGEST_WHOLE) {
-    await response.body?.cancel();
+/** The file of a server that ignores ranges, and answered with all of it: fetched when it is read first. */
+async function wholeSource(address: URL, response: Response, options: ReadOptions): Promise<ByteSource> {
+  const name = address.href;
+  const said = response.headers.get('content-length');
+  // Without a length, or with that of what was compressed, only the whole tells its size.
+  if (said === null || response.headers.has('content-encoding') || Number(said) <= BEGINNING)
+    return blobSource(await response.blob(), name);
+  await response.body?.cancel();
+  const size = Number(said);
+  if (size > LARGEST_WHOLE)
     throw new ParseError(
-      `${name}: the server ignores ranges and would send all ${formatBytes(length)}: use one that answers them, or open a downloaded file`,
+      `${name}: the server ignores ranges and would send all ${formatBytes(size)}: use one that answers them, or open a downloaded file`,
     );
-  }
-  return blobSource(await response.blob(), name);
+  let whole: Promise<ByteSource> | undefined;
+  const fetched = () =>
+    repeating(name, options, async () => blobSource(await (await request(address, 0, size, options)).blob(), name));
+  return sourceOf(name, size, async (start, end) => {
+    whole ??= fetched();
+    return (await whole).read(start, end);
+  });
 }
+
+/** Whether an error says that the network or the server broke off, again and again. */
+export const isBrokenOff = (error: unknown): boolean =>
+  error instanceof ParameterError && error.cause instanceof TypeError;
 
 /** Does `work` again where the network or the server broke it off. */
 async function repeating<T>(name: string, { signal }: ReadOptions, work: () => Promise<T>): Promise<T> {

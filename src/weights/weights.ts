@@ -1,14 +1,17 @@
-import { checkArray, checkChoice, checkOptions, show } from '../check';
+import { checkArray, checkChoice, checkOptions, checkRecord, show } from '../check';
 import { ParameterError, ParseError } from '../errors';
 import { quote } from '../io/bytes';
 import { checkControl } from '../ops/check';
+import type { Control } from '../runtime/backend';
 import type { HostDType } from '../tensor/dtype';
 import { convert, HOST_DTYPES, type HostTensor } from '../tensor/host';
 import { sizeOf } from '../tensor/shape';
 import { describesItself } from '../text/inspect';
+import { CHUNK } from './cache';
 import { type Blocks, checkFits, type ElementOptions, isBlockType, readBlocks, readElements } from './elements';
 import type { Folder } from './folder';
 import { isSelected } from './select';
+import { sha256 as startHash } from './sha256';
 import type { ByteSource, ReadOptions } from './source';
 import type { StoredTensor, WeightFile } from './stored';
 
@@ -16,6 +19,18 @@ export interface ReadTensorOptions<D extends HostDType = HostDType> extends Elem
   /** Default: as stored, and f32 where that is quantised. */
   readonly dtype?: D | undefined;
 }
+
+export interface DownloadOptions extends Control {
+  /** The SHA-256 of files in hexadecimal, by the names that they have in their folder; default: not known. */
+  readonly sha256?: Readonly<Record<string, string>> | undefined;
+}
+
+/** The name of a file in its folder, from its path or address. */
+const lastOf = (name: string) =>
+  name
+    .replace(/[?#].*$/, '')
+    .split(/[\\/]/)
+    .at(-1) as string;
 
 const LARGEST_BESIDE = 2 ** 28;
 
@@ -116,6 +131,43 @@ export class Weights implements WeightFile {
       return await source.read(0, source.size, options);
     } finally {
       await source.close();
+    }
+  }
+
+  /**
+   * Reads all files once, so that the cache of a page has them, and holds them to their lengths and hashes. What was aborted
+   * or broken off goes on where it was the next time.
+   *
+   * @throws {ParseError} a file whose hash is another, which the cache then forgets
+   */
+  async download(options: DownloadOptions = {}): Promise<void> {
+    checkOptions('download', options, ['sha256', 'signal', 'onProgress']);
+    checkControl(options);
+    const { sha256 = {}, signal, onProgress } = options;
+    checkRecord('sha256', sha256);
+    const names = this.#sources.map(({ name }) => lastOf(name));
+    for (const [name, hash] of Object.entries(sha256))
+      if (!names.includes(name) || !/^[0-9a-f]{64}$/i.test(String(hash)))
+        throw new ParameterError(
+          `sha256 must have 64 hexadecimal digits by the names of files, ${names.join(', ')}, got ${show(hash)} of ${show(name)}`,
+        );
+    const whole = this.#sources.reduce((sum, { size }) => sum + size, 0);
+    let done = 0;
+    for (const source of this.#sources) {
+      const expected = sha256[lastOf(source.name)]?.toLowerCase();
+      const hash = expected === undefined ? undefined : startHash();
+      for (let at = 0; at < source.size; at += CHUNK) {
+        const bytes = await source.read(at, Math.min(at + CHUNK, source.size), { signal });
+        hash?.update(bytes);
+        done += bytes.length;
+        onProgress?.(done / whole);
+      }
+      const found = hash?.digest('hex');
+      if (found === expected) continue;
+      await source.forget?.();
+      throw new ParseError(
+        `${source.name} has the SHA-256 ${found}, expected ${expected}: it was damaged or is another`,
+      );
     }
   }
 
