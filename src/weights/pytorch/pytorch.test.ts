@@ -98,6 +98,13 @@ test('containers of tensors by dotted names', async () => {
   expect([[...weights.tensors.keys()], { ...weights.metadata }]).toEqual([['a.w'], { b: "the same as 'a'" }]);
 });
 
+test('storages that view others, and texts, as old programs wrote them', async () => {
+  const view = storage(4).replace('tQ', '(U\x01vK\x01K\x02ttQ');
+  const part = `${global('torch._utils', '_rebuild_tensor')}(${view}K\x01K\x02\x85K\x01\x85tR`;
+  const weights = await openWeights(archive(pickle('}U\x01w', part, 's')));
+  expect(await weights.read('w')).toEqual({ dtype: 'f32', shape: [2], data: Float32Array.of(3, 4) });
+});
+
 const LONG = String.fromCharCode(0xff);
 const RUN = [global('os', 'system'), text('x'), '\x85R'];
 const refused: readonly [string, Uint8Array | Buffer, string][] = [
