@@ -50,7 +50,7 @@ const files = Object.keys(exports)
   .map((key) => ({ name: `saccade${key.slice(1)}`, file: resolve(ROOT, 'src', key, 'index.ts') }));
 
 const project = await convert();
-const entries: readonly Entry[] = files.map(({ name, file }) => {
+const entries: readonly Entry[] = files.flatMap(({ name, file }) => {
   const module = project.children!.find(({ sources }) => sources?.[0].fullFileName === file)!;
   const items = module.children!.map((child) => {
     const isHandedOn = child instanceof ReferenceReflection;
@@ -59,8 +59,34 @@ const entries: readonly Entry[] = files.map(({ name, file }) => {
   });
   items.sort((a, b) => KIND_NAMES.indexOf(a.kind) - KIND_NAMES.indexOf(b.kind) || a.name.localeCompare(b.name, 'en'));
   const room = name.replace(/^saccade\/?/, '') || 'saccade';
-  return { name, path: `api/${room}/index.html`, summary: summaryOf(file), items };
+  return pagesOf({ name, path: `api/${room}/index.html`, summary: summaryOf(file), items });
 });
+
+/** Names that a page of its own is worth, and with more of which a page would be endless. */
+function pagesOf(entry: Entry): Entry[] {
+  const [few, many] = [6, 40];
+  if (entry.items.length <= many) return [entry];
+  const folders = ({ declaration }: Item) => declaration.sources![0].fileName.split('/').slice(1, -1);
+  const grouped = (keyOf: (item: Item) => string) => Map.groupBy(entry.items, keyOf);
+  const rooms = grouped((item) => folders(item)[0] ?? '');
+  const parts = grouped((item) => folders(item).slice(0, 2).join('/'));
+  const keyOf = (item: Item) => {
+    const [room = ''] = folders(item);
+    const part = folders(item).slice(0, 2).join('/');
+    const key = rooms.get(room)!.length > many && parts.get(part)!.length >= few ? part : room;
+    return (parts.get(key) ?? rooms.get(key) ?? []).length >= few ? key : '';
+  };
+  const groups = [...grouped(keyOf)];
+  // One large part is no division.
+  if (groups.length < 4) return [entry];
+  return groups
+    .sort(([a], [b]) => a.localeCompare(b, 'en'))
+    .map(([key, items]) => {
+      if (key === '') return { ...entry, items };
+      const name = `${entry.name}: ${key.replace('/', ', ')}`;
+      return { ...entry, name, path: entry.path.replace('index', `${key.replace('/', '-')}/index`), items };
+    });
+}
 
 async function convert(): Promise<ProjectReflection> {
   const app = await Application.bootstrap(

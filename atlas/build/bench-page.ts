@@ -13,6 +13,7 @@ import {
 import { formatMachine } from '../../src/machine';
 import type { PLOTS } from '../site/bench-plots';
 import { Html, html } from './html';
+import { seriesPlot } from './series-plot';
 import { ROOT } from './standing';
 
 const folder = resolve(ROOT, 'docs/bench');
@@ -42,10 +43,33 @@ const sentence = (text: string) => `${text[0].toUpperCase()}${text.slice(1)}.`;
 export function benchIndex(): Html {
   const rows = [...suites].map(
     ([suite, runs]) =>
-      html`<h2><a href="${suite}/index.html">${suite}</a></h2><p>${sentence(runs[0].summary)}</p><ul>${runs.map(({ machine, rows }) => html`<li>${formatMachine(machine)}: ${rows.length} rows</li>`)}</ul>`,
+      html`<h2><a href="${suite}/index.html">${suite}</a></h2><p>${sentence(runs[0].summary)}</p>${glance(runs[0].rows)}<ul>${runs.map(({ machine, rows }) => html`<li>${formatMachine(machine)}: ${rows.length} rows</li>`)}</ul>`,
   );
   return html`<div class="title plain"><h1>Benchmarks</h1></div>
 <div class="document">${links('')}<div class="prose"><p>Runs stored in the repository, as they were measured. The contenders for a problem take turns, and every result was checked against the float64 reference before its time counted; one that failed says so instead of a time. Each page has the command that repeats the run on your machine.</p>${rows}</div></div>`;
+}
+
+/** Lines that a small plot has room for. */
+const MOST_LINES = 6;
+
+/** Times by length of the problem that most contenders have, if there are several lengths. */
+function glance(rows: readonly BenchRow[]): Html | false {
+  const timed = rows.filter(({ measures: { time } }) => time !== undefined);
+  const groups = [...Map.groupBy(timed, ({ mask, d }) => `${mask}, d = ${d}`)].map(([title, group]) => {
+    const lines = [...Map.groupBy(group, ({ label }) => label)].filter(([, line]) => line.length > 1);
+    return { title, lines: lines.slice(0, MOST_LINES) };
+  });
+  const [{ title, lines }] = groups.sort((a, b) => b.lines.length - a.lines.length);
+  if (lines.length === 0) return false;
+  const lengths = [...new Set(lines.flatMap(([, line]) => line.map(({ n }) => n)))].sort((a, b) => a - b);
+  return seriesPlot({
+    title: `Milliseconds: ${title}`,
+    x: { label: 'n', values: lengths },
+    lines: lines.map(([label, line]) => ({
+      label,
+      values: lengths.map((length) => line.find(({ n }) => n === length)?.measures.time ?? null),
+    })),
+  });
 }
 
 function benchPage(suite: string, runs: readonly BenchReport[]): Html {

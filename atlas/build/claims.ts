@@ -1,18 +1,21 @@
 /** Claims of papers: those that were measured here, and those to be tested. */
 import { formatMachine } from '../../src/machine';
 import type { ListedPaper } from '../../src/papers';
-import { type Reproduction, reproductionNotes } from '../../src/report/reproduction';
+import { findingNote, type Reproduction } from '../../src/report/reproduction';
 import { type Html, html } from './html';
 import { verdictMark } from './index-page';
+import { seriesPlot } from './series-plot';
 
-export function measuredClaims(run: Reproduction): Html {
-  const rows = run.findings.map(
-    ({ claim, source, measured, verdict }) =>
-      html`<tr><td>${claim}<small>${source}</small></td><td data-label="measured:">${measured}</td><td class="verdict-cell">${verdictMark(verdict)}${verdict}</td></tr>`,
-  );
-  return html`<section class="section" id="claims"><h2>Claimed and measured<small>${run.title}</small></h2><div><table class="table"><thead><tr><th>The paper claims</th><th>Measured here</th><th>Verdict</th></tr></thead><tbody>${rows}</tbody></table>
-  <details class="caption"><summary>What the verdicts rest on</summary><ul>${reproductionNotes(run).map((note) => html`<li>${note}</li>`)}</ul></details>
-  <p class="caption">${formatMachine(run.machine)}. Repeat it: <code>npx ${run.command}</code>.</p></div></section>`;
+/** `notes`: what the method's README adds. */
+export function measuredClaims(run: Reproduction, notes?: Html): Html {
+  const rows = run.findings.map((finding) => {
+    const { claim, source, measured, verdict, series = [] } = finding;
+    const note = findingNote(finding);
+    const plots = series.length > 0 && html`<div class="all-series">${series.map(seriesPlot)}</div>`;
+    return html`<tr><td>${claim}<small>${source}</small></td><td data-label="measured:">${plots}${measured}${note !== '' && html`<details><summary>what the verdict rests on</summary><p>${note}</p></details>`}</td><td class="verdict-cell">${verdictMark(verdict)}${verdict}</td></tr>`;
+  });
+  return html`<section class="section" id="claims"><h2>Claimed and measured<small>${run.title}</small></h2><div><table class="table claimed"><thead><tr><th>The paper claims</th><th>Measured here</th><th>Verdict</th></tr></thead><tbody>${rows}</tbody></table>
+  <p class="caption">${formatMachine(run.machine)}. Repeat it: <code>npx ${run.command}</code>.</p>${notes && html`<div class="prose">${notes}</div>`}</div></section>`;
 }
 
 export function openClaims(claims: NonNullable<ListedPaper['claims']>): Html {

@@ -1,39 +1,34 @@
 /**
- * The glyphs: one picture of 64 x 64 cells for each paper, computed from the definition of the method, never drawn.
- * A glyph is 4096 numbers from -1 to 1, row by row: 0 is paper, 1 full ink, and negative numbers are drawn in black. Where
- * a method has queries and keys, rows are queries and columns keys. Toy data are seeded.
+ * The glyphs: one picture of 64 x 64 cells for each paper, computed and never drawn. Where a method runs, it is the picture on
+ * which its page opens, by the same code; for other papers it follows from the definition, on toy data.
+ * A glyph is 4096 numbers from -1 to 1, row by row: 0 is paper, 1 full ink, and negative numbers have the opposite ink. Where
+ * a method has queries and keys, rows are queries and columns keys.
  */
-import { LONGCA_MASKS, type Mask, neighborhood, power, randomPermutation, s2, stochastic } from '../../src/masks';
-import { problemOfLetters } from '../../src/methods/define';
-import { lettersOf } from '../../src/methods/page';
+import { LONGCA_MASKS, type Mask } from '../../src/masks';
+import type { Method } from '../../src/methods/define';
 import { methods } from '../../src/methods/registry';
-import { papers } from '../../src/papers';
-import { isSpatial } from '../site/problem';
+import { toyRows } from '../../src/methods/toy';
+import { normal, uniform } from '../../src/tensor/random';
+import { LAYER_INKS, TILE } from '../site/constants';
+import { tokensIn } from '../site/problem';
+import { layersOfPairs } from '../site/tasks/layers';
+import { weightsInWords, weightsTile } from '../site/tasks/weights';
+import { pageOf, paperOf } from './standing';
 
 type Vector = number[];
 
 /** Cells of a side. */
 export const N = 64;
-/** Ink of a pair that is reached in one, two and three layers. */
-const HOPS = [0, 1, 0.44, 0.17];
 
 // ---- Helpers
 
-/** A small seeded generator of numbers from 0 to 1. */
-function uniform(seed: number) {
-  let a = (seed * 2654435761) >>> 0;
-  return () => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
+/** Draws one of the numbers after the other. */
+function drawing(numbers: Float32Array): () => number {
+  let at = 0;
+  return () => numbers[at++];
 }
-
-function normal(seed: number) {
-  const next = uniform(seed);
-  return () => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
-}
+const normals = (seed: number) => drawing(normal(8192, seed));
+const uniforms = (seed: number) => drawing(uniform(8192, seed));
 
 function grid(value: (i: number, j: number) => number): Float32Array {
   const out = new Float32Array(N * N);
@@ -51,21 +46,6 @@ const mean = (vs: Vector[]) => vs[0].map((_, c) => vs.reduce((s, v) => s + v[c],
 const best = (candidates: number[], count: number, scoreOf: (candidate: number) => number) =>
   new Set(candidates.toSorted((a, b) => scoreOf(b) - scoreOf(a)).slice(0, count));
 
-/** In how many layers each pair is reached, up to three; layers may differ. */
-function hops(...layers: Uint8Array[][]): Float32Array {
-  const out = new Float32Array(N * N);
-  for (let i = 0; i < N; i++) {
-    let front = [i];
-    for (let layer = 1; layer <= 3; layer++) {
-      const mask = layers[layer - 1] ?? layers[0];
-      const next = range(N).filter((j) => front.some((k) => mask[k][j] === 1));
-      for (const j of next) out[i * N + j] ||= HOPS[layer];
-      front = next;
-    }
-  }
-  return out;
-}
-
 /** Each row divided by its largest entry, then brought out a little. */
 function rowsToInk(weights: Float32Array, gamma = 0.75): Float32Array {
   const out = new Float32Array(N * N);
@@ -79,29 +59,14 @@ function rowsToInk(weights: Float32Array, gamma = 0.75): Float32Array {
   return out;
 }
 
-// ---- Toy data: vectors that drift from token to token and return to a few topics
+// ---- Toy data: the sequence on which pages open
 
-const topics = (() => {
-  const draw = normal(7);
-  return Array.from({ length: 5 }, () => Array.from({ length: 16 }, draw));
-})();
-const topicOf = Int8Array.from({ length: N }, (_, i) => [0, 1, 2, 0, 3, 1, 4, 2, 0, 3][Math.floor(i / 6.5)]);
-
-function sequence(seed: number, noise: number): Vector[] {
-  const draw = normal(seed);
-  const drift = Array.from({ length: 16 }, draw);
-  return Array.from({ length: N }, (_, i) => {
-    for (let c = 0; c < 16; c++) drift[c] = 0.86 * drift[c] + 0.5 * draw();
-    return topics[topicOf[i]].map((x, c) => x + noise * drift[c]);
-  });
-}
-const queries = sequence(11, 0.75);
-const keys = sequence(13, 0.75);
+const [queries, keys] = [11, 13].map((seed) => toyRows(N, 16, seed).map((row) => Array.from(row)));
 const score = (i: number, j: number) => dot(queries[i], keys[j]) / 4;
 
 /** A smooth picture of side x side vectors: a few soft discs on a ground. */
 function picture(side: number): Vector[] {
-  const draw = normal(29);
+  const draw = normals(29);
   const discs = [
     [0.3, 0.34, 0.22],
     [0.7, 0.28, 0.15],
@@ -125,18 +90,10 @@ function cells(mask: Mask, size = N, head = 0, h = 1): Uint8Array[] {
   );
 }
 
-function shardedHeads() {
-  const heads = [0, 1, 2, 3].map((head) =>
-    cells(s2({ block: 2, localBlocks: 3, verticalStride: 4, headStep: 1 }), N, head, 4),
-  );
-  const sees = (head: number, i: number, j: number) => heads[head][i][j] === 1;
-  return grid((i, j) => (sees(1, i, j) ? 1 : sees(3, i, j) ? HOPS[2] : sees(0, i, j) || sees(2, i, j) ? HOPS[3] : 0));
-}
-
 /** The benchmark's twelve static masks on 14 tokens, and two block-sparse ones, as a sheet of small pictures. */
 function sheet() {
   const T = 14;
-  const next = uniform(3);
+  const next = uniforms(3);
   const kept = Array.from({ length: 49 }, () => next() < 0.4);
   const edges = [0, 1, 4, 6, 7, 10, 13, 14];
   const part = (t: number) => edges.findIndex((edge) => edge > t) - 1;
@@ -190,7 +147,7 @@ function sale() {
         keep.add(`${Math.floor(i / rows)} ${Math.floor(j / columns)}`);
   }
   return grid((i, j) =>
-    j > i ? 0 : reserved(i, j) || keep.has(`${Math.floor(i / rows)} ${Math.floor(j / columns)}`) ? 1 : HOPS[3],
+    j > i ? 0 : reserved(i, j) || keep.has(`${Math.floor(i / rows)} ${Math.floor(j / columns)}`) ? 1 : LAYER_INKS[3],
   );
 }
 
@@ -226,7 +183,7 @@ function landmarks() {
     if (j > i) return 0;
     const b = Math.floor(j / block);
     if (b === Math.floor(i / block)) return 1;
-    if (j % block === block - 1) return HOPS[2];
+    if (j % block === block - 1) return LAYER_INKS[2];
     return chosen[i].has(b) ? 1 : 0.05;
   });
 }
@@ -260,12 +217,12 @@ function pruned() {
   const rank = range(N).map((t) => order.indexOf(t));
   // Three thresholds leave 64, 42, 27 and 18 tokens.
   const stage = (t: number) => (rank[t] < 18 ? 3 : rank[t] < 27 ? 2 : rank[t] < 42 ? 1 : 0);
-  return grid((i, j) => [0.06, HOPS[3], HOPS[2], 1][Math.min(stage(i), stage(j))]);
+  return grid((i, j) => [0.06, LAYER_INKS[3], LAYER_INKS[2], 1][Math.min(stage(i), stage(j))]);
 }
 
 /** A map over 16 x 16 tokens of a picture, its region of interest outlined. */
 function region() {
-  const draw = uniform(17);
+  const draw = uniforms(17);
   const noise = Array.from({ length: 256 }, draw);
   const at = (y: number, x: number) => {
     const blob =
@@ -294,7 +251,7 @@ function similar() {
   const image = picture(16);
   const unit = image.map(unitOf);
   const cosine = (a: number, b: number) => dot(unit[a], unit[b]);
-  const noise = normal(5);
+  const noise = normals(5);
   const overall = unit.map((a) => unit.reduce((s, b) => s + dot(a, b), 0) / 256 + 0.1 * noise());
   const base = new Set<number>();
   for (let y = 0; y < 16; y += 2)
@@ -305,137 +262,8 @@ function similar() {
   return grid((i, j) => {
     if (i % 4 === 3 || j % 4 === 3) return 0;
     const t = Math.floor(i / 4) * 16 + Math.floor(j / 4);
-    return base.has(t) ? 1 : dropped.has(t) ? 0.1 : HOPS[2];
+    return base.has(t) ? 1 : dropped.has(t) ? 0.1 : LAYER_INKS[2];
   });
-}
-
-// ---- Linear and recurrent: weights as they would be if pairs were stored
-
-const decaying = (slope: number) => grid((i, j) => (j > i ? 0 : Math.exp(-slope * (i - j))));
-
-const elu1 = (v: Vector) => v.map((x) => (x > 0 ? 1 + x : Math.exp(x)));
-const relu = (v: Vector) => v.map((x) => Math.max(0, x));
-
-function twoHalves() {
-  const [q, k] = [queries.map(elu1), keys.map(elu1)];
-  const linear = rowsToInk(
-    grid((i, j) => (j > i ? 0 : dot(q[i], k[j]))),
-    1.6,
-  );
-  return grid((i, j) => (j <= i && Math.floor(i / 8) === Math.floor(j / 8) ? 1 : 0.5 * linear[i * N + j]));
-}
-
-function windowsAndAll() {
-  const inWindow = (i: number, j: number) =>
-    Math.floor(i / 32) === Math.floor(j / 32) && Math.floor((i % 8) / 4) === Math.floor((j % 8) / 4);
-  const [q, k] = [queries.map(relu), keys.map(relu)];
-  const linear = rowsToInk(
-    grid((i, j) => dot(q[i], k[j])),
-    1.5,
-  );
-  return grid((i, j) => (inWindow(i, j) ? 0.8 : 0.46 * linear[i * N + j]));
-}
-
-/** Powers that keep their length, less a share of the features of the mean token. */
-function differential() {
-  const focus = (v: Vector) => {
-    const positive = relu(v);
-    const length = Math.sqrt(dot(positive, positive)) || 1;
-    return unitOf(unitOf(positive).map((x) => x ** 3)).map((x) => x * length);
-  };
-  const [q, k] = [queries.map(focus), keys.map(focus)];
-  const [mq, mk] = [mean(q), mean(k)];
-  const less = (v: Vector, m: Vector) => v.map((x, c) => x - 0.5 * m[c]);
-  const [dq, dk] = [q.map((v) => less(v, mq)), k.map((v) => less(v, mk))];
-  return rowsToInk(
-    grid((i, j) => dot(dq[i], dk[j])),
-    1,
-  );
-}
-
-function hybrid() {
-  const chunk = 8;
-  const softmax = new Set([0, 3, 5]);
-  return grid((i, j) => {
-    if (j > i) return 0;
-    const [a, b] = [Math.floor(i / chunk), Math.floor(j / chunk)];
-    return a === b || softmax.has(b) ? 1 : 0.62 * Math.exp(-0.05 * (i - j));
-  });
-}
-
-/** Positive random features: a matrix of their rank in place of exp(q k). */
-function randomFeatures(count: number) {
-  const draw = normal(41);
-  const directions = Array.from({ length: count }, () => Array.from({ length: 16 }, draw));
-  const features = (v: Vector) => {
-    const small = v.map((x) => x / 2.6);
-    return directions.map((w) => Math.exp(dot(w, small) - dot(small, small) / 2));
-  };
-  const [q, k] = [queries.map(features), keys.map(features)];
-  return rowsToInk(
-    grid((i, j) => dot(q[i], k[j])),
-    0.8,
-  );
-}
-
-/** The delta rule: what token j wrote, less what each later key took off it, faded, and read by query i. */
-function replaced() {
-  const [fade, strength] = [0.985, 0.8];
-  const [q, k] = [queries.map(unitOf), keys.map(unitOf)];
-  const out = new Float32Array(N * N);
-  for (let j = 0; j < N; j++) {
-    let written = k[j].map((x) => strength * x);
-    for (let i = j; i < N; i++) {
-      if (i > j) {
-        const found = dot(written, k[i]);
-        written = written.map((x, c) => fade * (x - strength * found * k[i][c]));
-      }
-      out[i * N + j] = dot(q[i], written);
-    }
-  }
-  return rowsToInk(out, 0.9);
-}
-
-// ---- Local linear: weights may be negative
-
-/** The weights of a local line fitted at each token to those before it. */
-function localLine() {
-  const [width, ridge] = [9, 0.02];
-  return rowsToInk(
-    grid((i, j) => {
-      if (j > i) return 0;
-      let [s0, s1, s2] = [0, 0, 0];
-      for (let t = 0; t <= i; t++) {
-        const z = (t - i) / width;
-        const w = Math.exp(-z * z);
-        s0 += w;
-        s1 += w * z;
-        s2 += w * z * z;
-      }
-      s2 += ridge * s0;
-      const z = (j - i) / width;
-      return (Math.exp(-z * z) * (1 - (z * s1) / s2)) / (s0 - (s1 * s1) / s2);
-    }),
-    0.6,
-  );
-}
-
-/** Softmax weights, each times 1 + mean t - t for the probe t = r k. */
-function probed() {
-  const draw = normal(53);
-  const turn = Array.from({ length: 16 }, () => Array.from({ length: 16 }, () => 0.07 * draw()));
-  const out = new Float32Array(N * N);
-  for (let i = 0; i < N; i++) {
-    const r = turn.map((row) => dot(row, queries[i]));
-    const weights = keys.map((_, j) => (j > i ? 0 : Math.exp(0.8 * score(i, j))));
-    const total = weights.reduce((a, b) => a + b);
-    const t = keys.map((key) => dot(r, key));
-    const mean = weights.reduce((s, w, j) => s + (w / total) * t[j], 0);
-    weights.forEach((w, j) => {
-      out[i * N + j] = (w / total) * (1 + mean - t[j]);
-    });
-  }
-  return rowsToInk(out, 0.55);
 }
 
 // ---- Large kernels: what one pixel gathers; two cells for each offset, from -15 to 15, and a margin
@@ -484,7 +312,7 @@ const nested = () => {
 
 /** 64 frozen random heads, one a row, over keys once round a circle; sorted by where they look. */
 function randomHeads() {
-  const draw = normal(61);
+  const draw = normals(61);
   const heads = Array.from({ length: N }, () => {
     const w = Array.from({ length: 9 }, () => draw() / 2);
     const x0 = [1, 0, 1];
@@ -502,7 +330,7 @@ function randomHeads() {
 
 /** The kernel of ReLU features above the diagonal, its estimate from 24 random features below. */
 function kernelAndEstimate() {
-  const draw = normal(71);
+  const draw = normals(71);
   const features = 24;
   const g = Array.from({ length: features }, () => [draw(), draw()]);
   const at = (t: number) => [Math.cos((t / N) * 2 * Math.PI), Math.sin((t / N) * 2 * Math.PI)];
@@ -573,7 +401,7 @@ function risk() {
 
 /** One kernel for each of four tasks, none between them; two classes of eight samples in each. */
 function tasks() {
-  const draw = normal(83);
+  const draw = normals(83);
   const samples = Array.from({ length: N }, (_, t) => {
     const [task, label] = [Math.floor(t / 16), Math.floor(t / 8) % 2];
     return Array.from({ length: 6 }, (_, c) => (c === label ? 1.6 : 0) + (c === 2 + task ? 1 : 0) + 0.55 * draw());
@@ -585,16 +413,7 @@ function tasks() {
   });
 }
 
-/** Three orders of the tokens, one a layer. */
-const shuffled = [1, 2, 3].map((seed) => cells(stochastic({ permutation: randomPermutation(N, seed), window: 4 })));
-
 const GLYPHS: Readonly<Record<string, () => Float32Array>> = {
-  attention: () => grid(() => 1),
-  'faster-neighborhood-attention': () => hops(cells(neighborhood({ grid: [8, 8], window: 3 }))),
-  'generalized-neighborhood-attention': () => hops(cells(neighborhood({ grid: [8, 8], window: 4, stride: [2, 4] }))),
-  's2-attention': shardedHeads,
-  'stochastic-attention': () => hops(...shuffled),
-  'power-attention': () => hops(cells(power({ block: 1, window: 2, sink: 1 }))),
   'longca-bench': sheet,
   biformer: routed,
   sale,
@@ -605,16 +424,6 @@ const GLYPHS: Readonly<Record<string, () => Float32Array>> = {
   'as-vit': pruned,
   'sd-rpn': region,
   optiprune: similar,
-  'lightning-attention': () => decaying(1 / 16),
-  transnormer: twoHalves,
-  l2vit: windowsAndAll,
-  dydila: differential,
-  'nats-linear': hybrid,
-  'c3d-ad': () => randomFeatures(10),
-  performer: () => randomFeatures(64),
-  'gated-delta-networks': replaced,
-  'local-linear-attention': localLine,
-  parallax: probed,
   van,
   bevanet: strips,
   unireplknet: reparam,
@@ -625,24 +434,31 @@ const GLYPHS: Readonly<Record<string, () => Float32Array>> = {
   'generative-kernel-continual-learning': tasks,
 };
 
+/** What a method's page opens on, by the paper's id: layers of a mask, or weights as shares of the largest of their query. */
+async function opening(method: Method): Promise<[string, Float32Array]> {
+  const { sample, view } = pageOf(method.name);
+  const { extents, params, head = 0 } = sample;
+  const setting = { method: method.name, extents, params };
+  const { id } = paperOf(method);
+  if (view === 'mask')
+    return [id, Float32Array.from(layersOfPairs({ setting, head }, 3), (layers) => LAYER_INKS[layers])];
+  await weightsInWords({ setting, head });
+  const tile = await weightsTile({ setting, head, level: 0, row: 0, column: 0, relative: true });
+  return [id, grid((i, j) => tile[i * TILE + j])];
+}
+const shown = methods.filter(
+  ({ name }) => pageOf(name).view !== 'outputs' && tokensIn(pageOf(name).sample.extents) === N,
+);
+const openings = new Map(await Promise.all(shown.map(opening)));
+
 const made = new Map<string, Float32Array>();
 
 /** The glyph of a paper by its id; undefined for one that has none. */
 export function glyph(id: string): Float32Array | undefined {
-  const draw = GLYPHS[id] ?? maskOf(id);
-  if (!made.has(id) && draw) made.set(id, draw());
+  const known = openings.get(id) ?? made.get(id);
+  if (known || !GLYPHS[id]) return known;
+  made.set(id, GLYPHS[id]());
   return made.get(id);
-}
-
-/** Papers of a method that is a mask have its picture, if they have no other. */
-function maskOf(id: string): (() => Float32Array) | undefined {
-  const { arxiv } = papers.find((paper) => paper.id === id) ?? {};
-  const method = methods.find(({ paper, mask }) => mask && paper === arxiv);
-  if (!method) return undefined;
-  const letters = lettersOf({ ...(isSpatial(method) ? { rows: 8, columns: 8 } : { n: N }), h: 1, d: N });
-  const params = method.parse(method.variants(letters)[0] ?? {});
-  const mask = method.mask?.(params, problemOfLetters(letters));
-  return mask && (() => hops(cells(mask)));
 }
 
 /** The share of possible pairs that is reached in one, two and three layers. */
@@ -650,6 +466,6 @@ export function reachOfGlyph(id: string, causal: boolean): number[] {
   const values = glyph(id)!;
   const possible = causal ? (N * (N + 1)) / 2 : N * N;
   return [1, 2, 3].map(
-    (layers) => values.reduce((sum, value) => sum + (value >= HOPS[layers] - 1e-6 ? 1 : 0), 0) / possible,
+    (layers) => values.reduce((sum, value) => sum + (value >= LAYER_INKS[layers] - 1e-6 ? 1 : 0), 0) / possible,
   );
 }

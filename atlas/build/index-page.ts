@@ -9,11 +9,12 @@ import { models } from '../../src/models/registry';
 import { FAMILIES, type Family, type ListedPaper, papers } from '../../src/papers';
 import { atLength, isAttention } from '../site/problem';
 import { reachOfGlyph } from './glyphs';
-import { type Html, html } from './html';
+import { escapeHtml, Html, html } from './html';
 import { glyphBox, slug } from './layout';
 import { ENCODER_BYTES } from './meanings';
 import { reading } from './readings';
 import { pageOf, type Standing, standingOf, type Working, type Works } from './standing';
+import { shortTitle } from './titles';
 
 const of = (family: Family) => papers.filter((paper) => paper.family === family);
 const families = Object.keys(FAMILIES) as Family[];
@@ -57,7 +58,7 @@ export function indexPage(): Html {
     <input id="query" type="search" spellcheck="false" placeholder="my model forgets early tokens at 100k context">
     <div class="how" role="radiogroup" aria-label="Search by">
       <label class="tick"><input type="radio" name="by" value="words" checked>by words</label>
-      <label class="tick"><input type="radio" id="by-meaning" name="by" value="meaning">by meaning <small>${size}, once</small></label>
+      <label class="tick"><input type="radio" id="by-meaning" name="by" value="meaning">by meaning too <small>${size}, once</small></label>
     </div>
   </div>
   <div class="actions" id="loading" hidden><p class="quiet" data-said data-size="${size}" role="status"></p><button type="button" data-cancel>cancel</button></div>
@@ -66,19 +67,21 @@ export function indexPage(): Html {
     ${ticks('training', 'Training', { 'not needed': 'not needed', needed: 'needed' })}
     ${ticks('device', 'Here', { CPU: 'CPU', GPU: 'GPU', gradients: 'gradients' })}
     <label class="pick">Family <select id="family"><option value="">all</option>${Object.keys(FAMILIES).map((family) => html`<option value="${slug(family)}">${family}</option>`)}</select></label>
+    <label class="tick"><input type="checkbox" id="lines">one line each</label>
     <output class="count number" id="count">${papers.length} of ${papers.length}</output><output class="hidden" id="first"></output>
   </div>
 </form>
+<script type="application/json" id="problems">${new Html(JSON.stringify(Object.fromEntries(papers.map(({ id, problems }) => [id, problems]))).replaceAll('<', '\\u003c'))}</script>
 <table class="guide" id="guide">
   <caption class="hidden">The papers: what each does, costs and reaches, and what works today</caption>
-  <thead><tr><th class="col-glyph"><span class="hidden">Picture</span></th><th>Paper</th><th class="col-cost">Cost for <i>n</i> tokens</th><th class="col-reach">Reach</th><th class="col-training">Training</th><th class="col-works"><abbr title="runs on the CPU">CPU</abbr></th><th class="col-works"><abbr title="runs on the GPU">GPU</abbr></th><th class="col-works"><abbr title="has gradients">Grad</abbr></th><th class="col-claims">Claims</th></tr></thead>
-  <tbody id="ranked" hidden><tr class="family"><th colspan="9" scope="rowgroup"><h2>Nearest in meaning</h2> <p>Best first, by the cosine between your question and the description of the paper (1 at most). The nearest ten are highlighted above.</p></th></tr></tbody>
+  <thead><tr><th class="col-glyph"><span class="hidden">Picture</span></th>${columnHead('name', 'Paper')}${columnHead('cost', html`Cost for <i>n</i> tokens`)}${columnHead('reach', 'Reach', true)}${columnHead('training', 'Training')}<th class="col-works"><abbr title="runs on the CPU">CPU</abbr></th><th class="col-works"><abbr title="runs on the GPU">GPU</abbr></th><th class="col-works"><abbr title="has gradients">Grad</abbr></th>${columnHead('claims', 'Claims', true)}</tr></thead>
+  <tbody id="ranked" hidden><tr class="family"><th colspan="9" scope="rowgroup"><h2>Best first</h2> <p></p></th></tr></tbody>
   ${(Object.entries(FAMILIES) as [Family, string][]).map(
     ([family, key]) =>
       html`<tbody data-family="${slug(family)}"><tr class="family"><th colspan="9" scope="rowgroup"><h2>${capital(family)}</h2> <p>${key}</p></th></tr>${rows.filter(({ paper }) => paper.family === family).map(({ paper, standing }) => row(paper, standing))}</tbody>`,
   )}
 </table>
-<p class="nothing quiet" id="nothing" hidden>No paper matches all of this: remove a word or a filter, or <label for="by-meaning">search by meaning</label>.</p>
+<p class="nothing quiet" id="nothing" hidden><span></span> <span>Ask in other words, or <label for="by-meaning">by meaning too</label>.</span></p>
 <nav class="models" aria-label="Models"><h2>Models</h2><ul class="parts">${models.map(modelItem)}</ul></nav>
 <aside class="legend" aria-label="Signs">
   <span><b class="mark yes"></b>works</span><span><b class="mark part"></b>in part</span><span><b class="mark no"></b>not yet</span>
@@ -102,7 +105,7 @@ function plate(): Html[] {
       .flatMap(of)
       .map(
         (paper) =>
-          html`<li data-id="${paper.id}" data-family="${slug(paper.family)}" data-name="${paper.name}" data-idea="${paper.summary}" data-reading="${reading(paper)}" style="--row:${at ? 3 : 2}"><a href="#${paper.id}" aria-label="${paper.name}">${glyphBox(paper.id)}</a></li>`,
+          html`<li data-id="${paper.id}" data-family="${slug(paper.family)}" data-name="${paper.name}" data-idea="${paper.summary}" data-reading="${reading(paper)}" style="--row:${at ? 3 : 2}"><a href="${pathOf(paper)}" aria-label="${paper.name}">${glyphBox(paper.id)}</a></li>`,
       );
     return at ? [...glyphs, ...labels] : [...labels, ...glyphs];
   });
@@ -112,15 +115,43 @@ function ticks(name: string, legend: string, options: Readonly<Record<string, st
   return html`<fieldset><legend>${legend}</legend>${Object.entries(options).map(([value, label]) => html`<label class="tick"><input type="checkbox" name="${name}" value="${value}">${label}</label>`)}</fieldset>`;
 }
 
+/** The page that shows it: of its first method, if there is one. */
+function pathOf(paper: ListedPaper): string {
+  const [first] = standingOf(paper).present;
+  return first ? `methods/${first.name}/index.html` : `papers/${paper.id}/index.html`;
+}
+
+function columnHead(name: string, label: Html | string, isDownFirst = false): Html {
+  return html`<th class="col-${name}" aria-sort="none"><button type="button" data-sort="${capital(name)}"${isDownFirst && html` data-first="down"`}>${label}</button></th>`;
+}
+
+/** What the columns are sorted by. */
+function keysOf({ name, cost, training, picture, id }: ListedPaper, { verdicts }: Standing): Html {
+  const costs = ['linear', 'between', 'quadratic', 'other'];
+  const trainings = ['not needed', 'either way', 'needed', 'none'];
+  const reach = picture?.reach ? Math.round(1000 * reachOfGlyph(id, picture.reach === 'past')[2]) : 0;
+  const held = verdicts.filter((verdict) => SIGN[verdict] === 'reproduced').length;
+  return html` data-by-name="${name}" data-by-cost="${costs.indexOf(cost)} ${name}" data-by-training="${trainings.indexOf(training)} ${name}" data-by-reach="${reach}" data-by-claims="${held}"`;
+}
+
+/** Letters of an order of growth are set as in formulas. */
+function orderOf(order: string): Html {
+  const isFormula = /^[a-z] |^n/.test(order);
+  const set = escapeHtml(isFormula ? `O(${order})` : order);
+  return new Html(
+    isFormula
+      ? set.replace(/\b(?!a\b)([a-zA-Z])\b(?!\()/g, '<var>$1</var>').replace(/\^\(([^)]+)\)|\^(\S)/g, '<sup>$1$2</sup>')
+      : set,
+  );
+}
+
 function row(paper: ListedPaper, standing: Standing): Html {
   const { id, arxiv, name, title, authors, year, family, summary, picture, order, cost, training } = paper;
   const { present, networks, missing, works, verdicts } = standing;
   const [first] = present;
-  const heading = first
-    ? html`<a class="name" href="methods/${first.name}/index.html">${name}</a>`
-    : html`<a class="name" href="papers/${id}/index.html">${name}</a>`;
+  const heading = html`<a class="name" href="${pathOf(paper)}">${name}</a>`;
   const links = [
-    ...present.map(({ name }) => html`<li><a href="methods/${name}/index.html">${name}</a></li>`),
+    ...present.map((method) => html`<li><a href="methods/${method.name}/index.html">${shortTitle(method)}</a></li>`),
     ...networks.map(modelItem),
   ];
   const gap = missing.length > 0 && html`<li data-missing class="missing">missing: ${missing.join(', ')}</li>`;
@@ -128,18 +159,18 @@ function row(paper: ListedPaper, standing: Standing): Html {
     ([what, how]) => html`<td class="works" data-label="${SHORT[what as keyof Working]}">${workMark(how)}</td>`,
   );
   const curves = first && isAttention(first) && costCurve(first);
-  return html`<tr class="method" id="${id}" data-family="${slug(family)}" data-paper="${arxiv}" data-cost="${cost}" data-training="${training}" data-works="${Object.keys(
+  return html`<tr class="method" id="${id}" data-family="${slug(family)}" data-paper="${arxiv}" ${keysOf(paper, standing)} data-cost="${cost}" data-training="${training}" data-works="${Object.keys(
     works,
   )
     .filter((what) => works[what as keyof Working] !== 'no')
     .join(' ')}">
 <td class="glyph-cell">${glyphBox(id)}</td>
 <th scope="row" class="what">${heading}<cite><a href="papers/${id}/index.html">${title}</a><span> ${authors} ${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite><p class="idea">${summary}</p>${(links.length > 1 || gap) && html`<ul class="parts">${links.length > 1 && links}${gap}</ul>`}</th>
-<td class="cost" data-label="Cost"><div><span class="o">${/^[a-z] |^n/.test(order) ? `O(${order})` : order}</span>${curves}</div></td>
-<td class="reach" data-label="Reach">${picture?.reach ? bars(id, picture.reach) : html`<span class="none">–</span>`}</td>
-<td class="training">${training === 'none' ? '–' : training}</td>
+<td class="cost" data-label="Cost"><div><span class="o">${orderOf(order)}</span>${curves}</div></td>
+<td class="reach" data-label="Reach">${picture?.reach && bars(id, picture.reach)}</td>
+<td class="training">${training === 'none' ? '' : training}</td>
 ${cells}
-<td class="claims" data-label="Claims">${verdicts.length > 0 ? verdictMarks(verdicts) : html`<span class="none">–</span>`}</td></tr>`;
+<td class="claims" data-label="Claims">${verdicts.length > 0 && verdictMarks(verdicts)}</td></tr>`;
 }
 
 const modelItem = ({ name }: Model) => html`<li><a href="models/${name}/index.html">${name}</a></li>`;

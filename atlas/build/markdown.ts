@@ -34,6 +34,13 @@ export const anchor = (title: string) =>
     .replace(/[^\p{L}\p{N}\s_-]/gu, '')
     .replaceAll(' ', '-');
 
+/** About how wide a formula is, in ems, so that it can shrink to fit a narrow page. */
+function widthOf(set: string): number {
+  const shown = set.slice(set.indexOf('<span class="katex-html"')).replace(/<[^>]*>|&\w+;/g, '');
+  const gaps = [...set.matchAll(/margin-right:([\d.]+)em/g)].reduce((sum, [, gap]) => sum + Number(gap), 0);
+  return Math.round(0.56 * shown.length + gaps + 2);
+}
+
 function markedWith(link: Address, address: Address): Marked {
   const formula = (name: string, level: 'block' | 'inline', pattern: RegExp) => ({
     name,
@@ -46,7 +53,7 @@ function markedWith(link: Address, address: Address): Marked {
     renderer: ({ text }: { text?: string }) => {
       const set = katex.renderToString(text as string, { displayMode: level === 'block', output: 'htmlAndMathml' });
       return level === 'block'
-        ? `<div class="formula" tabindex="0" role="region" aria-label="formula">${set}</div>`
+        ? `<div class="formula" tabindex="0" role="region" aria-label="formula" style="--ems:${widthOf(set)}">${set}</div>`
         : set;
     },
   });

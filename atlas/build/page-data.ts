@@ -1,8 +1,8 @@
 /** What the script of a method's page knows of the method. */
 import type { Method } from '../../src/methods/define';
 import type { Page, Preset, Sample } from '../../src/methods/page';
-import { baseline } from '../../src/methods/registry';
-import { isAttention } from '../site/problem';
+import { baseline, findMethod } from '../../src/methods/registry';
+import { isAttention, isSpatial } from '../site/problem';
 
 /** A field for an extent. */
 export interface ExtentField {
@@ -20,13 +20,17 @@ export interface FormData {
   /** Whether tokens of an attention lie on a grid. */
   readonly spatial: boolean;
   readonly fields: readonly ExtentField[];
-  readonly sample: Pick<Sample, 'extents' | 'params'>;
+  readonly sample: Pick<Sample, 'extents' | 'params' | 'head'>;
   readonly presets: readonly Preset[];
 }
 
 /** Facts about the method for the page's script. */
 export interface PageData extends FormData, Pick<Method, 'inputs'> {
   readonly masked: boolean;
+  /** What methods are called, by name: this one and those that may stand beside it. */
+  readonly names: Readonly<Record<string, string>>;
+  /** Methods to be seen beside it in plots: of its reach, those that are masks of a sequence or grid as it is. */
+  readonly rivals: readonly string[];
   /** Whether its output may be a sum of values, each with a weight. */
   readonly weighed: boolean;
   /** The inputs whose numbers are drawn: of an attention q, k, v, and what is projected as q is. */
@@ -37,9 +41,19 @@ export interface PageData extends FormData, Pick<Method, 'inputs'> {
   readonly promised: boolean;
 }
 
-export function dataOf(method: Method, { sample, presets, view }: Page): PageData {
+/** What the page calls methods by name, and how its picture is read. */
+interface Said {
+  readonly names?: PageData['names'];
+  readonly reading?: string;
+}
+
+export function dataOf(
+  method: Method,
+  { sample, presets, rivals, view }: Page,
+  { names = {}, reading = '' }: Said = {},
+): PageData {
   const { name, inputs, integers = [], promised = [] } = method;
-  const { extents, params } = sample;
+  const { extents, params, head = 0 } = sample;
   const isQkv = isAttention(method);
   const [output] = 'out' in method.outputs ? ['out'] : Object.keys(method.outputs);
   return {
@@ -51,8 +65,13 @@ export function dataOf(method: Method, { sample, presets, view }: Page): PageDat
     masked: method.mask !== undefined && view !== 'outputs',
     weighed: isQkv && 'out' in method.outputs && view !== 'outputs',
     fields: Object.keys(extents).map((letter) => fieldOf(method, letter)),
-    sample: { extents, params },
-    presets,
+    sample: { extents, params, head },
+    names,
+    rivals: rivals.filter((name) => {
+      const rival = findMethod(name);
+      return rival.mask && isSpatial(rival) === isSpatial(method) && rival !== baseline;
+    }),
+    presets: [{ name: 'as in the glyph', extents, params, note: reading }, ...presets],
     given: isQkv ? ['q', 'k', 'v', ...queriesOf(method, sample)] : Object.keys(inputs),
     output,
     promised: promised.includes(output),

@@ -7,13 +7,14 @@ import { apiPages } from './api';
 import { benchIndex, benchPages } from './bench-page';
 import { choosePage } from './choose-page';
 import { guidePages } from './guide';
-import { escapeHtml } from './html';
+import { escapeHtml, html } from './html';
 import { indexPage } from './index-page';
 import { layout, type Page } from './layout';
-import { methodPage, titleOf } from './method-page';
+import { methodPage } from './method-page';
 import { modelPage, modelPath } from './model-page';
 import { paperPage, paperPath } from './paper-page';
 import { paperOf, runs } from './standing';
+import { titleOf } from './titles';
 
 export function pages(): Map<string, string> {
   const all = new Map<string, Omit<Page, 'up'>>();
@@ -96,6 +97,13 @@ export function pages(): Map<string, string> {
       body: paperPage(paper),
     });
   }
+  all.set('404.html', {
+    title: 'Not here, Saccade atlas',
+    description: 'There is no such page.',
+    script: 'text-page.ts',
+    current: 'Methods',
+    body: html`<div class="title plain"><div><h1>Nothing here</h1><p class="lede">There is no page at this address. The <a href="index.html">list of papers</a> has a search, the <a href="guide/index.html">guide</a> shows how to begin, and the <a href="api/index.html">API reference</a> has every name.</p></div></div>`,
+  });
   const paths = new Set(all.keys());
   return new Map(
     [...all].map(([path, page]) => [path, layout({ ...page, up: '../'.repeat(path.split('/').length - 1) }, paths)]),

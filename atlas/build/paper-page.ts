@@ -7,9 +7,9 @@ import { glyph } from './glyphs';
 import { type Html, html } from './html';
 import { verdictMarks, workMark } from './index-page';
 import { glyphBox } from './layout';
-import { titleOf } from './method-page';
 import { reading } from './readings';
 import { pageOf, runs, standingOf, workingOf } from './standing';
+import { titleOf } from './titles';
 
 export const paperPath = (id: string) => `papers/${id}/index.html`;
 

@@ -7,21 +7,42 @@ import { type Html, html } from './html';
 import type { ExtentField, FormData } from './page-data';
 
 /** The form of a setting: presets, extents, params. */
-export function form(params: ParamsSchema, { fields, sample, presets, spatial }: FormData): Html {
+export function form(params: ParamsSchema, { fields, sample, presets }: FormData): Html {
   const size = ({ letter, name, help, most }: ExtentField) =>
-    html`<div class="param"><label for="${name}">${name}</label><input id="${name}" name="${name}" type="number" min="1" max="${most}" value="${sample.extents[letter]}" aria-describedby="${name}-help"><p id="${name}-help">${help}</p></div>`;
-  const lengths = fields.slice(0, spatial ? 2 : 1);
+    html`<div class="param"><label for="${name}">${name}</label><input id="${name}" name="${name}" type="number" min="1" max="${most}" value="${sample.extents[letter]}" aria-describedby="${name}-help">${slider(name, { value: sample.extents[letter], most })}<p id="${name}-help">${help}</p></div>`;
   const tries = presets.map(({ name }) => html`<button type="button" data-try>${name}</button>`);
   const { properties = {} } = paramsJsonSchema(params);
   return html`<form id="setting" aria-label="Sizes and params" novalidate>
-    ${tries.length > 0 && html`<fieldset class="tries"><legend>Try</legend>${tries}<p data-note role="status"></p></fieldset>`}
-    ${lengths.map(size)}
-    ${fields.length > lengths.length && html`<div class="pair">${fields.slice(lengths.length).map(size)}</div>`}
-    ${Object.entries(properties).map(([name, property]) => field(name, property as Property))}
+    ${tries.length > 0 && html`<fieldset class="tries"><legend>Settings</legend>${tries}<p data-note role="status"></p></fieldset>`}
+    ${fields.map(size)}
+    ${Object.entries(properties).map(([name, property]) => field(name, property as Property, sample.params[name]))}
     <p class="wrong" id="wrong" role="alert"></p>
     <p class="actions"><button type="button" data-reset>reset</button> <button type="button" data-link>copy link</button></p>
   </form>`;
 }
+
+/**
+ * A slider beside the field of a number that has a value: over powers of two where it may become large or is a fraction, else
+ * over whole numbers.
+ */
+function slider(field: string, { value, most = Infinity, whole = true }: Slid): Html | false {
+  if (typeof value !== 'number' || value < LEAST_SLID) return false;
+  const end = Math.min(most, Math.max(16, 16 * value));
+  const isLinear = whole && end <= 32;
+  const [min, max, step] = isLinear
+    ? [1, end, 1]
+    : whole
+      ? [0, Math.ceil(Math.log2(Math.min(most, Math.max(end, 1024)))), 1]
+      : [Math.floor(Math.log2(value)) - 6, Math.ceil(Math.log2(value)) + 6, 0.5];
+  return html`<input type="range" data-slider="${field}" data-scale="${isLinear ? 'linear' : 'powers'}" min="${min}" max="${max}" step="${step}" aria-label="${field.replace('param-', '')}">`;
+}
+interface Slid {
+  readonly value: unknown;
+  readonly most?: number;
+  readonly whole?: boolean;
+}
+/** Smaller numbers are tolerances and the like. */
+const LEAST_SLID = 1e-2;
 
 interface Property {
   readonly type?: string;
@@ -32,7 +53,8 @@ interface Property {
   readonly minimum?: number;
 }
 
-function field(name: string, { type, enum: choices, description = '', default: preset, minimum }: Property): Html {
+function field(name: string, property: Property, sampled: unknown): Html {
+  const { type, enum: choices, description = '', default: preset, minimum } = property;
   const id = `param-${name}`;
   const help = html`<p id="${id}-help">${description}</p>`;
   const common = html`id="${id}" name="${name}" data-param aria-describedby="${id}-help"`;
@@ -45,7 +67,7 @@ function field(name: string, { type, enum: choices, description = '', default: p
     return html`<div class="param"><label for="${id}">${name}</label><select ${common} data-type="${type}"${preset !== undefined && html` data-preset="${String(preset)}"`}>${preset === undefined && html`<option value="">automatic</option>`}${options}</select>${help}</div>`;
   }
   const isNumber = type === 'integer' || type === 'number';
-  return html`<div class="param"><label for="${id}">${name}</label><input ${common} type="${isNumber ? 'number' : 'text'}"${isNumber && html` step="${type === 'integer' ? 1 : 'any'}"`}${minimum !== undefined && html` min="${minimum}"`} placeholder="${preset === undefined ? 'automatic' : JSON.stringify(preset)}">${help}</div>`;
+  return html`<div class="param"><label for="${id}">${name}</label><input ${common} type="${isNumber ? 'number' : 'text'}"${isNumber && html` step="${type === 'integer' ? 1 : 'any'}"`}${minimum !== undefined && html` min="${minimum}"`} placeholder="${preset === undefined ? 'automatic' : JSON.stringify(preset)}">${isNumber && slider(id, { value: sampled ?? preset, whole: type === 'integer' })}${help}</div>`;
 }
 
 /** A run on each backend: what it takes, and a column for each figure of it. */

@@ -7,7 +7,7 @@ const OF_FAMILY: Readonly<Record<Family, string>> = {
   'chosen keys': 'Full ink: attended. Faint: only estimated, or passed over. Toy data.',
   'pruned tokens': 'Full ink: kept to the last stage. Fainter: dropped earlier. Toy data.',
   'linear and recurrent': 'Ink: the weight of a pair, as if pairs were stored. Toy data.',
-  'local linear': 'Ink: the weight of a pair; grey: negative. Toy data.',
+  'local linear': 'Ink: the weight of a pair; the other ink: negative. Toy data.',
   'large kernels': 'One pixel in the middle. Ink: in how many ways it gathers from there.',
   'kernel methods': 'Ink: the value.',
 };

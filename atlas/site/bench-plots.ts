@@ -2,7 +2,8 @@
 import { axisX, axisY, dot, frame, gridX, gridY, line, pointer, text, tip } from '@observablehq/plot';
 import type { BenchRow } from '../../src/bench/report';
 import { formatLimit, formatRatio, formatTime, significant } from '../../src/text/format';
-import { named, STYLE, spread } from './plots';
+import { named, STYLE } from './plots';
+import { spread } from './spread';
 
 interface BenchPlot {
   readonly title: string;
@@ -48,15 +49,19 @@ const speed: BenchPlot = {
     );
     const every = Math.ceil(lengths.length / Math.floor((panelWidth - roomForLabels) / ROOM_FOR_MARK));
     const place = { x: 'n', y: 'value', [side]: 'panel' };
-    // A line of text, as a factor on the logarithmic axis.
-    const apart = (domain[1] / domain[0]) ** (15 / (HEIGHT - 76));
+    const [high, range, height] = [Math.log(domain[1]), Math.log(domain[1] / domain[0]), HEIGHT - 76];
     const ends = panels.flatMap((panel) => {
       const here = points.filter((point) => point.panel === panel);
-      const lines = Map.groupBy(here, ({ label }) => label);
-      return spread(
-        [...lines.values()].map((of) => of.reduce((last, point) => (point.n > last.n ? point : last))),
-        apart,
+      const lines = [...Map.groupBy(here, ({ label }) => label).values()].map((line) =>
+        line.reduce((last, point) => (point.n > last.n ? point : last)),
       );
+      const sorted = lines.sort((a, b) => b.value - a.value);
+      const places = spread(
+        sorted.map(({ value }) => ((high - Math.log(value)) / range) * height),
+        sorted.map(() => 15),
+        height + 15,
+      );
+      return sorted.map((end, at) => ({ ...end, value: Math.exp(high - (places[at] / height) * range) }));
     });
     return named('Speed by length', {
       width,

@@ -9,7 +9,15 @@ import type { Choice, Wish } from './tasks/choose';
 import type { RunProgress } from './tasks/run';
 
 const [counter, runner] = [new Helper(), new Helper()];
-const verdicts = JSON.parse($('#verdicts').textContent!) as Record<string, string>;
+/** What the table shows of a method besides its numbers. */
+export interface MethodFacts {
+  readonly title: string;
+  readonly family: string;
+  /** As HTML. */
+  readonly glyph: string;
+  readonly verdicts: string;
+}
+const facts = JSON.parse($('#facts').textContent!) as Record<string, MethodFacts>;
 /** Stored runs, then what is measured here. */
 const times = JSON.parse($('#times').textContent!) as MethodTime[];
 const form = $<HTMLFormElement>('#wish');
@@ -20,11 +28,14 @@ const [measure, stop] = [$<HTMLButtonElement>('[data-measure]'), $<HTMLButtonEle
 const MEASURED_TOKENS = 2048;
 const DEVICES = { wasm: 'CPU', webgpu: 'GPU', reference: 'reference' };
 let ranked: Choice[] = [];
+let others: Choice[] = [];
+/** The column that the table is sorted by, and whether from the largest down. */
+let sorting = { by: 'speedup', isDown: true };
 
 function wishOf(): Wish {
   const is = (name: string) => $<HTMLInputElement>(`#${name}`).checked;
   return {
-    tokens: wholeNumber('tokens', 65_536),
+    tokens: wholeNumber('tokens', 2 ** 20),
     dimension: wholeNumber('dimension', 1024),
     causal: is('causal'),
     training: is('training'),
@@ -33,50 +44,63 @@ function wishOf(): Wish {
   };
 }
 
-function item({ setting }: Choice, lead: string, reasons: string): HTMLElement {
-  const line = document.createElement('li');
+/** A row of the table; bars are shares of the largest speed. */
+function line(choice: Choice, fastest: number): HTMLElement {
+  const { setting, flops, kept, sees, training, refused } = choice;
+  const { title, family, glyph, verdicts } = facts[setting.method];
+  const row = document.createElement('tr');
+  row.dataset.family = family;
+  row.innerHTML = `<td>${glyph}</td><td></td><td></td><td></td><td></td><td></td><td>${verdicts}</td>`;
+  const [name, speed, ...numbers] = [...row.cells];
   const anchor = document.createElement('a');
   anchor.href = `../methods/${setting.method}/index.html`;
   anchor.className = 'name';
-  anchor.textContent = setting.method;
-  const details = document.createElement('small');
-  details.textContent = reasons;
-  line.append(anchor, `: ${lead}.`, details);
-  return line;
+  anchor.textContent = title;
+  name.append(anchor, small(settingOf(choice)));
+  if (refused) {
+    speed.colSpan = 5;
+    speed.textContent = refused;
+    for (const cell of numbers.slice(0, 4)) cell.remove();
+    return row;
+  }
+  const bar = document.createElement('span');
+  bar.className = 'speed';
+  const ink = document.createElement('i');
+  ink.className = isMeasured(choice) ? '' : 'counted';
+  ink.style.width = `${Math.max(2, (100 * choice.speedup) / fastest)}%`;
+  bar.append(ink);
+  speed.append(bar, lead(choice), small(choice.measured ? evidence(choice.measured) : ''));
+  const cells = [formatFlops(flops), formatBytes(kept), sees === wishOf().tokens ? 'all' : grouped(sees), training];
+  for (const [at, text] of cells.entries()) numbers[at].textContent = text;
+  return row;
 }
+
+function small(text: string): HTMLElement {
+  const element = document.createElement('small');
+  element.textContent = text;
+  return element;
+}
+
+/** A measurement at a length that is no more than twice or half of the one asked for stands for it. */
+const isMeasured = ({ measured, isBaseline }: Choice) =>
+  isBaseline || (measured !== undefined && Math.abs(Math.log2(measured.tokens / wishOf().tokens)) <= 1);
 
 /** How fast it should be, in a few words. */
 function lead({ speedup, measured, isBaseline }: Choice): string {
-  if (isBaseline) return 'what the others are measured against';
-  return `about ${formatRatio(speedup)} as fast as exact attention${measured ? '' : ', as counted, not measured'}`;
+  if (isBaseline) return '1×, what others are measured against';
+  return `${formatRatio(speedup)}${measured ? '' : ', counted'}`;
 }
 
-function reasons({ flops, gain, measured, kept, besides, training, setting }: Choice): string {
-  const much =
-    gain > 1.05
-      ? `${formatRatio(gain)} fewer than exact attention`
-      : gain < 0.95
-        ? `${formatRatio(1 / gain)} as many as exact attention`
-        : 'as many as exact attention';
-  const params = Object.entries(setting.params)
-    .map(([name, value]) => `${name} ${typeof value === 'string' ? value : JSON.stringify(value)}`)
-    .join(', ');
-  const facts = [
-    measured && evidence(measured),
-    `${formatFlops(flops)} a head, ${much}${params && ` (${params})`}`,
-    `${formatBytes(kept)} kept for the next token`,
-    training === 'needed' && 'a model must be trained with it',
-    training === 'either way' && 'without training or with it',
-    besides.length > 0 && `a layer computes ${besides.join(', ')} too`,
-    verdicts[setting.method],
-  ].filter(Boolean);
-  const text = facts.join('; ');
-  return `${text[0].toUpperCase()}${text.slice(1)}.`;
+function settingOf({ setting, besides }: Choice): string {
+  const params = Object.entries(setting.params).map(
+    ([name, value]) => `${name} ${typeof value === 'string' ? value : JSON.stringify(value)}`,
+  );
+  return [...params, besides.length > 0 ? `a layer computes ${besides.join(', ')} too` : ''].filter(Boolean).join(', ');
 }
 
 function evidence({ time, speedup, tokens, dimension, backend, machine }: MethodTime): string {
   const where = machine === undefined ? `here on the ${DEVICES[backend]}` : `on ${machine}`;
-  return `measured ${where}: ${formatRatio(speedup)} as fast as exact attention, ${formatTime(time)} at ${grouped(tokens)} tokens of ${dimension} numbers`;
+  return `Measured ${where}: ${formatRatio(speedup)} in ${formatTime(time)}, at ${grouped(tokens)} tokens of ${dimension} numbers.`;
 }
 
 /** Shows what is going on, with a button to cancel it; an error becomes a sentence. */
@@ -101,6 +125,39 @@ async function during(work: (control: AskOptions) => Promise<string>): Promise<v
 let going: AbortController | undefined;
 stop.addEventListener('click', () => going?.abort());
 
+/** What columns are sorted by. */
+const KEYS: Record<string, (choice: Choice) => number | string> = {
+  method: ({ setting }) => facts[setting.method].title,
+  speedup: ({ speedup }) => speedup,
+  flops: ({ flops }) => flops,
+  kept: ({ kept }) => kept,
+  sees: ({ sees }) => sees,
+  training: ({ training }) => training,
+  claims: ({ setting }) => facts[setting.method].verdicts.split('verdict reproduced').length,
+};
+
+function show(): void {
+  const key = KEYS[sorting.by];
+  const order = (a: Choice, b: Choice) => {
+    const [x, y] = [key(a), key(b)];
+    return typeof x === 'number' ? x - (y as number) : x.localeCompare(y as string, 'en');
+  };
+  const all = ranked.toSorted((a, b) => (sorting.isDown ? order(b, a) : order(a, b)));
+  const fastest = Math.max(...ranked.map(({ speedup }) => speedup));
+  $('#ranked').replaceChildren(...all.map((choice) => line(choice, fastest)));
+  $('#others').replaceChildren(...others.map((choice) => line(choice, fastest)));
+  for (const head of $$('[data-sort]', box)) {
+    const isOn = head.dataset.sort === sorting.by;
+    head.closest('th')!.setAttribute('aria-sort', isOn ? (sorting.isDown ? 'descending' : 'ascending') : 'none');
+  }
+}
+for (const head of $$('[data-sort]', box))
+  head.addEventListener('click', () => {
+    const by = head.dataset.sort!;
+    sorting = { by, isDown: sorting.by === by ? !sorting.isDown : ['speedup', 'sees', 'claims'].includes(by) };
+    show();
+  });
+
 async function rank(control: AskOptions): Promise<string> {
   const wish = wishOf();
   const choices = await counter.ask(
@@ -114,10 +171,8 @@ async function rank(control: AskOptions): Promise<string> {
     },
   );
   ranked = choices.filter(({ refused }) => !refused);
-  const others = choices.filter(({ refused }) => refused);
-  $('#ranked').replaceChildren(...ranked.map((choice) => item(choice, lead(choice), reasons(choice))));
-  $('#others').replaceChildren(...others.map((choice) => item(choice, choice.refused!, '')));
-  $('#others-title').hidden = others.length === 0;
+  others = choices.filter(({ refused }) => refused);
+  show();
   const isMissing = wish.device === 'webgpu' && !('gpu' in navigator);
   return `At ${grouped(wish.tokens)} tokens on the ${DEVICES[wish.device]}.${isMissing ? ' This browser has no WebGPU, so nothing can be measured on the GPU here.' : ''}`;
 }

@@ -14,13 +14,16 @@ export function startCost({ data, form }: MethodPage, counter: Helper): () => vo
       const setting = form.setting();
       const metric = $<HTMLSelectElement>('[name=metric]', box).value as Metric;
       const beside = others.filter(({ checked }) => checked).map(({ value }) => value);
-      const named = [...(data.baseline ? ['exact attention'] : []), ...beside];
-      for (const place of $$('[data-beside]', box)) place.textContent = named.join(', ') || 'others';
+      for (const place of $$('[data-beside]', box))
+        place.textContent = beside.map((name) => data.names[name]).join(', ') || 'others';
       const [lines, { costPlot, lineStyles, written }] = await Promise.all([
         counter.ask('costSeries', { setting, beside }),
         plots(),
       ]);
-      const styleOf = lineStyles(beside, data);
+      const styleOf = lineStyles(
+        lines.map(({ method }) => method),
+        data,
+      );
       for (const { checked, value, parentElement } of others)
         parentElement!.style.setProperty('--family', checked ? styleOf(value).stroke : '');
       const now = lengthIn(setting.extents);
@@ -33,7 +36,9 @@ export function startCost({ data, form }: MethodPage, counter: Helper): () => vo
       );
       if (mine === undefined || (data.baseline && exact === undefined))
         return 'The setting fits none of the lengths shown.';
-      const absent = lines.filter(({ costs }) => costs.every((cost) => !cost?.[metric])).map(({ method }) => method);
+      const absent = lines
+        .filter(({ costs }) => costs.every((cost) => !cost?.[metric]))
+        .map(({ method }) => data.names[method]);
       const missing =
         absent.length > 0 && beside.length > 0
           ? ` Not shown, since they have none or fit no length: ${absent.join(', ')}.`

@@ -2,57 +2,73 @@
 import { keepInAddress, stateOfAddress } from './address';
 import { Helper, latest } from './ask';
 import { $, $$ } from './page';
+import { LEAST, mixed, stems, Words } from './ranking';
 import type { Likeness } from './tasks/meaning';
 
 const rows = $$<HTMLTableRowElement>('tr.method');
 const bodies = $$<HTMLTableSectionElement>('.guide tbody');
 const homes = rows.map((row) => row.parentElement!);
-const texts = new Map(rows.map((row) => [row, row.textContent.toLowerCase().replace(/\s+/g, ' ')]));
 const finder = $<HTMLFormElement>('.finder');
 const query = $<HTMLInputElement>('#query');
 const family = $<HTMLSelectElement>('#family');
-const [byWords, byMeaning] = ['words', 'meaning'].map((value) => $<HTMLInputElement>(`[name=by][value=${value}]`));
+const [plain, byMeaning] = ['words', 'meaning'].map((value) => $<HTMLInputElement>(`[name=by][value=${value}]`));
 const ranked = $('#ranked');
 
 const chosen = (name: string) => $$<HTMLInputElement>(`[name="${name}"]:checked`, finder).map(({ value }) => value);
 
-/** How many of the nearest stand out on the plate. */
-const NEAR = 10;
+const problems = JSON.parse($('#problems').textContent!) as Record<string, readonly string[]>;
+const findable = rows.map((row) => {
+  const text = (selector: string) => $(selector, row).textContent;
+  const sentences = [text('.idea'), row.dataset.family!.replaceAll('-', ' '), ...problems[row.id]];
+  return { id: row.id, title: `${text('.name')} ${text('cite')}`, sentences };
+});
+const words = new Words(findable);
 
-/** All papers by meaning, the nearest first; undefined during a search by words. */
-let order: readonly Likeness[] | undefined;
+/** Papers in the order of their answer to the question, or of a column; undefined for that of their families. */
+let order: readonly Found[] | undefined;
+interface Found {
+  readonly id: string;
+  readonly score?: number;
+  /** What it has to say to the question. */
+  readonly text?: string;
+}
 
 function filter(): void {
-  const words = order ? [] : query.value.toLowerCase().split(/\s+/).filter(Boolean);
   const [costs, trainings, devices] = ['cost', 'training', 'device'].map(chosen);
+  const found = new Set(order?.map(({ id }) => id));
   const isShown = (row: HTMLTableRowElement) => {
     const { cost, training, works } = row.dataset;
     return (
-      words.every((word) => texts.get(row)!.includes(word)) &&
+      (!order || found.has(row.id)) &&
       (costs.length === 0 || costs.includes(cost!)) &&
       (trainings.length === 0 || trainings.includes(training === 'either way' ? 'not needed' : training!)) &&
       devices.every((device) => works!.split(' ').includes(device)) &&
       (family.value === '' || row.dataset.family === family.value)
     );
   };
-  const near = order?.slice(0, NEAR).map(({ id }) => id);
   let count = 0;
   for (const row of rows) {
     row.hidden = !isShown(row);
     if (!row.hidden) count++;
-    $(`#plate [data-id="${row.id}"]`).classList.toggle('out', row.hidden || near?.includes(row.id) === false);
+    $(`#plate [data-id="${row.id}"]`).classList.toggle('out', row.hidden);
   }
   for (const body of bodies) body.hidden = $$('tr.method:not([hidden])', body).length === 0;
   $('#count').textContent = `${count} of ${rows.length}`;
+  const question = query.value.trim();
   $('#first').textContent =
-    order && count > 0 ? `${$('tr.method:not([hidden]) .name', ranked).textContent} is nearest` : '';
+    order && question && count > 0 ? `${$('tr.method:not([hidden]) .name', ranked).textContent} is first` : '';
   $('#nothing').hidden = count > 0;
+  const isMissed = question !== '' && order?.length === 0;
+  $('#nothing').firstElementChild!.textContent = isMissed
+    ? `Nothing here answers “${question}”.`
+    : 'No paper fits all of these filters.';
+  $('#nothing').lastElementChild!.toggleAttribute('hidden', !isMissed || byMeaning.checked);
 }
 
 function search(): void {
-  if (!byMeaning.checked) {
+  if (!byMeaning.checked || query.value.trim() === '') {
     asking?.abort();
-    arrange(undefined);
+    arrange(sorted() ?? byWords());
   }
   filter();
   remember();
@@ -60,35 +76,101 @@ function search(): void {
   else finder.dataset.state = 'done';
 }
 
-/** Puts the rows in an order by meaning, or back to their families. */
-function arrange(by: readonly Likeness[] | undefined): void {
+/** Answers by words: those that have enough of the question beside the best. */
+function byWords(): Found[] | undefined {
+  const question = query.value.trim();
+  if (question === '') return undefined;
+  const all = words.rank(question);
+  return all
+    .filter(({ score }) => score > 0 && score >= all[0].score * NEAR)
+    .map((each) => ({ ...each, ...said(each.id) }));
+
+  /** The sentence that shares most words with the question. */
+  function said(id: string): Pick<Found, 'text'> {
+    const asked = new Set(stems(question));
+    const shared = (text: string) => stems(text).filter((stem) => asked.has(stem)).length;
+    const { sentences } = findable.find((paper) => paper.id === id)!;
+    const [best] = sentences.toSorted((a, b) => shared(b) - shared(a));
+    return shared(best) > 0 ? { text: best } : {};
+  }
+}
+/** Of the best answer's score. */
+const NEAR = 0.35;
+
+/** Answers by words and meaning. */
+function byBoth(question: string, meanings: readonly Likeness[]): Found[] {
+  const texts = new Map(meanings.map(({ id, text }) => [id, text]));
+  return mixed(words.rank(question), meanings)
+    .filter(({ score }) => score >= LEAST)
+    .map((each) => ({ ...each, text: texts.get(each.id)! }));
+}
+
+/** Puts the rows in an order, or back to their families. */
+function arrange(by: readonly Found[] | undefined): void {
   for (const line of $$('.likeness')) line.remove();
-  if (by) {
-    for (const { id, cosine, text } of by) {
-      const row = document.getElementById(id)!;
-      $('.what', row).append(likeness(row, cosine, text));
-      ranked.append(row);
-    }
-  } else if (order) {
+  if (order || by)
     rows.forEach((row, at) => {
       homes[at].append(row);
     });
+  for (const { id, score, text } of by ?? []) {
+    const row = document.getElementById(id)!;
+    if (score !== undefined) $('.what', row).append(likeness(row, score, text));
+    ranked.append(row);
   }
+  const [title, explanation] = $$('h2, p', ranked);
+  const isOfQuestion = by?.some(({ score }) => score !== undefined) ?? false;
+  title.textContent = isOfQuestion ? 'Best first' : 'Sorted';
+  explanation.textContent = isOfQuestion
+    ? `By ${byMeaning.checked ? 'words and meaning' : 'the words of your question'}, over what each paper is about and the problems that lead to it (1 at most).`
+    : '';
   order = by;
 }
 
-function likeness(row: HTMLElement, cosine: number, text: string): HTMLElement {
+function likeness(row: HTMLElement, score: number, text: string | undefined): HTMLElement {
   const line = document.createElement('p');
   line.className = 'likeness';
   const bar = document.createElement('i');
-  bar.style.setProperty('--share', String(Math.max(0, cosine)));
+  bar.style.setProperty('--share', String(Math.max(0, score)));
   // Its summary stands above already.
-  line.append(bar, `${cosine.toFixed(2)} ${text === $('.idea', row).textContent ? '' : `${text} `}`);
+  const isNew = text !== undefined && text !== $('.idea', row).textContent && text !== familyOf(row);
+  line.append(bar, `${score.toFixed(2)} ${isNew ? `${text} ` : ''}`);
   const kin = document.createElement('span');
-  kin.textContent = row.dataset.family!.replaceAll('-', ' ');
+  kin.textContent = familyOf(row);
   line.append(kin);
   return line;
 }
+const familyOf = (row: HTMLElement) => row.dataset.family!.replaceAll('-', ' ');
+
+/** The column by which the list is sorted, and whether from the largest down. */
+let column: { readonly name: string; readonly isDown: boolean } | undefined;
+const heads = $$<HTMLButtonElement>('[data-sort]');
+
+function sorted(): Found[] | undefined {
+  if (!column || query.value.trim() !== '') return undefined;
+  const { name, isDown } = column;
+  const key = (row: HTMLElement) => row.dataset[`by${name}`]!;
+  const by = (a: HTMLElement, b: HTMLElement) => key(a).localeCompare(key(b), 'en', { numeric: true });
+  const all = rows.toSorted((a, b) => (isDown ? by(b, a) : by(a, b)));
+  return all.map(({ id }) => ({ id }));
+}
+
+for (const head of heads)
+  head.addEventListener('click', () => {
+    const name = head.dataset.sort!;
+    const isDown = column?.name === name ? !column.isDown : head.dataset.first === 'down';
+    column = column?.name === name && isDown === (head.dataset.first === 'down') ? undefined : { name, isDown };
+    query.value = '';
+    search();
+    for (const each of heads) {
+      const isOn = column?.name === each.dataset.sort;
+      each.closest('th')!.setAttribute('aria-sort', isOn ? (column!.isDown ? 'descending' : 'ascending') : 'none');
+      each.toggleAttribute('data-on', isOn);
+      each.dataset.way = column?.isDown ? '↓' : '↑';
+    }
+  });
+$('#lines').addEventListener('input', ({ target }) => {
+  $('#guide').classList.toggle('lines', (target as HTMLInputElement).checked);
+});
 
 const helper = new Helper();
 const loading = $('#loading');
@@ -116,14 +198,14 @@ const rankAll = latest(async () => {
     const found = await helper.ask('rankByMeaning', { question }, { signal, onProgress });
     isLoaded = true;
     say(question ? '' : 'The sentence encoder is there: ask in a sentence of your own.');
-    arrange(question && byMeaning.checked ? found : undefined);
+    if (question && byMeaning.checked) arrange(byBoth(question, found));
     filter();
     finder.dataset.state = 'done';
   } catch (error) {
     const sentence = `The sentence encoder could not be loaded: ${(error as Error).message}. The list answers to words.`;
     say(signal.aborted ? '' : sentence);
     const state = signal.aborted ? 'done' : 'error';
-    byWords.checked = true;
+    plain.checked = true;
     search();
     finder.dataset.state = state;
   }
@@ -150,7 +232,7 @@ function restore(): void {
   if (family.selectedIndex < 0) family.value = '';
   for (const box of $$<HTMLInputElement>('[type=checkbox]', finder))
     box.checked = state.getAll(box.name).includes(box.value);
-  (state.get('by') === 'meaning' ? byMeaning : byWords).checked = true;
+  (state.get('by') === 'meaning' ? byMeaning : plain).checked = true;
   search();
 }
 

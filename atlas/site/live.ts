@@ -54,6 +54,9 @@ export const count = (setting: Setting) => tokensIn(setting.extents);
 export const headOf = ({ value }: HTMLInputElement, { extents }: Setting) =>
   Math.max(0, Math.min(extents.h - 1, Math.floor(Number(value)) || 0));
 
+/** How many layers the picture shows. */
+export const layersShown = () => Number($<HTMLInputElement>('[name=layers]:checked').value);
+
 /** Plots come with the first of them. */
 export const plots = () => import('./plots');
 

@@ -41,6 +41,8 @@ export class MatrixView {
   #waiting = new Set<string>();
   #view: View = { top: 0, left: 0, scale: 1 };
   #pair: readonly [number, number] = [0, 0];
+  /** The tokens on the way from the query to the key, both included, if it takes jumps. */
+  #way: readonly number[] = [];
   #isDue = false;
   /** Settles when every tile in view is there. */
   #whenWhole: PromiseWithResolvers<void> | undefined;
@@ -121,6 +123,13 @@ export class MatrixView {
   /** Points at a pair. */
   point(pair: readonly [number, number]): void {
     this.#pair = pair;
+    this.#way = [];
+    this.draw();
+  }
+
+  /** The way from the query of the pair to its key. */
+  lead(way: readonly number[]): void {
+    this.#way = way;
     this.draw();
   }
 
@@ -234,6 +243,40 @@ export class MatrixView {
     context.setLineDash([]);
     context.lineWidth = 2 * devicePixelRatio;
     context.strokeRect(x - 1, y - 1, size + 2, size + 2);
+    if (this.#way.length > 2) this.#paintWay();
+  }
+
+  /** A cobweb: across to a cell that is seen, along its column to the diagonal, across again, as information travels. */
+  #paintWay(): void {
+    const { top, left, scale } = this.#view;
+    const context = this.#context;
+    const at = (token: number, from: number) => (token + 0.5 - from) * scale;
+    const line = () => {
+      context.beginPath();
+      context.moveTo(at(this.#way[0], left), at(this.#way[0], top));
+      for (const [jump, token] of this.#way.slice(1).entries()) {
+        context.lineTo(at(token, left), at(this.#way[jump], top));
+        if (jump < this.#way.length - 2) context.lineTo(at(token, left), at(token, top));
+      }
+      context.stroke();
+    };
+    const [hand, paper] = ['--hand', '--paper'].map((name) => `rgb(${ink(name).join(' ')})`);
+    context.lineJoin = 'round';
+    context.strokeStyle = paper;
+    context.lineWidth = 5 * devicePixelRatio;
+    line();
+    context.strokeStyle = hand;
+    context.lineWidth = 2 * devicePixelRatio;
+    line();
+    for (const [jump, token] of this.#way.slice(1).entries()) {
+      context.beginPath();
+      context.arc(at(token, left), at(this.#way[jump], top), 4.5 * devicePixelRatio, 0, 2 * Math.PI);
+      context.fillStyle = hand;
+      context.strokeStyle = paper;
+      context.lineWidth = 1.5 * devicePixelRatio;
+      context.fill();
+      context.stroke();
+    }
   }
 
   /** From a tile of larger cells that is there already, while the right one comes. */

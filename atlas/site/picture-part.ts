@@ -1,9 +1,10 @@
 /** The picture of a method: which keys its mask shows to each query, or how much a query takes of each value. */
 import { formatPercent, significant } from '../../src/text/format';
 import { type Helper, latest } from './ask';
-import { headOf, live, type MethodPage } from './live';
+import { MOST_LAYERED } from './constants';
+import { headOf, layersShown, live, type MethodPage } from './live';
 import { type Matrix, MatrixView } from './matrix-view';
-import { $, $$, grouped, onTheme } from './page';
+import { $, $$, grouped, ink, onTheme } from './page';
 import { tokensIn } from './problem';
 import { canvasPng, saves } from './save';
 import { inkOf, paintShares, paintWeights, type Scale, type ScaleName, scaleOf } from './scale';
@@ -29,6 +30,8 @@ class Picture {
   readonly #viewField = $<HTMLInputElement>('#view');
   readonly #choice = document.querySelector<HTMLSelectElement>('#picture');
   readonly #scaleChoice = document.querySelector<HTMLSelectElement>('#ink');
+  readonly #rule = document.querySelector<HTMLElement>('#rule');
+  readonly #east = document.querySelector<HTMLElement>('#east');
   readonly #view = new MatrixView(this.#canvas, () => this.#writeEdges());
   #tokens: number;
   #pair: readonly [number, number] = [Number(this.#iField.value), Number(this.#jField.value)];
@@ -37,6 +40,8 @@ class Picture {
   /** Ends what is being shown when the setting changes. */
   #showing: AbortController | undefined;
   readonly #shown = Promise.withResolvers<void>();
+  /** How many keys each query reads. */
+  #read: Uint32Array = new Uint32Array(0);
   #paintLegend = () => {};
 
   readonly #describePair = latest(async () => {
@@ -55,7 +60,10 @@ class Picture {
     this.#helpers = helpers;
     this.#onQuery = onQuery;
     this.#tokens = tokensIn(page.data.sample.extents);
-    onTheme(() => this.#paintLegend());
+    onTheme(() => {
+      this.#paintLegend();
+      this.#paintRead();
+    });
     this.#listenToPointer();
     this.#canvas.addEventListener('keydown', (event) => this.#onKey(event));
     const zooms: Record<string, () => void> = {
@@ -71,7 +79,7 @@ class Picture {
       this.#canvas.focus({ preventScroll: true });
       this.#showing?.abort();
     });
-    for (const field of [this.#headField, this.#choice, this.#scaleChoice])
+    for (const field of [this.#headField, this.#choice, this.#scaleChoice, ...$$('[name=layers]')])
       field?.addEventListener('input', this.#show);
   }
 
@@ -96,7 +104,8 @@ class Picture {
     const [i, j] = this.#pair;
     const question = { ...this.#question(), i, j };
     if (this.#isOfWeights) return `${await this.#helpers.weigher.ask('weightInWords', question)}.`;
-    const { sentence, keys } = await this.#helpers.counter.ask('pairInWords', question);
+    const { sentence, keys, way } = await this.#helpers.counter.ask('pairInWords', question);
+    if (question.i === this.#pair[0] && question.j === this.#pair[1]) this.#view.lead(way);
     return `${sentence}; this query sees ${grouped(keys)} of ${grouped(this.#tokens)} keys.`;
   }
 
@@ -110,6 +119,7 @@ class Picture {
       const place = $(`[data-${name}]`);
       if (place.textContent !== grouped(value)) place.textContent = grouped(value);
     }
+    this.#paintRead();
     const cells = String(Math.min(16, Math.max(2, lastColumn - firstColumn + 1)));
     const { style } = $('#field');
     if (style.getPropertyValue('--cells') !== cells) style.setProperty('--cells', cells);
@@ -197,7 +207,9 @@ class Picture {
 
   async #draw(box: HTMLElement): Promise<string> {
     this.#headField.max = String(this.#page.form.setting().extents.h - 1);
-    for (const each of $$('[data-weights]', box.parentElement!)) each.hidden = !this.#isOfWeights;
+    for (const each of $$('[data-weights]', box)) each.hidden = !this.#isOfWeights;
+    for (const each of $$('[data-masks]', box)) each.hidden = this.#isOfWeights;
+    $('#field').classList.toggle('alone', this.#isOfWeights);
     this.#showing = new AbortController();
     const { signal } = this.#showing;
     const shown = this.#isOfWeights ? this.#showWeights(box, signal) : this.#showMask(box, signal);
@@ -218,20 +230,90 @@ class Picture {
     const { name, tokens, pairs } = await counter.ask('maskInWords', question, { signal });
     /** How much of each slow tile has been counted. */
     const shares = new Map<string, number>();
+    const layers = tokens > MOST_LAYERED ? 1 : layersShown();
+    const [parts, read] = await Promise.all([
+      counter.ask('partsOf', question, { signal }),
+      counter.ask('keysRead', question, { signal }),
+    ]);
+    this.#read = read;
+    this.#offerParts(parts, tokens <= MOST_LAYERED / 2);
     await this.#showTiles({
       tokens,
-      paint: paintShares,
+      paint: (cells, pixels) => paintShares(cells, pixels, '--family', layers === 1),
       load: (level, row, column) => {
         const onProgress = (share: unknown) => {
           shares.set(`${level} ${row} ${column}`, share as number);
           const all = [...shares.values()].reduce((sum, each) => sum + each, 0) / shares.size;
           this.#tell(box, `counting pairs, ${formatPercent(all)}`);
         };
-        return counter.ask('maskTile', { ...question, level, row, column }, { signal, onProgress });
+        return counter.ask('maskTile', { ...question, level, row, column, layers }, { signal, onProgress });
       },
     });
     this.#offerFiles({ ...question, mask: name, pairs }, (share) => share / 255);
-    return `${name}: ${grouped(pairs)} of ${grouped(tokens ** 2)} pairs seen (${formatPercent(pairs / tokens ** 2)}).`;
+    const inks = layers > 1 ? ' Full ink: seen in one layer; fainter: reached through more.' : '';
+    const fewer = tokens > MOST_LAYERED ? ` Layers are drawn up to ${grouped(MOST_LAYERED)} tokens.` : '';
+    return `${grouped(pairs)} of ${grouped(tokens ** 2)} pairs seen (${formatPercent(pairs / tokens ** 2)}): ${name}.${inks}${fewer}`;
+  }
+
+  /** A line for each part of the mask; the one that is pointed at shows its pairs. */
+  #offerParts(parts: readonly string[], canShow: boolean): void {
+    const rule = this.#rule!;
+    if (rule.dataset.of === parts.join('\n')) return;
+    rule.dataset.of = parts.join('\n');
+    rule.replaceChildren(
+      ...(parts.length > 1 ? parts : []).map((part) => {
+        const item = document.createElement('li');
+        const button = document.createElement('button');
+        button.type = 'button';
+        button.textContent = part;
+        const point = (is: boolean) => () => canShow && this.#showPart(is ? part : undefined);
+        for (const event of ['pointerenter', 'focus']) button.addEventListener(event, point(true));
+        for (const event of ['pointerleave', 'blur']) button.addEventListener(event, point(false));
+        item.append(button);
+        return item;
+      }),
+    );
+  }
+
+  /** The pairs of a part of the mask in the reader's colour, or again what is seen. */
+  #showPart(part: string | undefined): void {
+    if (part === undefined) {
+      this.#show();
+      return;
+    }
+    const question = { ...this.#question(), part };
+    void this.#view.show({
+      tokens: this.#tokens,
+      paint: (cells, pixels) => paintShares(cells, pixels, '--hand'),
+      load: (level, row, column) => this.#helpers.counter.ask('maskTile', { ...question, level, row, column }),
+    });
+  }
+
+  /** Bars beside the rows in view: how many keys each query reads, the one pointed at with its number. */
+  #paintRead(): void {
+    const east = this.#east;
+    if (!east || this.#read.length === 0) return;
+    const canvas = $<HTMLCanvasElement>('canvas', east);
+    const { top, scale } = this.#view.view;
+    [canvas.width, canvas.height] = [east.clientWidth * devicePixelRatio, this.#canvas.height];
+    const context = canvas.getContext('2d')!;
+    const most = this.#read.reduce((a, b) => Math.max(a, b), 1);
+    const room = canvas.width * 0.55;
+    const bar = (query: number, colour: string, opacity: number) => {
+      context.fillStyle = `rgb(${ink(colour).join(' ')} / ${opacity})`;
+      context.fillRect(0, (query - top) * scale, (room * this.#read[query]) / most, Math.max(1, scale));
+    };
+    const last = Math.min(this.#read.length - 1, Math.ceil(top + canvas.height / scale));
+    const step = Math.max(1, Math.floor(1 / scale));
+    for (let query = Math.floor(top); query <= last; query += step) bar(query, '--family', 0.32);
+    const [query] = this.#pair;
+    bar(query, '--hand', 1);
+    const label = $('b', east);
+    label.textContent = grouped(this.#read[query] ?? 0);
+    const place = ((query + 0.5 - top) * scale) / canvas.height;
+    label.hidden = place < 0 || place > 1;
+    label.style.top = `${100 * place}%`;
+    label.style.left = `${55 * ((this.#read[query] ?? 0) / most)}%`;
   }
 
   async #showWeights(box: HTMLElement, signal: AbortSignal): Promise<string> {

@@ -4,6 +4,7 @@ import { formatBytes, formatFlops } from '../../src/text/format';
 import type { PageData } from '../build/page-data';
 import { lengthName } from './problem';
 import type { Shown } from './shown';
+import { spread } from './spread';
 import type { CostLine } from './tasks/cost';
 import type { WeightsWithin } from './tasks/weights';
 
@@ -21,6 +22,9 @@ export interface CostPlot {
 export const STYLE = { background: 'none', overflow: 'visible', fontFamily: 'inherit', fontSize: '12.5px' };
 const short = (n: number) => (n >= 1024 ? `${n / 1024}K` : String(n));
 
+/** On axes, whose numbers are round. */
+const marked = (metric: Metric, value: number) => written(metric, value).replace(/\.0+(?= )/, '');
+
 export const written = (metric: Metric, value: number) =>
   metric === 'flops' ? formatFlops(value) : formatBytes(value);
 
@@ -33,10 +37,10 @@ export function named(label: string, options: PlotOptions): SVGSVGElement {
   return svg;
 }
 
-interface CostPoint {
+interface LinePoint {
   readonly method: string;
-  readonly n: number;
-  readonly value: number;
+  readonly x: number;
+  readonly y: number;
 }
 
 /** Lines of other methods: inks of families, then the same dashed. */
@@ -51,92 +55,114 @@ export function lineStyles(methods: readonly string[], { name: own, baseline }: 
   const others = methods.filter((method) => method !== own && method !== baseline);
   return (method: string) => {
     if (method === own) return { stroke: 'var(--family)', strokeWidth: 2.6 };
-    if (method === baseline) return { stroke: 'var(--quiet)', strokeWidth: 1.5 };
+    if (method === baseline) return { stroke: 'var(--quiet)', strokeWidth: 1.5, strokeDasharray: '4 3' };
     const at = others.indexOf(method);
     const strokeDasharray = DASHES[Math.floor(at / inks.length) % DASHES.length];
     return { stroke: `var(${inks[at % inks.length]})`, strokeWidth: 1.5, strokeDasharray };
   };
 }
 
-export function costPlot(width: number, { lengths, lines, metric, own, now }: CostPlot): SVGSVGElement {
-  const points: CostPoint[] = lines.flatMap(({ method, costs }) =>
-    lengths.flatMap((n, at) => {
-      const value = costs[at]?.[metric];
-      return value ? [{ method, n, value }] : [];
+/** The frame of plots of lines: room for names at their ends. */
+const FRAME = { height: 228, marginLeft: 66, marginRight: 112, marginTop: 20, marginBottom: 42, style: STYLE } as const;
+const LINE_HEIGHT = 14;
+/** Letters of a name that fit beside a plot. */
+const LETTERS = 14;
+
+/** The names of lines at their ends, moved apart. `down` is where a value lies, in pixels. */
+function names(points: readonly LinePoint[], own: PageData, styleOf: StyleOf, down: (y: number) => number) {
+  const ends = [...Map.groupBy(points, ({ method }) => method).values()].map((line) => line.at(-1)!);
+  const said = ends
+    .map((end) => ({ ...end, place: down(end.y), lines: broken(own.names[end.method] ?? end.method) }))
+    .sort((a, b) => a.place - b.place);
+  const floor = FRAME.height - FRAME.marginBottom + LINE_HEIGHT / 2;
+  const places = spread(
+    said.map(({ place }) => place),
+    said.map(({ lines }) => LINE_HEIGHT * lines.length),
+    floor,
+  );
+  return said.map(({ x, y, place, method, lines }, at) =>
+    text([{ x, y }], {
+      x: 'x',
+      y: 'y',
+      text: () => lines.join('\n'),
+      dx: 8,
+      dy: places[at] - place + (LINE_HEIGHT * (lines.length - 1)) / 2,
+      textAnchor: 'start',
+      lineHeight: LINE_HEIGHT / 12.5,
+      fill: styleOf(method).stroke,
+      fontWeight: method === own.name ? 700 : 400,
     }),
   );
-  const [marginTop, marginBottom, labelHeight] = [20, 42, 14];
-  const height = 244 + labelHeight * Math.max(0, lines.length - 4);
+}
+type StyleOf = ReturnType<typeof lineStyles>;
+
+/** A name in lines that fit beside a plot. */
+function broken(name: string): string[] {
+  const lines = [''];
+  for (const word of name.split(' ')) {
+    if (lines.at(-1) !== '' && lines.at(-1)!.length + word.length >= LETTERS) lines.push('');
+    lines[lines.length - 1] += `${lines.at(-1) === '' ? '' : ' '}${word}`;
+  }
+  return lines;
+}
+
+const inside = FRAME.height - FRAME.marginTop - FRAME.marginBottom;
+const lines = (points: readonly LinePoint[], styleOf: StyleOf) =>
+  [...Map.groupBy(points, ({ method }) => method)].map(([method, line_]) =>
+    line(line_, { x: 'x', y: 'y', ...styleOf(method) }),
+  );
+
+export function costPlot(width: number, { lengths, lines: costs, metric, own, now }: CostPlot): SVGSVGElement {
+  const points = costs.flatMap(({ method, costs }) =>
+    lengths.flatMap((x, at) => {
+      const y = costs[at]?.[metric];
+      return y ? [{ method, x, y }] : [];
+    }),
+  );
   const styleOf = lineStyles(
-    lines.map(({ method }) => method),
+    costs.map(({ method }) => method),
     own,
   );
-  const ends = lines.flatMap(({ method }) => points.filter((point) => point.method === method).slice(-1));
-  const values = points.map(({ value }) => value);
-  const domain = [Math.min(...values) / 1.5, Math.max(...values) * 1.5];
-  const apart = (domain[1] / domain[0]) ** (labelHeight / (height - marginTop - marginBottom));
+  const values = points.map(({ y }) => y);
+  const [low, high] = values.length > 0 ? [Math.min(...values) / 1.5, Math.max(...values) * 1.5] : [1, 2];
+  const down = (y: number) => FRAME.marginTop + (inside * Math.log(high / y)) / Math.log(high / low);
   return named('Cost against length', {
+    ...FRAME,
     width,
-    height,
-    marginLeft: 80,
-    marginRight: 8,
-    marginTop,
-    marginBottom,
-    style: STYLE,
     x: { type: 'log', base: 2, domain: [lengths[0], lengths.at(-1)!] },
-    y: { type: 'log', base: metric === 'flops' ? 10 : 2, domain: values.length > 0 ? domain : [1, 2] },
+    y: { type: 'log', base: metric === 'flops' ? 10 : 2, domain: [low, high] },
     marks: [
       gridY({ ticks: 5 }),
-      axisX({ ticks: [64, 512, 4096, 32768], tickFormat: short, label: lengthName(own), labelOffset: 38, tickSize: 4 }),
-      axisY({ ticks: 5, tickFormat: (value: number) => written(metric, value), label: null, tickSize: 0 }),
+      axisX({ ticks: [64, 1024, 16384], tickFormat: short, label: lengthName(own), labelOffset: 38, tickSize: 4 }),
+      axisY({ ticks: 5, tickFormat: (value: number) => marked(metric, value), label: null, tickSize: 0 }),
       ruleX(now >= lengths[0] && now <= lengths.at(-1)! ? [now] : [], { stroke: 'var(--hand)' }),
-      ...lines.map(({ method }) =>
-        line(
-          points.filter((point) => point.method === method),
-          { x: 'n', y: 'value', ...styleOf(method) },
-        ),
-      ),
+      ...lines(points, styleOf),
       dot(
-        points.filter(({ n }) => n === now),
-        { x: 'n', y: 'value', r: 4, fill: 'var(--hand)', stroke: 'var(--paper)' },
+        points.filter(({ x }) => x === now),
+        { x: 'x', y: 'y', r: 4, fill: 'var(--hand)', stroke: 'var(--paper)' },
       ),
-      ...spread(ends, apart).map((end) =>
-        text([end], {
-          x: 'n',
-          y: 'value',
-          text: 'method',
-          dx: -4,
-          dy: -9,
-          textAnchor: 'end',
-          fill: styleOf(end.method).stroke,
-          stroke: 'var(--paper)',
-          strokeWidth: 4,
-          fontWeight: end.method === own.name ? 700 : 400,
-        }),
-      ),
+      ...names(points, own, styleOf, down),
     ],
   });
 }
 
-/** Labels at the ends of lines, apart by a factor: upwards, then from the highest line down where they rose above it. */
-export function spread<P extends { readonly value: number }>(ends: readonly P[], apart: number): P[] {
-  const sorted = ends.toSorted((a, b) => a.value - b.value);
-  const highest = sorted.at(-1)?.value ?? 1;
-  const values = sorted.map(({ value }) => value);
-  for (let at = 1; at < values.length; at++) values[at] = Math.max(values[at], values[at - 1] * apart);
-  for (let [at, most] = [values.length - 1, highest]; at >= 0 && values[at] > most; at--, most /= apart)
-    values[at] = most;
-  return sorted.map((end, at) => ({ ...end, value: values[at] }));
+/** What a query reaches of what it could, by layer: of the method at hand, whose layers in view are marked, and of rivals. */
+export interface ReachPlot {
+  readonly lines: readonly { readonly method: string; readonly shares: readonly number[] }[];
+  readonly layers: number;
+  readonly shown: number;
+  readonly own: PageData;
 }
 
-/** The frame of plots of shares. */
-const FRAME = { height: 212, marginLeft: 80, marginRight: 24, marginTop: 20, marginBottom: 42, style: STYLE } as const;
-
-export function reachPlot(width: number, counts: readonly number[], tokens: number, layers: number): SVGSVGElement {
-  const points = Array.from({ length: layers }, (_, at) => ({
-    layer: at + 1,
-    share: (counts[at] ?? counts.at(-1)!) / tokens,
-  }));
+export function reachPlot(width: number, { lines: reached, layers, shown, own }: ReachPlot): SVGSVGElement {
+  const points = reached.flatMap(({ method, shares }) =>
+    Array.from({ length: layers }, (_, at) => ({ method, x: at + 1, y: shares[at] ?? shares.at(-1)! })),
+  );
+  const styleOf = lineStyles(
+    reached.map(({ method }) => method),
+    own,
+  );
+  const mine = points.filter(({ method }) => method === own.name);
   return named('Reach by layer', {
     ...FRAME,
     width,
@@ -145,19 +171,25 @@ export function reachPlot(width: number, counts: readonly number[], tokens: numb
     marks: [
       axisX({ ticks: layers, tickFormat: 'd', label: 'layers', labelOffset: 38, tickSize: 4 }),
       axisY({ ticks: 5, tickFormat: '%', label: null, tickSize: 0 }),
-      line(points, { x: 'layer', y: 'share', stroke: 'var(--family)', strokeWidth: 2.6 }),
-      dot(points, { x: 'layer', y: 'share', r: 3, fill: 'var(--family)' }),
+      ...lines(points, styleOf),
+      dot(mine, { x: 'x', y: 'y', r: 3, fill: 'var(--family)' }),
+      dot(
+        mine.filter(({ x }) => x === shown),
+        { x: 'x', y: 'y', r: 4.5, fill: 'var(--hand)', stroke: 'var(--paper)' },
+      ),
+      ...names(points, own, styleOf, (y) => FRAME.marginTop + inside * (1 - y)),
     ],
   });
 }
 
-export function withinPlot(width: number, { shares, alike }: WeightsWithin): SVGSVGElement {
-  const points = (values: Float64Array) => Array.from(values, (share, at) => ({ tokens: at + 1, share }));
-  const end = { x: 'tokens', y: 'share', dy: -9, textAnchor: 'end', stroke: 'var(--paper)', strokeWidth: 4 } as const;
-  const label = (values: Float64Array) =>
-    points(values)
-      .slice(Math.floor(values.length / 3))
-      .slice(0, 1);
+export function withinPlot(width: number, { shares, alike }: WeightsWithin, own: PageData): SVGSVGElement {
+  const of = (method: string, values: Float64Array) =>
+    Array.from(values, (y, at): LinePoint => ({ method, x: at + 1, y }));
+  const points = [...of('all alike', alike), ...of(own.name, shares)];
+  const styleOf: StyleOf = (method) =>
+    method === own.name
+      ? { stroke: 'var(--family)', strokeWidth: 2.6 }
+      : { stroke: 'var(--quiet)', strokeWidth: 1.5, strokeDasharray: '4 3' };
   return named('Weight by distance', {
     ...FRAME,
     width,
@@ -166,9 +198,8 @@ export function withinPlot(width: number, { shares, alike }: WeightsWithin): SVG
     marks: [
       axisX({ ticks: 5, tickFormat: short, label: 'nearer than so many tokens', labelOffset: 38, tickSize: 4 }),
       axisY({ ticks: 5, tickFormat: '%', label: null, tickSize: 0 }),
-      line(points(alike), { x: 'tokens', y: 'share', stroke: 'var(--quiet)', strokeWidth: 1.5 }),
-      line(points(shares), { x: 'tokens', y: 'share', stroke: 'var(--family)', strokeWidth: 2.6 }),
-      text(label(alike), { ...end, text: () => 'all alike', fill: 'var(--quiet)' }),
+      ...lines(points, styleOf),
+      ...names(points, own, styleOf, (y) => FRAME.marginTop + inside * (1 - y)),
     ],
   });
 }
@@ -182,6 +213,7 @@ export function curvesPlot(width: number, { name, rows, columns, data }: Shown):
   }));
   return named(name, {
     ...FRAME,
+    marginRight: 24,
     width,
     x: { domain: [0, columns - 1] },
     y: { grid: true },

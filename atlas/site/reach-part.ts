@@ -1,31 +1,45 @@
 /** The tokens that a query reaches, layer by layer: a plot and, for sequences, strips of tokens. */
 import { type Helper, latest } from './ask';
 import { APART, LAYERS } from './constants';
-import { count, draw, live, type MethodPage, part, plots } from './live';
+import { count, draw, layersShown, live, type MethodPage, part, plots } from './live';
 import { $, $$, grouped, ink, onTheme } from './page';
 import { canvasPng, saves } from './save';
+import type { Setting } from './tasks/setting';
 
 export function startReach({ data, form }: MethodPage, counter: Helper, query: () => number): () => void {
   if (!part('reach')) return () => undefined;
   let repaint = () => {};
   onTheme(() => repaint());
-  return latest(
+  const update = latest(
     () =>
       live('reach', async (box) => {
         const setting = form.setting();
-        const [from, tokens] = [Math.min(query(), count(setting) - 1), count(setting)];
-        const [{ counts, layers }, { reachPlot }] = await Promise.all([
-          counter.ask('reachThrough', { setting, query: from, layers: LAYERS }),
+        const from = Math.min(query(), count(setting) - 1);
+        const askFor = (setting: Setting) => counter.ask('reachThrough', { setting, query: from, layers: LAYERS });
+        const [own, { reachPlot }, ...others] = await Promise.all([
+          askFor(setting),
           plots(),
+          ...data.rivals.map((name) =>
+            counter.ask('reachBeside', { setting, rival: name, query: from, layers: LAYERS }),
+          ),
         ]);
-        const found = { setting, query: from, counts };
-        draw(box, `${data.name}-reach`, (width) => reachPlot(width, counts, tokens, LAYERS), found);
+        const { counts, layers, possible } = own;
+        const lines = [...others.filter((line) => line !== undefined), { method: data.name, counts, possible }].map(
+          ({ method, counts, possible }) => ({ method, shares: counts.map((reached) => reached / possible) }),
+        );
+        const found = { setting, query: from, counts, possible };
+        const shown = layersShown();
+        draw(
+          box,
+          `${data.name}-reach`,
+          (width) => reachPlot(width, { lines, layers: LAYERS, shown, own: data }),
+          found,
+        );
         if (!data.spatial) {
-          const shown = counts.slice(0, MOST_STRIPS);
           const strips = $('#strips');
           $('[data-heading]', strips).textContent =
-            `What query ${grouped(from)} reaches, layer by layer, of ${grouped(tokens)}`;
-          repaint = () => paintStrips(strips, shown, layers);
+            `What query ${grouped(from)} reaches, layer by layer, of ${grouped(possible)}`;
+          repaint = () => paintStrips(strips, counts, layers);
           repaint();
           saves($('[data-saves]', strips), `${data.name}-strips`, {
             png: () => canvasPng(together($$<HTMLCanvasElement>('canvas', strips))),
@@ -33,25 +47,25 @@ export function startReach({ data, form }: MethodPage, counter: Helper, query: (
           });
         }
         const last = counts.at(-1)!;
-        const all = last === tokens ? 'everything' : `${grouped(last)} of ${grouped(tokens)} tokens`;
-        return `Query ${grouped(from)} reaches ${grouped(counts[0])} tokens in one layer and ${all} through ${counts.length}${counts.length < LAYERS && last < tokens ? '; more layers add nothing' : ''}.`;
+        const all = last === possible ? `all ${grouped(possible)}` : `${grouped(last)} of ${grouped(possible)}`;
+        const before = possible === from + 1 ? ' up to itself' : '';
+        const layersOf = (number: number) => (number === 1 ? 'one layer' : `${number} layers`);
+        return counts.length === 1
+          ? `Query ${grouped(from)} reaches ${all} tokens${before} in one layer.`
+          : `Query ${grouped(from)} reaches ${grouped(counts[0])} tokens in one layer and ${all}${before} through ${layersOf(counts.length)}${counts.length < LAYERS && last < possible ? '; more layers add nothing' : ''}.`;
       }),
     APART,
   );
+  for (const field of $$('[name=layers]')) field.addEventListener('input', update);
+  return update;
 }
-
-const MOST_STRIPS = 6;
 
 /** A strip a layer: what is new in full ink. */
 function paintStrips(box: HTMLElement, counts: readonly number[], layers: Uint8Array): void {
-  $('[data-strips]', box).innerHTML = counts
-    .map(
-      (reached, at) =>
-        `<label>${at + 1}</label><div class="strip"><canvas height="1"></canvas></div><span class="count">${grouped(reached)}</span>`,
-    )
-    .join('');
   const [red, green, blue] = ink('--family');
+  const numbers = $$('.count', box);
   for (const [at, canvas] of $$<HTMLCanvasElement>('canvas', box).entries()) {
+    numbers[at].textContent = grouped(counts[at] ?? counts.at(-1)!);
     canvas.width = Math.min(layers.length, 2048);
     const context = canvas.getContext('2d')!;
     const image = context.createImageData(canvas.width, 1);

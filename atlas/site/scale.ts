@@ -59,12 +59,16 @@ export function paintWeights(cells: ArrayLike<number>, { share }: Scale, pixels:
   }
 }
 
-/** Paints the share of the pairs of each cell that is seen, from 0 to 255. */
-export function paintShares(cells: ArrayLike<number>, pixels: Uint32Array): void {
-  const [red, green, blue] = ink('--family');
-  // Few seen pairs must still show: ink grows with the root of the share.
+/** Paints the ink of cells from 0 to 255. Where cells are of many pairs, few must still show: ink grows with the root. */
+export function paintShares(
+  cells: ArrayLike<number>,
+  pixels: Uint32Array,
+  property = '--family',
+  isOfMany = false,
+): void {
+  const [red, green, blue] = ink(property);
   const inks = Uint32Array.from({ length: 256 }, (_, share) => {
-    const opacity = share === 0 ? 0 : Math.round(40 + 215 * Math.sqrt(share / 255));
+    const opacity = share === 0 || !isOfMany ? share : Math.round(40 + 215 * Math.sqrt(share / 255));
     return ((opacity << 24) | (blue << 16) | (green << 8) | red) >>> 0;
   });
   for (let cell = 0; cell < cells.length; cell++) pixels[cell] = inks[cells[cell]];

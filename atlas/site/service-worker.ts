@@ -50,6 +50,8 @@ async function answer(request: Request): Promise<Response> {
   if (address.pathname.endsWith('/')) address.pathname += 'index.html';
   const kept = await caches.match(address, { ignoreSearch: true, cacheName: NAME }).catch(() => undefined);
   const response = kept ?? (await fetched(request));
+  if (response.status === 404 && request.mode === 'navigate')
+    return Response.redirect(new URL('404.html', registration.scope).href);
   // An opaque redirect is the browser's to follow.
   if (response.status === 0) return response;
   const headers = new Headers(response.headers);

@@ -4,6 +4,7 @@ import type { ExtentField, FormData } from '../build/page-data';
 import { keepInAddress, stateOfAddress } from './address';
 import { $, $$, copies, grouped, wholeNumber } from './page';
 import { REAL_NUMBERS, type RealNumbers, tokensIn } from './problem';
+import { placeSliders, startSliders } from './sliders';
 import type { Setting } from './tasks/setting';
 
 /** So that counting takes no more than seconds. */
@@ -28,6 +29,7 @@ export class SettingForm {
 
   constructor(data: FormData, onChange: () => void) {
     this.#data = data;
+    startSliders();
     this.#reset();
     this.#restore();
     this.#form.addEventListener('submit', (event) => event.preventDefault());
@@ -96,8 +98,9 @@ export class SettingForm {
   #reset(): void {
     for (const field of this.#plain) field.value = firstOf(field);
     this.#put(this.#data.sample.params);
-    for (const field of this.#shown) show(field, []);
-    this.#note();
+    for (const field of this.#shown) show(field, undefined);
+    const [opening] = this.#data.presets;
+    this.#note(opening?.note, $$('[data-try]', this.#form)[0]);
     this.#fix();
   }
 
@@ -133,6 +136,7 @@ export class SettingForm {
       field.disabled = real !== undefined;
       if (real) field.value = String(real[letter]);
     }
+    placeSliders();
   }
 
   /** Only what differs from how the page begins. */
@@ -145,7 +149,13 @@ export class SettingForm {
       const text = JSON.stringify(said(field)) ?? '';
       if (text !== (JSON.stringify(this.#data.sample.params[field.name]) ?? '')) state.set(field.name, text);
     }
-    for (const field of this.#shown) if (isChanged(field)) state.append(field.name, field.value);
+    for (const [name, fields] of Map.groupBy(this.#shown, ({ name }) => name)) {
+      if (!fields.some(isChanged)) continue;
+      const values = fields.flatMap((field) =>
+        isTick(field) && !(field as HTMLInputElement).checked ? [] : [field.value],
+      );
+      for (const value of values.length > 0 ? values : ['']) state.append(name, value);
+    }
     keepInAddress(state);
   }
 
@@ -153,12 +163,13 @@ export class SettingForm {
     const state = stateOfAddress();
     if (!state) return;
     this.#reset();
-    for (const field of this.#shown) show(field, state.getAll(field.name));
+    for (const field of this.#shown) show(field, state.has(field.name) ? state.getAll(field.name) : undefined);
     for (const [name, text] of state) {
       const field = this.#fields.find((each) => each.name === name);
       const plain = this.#plain.find((each) => each.name === name);
       if (field) put(field, parsed(text));
       else if (plain) plain.value = text;
+      if (field || plain) this.#note();
       if (plain instanceof HTMLSelectElement && plain.selectedIndex < 0) plain.value = firstOf(plain);
     }
     this.#fix();
@@ -171,20 +182,23 @@ const isOfHeads = (field: ExtentField): field is ExtentField & { readonly letter
 const isReal = (numbers: string | undefined): numbers is RealNumbers =>
   numbers !== undefined && Object.hasOwn(REAL_NUMBERS, numbers);
 
-const isTick = (field: Field) => field instanceof HTMLInputElement && field.type === 'checkbox';
+const isTick = (field: Field) => field instanceof HTMLInputElement && ['checkbox', 'radio'].includes(field.type);
 /** How the page begins, whatever a browser has kept of it. */
 const firstOf = (field: PlainField) =>
   field instanceof HTMLSelectElement ? field.options[0].value : field.defaultValue;
 
 /** Whether a field outside the form differs from its initial value. */
 const isChanged = (field: Field) =>
-  isTick(field) ? (field as HTMLInputElement).checked : field.value !== firstOf(field);
+  isTick(field)
+    ? (field as HTMLInputElement).checked !== (field as HTMLInputElement).defaultChecked
+    : field.value !== firstOf(field);
 
 /** The value in the address for a field outside the form. */
-function show(field: Field, values: readonly string[]): void {
-  if (isTick(field)) (field as HTMLInputElement).checked = values.includes(field.value);
-  else field.value = values[0] ?? firstOf(field);
-  if (field.value === '') field.value = firstOf(field);
+function show(field: Field, values: readonly string[] | undefined): void {
+  const box = field as HTMLInputElement;
+  if (isTick(field)) box.checked = values ? values.includes(field.value) : box.defaultChecked;
+  else field.value = values?.[0] ?? firstOf(field);
+  if (!isTick(field) && field.value === '') field.value = firstOf(field);
 }
 
 function parsed(text: string): unknown {

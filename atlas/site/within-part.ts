@@ -3,6 +3,9 @@ import { type Helper, latest } from './ask';
 import { draw, headOf, live, type MethodPage, part, plots } from './live';
 import { $, grouped } from './page';
 
+/** Shares that differ by less look alike. */
+const ALIKE = 0.06;
+
 export function startWithin({ data, form }: MethodPage, weigher: Helper): () => void {
   if (!part('within')) return () => undefined;
   const headField = $<HTMLInputElement>('#head');
@@ -12,8 +15,10 @@ export function startWithin({ data, form }: MethodPage, weigher: Helper): () => 
       const head = headOf(headField, setting);
       const [found, { withinPlot }] = await Promise.all([weigher.ask('weightsWithin', { setting, head }), plots()]);
       const { shares, alike } = found;
+      // Where keys near and far weigh alike, there is nothing to see.
+      box.hidden = shares.every((share, at) => Math.abs(share - alike[at]) < ALIKE);
       const json = { setting, head, shares: [...shares], alike: [...alike] };
-      draw(box, `${data.name}-weight-by-distance`, (width) => withinPlot(width, found), json);
+      draw(box, `${data.name}-weight-by-distance`, (width) => withinPlot(width, found, data), json);
       const tokensOf = (share: number) => grouped(shares.findIndex((each) => each >= share - 1e-9) + 1);
       return `On average half of a query’s weight, by magnitude, lies on keys nearer than ${tokensOf(0.5)} tokens, and nine tenths nearer than ${tokensOf(0.9)}.`;
     }),

@@ -2,11 +2,12 @@
 import { answers } from './answer';
 import { chooseFrom } from './tasks/choose';
 import { costSeries } from './tasks/cost';
+import { keysRead, partsOf } from './tasks/layers';
 import { maskInWords, maskTile, pairInWords } from './tasks/mask';
 import { rankByMeaning } from './tasks/meaning';
 import { checkModel, modelShown, runModel } from './tasks/model';
 import { outputsShown } from './tasks/outputs';
-import { reachThrough } from './tasks/reach';
+import { reachBeside, reachThrough } from './tasks/reach';
 import { runHere } from './tasks/run';
 import { checkSetting } from './tasks/setting';
 import { weightInWords, weightsInWords, weightsOfQuery, weightsTile, weightsWithin } from './tasks/weights';
@@ -16,7 +17,10 @@ const tasks = {
   maskInWords,
   maskTile,
   pairInWords,
+  keysRead,
+  partsOf,
   reachThrough,
+  reachBeside,
   costSeries,
   chooseFrom,
   runHere,

@@ -13,6 +13,7 @@ import {
   s2,
   s2Blocks,
 } from './index';
+import { s2Pairs } from './s2';
 
 /** The rows of a pattern, as strings of zeros and ones. */
 function rows(mask: Mask, place: Place): string[] {
@@ -117,6 +118,16 @@ test.each([
   const extent = { b: 1, n: n / 64, m: n / 64, h, g };
   const blocks = area(s2Blocks({ localBlocks, verticalStride }), extent);
   expect(blocks / area(causal(), extent)).toBeCloseTo(density, 3);
+});
+
+test.each([
+  [{ localBlocks: 3, verticalStride: 4, headStep: 1, headOffset: 2 }, 101, 3],
+  [{ localBlocks: 1, verticalStride: 2, denseHeads: 1 }, 64, 2],
+  [{ localBlocks: 9, verticalStride: 3, homogeneous: true }, 7, 2],
+])('pairs of %j are counted without going through them', (pattern, n, h) => {
+  const extent = { b: 2, n, m: n, h, g: h };
+  expect(s2Pairs({ block: 4, ...pattern }, extent)).toBe(area(s2({ block: 4, ...pattern }), extent));
+  expect(s2Pairs({ block: 4, ...pattern, positions: 'relative' }, extent)).toBeUndefined();
 });
 
 describe('cache', () => {

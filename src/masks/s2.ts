@@ -92,6 +92,33 @@ export function s2Blocks(pattern: S2Pattern): Mask {
 }
 
 /**
+ * How many pairs all heads see, without going through them; undefined for relative positions, or other numbers of keys than
+ * queries.
+ */
+export function s2Pairs(
+  { block, ...pattern }: S2Pattern & { readonly block: number },
+  extent: Extent,
+): number | undefined {
+  const { before, verticalStride, denseHeads, homogeneous, positions } = checkPattern(pattern);
+  const { b, n, m, h, g } = extent;
+  if (positions === 'relative' || n !== m) return undefined;
+  let pairs = 0;
+  for (let head = 0; head < h; head++) {
+    const keyHead = homogeneous ? 0 : Math.floor((head * g) / h);
+    const phase = congruent(firstStripe(pattern, keyHead, extent), 0, verticalStride);
+    const isDense = keyHead >= g - denseHeads;
+    for (let at = 0; at * block < n; at++) {
+      const tokens = Math.min(block, n - at * block);
+      // Stripes further away than what is local, then what is local.
+      const stripes = Math.max(0, Math.floor((at - before - phase) / verticalStride) + 1);
+      const seen = isDense ? at + 1 : stripes + Math.min(before, at + 1);
+      pairs += tokens * (seen - 1) * block + (tokens * (tokens + 1)) / 2;
+    }
+  }
+  return b * pairs;
+}
+
+/**
  * Whether a key that no longer is seen, once it lies before the query's position, never is seen again: then a head may
  * drop it from its cache.
  */

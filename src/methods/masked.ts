@@ -57,6 +57,8 @@ export interface MaskedSpec<Schema extends ParamsSchema, Shapes extends QkvSpecs
   readonly inputs?: Shapes;
   readonly integers?: readonly string[];
   mask(params: valibot.InferOutput<Schema>, problem: MaskProblem): Mask;
+  /** How many pairs the mask sees, if that is known without going through them. */
+  pairs?(params: valibot.InferOutput<Schema>, problem: MaskProblem): number | undefined;
   /** The change of the scores, if there is one. */
   score?(params: valibot.InferOutput<Schema>, inputs: Readonly<Record<string, Tensor | undefined>>): Score | undefined;
   /** Inputs that `score` captures, which have gradients. */
@@ -98,7 +100,7 @@ export function defineMaskedMethod<
 >(
   spec: MaskedSpec<Schema, Shapes, Optional> & { readonly name: Name },
 ): MaskedMethod<Schema, Shapes, Optional> & { readonly name: Name } {
-  checkDeclared(spec, ['mask', 'sees'], ['score', 'modifier']);
+  checkDeclared(spec, ['mask', 'sees'], ['pairs', 'score', 'modifier']);
   type Params = valibot.InferOutput<Schema>;
   const inputs = (spec.inputs ?? SEQUENCES) as Shapes;
   const spatial = isSpatial(inputs);
@@ -124,7 +126,7 @@ export function defineMaskedMethod<
       const problem = problemOfLetters(extents);
       const { b, n, m, h, g } = problem;
       const { d, e } = extents as Record<'d' | 'e', number>;
-      const pairs = area(spec.mask(params, problem), problem);
+      const pairs = spec.pairs?.(params, problem) ?? area(spec.mask(params, problem), problem);
       const elements = b * (n * h * d + m * g * d + m * g * e + n * h * e + n * h);
       return { flops: 2 * (d + e) * pairs, bytes: 4 * elements, state: 0, visited: pairs / (b * h * n * m) };
     },

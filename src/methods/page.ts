@@ -15,6 +15,8 @@ type Params = Readonly<Record<string, unknown>>;
 export interface Sample {
   readonly extents: Extents;
   readonly params: Params;
+  /** The head that a picture opens on. Default: 0. */
+  readonly head?: number;
   /** Numbers of inputs by name, row-major, for any extents. Default, and for the others: normal random numbers. */
   inputs?(extents: Extents): Readonly<Record<string, ArrayLike<number>>>;
 }

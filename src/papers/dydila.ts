@@ -13,8 +13,8 @@ export const paper: Paper = {
   summary:
     'Linear attention for diffusion models, sharpened by powers that each token picks, less what all queries and keys have in common.',
   picture: {
-    shows: 'Cubes of features, less half of their mean.',
-    ink: 'Ink: the weight of a pair; grey: negative. Toy data.',
+    shows: 'Cubes of features that keep their length.',
+    ink: 'Ink: the weight of a pair; the other ink: negative. Toy data.',
   },
   problems: [
     'High-resolution image generation with a linear diffusion transformer.',

@@ -13,7 +13,7 @@ export const paper: Paper = {
     'A recurrent memory that fades by a gate of each token and replaces what a key held, in place of only adding to it.',
   picture: {
     shows: 'What a token wrote fades, and is replaced as its key returns.',
-    ink: 'Ink: the weight of a pair, as if pairs were stored; grey: negative. Toy data.',
+    ink: 'Ink: the weight of a pair, as if pairs were stored; the other ink: negative. Toy data.',
   },
   problems: [
     'A recurrent layer for language models that recalls better than Mamba2 and plain linear attention.',

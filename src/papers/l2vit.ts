@@ -11,7 +11,7 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'Linear attention over a whole picture, by turns with small windows and with a convolution that sharpens what linear weights blur.',
-  picture: { shows: '8 × 8 tokens, windows of 4 × 4 alternating with all.' },
+  picture: { shows: 'Products of ReLU features; each row is divided by its sum.' },
   problems: [
     'A vision transformer of linear cost for high-resolution images.',
     'Image classification, detection and segmentation with windows and global attention by turns.',

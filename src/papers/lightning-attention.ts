@@ -13,7 +13,7 @@ export const paper: Paper = {
     'The past is one matrix a head that fades at a fixed rate, so that every token costs the same, however long the text.',
   picture: {
     shows: 'One head; the decay of a token is e to the −1/16.',
-    ink: 'Ink: the weight of a pair, as if pairs were stored.',
+    ink: 'Ink: the weight of a pair, as if pairs were stored. Toy data.',
   },
   problems: [
     'Linear attention for language models in constant memory.',

@@ -11,7 +11,10 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'Attention as regression: it fits a line around each query where softmax fits a constant. That costs more and errs less where keys end.',
-  picture: { shows: 'Positions as keys, kernel 9 wide.', ink: 'Ink: the weight of a pair; grey: negative.' },
+  picture: {
+    shows: 'A line fitted around each query, ridge 1.',
+    ink: 'Ink: the weight of a pair; the other ink: negative. Toy data.',
+  },
   problems: [
     'In-context learning and associative recall that is better than softmax attention.',
     'Attention as regression at test time, a local linear fit.',

@@ -12,7 +12,7 @@ export const paper: Paper = {
   summary:
     'A router sends each chunk of tokens either to exact attention or into a state that a gated delta rule keeps; every query reads both.',
   picture: {
-    shows: 'Chunks of 8: exact, or fading through the state.',
+    shows: 'Chunks of 8 tokens: those that fade through the state.',
     ink: 'Ink: the weight of a pair, as if pairs were stored.',
   },
   problems: [

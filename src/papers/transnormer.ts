@@ -11,7 +11,7 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'Linear attention with a norm in the place of its denominator, which made gradients unbounded; early layers attend exactly within blocks.',
-  picture: { shows: 'Blocks of 8 in early layers, all before in later ones.' },
+  picture: { shows: 'A late layer: all before, without a denominator.' },
   problems: [
     'Training a linear transformer is unstable: it diverges, its gradients explode.',
     'Linear attention dilutes over a long sequence and neglects neighbouring tokens.',

@@ -27,14 +27,20 @@ export function reproductionRows({ findings }: Reproduction): [string, string, s
 
 /** The basis of each verdict and what a reader must know, by the number of the claim. */
 export function reproductionNotes({ findings }: Reproduction): string[] {
-  return findings.flatMap(({ judgements, untested, details }, at) => {
-    const parts = [
-      judgements.length > 0 && `Judged by ${judgements.map(judgementText).join('; ')}.`,
-      untested && `Not tested: ${untested}`,
-      details,
-    ].filter(Boolean);
-    return parts.length > 0 ? [`${at + 1}. ${parts.join(' ')}`] : [];
+  return findings.flatMap((finding, at) => {
+    const note = findingNote(finding);
+    return note === '' ? [] : [`${at + 1}. ${note}`];
   });
+}
+
+/** The basis of one verdict, in sentences; may be empty. */
+export function findingNote({ judgements, untested, details }: Finding): string {
+  const parts = [
+    judgements.length > 0 && `Judged by ${judgements.map(judgementText).join('; ')}.`,
+    untested && `Not tested: ${untested}`,
+    details,
+  ];
+  return parts.filter(Boolean).join(' ');
 }
 
 /** Such as 'time of one over the other 1.21 (1.10 to 1.32; expected: 1.00 to 2.00)'. */

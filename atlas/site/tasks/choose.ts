@@ -1,5 +1,6 @@
-import type { Letters, Method } from '../../../src/methods/define';
-import { lettersOf } from '../../../src/methods/page';
+import { keyWords } from '../../../src/masks/key-words';
+import { type Cost, type Letters, type Method, problemOfLetters } from '../../../src/methods/define';
+import { type Extents, lettersOf } from '../../../src/methods/page';
 import { describeParams } from '../../../src/methods/params';
 import { baseline, methods } from '../../../src/methods/registry';
 import { nextTurn } from '../../../src/next-turn';
@@ -30,6 +31,8 @@ export interface Choice {
   /** How many times as fast as exact attention it should be: by what was measured, if anything was, and what is counted. */
   readonly speedup: number;
   readonly measured?: MethodTime;
+  /** Keys that the last token sees in one layer. */
+  readonly sees: number;
   /** Bytes that a head keeps for the next token. */
   readonly kept: number;
   /** Why not, for those that are left out. */
@@ -84,10 +87,7 @@ function nearest({ name }: Method, { tokens, dimension, causal, device }: Wish, 
 
 /** `paperSays`: whether a model must be trained with it, by its paper. */
 function judged(method: Method, wish: Wish, paperSays: string): Choice {
-  const side = Math.round(Math.sqrt(wish.tokens));
-  const spatial = isSpatial(method);
-  const columns = wish.grid ? side : Math.ceil(wish.tokens / side);
-  const extents = { ...(spatial ? { rows: side, columns } : { n: wish.tokens }), h: 1, d: wish.dimension };
+  const extents = extentsOf(method, wish);
   const letters = lettersOf(extents);
   const params = fitting(method, letters, wish.causal);
   const setting = { method: method.name, extents, params: params ?? {} };
@@ -95,13 +95,63 @@ function judged(method: Method, wish: Wish, paperSays: string): Choice {
   // Weights of what a layer computes besides are learned.
   const training = besides.length > 0 ? 'needed' : paperSays;
   const exact = wish.tokens * (wish.causal ? (wish.tokens + 1) / 2 : wish.tokens) * 4 * wish.dimension;
-  const none = { setting, isBaseline: method === baseline, flops: 0, gain: 0, speedup: 0, kept: 0, besides, training };
+  const none = {
+    setting,
+    isBaseline: method === baseline,
+    flops: 0,
+    gain: 0,
+    speedup: 0,
+    sees: 0,
+    kept: 0,
+    besides,
+    training,
+  };
   if (!params) return { ...none, refused: wish.causal ? 'it has no causal form' : 'it is causal only' };
-  if (spatial && !wish.grid) return { ...none, refused: 'it is for tokens on a grid' };
+  if (isSpatial(method) && !wish.grid) return { ...none, refused: 'it is for tokens on a grid' };
   if (training === 'needed' && !wish.training) return { ...none, refused: 'a model must be trained with it' };
-  const { flops, state } = method.cost(letters, method.parse(params) as never);
+  const found = counted(method, wish);
+  if (!found) return { ...none, refused: 'no setting of it fits so few tokens' };
+  const { sees, cost } = found;
+  const { flops, state } = cost;
   const gain = exact / flops;
-  return { ...none, flops, gain, speedup: gain, kept: state || 8 * wish.tokens * wish.dimension };
+  return { ...none, flops, gain, speedup: gain, sees, kept: state || 8 * wish.tokens * wish.dimension };
+}
+
+/** Tokens up to which operations and keys are counted; beyond, they go on as they grew from half as many. */
+const MOST_COUNTED = 8192;
+
+interface Counted {
+  readonly cost: Cost;
+  /** Keys that the last query sees, by a mask; all tokens otherwise. */
+  readonly sees: number;
+}
+
+function counted(method: Method, wish: Wish): Counted | undefined {
+  if (wish.tokens > MOST_COUNTED) {
+    const [half, most] = [MOST_COUNTED / 2, MOST_COUNTED].map((tokens) => counted(method, { ...wish, tokens }));
+    if (!half || !most) return undefined;
+    const times = wish.tokens / MOST_COUNTED;
+    const grown = (from: number, to: number) => to * times ** Math.log2(to / from);
+    const cost = { ...most.cost, flops: grown(half.cost.flops, most.cost.flops) };
+    return { cost, sees: Math.min(wish.tokens, Math.round(grown(half.sees, most.sees))) };
+  }
+  const letters = lettersOf(extentsOf(method, wish));
+  const params = fitting(method, letters, wish.causal);
+  if (!params) return undefined;
+  const parsed = method.parse(params) as never;
+  const problem = problemOfLetters(letters);
+  const mask = method.mask?.(parsed, problem);
+  const place = { ...problem, batch: 0, head: 0 };
+  return {
+    cost: method.cost(letters, parsed),
+    sees: mask ? keyWords(mask, [problem.n - 1], place).count() : problem.n,
+  };
+}
+
+function extentsOf(method: Method, { tokens, dimension, grid }: Wish): Extents {
+  const side = Math.round(Math.sqrt(tokens));
+  const columns = grid ? side : Math.ceil(tokens / side);
+  return { ...(isSpatial(method) ? { rows: side, columns } : { n: tokens }), h: 1, d: dimension };
 }
 
 /** The first setting worth comparing that is causal, or is not, as wished. */

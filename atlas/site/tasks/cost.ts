@@ -6,7 +6,7 @@ import { atLength, isAttention } from '../problem';
 import { type Setting, settle } from './setting';
 
 /** Milliseconds that counting at one length may take, for the next to be tried. */
-const PATIENCE = 150;
+const PATIENCE = 2000;
 
 /** The costs of one method by length; undefined where its setting does not fit or counting would take too long. */
 export interface CostLine {

@@ -3,9 +3,10 @@ import { reasons } from '../../../src/masks/combine';
 import { keyWords, ones } from '../../../src/masks/key-words';
 import { nextTurn } from '../../../src/next-turn';
 import type { TaskControl } from '../answer';
-import { TILE } from '../constants';
+import { LAYER_INKS, MOST_REACHED, TILE } from '../constants';
 import { gridIn } from '../problem';
-import { maskAt, type Setting } from './setting';
+import { layersOfPairs, wayOf } from './layers';
+import { keysByLayer, maskAt, type Setting } from './setting';
 
 export interface MaskInWords {
   readonly name: string;
@@ -27,13 +28,49 @@ export interface TilePlace {
   readonly level: number;
   readonly row: number;
   readonly column: number;
+  /** Through how many layers pairs are reached, fainter the more; else one, which has no limit of tokens. */
+  readonly layers?: number;
+  /** The part of the mask whose pairs stand out: they are 255, and no others. */
+  readonly part?: string;
 }
 
 /** Milliseconds of counting between two pauses, in which other questions are answered. */
 const TURN = 50;
 
-/** The share of the pairs of each cell that is seen, from 0 to 255, row by row; cells beyond the ends have none. */
-export async function maskTile(
+/** The ink of each cell, from 0 to 255, row by row: the mean of its pairs. Cells beyond the ends have none. */
+export async function maskTile(tile: TilePlace, control: TaskControl): Promise<Uint8Array> {
+  const { setting, head, layers = 1, part } = tile;
+  if (part !== undefined) {
+    const { mask, place } = maskAt(setting, head);
+    return meanInk(tile, place.n, (i, j) =>
+      mask.sees(i, j, place) ? (reasons(mask, i, j, place).includes(part) ? 1 : 0.3) : 0,
+    );
+  }
+  if (layers === 1) return seenTile(tile, control);
+  const reached = layersOfPairs({ setting, head }, layers);
+  const n = Math.sqrt(reached.length);
+  return meanInk(tile, n, (i, j) => LAYER_INKS[reached[i * n + j]]);
+}
+
+/** Pair by pair, for tiles of few of them. */
+function meanInk({ level, row, column }: TilePlace, n: number, inkOf: (i: number, j: number) => number): Uint8Array {
+  const pairs = 2 ** level;
+  const side = TILE * pairs;
+  const [top, left] = [row * side, column * side];
+  const [bottom, right] = [Math.min(n, top + side), Math.min(n, left + side)];
+  const cells = new Float64Array(TILE * TILE);
+  const areas = new Float64Array(TILE * TILE);
+  for (let i = top; i < bottom; i++)
+    for (let j = left; j < right; j++) {
+      const cell = ((i - top) >> level) * TILE + ((j - left) >> level);
+      cells[cell] += inkOf(i, j);
+      areas[cell]++;
+    }
+  return Uint8Array.from(cells, (sum, cell) => (sum === 0 ? 0 : Math.max(1, Math.round((255 * sum) / areas[cell]))));
+}
+
+/** The share of the pairs of each cell that is seen, from 0 to 255, row by row. */
+async function seenTile(
   { setting, head, level, row, column }: TilePlace,
   { signal, report }: TaskControl,
 ): Promise<Uint8Array> {
@@ -80,9 +117,14 @@ export interface PairInWords {
   /** How many keys the query sees. */
   readonly keys: number;
   readonly sentence: string;
+  /** The tokens from the query to the key, in the fewest jumps; empty if it is never reached. */
+  readonly way: readonly number[];
 }
 
-/** Whether query i sees key j, and why. */
+/** Layers in which a key is looked for. */
+const MOST_JUMPS = 64;
+
+/** Whether query i sees key j, and why, or in how many layers it reaches it. */
 export function pairInWords({
   setting,
   head,
@@ -97,18 +139,22 @@ export function pairInWords({
   const { mask, place } = maskAt(setting, head);
   const seen = mask.sees(i, j, place);
   const keys = keyWords(mask, [i], place).count();
+  const way = place.n > MOST_REACHED ? [] : wayOf(keysByLayer(setting).keysOf, place.n, [i, j], MOST_JUMPS);
   return {
     seen,
     keys,
-    sentence: `${seen ? 'seen' : 'not seen'}, ${distance(gridIn(setting.extents), i, j)}${because()}`,
+    way,
+    sentence: `${seen ? 'seen' : 'not seen in one layer'}, ${distance(gridIn(setting.extents), i, j)}${because()}`,
   };
 
   /** The part of the mask that shows the key, or that hides it, or that nothing shows it. */
   function because(): string {
     const parts = reasons(mask, i, j, place);
-    if (parts[0] === mask.name) return '';
+    if (seen && parts[0] === mask.name) return '';
     if (seen) return `: ${parts.filter((part) => part !== 'causal' || parts.length === 1).join(', ')}`;
-    return parts.includes('causal') ? ': causal' : `: neither ${parts.join(' nor ')}`;
+    if (parts.includes('causal')) return ': it comes later';
+    const jumps = way.map((token) => token.toLocaleString('en')).join(' → ');
+    return way.length > 0 ? `; reached in ${way.length - 1} jumps, ${jumps}` : '';
   }
 }
 

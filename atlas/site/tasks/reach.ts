@@ -1,14 +1,15 @@
-import { keysOfMask, receptiveField } from '../../../src/simulate/reach';
-import { maskAt, type Setting } from './setting';
-
-/** So that the slowest mask takes about a second. */
-const MOST_TOKENS = 8192;
+import { findMethod } from '../../../src/methods/registry';
+import { receptiveField } from '../../../src/simulate/reach';
+import { MOST_REACHED } from '../constants';
+import { keysByLayer, maskAt, type Setting, settle } from './setting';
 
 export interface Reach {
   /** How many tokens are reached through one layer, two, ... */
   readonly counts: readonly number[];
   /** The number of layers through which each token is reached; 0 for never. */
   readonly layers: Uint8Array;
+  /** How many there are to be reached: what comes after the query is not, if no layer sees what comes later. */
+  readonly possible: number;
 }
 
 /** The tokens that a token reaches, by any head. */
@@ -21,12 +22,14 @@ export function reachThrough({
   readonly query: number;
   readonly layers: number;
 }): Reach {
-  const { mask, place } = maskAt(setting, 0);
-  if (place.n > MOST_TOKENS)
+  const { place } = maskAt(setting, 0);
+  if (place.n > MOST_REACHED)
     throw new Error(
-      `Reach is counted up to ${MOST_TOKENS.toLocaleString('en')} tokens: choose fewer than ${place.n.toLocaleString('en')}.`,
+      `Reach is counted up to ${MOST_REACHED.toLocaleString('en')} tokens: choose fewer than ${place.n.toLocaleString('en')}.`,
     );
-  const keysOf = keysOfMask(mask, place);
+  const { method, params } = settle(setting);
+  const isCausal = method.isCausal?.(params) ?? (params as { readonly causal?: boolean }).causal ?? false;
+  const { keysOf, changes } = keysByLayer(setting);
   const reached = new Uint8Array(place.n);
   const counts = receptiveField(
     (layer, from) => {
@@ -36,7 +39,29 @@ export function reachThrough({
       return keys;
     },
     place.n,
-    { query, layers },
+    { query, layers, changes },
   );
-  return { counts, layers: reached };
+  return { counts, layers: reached, possible: isCausal ? query + 1 : place.n };
+}
+
+/** The reach of another method, as its page opens, at the extents of a setting; undefined if they do not fit it. */
+export async function reachBeside({
+  setting,
+  rival,
+  query,
+  layers,
+}: {
+  readonly setting: Setting;
+  readonly rival: string;
+  readonly query: number;
+  readonly layers: number;
+}): Promise<(Pick<Reach, 'counts' | 'possible'> & { readonly method: string }) | undefined> {
+  const { page } = await findMethod(rival).page!();
+  const { params } = page.sample;
+  try {
+    const { counts, possible } = reachThrough({ setting: { ...setting, method: rival, params }, query, layers });
+    return { method: rival, counts, possible };
+  } catch {
+    return undefined;
+  }
 }

@@ -279,7 +279,9 @@ export async function inputsOf(runtime: Runtime, setting: Setting, real?: RealQk
     const width = h * d;
     const layer = method.layer({ width, heads: h, keyHeads: h, d, e: d, layer: 0, layers: 1 }, params);
     const x = runtime.random([1, tokensIn(extents), width], { seed: 9 });
-    return { ...given, ...layer.inputs(x, given as never, initial(layer, runtime)) };
+    // The sample's numbers of what a layer computes besides take the place of these.
+    const sampled = Object.fromEntries(Object.keys(real ? {} : numbers).map((name) => [name, given[name]]));
+    return { ...given, ...layer.inputs(x, given as never, initial(layer, runtime)), ...sampled };
   });
 }
 

@@ -3,6 +3,7 @@ import type { Mask, Place } from '../../../src/masks/mask';
 import { problemOfLetters } from '../../../src/methods/define';
 import { type Extents, lettersOf } from '../../../src/methods/page';
 import { findMethod } from '../../../src/methods/registry';
+import { type KeysOf, keysOfMask } from '../../../src/simulate/reach';
 import type { RealNumbers } from '../problem';
 
 export interface Setting {
@@ -33,4 +34,22 @@ export function maskAt(setting: Setting, head: number): { readonly mask: Mask; r
   if (!mask) throw new Error(`With these params ${method.name} is no mask.`);
   mask.check?.(problem);
   return { mask, place: { ...problem, batch: 0, head: Math.min(head, problem.h - 1) } };
+}
+
+/** The keys that a query sees in each layer, by any head: a random order is drawn anew for each, as models do. */
+export function keysByLayer(setting: Setting): { readonly keysOf: KeysOf; readonly changes: boolean } {
+  const { seed } = settle(setting).params as { readonly seed?: number };
+  const made = new Map<number, KeysOf>();
+  const ofLayer = (layer: number) => {
+    const drawn = seed === undefined ? setting : { ...setting, params: { ...setting.params, seed: seed + layer } };
+    const { mask, place } = maskAt(drawn, 0);
+    return keysOfMask(mask, place);
+  };
+  const changes = seed !== undefined;
+  const keysOf: KeysOf = (layer, query) => {
+    const at = changes ? layer : 0;
+    if (!made.has(at)) made.set(at, ofLayer(at));
+    return made.get(at)!(0, query);
+  };
+  return { keysOf, changes };
 }

@@ -57,7 +57,7 @@ interface Head {
   readonly head: number;
 }
 
-export async function weightsInWords({ setting, head }: Head, control: TaskControl): Promise<WeightsInWords> {
+export async function weightsInWords({ setting, head }: Head, control?: TaskControl): Promise<WeightsInWords> {
   const { weights, extremes } = await headOf({ setting, head }, control);
   const { tokens, output, error, scaled } = weights;
   const { rows: _, ...rest } = extremes;

@@ -1,14 +1,10 @@
 import type { Page } from '../../page';
+import { toyQkv } from '../../toy';
 
 export const page: Page = {
   question: 'Can powers and a difference sharpen linear attention?',
-  sample: { extents: { n: 512, h: 1, d: 64 }, params: {} },
+  sample: { extents: { n: 64, h: 1, d: 16 }, params: { gamma: 3 }, inputs: toyQkv },
   presets: [
-    {
-      name: 'the usual exponent',
-      params: { gamma: 3 },
-      note: 'Features are cubed and keep their length.',
-    },
     {
       name: 'sharper',
       params: { gamma: 5 },

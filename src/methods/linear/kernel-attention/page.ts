@@ -1,8 +1,13 @@
 import type { Page } from '../../page';
+import { toyQkv } from '../../toy';
 
 export const page: Page = {
   question: 'How much of softmax attention is left with few random features?',
-  sample: { extents: { n: 512, h: 1, d: 64 }, params: {} },
+  sample: {
+    extents: { n: 64, h: 1, d: 16 },
+    params: { features: 10 },
+    inputs: (extents) => toyQkv(extents, { size: 0.6 }),
+  },
   presets: [
     {
       name: "the authors' ten features",

@@ -1,17 +1,18 @@
 import type { Page } from '../../page';
+import { toyQkv } from '../../toy';
 
 export const page: Page = {
   question: 'What do weights look like that are products of relus, and when are they no mean?',
-  sample: { extents: { n: 512, h: 1, d: 64 }, params: {} },
+  sample: { extents: { n: 64, h: 1, d: 16 }, params: { minimum: 100 }, inputs: toyQkv },
   presets: [
     {
-      name: "the paper's",
-      params: { minimum: 100 },
-      note: 'Denominators are at least 100.',
+      name: 'no minimum',
+      params: { minimum: 0 },
+      note: 'Denominators as they are: each row is a mean.',
     },
     {
       name: 'few tokens',
-      extents: { n: 16, d: 8 },
+      extents: { n: 8 },
       params: { minimum: 100 },
       note: 'It fails to average: denominators below the minimum shrink the rows.',
     },

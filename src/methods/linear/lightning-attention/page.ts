@@ -1,8 +1,15 @@
 import type { Page } from '../../page';
+import { toyQkv } from '../../toy';
 
 export const page: Page = {
   question: 'How far back does a state remember that fades at a fixed rate?',
-  sample: { extents: { n: 512, h: 8, d: 64 }, params: { schedule: 'released', layers: 24 } },
+  sample: {
+    extents: { n: 64, h: 8, d: 16 },
+    params: { schedule: 'released', layers: 24 },
+    head: 3,
+    // As in TransNormerLLM, queries and keys have been through SiLU.
+    inputs: (extents) => toyQkv(extents, { features: (row) => row.map((x) => x / (1 + Math.exp(-x))) }),
+  },
   presets: [
     {
       name: "the paper's",

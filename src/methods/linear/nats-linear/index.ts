@@ -3,7 +3,6 @@
  * keeps its keys and values, or to the gated delta rule, which writes them into its state. Every query reads both.
  * Source: Deng et al. 2026, arXiv 2602.03681; the definition is that of its code.
  */
-import { area } from '../../../masks/area';
 import type { HostTensor } from '../../../tensor/host';
 import { defineMethod } from '../../define';
 import { forward } from './forward';
@@ -11,7 +10,6 @@ import { layer } from './layer';
 import { params } from './params';
 import { INPUTS, OPTIONAL, problemOf } from './problem';
 import { reference } from './reference';
-import { routedMask } from './softmax';
 
 export const natsLinear = defineMethod({
   name: 'nats-linear',
@@ -37,8 +35,12 @@ export const natsLinear = defineMethod({
     const chunks = Math.ceil(n / chunk);
     const shapes = { q: [b, n, h, d], k: [b, n, h, d], v: [b, n, h, e], g: [b, n, h], beta: [b, n, h] };
     const problem = problemOf({ ...shapes, route: [b, chunks, h, 2], mix: [b, n, a, 2] }, chunk);
-    const chosen = Uint8Array.from({ length: b * chunks * h }, (_, at) => (Math.floor(at / h) % chunks) % 2);
-    const pairs = area(routedMask(chosen, problem), { b, n, m: n, h: a, g: a });
+    // Each token sees every other chunk before its own, and its own up to itself.
+    let pairs = 0;
+    for (let at = 0; at < chunks; at++) {
+      const tokens = Math.min(chunk, n - at * chunk);
+      pairs += b * a * (tokens * Math.floor(at / 2) * chunk + (tokens * (tokens + 1)) / 2);
+    }
     const attended = 2 * (problem.p + problem.r) * pairs;
     // Decay, read, error, write and output of a token.
     const recurrent = b * n * h * (7 * d * e + 3 * e);

@@ -50,7 +50,7 @@ export function softmaxAttention({ q, k, v, kept }: SoftmaxInputs, settings: Sof
 }
 
 /** The mask of softmax attention in a NAtS-L layer; `chosen` [b, c, h] has 1 for the chunks that go to it. */
-export function routedMask(chosen: Uint8Array, problem: Problem, own = true): Mask {
+function routedMask(chosen: Uint8Array, problem: Problem, own = true): Mask {
   const { b, n, h, chunk } = problem;
   return chosenChunks({ chunk, tokens: n, chosen: byHead(chosen, problem), batches: b, heads: h, own });
 }

@@ -1,8 +1,14 @@
 import type { Page } from '../../page';
+import { toyQkv } from '../../toy';
 
 export const page: Page = {
   question: 'What keeps linear attention stable when its denominator is taken away?',
-  sample: { extents: { n: 512, h: 1, d: 64 }, params: { attention: 'norm', causal: true } },
+  sample: {
+    extents: { n: 64, h: 1, d: 16 },
+    params: { attention: 'norm', causal: true },
+    // As in its layers, queries and keys have been through 1 + ELU.
+    inputs: toyQkv,
+  },
   presets: [
     {
       name: "the paper's late layers",
@@ -11,12 +17,12 @@ export const page: Page = {
     },
     {
       name: 'its early layers',
-      params: { attention: 'diag', block: 64, causal: true },
-      note: 'Exact within blocks of 64 tokens.',
+      params: { attention: 'diag', block: 8, causal: true },
+      note: 'Exact within blocks, of 64 tokens in the paper and 8 here.',
     },
     {
       name: 'blocks alone',
-      params: { attention: 'diag', block: 8, causal: true },
+      params: { attention: 'diag', block: 2, causal: true },
       note: 'It fails beyond a block: a token never sees another one.',
     },
   ],

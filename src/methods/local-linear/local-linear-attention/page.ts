@@ -1,8 +1,9 @@
 import type { Page } from '../../page';
+import { toyQkv } from '../../toy';
 
 export const page: Page = {
   question: 'What does a line fitted around each query weigh that a mean does not?',
-  sample: { extents: { n: 512, h: 1, d: 64 }, params: {} },
+  sample: { extents: { n: 64, h: 1, d: 16 }, params: { ridge: 1, causal: true }, inputs: toyQkv },
   presets: [
     {
       name: "the authors' default",
@@ -11,7 +12,7 @@ export const page: Page = {
     },
     {
       name: 'a line',
-      params: { ridge: 1, causal: true },
+      params: { ridge: 0.1, causal: true },
       note: 'A small ridge: the fit is a line, and some weights are negative.',
     },
     {

@@ -1,17 +1,20 @@
 import type { Page } from '../../page';
+import { toyQkv } from '../../toy';
 
 export const page: Page = {
   question: 'Can a learned probe take the place of a solver at every query?',
-  sample: { extents: { n: 512, h: 1, d: 64 }, params: { causal: true } },
+  sample: {
+    extents: { n: 64, h: 1, d: 16 },
+    params: { causal: true },
+    inputs(extents) {
+      const { q, k, v } = toyQkv(extents);
+      return { q, k, v, r: toyQkv(extents, { size: 0.25 }).k };
+    },
+  },
   presets: [
     {
-      name: "the paper's",
-      params: { causal: true },
-      note: 'Softmax less the covariance along the probe: some weights are negative.',
-    },
-    {
       name: 'a window',
-      params: { window: 256 },
+      params: { window: 16 },
       note: 'Keys further back are dropped.',
     },
     {

@@ -1,8 +1,13 @@
 import type { Page } from '../../page';
+import { toyQkv } from '../../toy';
 
 export const page: Page = {
   question: 'How far may neighbours share a window before the picture falls apart into blocks?',
-  sample: { extents: { rows: 24, columns: 24, h: 1, d: 64 }, params: { window: [6, 6], stride: [3, 3] } },
+  sample: {
+    extents: { rows: 8, columns: 8, h: 1, d: 16 },
+    params: { window: [4, 4], stride: [2, 4] },
+    inputs: toyQkv,
+  },
   presets: [
     {
       name: "the paper's FLUX",
@@ -12,12 +17,12 @@ export const page: Page = {
     },
     {
       name: 'no stride',
-      params: { window: [6, 6] },
+      params: { window: [4, 4] },
       note: 'Neighborhood attention: every query has its own window, and tiles are wasted most.',
     },
     {
       name: 'blocks',
-      params: { window: [6, 6], stride: [6, 6] },
+      params: { window: [4, 4], stride: [4, 4] },
       note: 'It fails at the edges of blocks: tokens there do not see the one next to them.',
     },
   ],

@@ -1,8 +1,9 @@
 import type { Page } from '../../page';
+import { toyQkv } from '../../toy';
 
 export const page: Page = {
   question: 'Through how many layers does the first token reach the last one?',
-  sample: { extents: { n: 1024, h: 1, d: 64 }, params: { block: 8, window: 5 } },
+  sample: { extents: { n: 64, h: 1, d: 16 }, params: { block: 1, window: 2 }, inputs: toyQkv },
   presets: [
     {
       name: "the paper's",
@@ -11,12 +12,14 @@ export const page: Page = {
       note: 'Blocks of 256 tokens: 32 of them here, 128 at 32K.',
     },
     {
-      name: 'token by token',
-      params: { block: 1, window: 2 },
-      note: 'Distances between tokens: a dozen keys a query reach everything through ten layers.',
+      name: 'its mask, smaller',
+      extents: { n: 1024 },
+      params: { block: 8, window: 5 },
+      note: 'Blocks of 8 tokens: the 128 blocks that the paper has at 32K tokens.',
     },
     {
       name: 'too short',
+      extents: { n: 1024 },
       params: { block: 256, window: 5 },
       note: 'It fails to save anything: up to five blocks are dense.',
     },

@@ -4,7 +4,7 @@
  * Source: Lin et al. 2024, arXiv 2407.17678; the formula: github.com/linxihui/dkernel, get_sparse_attn_mask.
  */
 import * as valibot from 'valibot';
-import { s2 } from '../../../masks/s2';
+import { s2, s2Pairs } from '../../../masks/s2';
 import { defineMaskedMethod } from '../../masked';
 import { choice, flag, scale, whole } from '../../schema';
 import { sees } from './reference';
@@ -43,6 +43,7 @@ export const s2Attention = defineMaskedMethod({
   isCausal: ({ positions }) => positions === 'absolute',
 
   mask: ({ scale: _, ...pattern }) => s2(pattern),
+  pairs: ({ scale: _, ...pattern }, problem) => s2Pairs(pattern, problem),
   sees,
 
   variants({ m }) {
