@@ -8,6 +8,7 @@ import { encode } from 'jpeg-js';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { writeSafetensors } from '../src/io';
 import { normal } from '../src/tensor/random';
+import { writeWeights } from '../src/weights';
 import { otherNodes } from './nodes';
 
 const root = resolve(import.meta.dirname, '..');
@@ -21,6 +22,7 @@ const NOT_RUN: Readonly<Record<string, string>> = {
   'npx saccade compare --methods all': 'takes minutes',
   'npx saccade compare --methods attention,s2-attention': 'compares Moby Dick, 4096 tokens; so does npm start',
   'npx saccade compare --methods ./landmarks.mjs': "takes a module of the reader's; cli/methods.test.ts has one",
+  'npx saccade quantize': 'writes a folder once; cli/weights.test.ts rounds a model',
   'npx saccade train': 'takes minutes; cli/train.test.ts trains with less',
 };
 
@@ -35,6 +37,7 @@ beforeAll(async () => {
   for (const name of ['FILE', 'notes.txt']) await writeFile(join(folder, name), words);
   const random = (seed: number) => ({ dtype: 'f32', shape: [1, 40, 2, 8], data: normal(640, seed) }) as const;
   await writeFile(join(folder, 'qkv.safetensors'), writeSafetensors({ q: random(1), k: random(2), v: random(3) }));
+  await writeWeights(join(folder, 'model'), { 'lm_head.weight': { ...random(5), shape: [20, 32] } });
   const pixels = Uint8Array.from(normal(96 * 72 * 4, 4), (value) => 128 + 40 * value);
   await writeFile(join(folder, 'photo.jpg'), encode({ width: 96, height: 72, data: pixels }, 90).data);
 });
