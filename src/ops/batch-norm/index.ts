@@ -6,6 +6,7 @@ import type { Tensor } from '../../tensor/tensor';
 import { contiguous } from '../copy';
 import { defineComposite, f32, group, type Members, type Needing, number, type OptionsOf } from '../define';
 import { add, multiply, rsqrt, subtract } from '../map';
+import { map } from '../map/map';
 import { mean as meanOf } from '../reduce';
 
 const statistics = group({ mean: f32('c'), variance: f32('c') });
@@ -32,8 +33,11 @@ export const batchNormOp = defineComposite({
         `x ${formatShape(x.shape)} has one number a channel, of which there is no variance: pass statistics, or more numbers`,
       );
     return x.runtime.scope(() => {
-      const { normal, mean, variance } = normalise(x, settings);
-      return { out: add(multiply(normal, gain), bias), mean, variance };
+      const { mean, variance } = statisticsOf(x, settings.statistics);
+      const factor = rsqrt(add(variance, x.runtime.tensor([settings.epsilon], [])));
+      const normalised = (x: number, mean: number, factor: number, gain: number, bias: number) =>
+        (x - mean) * factor * gain + bias;
+      return { out: map(normalised, x, mean, factor, gain, bias) as Tensor<'f32'>, mean, variance };
     });
   },
 });
@@ -107,16 +111,16 @@ export interface FoldedConv {
 export const foldBatchNorm = (weight: Tensor, gain: Tensor, bias: Tensor, options: FoldBatchNormOptions): FoldedConv =>
   foldBatchNormOp({ weight, gain, bias }, options);
 
-/** x with mean 0 and variance 1, and the statistics. */
-function normalise(x: Tensor, settings: { readonly statistics: Statistics | undefined; readonly epsilon: number }) {
-  const { statistics, epsilon } = settings;
-  const mean = statistics ? contiguous(statistics.mean as Tensor<'f32'>) : meanOf(x, places(x));
-  const centred = subtract(x, mean);
-  const variance = statistics
-    ? contiguous(statistics.variance as Tensor<'f32'>)
-    : meanOf(multiply(centred, centred), places(x));
-  const factor = rsqrt(add(variance, x.runtime.tensor([epsilon], [])));
-  return { normal: multiply(centred, factor), mean, variance };
+/** Copies of the given ones, else those of the batch. */
+function statisticsOf(x: Tensor, given: Statistics | undefined) {
+  if (given)
+    return {
+      mean: contiguous(given.mean as Tensor<'f32'>),
+      variance: contiguous(given.variance as Tensor<'f32'>),
+    };
+  const mean = meanOf(x, places(x));
+  const squares = map((x, mean) => (x - mean) ** 2, x, mean);
+  return { mean, variance: meanOf(squares, places(x)) };
 }
 
 /** All axes but that of the channels. */

@@ -17,8 +17,9 @@ const forward: Omit<Op<NormCall>, 'name'> = {
   reference: async () => (await import('./reference')).norm,
   kernels,
   cpu: (call) => {
-    const params = NormParams({ ...NO_GRADIENT, ...call, gain: call.gain, bias: call.bias });
-    return overElements('norm', partsOf(call) * call.groups, params, call.x.size);
+    const { gain, bias } = call;
+    const params = NormParams({ ...NO_GRADIENT, ...call, groupsOfTask: groupsOfTask(call), gain, bias });
+    return overElements('norm', tasksOf(call), params, call.x.size);
   },
   webgpu: async () => (await import('./webgpu')).planNorm,
 };
@@ -28,8 +29,17 @@ const gradient: Omit<Op<NormGradientCall>, 'name'> = {
   kernels,
   cpu(call) {
     const { gain, gains, biases, out } = call;
-    const params = NormParams({ ...call, gain, gains, biases, bias: undefined, out: undefined, gradX: out });
-    return overElements('normGradient', partsOf(call) * call.groups, params, 2 * call.x.size);
+    const params = NormParams({
+      ...call,
+      groupsOfTask: groupsOfTask(call),
+      gain,
+      gains,
+      biases,
+      bias: undefined,
+      out: undefined,
+      gradX: out,
+    });
+    return overElements('normGradient', tasksOf(call), params, 2 * call.x.size);
   },
   webgpu: async () => (await import('./webgpu')).planNormGradient,
 };
@@ -43,6 +53,12 @@ const MOST_PARTS = 128;
 const partsOf = ({ rows, rowsOfPart }: Norm) => Math.ceil(rows / rowsOfPart);
 
 type Extents = Pick<Norm, 'rows' | 'runs' | 'groups' | 'columns'>;
+
+/** The groups of a row lie side by side, and short rows are read in one go. */
+const groupsOfTask = ({ runs, groups, columns }: Omit<Extents, 'rows'>) =>
+  runs * groups * columns <= RUN ? groups : 1;
+
+const tasksOf = (norm: Norm) => (partsOf(norm) * norm.groups) / groupsOfTask(norm);
 
 /** Each row a group. */
 function byRow({ shape, size }: Tensor): Extents {
@@ -61,7 +77,8 @@ function byGroup({ shape, size, rank }: Tensor, groups: number): Extents {
 /** The rows of a part hold as many elements as a task takes. */
 function inParts(extents: Extents) {
   const { rows, runs, columns } = extents;
-  return { ...extents, rowsOfPart: Math.max(Math.ceil(rows / MOST_PARTS), Math.ceil(RUN / (runs * columns))) };
+  const elements = runs * columns * groupsOfTask(extents);
+  return { ...extents, rowsOfPart: Math.max(Math.ceil(rows / MOST_PARTS), Math.ceil(RUN / elements)) };
 }
 
 const gain = f32('c');

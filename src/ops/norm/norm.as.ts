@@ -1,4 +1,4 @@
-/** Normalised groups of rows, and the gradients; a task is one group of the rows of a part. */
+/** Normalised groups of rows, and the gradients; a task is some groups of the rows of a part, one or all. */
 import { sumOf } from '../../runtime/wasm/assembly/rows.as';
 import { dot, get, madd, put, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
 import { NormParams } from './params.generated.as';
@@ -14,18 +14,26 @@ export function norm(params: usize, task: i32, scratch: usize): void {
   const p = changetype<NormParams>(params);
   const bytes = p.columns << 2;
   const pitch = p.groups * bytes;
-  const group = (<usize>task % p.groups) * bytes;
-  const gain = p.gain == 0 ? 0 : p.gain + group;
-  const bias = p.bias == 0 ? 0 : p.bias + group;
-  const first = (task / <i32>p.groups) * p.rowsOfPart;
+  const most = p.groupsOfTask;
+  const tasks = <i32>p.groups / most;
+  const firstGroup = <usize>((task % tasks) * most) * bytes;
+  const pastGroup = firstGroup + <usize>most * bytes;
+  const first = (task / tasks) * p.rowsOfPart;
   const last = min(first + p.rowsOfPart, p.rows);
   for (let r = first; r < last; r++) {
-    const start = <usize>r * p.runs * pitch + group;
-    measure(p, p.x + start, pitch);
-    for (let run: usize = 0; run < p.runs; run++) {
-      const at = start + run * pitch;
-      normalise(p.x + at, gain, bias, p.out + at, bytes);
-    }
+    const row = <usize>r * p.runs * pitch;
+    for (let group = firstGroup; group < pastGroup; group += bytes) normaliseGroup(p, row, group, pitch, bytes);
+  }
+}
+
+function normaliseGroup(p: NormParams, row: usize, group: usize, pitch: usize, bytes: usize): void {
+  const gain = p.gain == 0 ? 0 : p.gain + group;
+  const bias = p.bias == 0 ? 0 : p.bias + group;
+  const start = row + group;
+  measure(p, p.x + start, pitch);
+  for (let run: usize = 0; run < p.runs; run++) {
+    const at = start + run * pitch;
+    normalise(p.x + at, gain, bias, p.out + at, bytes);
   }
 }
 
@@ -79,49 +87,59 @@ export function normGradient(params: usize, task: i32, scratch: usize): void {
   const p = changetype<NormParams>(params);
   const bytes = p.columns << 2;
   const pitch = p.groups * bytes;
-  const group = (<usize>task % p.groups) * bytes;
-  const part = task / <i32>p.groups;
-  const gain = p.gain == 0 ? 0 : p.gain + group;
-  const gains = p.gains == 0 ? 0 : p.gains + <usize>part * pitch + group;
-  const biases = p.biases == 0 ? 0 : p.biases + <usize>part * pitch + group;
-  if (gains != 0) memory.fill(gains, 0, bytes);
-  if (biases != 0) memory.fill(biases, 0, bytes);
-  const count = <f64>(p.runs * p.columns);
+  const most = p.groupsOfTask;
+  const tasks = <i32>p.groups / most;
+  const part = task / tasks;
+  const firstGroup = <usize>((task % tasks) * most) * bytes;
+  const pastGroup = firstGroup + <usize>most * bytes;
+  const own = <usize>part * pitch;
+  if (p.gains != 0) memory.fill(p.gains + own + firstGroup, 0, pastGroup - firstGroup);
+  if (p.biases != 0) memory.fill(p.biases + own + firstGroup, 0, pastGroup - firstGroup);
   const last = min((part + 1) * p.rowsOfPart, p.rows);
   for (let r = part * p.rowsOfPart; r < last; r++) {
-    const start = <usize>r * p.runs * pitch + group;
-    measure(p, p.x + start, pitch);
-    let total: f64 = 0;
-    let inner: f64 = 0;
-    for (let run: usize = 0; run < p.runs; run++) {
-      const x = p.x + start + run * pitch;
-      const gradOut = p.gradOut + start + run * pitch;
-      let totals = f32x4.splat(0);
-      let inners = f32x4.splat(0);
-      let at: usize = 0;
-      for (; at + 16 <= bytes; at += 16) {
-        const straight = straightOf(gradOut, gain, at, true);
-        totals = f32x4.add(totals, straight);
-        inners = madd(straight, f32x4.sub(get(x + at, true), f32x4.splat(mean)), inners);
-      }
-      for (; at < bytes; at += 4) {
-        const straight = straightOf(gradOut, gain, at, false);
-        totals = f32x4.add(totals, straight);
-        inners = madd(straight, f32x4.sub(get(x + at, false), f32x4.splat(mean)), inners);
-      }
-      total += <f64>sumOfLanes(totals);
-      inner += <f64>sumOfLanes(inners);
+    const row = <usize>r * p.runs * pitch;
+    for (let group = firstGroup; group < pastGroup; group += bytes) pullGroup(p, row, group, own, pitch, bytes);
+  }
+}
+
+/** The gradients of a group of a row, of which those by gains and biases are added to the part's `own`. */
+function pullGroup(p: NormParams, row: usize, group: usize, own: usize, pitch: usize, bytes: usize): void {
+  const gain = p.gain == 0 ? 0 : p.gain + group;
+  const gains = p.gains == 0 ? 0 : p.gains + own + group;
+  const biases = p.biases == 0 ? 0 : p.biases + own + group;
+  const count = <f64>(p.runs * p.columns);
+  const start = row + group;
+  measure(p, p.x + start, pitch);
+  let total: f64 = 0;
+  let inner: f64 = 0;
+  for (let run: usize = 0; run < p.runs; run++) {
+    const x = p.x + start + run * pitch;
+    const gradOut = p.gradOut + start + run * pitch;
+    let totals = f32x4.splat(0);
+    let inners = f32x4.splat(0);
+    let at: usize = 0;
+    for (; at + 16 <= bytes; at += 16) {
+      const straight = straightOf(gradOut, gain, at, true);
+      totals = f32x4.add(totals, straight);
+      inners = madd(straight, f32x4.sub(get(x + at, true), f32x4.splat(mean)), inners);
     }
-    const along = root > 0 ? <f32>((inner * factor * factor) / (count * root)) : 0;
-    const shift = p.centred ? <f32>((total * factor) / count) : 0;
-    for (let run: usize = 0; run < p.runs; run++) {
-      const x = p.x + start + run * pitch;
-      const gradOut = p.gradOut + start + run * pitch;
-      const gradX = p.gradX + start + run * pitch;
-      let at: usize = 0;
-      for (; at + 16 <= bytes; at += 16) pull(x, gradOut, gain, gradX, gains, biases, along, shift, at, true);
-      for (; at < bytes; at += 4) pull(x, gradOut, gain, gradX, gains, biases, along, shift, at, false);
+    for (; at < bytes; at += 4) {
+      const straight = straightOf(gradOut, gain, at, false);
+      totals = f32x4.add(totals, straight);
+      inners = madd(straight, f32x4.sub(get(x + at, false), f32x4.splat(mean)), inners);
     }
+    total += <f64>sumOfLanes(totals);
+    inner += <f64>sumOfLanes(inners);
+  }
+  const along = root > 0 ? <f32>((inner * factor * factor) / (count * root)) : 0;
+  const shift = p.centred ? <f32>((total * factor) / count) : 0;
+  for (let run: usize = 0; run < p.runs; run++) {
+    const x = p.x + start + run * pitch;
+    const gradOut = p.gradOut + start + run * pitch;
+    const gradX = p.gradX + start + run * pitch;
+    let at: usize = 0;
+    for (; at + 16 <= bytes; at += 16) pull(x, gradOut, gain, gradX, gains, biases, along, shift, at, true);
+    for (; at < bytes; at += 4) pull(x, gradOut, gain, gradX, gains, biases, along, shift, at, false);
   }
 }
 

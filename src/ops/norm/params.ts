@@ -6,6 +6,8 @@ export const NormParams = struct({
   groups: 'usize',
   columns: 'usize',
   rowsOfPart: 'i32',
+  /** All of them, or one. */
+  groupsOfTask: 'i32',
   centred: 'bool',
   epsilon: 'f64',
   offset: 'f64',
