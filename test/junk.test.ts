@@ -17,6 +17,7 @@ import * as scores from '../src/scores';
 import * as simulate from '../src/simulate';
 import * as train from '../src/train';
 import { writeCheckpoint } from '../src/train/checkpoint';
+import { characterTokenizer } from '../src/train/tokenizer';
 import * as weightFiles from '../src/weights';
 import { EMPTY_OBJECTS, type Entry, junkOf, type Slot, type Slots, sweep } from './junk';
 import { entriesOfOps } from './junk-of-ops';
@@ -1057,6 +1058,59 @@ entry(
   'DecoderCache.fork',
   { rows: leaf([0]) },
   onDecoderCache((cache, rows) => cache.fork(rows).dispose()),
+);
+const language: Slots = {
+  ends: maybe(leaf([0], 'array', 'sparse array')),
+  context: maybe(few(8)),
+  cache: maybe(choice('f16')),
+  ...{ rows: maybe(whole(1)), chunk: maybe(whole(1)), kept: maybe(leaf(1, '0', '3')) },
+};
+entry(
+  'models.languageModel',
+  {
+    ...{ runtime: aRuntime, decoder: leaf(decoder), parameters: decoderParameters },
+    options: options({ ...language, tokenizer: maybe(leaf(undefined, 'undefined')) }),
+  },
+  (...args: [Any, Any, Any, Any]) => {
+    models.languageModel(...args);
+  },
+);
+const modelFiles = io.writeSafetensors(
+  Object.fromEntries(
+    await Promise.all(
+      Object.entries(decoder.initialize(runtime)).map(async ([key, x]) => [key, await keep(x).toHost()]),
+    ),
+  ),
+);
+entry(
+  'models.loadDecoder',
+  {
+    from: called('bytes', file(modelFiles)),
+    options: object({
+      ...{ runtime: aRuntime, config: open(decoderConfig) },
+      ...language,
+      types: maybe(choice('f32')),
+      signal: control.signal!,
+    }),
+  },
+  async (...args: [Any, Any]) => (await models.loadDecoder(...args)).dispose(),
+);
+entry(
+  'models.chatTemplate',
+  { source: text('{{ a }}'), tokens: maybe(leaf({ a: 'b' }, ...EMPTY_OBJECTS)) },
+  models.chatTemplate,
+);
+const characters = characterTokenizer('ab').file;
+entry(
+  'models.languageTokenizer',
+  {
+    files: object({
+      tokenizer: leaf(characters),
+      config: maybe(leaf({}, ...EMPTY_OBJECTS)),
+      template: maybe(text('{{ a }}')),
+    }),
+  },
+  models.languageTokenizer,
 );
 const config = Object.fromEntries(Object.entries(decoderConfig).map(([key, slot]) => [key, slot.make()]));
 entry(

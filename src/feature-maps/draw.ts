@@ -2,7 +2,7 @@
 import { BoundedMap } from '../bounded-map';
 import { show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
-import { normal } from '../tensor/random';
+import { checkSeed, normal } from '../tensor/random';
 
 export interface RandomFeatureOptions {
   /** d: how many numbers the vectors have. */
@@ -28,6 +28,7 @@ export interface RandomFeatureOptions {
 export function drawDirections(count: number, options: RandomFeatureOptions): Float32Array {
   const { dimension: d, seed = 0, orthogonal = true, norms = 'chi' } = options;
   if (!orthogonal) return normal(count * d, seed);
+  checkSeed(seed);
   const make = () => orthogonalDirections(count, { dimension: d, seed, norms });
   return count * d > MOST_KEPT ? make() : drawn.get(`${count} ${d} ${seed} ${norms}`, make).slice();
 }

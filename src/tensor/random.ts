@@ -4,7 +4,7 @@ import { ParameterError } from '../errors';
 
 /** A generator of uniform numbers in [0, 1) with 32 random bits (sfc32, 128 bits of state). */
 export function uniformGenerator(seed: number): () => number {
-  if (!Number.isSafeInteger(seed)) throw new ParameterError(`seed must be an integer, got ${show(seed)}`);
+  checkSeed(seed);
   let a = seed >>> 0;
   let b = Math.floor(seed / 2 ** 32) | 0;
   let c = 0x9e3779b9;
@@ -19,6 +19,11 @@ export function uniformGenerator(seed: number): () => number {
   // Neighbouring seeds start alike; fifteen rounds separate them.
   for (let round = 0; round < 15; round++) next();
   return next;
+}
+
+/** Throws a ParameterError unless the seed is an integer. */
+export function checkSeed(seed: number): void {
+  if (!Number.isSafeInteger(seed)) throw new ParameterError(`seed must be an integer, got ${show(seed)}`);
 }
 
 /** `length` standard normal numbers (Box-Muller). */

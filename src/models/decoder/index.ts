@@ -88,6 +88,12 @@ export interface Decoder extends WeightNames {
    * @throws {ParameterError | ShapeError} a parameter that is missing, unknown or of another shape
    */
   forward(parameters: Parameters, tokens: Tensor, options?: DecoderControl): Tensor<'f32'>;
+  /**
+   * Throws unless these are its parameters.
+   *
+   * @throws {ParameterError | DTypeError | ShapeError} one that is missing, unknown or of another type or shape, by its name
+   */
+  check(parameters: Parameters): void;
   /** What the logits are products of, after the last norm: tokens [b, n] i32 -> [b, n, width]. Errors as `forward`. */
   hidden(parameters: Parameters, tokens: Tensor, options?: DecoderControl): Tensor<'f32'>;
   /** Multiplications and additions of products and attention, forward, for b sequences of n tokens; a backward pass has twice as many. */
@@ -187,6 +193,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       check(given, { tokens }, options);
       return tokens.runtime.scope(() => logitsOf(given, hidden(given, tokens, options), options));
     },
+    check: (given) => checkGiven(parameters, given),
     hidden(given, tokens, options = {}) {
       checkOptions('hidden', options, CONTROL);
       check(given, { tokens }, options);

@@ -36,6 +36,10 @@ class BoundedInterpreter extends Interpreter {
  * @throws {ParseError} a template that is no Jinja
  */
 export function chatTemplate(source: string, tokens: Readonly<Record<string, string>> = {}): ChatTemplate {
+  if (typeof source !== 'string') throw new ParameterError(`source must be a string, got ${show(source)}`);
+  checkRecord('tokens', tokens);
+  for (const [name, token] of Object.entries(tokens))
+    if (typeof token !== 'string') throw new ParameterError(`${name} of tokens must be a string, got ${show(token)}`);
   const program = attempt('parsed', () => parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true })));
   return {
     render(messages, more = {}) {

@@ -1,12 +1,13 @@
 /** A decoder with its parameters and its tokenizer: texts in, texts out. */
-import { checkArray, checkKnown, checkOptions, checkWhole } from '../../check';
+import { checkArray, checkChoice, checkKnown, checkOptions, checkWhole, show } from '../../check';
 import { DisposedError, ParameterError } from '../../errors';
 import type { Parameters } from '../../nn/module';
 import type { CacheDType } from '../../ops/cache/layout';
+import { STORAGE } from '../../ops/cache/params';
 import { checkControl } from '../../ops/check';
 import { sum } from '../../ops/reduce';
 import type { Control } from '../../runtime/backend';
-import type { Runtime } from '../../runtime/runtime';
+import { Runtime } from '../../runtime/runtime';
 import { disposeKey } from '../../tensor/tensor';
 import type { Decoder } from '../decoder';
 import { type ChatMessage, checkMessages } from './chat-template';
@@ -56,6 +57,10 @@ export class LanguageModel {
     readonly parameters: Parameters,
     options: LanguageModelOptions,
   ) {
+    if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
+    if (typeof decoder?.step !== 'function' || typeof decoder.check !== 'function')
+      throw new ParameterError(`decoder must be made by createDecoder, got ${show(decoder)}`);
+    decoder.check(parameters);
     const {
       tokenizer,
       context = Math.min(USUAL_CONTEXT, decoder.context),
@@ -65,9 +70,12 @@ export class LanguageModel {
       kept = 4,
     } = options;
     const { ends = tokenizer?.ends ?? [] } = options;
+    if (tokenizer !== undefined && typeof tokenizer?.encode !== 'function')
+      throw new ParameterError(`tokenizer must be made by languageTokenizer, got ${show(tokenizer)}`);
     checkWhole('context', context, 2, decoder.context);
     for (const [name, value] of Object.entries({ rows, chunk })) checkWhole(name, value, 1);
     checkWhole('kept', kept, 0);
+    checkChoice('cache', cache, STORAGE);
     checkArray('ends', ends);
     for (const [at, end] of ends.entries()) checkWhole(`ends[${at}]`, end, 0, decoder.vocabulary - 1);
     if (tokenizer && tokenizer.size > decoder.vocabulary)

@@ -38,13 +38,14 @@ export async function loadDecoder(from: WeightsLike | Weights, options: LoadDeco
   const isOpen = from instanceof Weights;
   const weights = isOpen ? from : await openWeights(from, { signal });
   try {
-    const config = given ?? weights.config ?? (await jsonBeside(weights, 'config.json', signal));
+    const config = given !== undefined ? given : (weights.config ?? (await jsonBeside(weights, 'config.json', signal)));
     if (!config)
       throw new ParameterError(`${weights.name} has no config.json beside it: pass the configuration as config`);
     const decoder = createDecoder(config, { attention });
-    const tokenizer = others.tokenizer ?? (await tokenizerBeside(weights, signal));
+    const tokenizer = others.tokenizer !== undefined ? others.tokenizer : await tokenizerBeside(weights, signal);
     const generation = await jsonBeside(weights, 'generation_config.json', signal);
-    const ends = others.ends ?? endsOf([generation?.eos_token_id, config.eos_token_id], tokenizer);
+    const ends =
+      others.ends !== undefined ? others.ends : endsOf([generation?.eos_token_id, config.eos_token_id], tokenizer);
     const parameters = await decoder.load(runtime, weights, { types, signal, onProgress });
     try {
       return new LanguageModel(runtime, decoder, parameters, { ...others, tokenizer, ends });

@@ -1,6 +1,6 @@
 /** Tokenizers of language models: texts as tokens and back, with the special ones that delimit texts and turns. */
 import { Tokenizer as Encoder } from '@huggingface/tokenizers';
-import { checkRecord, isRecord, show } from '../../check';
+import { checkKnown, checkRecord, isRecord, show } from '../../check';
 import { ParameterError, ParseError } from '../../errors';
 import { type ChatTemplate, chatTemplate } from './chat-template';
 
@@ -32,9 +32,13 @@ export interface TokenizerFiles {
  *
  * @throws {ParameterError | ParseError} files that are none
  */
-export function languageTokenizer({ tokenizer, config = {}, template }: TokenizerFiles): LanguageTokenizer {
+export function languageTokenizer(files: TokenizerFiles): LanguageTokenizer {
+  checkKnown('files', files, ['tokenizer', 'config', 'template'], (name) => `files have no '${name}'`);
+  const { tokenizer, config = {}, template } = files;
   checkRecord('tokenizer', tokenizer);
   checkRecord('config of the tokenizer', config);
+  if (template !== undefined && typeof template !== 'string')
+    throw new ParameterError(`template must be a string, got ${show(template)}`);
   const encoder = encoderOf(tokenizer, config);
   const special = specialTokens(config);
   const source = template ?? templateIn(config);
