@@ -142,14 +142,18 @@ export { type AttentionState, type MergeStatesOptions, mergeStates } from './ops
 export { groupNorm, layerNorm, type NormOptions, type RmsNormOptions, rmsNorm, rmsNormBackward } from './ops/norm';
 export { type PackedType, PackedWeight } from './ops/packed';
 export { type CachedParallaxOptions, type ParallaxOptions, parallax } from './ops/parallax';
+export { type PixelShuffleOptions, pixelShuffle, pixelUnshuffle } from './ops/pixel-shuffle';
+export { type AdaptivePoolOptions, adaptivePool, type PoolOptions, pool } from './ops/pool';
 export { type RandomOptions, random } from './ops/random';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';
 export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';
+export { type ResizeOptions, resize } from './ops/resize';
 export { type RopeOptions, type RopeScaling, type RopeSettings, rope } from './ops/rope';
 export { focus, focusBackward, route } from './ops/routing';
 export { scatterAdd } from './ops/scatter-add';
 export { type SoftmaxOptions, softmax } from './ops/softmax';
 export { type ArgsortOptions, argsort, type TopKOptions, topK } from './ops/top-k';
+export { type FoldOptions, fold, type UnfoldOptions, unfold } from './ops/unfold';
 export { type WarmName, warm } from './ops/warm';
 export type { BackendName, Control } from './runtime/backend';
 export type { MemoryReport } from './runtime/memory';

@@ -23,7 +23,7 @@ interface Declared {
 }
 
 /** Extents that an op asks for; all others are 2. */
-const EXTENTS: Readonly<Record<string, number>> = { ky: 3, kx: 3, g: 1, h: 2, r: 4 };
+const EXTENTS: Readonly<Record<string, number>> = { ky: 3, kx: 3, g: 1, h: 2, r: 4, places: 1 };
 const extentOf = (letter: string) => EXTENTS[letter] ?? (Number(letter) || 2);
 const shapeOf = (axes: string) =>
   axes
@@ -185,6 +185,8 @@ export function entriesOfOps(
     const shared = valid.rank - 1 - [...letters].reverse().findIndex(isShared);
     const wider = valid.shape.map((extent, axis) => (axis === valid.rank - 1 ? extent + 1 : extent));
     const isLed = /^\W/.test(spec.axes);
+    /** Whether there may be some axes more or fewer. */
+    const isOpen = /\.\.\.\w/.test(spec.axes);
     const others: DType[] = ['f32', 'f16', 'bf16', 'i32', 'u8'];
     return {
       make: () => valid,
@@ -195,7 +197,7 @@ export function entriesOfOps(
             .filter((each) => !spec.dtypes.includes(each))
             .map((each) => [each, tensor(spec, [...valid.shape], each)]),
         ),
-        ...(/\w/.test(spec.axes) && { 'another rank': tensor(spec, isLed ? [] : [...valid.shape, 2]) }),
+        ...(/\w/.test(spec.axes) && { 'another rank': tensor(spec, isLed ? [] : isOpen ? [2] : [...valid.shape, 2]) }),
         ...(letters.some(isShared) && {
           'another extent': tensor(
             spec,

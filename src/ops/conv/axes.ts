@@ -14,7 +14,7 @@ export type Padding = number | 'same' | 'causal' | readonly AxisPadding[];
 const isFrom = (least: number) => (value: unknown) => Number.isSafeInteger(value) && (value as number) >= least;
 
 /* @__NO_SIDE_EFFECTS__ */
-export const perAxis = (least: number, fallback: number): Setting<PerAxis> =>
+export const perAxis = (least: number, fallback?: number): Setting<PerAxis> =>
   setting<PerAxis>(
     `an integer >= ${least}, or one for each spatial axis`,
     (value) =>

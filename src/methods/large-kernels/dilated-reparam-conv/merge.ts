@@ -27,7 +27,7 @@ export interface MergedConv {
  * @throws {ShapeError} a `lk_origin.weight` of another extent
  */
 export function mergeDilatedReparam(parameters: Parameters, kernel: LargeKernel): MergedConv {
-  if (!Object.hasOwn(BRANCHES, kernel))
+  if (typeof kernel !== 'number' || !Object.hasOwn(BRANCHES, kernel))
     throw new ParameterError(`kernel must be one of ${Object.keys(BRANCHES).join(', ')}, got ${show(kernel)}`);
   checkRecord('parameters', parameters);
   const { x: _, ...specs } = INPUTS;
