@@ -67,6 +67,7 @@ const NOT_FOR_NODE = {
   'a GPU': /backend: 'webgpu'/,
   'a page or a worker': /\b(Worker|addEventListener)\(/,
   'a bundler': /vite/,
+  'files of a model': /loadDecoder\(/,
 } as const;
 
 test('programs of the README and the guide are whole: they compile, and run on the current Node and on others', async () => {

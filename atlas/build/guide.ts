@@ -14,6 +14,7 @@ const DOCUMENTS: Readonly<Record<string, string>> = {
   'guide/runtimes/index.html': 'docs/guide/runtimes.md',
   'guide/tensors/index.html': 'docs/guide/tensors.md',
   'guide/weights/index.html': 'docs/guide/weights.md',
+  'guide/language-models/index.html': 'docs/guide/language-models.md',
   'guide/masks-and-scores/index.html': 'docs/guide/masks-and-scores.md',
   'guide/linear-attention/index.html': 'docs/guide/linear-attention.md',
   'guide/decoding/index.html': 'docs/guide/decoding.md',
