@@ -134,14 +134,11 @@ export function matchWeights(names: WeightNames, weights: Weights): Map<string, 
   }
 }
 
-interface Stored {
-  readonly type: StoredType;
-  readonly shape: Shape;
-}
+type Stored = Pick<StoredTensor, 'type' | 'shape' | 'strides'>;
 
-/** Whether a matrix stays in blocks. */
-const isPacked = ({ type, shape }: Stored, types: 'f32' | 'stored') =>
-  types === 'stored' && shape.length === 2 && type.startsWith('q');
+/** Whether a matrix stays in blocks, which those that the file has transposed cannot. */
+const isPacked = ({ type, shape, strides }: Stored, types: 'f32' | 'stored') =>
+  types === 'stored' && shape.length === 2 && type.startsWith('q') && strides === undefined;
 
 /** Bytes of a number of a packed weight, its share of scales and minima among them. */
 const packedBytes = (type: StoredType) => (type.startsWith('q4') ? 20 : 34) / 32;

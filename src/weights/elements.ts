@@ -74,12 +74,16 @@ export async function readElements(tensor: StoredTensor, options: ElementOptions
   return { dtype: type, shape, data: elementsAt(bytes, 0, type, sizeOf(shape)) };
 }
 
+/** The type in which a tensor can be taken as it is: f32 where it is transposed, so that its blocks lie along columns. */
+export const ownType = ({ type, strides }: Pick<StoredTensor, 'type' | 'strides'>): StoredType =>
+  strides && isBlockType(type) ? 'f32' : type;
+
 /** The blocks of a quantised tensor or of some of its rows. */
 export async function readBlocks(tensor: StoredTensor, options: ElementOptions = {}): Promise<Blocks> {
-  const { name, type, source, strides } = tensor;
+  const { name, type, source } = tensor;
   if (!isBlockType(type))
     throw new ParameterError(`${source.name}: ${quote(name)} is ${type}, not quantised in blocks`);
-  if (strides)
+  if (ownType(tensor) !== type)
     throw new ParameterError(`${source.name}: ${quote(name)} is transposed, so that its blocks lie along columns`);
   return { type, ...(await readRows(tensor, options)) };
 }

@@ -5,7 +5,7 @@ import { quote } from '../io/bytes';
 import { isFloat } from '../tensor/dtype';
 import type { Shape } from '../tensor/shape';
 import { decodeBlocks } from './blocks';
-import { type Blocks, isBlockType, storedBytes } from './elements';
+import { type Blocks, isBlockType, ownType, storedBytes } from './elements';
 import { type EncodedType, encodeBlocks } from './encode-blocks';
 import { partsOf } from './parts';
 import { isSelected } from './select';
@@ -56,8 +56,9 @@ export async function quantizeWeights(
   const isKept = (name: string) => keep.some((pattern) => isSelected(name, pattern));
   const report: QuantizedTensor[] = [];
   const tensors = [...weights.tensors.values()].map((tensor): [string, WritableTensor] => {
-    const { name, type: from, shape } = tensor;
-    const to = isKept(name) ? from : roundedType(tensor, type);
+    const { name, shape } = tensor;
+    const from = ownType(tensor);
+    const to = isKept(name) ? from : roundedType(from, shape, type);
     const done = (error: number) => report.push({ name, shape, from, to, byteLength: storedBytes(to, shape), error });
     const read = async () => {
       if (to !== from) {
@@ -75,7 +76,7 @@ export async function quantizeWeights(
 }
 
 /** The type that a tensor gets: matrices of floats are rounded where their rows divide into blocks. */
-function roundedType({ type, shape }: StoredTensor, to: QuantizeOptions['type']): StoredType {
+function roundedType(type: StoredType, shape: Shape, to: QuantizeOptions['type']): StoredType {
   const [, row = 0, ...more] = shape;
   if (isBlockType(type) || !isFloat(type) || row === 0 || row % 32 !== 0 || more.length > 0) return type;
   if (to === 'q8') return 'q8_0';

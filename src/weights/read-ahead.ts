@@ -3,7 +3,6 @@ import { ParseError } from '../errors';
 import type { ByteSource, ReadOptions } from './source';
 
 const FIRST_BYTES = 2 ** 18;
-const GROWTH = 4;
 
 /** More bytes are needed than were read so far. */
 class TooShort extends Error {}
@@ -84,7 +83,7 @@ export async function readAhead<T>(
 ): Promise<T> {
   const left = source.size - start;
   let bytes = new Uint8Array();
-  for (let length = FIRST_BYTES; ; length *= GROWTH) {
+  for (let length = FIRST_BYTES; ; length *= 2) {
     const longer = new Uint8Array(Math.min(length, left));
     longer.set(bytes);
     longer.set(await source.read(start + bytes.length, start + longer.length, options), bytes.length);

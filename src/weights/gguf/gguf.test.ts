@@ -11,6 +11,7 @@ import { createRuntime, type HostTensor, type Runtime } from '../../index';
 import { readSafetensors } from '../../io';
 import { createDecoder } from '../../models/decoder';
 import { toFloat64 } from '../../tensor/host';
+import { encodeBlocks } from '../encode-blocks';
 import { openWeights } from '../open';
 import { ggufTokenizer } from './tokenizer';
 
@@ -53,6 +54,18 @@ describe('decoders', () => {
       expectClose(await logits.read(), toFloat64(fixture[`${name}/logits`] as HostTensor), 1e-4);
     },
   );
+
+  test('GPT-2 in blocks, whose matrices are transposed, computes with numbers', async () => {
+    const config = { model_type: 'gpt2', n_embd: 32, n_layer: 1, n_head: 2, n_positions: 4, vocab_size: 5 };
+    const decoder = createDecoder(config);
+    const own = decoder.initialize(runtime, { seed: 1 });
+    const hosts: Record<string, HostTensor> = {};
+    for (const [key, value] of Object.entries(own)) hosts[key] = await value.toHost();
+    await using weights = await open(ggufOfDecoder(config, hosts, {}, (_, x) => [8, encodeBlocks('q8_0', x)]));
+    using tokens = runtime.tensor([0, 1, 2, 3], [1, 4], 'i32');
+    const stored = await decoder.load(runtime, weights, { types: 'stored' });
+    expectClose(await decoder.forward(stored, tokens).read(), await decoder.forward(own, tokens).read(), 0.02);
+  });
 });
 
 const TYPES: GgufTensor[] = [
