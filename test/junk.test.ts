@@ -8,6 +8,7 @@ import * as featureMaps from '../src/feature-maps';
 import type { HostTensor, Tensor } from '../src/index';
 import * as saccade from '../src/index';
 import * as io from '../src/io';
+import * as kernels from '../src/kernels';
 import * as masks from '../src/masks';
 import * as library from '../src/methods';
 import * as models from '../src/models';
@@ -1188,6 +1189,17 @@ entry(
   saccade.defineMaskedMethod as Any,
 );
 
+// Kernels.
+const aKernel = object({
+  kernel: choice('gaussian'),
+  bandwidth: maybe(leaf(2, '1.5', '3', '0.5', '2 ** 53', 'tensor')),
+});
+const [points, others] = [random(3, 2), random(4, 2)];
+const pair: Slots = { kernel: aKernel, x: leaf(points), y: leaf(others) };
+entry('kernels.kernelMatrix', pair, kernels.kernelMatrix);
+entry('kernels.kernelProduct', { ...pair, v: leaf(random(4, 3)) }, kernels.kernelProduct);
+entry('kernels.kernelDiagonal', { kernel: aKernel, x: lone(3, 2) }, kernels.kernelDiagonal);
+
 // Methods.
 entry('findMethod', { name: called('method', leaf('attention')) }, saccade.findMethod);
 
@@ -1206,6 +1218,7 @@ const extents: Record<string, number> = {
   a: 2,
   // Of pictures and kernels.
   ...{ rows: 2, columns: 2, k: 13, p: 5, r: 2, s: 3, t: 7, u: 3, v: 3 },
+  w: 5,
 };
 const shapeOf = (spec: string) =>
   spec
@@ -1218,11 +1231,13 @@ for (const method of saccade.methods) {
     method.variants(extents as Any)[0] ?? ('mask' in method && method.inputs.q?.includes('space') ? { window: 2 } : {}),
   );
   const required = Object.entries(inputs).map(([key, spec]) => [key, shapeOf(spec)] as const);
-  const onDevice = Object.fromEntries(required.map(([key, shape]) => [key, filled(-0.5, ...shape)]));
+  // Eigenvalues are not negative.
+  const number = name === 'random-feature-risk' ? 0.5 : -0.5;
+  const onDevice = Object.fromEntries(required.map(([key, shape]) => [key, filled(number, ...shape)]));
   const onHost = Object.fromEntries(
     required.map(([key, shape]) => [
       key,
-      saccade.hostTensor(new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(-0.5), shape),
+      saccade.hostTensor(new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(number), shape),
     ]),
   );
   const slots = (values: object) =>
@@ -1272,6 +1287,7 @@ test('every export has an entry', () => {
     adapters,
     featureMaps,
     io,
+    kernels,
     masks,
     methods: library,
     models,

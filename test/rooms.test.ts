@@ -17,6 +17,7 @@ const ROOMS = [
     'measure',
     'tune',
     'feature-maps',
+    'kernels',
     'methods',
   ],
   ...['nn', 'train', 'models', 'papers', 'experiments', 'compare', 'bench', 'report', 'cli', 'index.ts'],

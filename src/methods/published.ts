@@ -1,5 +1,9 @@
 /** Every method that has a folder here, a line each. */
 export { exactAttention } from './dense/attention';
+export { kernelRidge } from './kernel/kernel-ridge';
+export { randomFeatureAttention } from './kernel/random-feature-attention';
+export { randomFeatureRisk } from './kernel/random-feature-risk';
+export { snnk } from './kernel/snnk';
 export { asymmetricConvFusion } from './large-kernels/asymmetric-conv-fusion';
 export { dilatedReparamConv } from './large-kernels/dilated-reparam-conv';
 export { largeKernelAttention } from './large-kernels/large-kernel-attention';

@@ -1,0 +1,79 @@
+/**
+ * A layer f(w x + b) as a product of features of its inputs and features of its weights.
+ * Source: Sehanobish et al. 2023, arXiv 2310.13225, and the authors' code.
+ */
+import * as valibot from 'valibot';
+import { ParameterError } from '../../../errors';
+import { checkContiguous, checkFloat32 } from '../../../ops/float32';
+import { bindShapes } from '../../../tensor/shape';
+import type { Tensor } from '../../../tensor/tensor';
+import { defineMethod } from '../../define';
+import { choice, number } from '../../schema';
+import { productOfFeatures } from './features';
+import { reference } from './reference';
+
+const SHAPES = { x: 'b d', w: 'l d', projections: 'r d' } as const;
+const OPTIONAL = { bias: 'l', signs: 'r' } as const;
+
+export const snnk = defineMethod({
+  name: 'snnk',
+  family: 'kernel',
+  summary: 'a layer as one product: random features of its inputs times random features of its weights',
+  paper: '2310.13225',
+  inputs: SHAPES,
+  optional: OPTIONAL,
+  integers: ['signs'],
+  outputs: { out: 'b l' },
+  params: valibot.strictObject({
+    activation: choice(
+      ['relu', 'cos', 'sin', 'exp'],
+      'of the layer; relu is the arc-cosine kernel of order 1, halved',
+      'relu',
+    ),
+    floor: number('least value of the features of relu', { preset: 0 }),
+    split: choice(
+      ['asymmetric', 'symmetric'],
+      'how cos and sin divide the imaginary unit among inputs and weights',
+      'asymmetric',
+    ),
+  }),
+
+  reference(inputs, params, gradOut) {
+    check(inputs, params.activation);
+    return reference(inputs, params, gradOut);
+  },
+
+  forward({ x, w, projections, bias, signs }, params) {
+    const floats = { x, w, projections, ...(bias && { bias }) };
+    checkFloat32('snnk', floats, {});
+    checkContiguous(floats);
+    check({ x, w, projections, bias, signs }, params.activation);
+    return { out: x.runtime.scope(() => productOfFeatures({ x, w, projections, bias }, params)) as Tensor };
+  },
+
+  cost({ b, d, l, r }, { activation }) {
+    const features = activation === 'cos' || activation === 'sin' ? 2 * r : r;
+    return {
+      flops: 2 * (b + l) * r * d + 2 * b * l * features,
+      bytes: 4 * (b * d + l * d + r * d + b * l),
+      state: 4 * l * features,
+    };
+  },
+  variants: () => [{}, { activation: 'cos' }, { activation: 'exp' }],
+  page: () => import('./page'),
+});
+
+type Given = Readonly<Partial<Record<string, { readonly shape: readonly number[]; readonly dtype: string }>>>;
+
+function check(inputs: Given, activation: string): void {
+  const given = Object.entries(inputs).flatMap(([name, each]) => (each ? [[name, each] as const] : []));
+  const specs = { ...SHAPES, ...OPTIONAL } as Readonly<Record<string, string>>;
+  bindShapes(
+    Object.fromEntries(given.map(([name]) => [name, specs[name] as string])),
+    Object.fromEntries(given.map(([name, { shape }]) => [name, [...shape]])),
+  );
+  if (inputs.bias && activation === 'relu')
+    throw new ParameterError('activation relu takes no bias: it is one more column of x (of ones), w and projections');
+  if (inputs.signs && activation !== 'cos' && activation !== 'sin')
+    throw new ParameterError(`signs are an input of the activations cos and sin, got ${activation}`);
+}
