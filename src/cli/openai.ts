@@ -107,37 +107,7 @@ export function openaiInterface(model: LanguageModel, { name, queue, signal }: I
   const created = Math.floor(Date.now() / 1000);
   let underWay = 0;
 
-  app.use(
-    bodyLimit({
-      maxSize: LARGEST_BODY,
-      onError: () => {
-        throw new RefusedError(413, 'invalid_request_error', `the request must have at most ${LARGEST_BODY} bytes`);
-      },
-    }),
-  );
-  app.onError((error, c) => {
-    const refused = error instanceof RefusedError ? error : refusalOf(error);
-    if (!refused) process.stderr.write(`${error.stack}\n`);
-    const { status, type, message } = refused ?? {
-      status: 500 as const,
-      type: 'server_error',
-      message: 'internal error',
-    };
-    return c.json({ error: { message, type, param: null, code: null } }, status);
-  });
-  app.notFound((c) =>
-    c.json(
-      {
-        error: {
-          message: `there is no ${c.req.method} ${c.req.path}`,
-          type: 'invalid_request_error',
-          param: null,
-          code: null,
-        },
-      },
-      404,
-    ),
-  );
+  refuseInItsWords(app);
 
   /** Does work, unless too much is under way; the signal is aborted once the client has left. */
   async function inTurn<T>(client: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
@@ -207,6 +177,41 @@ export function openaiInterface(model: LanguageModel, { name, queue, signal }: I
     });
   });
   return app;
+}
+
+/** Bounds requests, and answers those that fail as the interface does. */
+function refuseInItsWords(app: Hono): void {
+  app.use(
+    bodyLimit({
+      maxSize: LARGEST_BODY,
+      onError: () => {
+        throw new RefusedError(413, 'invalid_request_error', `the request must have at most ${LARGEST_BODY} bytes`);
+      },
+    }),
+  );
+  app.onError((error, c) => {
+    const refused = error instanceof RefusedError ? error : refusalOf(error);
+    if (!refused) process.stderr.write(`${error.stack}\n`);
+    const { status, type, message } = refused ?? {
+      status: 500 as const,
+      type: 'server_error',
+      message: 'internal error',
+    };
+    return c.json({ error: { message, type, param: null, code: null } }, status);
+  });
+  app.notFound((c) =>
+    c.json(
+      {
+        error: {
+          message: `there is no ${c.req.method} ${c.req.path}`,
+          type: 'invalid_request_error',
+          param: null,
+          code: null,
+        },
+      },
+      404,
+    ),
+  );
 }
 
 type Context = Parameters<Parameters<Hono['notFound']>[0]>[0];

@@ -102,7 +102,8 @@ async function loadStored(
         sizeOf(stored.shape) * (isPacked(stored, as) ? packedBytes(stored.type) : bytesPerElement(typeOf(stored, as))),
       0,
     );
-  if (runtime.backend.name === 'wasm' && bytesAs(types) > HEAP_BYTES) {
+  const { name: backend } = runtime.backend;
+  if (backend === 'wasm' && bytesAs(types) > HEAP_BYTES) {
     const fits = types === 'f32' && bytesAs('stored') <= HEAP_BYTES;
     const remedy = fits ? `with types: 'stored' ${formatBytes(bytesAs('stored'))}` : 'a smaller model fits';
     throw new ParameterError(

@@ -132,7 +132,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
   const activations = activationsSetting.check('activations', options.activations, {}, {});
   const layers = layersOf(blueprint, options.attention as DecoderAttention | undefined);
   const attentions = layers.map(({ attention }) => attention);
-  const { width, embedding, norm, softcap, prefix, context = Number.MAX_SAFE_INTEGER } = blueprint;
+  const { width, softcap, prefix, context = Number.MAX_SAFE_INTEGER } = blueprint;
   const parameters = parametersOf(blueprint, layers);
   // A head that is tied is that of the embedding.
   const names = { parameters, prefix, ignored: new RegExp(`${blueprint.ignored.source}|(^|\\.)lm_head\\.weight$`) };
@@ -146,32 +146,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
     commonRuntime({ ...given, ...tokens });
   };
 
-  /** What the last norm takes, [b, n, width]. */
-  function hidden(
-    given: Parameters,
-    tokens: Tensor,
-    { recompute: again = false, onLayer, signal, training }: DecoderControl,
-    contextOf: (layer: number) => AttentionContext = () => ({ signal, training }),
-  ): Tensor {
-    return layers.reduce<Tensor>(
-      (h, layer, at) => {
-        const own = partOf(given, (blueprint.layers[at] as LayerBlueprint).name);
-        const call = (h: Tensor, own: Parameters) => layer.forward(h, own, { ...contextOf(at), activations });
-        const next = again ? recompute(call, h, own) : call(h, own);
-        onLayer?.(next, at);
-        return next;
-      },
-      embedding.forward(tokens, given, contextOf(0)),
-    );
-  }
-  const normed = (given: Parameters, h: Tensor, { signal, training }: DecoderControl) =>
-    norm.module.forward(h, partOf(given, norm.name), { signal, training });
-  const logitsOf = (given: Parameters, h: Tensor, options: DecoderControl) => {
-    const { signal } = options;
-    const head = blueprint.head.replace(/\.weight$/, '');
-    const logits = project(head, normed(given, h, options), given, { signal, activations });
-    return softcap === undefined ? logits : softcapped(logits, softcap, { signal });
-  };
+  const { hidden, normed, logits } = networkOf(blueprint, layers, activations);
 
   return {
     ...names,
@@ -191,7 +166,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
     forward(given, tokens, options = {}) {
       checkOptions('forward', options, CONTROL);
       check(given, { tokens }, options);
-      return tokens.runtime.scope(() => logitsOf(given, hidden(given, tokens, options), options));
+      return tokens.runtime.scope(() => logits(given, hidden(given, tokens, options), options));
     },
     check: (given) => checkGiven(parameters, given),
     hidden(given, tokens, options = {}) {
@@ -208,7 +183,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
         const classes = contiguous(targets).reshape([tokens.size]);
         const head = given[blueprint.head] as Tensor | PackedWeight;
         if (head instanceof PackedWeight)
-          return crossEntropy(logitsOf(given, h, options).reshape([tokens.size, -1]), classes, { ignore, signal });
+          return crossEntropy(logits(given, h, options).reshape([tokens.size, -1]), classes, { ignore, signal });
         const rows = normed(given, h, options).reshape([tokens.size, width]);
         return linearCrossEntropy(rows, head, classes, { chunk, ignore, softcap, signal });
       });
@@ -233,8 +208,46 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
         throw new ShapeError(`tokens must have ${cache.rows} rows as the cache, got ${formatShape(shape)}`);
       return cache.advance(n, options, (contextOf, counts) => {
         const h = hidden(given, tokens, options, contextOf);
-        return logitsOf(given, lastOf(h, counts), options);
+        return logits(given, lastOf(h, counts), options);
       });
+    },
+  };
+}
+
+/** The parts of a forward pass, for parameters and tokens that were checked. */
+function networkOf(
+  blueprint: Blueprint,
+  layers: readonly DecoderLayer[],
+  activations: NonNullable<DecoderOptions['activations']> | undefined,
+) {
+  const { embedding, norm, softcap } = blueprint;
+  const normed = (given: Parameters, h: Tensor, { signal, training }: DecoderControl) =>
+    norm.module.forward(h, partOf(given, norm.name), { signal, training });
+  return {
+    normed,
+    /** What the last norm takes, [b, n, width]. */
+    hidden(
+      given: Parameters,
+      tokens: Tensor,
+      { recompute: again = false, onLayer, signal, training }: DecoderControl,
+      contextOf: (layer: number) => AttentionContext = () => ({ signal, training }),
+    ): Tensor {
+      return layers.reduce<Tensor>(
+        (h, layer, at) => {
+          const own = partOf(given, (blueprint.layers[at] as LayerBlueprint).name);
+          const call = (h: Tensor, own: Parameters) => layer.forward(h, own, { ...contextOf(at), activations });
+          const next = again ? recompute(call, h, own) : call(h, own);
+          onLayer?.(next, at);
+          return next;
+        },
+        embedding.forward(tokens, given, contextOf(0)),
+      );
+    },
+    logits(given: Parameters, h: Tensor, options: DecoderControl): Tensor<'f32'> {
+      const { signal } = options;
+      const head = blueprint.head.replace(/\.weight$/, '');
+      const plain = project(head, normed(given, h, options), given, { signal, activations });
+      return softcap === undefined ? plain : softcapped(plain, softcap, { signal });
     },
   };
 }

@@ -80,7 +80,8 @@ function specialTokens(config: Readonly<Record<string, unknown>>): Readonly<Reco
 /** One template, or the default one of several. */
 function templateIn({ chat_template: given }: Readonly<Record<string, unknown>>): string | undefined {
   if (given === undefined || given === null || typeof given === 'string') return given ?? undefined;
-  const usual = Array.isArray(given) ? given.find((each) => isRecord(each) && each.name === 'default') : undefined;
+  const named = Array.isArray(given) ? given.filter(isRecord) : [];
+  const usual = named.find(({ name }) => name === 'default');
   if (typeof usual?.template === 'string') return usual.template;
   throw new ParseError(`chat_template must be a string, or a list with one called default, got ${show(given)}`);
 }
