@@ -26,7 +26,7 @@ export async function readGguf(source: ByteSource, options: ReaderOptions = {}):
 async function joined(source: ByteSource, given: GgufPart, options: ReaderOptions): Promise<GgufPart> {
   const [count, number] = [numberOf(given, source, 'split.count'), numberOf(given, source, 'split.no')];
   const what = `${source.name} is part ${number + 1} of ${count}`;
-  const base = source.name.replace(/^.*[\\/]/, '');
+  const base = source.name.replace(/[?#].*$/, '').replace(/^.*[\\/]/, '');
   if (!(count <= MOST_PARTS && number < count && PART.test(base)))
     throw new ParseError(`${what}: its name must end in -00001-of-00002.gguf, and alike`);
   if (!options.beside) throw new ParseError(`${what}: open it from its folder`);
