@@ -16,6 +16,12 @@ export { type HostArray, type SdpaLayout, type SdpaOptions, type SdpaResult, sdp
 export * from './errors';
 export type { CapturedValues } from './expressions/parse';
 export type { Words } from './expressions/words';
+export {
+  effectiveReceptiveField,
+  type Network,
+  type ReceptiveField,
+  type ReceptiveFieldOptions,
+} from './measure/receptive-field';
 export type { AttendOptions, Continuation, FromInputs, FromKeys, FromState } from './methods/continuation';
 export {
   type Cost,

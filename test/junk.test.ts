@@ -271,6 +271,16 @@ entry(
   nn.mergeDilatedReparam,
 );
 
+entry(
+  'effectiveReceptiveField',
+  {
+    network: fn((x: Tensor) => x),
+    pictures: leaf(random(1, 2, 2, 1), 'tensor of another runtime'),
+    options: options({ channelsFirst: maybe(leaf(false, 'true', 'false')), ...control }),
+  },
+  saccade.effectiveReceptiveField as Any,
+);
+
 // Runtimes and tensors.
 entry(
   'createRuntime',
