@@ -1,5 +1,5 @@
 /** `saccade inspect` and `saccade quantize`. */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -7,6 +7,7 @@ import { expectRefusal, saccade } from '../../test/command-line';
 import { relativeError } from '../../test/describe-method';
 import { createRuntime } from '../index';
 import { readSafetensors, writeSafetensors } from '../io';
+import { safetensorsBeginning } from '../io/safetensors';
 import { createDecoder } from '../models';
 import { type HostTensor, hostTensor } from '../tensor/host';
 import { openWeights, type QuantizedTensor, writeWeights } from '../weights';
@@ -71,6 +72,29 @@ test('inspect --tensor tells the range of its elements and how they are spread',
   await expectRefusal(['inspect', at('values'), '--tensor', 'b'], `${at('values')} has no tensor 'b', but a.b`);
   await writeFile(at('page'), '<!doctype html>');
   await expectRefusal(['inspect', at('page')], `${at('page')} is a web page`);
+});
+
+test('what the heap cannot hold is refused before it is read, with what would fit', async () => {
+  const large = {
+    ...config,
+    hidden_size: 4096,
+    intermediate_size: 12288,
+    num_attention_heads: 32,
+    num_hidden_layers: 24,
+  };
+  const places = Object.entries(createDecoder(large).parameters).map(([name, { shape }]) => {
+    const byteLength = 2 * shape.reduce((a, b) => a * b, 1);
+    return { name, dtype: 'bf16', shape, byteLength } as const;
+  });
+  const bytes = places.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  const beginning = safetensorsBeginning(places, {});
+  await mkdir(at('large'));
+  await writeFile(at('large', 'config.json'), JSON.stringify(large));
+  await writeFile(at('large', 'model.safetensors'), beginning);
+  await truncate(at('large', 'model.safetensors'), beginning.length + bytes);
+  const given = ['run', 'decoder', '--weights', at('large'), '--in', at('tokens'), '--out', at('out')];
+  const refusal = `${at('large')}: its parameters take 9.75 GiB as stored, and the heap holds 4.00 GiB: rounded by saccade quantize --type q4`;
+  await expectRefusal(given, refusal);
 });
 
 test.each([

@@ -12,7 +12,7 @@ import { formatShape, type Shape, sameShape, sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { formatBytes } from '../text/format';
 import { parametersIn } from '../train/parameters-in';
-import type { StoredTensor, StoredType } from '../weights/stored';
+import type { StoredTensor } from '../weights/stored';
 import type { Weights } from '../weights/weights';
 
 /** The parameters and buffers of a model by the names of its checkpoints. */
@@ -24,12 +24,14 @@ export interface WeightNames {
   readonly ignored?: RegExp | undefined;
 }
 
+type Types = 'f32' | 'stored';
+
 export interface LoadOptions extends Control {
   /**
    * As f32 (default), or with `stored` matrices as the file has them: those of f16 and bf16 as tensors, those in blocks packed, which
    * opened weights have, Q5 and Q6 as 8 bits.
    */
-  readonly types?: 'f32' | 'stored' | undefined;
+  readonly types?: Types | undefined;
 }
 
 /** Parameters whose matrices may be packed only if their types are kept. */
@@ -51,8 +53,6 @@ export interface Load {
 
 /** Batches that PyTorch's batch norm has seen. */
 const COUNTS = /(^|\.)num_batches_tracked$/;
-/** What one heap of WebAssembly holds. */
-const HEAP_BYTES = 2 ** 32;
 
 /** How a model with these names is loaded. */
 export function loaderOf(names: WeightNames): Load {
@@ -95,21 +95,12 @@ async function loadStored(
   { types = 'f32', signal, onProgress }: LoadOptions,
 ): Promise<Record<string, Tensor | PackedWeight>> {
   const tensors = [...matchWeights(names, weights)].map(([own, [name, stored]]) => ({ own, name, stored }));
-  const bytesAs = (as: 'f32' | 'stored') =>
-    tensors.reduce(
-      (sum, { stored }) =>
-        sum +
-        sizeOf(stored.shape) * (isPacked(stored, as) ? packedBytes(stored.type) : bytesPerElement(typeOf(stored, as))),
-      0,
-    );
-  const { name: backend } = runtime.backend;
-  if (backend === 'wasm' && bytesAs(types) > HEAP_BYTES) {
-    const fits = types === 'f32' && bytesAs('stored') <= HEAP_BYTES;
-    const remedy = fits ? `with types: 'stored' ${formatBytes(bytesAs('stored'))}` : 'a smaller model fits';
-    throw new ParameterError(
-      `${weights.name}: its parameters take ${formatBytes(bytesAs(types))} as ${types}, and the heap holds ${formatBytes(HEAP_BYTES)}: ${remedy}`,
-    );
-  }
+  checkHeap(
+    runtime,
+    weights.name,
+    tensors.map(({ stored }) => stored),
+    types,
+  );
   const parameters: Record<string, Tensor | PackedWeight> = {};
   const { packWeight } = await import('../weights/pack');
   try {
@@ -126,6 +117,27 @@ async function loadStored(
   }
 }
 
+/** Throws unless the heap holds all parameters; the message says as what it would. */
+function checkHeap(runtime: Runtime, name: string, tensors: readonly Stored[], types: Types): void {
+  const { mostBytes = Number.POSITIVE_INFINITY } = runtime.backend;
+  const bytesAs = (bytesOf: (tensor: Stored) => number) =>
+    tensors.reduce((sum, tensor) => sum + sizeOf(tensor.shape) * bytesOf(tensor), 0);
+  const bytesOf = (as: Types) => (tensor: Stored) =>
+    isPacked(tensor, as) ? packedBytes(tensor.type) : bytesPerElement(typeOf(tensor, as));
+  const needed = bytesAs(bytesOf(types));
+  if (needed <= mostBytes) return;
+  const rounded = (type: 'q8' | 'q4') => bytesAs(({ shape }) => (shape.length === 2 ? packedBytes(type) : 4));
+  const remedies: readonly (readonly [string, number])[] = [
+    ["with types: 'stored' they take", bytesAs(bytesOf('stored'))],
+    ['rounded by saccade quantize --type q8 they take', rounded('q8')],
+    ['rounded by saccade quantize --type q4 they take', rounded('q4')],
+  ];
+  const [remedy, bytes] = remedies.find(([, each]) => each <= mostBytes) ?? ['even in 4 bits they take', rounded('q4')];
+  throw new ParameterError(
+    `${name}: its parameters take ${formatBytes(needed)} as ${types}, and the heap holds ${formatBytes(mostBytes)}: ${remedy} ${formatBytes(bytes)}`,
+  );
+}
+
 /** The tensors of weights by the names that a model has for them; throws unless it takes them all. Nothing is read. */
 export function matchWeights(names: WeightNames, weights: Weights): Map<string, [name: string, tensor: StoredTensor]> {
   try {
@@ -138,14 +150,14 @@ export function matchWeights(names: WeightNames, weights: Weights): Map<string, 
 type Stored = Pick<StoredTensor, 'type' | 'shape' | 'strides'>;
 
 /** Whether a matrix stays in blocks, which those that the file has transposed cannot. */
-const isPacked = ({ type, shape, strides }: Stored, types: 'f32' | 'stored') =>
+const isPacked = ({ type, shape, strides }: Stored, types: Types) =>
   types === 'stored' && shape.length === 2 && type.startsWith('q') && strides === undefined;
 
 /** Bytes of a number of a packed weight, its share of scales and minima among them. */
-const packedBytes = (type: StoredType) => (type.startsWith('q4') ? 20 : 34) / 32;
+const packedBytes = (type: string) => (type.startsWith('q4') ? 20 : 34) / 32;
 
 /** The element type that a parameter gets. */
-function typeOf({ type, shape }: Stored, types: 'f32' | 'stored'): DType {
+function typeOf({ type, shape }: Stored, types: Types): DType {
   const isKept = types === 'stored' && shape.length === 2 && (type === 'f16' || type === 'bf16');
   return isKept ? type : 'f32';
 }

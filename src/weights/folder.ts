@@ -65,7 +65,7 @@ const MAIN = [
 const USUAL = ['model.safetensors.index.json', 'model.safetensors'];
 /** How files that were split are called. */
 const SHARD = /-(\d+)-of-\d+\.(safetensors|bin|gguf)$/;
-/** Of the files that one GGUF file was split into, the first one leads to the others. */
+/** The first of the files that one GGUF file was split into leads to the others. */
 const isLaterPart = (file: string) => file.endsWith('.gguf') && Number(SHARD.exec(file)?.[1] ?? 1) > 1;
 /** What a file is called until it is whole. */
 export const UNFINISHED = '.unfinished';
