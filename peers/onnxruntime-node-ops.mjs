@@ -9,7 +9,7 @@ export function open({ threads }) {
   return { threads, prepare: (problem) => prepareWith(ort, options, nodeOf(problem)) };
 }
 
-/** Of x [n, d] and, for some, y. */
+/** The graph on x [n, d] and, for some ops, y. */
 function nodeOf({ op, x, y, n, d }) {
   const matrix = (name, data) => ({ name, data, shape: [n, d] });
   const inputs = y ? [matrix('x', x), matrix('y', y)] : [matrix('x', x)];

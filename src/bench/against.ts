@@ -87,7 +87,7 @@ const TOLERANCE = 1e-3;
 
 interface Opened {
   readonly numbers: readonly number[];
-  /** Of a sample. */
+  /** How long a sample takes. */
   readonly milliseconds: number;
 }
 

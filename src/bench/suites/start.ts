@@ -27,7 +27,7 @@ interface Start {
   measure(problem: Problem, options: BenchOptions, signal: AbortSignal | undefined): Promise<BenchRow['measures']>;
 }
 
-/** Of rows that compute nothing. */
+/** The problem of rows that compute nothing. */
 const NOTHING: Problem = { n: 0, h: 0, d: 0, mask: MASKS.full };
 const SHORT: Problem = { n: 1024, h: 8, d: 64, mask: MASKS.full };
 const LONG: Problem = { n: 262_144, h: 1, d: 64, mask: MASKS.causal };
