@@ -4,6 +4,7 @@
  *   open({ threads })            loads it; resolves to { threads, prepare }, with the threads it really uses
  *   prepare({ q, k, v, ... })    its own tensors, in the layout it prefers; resolves to { run, result }
  *   run()                        one call; resolves when the result is complete
+ *   products                     how many calls a run is; default 1
  *   result()                     the last call's result as float32, of attention [n, h, d]
  */
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -32,7 +33,7 @@ const answers = {
     for (let i = 0; i < calls; i++) await call.run();
     const elapsed = performance.now() - start;
     largestSeen = Math.max(largestSeen, process.memoryUsage.rss());
-    return elapsed / calls;
+    return elapsed / calls / (call.products ?? 1);
   },
   /** Into a file, float32. */
   async result({ path }) {

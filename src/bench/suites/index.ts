@@ -10,6 +10,7 @@ import { memorySuite } from './memory';
 import { opsSuite } from './ops';
 import { overheadSuite } from './overhead';
 import { primitivesSuite } from './primitives';
+import { productsSuite } from './products';
 import { scoresSuite } from './scores';
 import { shapesSuite } from './shapes';
 import { sparseSuite } from './sparse';
@@ -33,6 +34,7 @@ export const suites: readonly Suite[] = [
   decodeSuite,
   trainSuite,
   primitivesSuite,
+  productsSuite,
   opsSuite,
   buildsSuite,
 ];
