@@ -1,4 +1,5 @@
 /** GGUF files, alone or split, as decoders take them: names, order of rows and configuration are those of Hugging Face. */
+import { show } from '../../check';
 import { ParseError } from '../../errors';
 import { quote } from '../../io/bytes';
 import type { ByteSource } from '../source';
@@ -40,7 +41,7 @@ async function joined(source: ByteSource, given: GgufPart, options: ReaderOption
     for (const [key, expected] of [['split.count', count] as const, ['split.no', no] as const])
       if (part.metadata[key] !== expected)
         throw new ParseError(
-          `${file.name}: ${key} must be ${expected}, got ${part.metadata[key]}: it is of another model`,
+          `${file.name}: ${key} must be ${expected}, got ${show(part.metadata[key])}: it is of another model`,
         );
     if (no === 0) metadata = part.metadata;
     for (const [tensor, stored] of part.tensors) {

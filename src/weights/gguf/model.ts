@@ -109,9 +109,9 @@ export async function modelOf(
   options: ReadOptions,
 ): Promise<Pick<WeightFile, 'tensors' | 'config'>> {
   const name = metadata['general.architecture'];
-  const found = Object.hasOwn(ARCHITECTURES, String(name)) ? ARCHITECTURES[name as string] : undefined;
-  if (!found) return { tensors };
-  const read = readerOf(label, `${name}`, metadata, tensors);
+  if (typeof name !== 'string' || !Object.hasOwn(ARCHITECTURES, name)) return { tensors };
+  const found = ARCHITECTURES[name] as Architecture;
+  const read = readerOf(label, name, metadata, tensors);
   const named = new Map<string, StoredTensor>();
   for (const stored of tensors.values()) {
     if (stored.name === FACTORS || stored.name.startsWith('rope_factors_')) continue;

@@ -2,6 +2,7 @@
  * What a GGUF file says before its elements: key-value pairs with types, and the name, type, extents and place of each tensor.
  * Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
  */
+import { show } from '../../check';
 import { ParseError } from '../../errors';
 import { checkFileShape, quote } from '../../io/bytes';
 import { bytesPerElement, type HostDType } from '../../tensor/dtype';
@@ -24,7 +25,7 @@ const MAGIC = 0x46554747;
 const VERSIONS = [2, 3];
 const ALIGNMENT = 32;
 /** Far beyond any model; memory follows them. */
-const [MOST_PAIRS, MOST_TENSORS, MOST_BYTES, MOST_AXES, MOST_NESTED] = [2 ** 16, 2 ** 17, 2 ** 28, 4, 8];
+const [MOST_PAIRS, MOST_TENSORS, MOST_BYTES, MOST_AXES, MOST_NESTED] = [2 ** 16, 2 ** 16, 2 ** 28, 4, 8];
 
 /** Types of tensors by their codes; those that are not read by their names in the format. */
 const TYPES: Readonly<Record<number, StoredType>> = {
@@ -42,7 +43,7 @@ export async function readPart(source: ByteSource, options: ReadOptions): Promis
   const { metadata, infos, end } = await readAhead(source, 0, MOST_BYTES, parseHeader, options);
   const alignment = metadata['general.alignment'] ?? ALIGNMENT;
   if (!(typeof alignment === 'number' && alignment > 0 && alignment % 8 === 0))
-    throw new ParseError(`${source.name}: general.alignment must be a multiple of 8, got ${alignment}`);
+    throw new ParseError(`${source.name}: general.alignment must be a multiple of 8, got ${show(alignment)}`);
   const base = Math.ceil(end / alignment) * alignment;
   const tensors = new Map<string, StoredTensor>();
   for (const { name, type, shape, offset } of infos) {

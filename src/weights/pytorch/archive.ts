@@ -3,7 +3,8 @@ import { ParseError } from '../../errors';
 import { findDirectory, headerBytes, LOCAL, LONGEST_END, parseDirectory, STORED, type ZipEntry } from '../../io/zip';
 import { type ByteSource, type ReadOptions, sourceOf } from '../source';
 
-const MOST_DIRECTORY = 2 ** 23;
+/** Bytes for some 20,000 storages. */
+const MOST_DIRECTORY = 2 ** 21;
 
 export interface ArchiveEntry extends ZipEntry {
   /** Its content. */

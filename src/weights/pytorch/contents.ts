@@ -17,6 +17,8 @@ const WRAPPERS = ['state_dict', 'model_state_dict', 'model', 'module', 'net', 'n
 /** What training goes on from: its tensors are not the model's. */
 const OF_TRAINING = /^(optimi[sz]ers?|optim|(lr_)?schedulers?|(grad_)?scaler|amp)(_?state(_?dict)?s?)?$/i;
 const [MOST_NESTED, MOST_SHOWN, LONGEST_TEXT] = [64, 8, 1000];
+/** Characters of all names, and tensors: far beyond any model. */
+const [MOST_NAMED, MOST_TENSORS] = [2 ** 23, 2 ** 16];
 
 /** @throws {ParseError} containers within themselves or too deep in others, and names that two tensors have */
 export function contentsOf(label: string, value: unknown): Contents {
@@ -28,6 +30,7 @@ class Collector implements Contents {
   readonly metadata: Record<string, unknown> = Object.create(null);
   /** Containers by their names; those that are being visited have none yet. */
   readonly #visited = new Map<unknown, string | undefined>();
+  #named = 0;
 
   constructor(readonly label: string) {}
 
@@ -42,13 +45,19 @@ class Collector implements Contents {
     if (!(value instanceof Dict)) return false;
     const wrapper = WRAPPERS.find((key) => isModel(value.entries.get(key)));
     if (wrapper === undefined) return false;
-    for (const [key, other] of value.entries) if (key !== wrapper) this.#describe(String(key), other);
+    for (const [key, other] of value.entries)
+      if (key !== wrapper) this.#describe(typeof key === 'string' ? key : show(key), other);
     this.collect(value.entries.get(wrapper));
     return true;
   }
 
   #visit(value: unknown, path: readonly string[]): void {
     const name = path.join('.');
+    this.#named += name.length;
+    if (this.#named > MOST_NAMED || this.tensors.size > MOST_TENSORS)
+      throw new ParseError(
+        `${this.label}: more than ${MOST_TENSORS} tensors, or names of ${MOST_NAMED} characters in all`,
+      );
     const children = OF_TRAINING.test(path.at(-1) ?? '') ? undefined : childrenOf(value);
     if (value instanceof PickledTensor) this.#take(name, value);
     else if (!children) this.#describe(name, value);

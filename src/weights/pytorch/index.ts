@@ -2,6 +2,7 @@
  * Checkpoints that `torch.save` writes, in its zip form and in that of before PyTorch 1.6: tensors in plain containers, of
  * which nothing is executed and only the places of tensors are read.
  */
+import { show } from '../../check';
 import { ParseError } from '../../errors';
 import { quote } from '../../io/bytes';
 import { crc32 } from '../../io/zip';
@@ -67,7 +68,7 @@ function checkOrder({ name }: ByteSource, order: string): void {
 }
 
 /** Values of the pickle take no more than what is left of the file's size, and a little. */
-const memoryFor = (source: ByteSource, { bytes }: Cursor) => 2 ** 25 + Math.max(0, source.size - bytes.length);
+const memoryFor = (source: ByteSource, { bytes }: Cursor) => 2 ** 24 + Math.max(0, source.size - bytes.length);
 
 const MAGIC = 0x1950a86a20f9469cfc6cn;
 const VERSION = 1001;
@@ -100,7 +101,7 @@ const parseLegacy = (source: ByteSource) => (cursor: Cursor) => {
   const magic = next(PLAIN);
   if (magic !== MAGIC) throw new ParseError(`${source.name} is a pickle, but no checkpoint of PyTorch`);
   const version = next(PLAIN);
-  if (version !== VERSION) throw new ParseError(`${source.name}: expected version ${VERSION}, got ${version}`);
+  if (version !== VERSION) throw new ParseError(`${source.name}: expected version ${VERSION}, got ${show(version)}`);
   const system = next(PLAIN);
   const isBig = system instanceof Dict && system.entries.get('little_endian') === false;
   checkOrder(source, isBig ? 'big' : 'little');

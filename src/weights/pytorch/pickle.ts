@@ -181,6 +181,11 @@ class Machine {
     return Number.isSafeInteger(Number(signed)) ? Number(signed) : signed;
   }
 
+  globalOf(names: readonly unknown[]): void {
+    if (!names.every((name) => typeof name === 'string')) throw this.broken('names a global by what is not a text');
+    this.global(names.join('.'));
+  }
+
   global(name: string): void {
     const found = this.rules.global(name);
     if (found === undefined) throw this.fail(quote(name));
@@ -192,6 +197,7 @@ class Machine {
     if (!(called instanceof Global && called.call && Array.isArray(given)))
       throw this.broken('calls what is not a function');
     this.spend(COST.container);
+    for (const each of given) if (Array.isArray(each)) this.spend(each.length * COST.item);
     try {
       this.push(called.call(given));
     } catch (error) {
@@ -279,7 +285,7 @@ const STEPS: ReadonlyMap<number, (machine: Machine) => void> = new Map([
   [0x6a, (m) => m.recall(wordOf(m))],
   // Objects.
   [0x63, (m) => m.global(`${m.line()}.${m.line()}`)],
-  [0x93, (m) => m.global(m.popMany(2).map(String).join('.'))],
+  [0x93, (m) => m.globalOf(m.popMany(2))],
   [0x52, (m) => m.call()],
   [0x62, (m) => m.build()],
   [0x51, (m) => m.persistent()],

@@ -207,6 +207,30 @@ test('a pickle that makes more than its file is refused before it takes memory',
       `}(${text('a')}h${String.fromCharCode(at)}${text('b')}h${String.fromCharCode(at)}uq${String.fromCharCode(at + 1)}`,
   );
   expect(await namesOf(archive(pickle('}', text('w'), TENSOR, 'sq\0', ...doubled)))).toHaveLength(1);
+  // The same as a list that holds itself twice, forty times over, where texts are expected.
+  const lists = Array.from({ length: 40 }, (_, at) => {
+    const [before, now] = [String.fromCharCode(at), String.fromCharCode(at + 1)];
+    return at === 0 ? ']q\x01' : `](h${before}h${before}eq${now}`;
+  });
+  const last = `h${String.fromCharCode(40)}`;
+  for (const [part, message] of [
+    [`${last}${text('x')}\x93`, 'names a global by what is not a text'],
+    [`${global('torch', 'device')}${last}\x85R`, undefined],
+    [`}${last}Ns`, undefined],
+    [`}(${last}N${text('model')}}${text('w')}${TENSOR}su`, undefined],
+  ] as const) {
+    const given = namesOf(archive(pickle(...lists, part)));
+    if (message) await expect(given).rejects.toThrow(message);
+    else expect((await given).length).toBeLessThan(2);
+  }
+  // One long name within each of many.
+  const long = `X\0\0\x10\0${'a'.repeat(2 ** 20)}`;
+  const many = Array.from({ length: 9 }, (_, at) => `${text(String(at))}${TENSOR}`).join('');
+  await expect(namesOf(archive(pickle('}', long, '}(', many, 'us')))).rejects.toThrow('or names of 8388608 characters');
+  // A dictionary of ten thousand pairs, made a thousand times.
+  const pairs = `K\x01K\x02\x86q\0](${'h\0'.repeat(10_000)}eq\x01`;
+  const dictionaries = `${global('collections', 'OrderedDict')}h\x01\x85R0`.repeat(1000);
+  await expect(namesOf(archive(pickle(pairs, dictionaries)))).rejects.toThrow('take more memory');
 });
 
 test('an old storage of another length is found when it is read', async () => {

@@ -47,7 +47,9 @@ const GLOBALS: ReadonlyMap<string, Global> = new Map(
     // A dictionary of counts; given one it is a copy of it.
     new Global('collections.Counter', ([counts = new Dict()]) => counts),
     ...['torch.Size', 'builtins.set', '__builtin__.set', '_codecs.encode', 'builtins.bytearray'].map(first),
-    new Global('torch.device', (given) => given.join(':')),
+    new Global('torch.device', (given) =>
+      given.map((part) => (typeof part === 'object' ? show(part) : part)).join(':'),
+    ),
     new Global('torch._utils._rebuild_tensor', ([storage, offset, shape, strides]) =>
       tensorOf(storage, offset, shape, strides),
     ),
