@@ -12,7 +12,7 @@ import {
   elementBytes, FETCHED, fours, groupsOf, hookOf, KEY_ROWS, keyRow, listOf, LOG2E, MAXIMA, NO_MAXIMUM, partAt, partBytes,
   queriesAt, rowOf, scaleAt, segmentAt, STATE_BYTES, VALUE_ROWS,
 } from './memory.as';
-import { addValues, copyRows, hasSpecials, isCopied, scoreRows } from './rows.as';
+import { addValues, copyRows, haveSpecials, isCopied, scoreRows } from './rows.as';
 import { hideUnseen, modifyScores, scaleScores, weigh } from './scores.as';
 import { rowAddress } from '../../../runtime/wasm/assembly/layout.as';
 import { BF16, F16, F32, Operand } from '../../../runtime/cpu/params.generated.as';
@@ -118,7 +118,7 @@ function planFetch(p: DecodeParams, batch: i32, first: i32, past: i32, head: i32
       const bytes = <usize>count * x.row * size;
       const share = p.pages ? bytes : bytes / <usize>(past - first);
       from = p.pages ? begin : begin + <usize>(head - first) * share;
-      end = from + (share - 8 & ~63);
+      end = from + share;
     }
     store<usize>(to + (which << 3), from);
     store<usize>(to + (which << 3), end, 4);
@@ -142,8 +142,8 @@ function addKeys<H>(p: DecodeParams, batch: i32, head: i32, key: i32, count: i32
   let values = keyRow(p, p.v, batch, key, head);
   let keyStep = p.k.row * elementBytes(p.k.dtype);
   let valueStep = p.v.row * elementBytes(p.v.dtype);
-  const isKeyCopied = isCopied(p, p.k, p.d, groups) || hasSpecials(p.k, fours(p.d) << 2, keys, keyStep, count);
-  const isValueCopied = isCopied(p, p.v, p.e, groups) || hasSpecials(p.v, columns << 2, values, valueStep, count);
+  const isKeyCopied = isCopied(p, p.k, p.d, groups) || haveSpecials(p.k, fours(p.d) << 2, keys, keyStep, count);
+  const isValueCopied = isCopied(p, p.v, p.e, groups) || haveSpecials(p.v, columns << 2, values, valueStep, count);
   if (isKeyCopied) {
     copyRows(p.k, p.d, keys, keyStep, count, scratch + KEY_ROWS);
     keys = scratch + KEY_ROWS;
@@ -164,18 +164,18 @@ function addKeys<H>(p: DecodeParams, batch: i32, head: i32, key: i32, count: i32
   let queries = queriesAt<H>(p, batch * p.g + head);
   for (let group: i32 = 0; group < groups; group++, queries += step, part += bytes) {
     const state = part + <usize>columns * 64;
-    if (keyType == F32) scoreRows<f32>(queries, step, keys, keyStep, count, scratch);
-    else if (keyType == BF16) scoreRows<u16>(queries, step, keys, keyStep, count, scratch);
-    else if (keyType == F16) scoreRows<i16>(queries, step, keys, keyStep, count, scratch);
-    else scoreRows<i8>(queries, step, keys, keyStep, count, scratch);
+    if (keyType == F32) scoreRows<f32>(queries, fours(p.d) << 2, keys, keyStep, count, scratch);
+    else if (keyType == BF16) scoreRows<u16>(queries, fours(p.d) << 2, keys, keyStep, count, scratch);
+    else if (keyType == F16) scoreRows<i16>(queries, fours(p.d) << 2, keys, keyStep, count, scratch);
+    else scoreRows<i8>(queries, fours(p.d) << 2, keys, keyStep, count, scratch);
     if (isInteger) scaleScores(count, keyScales, scratch);
     if (hookOf<H>(0).hasScores && program) modifyScores(p, batch, head, group, key, count, scratch);
     if (words >= 0) hideUnseen<H>(p, group, key, count, words, scratch);
     weigh<H>(count, columns, part, state, scratch);
     if (isInteger) scaleScores(count, valueScales, scratch);
-    if (valueType == F32) addValues<f32>(columns, values, valueStep, count, part, scratch);
-    else if (valueType == BF16) addValues<u16>(columns, values, valueStep, count, part, scratch);
-    else if (valueType == F16) addValues<i16>(columns, values, valueStep, count, part, scratch);
-    else addValues<i8>(columns, values, valueStep, count, part, scratch);
+    if (valueType == F32) addValues<f32>(columns << 2, values, valueStep, count, part, scratch);
+    else if (valueType == BF16) addValues<u16>(columns << 2, values, valueStep, count, part, scratch);
+    else if (valueType == F16) addValues<i16>(columns << 2, values, valueStep, count, part, scratch);
+    else addValues<i8>(columns << 2, values, valueStep, count, part, scratch);
   }
 }

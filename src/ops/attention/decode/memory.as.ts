@@ -17,12 +17,13 @@ export const SUMS: usize = 16;
 export const EXCEPTIONAL: usize = 32;
 export const STATE_BYTES: usize = 48;
 
-export const SCORES: usize = 0; // [48 + 2][4]
-export const KEY_ROWS: usize = SCORES + <usize>(DECODE_KEYS + 2) * 16; // [48][256], where rows are copied
+export const SCORES: usize = 0; // [48 + 1][4]
+export const KEY_ROWS: usize = SCORES + <usize>(DECODE_KEYS + 1) * 16; // [48][256], where rows are copied
 export const VALUE_ROWS: usize = KEY_ROWS + <usize>(DECODE_KEYS * LARGEST_HEAD * 4);
 export const FETCHED: usize = VALUE_ROWS + <usize>(DECODE_KEYS * LARGEST_HEAD * 4); // where keys and values are fetched from next: two each
 export const SINK: usize = FETCHED + 16;
-export const KEY_NUMBERS: usize = SINK + 16; // [24] i32
+export const WEIGHTS: usize = SINK + 16; // [48][4][4], in four lanes each
+export const KEY_NUMBERS: usize = WEIGHTS + <usize>DECODE_KEYS * 64; // [24] i32
 export const QUERY_NUMBERS: usize = KEY_NUMBERS + ROW_BYTES; // [n] i32, in chunks
 export const MODIFIED: usize = QUERY_NUMBERS + CHUNK * 4; // [12 queries][24 keys]
 export const BLOCK: usize = (MODIFIED + CHUNK * ROW_BYTES + 15) & ~15;
