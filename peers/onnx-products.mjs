@@ -1,13 +1,15 @@
 /** Products of rows and weights in onnxruntime: a model of one node for each of several matrices, which a run computes in turn. */
 const ELEMENT = { float32: 1, uint8: 2, int8: 3, int32: 6 };
 const BLOCK = 32;
+/** What stands for 0 among integers without a sign. */
+const ZERO = 128;
 
 /** A session as a peer's call, of `products` a run. */
 export async function prepareProducts({ InferenceSession, Tensor }, options, problem) {
   const { n, d, columns, copies, type, x } = problem;
   const session = await InferenceSession.create(modelOf(problem), options);
-  const data = type === 'integer' ? Int8Array.from(x) : x;
-  const feeds = { x: new Tensor(type === 'integer' ? 'int8' : 'float32', data, [n, d]) };
+  const data = type === 'integer' ? Uint8Array.from(x, (value) => value + ZERO) : x;
+  const feeds = { x: new Tensor(type === 'integer' ? 'uint8' : 'float32', data, [n, d]) };
   let results;
   return {
     products: copies,
@@ -39,7 +41,7 @@ function modelOf(problem) {
     ),
     text(2, 'products'),
     ...all.flatMap((copy) => weights.map((weight) => field(5, tensorOf(`${weight.name}${copy}`, weight)))),
-    field(11, valueInfo('x', isInteger ? 'int8' : 'float32', [n, d])),
+    field(11, valueInfo('x', isInteger ? 'uint8' : 'float32', [n, d])),
     ...all.map((copy) => field(12, valueInfo(`out${copy}`, isInteger ? 'int32' : 'float32', [n, columns]))),
   ]);
   const opset = (domain, version) => field(8, join([text(1, domain), integer(2, version)]));
@@ -63,7 +65,10 @@ function nodeOf({ d, columns, type, weights, codes, scales }) {
       operator: 'MatMulInteger',
       domain: '',
       attributes: [],
-      weights: [{ name: 'w', type: 'int8', shape: [d, columns], data }],
+      weights: [
+        { name: 'w', type: 'int8', shape: [d, columns], data },
+        { name: 'zero', type: 'uint8', shape: [], data: Uint8Array.of(ZERO) },
+      ],
     };
   }
   const bits = type === 'q8' ? 8 : 4;
@@ -95,7 +100,7 @@ function transposed(first, d, columns, Numbers) {
 
 /** Codes above the middle of their range; of 4 bits two neighbours in a byte. */
 function bytesOf(codes, bits, length) {
-  if (bits === 8) return Uint8Array.from({ length }, (_, i) => codes[i % codes.length] + 128);
+  if (bits === 8) return Uint8Array.from({ length }, (_, i) => codes[i % codes.length] + ZERO);
   const at = (i) => codes[i % codes.length] + 8;
   return Uint8Array.from({ length: length / 2 }, (_, i) => at(2 * i) | (at(2 * i + 1) << 4));
 }

@@ -183,7 +183,7 @@ function split(type: Splitting, bytes: Uint8Array): Chunk {
     for (let block = 0, at = 0; block < blocks; block++, at += size) {
       scales[block] = view.getUint16(at, true);
       if (minima) minima[block] = view.getUint16(at + 2, true);
-      values.set(bytes.subarray(at + head, at + size), block * perBlock);
+      for (let j = 0; j < perBlock; j++) values[block * perBlock + j] = bytes[at + head + j] as number;
     }
   }
   for (const [name, halves] of Object.entries({ scale: scales, minimum: minima })) {

@@ -37,9 +37,9 @@ export function addRounded(p: ProductsParams, own: Product, column: i32, term: i
   const codes = codesOf(w, column, term);
   const factors = scratch + FACTORS;
   const step = <usize>(p.depth / BLOCK) << 2;
-  const xStep = <usize>p.depth << 1;
+  const xStep = <usize>p.depth;
   const first = <usize>(term / BLOCK) << 2;
-  let x = p.left + (<usize>term << 1);
+  let x = p.left + <usize>term;
   let to = own.out + (<usize>column << 2);
   for (let r: i32 = 0; r < p.rows; ) {
     const left = p.rows - r;
@@ -109,19 +109,22 @@ function sums(codes: usize, x: usize, xStep: usize, factors: usize, blocks: i32,
   const x2 = x1 + xStep;
   const x3 = x2 + xStep;
   let at: usize = 0;
-  for (const past = factors + (<usize>blocks << 2); factors < past; factors += 4, at += 64) {
-    let w0: v128;
-    let w1: v128;
-    let w2: v128;
-    let w3: v128;
+  for (const past = factors + (<usize>blocks << 2); factors < past; factors += 4, at += BLOCK) {
+    // Of 8 bits four vectors of 16; of 4 bits, where the build multiplies those by 8 at once, two of 8.
+    let w0 = s0;
+    let w1 = s0;
+    let w2 = s0;
+    let w3 = s0;
     if (isFour) {
       const bytes = v128.load(codes);
-      const low = lowNibbles(bytes);
-      const high = highNibbles(bytes);
-      w0 = i16x8.extend_low_i8x16_u(low);
-      w1 = i16x8.extend_high_i8x16_u(low);
-      w2 = i16x8.extend_low_i8x16_u(high);
-      w3 = i16x8.extend_high_i8x16_u(high);
+      w0 = lowNibbles(bytes);
+      w2 = highNibbles(bytes);
+      if (!ASC_FEATURE_RELAXED_SIMD) {
+        w1 = i16x8.extend_high_i8x16_u(w0);
+        w3 = i16x8.extend_high_i8x16_u(w2);
+        w0 = i16x8.extend_low_i8x16_u(w0);
+        w2 = i16x8.extend_low_i8x16_u(w2);
+      }
       codes += 16;
     } else {
       w0 = v128.load8x8_s(codes);
@@ -130,11 +133,11 @@ function sums(codes: usize, x: usize, xStep: usize, factors: usize, blocks: i32,
       w3 = v128.load8x8_s(codes, 24);
       codes += 32;
     }
-    s0 = blockOf(w0, w1, w2, w3, x + at, v128.load32_splat(factors), s0);
-    if (rows > 1) s1 = blockOf(w0, w1, w2, w3, x1 + at, v128.load32_splat(factors, BLOCKS_BYTES), s1);
+    s0 = withBlock(isFour, w0, w1, w2, w3, x + at, v128.load32_splat(factors), s0);
+    if (rows > 1) s1 = withBlock(isFour, w0, w1, w2, w3, x1 + at, v128.load32_splat(factors, BLOCKS_BYTES), s1);
     if (rows > 2) {
-      s2 = blockOf(w0, w1, w2, w3, x2 + at, v128.load32_splat(factors, 2 * BLOCKS_BYTES), s2);
-      s3 = blockOf(w0, w1, w2, w3, x3 + at, v128.load32_splat(factors, 3 * BLOCKS_BYTES), s3);
+      s2 = withBlock(isFour, w0, w1, w2, w3, x2 + at, v128.load32_splat(factors, 2 * BLOCKS_BYTES), s2);
+      s3 = withBlock(isFour, w0, w1, w2, w3, x3 + at, v128.load32_splat(factors, 3 * BLOCKS_BYTES), s3);
     }
   }
   if (rows == 1) return f32x4.splat(sumOfLanes(s0));
@@ -142,10 +145,22 @@ function sums(codes: usize, x: usize, xStep: usize, factors: usize, blocks: i32,
   return f32x4(sumOfLanes(s0), sumOfLanes(s1), sumOfLanes(s2), sumOfLanes(s3));
 }
 
+/** Integers are summed exactly and the rest is not fused, so that both builds give the same bits. */
 @inline
-function blockOf(w0: v128, w1: v128, w2: v128, w3: v128, x: usize, factor: v128, sum: v128): v128 {
-  const a = i32x4.add(i32x4.dot_i16x8_s(w0, v128.load(x)), i32x4.dot_i16x8_s(w1, v128.load(x, 16)));
-  const b = i32x4.add(i32x4.dot_i16x8_s(w2, v128.load(x, 32)), i32x4.dot_i16x8_s(w3, v128.load(x, 48)));
-  // Not fused, so that both builds give the same bits.
-  return f32x4.add(sum, f32x4.mul(f32x4.convert_i32x4_s(i32x4.add(a, b)), factor));
+function withBlock(isFour: bool, w0: v128, w1: v128, w2: v128, w3: v128, x: usize, factor: v128, sum: v128): v128 {
+  return f32x4.add(sum, f32x4.mul(f32x4.convert_i32x4_s(dotsOf(isFour, w0, w1, w2, w3, x)), factor));
+}
+
+@inline
+function dotsOf(isFour: bool, w0: v128, w1: v128, w2: v128, w3: v128, x: usize): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    if (isFour) {
+      const low = i16x8.relaxed_dot_i8x16_i7x16_s(v128.load(x), w0);
+      const high = i16x8.relaxed_dot_i8x16_i7x16_s(v128.load(x, 16), w2);
+      return i32x4.extadd_pairwise_i16x8_s(i16x8.add(low, high));
+    }
+  }
+  const a = i32x4.add(i32x4.dot_i16x8_s(w0, v128.load8x8_s(x)), i32x4.dot_i16x8_s(w1, v128.load8x8_s(x, 8)));
+  const b = i32x4.add(i32x4.dot_i16x8_s(w2, v128.load8x8_s(x, 16)), i32x4.dot_i16x8_s(w3, v128.load8x8_s(x, 24)));
+  return i32x4.add(a, b);
 }

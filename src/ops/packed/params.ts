@@ -46,7 +46,7 @@ export const ProductsParams = struct({
   isPaneled: 'bool',
   /** Whether rows of the weight are terms, and not columns of the result. */
   isAcross: 'bool',
-  /** x as f32 or, if it is rounded, i16: [rows][depth], or [panels][depth][6], of i16 in pairs of terms. */
+  /** x as f32 or, if it is rounded, integers: [rows][depth] of 8 bits, or [panels][depth / 2][6] of pairs of 16. */
   left: 'usize',
   /** Of rounded rows, [rows][blocks] or [panels][blocks][6]: scales, and sums. */
   scales: 'usize',

@@ -45,7 +45,7 @@ function roundRow(p: ProductsParams, row: i32, term: i32, terms: i32, from: usiz
     at = panelOf(row, all, first);
     step = PANEL * 4;
   } else {
-    to += <usize>(row * p.depth + term) << 1;
+    to += <usize>(row * p.depth + term);
     at = <usize>(row * all + first) << 2;
   }
   for (let block: i32 = 0; block < terms / BLOCK; block++, from += BLOCK * 4, at += step) {
@@ -63,8 +63,8 @@ function roundRow(p: ProductsParams, row: i32, term: i32, terms: i32, from: usiz
         v128.store32_lane(to + 3 * step, codes, 3);
         to += 4 * step;
       } else {
-        v128.store(to, codes);
-        to += 16;
+        v128.store64_lane(to, i8x16.narrow_i16x8_s(codes, codes), 0);
+        to += 8;
       }
     }
     const scale: f32 = isNothing ? 0 : largest / 127;
