@@ -1208,6 +1208,37 @@ const [points, others] = [random(3, 2), random(4, 2)];
 const pair: Slots = { kernel: aKernel, x: leaf(points), y: leaf(others) };
 entry('kernels.kernelMatrix', pair, kernels.kernelMatrix);
 entry('kernels.kernelProduct', { ...pair, v: leaf(random(4, 3)) }, kernels.kernelProduct);
+const iterating: Slots = {
+  tolerance: maybe(leaf(0.5, '0.5')),
+  maxIterations: maybe(whole(2)),
+  signal: control.signal as Slot,
+  onIteration: maybe(fn(() => {})),
+};
+entry(
+  'kernels.conjugateGradients',
+  {
+    product: fn((v: Tensor) => v),
+    b: lone(3, 1),
+    options: options({ preconditioner: maybe(fn((r: Tensor) => r)), ...iterating }),
+  },
+  kernels.conjugateGradients,
+);
+entry(
+  'kernels.fitKernelRidge',
+  {
+    kernel: aKernel,
+    x: leaf(points),
+    y: leaf(random(3, 1)),
+    options: options({
+      ridge: maybe(atLeast0(1)),
+      solver: maybe(choice('nystrom')),
+      centres: maybe(whole(2)),
+      seed: maybe(integer(1)),
+      ...iterating,
+    }),
+  },
+  async (...args: Any[]) => (await (kernels.fitKernelRidge as Any)(...args)).dispose(),
+);
 entry('kernels.kernelDiagonal', { kernel: aKernel, x: lone(3, 2) }, kernels.kernelDiagonal);
 
 // Methods.

@@ -120,7 +120,7 @@ describeOnBackends('kernel methods', (runtime) => {
 
   test('what does not fit is refused by name', async () => {
     await scoped(runtime(), async () => {
-      const [support, labels] = [runtime().random([4, 2]), runtime().ones([4, 1])];
+      const [support, labels, flat] = [runtime().random([4, 2]), runtime().ones([4, 1]), runtime().ones([4, 2])];
       const ask =
         (params: object, more: object = {}) =>
         () =>
@@ -135,8 +135,8 @@ describeOnBackends('kernel methods', (runtime) => {
       );
       await expectRefusal(
         runtime(),
-        ask({ kernel: 'linear', ridge: 0 }),
-        'is not positive definite: pivot 2 is not above 0',
+        ask({ kernel: 'linear', ridge: 0 }, { support: flat, query: flat }),
+        'is not positive definite: pivot 1 is not above 0',
       );
       const few = runtime().ones([3, 1]);
       await expectRefusal(runtime(), ask({}, { labels: few }), 'labels must have shape [s, c]');
