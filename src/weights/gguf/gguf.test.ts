@@ -334,6 +334,14 @@ test.each<[string, Uint8Array, string]>([
     "x.gguf: 'blk.0.attn_q.weight' must have rows for 3 heads of an even width, got [2]",
   ],
   [
+    'query rows of nothing',
+    writeGguf({
+      metadata: { 'general.architecture': [8, 'llama'], 'llama.attention.head_count': [4, 2] },
+      tensors: [{ name: 'blk.0.attn_q.weight', shape: [2 ** 40, 0], type: 0, bytes: new Uint8Array() }],
+    }),
+    "x.gguf: 'blk.0.attn_q.weight' must have rows for 2 heads of an even width, got [1099511627776, 0]",
+  ],
+  [
     'a count that is a text',
     writeGguf({ metadata: { 'general.architecture': [8, 'llama'], 'llama.block_count': [8, 'two'] } }),
     "x.gguf: llama.block_count must be a number, got 'two'",

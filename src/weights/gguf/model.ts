@@ -205,6 +205,9 @@ async function factorsOf(tensors: GgufPart['tensors'], options: ReadOptions): Pr
   return { rope_scaling: { rope_type: 'factors', factors: [...elementsAt(bytes, 0, 'f32', sizeOf(shape))] } };
 }
 
+/** Rows of queries: more than any published model has. */
+const MOST_ROWS = 2 ** 18;
+
 /**
  * Rows of queries and keys as checkpoints have them: the first elements of a head's pairs, then the second ones. In the file
  * the two of a pair lie side by side.
@@ -213,9 +216,9 @@ function unpermuted(tensor: StoredTensor, module: string, read: Reader): StoredT
   if (module !== 'attn_q' && module !== 'attn_k') return tensor;
   const heads = read.number('attention.head_count') ?? 1;
   const own = module === 'attn_q' ? heads : (read.number('attention.head_count_kv') ?? heads);
-  const count = tensor.shape[0] as number;
+  const [count = 0] = tensor.shape;
   const d = count / own;
-  if (d % 2 !== 0) {
+  if (!(own > 0 && d > 0 && d % 2 === 0 && sizeOf(tensor.shape) > 0 && count <= MOST_ROWS)) {
     const rows = `rows for ${own} heads of an even width`;
     throw new ParseError(`${read.label}: ${quote(tensor.name)} must have ${rows}, got ${formatShape(tensor.shape)}`);
   }

@@ -36,19 +36,27 @@ class Collector implements Contents {
 
   collect(value: unknown): Contents {
     if (value instanceof PickledTensor) this.#visit(value, ['tensor']);
-    else if (!this.#unwrap(value)) this.#visit(value, []);
+    else this.#visit(this.#unwrapped(value), []);
     return this;
   }
 
-  /** Takes the tensors of what wraps a model, and names what is beside it; false if nothing does. */
-  #unwrap(value: unknown): boolean {
-    if (!(value instanceof Dict)) return false;
-    const wrapper = WRAPPERS.find((key) => isModel(value.entries.get(key)));
-    if (wrapper === undefined) return false;
-    for (const [key, other] of value.entries)
-      if (key !== wrapper) this.#describe(typeof key === 'string' ? key : show(key), other);
-    this.collect(value.entries.get(wrapper));
-    return true;
+  /** The dictionary of a model within those that wrap it; names what is beside it. */
+  #unwrapped(value: unknown): unknown {
+    let inner = value;
+    for (let depth = 0; inner instanceof Dict; depth++) {
+      const { entries } = inner;
+      const wrapper = WRAPPERS.find((key) => isModel(entries.get(key)));
+      if (wrapper === undefined) break;
+      if (depth === MOST_NESTED) throw this.#tooDeep();
+      for (const [key, other] of entries)
+        if (key !== wrapper) this.#describe(typeof key === 'string' ? key : show(key), other);
+      inner = entries.get(wrapper);
+    }
+    return inner;
+  }
+
+  #tooDeep(): ParseError {
+    return new ParseError(`${this.label}: containers are nested deeper than ${MOST_NESTED}`);
   }
 
   #visit(value: unknown, path: readonly string[]): void {
@@ -63,8 +71,7 @@ class Collector implements Contents {
     else if (!children) this.#describe(name, value);
     else if (this.#visited.has(value)) this.#again(name, this.#visited.get(value));
     else {
-      if (path.length === MOST_NESTED)
-        throw new ParseError(`${this.label}: containers are nested deeper than ${MOST_NESTED}`);
+      if (path.length === MOST_NESTED) throw this.#tooDeep();
       this.#visited.set(value, undefined);
       for (const [key, child] of children) this.#visit(child, [...path, String(key)]);
       this.#visited.set(value, name);

@@ -135,6 +135,11 @@ const refused: readonly [string, Uint8Array | Buffer, string][] = [
   ['a line without an end', archive(pickle(`c${'a'.repeat(300)}`)), 'its pickle has a line without an end'],
   ['a dictionary within itself', archive(pickle(`}q\0${text('a')}h\0s`)), "x.pth: 'a' is within itself"],
   [
+    'a model that wraps itself',
+    archive(pickle(`}q\0${text('model')}h\0s`)),
+    'x.pth: containers are nested deeper than 64',
+  ],
+  [
     'lists in lists',
     archive(pickle(`}${text('a')}`.repeat(70), TENSOR, 's'.repeat(70))),
     'x.pth: containers are nested deeper than 64',
