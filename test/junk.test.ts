@@ -1027,6 +1027,11 @@ entry(
   },
   (...args: [Any, Any, Any]) => Object.values(decoder.load(...args)),
 );
+entry(
+  'Decoder.attentionInputs',
+  { parameters: decoderParameters, tokens: ids, layer: leaf(0, '0'), options: options(decoding) },
+  decoder.attentionInputs,
+);
 entry('Decoder.forward', { parameters: decoderParameters, tokens: ids, options: options(decoding) }, decoder.forward);
 entry(
   'Decoder.loss',

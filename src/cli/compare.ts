@@ -1,17 +1,20 @@
 import { styleText } from 'node:util';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { checkWhole } from '../check';
 import { compare } from '../compare/compare';
 import type { Use } from '../compare/comparison';
 import { type ComparisonReport, isMeasured, needsTraining, type Row } from '../compare/comparison';
 import { checkComparable, inputsBeyond } from '../compare/contenders';
 import { alps, imageInputs, type NamedPicture } from '../compare/image-inputs';
-import { checkPackagesOfText, type DescribedInputs, mobyDick, textInputs } from '../compare/inputs';
+import { checkPackagesOfText, type DescribedInputs, decoderInputs, mobyDick, textInputs } from '../compare/inputs';
 import { decodePicture } from '../compare/picture';
 import { ParameterError } from '../errors';
 import { describeMachine, formatMachine } from '../machine';
 import type { Method } from '../methods/define';
 import { exactAttention } from '../methods/dense/attention';
 import { methods as allMethods } from '../methods/registry';
+import { loadDecoder } from '../models';
+import { MOST_LAYERS } from '../models/decoder/architectures/settings';
 import { loadUniversalSentenceEncoder } from '../models/universal-sentence-encoder';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
 import { comparisonHtml } from '../report/comparison-page';
@@ -40,7 +43,8 @@ interface CompareOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly image?: string | true;
   readonly grid?: readonly number[];
   readonly length?: number;
-  readonly layer?: 0 | 1;
+  readonly layer?: number;
+  readonly model?: string;
   readonly methods?: string;
   readonly maxError: number;
   readonly json?: string;
@@ -74,7 +78,17 @@ export function compareCommand(): Command {
       ]),
     )
     .option('--length <tokens>', `tokens of the text; default: ${DEFAULT_LENGTH}`, wholeNumber(1, 2 ** 20))
-    .option('--layer <number>', `layer of the model, 0 or 1; default: ${DEFAULT_LAYER}`, wholeNumber(0, 1))
+    .addOption(
+      new Option(
+        '--model <path>',
+        'language model to run the text through, in the place of the sentence model: a folder or a GGUF file',
+      ).conflicts(['image', 'in']),
+    )
+    .option(
+      '--layer <number>',
+      `layer of the model; default: ${DEFAULT_LAYER}, the last of the sentence model`,
+      wholeNumber(0, MOST_LAYERS),
+    )
     .option(
       '--grid <extents>',
       `rows and columns of patches of the picture; default: ${DEFAULT_GRID.join('x')}`,
@@ -138,16 +152,22 @@ async function runComparison(options: CompareOptions): Promise<void> {
 }
 
 async function readInputs(runtime: Runtime, options: CompareOptions, { signal }: Control): Promise<DescribedInputs> {
-  const { text, in: path, image, grid, length = DEFAULT_LENGTH, layer = DEFAULT_LAYER } = options;
+  const { text, in: path, image, grid, model, length = DEFAULT_LENGTH, layer = DEFAULT_LAYER } = options;
   if (image !== undefined) {
     return imageInputs(runtime, image === true ? await alps() : await readPicture(image), grid ?? DEFAULT_GRID);
   }
   if (grid) throw new ParameterError('--grid is for the patches of a picture: expected --image too');
+  if (model !== undefined) {
+    const named = text === undefined ? await mobyDick() : await readText(text);
+    using language = await loadDecoder(model, { runtime, context: Math.max(2, length), signal });
+    return decoderInputs(language, named, { length, layer }, { signal });
+  }
   if (path === undefined) {
     checkPackagesOfText(text !== undefined);
+    checkWhole('--layer', layer, 0, 1);
     const named = text === undefined ? await mobyDick() : await readText(text);
     using encoder = await loadUniversalSentenceEncoder(runtime);
-    return textInputs(encoder, named, { length, layer }, { signal });
+    return textInputs(encoder, named, { length, layer: layer as 0 | 1 }, { signal });
   }
   // Without optional inputs of exact attention, which other methods would ignore.
   const host = await readTensorsOf({ name: 'compare', inputs: exactAttention.inputs }, path);

@@ -1,5 +1,6 @@
 /** q, k and v of real attention: a text through a trained model. */
 import { ParameterError } from '../errors';
+import type { LanguageModel } from '../models/language-model';
 import type { UniversalSentenceEncoder } from '../models/universal-sentence-encoder';
 import { ENCODER_PACKAGE } from '../models/universal-sentence-encoder/files';
 import { checkInstalled, requireData } from '../packages';
@@ -42,6 +43,29 @@ export function textInputs(
   const model = `layer ${layer} of the Universal Sentence Encoder: ${heads} heads of ${d} dimensions`;
   return { inputs, description: `${amount} through ${model}.` };
 }
+
+/** The same through a decoder, as far as the text and the model's context go. */
+export function decoderInputs(
+  model: LanguageModel,
+  { name, text }: NamedText,
+  { length, layer }: { readonly length: number; readonly layer: number },
+  control: Control,
+): DescribedInputs {
+  const { runtime, decoder, parameters } = model;
+  const tokens = model.tokensOf(text.slice(0, LONGEST_TOKEN * length)).slice(0, length);
+  const inputs = runtime.scope(() => {
+    const row = runtime.tensor([...tokens], [1, tokens.length], 'i32');
+    return decoder.attentionInputs(parameters, row, layer, { signal: control.signal });
+  });
+  const [, n, heads, d] = inputs.q.shape as [number, number, number, number];
+  return {
+    inputs,
+    description: `The first ${n === 1 ? 'token' : `${n} tokens`} of ${name} through layer ${layer} of the decoder: ${heads} heads of ${d} dimensions.`,
+  };
+}
+
+/** Characters of a token, at most but for few: no more of a text is split. */
+const LONGEST_TOKEN = 16;
 
 /** The most characters that are split at a time. */
 const LONGEST_PARAGRAPH = 2 ** 18;

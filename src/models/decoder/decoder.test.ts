@@ -13,8 +13,10 @@ import {
   defineMaskedMethod,
   defineMethod,
   embedding,
+  matmul,
   type PackedWeight,
   type Runtime,
+  rmsNorm,
 } from '../../index';
 import { readSafetensors } from '../../io';
 import * as masks from '../../masks';
@@ -134,6 +136,26 @@ describeOnBackends('decoder', (runtime) => {
       const gradients = await Promise.all([own, wanted].map((each) => each!.gradients['model.norm.weight']!.toHost()));
       expect(relativeError(gradients[0]!, gradients[1]!)).toBeLessThan(1e-4);
       for (const each of Object.values(packed)) each.dispose();
+    }));
+
+  test('gives what the attention of a layer takes', () =>
+    scoped(runtime(), async () => {
+      const decoder = createDecoder(tiny);
+      const parameters = decoder.initialize(runtime(), { seed: 1 });
+      const tokens = runtime().tensor([1, 2, 3], [1, 3], 'i32');
+      const { q, k, v } = decoder.attentionInputs(parameters, tokens, 1);
+      expect([q.shape, k.shape, v.shape]).toEqual([
+        [1, 3, 4, 2],
+        [1, 3, 2, 2],
+        [1, 3, 2, 2],
+      ]);
+      const layers: Promise<HostTensor>[] = [];
+      decoder.forward(parameters, tokens, { onLayer: (h) => void layers.push(h.toHost()) });
+      const h = runtime().fromHost((await layers[0]) as HostTensor<'f32'>);
+      const own = partOf(parameters, 'model.layers.1') as Record<string, Tensor<'f32'>>;
+      const normed = rmsNorm(h, { gain: own['input_layernorm.weight'], epsilon: tiny.rms_norm_eps });
+      const values = matmul(normed, own['self_attn.v_proj.weight'] as Tensor, { transposeB: true });
+      expect(relativeError(await v.reshape([1, 3, 4]).toHost(), await values.toHost())).toBeLessThan(1e-6);
     }));
 
   test('nothing is kept but the loss and the gradients', async () => {

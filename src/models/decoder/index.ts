@@ -96,6 +96,17 @@ export interface Decoder extends WeightNames {
   check(parameters: Parameters): void;
   /** What the logits are products of, after the last norm: tokens [b, n] i32 -> [b, n, width]. Errors as `forward`. */
   hidden(parameters: Parameters, tokens: Tensor, options?: DecoderControl): Tensor<'f32'>;
+  /**
+   * What the attention of a layer takes, rotated by positions: q [b, n, h, d], k [b, n, g, d], v [b, n, g, e].
+   *
+   * @throws {ParameterError} a layer that there is not; otherwise as `forward`
+   */
+  attentionInputs(
+    parameters: Parameters,
+    tokens: Tensor,
+    layer: number,
+    options?: DecoderControl,
+  ): Readonly<Record<'q' | 'k' | 'v', Tensor>>;
   /** Multiplications and additions of products and attention, forward, for b sequences of n tokens; a backward pass has twice as many. */
   flops(b: number, n: number): number;
   /** The mean cross entropy of tokens [b, n] and their targets [b, n] i32, a few rows of logits at a time -> []. */
@@ -174,6 +185,33 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       check(given, { tokens }, options);
       return tokens.runtime.scope(() => normed(given, hidden(given, tokens, options), options) as Tensor<'f32'>);
     },
+    attentionInputs(given, tokens, layer, options = {}) {
+      checkOptions('attentionInputs', options, CONTROL);
+      checkWhole('layer', layer, 0, layers.length - 1);
+      check(given, { tokens }, options);
+      const { runtime } = tokens;
+      const { method, params } = attentions[layer] as AttentionLayer;
+      const found: Tensor[] = [];
+      const attend = (inputs: Readonly<Record<string, Tensor>>) => {
+        for (const name of ['q', 'k', 'v']) {
+          const own = contiguous(inputs[name] as Tensor);
+          // The layer's own scope would end with it.
+          runtime.keepBeyondScopes(own);
+          found.push(own);
+        }
+        return method.forward(inputs, params).out as Tensor;
+      };
+      const { signal, training } = options;
+      const contextOf = (at: number) => ({ signal, training, ...(at === layer && { attend }) });
+      try {
+        runtime.scope(() => void hidden(given, tokens, options, contextOf, layer + 1));
+      } catch (error) {
+        for (const each of found) each.dispose();
+        throw error;
+      }
+      const [q, k, v] = found as [Tensor, Tensor, Tensor];
+      return { q, k, v };
+    },
     loss(given, tokens, targets, options = {}) {
       checkOptions('loss', options, [...CONTROL, 'chunk', 'ignore']);
       check(given, { tokens, targets }, options);
@@ -225,14 +263,15 @@ function networkOf(
     norm.module.forward(h, partOf(given, norm.name), { signal, training });
   return {
     normed,
-    /** What the last norm takes, [b, n, width]. */
+    /** What the last norm takes, [b, n, width], or what the first `count` layers hand on. */
     hidden(
       given: Parameters,
       tokens: Tensor,
       { recompute: again = false, onLayer, signal, training }: DecoderControl,
       contextOf: (layer: number) => AttentionContext = () => ({ signal, training }),
+      count = layers.length,
     ): Tensor {
-      return layers.reduce<Tensor>(
+      return layers.slice(0, count).reduce<Tensor>(
         (h, layer, at) => {
           const own = partOf(given, (blueprint.layers[at] as LayerBlueprint).name);
           const call = (h: Tensor, own: Parameters) => layer.forward(h, own, { ...contextOf(at), activations });
