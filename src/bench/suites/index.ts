@@ -3,6 +3,7 @@ import { attentionSuite } from './attention';
 import { backwardSuite } from './backward';
 import { buildsSuite } from './builds';
 import { chainSuite } from './chain';
+import { convSuite } from './conv';
 import { decodeSuite } from './decode';
 import { linearSuite } from './linear';
 import { localLinearSuite } from './local-linear';
@@ -36,5 +37,6 @@ export const suites: readonly Suite[] = [
   primitivesSuite,
   productsSuite,
   opsSuite,
+  convSuite,
   buildsSuite,
 ];

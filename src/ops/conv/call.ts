@@ -94,3 +94,11 @@ function meeting({ stride, up }: Axis, offset: number, extent: number, results: 
   const past = Math.min(count, Math.floor((extent - 1 - offset) / stride) + 1);
   return Math.max(0, past - first);
 }
+
+/** How often the taps of a kernel that lies in the middle of its padding meet elements of an axis. */
+export function tapsInside(extent: number, taps: number, stride: number): number {
+  const axis = { stride, dilation: 1, up: 1, before: (taps - 1) / 2 };
+  const results = Math.ceil(extent / stride);
+  const [found = []] = tapsOf(axis, extent, taps, results);
+  return found.reduce((sum, { offset }) => sum + meeting(axis, offset, extent, results, 0), 0);
+}
