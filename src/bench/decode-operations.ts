@@ -221,9 +221,11 @@ export const appending: Operation = {
 
 /** Columns of the weights, [d, 3072]. */
 const COLUMNS = 3072;
-const weightBytes = ({ d }: Problem, dtype: 'f32' | 'bf16' = 'f32') => d * COLUMNS * (dtype === 'f32' ? 4 : 2);
-/** Numbers that bf16 holds exactly. */
-const weightsOf = ({ d }: Problem) => convert(convert(hostTensor(normal(d * COLUMNS, 5), [d, COLUMNS]), 'bf16'), 'f32');
+type WeightDType = 'f32' | 'bf16' | 'f16';
+const weightBytes = ({ d }: Problem, dtype: WeightDType = 'f32') => d * COLUMNS * (dtype === 'f32' ? 4 : 2);
+/** Numbers that bf16 and f16 hold exactly, nearly all. */
+const weightsOf = ({ d }: Problem, shape = [d, COLUMNS]) =>
+  convert(convert(hostTensor(normal(d * COLUMNS, 5), shape), 'bf16'), 'f32');
 
 export const readOfWeights = tensorOperation({
   name: 'read of weights',
@@ -238,10 +240,16 @@ export const readOfWeights = tensorOperation({
   run: ({ weights, out }) => sum(weights, { axes: [0, 1], out }),
 });
 
+interface Skinny {
+  readonly dtype: WeightDType;
+  /** Whether the weights are [3072, d], as those of layers are; default false. */
+  readonly transposeB?: boolean;
+}
+
 /** n rows [n, d] times weights [d, 3072]. */
-export function skinnyProduct(dtype: 'f32' | 'bf16'): Operation {
+export function skinnyProduct({ dtype, transposeB = false }: Skinny): Operation {
   return tensorOperation({
-    name: `product of few rows, ${dtype}`,
+    name: `product of few rows, ${dtype}${transposeB ? ', transposed' : ''}`,
     flops: ({ n, d }) => 2 * n * d * COLUMNS,
     bytes: (problem) => weightBytes(problem, dtype),
     outputs: ({ n }) => ({ out: [n, COLUMNS] }),
@@ -249,9 +257,10 @@ export function skinnyProduct(dtype: 'f32' | 'bf16'): Operation {
       a: runtime.fromHost(convert(hostTensor(q.subarray(0, n * d), [n, d]), dtype)),
     }),
     streamed(runtime, { problem }) {
-      const weights = convert(weightsOf(problem), dtype);
+      const shape = transposeB ? [COLUMNS, problem.d] : [problem.d, COLUMNS];
+      const weights = convert(weightsOf(problem, shape), dtype);
       return () => ({ weights: runtime.fromHost(weights) });
     },
-    run: ({ a, weights, out }) => matmul(a, weights, { out }),
+    run: ({ a, weights, out }) => matmul(a, weights, { transposeB, out }),
   });
 }

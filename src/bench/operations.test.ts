@@ -46,7 +46,7 @@ test.each<readonly [string, Problem]>([
     decoding({ name: 'bf16', dtype: 'bf16', queries: 3, window: 100, isSloped: true }),
     decodingParallax,
   ]),
-  ...at({ n: 2, h: 1, d: 1024 }, [skinnyProduct('bf16')]),
+  ...at({ n: 2, h: 1, d: 1024 }, [skinnyProduct({ dtype: 'f16' }), skinnyProduct({ dtype: 'bf16', transposeB: true })]),
   ...at(ROWS, [declaredOperation(argsortOp, { '...': 6, c: 50 })]),
   ...at(ROWS, [declaredOperation(gatedDeltaRuleOp, { b: 1, n: 9, h: 2, d: 8, e: 4 })]),
   ...at(ROWS, [...Object.values(rowOperations), product(false), product(true)]),

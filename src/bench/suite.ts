@@ -84,7 +84,7 @@ export const TIMING = {
 /** Rows of operations on problems of these extents, labelled by the operations' names. */
 export function operationRows(
   problem: Problem,
-  rows: readonly (readonly [name: string, operation: Operation, goal?: Goal])[],
+  rows: readonly (readonly [name: string, operation: Operation, goal?: Goal | undefined])[],
 ): PlannedRow[] {
   return rows.map(([name, operation, goal]) => ({
     name,

@@ -23,10 +23,20 @@ const besideRead = (n: number): PlannedRow[] =>
     [`cache-${n}`, cached('one query, cache in f32'), ofRead(0.7)],
   ]);
 
-const besideWeights = (n: number, goal: Goal): PlannedRow[] =>
+/** Products of n rows and cold weights of both layouts beside a read of these in f32. */
+const besideWeights = (n: number, goals: Partial<Record<'f32' | 'bf16' | 'f16', Goal>>): PlannedRow[] =>
   operationRows({ ...WEIGHTS, n }, [
     [`weights-${n}`, readOfWeights],
-    [`product-${n}`, skinnyProduct('f32'), goal],
+    ...(['f32', 'bf16', 'f16'] as const).flatMap((dtype) =>
+      [false, true].map(
+        (transposeB) =>
+          [
+            `product-${n}-${dtype}${transposeB ? '-transposed' : ''}`,
+            skinnyProduct({ dtype, transposeB }),
+            goals[dtype],
+          ] as const,
+      ),
+    ),
   ]);
 
 /** Each group beside its first row. */
@@ -52,13 +62,10 @@ export const decodeSuite = timedSuite({
       ...operationRows({ ...KEYS, n: 256 }, [['keys-256', cached('256 keys in all')]]),
       ...operationRows(KEYS, [['window', cached('a window of 256', { window: 256 }), times(1.3)]]),
     ],
-    besideWeights(1, ofRead(0.85)),
-    operationRows({ ...WEIGHTS, n: 1 }, [
-      ['product-f32', skinnyProduct('f32')],
-      ['product-bf16', skinnyProduct('bf16'), times(0.6)],
-    ]),
-    besideWeights(4, ofRead(0.85)),
-    besideWeights(16, { measure: 'peakShare', atLeast: 0.75 }),
+    besideWeights(1, { f32: ofRead(0.85), bf16: ofRead(2 * 0.85), f16: ofRead(2 * 0.7) }),
+    besideWeights(4, { f32: ofRead(0.85) }),
+    besideWeights(16, { f32: { measure: 'peakShare', atLeast: 0.65 } }),
+    besideWeights(64, { f32: { measure: 'peakShare', atLeast: 0.75 } }),
     operationRows({ ...KEYS, h: 2 }, [
       ['prefill', prefill(undefined)],
       ['prefill-chunks', prefill(512), times(1.1)],
