@@ -108,9 +108,11 @@ const dispose = (state: State) => {
 const dots = (a: Tensor, b: Tensor): Tensor => sum(multiply(a, b), { axes: [0], keepDims: true });
 
 async function read(x: Tensor): Promise<number[]> {
-  const values = [...(await x.read())] as number[];
-  x.dispose();
-  return values;
+  try {
+    return [...(await x.read())] as number[];
+  } finally {
+    x.dispose();
+  }
 }
 
 function stepped({ x, r, p, rz }: State, product: (v: Tensor) => Tensor, preconditioner: (r: Tensor) => Tensor) {

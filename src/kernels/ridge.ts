@@ -143,14 +143,15 @@ async function nystrom(
   iterating: ConjugateGradientsOptions,
 ): Promise<KernelRidge> {
   const { runtime } = x;
-  const factor = runtime.scope(() => {
-    const matrix = kernelMatrix(kernel, support, support);
-    return cholesky(ridged(matrix, runtime.eye(support.shape[0] as number), JITTER));
-  });
-  const whiten = (v: Tensor) => triangularSolve(factor, v);
-  const weightsOf = (w: Tensor) => triangularSolve(factor, w, { transpose: true });
-  const back = (v: Tensor) => whiten(kernelProduct(kernel, support, x, v));
+  let factor: Tensor | undefined;
   try {
+    const triangle = runtime.scope(() => {
+      const matrix = kernelMatrix(kernel, support, support);
+      return cholesky(ridged(matrix, runtime.eye(support.shape[0] as number), JITTER));
+    });
+    factor = triangle;
+    const weightsOf = (w: Tensor) => triangularSolve(triangle, w, { transpose: true });
+    const back = (v: Tensor) => triangularSolve(triangle, kernelProduct(kernel, support, x, v));
     using right = runtime.scope(() => back(y));
     const product = (w: Tensor) => ridged(back(kernelProduct(kernel, x, support, weightsOf(w))), w, ridge);
     const { x: w, iterations, residual } = await conjugateGradients(product, right, iterating);
@@ -161,6 +162,6 @@ async function nystrom(
     support.dispose();
     throw error;
   } finally {
-    factor.dispose();
+    factor?.dispose();
   }
 }
