@@ -65,20 +65,22 @@ export function fewRowsAcross(params: usize, task: i32, scratch: usize): void {
   const next = p.b.term * size;
   const step = <usize>p.pitch << 2;
   const sums = p.parts + <usize>((task / strips) * p.sumRows) * step + (<usize>column << 2);
-  for (let r: i32 = 0; r < rows; r++) memory.fill(sums + <usize>r * step, 0, <usize>count << 2);
+  for (let r: i32 = 0; r < p.sumRows; r++) memory.fill(sums + <usize>r * step, 0, <usize>(count + 7 & ~7) << 2);
   let b = p.b.address + <usize>first * next + <usize>column * size;
   let a = p.left + (<usize>first << 2);
   for (let k: i32 = 0; k < terms; k += 8, b += 8 * next, a += 32) {
     const some = min(8, terms - k);
     const isDirect = some == 8 && (dtype != F16 || areNumbers(p, b, next, count, a));
     const direct = isDirect ? count & ~7 : 0;
-    if (direct > 0) layOutFactors(p, a, some, dtype == F16, scratch + FACTORS);
-    if (direct > 0) addBlock(dtype, rows, b, next, direct, scratch + FACTORS, sums, step);
+    if (direct > 0) {
+      layOutFactors(p, a, some, dtype == F16, scratch + FACTORS);
+      addBlock(dtype, rows, b, next, direct, scratch + FACTORS, sums, step);
+    }
     if (direct < count) layOutFactors(p, a, some, false, scratch + FACTORS);
     for (let c = direct; c < count; c += CONVERTED_COLUMNS) {
       const width = min(CONVERTED_COLUMNS, count - c);
       convert(b + <usize>c * size, next, dtype, some, width, scratch + CONVERTED);
-      // Columns past the last are those of nobody.
+      // What is added to columns past the last is not read.
       addBlock(F32, rows, scratch + CONVERTED, CONVERTED_BYTES, (width + 7) & ~7, scratch + FACTORS, sums + (<usize>c << 2), step);
     }
   }
