@@ -415,10 +415,11 @@ entry(
   'weights.openWeights',
   {
     from: called('bytes', file(io.writeSafetensors({ a: host(2) }))),
-    options: options({ signal: control.signal!, cache: maybe(leaf(false)) }),
+    options: options({ signal: control.signal!, cache: maybe(boolean(false)) }),
   },
   weightFiles.openWeights,
 );
+entry('weights.ggufTokenizer', { metadata: leaf({}, ...RECORDS) }, weightFiles.ggufTokenizer);
 entry('weights.Weights.select', { pattern: text('a') }, (pattern) => opened.select(pattern));
 entry(
   'weights.Weights.read',

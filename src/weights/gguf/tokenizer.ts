@@ -1,5 +1,5 @@
 /** The tokenizer of a GGUF file. */
-import { show } from '../../check';
+import { checkRecord, show } from '../../check';
 import { ParseError } from '../../errors';
 import type { Metadata } from './parse';
 
@@ -48,6 +48,7 @@ const SPELLED: Readonly<Record<string, string>> = { seperator: 'separator' };
  * @throws {ParseError} a field of another type or length, an id beyond the tokens, by its key
  */
 export function ggufTokenizer(metadata: Metadata): GgufTokenizer | undefined {
+  checkRecord('metadata', metadata);
   const model = field(metadata, `${PREFIX}model`, 'a text', isText);
   const tokens = field(metadata, `${PREFIX}tokens`, 'a list of texts', isTexts);
   if (model === undefined || tokens === undefined) return undefined;
