@@ -6,5 +6,5 @@ export { type PackOptions, packWeight } from './pack';
 export { type QuantizedTensor, type QuantizeOptions, quantizeWeights } from './quantize';
 export type { ByteSource, ReadOptions } from './source';
 export type { BlockType, StoredTensor, StoredType, WeightFile } from './stored';
-export { type ReadTensorOptions, Weights } from './weights';
+export { type DownloadOptions, type ReadTensorOptions, Weights } from './weights';
 export { type DeferredTensor, type WritableTensor, type WriteWeightsOptions, writeWeights } from './write';
