@@ -120,7 +120,8 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
     layers = 1,
   } = config;
   checkMethod('method', method);
-  const { name } = method;
+  const { name, inputs } = method;
+  checkQkv('method', method);
   const params = method.parse(given);
   for (const [each, value] of Object.entries({ width, heads, keyHeads, layers })) checkWhole(each, value, 1);
   checkWhole('layer', layer, 0, layers - 1);
@@ -140,8 +141,8 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
     checkKnown('qkNorm', qkNorm, ['kind', 'epsilon'], (unknown) => `qkNorm has no '${unknown}'`);
   const normed = qkNorm && norm({ width: d, ...qkNorm });
   if (rope !== undefined) ropeSetting.check('rope', rope, { d }, {});
-  checkGrid(name, method.inputs.q as string, grid);
-  const missing = Object.keys(method.inputs).filter((each) => !['q', 'k', 'v'].includes(each));
+  checkGrid(name, inputs.q as string, grid);
+  const missing = Object.keys(inputs).filter((each) => !['q', 'k', 'v'].includes(each));
   if (missing.length > 0 && !method.layer)
     throw new ParameterError(`method ${name} takes ${missing.join(', ')}, which a layer has no projections for`);
   const extra = method.layer?.({ width, heads, keyHeads, d, e, layer, layers }, params);
@@ -227,6 +228,12 @@ function checkLayout(layout: ProjectionLayout): void {
     if (value !== undefined && typeof value !== 'string')
       throw new ParameterError(`${name} of projections must be a string, got ${show(value)}`);
   checkBoolean('transposed of projections', transposed);
+}
+
+/** Throws unless a method, called `what`, takes queries, keys and values. */
+export function checkQkv(what: string, { name, inputs }: Method): void {
+  const absent = ['q', 'k', 'v'].find((each) => inputs[each] === undefined);
+  if (absent !== undefined) throw new ParameterError(`${what} must take q, k and v, but ${name} takes no ${absent}`);
 }
 
 /** Whether several query heads may share a head of keys and values. */

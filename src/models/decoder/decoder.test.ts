@@ -24,6 +24,7 @@ import {
   dydila,
   exactAttention,
   gatedDeltaRule,
+  kernelRidge,
   lightningAttention,
   localLinearAttention,
   neighborhoodAttention,
@@ -410,7 +411,7 @@ describe('methods of a decoder', () => {
     runtime = await createRuntime({ backend: 'wasm', threads: 1 });
   });
   afterAll(() => runtime.dispose());
-  const onSequences = methods.filter(({ inputs }) => !inputs.q?.includes('...space'));
+  const onSequences = methods.filter(({ inputs: { q } }) => q !== undefined && !q.includes('...space'));
   /** Undefined for what a decoder refuses. */
   const decoderOf = (config: object, attention: LayerAttention) => {
     try {
@@ -580,6 +581,9 @@ describe('createDecoder', () => {
 
   test('refuses methods that a decoder cannot use, and says where', () => {
     const make = (attention: unknown) => () => createDecoder(tiny, { attention: attention as DecoderAttention });
+    expect(make(kernelRidge)).toThrow(
+      'method of attention of layer 0 must take q, k and v, but kernel-ridge takes no q',
+    );
     expect(make(dydila)).toThrow('attention of layer 0: dydila lets tokens see later ones');
     expect(make([exactAttention, { method: exactAttention, params: { causal: false } }])).toThrow(
       'attention of layer 1: attention lets tokens see later ones by its param causal, false, but a decoder must',

@@ -5,7 +5,7 @@ import { ParameterError } from '../../errors';
 import { checkMethod, type Method, type MethodOf } from '../../methods/define';
 import { exactAttention } from '../../methods/dense/attention';
 import type { ParamsSchema } from '../../methods/params';
-import { type AttentionContext, type AttentionLayer, attentionLayer, groupsHeads } from '../../nn/attention';
+import { type AttentionContext, type AttentionLayer, attentionLayer, checkQkv, groupsHeads } from '../../nn/attention';
 import { type Described, type Module, type Parameters, partOf, prefixed } from '../../nn/module';
 import { add } from '../../ops/map';
 import type { Tensor } from '../../tensor/tensor';
@@ -85,6 +85,7 @@ function attentionOf(blueprint: AttentionBlueprint, given: LayerAttention, place
   checkBoolean(`rope of ${where}`, given.rope);
   const { method } = given;
   checkMethod(`method of ${where}`, method);
+  checkQkv(`method of ${where}`, method);
   const { heads, keyHeads, rope } = blueprint;
   const { layer, layers } = place;
   return attentionLayer({
