@@ -40,7 +40,7 @@ export const linear = (x: Tensor, weight: Tensor | PackedWeight, options: Linear
   linearOp({ x, weight }, options);
 
 export interface LinearAllOptions extends Pick<LinearOptions, 'activations' | 'signal'> {
-  /** Of each weight, or undefined where it has none. */
+  /** For each weight a bias, or undefined. */
   readonly biases?: readonly (Tensor | undefined)[] | undefined;
 }
 

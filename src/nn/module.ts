@@ -20,7 +20,7 @@ import { TrainingPass } from './training';
 export interface ModuleControl extends Pick<Control, 'signal'> {
   /** Whether the pass trains, and what that adds; default: inference. */
   readonly training?: TrainingPass | undefined;
-  /** Of projections whose weights are in blocks: whether their input is rounded to 8 bits (`q8`, default) or not (`f32`). */
+  /** Whether the input of projections by weights in blocks is rounded to 8 bits (`q8`, default) or not (`f32`). */
   readonly activations?: Activations | undefined;
 }
 

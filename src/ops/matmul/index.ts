@@ -141,8 +141,8 @@ export const matmulOp = defineComposite({
     /** [c], of the dtype of a, added to every row. */
     bias: floats('c', { strided: true, like: 'a' }),
     /**
-     * Of a packed b in blocks, whose rows are summed over by `transposeB`: whether rows of a are rounded to 8 bits in blocks of 32
-     * (default), which errs by up to 1/254 of the largest magnitude of each block, or left as f32.
+     * Where b is packed in blocks and `transposeB` is true: whether rows of a are rounded to 8 bits in blocks of 32 (`q8`, default),
+     * each number by up to 1/254 of the largest magnitude of its block, or left as they are (`f32`).
      */
     activations: activationsSetting,
     /** Made by `elementwise`: applied to each element of the result, after the bias, before it is stored. */

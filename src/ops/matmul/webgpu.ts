@@ -11,7 +11,7 @@ import type { Tensor } from '../../tensor/tensor';
 import type { MapCall } from '../map/call';
 import type { Elementwise } from '../map/function';
 import { codeOf, planMap } from '../map/webgpu';
-import type { PackedWeight } from '../packed';
+import type { PackedWeight } from '../packed/weight';
 import { formOf, regionsOf, weightCode } from '../packed/webgpu-blocks';
 import type { MatmulCall } from './call';
 

@@ -110,7 +110,7 @@ function sums(codes: usize, x: usize, xStep: usize, factors: usize, blocks: i32,
   const x3 = x2 + xStep;
   let at: usize = 0;
   for (const past = factors + (<usize>blocks << 2); factors < past; factors += 4, at += BLOCK) {
-    // Of 8 bits four vectors of 16; of 4 bits, where the build multiplies those by 8 at once, two of 8.
+    // Four vectors of 16-bit integers; two of 8 bits where the build multiplies integers of 4 bits as they are.
     let w0 = s0;
     let w1 = s0;
     let w2 = s0;

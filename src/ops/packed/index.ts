@@ -32,7 +32,7 @@ export type Activations = 'f32' | 'q8';
 export const activationsSetting = optional(choice<Activations>('f32', 'f32', 'q8'));
 
 interface Options extends Control {
-  /** Of each product, or none. */
+  /** For each product a bias, or undefined. */
   readonly biases?: readonly (Tensor | undefined)[] | undefined;
   readonly epilogue?: Elementwise | undefined;
   readonly activations?: Activations | undefined;

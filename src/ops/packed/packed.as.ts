@@ -20,7 +20,7 @@ const TILE_BYTES: usize = <usize>(PANEL * SLICE * 4);
 // Working memory of many rows: slices, and a tile of the result [panels][slices][6][8].
 const TILE: usize = SLICES_BYTES;
 const MANY_BYTES: usize = TILE + <usize>(TILE_PANELS * TILE_SLICES) * TILE_BYTES;
-// Of what is finished: a strip of bias, and what the program needs.
+// For `finish`: a strip of bias, and what the program needs.
 const POINTERS: usize = <usize>FINISHED * 4;
 const REGISTERS: usize = POINTERS + 16;
 export const SCRATCH_BYTES: usize = max(max(FEW_BYTES, MANY_BYTES), REGISTERS + REGISTER_BYTES);

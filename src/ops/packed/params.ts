@@ -48,7 +48,7 @@ export const ProductsParams = struct({
   isAcross: 'bool',
   /** x as f32 or, if it is rounded, integers: [rows][depth] of 8 bits, or [panels][depth / 2][6] of pairs of 16. */
   left: 'usize',
-  /** Of rounded rows, [rows][blocks] or [panels][blocks][6]: scales, and sums. */
+  /** Scales and sums of rounded rows, [rows][blocks] or [panels][blocks][6]. */
   scales: 'usize',
   sums: 'usize',
   products: 'i32',

@@ -16,7 +16,7 @@ export type PackedType = (typeof PACKED_TYPES)[number];
 /** What a weight is made of; `values` are [rows, width], of q4 two in a byte: [rows, width / 2]. */
 export interface PackedParts {
   readonly values: Tensor;
-  /** Of blocks, [rows, width / 32]. A number is scale * integer + minimum; without minima integers of 4 bits count from -8. */
+  /** For each block, [rows, width / 32]. A number is scale * integer + minimum; without minima integers of 4 bits count from -8. */
   readonly scales?: Tensor<'f16'> | undefined;
   readonly minima?: Tensor<'f16'> | undefined;
 }
