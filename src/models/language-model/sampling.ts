@@ -28,7 +28,7 @@ export interface SamplingOptions {
   readonly process?: ((logits: Float32Array, tokens: readonly number[]) => void) | undefined;
 }
 
-export const SAMPLING = [
+const SAMPLING = [
   ...[
     'temperature',
     'topK',
