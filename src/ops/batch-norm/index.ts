@@ -1,16 +1,26 @@
 /** Batch normalisation of channels, channels last, by statistics of the batch or given ones. */
 import { ParameterError, ShapeError } from '../../errors';
+import { apply } from '../../expressions/expression';
 import type { Control } from '../../runtime/backend';
 import { formatShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { contiguous } from '../copy';
 import { defineComposite, f32, group, type Members, type Needing, number, type OptionsOf } from '../define';
 import { add, multiply, rsqrt, subtract } from '../map';
-import { map } from '../map/map';
+import { mapOne } from '../map/core';
+import { ElementwiseFunction, element } from '../map/function';
 import { mean as meanOf } from '../reduce';
 
 const statistics = group({ mean: f32('c'), variance: f32('c') });
 type Statistics = Members<typeof statistics>;
+
+// As expressions, not functions, whose parser a page with networks need not load.
+const [centred, factor, gain, bias] = [apply('subtract', element(0), element(1)), element(2), element(3), element(4)];
+/** (x - mean) factor gain + bias. */
+const normalised = new ElementwiseFunction('batchNorm', 5, [
+  apply('add', apply('multiply', apply('multiply', centred, factor), gain), bias),
+]);
+const squaredDistance = new ElementwiseFunction('squares of batchNorm', 2, [apply('multiply', centred, centred)]);
 
 export const batchNormOp = defineComposite({
   name: 'batchNorm',
@@ -35,9 +45,7 @@ export const batchNormOp = defineComposite({
     return x.runtime.scope(() => {
       const { mean, variance } = statisticsOf(x, settings.statistics);
       const factor = rsqrt(add(variance, x.runtime.tensor([settings.epsilon], [])));
-      const normalised = (x: number, mean: number, factor: number, gain: number, bias: number) =>
-        (x - mean) * factor * gain + bias;
-      return { out: map(normalised, x, mean, factor, gain, bias) as Tensor<'f32'>, mean, variance };
+      return { out: mapOne(normalised, { x, mean, factor, gain, bias }), mean, variance };
     });
   },
 });
@@ -119,7 +127,7 @@ function statisticsOf(x: Tensor, given: Statistics | undefined) {
       variance: contiguous(given.variance as Tensor<'f32'>),
     };
   const mean = meanOf(x, places(x));
-  const squares = map((x, mean) => (x - mean) ** 2, x, mean);
+  const squares = mapOne(squaredDistance, { x, mean });
   return { mean, variance: meanOf(squares, places(x)) };
 }
 
