@@ -1,3 +1,4 @@
+import type { Contender } from '../contender';
 import { readOfWeights } from '../decode-operations';
 import type { BenchOptions } from '../options';
 import { peer } from '../peers';
@@ -73,13 +74,25 @@ function group(n: number, columns: number, options: BenchOptions, { peers }: Pla
     );
     const torch = TORCH.map((type) =>
       row(`pytorch-${type}`, `PyTorch, ${type}`, packedProduct(type, columns, { isNarrow: type !== 'f32' }), {
-        contender: pytorch('pytorch', folder, { backend: 'wasm', threads, script: 'pytorch_products.py' }),
+        contender: inType(
+          type,
+          pytorch('pytorch', folder, { backend: 'wasm', threads, script: 'pytorch_products.py' }),
+        ),
         how: 'native code: linear',
       }),
     );
     return [...onnx, ...torch];
   }
 }
+
+/** The contender, whose label also says the type. */
+const inType = (type: string, contender: Contender): Contender => ({
+  ...contender,
+  async open(task, signal) {
+    const session = await contender.open(task, signal);
+    return { ...session, label: `${session.label}, ${type}` };
+  },
+});
 
 export const productsSuite = timedSuite({
   name: 'products',
