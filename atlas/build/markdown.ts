@@ -1,6 +1,7 @@
 /** READMEs and guides as HTML, with formulas set by KaTeX at build, so that pages need none of its script. */
 import katex from 'katex';
 import { Marked, type Tokens } from 'marked';
+import { highlighted } from '../site/highlight';
 import { escapeHtml, Html } from './html';
 
 /** A part of a document under a heading of the second level; the first, without a title, is what comes before. */
@@ -45,16 +46,21 @@ function markedWith(link: Address, address: Address): Marked {
   const formula = (name: string, level: 'block' | 'inline', pattern: RegExp) => ({
     name,
     level,
-    start: (source: string) => source.indexOf('$'),
+    // Elsewhere a paragraph would be cut in two.
+    start: (source: string) => (level === 'block' ? source.search(/^\$\$/m) : source.indexOf('$')),
     tokenizer(source: string) {
       const found = pattern.exec(source);
       return found ? { type: name, raw: found[0], text: found[1] } : undefined;
     },
     renderer: ({ text }: { text?: string }) => {
-      const set = katex.renderToString(text as string, { displayMode: level === 'block', output: 'htmlAndMathml' });
-      return level === 'block'
-        ? `<div class="formula" tabindex="0" role="region" aria-label="formula" style="--ems:${widthOf(set)}">${set}</div>`
-        : set;
+      const isBlock = level === 'block';
+      // Equations side by side may stand below one another.
+      const parts = isBlock && !/\\begin/.test(text!) ? text!.split('\\qquad') : [text!];
+      const set = parts
+        .map((part) => katex.renderToString(part, { displayMode: isBlock, output: 'htmlAndMathml' }))
+        .map((part) => (isBlock ? `<div style="--ems:${widthOf(part)}">${part}</div>` : part))
+        .join('');
+      return isBlock ? `<div class="formula" tabindex="0" role="region" aria-label="formula">${set}</div>` : set;
     },
   });
   return new Marked({
@@ -86,8 +92,10 @@ function markedWith(link: Address, address: Address): Marked {
         const rows = token.rows.map((cells) => row(cells, 'td')).join('');
         return `<div class="scroll" tabindex="0" role="region" aria-label="table"><table class="table plain">${head}<tbody>${rows}</tbody></table></div>`;
       },
-      code: ({ text }) =>
-        `<div class="code"><pre tabindex="0"><code>${text.replace(/[&<>]/g, (c) => `&#${c.charCodeAt(0)};`)}</code></pre></div>`,
+      code: ({ text, lang }) => {
+        const code = /^[jt]s/.test(lang ?? '') ? highlighted(text) : escapeHtml(text);
+        return `<div class="code"><pre tabindex="0"><code>${code}</code></pre></div>`;
+      },
     },
   });
 }

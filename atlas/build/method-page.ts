@@ -162,6 +162,9 @@ function firstPair({ sample: { extents }, masked }: PageData): [number, number] 
   return [query, Math.floor(masked ? n / 4 : 0.95 * query)];
 }
 
+/** The words of a text, if numbers are of one. */
+const SENTENCE = html`<div class="sentence" data-live="sentence" data-state="idle" hidden><div class="words" data-words></div><div class="arcs" data-arcs></div><p class="caption" data-said role="status"></p></div>`;
+
 function picture(data: PageData, page: Page): Html {
   const { name, masked, weighed, spatial, sample, names } = data;
   const [i, j] = firstPair(data);
@@ -178,6 +181,7 @@ function picture(data: PageData, page: Page): Html {
     html`<label data-weights${hidesWeights}>ink <select id="ink" name="ink" data-kept><option value="row">linear, query by query</option><option value="linear">linear</option><option value="log">logarithmic</option></select></label>`;
   return html`<div class="mask">
     ${data.baseline !== undefined && numbersChoice(data, page)}
+    ${data.baseline !== undefined && !spatial && SENTENCE}
     <p class="readout">From query <input id="i" name="i" type="number" min="0" value="${i}" aria-label="query" data-kept> to key <input id="j" name="j" type="number" min="0" value="${j}" aria-label="key" data-kept>: <output id="said" for="i j"></output></p>
     <figure data-live="${masked ? 'mask' : 'weights'}" data-state="idle">
       <div class="choices">${kind}${inks}<label>head <input id="head" name="head" type="number" min="0" value="${sample.head ?? 0}" data-kept></label><input id="view" name="view" hidden aria-label="view" data-kept></div>

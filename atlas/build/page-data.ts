@@ -97,5 +97,9 @@ const EXTENTS: Readonly<Record<string, Omit<ExtentField, 'letter'>>> = {
 function fieldOf(method: Method, letter: string): ExtentField {
   if (isAttention(method) && EXTENTS[letter]) return { letter, ...EXTENTS[letter] };
   const of = Object.entries(method.inputs).filter(([, spec]) => spec.split(' ').includes(letter));
-  return { letter, name: letter, help: `extent of ${of.map(([name]) => name).join(', ')}`, most: 65_536 };
+  return { letter, name: letter, help: `extent of ${listed(of.map(([name]) => name))}`, most: 65_536 };
 }
+
+/** The first few of many names. */
+const listed = (names: readonly string[]) =>
+  names.length > 3 ? `${names.slice(0, 2).join(', ')} and ${names.length - 2} more` : names.join(', ');

@@ -50,13 +50,13 @@ function line(choice: Choice, fastest: number): HTMLElement {
   const { title, family, glyph, verdicts } = facts[setting.method];
   const row = document.createElement('tr');
   row.dataset.family = family;
-  row.innerHTML = `<td>${glyph}</td><td></td><td></td><td></td><td></td><td></td><td>${verdicts}</td>`;
+  row.innerHTML = `<td><div>${glyph}</div></td><td></td><td></td><td></td><td></td><td></td><td>${verdicts}</td>`;
   const [name, speed, ...numbers] = [...row.cells];
   const anchor = document.createElement('a');
   anchor.href = `../methods/${setting.method}/index.html`;
   anchor.className = 'name';
   anchor.textContent = title;
-  name.append(anchor, small(settingOf(choice)));
+  name.firstElementChild!.append(anchor, small(settingOf(choice)));
   if (refused) {
     speed.colSpan = 5;
     speed.textContent = refused;

@@ -1,5 +1,6 @@
 /** The part of a page that shows code with its setting. */
 import { latest } from './ask';
+import { highlighted } from './highlight';
 import { type AnyPage, live } from './live';
 import { $, $$, copies } from './page';
 import type { Setting } from './tasks/setting';
@@ -23,7 +24,7 @@ export function startCode(
       const setting = form.setting();
       await accept(setting);
       const { program, command } = codeOf(setting);
-      if (program !== undefined) $('[data-code]', box).textContent = program;
+      if (program !== undefined) $('[data-code]', box).innerHTML = highlighted(program);
       $('[data-command]', box).textContent = command;
       return undefined;
     }),

@@ -28,13 +28,33 @@ export async function live(name: string, work: (box: HTMLElement) => Promise<str
     said.textContent = (await work(box)) ?? '';
     box.dataset.state = 'done';
   } catch (error) {
-    said.textContent = sentence(error);
+    const text = sentence(error);
+    said.textContent = isAtField(text) ? '' : text;
     box.dataset.state = error instanceof Cancelled ? 'idle' : 'error';
   }
 }
 
+/** Whether a sentence stands at the field that it is about: a param's, or that of a size. */
+function isAtField(text: string): boolean {
+  const [, param] = /^param (\S+) of /.exec(text) ?? [];
+  const field = param && document.getElementById(`param-${param}`);
+  if (!field) return text === document.querySelector('#wrong')?.textContent;
+  const place = field.closest('.param')!;
+  const known = place.querySelector('.wrong');
+  if (known) known.textContent = text;
+  else {
+    const line = document.createElement('p');
+    line.className = 'wrong';
+    line.setAttribute('role', 'alert');
+    line.textContent = text;
+    place.append(line);
+  }
+  return true;
+}
+
 /** Says beside the form what is wrong with its setting, if anything is. */
 export function showFault({ form }: AnyPage): void {
+  for (const line of document.querySelectorAll('.param > .wrong')) line.remove();
   try {
     form.setting();
     form.complain('');

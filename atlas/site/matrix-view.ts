@@ -98,6 +98,15 @@ export class MatrixView {
     this.#changed();
   }
 
+  /** Larger or smaller around the current pair, which stays where it is if it is in view. */
+  zoomAtPair(factor: number): void {
+    const { top, left, scale } = this.#view;
+    const [y, x] = [(this.#pair[0] + 0.5 - top) * scale, (this.#pair[1] + 0.5 - left) * scale];
+    const isInView = [x, y].every((at) => at >= 0 && at <= this.#canvas.width);
+    if (isInView) this.zoom(factor, x, y);
+    else this.zoom(factor);
+  }
+
   /** Zooms until cells can be counted, around the current pair. */
   cells(): void {
     const [i, j] = this.#pair;

@@ -12,6 +12,7 @@ import { startPicture } from './picture-part';
 import { startReach } from './reach-part';
 import { startRelief } from './relief-part';
 import { startRun } from './run-part';
+import { startSentence } from './sentence-part';
 import { SettingForm } from './setting-form';
 import { startWithin } from './within-part';
 
@@ -36,6 +37,7 @@ const updateReach = startReach(page, counter, query);
 const updateRelief = startRelief(page, { counter, weigher }, query);
 const updateCost = startCost(page, counter);
 const updateWithin = startWithin(page, weigher);
+const updateSentence = startSentence(page, { counter, weigher });
 const showPicture =
   data.masked || data.weighed
     ? startPicture(page, { counter, weigher }, () => {
@@ -54,6 +56,7 @@ function changed(): void {
     updateRelief();
     updateCost();
     updateWithin();
+    updateSentence();
   });
 }
 changed();

@@ -67,8 +67,8 @@ class Picture {
     this.#listenToPointer();
     this.#canvas.addEventListener('keydown', (event) => this.#onKey(event));
     const zooms: Record<string, () => void> = {
-      in: () => this.#view.zoom(2),
-      out: () => this.#view.zoom(0.5),
+      in: () => this.#view.zoomAtPair(2),
+      out: () => this.#view.zoomAtPair(0.5),
       all: () => this.#view.whole(),
       cells: () => this.#view.cells(),
     };
@@ -187,8 +187,8 @@ class Picture {
       ArrowRight: [0, step],
     };
     const move = moves[event.key];
-    if (event.key === '+' || event.key === '=') this.#view.zoom(2);
-    else if (event.key === '-') this.#view.zoom(0.5);
+    if (event.key === '+' || event.key === '=') this.#view.zoomAtPair(2);
+    else if (event.key === '-') this.#view.zoomAtPair(0.5);
     else if (move) this.#point(this.#pair[0] + move[0], this.#pair[1] + move[1]);
     else return;
     event.preventDefault();

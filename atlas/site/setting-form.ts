@@ -219,7 +219,7 @@ function said(field: Field): unknown {
       ? field.value === 'true'
       : field.value === field.dataset.preset
         ? undefined
-        : field.value;
+        : parsed(field.value);
   return parsed(field.value);
 }
 

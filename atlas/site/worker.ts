@@ -8,6 +8,7 @@ import { rankByMeaning } from './tasks/meaning';
 import { checkModel, modelShown, runModel } from './tasks/model';
 import { outputsShown } from './tasks/outputs';
 import { reachBeside, reachThrough } from './tasks/reach';
+import { wordsOf } from './tasks/real';
 import { runHere } from './tasks/run';
 import { checkSetting } from './tasks/setting';
 import { weightInWords, weightsInWords, weightsOfQuery, weightsTile, weightsWithin } from './tasks/weights';
@@ -34,6 +35,7 @@ const tasks = {
   weightInWords,
   weightsOfQuery,
   weightsWithin,
+  wordsOf,
 };
 export type Tasks = typeof tasks;
 

@@ -14,6 +14,12 @@ const files = import.meta.glob<string>(
   { query: '?url', import: 'default', eager: true },
 );
 
+let pieces: readonly string[] = [];
+
+/** Tokens as they stand in a text; the encoder must be there. */
+export const piecesOf = (tokens: readonly number[]): string[] =>
+  tokens.map((token) => (pieces[token] ?? '�').replace('▁', ' '));
+
 let loading: Promise<UniversalSentenceEncoder> | undefined;
 
 /**
@@ -49,6 +55,8 @@ async function load({ signal, onProgress }: Control): Promise<UniversalSentenceE
   try {
     const source = Object.fromEntries(parts.map(({ name, bytes }) => [name, bytes]));
     const encoder = await loadUniversalSentenceEncoder(runtime, source);
+    const vocabulary = parts.find(({ name }) => name === 'vocab.json')!.bytes;
+    pieces = (JSON.parse(new TextDecoder().decode(vocabulary)) as [string, number][]).map(([piece]) => piece);
     // Kept only once it has proved to be the model; full storage is no reason to fail.
     const put = parts.filter(({ isKept }) => !isKept).map(({ url, bytes }) => cache?.put(url, new Response(bytes)));
     await Promise.allSettled(put);

@@ -7,8 +7,9 @@ import { createRuntime } from '../../../src/ops/create-runtime';
 import type { Control } from '../../../src/runtime/backend';
 import type { DType } from '../../../src/tensor/dtype';
 import type { HostTensor } from '../../../src/tensor/host';
+import type { TaskControl } from '../answer';
 import { gridIn } from '../problem';
-import { loadEncoder } from './encoder';
+import { loadEncoder, piecesOf } from './encoder';
 import type { Setting } from './setting';
 
 /** q, k and v in host memory, and in words what they are. */
@@ -43,6 +44,18 @@ async function encodedInputs({ extents: { n: length }, numbers, text }: Setting,
   return onHost(
     textInputs(encoder, named, { length, layer: numbers === 'layer 1' ? 1 : 0 }, { signal: control.signal }),
   );
+}
+
+/** The words of a setting of text, piece by piece, as many as its numbers have. */
+export async function wordsOf(
+  { setting }: { readonly setting: Setting },
+  { signal, report }: TaskControl,
+): Promise<string[]> {
+  const onProgress = (share: number) => report(share);
+  const encoder = await loadEncoder({ signal, onProgress });
+  const { takeTokens } = await import('../../../src/compare/inputs');
+  const { extents, text } = setting;
+  return piecesOf(takeTokens(text ?? (await novel(extents.n)), extents.n, encoder.tokenise));
 }
 
 async function pictureInputs({ extents }: Setting): Promise<RealQkv> {

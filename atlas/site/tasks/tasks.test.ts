@@ -5,7 +5,7 @@ import { methods } from '../../../src/methods/registry';
 import { type KeysOf, keysOfMask, receptiveField } from '../../../src/simulate/reach';
 import { TILE } from '../constants';
 import type { MethodTime } from '../method-time';
-import { isSpatial } from '../problem';
+import { isAttention, isSpatial } from '../problem';
 import { chooseFrom, type Wish } from './choose';
 import { costSeries } from './cost';
 import { maskInWords, maskTile, pairInWords } from './mask';
@@ -100,13 +100,18 @@ test('what cannot be drawn or counted is a sentence', () => {
 test.each(methods.map(({ name }) => name))('costs of %s stand beside those of others, at every length', async (own) => {
   const method = methods.find(({ name }) => name === own)!;
   const lines = await costSeries({ setting: settingOf(own), beside: ['generalized-neighborhood-attention'] }, control);
-  const names = [...(own === 'attention' ? [] : ['attention']), 'generalized-neighborhood-attention', own];
+  const names = [
+    ...(own === 'attention' || !isAttention(method) ? [] : ['attention']),
+    'generalized-neighborhood-attention',
+    own,
+  ];
   expect(lines.map((line) => line.method)).toEqual(names);
   for (const { method: name, costs } of lines) {
     const counted = costs.flatMap((cost) => cost?.flops ?? []);
     expect(counted.length, name).toBeGreaterThan(0);
     expect(counted, name).toEqual(counted.toSorted((a, b) => a - b));
   }
+  if (!isAttention(method)) return;
   const setting = settingOf(own, { extents: isSpatial(method) ? { rows: 16, columns: 32 } : { n: 512 } });
   const { params, letters } = settle(setting);
   expect(lines.at(-1)!.costs[3]).toEqual(method.cost(letters, params));
@@ -121,7 +126,7 @@ describe('choosing', () => {
 
   test('ranks by the operations that methods count, and says why others are left out', async () => {
     const choices = await choicesFor();
-    expect(choices).toHaveLength(methods.length);
+    expect(choices).toHaveLength(methods.filter(isAttention).length);
     const chosen = choices.filter(({ refused }) => refused === undefined);
     expect(chosen.map(({ flops }) => flops)).toEqual(chosen.map(({ flops }) => flops).toSorted((a, b) => a - b));
     for (const { setting, flops } of chosen) {

@@ -5,7 +5,7 @@ import { methods } from '../../../src/methods/registry';
 import { createRuntime } from '../../../src/ops/create-runtime';
 import { type HostTensor, toFloat64 } from '../../../src/tensor/host';
 import { TILE } from '../constants';
-import { isSpatial, tokensIn } from '../problem';
+import { isAttention, isSpatial, tokensIn } from '../problem';
 import { inputsOf } from './run';
 import { maskAt, type Setting, settle } from './setting';
 import { weightInWords, weightsInWords, weightsOfQuery, weightsTile, weightsWithin } from './weights';
@@ -30,7 +30,7 @@ async function referenceOf(setting: Setting, output: string, names: (name: strin
   return { v: host.v, out: method.reference(host as never, params)[output] };
 }
 
-describe.each(methods.map(({ name }) => name))('of %s', (name) => {
+describe.each(methods.filter(isAttention).map(({ name }) => name))('of %s', (name) => {
   const setting = settingOf(name);
   const tokens = tokensIn(setting.extents);
 
