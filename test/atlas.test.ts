@@ -371,9 +371,10 @@ describe('every page of a method', () => {
     ]) {
       const { page, complaints } = await open(context, `methods/power-attention/index.html${hash}`);
       const states = await settled(page);
-      const sentences = await page.$$eval('[data-state=error] > [data-said]', (all) =>
-        all.map(({ textContent }) => textContent),
+      const sentences = await page.$$eval('#wrong, .param > .wrong', (all) =>
+        all.map(({ textContent }) => textContent).filter(Boolean),
       );
+      expect(sentences.length > 0).toBe(hash !== '#nowhere');
       expect(hash === '#nowhere' || states.cost === 'error').toBe(true);
       for (const sentence of sentences) expect(sentence).toMatch(/(must be|expected).*got/);
       expect(complaints).toEqual([]);

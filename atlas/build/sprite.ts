@@ -8,7 +8,7 @@ import { glyph, N } from './glyphs';
 
 const COLUMNS = 8;
 /** Few enough for a small picture; nobody sees more shades. */
-const SHADES = 24;
+const SHADES = 14;
 
 const IDS = papers.map(({ id }) => id);
 const SIGNED = IDS.filter((id) => glyph(id)?.some((value) => value < 0));

@@ -19,7 +19,7 @@ export interface ToyOptions {
   features?(row: Float32Array): Float32Array;
 }
 
-export const topicOf = (token: number) => TOPICS[Math.floor(token / STRETCH) % TOPICS.length] as number;
+const topicOf = (token: number) => TOPICS[Math.floor(token / STRETCH) % TOPICS.length] as number;
 
 /** Rows of `d` numbers: each the topic of its token and what has drifted from it. */
 export function toyRows(tokens: number, d: number, seed: number): Float32Array[] {
@@ -54,3 +54,25 @@ export function toyQkv(extents: Extents, { size = 1, features = (row) => row }: 
 
 /** Rows of length 1. */
 export const unitRow = (row: Float32Array) => row.map((value) => value / (Math.hypot(...row) || 1));
+
+/** Centres and radii of soft discs on a ground, as shares of a picture's sides. */
+const DISCS = [
+  [0.3, 0.34, 0.22],
+  [0.7, 0.28, 0.15],
+  [0.62, 0.72, 0.24],
+  [0.15, 0.82, 0.16],
+] as const;
+
+/** A picture of soft discs, [..., rows, columns]: each channel has one of them brightest. */
+export function toyPicture(shape: readonly number[]): Float32Array {
+  const [rows, columns] = shape.slice(-2) as [number, number];
+  const channels = shape.slice(0, -2).reduce((size, extent) => size * extent, 1);
+  return Float32Array.from({ length: channels * rows * columns }, (_, at) => {
+    const [channel, place] = [Math.floor(at / (rows * columns)), at % (rows * columns)];
+    const [y, x] = [(Math.floor(place / columns) + 0.5) / rows, ((place % columns) + 0.5) / columns];
+    return DISCS.reduce((sum, [cx, cy, r], disc) => {
+      const inside = Math.exp(-1.6 * (((x - cx) ** 2 + (y - cy) ** 2) / r ** 2));
+      return sum + (disc === channel % DISCS.length ? 2 : 0.6) * inside;
+    }, -0.2);
+  });
+}
