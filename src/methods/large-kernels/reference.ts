@@ -208,7 +208,7 @@ function placesIn(part: Shape, whole: Shape): Int32Array {
   });
 }
 
-export const wide = ({ data, shape }: Traced): Wide => tensor(data, shape);
+const wide = ({ data, shape }: Traced): Wide => tensor(data, shape);
 
 /** Results by name, and the gradients with respect to these inputs if there is one with respect to `out`. */
 export function resultsOf(

@@ -69,6 +69,7 @@ export function batchNorm(x: Tensor, gain: Tensor, bias: Tensor, options: BatchN
   return batchNormOp({ x, gain, bias }, options);
 }
 
+/** @internal */
 export const foldBatchNormOp = defineComposite({
   name: 'foldBatchNorm',
   inputs: { weight: f32('...', { strided: true }), gain: f32('o'), bias: f32('o') },

@@ -13,6 +13,7 @@ const inputs = {
 /** Whether channels come before the spatial axes, [b, c, y, x]; default false. */
 const channelsFirst = boolean(false);
 
+/** @internal */
 export const pixelShuffleOp = defineComposite({
   name: 'pixelShuffle',
   inputs,
@@ -33,6 +34,7 @@ export const pixelShuffleOp = defineComposite({
   },
 });
 
+/** @internal */
 export const pixelUnshuffleOp = defineComposite({
   name: 'pixelUnshuffle',
   inputs,

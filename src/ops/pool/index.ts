@@ -16,6 +16,7 @@ const common = {
   channelsFirst: boolean(false),
 };
 
+/** @internal */
 export const poolOp = defineComposite({
   name: 'pool',
   inputs,
@@ -51,6 +52,7 @@ export const poolOp = defineComposite({
   },
 });
 
+/** @internal */
 export const adaptivePoolOp = defineComposite({
   name: 'adaptivePool',
   inputs,

@@ -10,6 +10,7 @@ import { type ResizeMode, resizeTaps } from './taps';
 
 const size: Setting<number | readonly number[]> = perAxis(1);
 
+/** @internal */
 export const resizeOp = defineComposite({
   name: 'resize',
   inputs: { x: f32('b ...space c', { strided: true, swappedBy: 'channelsFirst' }) },

@@ -37,7 +37,7 @@ export function resizeTaps(from: number, to: number, { mode, alignCorners, antia
 }
 
 /** The mean of the elements that a result covers. */
-export const areaTaps = (from: number, to: number): Taps =>
+const areaTaps = (from: number, to: number): Taps =>
   windowsOf(from, to).map((window) => window.map((place) => [place, 1 / window.length] as const));
 
 /** The elements that each of `to` results covers. */

@@ -23,6 +23,7 @@ const window = {
   channelsFirst: boolean(false),
 };
 
+/** @internal */
 export const unfoldOp = defineComposite({
   name: 'unfold',
   inputs: { x: f32('b ...space c', { strided: true, swappedBy: 'channelsFirst' }) },
@@ -52,6 +53,7 @@ export const unfoldOp = defineComposite({
   },
 });
 
+/** @internal */
 export const foldOp = defineComposite({
   name: 'fold',
   inputs: { x: f32('b places c', { strided: true, swappedBy: 'channelsFirst' }) },
