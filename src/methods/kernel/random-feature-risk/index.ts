@@ -17,9 +17,19 @@ const SHAPES = { eigenvalues: 'p', coefficients: 'p' } as const;
 /** A count of samples or features: real, since formulas hold between whole numbers too. */
 const COUNT = { above: 0 } as const;
 
-const features = valibot.pipe(
-  valibot.nullish(valibot.pipe(valibot.number(), valibot.finite(), valibot.gtValue(0)), null),
-  valibot.description('random features; null for infinitely many, the kernel itself'),
+const features = valibot.optional(
+  valibot.pipe(
+    valibot.union([
+      valibot.pipe(
+        valibot.number(),
+        valibot.check((value: number) => Number.isFinite(value)),
+        valibot.gtValue(0),
+      ),
+      valibot.null(),
+    ]),
+    valibot.description('random features; null for infinitely many, the kernel itself'),
+  ),
+  null,
 );
 
 export const randomFeatureRisk = defineMethod({
