@@ -258,10 +258,7 @@ describe('a chat template', () => {
     ['{% for m in messages %}', 'the chat template cannot be parsed'],
     ["{{ raise_exception('no system') }}", 'the chat template cannot be rendered: the template refuses it: no system'],
     ['{% for a in range(100000000) %}{% endfor %}', 'range() of 100000000 is too long'],
-    [
-      '{% set x = range(1000) %}{% for a in x %}{% for b in x %}{{ a }}{% endfor %}{% endfor %}',
-      'takes more than 1,000,000',
-    ],
+    ['{% set x = range(1000) %}{% for a in x %}{% for b in x %}{{ a }}{% endfor %}{% endfor %}', 'it takes more than'],
   ])('%s is refused', (template, message) => {
     expect(() => chatTemplate(template).render(messages)).toThrow(message);
   });
