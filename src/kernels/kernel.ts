@@ -14,7 +14,7 @@ export type Kernel =
   | { readonly kernel: 'gaussian'; readonly bandwidth?: Bandwidth | undefined }
   /** exp(-|x - y|_1 / s) */
   | { readonly kernel: 'laplace'; readonly bandwidth?: Bandwidth | undefined }
-  /** Of r = |x - y| / s: e^-r for smoothness 0.5, (1 + a) e^-a, a = sqrt(3) r, for 1.5 (default), and for 2.5 (1 + a + a^2 / 3) e^-a, a = sqrt(5) r. */
+  /** With r = |x - y| / s: e^-r for smoothness 0.5, (1 + a) e^-a, a = sqrt(3) r, for 1.5 (default), and for 2.5 (1 + a + a^2 / 3) e^-a, a = sqrt(5) r. */
   | {
       readonly kernel: 'matern';
       readonly bandwidth?: Bandwidth | undefined;

@@ -25,7 +25,7 @@ export interface KernelRidgeOptions
   readonly solver?: (typeof SOLVERS)[number] | undefined;
   /** For `nystrom`: how many of the points are drawn; default the root of their number, times 10. */
   readonly centres?: number | undefined;
-  /** Of the draw; default 0. */
+  /** The seed of the draw; default 0. */
   readonly seed?: number | undefined;
 }
 
@@ -35,7 +35,7 @@ export interface KernelRidge {
   /** [s, p], the points that predictions are sums of kernels of, and [s, c], their weights. */
   readonly support: Tensor<'f32'>;
   readonly weights: Tensor<'f32'>;
-  /** Of conjugate gradients, and the residual with which they ended; 0 of a direct solve. */
+  /** How many conjugate gradients took, and the residual with which they ended; 0 of a direct solve. */
   readonly iterations: number;
   readonly residual: number;
   /** Predictions for x [m, p] -> [m, c]. */

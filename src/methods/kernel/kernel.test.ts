@@ -207,7 +207,7 @@ test('the means of features are the activations, within four standard errors', (
       ['sin', Math.sin(dot + 0.3)],
       ['exp', Math.exp(dot + 0.3)],
     ] as const) {
-      // Of exp the second moment is e^(2 |x + w|^2 - 2 + 2 b), of the others less than e^(|x + w|^2).
+      // The second moment of exp is e^(2 |x + w|^2 - 2 + 2 b), of the others less than e^(|x + w|^2).
       const deviation = activation === 'exp' ? Math.exp(1.3 + 2 * dot) : Math.exp(1 + dot);
       const { out } = snnk.reference(host, snnk.parse({ activation, split }));
       expectClose(out?.data as Float64Array, [wanted], (4 * deviation) / Math.sqrt(r));

@@ -50,7 +50,7 @@ export const TriangularParams = struct({
 export const DenseParams = struct({
   rows: 'i32',
   columns: 'i32',
-  /** Of the right-hand side. */
+  /** Columns of the right-hand side. */
   others: 'i32',
   wide: 'bool',
   a: 'usize',
