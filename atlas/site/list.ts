@@ -94,7 +94,7 @@ function byWords(): Found[] | undefined {
     return shared(best) > 0 ? { text: best } : {};
   }
 }
-/** Of the best answer's score. */
+/** The least score of an answer, as a share of the best one's. */
 const NEAR = 0.35;
 
 /** Answers by words and meaning. */
