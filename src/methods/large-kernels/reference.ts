@@ -186,7 +186,7 @@ export class Trace {
   }
 }
 
-/** Of batch normalisation in PyTorch. */
+/** The default of batch normalisation in PyTorch. */
 export const EPSILON = 1e-5;
 
 const sigmoid = (a = 0) => 1 / (1 + Math.exp(-a));

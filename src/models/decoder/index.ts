@@ -189,28 +189,10 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       checkOptions('attentionInputs', options, CONTROL);
       checkWhole('layer', layer, 0, layers.length - 1);
       check(given, { tokens }, options);
-      const { runtime } = tokens;
-      const { method, params } = attentions[layer] as AttentionLayer;
-      const found: Tensor[] = [];
-      const attend = (inputs: Readonly<Record<string, Tensor>>) => {
-        for (const name of ['q', 'k', 'v']) {
-          const own = contiguous(inputs[name] as Tensor);
-          // The layer's own scope would end with it.
-          runtime.keepBeyondScopes(own);
-          found.push(own);
-        }
-        return method.forward(inputs, params).out as Tensor;
-      };
       const { signal, training } = options;
-      const contextOf = (at: number) => ({ signal, training, ...(at === layer && { attend }) });
-      try {
-        runtime.scope(() => void hidden(given, tokens, options, contextOf, layer + 1));
-      } catch (error) {
-        for (const each of found) each.dispose();
-        throw error;
-      }
-      const [q, k, v] = found as [Tensor, Tensor, Tensor];
-      return { q, k, v };
+      return inputsOf(attentions[layer] as AttentionLayer, tokens.runtime, (attend) =>
+        hidden(given, tokens, options, (at) => ({ signal, training, ...(at === layer && { attend }) }), layer + 1),
+      );
     },
     loss(given, tokens, targets, options = {}) {
       checkOptions('loss', options, [...CONTROL, 'chunk', 'ignore']);
@@ -289,6 +271,32 @@ function networkOf(
       return softcap === undefined ? plain : softcapped(plain, softcap, { signal });
     },
   };
+}
+
+/** What `run` hands to the attention of a layer, for which it takes the function. */
+function inputsOf(
+  { method, params }: AttentionLayer,
+  runtime: Runtime,
+  run: (attend: NonNullable<AttentionContext['attend']>) => unknown,
+): Readonly<Record<'q' | 'k' | 'v', Tensor>> {
+  const found: Tensor[] = [];
+  const attend = (inputs: Readonly<Record<string, Tensor>>) => {
+    for (const name of ['q', 'k', 'v']) {
+      const own = contiguous(inputs[name] as Tensor);
+      // The layer's own scope would end with it.
+      runtime.keepBeyondScopes(own);
+      found.push(own);
+    }
+    return method.forward(inputs, params).out as Tensor;
+  };
+  try {
+    runtime.scope(() => void run(attend));
+  } catch (error) {
+    for (const each of found) each.dispose();
+    throw error;
+  }
+  const [q, k, v] = found as [Tensor, Tensor, Tensor];
+  return { q, k, v };
 }
 
 /** By the names of checkpoints; matrices start with the configuration's standard deviation. */

@@ -144,7 +144,7 @@ function planDense(call: ConvCall, all: All, threads: number): Plan {
 interface How {
   readonly tiles: Tiles;
   readonly width: number;
-  /** Of packed kernels. */
+  /** What packed kernels take. */
   readonly bytes?: number;
   phases(): readonly Phase[];
   readonly share: number;

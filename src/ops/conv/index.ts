@@ -277,7 +277,7 @@ function asProduct({ x, weight, bias, epilogue }: Given, control: ResultOptions)
 
 interface Convolution extends Given {
   readonly axes: Axes;
-  /** Of the result. */
+  /** The shape of the result. */
   readonly shape: Shape;
   readonly channelsFirst: boolean;
   readonly groups: number;

@@ -11,8 +11,8 @@ import type { Tensor } from '../../tensor/tensor';
 import type { MapCall } from '../map/call';
 import type { Elementwise } from '../map/function';
 import { codeOf, planMap } from '../map/webgpu';
-import type { PackedWeight } from '../packed/weight';
 import { formOf, regionsOf, weightCode } from '../packed/webgpu-blocks';
+import type { PackedWeight } from '../packed/weight';
 import type { MatmulCall } from './call';
 
 /** How a workgroup shares a tile: lanes in rows and columns, each with quads of rows and of columns. */
