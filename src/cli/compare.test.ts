@@ -177,7 +177,7 @@ test.each([
   [['--image', '--grid', '0x8'], /whole numbers from 1 to 1024/],
   [['--grid', '8x8'], /--grid is for the patches of a picture: expected --image too/],
   [['--length', '0'], /whole number from 1/],
-  [['--layer', '2'], /whole number from 0 to 1/],
+  [['--layer', '2'], /--layer must be an integer from 0 to 1, got 2/],
   [['--max-error', '10%'], /number above 0, at most 1/],
   [['--methods', 'attention,magic'], /method must be one of attention.*, got 'magic'/],
   [['--json', 'nowhere/report.json'], /ENOENT.*nowhere/],

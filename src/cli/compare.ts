@@ -183,9 +183,12 @@ async function readPicture(path: string): Promise<NamedPicture> {
 
 /** Which methods cannot be compared, and why. */
 function notComparable(): string {
-  const apart = allMethods.map((method) => ({ name: method.name, more: inputsBeyond(method) }));
-  const named = apart.flatMap(({ name, more }) => (more.length > 0 ? [`${name} (${more.join(', ')})`] : []));
-  return `Not compared, as they take gates that only a model has: ${named.join(', ')}. saccade bench linear and saccade reproduce show what they cost.`;
+  const takesQkv = ({ inputs }: Method) => ['q', 'k', 'v'].every((name) => inputs[name]);
+  const attentions = allMethods.filter(takesQkv);
+  const others = allMethods.filter((method) => !takesQkv(method));
+  const apart = attentions.map((method) => ({ name: method.name, more: inputsBeyond(method) }));
+  const gated = apart.flatMap(({ name, more }) => (more.length > 0 ? [`${name} (${more.join(', ')})`] : []));
+  return `Not compared, as they take gates that only a model has: ${gated.join(', ')}; saccade bench linear and saccade reproduce show what they cost. As they take no q, k and v: ${others.map(({ name }) => name).join(', ')}.`;
 }
 
 /** What the terminal shows: the table, the recommendation, where and on what it was measured. */

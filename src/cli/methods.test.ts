@@ -19,7 +19,7 @@ async function moduleOf(name: string, text: string): Promise<string> {
 
 test('names are methods of the library, each once', async () => {
   expect(await readMethods('attention, power-attention,attention')).toEqual([exactAttention, powerAttention]);
-  await expect(readMethod('atention')).rejects.toThrow('method must be one of attention, dydila');
+  await expect(readMethod('atention')).rejects.toThrow('method must be one of attention, kernel-ridge');
 });
 
 test('paths are modules whose default export is a method', async () => {

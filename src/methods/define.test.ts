@@ -41,6 +41,8 @@ const EXTENTS: Readonly<Record<string, number>> = {
   t: 7,
   u: 3,
   v: 3,
+  l: 3,
+  w: 5,
   rows: 2,
   columns: 2,
 };
@@ -114,7 +116,9 @@ test('a paper is named by its number', () => {
 
 test('methods are found by their names', () => {
   for (const method of methods) expect(findMethod(method.name)).toBe(method);
-  expect(() => findMethod('toString')).toThrow('method must be one of attention, dydila, gated-delta-rule');
+  expect(() => findMethod('toString')).toThrow(
+    'method must be one of attention, kernel-ridge, random-feature-attention',
+  );
 });
 
 describe('types follow from the declaration', () => {

@@ -22,7 +22,7 @@ export const experiment = defineExperiment({
     time: {
       claim: '31 × 31 at 16 × 16 places takes hardly more time than 3 × 3.',
       source: 'table 1: 8.4 ms beside 5.6, on a GPU',
-      criteria: { ratio: figure('time of 31 × 31 over that of 3 × 3', [0, 2], [0, 8], [0.5, 107]) },
+      criteria: { ratio: figure('time of 31 × 31 over that of 3 × 3', [0.5, 2], [0.5, 8], [0.25, 107]) },
       timed: true,
     },
     fusion: {
@@ -37,15 +37,13 @@ export const experiment = defineExperiment({
 /** The standard deviation of what is seen through layers of means. */
 async function deviationOf({ runtime }: MeasureContext, kernel: number, layers: number): Promise<number> {
   const size = 2 * Math.ceil((layers * (kernel - 1)) / 2) + 3;
-  const pictures = runtime.ones([1, size, size, 1]);
-  const box = runtime.full([1, 1, kernel, kernel], 1 / kernel ** 2);
+  using pictures = runtime.ones([1, size, size, 1]);
+  using box = runtime.full([1, 1, kernel, kernel], 1 / kernel ** 2);
   const stack = (x: Tensor) => {
     for (let layer = 0; layer < layers; layer++) x = conv(x, box, { padding: 'same' });
     return x;
   };
   const { deviation } = await effectiveReceptiveField(stack, pictures);
-  pictures.dispose();
-  box.dispose();
   return deviation[0];
 }
 
@@ -71,11 +69,11 @@ async function reach(context: MeasureContext) {
 async function time(context: MeasureContext) {
   await context.step(0.4, 'time');
   const { runtime } = context;
-  const x = runtime.random([4, 16, 16, 96], { seed: 1 });
-  const kernels = [3, 31].map((k) => runtime.random([96, 1, k, k], { seed: k }));
-  const calls = kernels.map((weight) => () => conv(x, weight, { groups: 96, padding: 'same' }).dispose());
+  using x = runtime.random([4, 16, 16, 96], { seed: 1 });
+  using small = runtime.random([96, 1, 3, 3], { seed: 3 });
+  using large = runtime.random([96, 1, 31, 31], { seed: 31 });
+  const calls = [small, large].map((weight) => () => conv(x, weight, { groups: 96, padding: 'same' }).dispose());
   const rounds = await timeRounds(calls, 4, context);
-  for (const tensor of [x, ...kernels]) tensor.dispose();
   const ratio = overRounds(rounds, ([small, large]) => large! / small!);
   return {
     measured: `${significant(ratio.value)} times as long`,
@@ -95,12 +93,11 @@ async function fusion({ runtime, step, quick }: MeasureContext) {
       const place = Math.floor(at / c) - first;
       return 0.5 * value + (place >= 0 && place < m ? (pattern[place * c + (at % c)] as number) : 0);
     });
-    const fused = runtime.scope(() => {
+    using fused = runtime.scope(() => {
       const [x, y] = [runtime.tensor(numbers, [1, n, c]), runtime.tensor(pattern, [1, m, c])];
       return asymmetricConvFusion.forward({ x, y }, { padding: 'same' }).out;
     });
     const out = Float32Array.from(await fused.read());
-    fused.dispose();
     const sums = Array.from({ length: n }, (_, i) =>
       out.subarray(i * c, (i + 1) * c).reduce((sum, value) => sum + value, 0),
     );

@@ -8,6 +8,7 @@ import { elu, eluPlusOne, type FeatureMap, relu } from '../../../feature-maps';
 import { band } from '../../../masks/band';
 import { blocks } from '../../../masks/blocks';
 import { attention } from '../../../ops/attention';
+import { contiguous } from '../../../ops/copy';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { linearAttention } from '../../../ops/linear-attention';
 import { multiply } from '../../../ops/map';
@@ -110,7 +111,7 @@ export const transnormer = defineMethod({
       const scores = map((product, hidden, { scale }) => scale * product + hidden, products, hidden, { captured });
       return softmax(scores);
     }
-    const weights = kind === 'norm' ? products : relu.forward(products);
+    const weights = kind === 'norm' ? products : relu.forward(contiguous(products));
     return multiply(
       weights,
       perPair(k, queries, m, (...pair) => Number(sees(...pair))),
