@@ -262,7 +262,7 @@ describe('every page of a method', () => {
     await writeFile(join(folder, 'all.mjs'), all.join('\n'));
     const { stdout } = await promisify(execFile)(process.execPath, ['all.mjs'], { cwd: folder });
     await rm(folder, { recursive: true });
-    for (const name of programs.keys()) expect(stdout).toMatch(new RegExp(`^${name}\n\\[ 1, `, 'm'));
+    for (const name of programs.keys()) expect(stdout).toMatch(new RegExp(`^${name}\n\\[ \\d`, 'm'));
   });
 
   test('runs on the processor and on the GPU, right in every digit that float32 has', async () => {
@@ -815,7 +815,7 @@ describe('what goes wrong is a sentence, and the rest goes on', () => {
     await page.waitForSelector(`${live('run')}[data-state=done]`);
     await run(page);
     expect(await errorOf(page, 'wasm')).toMatch(/e-/);
-    expect(await page.textContent(`${live('run')} [data-said]`)).toContain('Normal random numbers');
+    expect(await page.textContent(`${live('run')} [data-said]`)).toContain('the sample of this page');
     expect(complaints).toEqual([]);
     await context.close();
   });

@@ -36,6 +36,8 @@ export interface PageData extends FormData, Pick<Method, 'inputs'> {
   /** The inputs whose numbers are drawn: of an attention q, k, v, and what is projected as q is. */
   readonly given: readonly string[];
   readonly integers: readonly string[];
+  /** Inputs that the program draws from 0 to 1. */
+  readonly positive: readonly string[];
   /** The first output, and whether it is promised. */
   readonly output: string;
   readonly promised: boolean;
@@ -53,13 +55,14 @@ export function dataOf(
   { names = {}, reading = '' }: Said = {},
 ): PageData {
   const { name, inputs, integers = [], promised = [] } = method;
-  const { extents, params, head = 0 } = sample;
+  const { extents, params, head = 0, positive = [] } = sample;
   const isQkv = isAttention(method);
   const [output] = 'out' in method.outputs ? ['out'] : Object.keys(method.outputs);
   return {
     name,
     inputs,
     integers,
+    positive,
     ...(isQkv && { baseline: baseline.name }),
     spatial: isQkv && 'rows' in extents,
     masked: method.mask !== undefined && view !== 'outputs',

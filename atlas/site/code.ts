@@ -66,11 +66,15 @@ runtime.dispose();`;
 const shapeOf = ({ extents }: Setting) => `[1, ${[...gridIn(extents), extents.h, extents.d].join(', ')}]`;
 
 /** Inputs of shapes of their own, by name. */
-function namedProgram({ inputs, integers, output, promised }: PageData, { method, extents, params }: Setting): string {
+function namedProgram(
+  { inputs, integers, positive, output, promised }: PageData,
+  { method, extents, params }: Setting,
+): string {
   const tensors = Object.entries(inputs).map(([name, spec], at) => {
     const shape = `[${shapeOfSpec(spec, extents).join(', ')}]`;
     const zeros = `runtime.tensor(new Int32Array(${shapeOfSpec(spec, extents).join(' * ')}), ${shape})`;
-    return `  '${name}': ${integers.includes(name) ? zeros : `runtime.random(${shape}, { seed: ${at + 1} })`},`;
+    const uniform = positive.includes(name) ? ", distribution: 'uniform'" : '';
+    return `  '${name}': ${integers.includes(name) ? zeros : `runtime.random(${shape}, { seed: ${at + 1}${uniform} })`},`;
   });
   return `import { createRuntime, findMethod } from 'saccade';
 

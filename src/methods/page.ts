@@ -19,6 +19,8 @@ export interface Sample {
   readonly head?: number;
   /** Numbers of inputs by name, row-major, for any extents. Default, and for the others: normal random numbers. */
   inputs?(extents: Extents): Readonly<Record<string, ArrayLike<number>>>;
+  /** Inputs that the page's program, which draws all numbers, draws from 0 to 1, as the method refuses negative ones. */
+  readonly positive?: readonly string[];
 }
 
 /** A setting worth a look, such as the paper's, or one with which the method fails. */

@@ -305,7 +305,7 @@ describe.runIf(inject('hasGpu'))("a caller's GPU buffer", () => {
       [() => runtime.fromGpuBuffer(undefined as never, [1]), 'buffer must be a GPUBuffer, got undefined'],
       [
         () => runtime.fromGpuBuffer(good, [1], 'f8' as never),
-        "dtype must be one of f32, f16, bf16, i32, u8, i8, got 'f8'",
+        "dtype must be one of f32, f16, bf16, i32, u8, i8, f64, got 'f8'",
       ],
       [() => runtime.fromGpuBuffer(good, [1.5]), 'shape'],
     ] as const;

@@ -12,6 +12,7 @@ export const page: Page = {
     extents: { p: 1000 },
     params: { samples: 256, features: 1000, ridge: 0.1, noise: 0.5 },
     inputs,
+    positive: ['eigenvalues'],
   },
   presets: [
     {
