@@ -1,7 +1,9 @@
 /** Sums of the products of one row of weights with one, two or four rows of x, rounded or not. */
+import { fieldsOf, four, scaleOf } from '../../runtime/wasm/assembly/fours.as';
+import { loadElement } from '../../runtime/wasm/assembly/storage.as';
 import { dot, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
 import { codesOf, factorsOf, highNibbles, lowNibbles, unpackRow } from './blocks.as';
-import { BLOCK, LONG_TERMS, Product, ProductsParams, Q4 } from './params.generated.as';
+import { BLOCK, F16, LONG_TERMS, Product, ProductsParams, Q4 } from './params.generated.as';
 
 const BLOCKS_BYTES: usize = <usize>(LONG_TERMS / BLOCK * 4);
 
@@ -65,6 +67,137 @@ export function addRounded(p: ProductsParams, own: Product, column: i32, term: i
     }
     x += <usize>count * xStep;
   }
+}
+
+/** Whether `addOneRow` takes these products. */
+@inline
+export function isOneRow(p: ProductsParams, own: Product): bool {
+  return p.isRounded && p.rows == 1 && (own.weight.type != Q4 || ASC_FEATURE_RELAXED_SIMD);
+}
+
+/** Columns of the result of one rounded row: some terms, of four blocks at a time, whose sums share what comes after the integers. */
+export function addOneRow(p: ProductsParams, own: Product, column: i32, past: i32, term: i32, terms: i32, scratch: usize): void {
+  const w = own.weight;
+  const isFour = w.type == Q4;
+  const blocks = terms / BLOCK;
+  const at = <usize>(term / BLOCK) << 2;
+  const xScales = p.scales + at;
+  const xSums = p.sums + at;
+  let x = p.left + <usize>term;
+  if (!isFour) x = widened(x, terms, scratch);
+  for (; column < past; column++) {
+    const codes = codesOf(w, column, term);
+    const place = (<usize>column * <usize>(w.width / BLOCK) + <usize>(term / BLOCK)) << 1;
+    let sum: f32;
+    if (!isFour) sum = eightBitsOfOne(codes, x, w.scales + place, xScales, blocks);
+    else if (w.minima) sum = fourBitsAndMinima(codes, x, w.scales + place, w.minima + place, xScales, xSums, blocks);
+    else sum = fourBitsOfOne(codes, x, w.scales + place, xScales, xSums, blocks);
+    put(own.out + (<usize>column << 2), sum, term == 0);
+  }
+}
+
+/** Integers of 8 bits as 16; where they are. */
+function widened(x: usize, terms: i32, to: usize): usize {
+  for (let at: usize = 0; at < <usize>terms; at += 8) v128.store(to + (at << 1), v128.load8x8_s(x + at));
+  return to;
+}
+
+/** Four f16, which are numbers, as f32. */
+@inline
+function halves(at: usize, fields: v128, scale: v128): v128 {
+  return f32x4.mul(four<i16>(at, fields), scale);
+}
+
+function eightBitsOfOne(codes: usize, x: usize, scales: usize, xScales: usize, blocks: i32): f32 {
+  const fields = fieldsOf<i16>();
+  const scale = scaleOf<i16>();
+  let sum = f32x4.splat(0);
+  let b: i32 = 0;
+  for (; b + 4 <= blocks; b += 4, codes += 4 * BLOCK, x += 8 * BLOCK, scales += 8, xScales += 16) {
+    const dots = fourIntegerSums(
+      eightDots(codes, x), eightDots(codes + BLOCK, x + 2 * BLOCK),
+      eightDots(codes + 2 * BLOCK, x + 4 * BLOCK), eightDots(codes + 3 * BLOCK, x + 6 * BLOCK),
+    );
+    sum = f32x4.add(sum, f32x4.mul(f32x4.convert_i32x4_s(dots), f32x4.mul(halves(scales, fields, scale), v128.load(xScales))));
+  }
+  let rest = sumOfLanes(sum);
+  for (; b < blocks; b++, codes += BLOCK, x += 2 * BLOCK, scales += 2, xScales += 4) {
+    const factor = loadElement(scales, F16) * f32.load(xScales);
+    rest += sumOfLanes(f32x4.convert_i32x4_s(eightDots(codes, x))) * factor;
+  }
+  return rest;
+}
+
+function fourBitsOfOne(codes: usize, x: usize, scales: usize, xScales: usize, xSums: usize, blocks: i32): f32 {
+  return fourBits(codes, x, scales, 0, xScales, xSums, blocks);
+}
+
+function fourBitsAndMinima(
+  codes: usize, x: usize, scales: usize, minima: usize, xScales: usize, xSums: usize, blocks: i32,
+): f32 {
+  return fourBits(codes, x, scales, minima, xScales, xSums, blocks);
+}
+
+/** With minima at an address that is not 0, else integers that count from -8. */
+@inline
+function fourBits(codes: usize, x: usize, scales: usize, minima: usize, xScales: usize, xSums: usize, blocks: i32): f32 {
+  const fields = fieldsOf<i16>();
+  const scale = scaleOf<i16>();
+  let sum = f32x4.splat(0);
+  let start = sum;
+  let b: i32 = 0;
+  for (; b + 4 <= blocks; b += 4, codes += 2 * BLOCK, x += 4 * BLOCK, scales += 8, xScales += 16, xSums += 16) {
+    const dots = fourIntegerSums(
+      fourDots(codes, x), fourDots(codes + BLOCK / 2, x + BLOCK),
+      fourDots(codes + BLOCK, x + 2 * BLOCK), fourDots(codes + 3 * BLOCK / 2, x + 3 * BLOCK),
+    );
+    const own = halves(scales, fields, scale);
+    sum = f32x4.add(sum, f32x4.mul(f32x4.convert_i32x4_s(dots), f32x4.mul(own, v128.load(xScales))));
+    if (minima) {
+      start = f32x4.add(start, f32x4.mul(halves(minima, fields, scale), v128.load(xSums)));
+      minima += 8;
+    } else start = f32x4.add(start, f32x4.mul(own, v128.load(xSums)));
+  }
+  let rest = sumOfLanes(sum);
+  let low = sumOfLanes(start);
+  for (; b < blocks; b++, codes += BLOCK / 2, x += BLOCK, scales += 2, xScales += 4, xSums += 4) {
+    const own = loadElement(scales, F16);
+    rest += sumOfLanes(f32x4.convert_i32x4_s(fourDots(codes, x))) * (own * f32.load(xScales));
+    if (minima) {
+      low += loadElement(minima, F16) * f32.load(xSums);
+      minima += 2;
+    } else low += own * f32.load(xSums);
+  }
+  return rest + (minima ? low : -8 * low);
+}
+
+/** The products of a block of 8 bits with integers of 16, in four sums. */
+@inline
+function eightDots(codes: usize, x: usize): v128 {
+  const a = i32x4.add(
+    i32x4.dot_i16x8_s(v128.load8x8_s(codes), v128.load(x)), i32x4.dot_i16x8_s(v128.load8x8_s(codes, 8), v128.load(x, 16)),
+  );
+  const b = i32x4.add(
+    i32x4.dot_i16x8_s(v128.load8x8_s(codes, 16), v128.load(x, 32)), i32x4.dot_i16x8_s(v128.load8x8_s(codes, 24), v128.load(x, 48)),
+  );
+  return i32x4.add(a, b);
+}
+
+@inline
+function fourDots(codes: usize, x: usize): v128 {
+  const bytes = v128.load(codes);
+  if (!ASC_FEATURE_RELAXED_SIMD) return bytes;
+  const low = i16x8.relaxed_dot_i8x16_i7x16_s(v128.load(x), lowNibbles(bytes));
+  const high = i16x8.relaxed_dot_i8x16_i7x16_s(v128.load(x, 16), highNibbles(bytes));
+  return i32x4.extadd_pairwise_i16x8_s(i16x8.add(low, high));
+}
+
+/** The sum of each vector's lanes. */
+@inline
+function fourIntegerSums(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = i32x4.add(i32x4.shuffle(a, b, 0, 4, 1, 5), i32x4.shuffle(a, b, 2, 6, 3, 7));
+  const cd = i32x4.add(i32x4.shuffle(c, d, 0, 4, 1, 5), i32x4.shuffle(c, d, 2, 6, 3, 7));
+  return i32x4.add(i64x2.shuffle(ab, cd, 0, 2), i64x2.shuffle(ab, cd, 1, 3));
 }
 
 function multiply(a: usize, b: usize, bytes: usize, to: usize): void {

@@ -7,7 +7,7 @@ import { bytesOf, loadRow } from '../../runtime/wasm/assembly/storage.as';
 import { PANEL, SLICE } from '../../runtime/cpu/params.generated.as';
 import { firstInstruction, innerInstruction, pastInstruction, REGISTER_BYTES, run } from '../map/program.as';
 import { unpackRow } from './blocks.as';
-import { addExact, addRounded, FEW_BYTES } from './few.as';
+import { addExact, addOneRow, addRounded, FEW_BYTES, isOneRow } from './few.as';
 import {
   BLOCK, FINISHED, LONG_TERMS, PICKED, PickParams, Product, ProductsParams, TERMS, TILE_PANELS, TILE_SLICES,
 } from './params.generated.as';
@@ -40,6 +40,11 @@ export function fewRows(params: usize, task: i32, scratch: usize): void {
   const own = productAt(params, index);
   const first = task * own.strip;
   const past = min(first + own.strip, own.columns);
+  if (isOneRow(p, own)) {
+    for (let term: i32 = 0; term < p.depth; term += LONG_TERMS)
+      addOneRow(p, own, first, past, term, min(LONG_TERMS, p.depth - term), scratch);
+    return;
+  }
   for (let column = first; column < past; column++) {
     for (let term: i32 = 0; term < p.depth; term += LONG_TERMS) {
       const terms = min(LONG_TERMS, p.depth - term);
