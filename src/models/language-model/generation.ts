@@ -1,10 +1,10 @@
 /** Texts that a language model generates, piece by piece. */
-import { checkArray, checkBoolean, checkWhole, show } from '../../check';
+import { checkArray, checkBoolean, checkOptions, checkWhole, show } from '../../check';
 import { ParameterError, SaccadeError } from '../../errors';
 import type { ChatMessage } from './chat-template';
 import type { Engine, Opened } from './engine';
 import { StopWords, TextOfTokens } from './pieces';
-import { type Choice, checkGenerationNames, checkSampling, Sampler, type SamplingOptions } from './sampling';
+import { type Choice, checkSampling, SAMPLING, Sampler, type SamplingOptions } from './sampling';
 
 export interface GenerateOptions extends SamplingOptions {
   /** Default: as many as the context has room for. */
@@ -48,7 +48,6 @@ export interface GenerationResult {
 export interface Source {
   readonly engine: Engine;
   readonly context: number;
-  readonly vocabulary: number;
   readonly ends: readonly number[];
   decode(tokens: readonly number[]): string;
   /** Where the first result is that is not finite, after tokens whose logits are not. */
@@ -87,7 +86,7 @@ export class Generation implements AsyncIterable<Piece> {
 
 /** @throws {ParameterError} options that are unknown or out of range */
 export function checkGeneration(options: GenerateOptions, vocabulary: number): void {
-  checkGenerationNames('generate', options, NAMES);
+  checkOptions('generate', options, [...SAMPLING, ...NAMES]);
   checkSampling(options, vocabulary);
   const { maxTokens, stop, ignoreEnd, overflow, signal } = options;
   if (maxTokens !== undefined) checkWhole('maxTokens', maxTokens, 1);

@@ -1,5 +1,5 @@
 /** A decoder with its parameters and its tokenizer: texts in, texts out. */
-import { checkArray, checkChoice, checkKnown, checkOptions, checkWhole, show } from '../../check';
+import { checkArray, checkChoice, checkOptions, checkWhole, show } from '../../check';
 import { DisposedError, ParameterError } from '../../errors';
 import type { Parameters } from '../../nn/module';
 import type { CacheDType } from '../../ops/cache/layout';
@@ -103,14 +103,12 @@ export class LanguageModel {
   generate(prompt: Prompt, options: GenerateOptions = {}): Generation {
     this.#assertUsable('generate()');
     const { decoder, context, ends, tokenizer } = this;
-    const { vocabulary } = decoder;
-    checkGeneration(options, vocabulary);
+    checkGeneration(options, decoder.vocabulary);
     const tokens = this.tokensOf(prompt);
     if (options.overflow !== 'forget') this.#checkFits(tokens);
     const source = {
       engine: this.#engine,
       context,
-      vocabulary,
       ends,
       decode: (tokens: readonly number[]) => tokenizer?.decode(tokens) ?? '',
       faultAfter: (tokens: readonly number[]) => faultAfter(this.runtime, decoder, this.parameters, tokens),
@@ -225,7 +223,7 @@ export function languageModel(
   parameters: Parameters,
   options: LanguageModelOptions = {},
 ): LanguageModel {
-  checkKnown('options of languageModel', options, LANGUAGE_MODEL, (name) => `languageModel has no option '${name}'`);
+  checkOptions('languageModel', options, LANGUAGE_MODEL);
   return new LanguageModel(runtime, decoder, parameters, options);
 }
 

@@ -1,5 +1,5 @@
 /** Language models from files: weights, configuration, tokenizer and chat template as they lie in a folder or a GGUF file. */
-import { checkKnown, isRecord, show } from '../../check';
+import { checkOptions, isRecord, show } from '../../check';
 import { ParameterError, ParseError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import { Runtime } from '../../runtime/runtime';
@@ -32,7 +32,7 @@ const NAMES = ['runtime', 'attention', 'types', 'config', ...LANGUAGE_MODEL, 'si
  * fit it, more than the heap holds
  */
 export async function loadDecoder(from: WeightsLike | Weights, options: LoadDecoderOptions): Promise<LanguageModel> {
-  checkKnown('options of loadDecoder', options, NAMES, (name) => `loadDecoder has no option '${name}'`);
+  checkOptions('loadDecoder', options, NAMES);
   const { runtime, attention, types = 'stored', config: given, signal, onProgress, ...others } = options;
   if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
   const isOpen = from instanceof Weights;

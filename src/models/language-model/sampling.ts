@@ -1,5 +1,5 @@
 /** Chooses the next token from the logits of a row. */
-import { checkKnown, checkRecord, checkWhole, show } from '../../check';
+import { checkRecord, checkWhole, show } from '../../check';
 import { ParameterError } from '../../errors';
 import { uniformGenerator } from '../../tensor/random';
 
@@ -28,7 +28,7 @@ export interface SamplingOptions {
   readonly process?: ((logits: Float32Array, tokens: readonly number[]) => void) | undefined;
 }
 
-const SAMPLING = [
+export const SAMPLING = [
   ...[
     'temperature',
     'topK',
@@ -215,9 +215,4 @@ function told(logits: Float32Array, most: number, token: number, count: number):
     logProbability: logProbability(token),
     likeliest: sorted.slice(0, count).map((each) => ({ token: each, logProbability: logProbability(each) })),
   };
-}
-
-/** The sampling options among others, which `known` names. */
-export function checkGenerationNames(what: string, options: object, known: readonly string[]): void {
-  checkKnown(`options of ${what}`, options, [...SAMPLING, ...known], (name) => `${what} has no option '${name}'`);
 }

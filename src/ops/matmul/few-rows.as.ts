@@ -14,7 +14,7 @@ import { CONVERTED_COLUMNS, FewRowsParams, FINISHED, MOST_ACROSS } from './param
 const CONVERTED: usize = 0;
 const CONVERTED_BYTES: usize = <usize>CONVERTED_COLUMNS * 4;
 const SECOND: usize = <usize>FINISHED * 4;
-/** Of the rows of a group, with a column. */
+/** The sums of a column with the rows of a group. */
 const SUMS: usize = CONVERTED + 8 * CONVERTED_BYTES;
 /** Eight terms of four rows of a, in four lanes each. */
 const FACTORS: usize = SUMS + 16;
