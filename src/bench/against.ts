@@ -59,8 +59,8 @@ export interface Builds {
 type Build = 'this' | 'other';
 
 /**
- * Both builds in processes of their own, which stay for all rows; a suite that is not timed in turns by its command lines, in
- * new ones. Throws a ParameterError if the folder has no build.
+ * Both builds in processes of their own, which stay for all rows. A suite that is not timed in turns, and rows of a build whose
+ * modules are others, go by command lines, in new ones. Throws a ParameterError if the folder has no build.
  */
 export function builds(
   suite: Suite & Partial<Pick<TimedSuite, 'groups'>>,
@@ -74,10 +74,10 @@ export function builds(
     );
   }
   const { groups } = suite;
-  if (groups) return byProcesses({ ...suite, groups }, options, { against, signal });
-  return byCommands(suite, options, (build, words) =>
+  const commands = byCommands(suite, options, (build, words) =>
     reportInChild(build === 'this' ? (process.argv[1] as string) : other, words, signal),
   );
+  return groups ? byProcesses({ ...suite, groups }, options, { against, signal, commands }) : commands;
 }
 
 /** Longest that a row is timed, in milliseconds, but for two pairs. */
@@ -94,7 +94,11 @@ interface Opened {
 function byProcesses(
   { name, groups, defaults }: Pick<TimedSuite, 'name' | 'groups' | 'defaults'>,
   options: BenchOptions,
-  { against, signal = new AbortController().signal }: { against: string; signal?: AbortSignal | undefined },
+  {
+    against,
+    signal = new AbortController().signal,
+    commands,
+  }: { against: string; signal?: AbortSignal | undefined; commands: Builds },
 ): Builds {
   const { only, repeats } = options;
   const program = new URL(`./against-child${extname(import.meta.url)}`, import.meta.url);
@@ -121,7 +125,11 @@ function byProcesses(
     async open(row) {
       const parameters = { key: keyOf(row) };
       const own = await ask<Opened>('this', 'open', parameters);
-      const theirs = await ask<Opened>('other', 'open', parameters);
+      const theirs = await ask<Opened>('other', 'open', parameters).catch((error) => {
+        signal.throwIfAborted();
+        return error as Error;
+      });
+      if (theirs instanceof Error) return commands.open(row);
       checkAlike(own.numbers, theirs.numbers);
       const affordable = Math.floor(ROW / 4 / Math.max(own.milliseconds, theirs.milliseconds));
       return { time: (build) => ask<number>(build, 'time', {}), pairs: Math.max(2, Math.min(repeats, affordable)) };
