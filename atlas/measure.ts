@@ -9,7 +9,7 @@ import { type StoredTimes, TIMES } from './build/choose-page';
 import { type MethodTime, timesOf } from './site/method-time';
 import { chooseFrom } from './site/tasks/choose';
 import { runHere } from './site/tasks/run';
-import type { Setting } from './site/tasks/setting';
+import { know, type Setting } from './site/tasks/setting';
 
 const LENGTHS = [1024, 4096];
 const DIMENSION = 64;
@@ -23,6 +23,7 @@ if (!['wasm', 'webgpu'].includes(backend) || wrong !== undefined) {
   console.error(`expected ${expected}, got ${wrong ?? backend ?? 'nothing'}`);
   process.exit(1);
 }
+know(methods);
 const machine = await describeMachine();
 const file = resolve(TIMES, machineFile(machine));
 for (const causal of [false, true]) {

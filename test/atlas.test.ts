@@ -10,7 +10,7 @@ import axe from 'axe-core';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { build, type InlineConfig, type PreviewServer, preview } from 'vite';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { maskAt } from '../atlas/site/tasks/setting';
+import { know, maskAt } from '../atlas/site/tasks/setting';
 import { atlasConfig, serveAtlas } from '../scripts/atlas.ts';
 import { methods } from '../src/index';
 import { models } from '../src/models/registry';
@@ -298,6 +298,7 @@ describe('every page of a method', () => {
     for (const part of ['reach', 'relief']) expect((await saved(part, 'SVG')).toString()).toMatch(/^<svg .*<\/svg>$/s);
     const json = async (part: string) => JSON.parse((await saved(part, 'JSON')).toString());
     const { setting, head, side, cells } = await json('mask');
+    know(methods);
     const { mask, place } = maskAt(setting, head);
     expect([side, cells.length]).toEqual([1, place.n]);
     for (const [i, row] of cells.entries())

@@ -12,6 +12,7 @@ import { normal, uniform } from '../../src/tensor/random';
 import { LAYER_INKS, TILE } from '../site/constants';
 import { tokensIn } from '../site/problem';
 import { layersOfPairs } from '../site/tasks/layers';
+import { know } from '../site/tasks/setting';
 import { weightsInWords, weightsTile } from '../site/tasks/weights';
 import { pageOf, paperOf } from './standing';
 
@@ -449,6 +450,7 @@ async function opening(method: Method): Promise<[string, Float32Array]> {
 const shown = methods.filter(
   ({ name }) => pageOf(name).view !== 'outputs' && tokensIn(pageOf(name).sample.extents) === N,
 );
+know(methods);
 const openings = new Map(await Promise.all(shown.map(opening)));
 
 const made = new Map<string, Float32Array>();

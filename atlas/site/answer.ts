@@ -20,18 +20,19 @@ export interface TaskControl extends Pick<Control, 'signal'> {
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: tasks differ in what they take.
-type Task = (input: any, control: TaskControl) => unknown;
+export type Task = (input: any, control: TaskControl) => unknown;
 
-export function answers(tasks: Readonly<Record<string, Task>>): void {
+/** `task` does one by its name. */
+export function answers(task: (name: string, ...rest: Parameters<Task>) => unknown): void {
   const going = new Map<number, AbortController>();
   addEventListener('message', async ({ data }: MessageEvent<Question>) => {
-    const { id, task, input, cancel } = data;
+    const { id, task: name, input, cancel } = data;
     if (cancel) return going.get(id)?.abort(new Error('cancelled'));
     const control = new AbortController();
     going.set(id, control);
     const answer = (rest: object, moved: Transferable[] = []) => postMessage({ id, ...rest }, { transfer: moved });
     try {
-      const done = await tasks[task as string](input, {
+      const done = await task(name as string, input, {
         signal: control.signal,
         report: (progress) => answer({ progress }),
       });

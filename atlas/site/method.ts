@@ -26,7 +26,7 @@ const page = { data, form };
 startRun(page, runner);
 const writeCode = startCode(
   page,
-  (setting) => counter.ask('checkSetting', setting),
+  (setting) => counter.ask('checkSetting', { setting }),
   (setting) => ({
     program: programOf(data, setting, $('#method').dataset.layer !== undefined),
     command: commandOf(data, setting),

@@ -18,7 +18,7 @@ const form = new SettingForm(data, changed);
 const page = { data, form };
 const writeCode = startCode(
   page,
-  (setting) => counter.ask('checkModel', setting),
+  (setting) => counter.ask('checkModel', { setting }),
   (setting) => ({ program: data.exported && programOf(setting), command: commandOf(setting) }),
 );
 startRun(page, runner, 'runModel');

@@ -1,42 +1,48 @@
-/** The page's worker: slow work is done here, so that the page never freezes. */
-import { answers } from './answer';
-import { chooseFrom } from './tasks/choose';
-import { costSeries } from './tasks/cost';
-import { keysRead, partsOf } from './tasks/layers';
-import { maskInWords, maskTile, pairInWords } from './tasks/mask';
-import { rankByMeaning } from './tasks/meaning';
-import { checkModel, modelShown, runModel } from './tasks/model';
-import { outputsShown } from './tasks/outputs';
-import { reachBeside, reachThrough } from './tasks/reach';
-import { wordsOf } from './tasks/real';
-import { runHere } from './tasks/run';
-import { checkSetting } from './tasks/setting';
-import { weightInWords, weightsInWords, weightsOfQuery, weightsTile, weightsWithin } from './tasks/weights';
+/** The page's worker: slow work is done here, so that the page never freezes. What a question needs comes with it. */
+import { answers, type Task } from './answer';
+import * as setting from './tasks/setting';
 
-const tasks = {
-  checkSetting,
-  maskInWords,
-  maskTile,
-  pairInWords,
-  keysRead,
-  partsOf,
-  reachThrough,
-  reachBeside,
-  costSeries,
-  chooseFrom,
-  runHere,
-  outputsShown,
-  checkModel,
-  modelShown,
-  runModel,
-  rankByMeaning,
-  weightsInWords,
-  weightsTile,
-  weightInWords,
-  weightsOfQuery,
-  weightsWithin,
-  wordsOf,
+const choose = () => import('./tasks/choose');
+const cost = () => import('./tasks/cost');
+const layers = () => import('./tasks/layers');
+const mask = () => import('./tasks/mask');
+const meaning = () => import('./tasks/meaning');
+const model = () => import('./tasks/model');
+const outputs = () => import('./tasks/outputs');
+const reach = () => import('./tasks/reach');
+const real = () => import('./tasks/real');
+const run = () => import('./tasks/run');
+const weights = () => import('./tasks/weights');
+
+/** Where each task is. */
+const rooms = {
+  checkSetting: async () => setting,
+  maskInWords: mask,
+  maskTile: mask,
+  pairInWords: mask,
+  keysRead: layers,
+  partsOf: layers,
+  reachThrough: reach,
+  reachBeside: reach,
+  costSeries: cost,
+  chooseFrom: choose,
+  runHere: run,
+  outputsShown: outputs,
+  checkModel: model,
+  modelShown: model,
+  runModel: model,
+  rankByMeaning: meaning,
+  weightsInWords: weights,
+  weightsTile: weights,
+  weightInWords: weights,
+  weightsOfQuery: weights,
+  weightsWithin: weights,
+  wordsOf: real,
 };
-export type Tasks = typeof tasks;
+type Rooms = { readonly [Name in keyof typeof rooms]: Awaited<ReturnType<(typeof rooms)[Name]>> };
+export type Tasks = { readonly [Name in keyof Rooms]: Rooms[Name][Name & keyof Rooms[Name]] };
 
-answers(tasks);
+answers(async (name, input, control) => {
+  const [tasks] = await Promise.all([rooms[name as keyof Tasks](), setting.loadMethod(input.setting?.method)]);
+  return (tasks as unknown as Record<string, Task>)[name](input, control);
+});

@@ -7,8 +7,7 @@ import * as declared from './published';
 type Declared = (typeof declared)[keyof typeof declared];
 type ByName = { readonly [Name in Declared['name']]: Extract<Declared, { readonly name: Name }> };
 
-/** What all others are measured against. */
-export const baseline: Method = declared.exactAttention;
+export { baseline } from './baseline';
 
 /** All methods of the library, by family and name: `dense`, which the others are compared with, comes first. */
 export const methods: readonly Method[] = Object.values<Method>(declared).sort(

@@ -1,9 +1,9 @@
+import { baseline } from '../../../src/methods/baseline';
 import type { Cost } from '../../../src/methods/define';
-import { baseline, findMethod } from '../../../src/methods/registry';
 import type { TaskControl } from '../answer';
 import { LENGTHS } from '../constants';
 import { atLength, isAttention } from '../problem';
-import { type Setting, settle } from './setting';
+import { know, loadMethod, type Setting, settle } from './setting';
 
 /** Milliseconds that counting at one length may take, for the next to be tried. */
 const PATIENCE = 2000;
@@ -25,8 +25,9 @@ export async function costSeries(
   const { method: own, params } = settle(setting);
   const causal = own.isCausal?.(params) ?? (params as { readonly causal?: boolean }).causal ?? false;
   const { h, d } = setting.extents;
+  know([baseline]);
   const sample = async (name: string): Promise<Setting> => {
-    const method = findMethod(name);
+    const method = (await loadMethod(name))!;
     const { page } = await method.page!();
     const { params, extents } = page.sample;
     return { method: name, params, extents: isAttention(method) ? { ...extents, h, d } : extents };

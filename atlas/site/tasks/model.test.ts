@@ -19,5 +19,5 @@ test('a model runs on its sample as the reference does, and its outputs are show
 
 test('params that a model refuses are a sentence', async () => {
   const setting = { ...settingOf('decoder'), params: { config: 3 } };
-  await expect(checkModel(setting)).rejects.toThrow(/config .*decoder.* got 3/);
+  await expect(checkModel({ setting })).rejects.toThrow(/config .*decoder.* got 3/);
 });

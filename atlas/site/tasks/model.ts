@@ -25,7 +25,7 @@ async function modelOf(name: string): Promise<Model> {
 }
 
 /** Throws what is wrong with its params, if anything is. */
-export async function checkModel({ method, params }: Setting): Promise<void> {
+export async function checkModel({ setting: { method, params } }: { readonly setting: Setting }): Promise<void> {
   (await modelOf(method)).create(params);
 }
 

@@ -1,8 +1,7 @@
 /** What takes no queries, keys and values has a page from its inputs and outputs: run, outputs, costs and code. */
 import * as valibot from 'valibot';
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { defineMethod } from '../../../src/methods/define';
-import { findMethod } from '../../../src/methods/registry';
 import { map } from '../../../src/ops/map/map';
 import { hostTensor, toFloat64 } from '../../../src/tensor/host';
 import { dataOf } from '../../build/page-data';
@@ -10,8 +9,7 @@ import { programOf } from '../code';
 import { costSeries } from './cost';
 import { outputsShown } from './outputs';
 import { runHere } from './run';
-
-vi.mock('../../../src/methods/registry', async (load) => ({ ...(await load<object>()), findMethod: vi.fn() }));
+import { know } from './setting';
 
 const page = {
   question: 'What is the square of a picture?',
@@ -43,7 +41,7 @@ const squared = defineMethod({
   variants: () => [],
   page: async () => ({ page }),
 });
-vi.mocked(findMethod).mockReturnValue(squared as never);
+know([squared as never]);
 
 const setting = { method: 'squared', extents: page.sample.extents, params: {} };
 const control = { signal: undefined, report: () => undefined };

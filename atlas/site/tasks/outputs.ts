@@ -5,7 +5,7 @@ import { toFloat64 } from '../../../src/tensor/host';
 import type { Tensor } from '../../../src/tensor/tensor';
 import type { TaskControl } from '../answer';
 import { isPicture, type Shown, shownAs } from '../shown';
-import { inputsOf } from './run';
+import { inputsOf } from './inputs';
 import { type Setting, settle } from './setting';
 
 /** Elements of all inputs. */

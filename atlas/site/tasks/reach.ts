@@ -1,7 +1,6 @@
-import { findMethod } from '../../../src/methods/registry';
 import { receptiveField } from '../../../src/simulate/reach';
 import { MOST_REACHED } from '../constants';
-import { keysByLayer, maskAt, type Setting, settle } from './setting';
+import { keysByLayer, loadMethod, maskAt, type Setting, settle } from './setting';
 
 export interface Reach {
   /** How many tokens are reached through one layer, two, ... */
@@ -56,7 +55,7 @@ export async function reachBeside({
   readonly query: number;
   readonly layers: number;
 }): Promise<(Pick<Reach, 'counts' | 'possible'> & { readonly method: string }) | undefined> {
-  const { page } = await findMethod(rival).page!();
+  const { page } = await (await loadMethod(rival))!.page!();
   const { params } = page.sample;
   try {
     const { counts, possible } = reachThrough({ setting: { ...setting, method: rival, params }, query, layers });

@@ -1,8 +1,7 @@
 /** The setting of a page's form, for the library. */
 import type { Mask, Place } from '../../../src/masks/mask';
-import { problemOfLetters } from '../../../src/methods/define';
+import { type Method, problemOfLetters } from '../../../src/methods/define';
 import { type Extents, lettersOf } from '../../../src/methods/page';
-import { findMethod } from '../../../src/methods/registry';
 import { type KeysOf, keysOfMask } from '../../../src/simulate/reach';
 import type { RealNumbers } from '../problem';
 
@@ -16,13 +15,29 @@ export interface Setting {
   readonly text?: string;
 }
 
+const folders = import.meta.glob<Record<string, Method>>('../../../src/methods/*/*/index.ts');
+const known = new Map<string, Method>();
+
+/** Makes methods known to `settle` that are there already. */
+export function know(methods: readonly Method[]): void {
+  for (const method of methods) known.set(method.name, method);
+}
+
+/** Loads a method, whose folder has its name, so that a page fetches only those that it shows; nothing for other names. */
+export async function loadMethod(name = ''): Promise<Method | undefined> {
+  const folder = Object.keys(folders).find((path) => path.endsWith(`/${name}/index.ts`));
+  if (folder && !known.has(name)) know(Object.values(await folders[folder]()).filter((each) => each?.name === name));
+  return known.get(name);
+}
+
+/** Its method must be known. */
 export function settle({ method: name, params, extents }: Setting) {
-  const method = findMethod(name);
+  const method = known.get(name)!;
   return { method, params: method.parse(params) as never, letters: lettersOf(extents) };
 }
 
 /** Throws what is wrong with its params, if anything is. */
-export function checkSetting(setting: Setting): void {
+export function checkSetting({ setting }: { readonly setting: Setting }): void {
   settle(setting);
 }
 

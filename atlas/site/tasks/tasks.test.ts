@@ -10,9 +10,10 @@ import { chooseFrom, type Wish } from './choose';
 import { costSeries } from './cost';
 import { maskInWords, maskTile, pairInWords } from './mask';
 import { reachThrough } from './reach';
-import { maskAt, type Setting, settle } from './setting';
+import { know, maskAt, type Setting, settle } from './setting';
 
 const control = { signal: undefined, report: () => undefined };
+know(methods);
 const samples = new Map(
   await Promise.all(methods.map(async ({ name, page }) => [name, (await page!()).page.sample] as const)),
 );

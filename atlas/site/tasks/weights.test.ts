@@ -6,12 +6,13 @@ import { createRuntime } from '../../../src/ops/create-runtime';
 import { type HostTensor, toFloat64 } from '../../../src/tensor/host';
 import { TILE } from '../constants';
 import { isAttention, isSpatial, tokensIn } from '../problem';
-import { inputsOf } from './run';
-import { maskAt, type Setting, settle } from './setting';
+import { inputsOf } from './inputs';
+import { know, maskAt, type Setting, settle } from './setting';
 import { weightInWords, weightsInWords, weightsOfQuery, weightsTile, weightsWithin } from './weights';
 
 const control = { signal: undefined, report: () => undefined };
 const head = 1;
+know(methods);
 
 function settingOf(name: string, { extents, ...change }: Partial<Setting> = {}): Setting {
   const method = methods.find((each) => each.name === name)!;

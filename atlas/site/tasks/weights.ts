@@ -11,8 +11,8 @@ import { formatBytes, formatPercent, significant } from '../../../src/text/forma
 import type { TaskControl } from '../answer';
 import { TILE } from '../constants';
 import { gridIn, tokensIn } from '../problem';
+import { inputsOf, withNumbers } from './inputs';
 import { distance } from './mask';
-import { inputsOf, withNumbers } from './run';
 import { type Setting, settle } from './setting';
 
 const MOST_TOKENS = 2048;
