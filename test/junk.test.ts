@@ -1238,12 +1238,65 @@ entry(
     options: options({
       ridge: maybe(atLeast0(1)),
       solver: maybe(choice('nystrom')),
+      precision: maybe(choice('f32')),
       centres: maybe(whole(2)),
+      sampling: maybe(choice('leverage')),
       seed: maybe(integer(1)),
       ...iterating,
     }),
   },
   async (...args: Any[]) => (await (kernels.fitKernelRidge as Any)(...args)).dispose(),
+);
+const fitting: Slots = { kernel: aKernel, x: leaf(points), y: leaf(random(3, 1)) };
+const numbered: Slots = { ...fitting, kernel: object({ kernel: choice('gaussian'), bandwidth: maybe(above0(2)) }) };
+const likelihood: Slots = { amplitude: maybe(above0(1)), noise: maybe(atLeast0(1)) };
+entry('kernels.marginalLikelihood', { ...numbered, options: options(likelihood) }, kernels.marginalLikelihood);
+entry(
+  'kernels.fitGaussianProcess',
+  {
+    ...numbered,
+    options: options({
+      ...likelihood,
+      optimize: maybe(boolean(false)),
+      maxIterations: maybe(whole(2)),
+      ...control,
+    }),
+  },
+  async (...args: Any[]) => (await (kernels.fitGaussianProcess as Any)(...args)).dispose(),
+);
+const wide = (...shape: number[]) => leaf(keep(runtime.ones(shape, 'f64')));
+entry(
+  'kernels.createGaussianProcess',
+  {
+    parts: object({
+      kernel: numbered.kernel as Slot,
+      amplitude: above0(1),
+      noise: atLeast0(1),
+      logLikelihood: finite(1),
+      support: leaf(points),
+      weights: wide(3, 1),
+      factor: wide(3, 3),
+    }),
+  },
+  kernels.createGaussianProcess,
+);
+entry(
+  'kernels.crossValidateKernelRidge',
+  {
+    ...numbered,
+    options: options({ ridges: maybe(leaf([1])), folds: maybe(whole(2)), seed: maybe(integer(1)), ...control }),
+  },
+  kernels.crossValidateKernelRidge,
+);
+entry(
+  'kernels.fitFeatureRidge',
+  {
+    map: leaf(featureMaps.relu),
+    x: lone(3, 2),
+    y: leaf(random(3, 1)),
+    options: options({ ridge: maybe(atLeast0(1)) }),
+  },
+  async (...args: Any[]) => (await (kernels.fitFeatureRidge as Any)(...args)).dispose(),
 );
 entry('kernels.kernelDiagonal', { kernel: aKernel, x: lone(3, 2) }, kernels.kernelDiagonal);
 

@@ -68,8 +68,8 @@ test('what cannot be fitted is refused by name', async () => {
     const refuse = (options: object, message: string) =>
       expectRefusal(runtime, () => fitKernelRidge(SMOOTH, x, y, options), message);
     await refuse({ ridge: -1 }, 'ridge must be a finite number >= 0, got -1');
-    await refuse({ solver: 'lu' }, 'solver must be one of direct, cg, nystrom');
-    await refuse({ centres: 3 }, 'centres are of solver nystrom');
+    await refuse({ solver: 'lu' }, 'solver must be one of direct, primal, cg, nystrom');
+    await refuse({ centres: 3 }, 'centres needs solver nystrom, got direct');
     await refuse({ solver: 'nystrom', centres: 7 }, 'centres must be an integer from 1 to 6');
     await expectRefusal(runtime, () => fitKernelRidge(SMOOTH, x, fewer), 'x and y must have shapes [n, p] and [n, c]');
     const negative = runtime.tensor([-1], []);

@@ -1,32 +1,38 @@
 /** Kernel ridge regression, fitted and asked. */
-import { checkChoice, checkKnown, checkWhole, show } from '../check';
-import { ParameterError, ShapeError } from '../errors';
-import { checkFloat32 } from '../ops/float32';
-import { gather } from '../ops/gather';
-import { cholesky, solve, triangularSolve } from '../ops/linalg';
+import { checkChoice, checkKnown } from '../check';
+import { ParameterError, UnsupportedError } from '../errors';
+import { fromValues } from '../ops/from-values';
+import { solve } from '../ops/linalg';
 import { add, multiply } from '../ops/map';
-import { uniform } from '../tensor/random';
-import { formatShape } from '../tensor/shape';
+import { matmul } from '../ops/matmul';
+import { type HostTensor, toFloat64 } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';
 import { type ConjugateGradientsOptions, conjugateGradients } from './conjugate-gradients';
-import { checkKernel, type Kernel } from './kernel';
-import { kernelMatrix, kernelProduct } from './matrix';
+import { copied, withDiagonal } from './diagonal';
+import { type CheckedKernel, checkKernel, type Kernel } from './kernel';
+import { kernelDiagonal, kernelMatrix, kernelProduct } from './matrix';
+import { type CentresOptions, centresOf, fitNystrom } from './nystrom';
+import { checkDiagonal, checkMemory, checkRidge, type ReadPoints, readPoints } from './points';
+import { wideDot, wideMatrix } from './wide';
 
-const SOLVERS = ['direct', 'cg', 'nystrom'] as const;
+const SOLVERS = ['direct', 'primal', 'cg', 'nystrom'] as const;
 
 export interface KernelRidgeOptions
-  extends Pick<ConjugateGradientsOptions, 'tolerance' | 'maxIterations' | 'signal' | 'onIteration'> {
+  extends CentresOptions,
+    Pick<ConjugateGradientsOptions, 'tolerance' | 'maxIterations' | 'signal' | 'onIteration'> {
   /** Added to the diagonal of the kernel matrix as it is; default 1. */
   readonly ridge?: number | undefined;
   /**
-   * `direct` factors the matrix of n^2 numbers; `cg` needs products with it alone, which hold no matrix; `nystrom` looks for a
-   * function of `centres` points, by products with the n x centres matrix. Default `direct`.
+   * `direct` factors the matrix of n^2 numbers; `primal`, of the linear kernel, that of p^2; `cg` needs products with the
+   * matrix alone, which hold none; `nystrom` looks for a function of `centres` points, by products with the n x centres matrix,
+   * preconditioned by the centres' own. Default `direct`.
    */
   readonly solver?: (typeof SOLVERS)[number] | undefined;
-  /** For `nystrom`: how many of the points are drawn; default the root of their number, times 10. */
-  readonly centres?: number | undefined;
-  /** The seed of the draw; default 0. */
-  readonly seed?: number | undefined;
+  /**
+   * What `direct` computes in: f64, which takes plain loops for its kernels, keeps its digits up to conditions of 1e12, f32
+   * corrected by residuals in float64 up to 1e6. Default f32.
+   */
+  readonly precision?: 'f32' | 'f64' | undefined;
 }
 
 /** A regression that was fitted. */
@@ -34,7 +40,7 @@ export interface KernelRidge {
   readonly kernel: Kernel;
   /** [s, p], the points that predictions are sums of kernels of, and [s, c], their weights. */
   readonly support: Tensor<'f32'>;
-  readonly weights: Tensor<'f32'>;
+  readonly weights: Tensor<'f32' | 'f64'>;
   /** How many conjugate gradients took, and the residual with which they ended; 0 of a direct solve. */
   readonly iterations: number;
   readonly residual: number;
@@ -43,14 +49,17 @@ export interface KernelRidge {
   dispose(): void;
 }
 
-const NAMES = ['ridge', 'solver', 'centres', 'seed', 'tolerance', 'maxIterations', 'signal', 'onIteration'];
-/** Added to the matrix of centres, over the mean of its diagonal. */
-const JITTER = 1e-5;
+const NAMES = [
+  ...['ridge', 'solver', 'precision', 'centres', 'sampling', 'seed'],
+  ...['tolerance', 'maxIterations', 'signal', 'onIteration'],
+];
 
 /**
  * Fits targets y [n, c] at points x [n, p] by kernel ridge regression. What it keeps is its own: dispose it.
  *
- * @throws {ParameterError} options that are unknown or out of range, more centres than points; a matrix that is not positive definite with this ridge
+ * @throws {ParameterError} options that are unknown or out of range, a ridge that the element type cannot add, numbers that are
+ * not finite, equal points without a ridge, more centres than points, matrices that no memory is enough for; a matrix that is
+ * not positive definite with this ridge
  * @throws {ShapeError} points and targets of different numbers
  * @throws {DTypeError} inputs that are not f32
  */
@@ -60,42 +69,65 @@ export async function fitKernelRidge(
   y: Tensor,
   options: KernelRidgeOptions = {},
 ): Promise<KernelRidge> {
-  checkKernel(kernel);
+  const checked = checkKernel(kernel);
   checkKnown('options', options, NAMES, (name) => `fitKernelRidge has no option '${name}'`);
-  checkFloat32('fitKernelRidge', { x, y }, {});
-  const { ridge = 1, solver = 'direct', centres, seed = 0, ...iterating } = options;
+  const { ridge = 1, solver = 'direct', precision = 'f32', centres, sampling, seed, ...iterating } = options;
   checkChoice('solver', solver, SOLVERS);
-  if (!(Number.isFinite(ridge) && ridge >= 0))
-    throw new ParameterError(`ridge must be a finite number >= 0, got ${show(ridge)}`);
-  if (x.rank !== 2 || y.rank !== 2 || x.shape[0] !== y.shape[0])
-    throw new ShapeError(
-      `x and y must have shapes [n, p] and [n, c], got ${formatShape(x.shape)} and ${formatShape(y.shape)}`,
-    );
-  if (centres !== undefined && solver !== 'nystrom')
-    throw new ParameterError(`centres are of solver nystrom, got ${solver}`);
-  if (solver === 'direct') return fitted(kernel, copied(x), direct(kernel, x, y, ridge), 0, 0);
-  if (solver === 'cg') {
-    const {
-      x: weights,
-      iterations,
-      residual,
-    } = await conjugateGradients((v) => ridged(kernelProduct(kernel, x, x, v), v, ridge), y, iterating);
-    return fitted(kernel, copied(x), weights, iterations, residual);
+  checkChoice('precision', precision, ['f32', 'f64']);
+  checkRidge('ridge', ridge);
+  for (const [name, given] of Object.entries({ centres, sampling }))
+    if (given !== undefined && solver !== 'nystrom')
+      throw new ParameterError(`${name} needs solver nystrom, got ${solver}`);
+  if (precision === 'f64' && solver !== 'direct')
+    throw new ParameterError(`precision f64 needs solver direct, got ${solver}`);
+  const points = await readPoints('fitKernelRidge', x, y);
+  if (solver === 'nystrom') {
+    const support = await centresOf(kernel, x, ridge, { centres, sampling, seed });
+    return fitted(kernel, support, await fitNystrom(kernel, x, y, ridge, support, iterating));
   }
-  return nystrom(kernel, x, y, ridge, drawn(x, centres, seed), iterating);
+  if (solver === 'primal') {
+    const weights = slopes(checked, x, y, ridge);
+    return fitted(kernel, x.runtime.eye(points.p), { weights });
+  }
+  await checkSolvable(kernel, x, ridge, precision, points);
+  if (solver === 'cg') {
+    const solution = await byProducts(kernel, x, y, ridge, iterating);
+    return fitted(kernel, copied(x), solution);
+  }
+  checkMemory(
+    `solver direct with ${points.n} points`,
+    (precision === 'f64' ? 24 : 12) * points.n ** 2,
+    "use solver 'cg', which holds no matrix, or 'nystrom' with fewer centres",
+  );
+  if (precision === 'f64') return wide(kernel, x, ridge, points);
+  const weights = direct(kernel, x, y, ridge);
+  return fitted(kernel, copied(x), { weights });
 }
 
-const copied = (x: Tensor): Tensor<'f32'> => add(x, x.runtime.tensor([0], []));
+const scaled = (x: Tensor, factor: number): Tensor => multiply(x, x.runtime.tensor([factor], []));
 
-const ridged = (product: Tensor, v: Tensor, ridge: number): Tensor =>
-  add(product, multiply(v, v.runtime.tensor([ridge], [])));
+async function checkSolvable(
+  kernel: Kernel,
+  x: Tensor,
+  ridge: number,
+  precision: 'f32' | 'f64',
+  points: ReadPoints,
+): Promise<void> {
+  using diagonal = kernelDiagonal(kernel, x);
+  let largest = 0;
+  for (const value of await diagonal.read()) largest = Math.max(largest, value as number);
+  checkDiagonal('ridge', ridge, precision, largest, points);
+}
 
+interface Solution extends Partial<Pick<KernelRidge, 'iterations' | 'residual'>> {
+  readonly weights: Tensor<'f32'>;
+}
+
+/** A regression by weights of a support. */
 function fitted(
   kernel: Kernel,
   support: Tensor<'f32'>,
-  weights: Tensor<'f32'>,
-  iterations: number,
-  residual: number,
+  { weights, iterations = 0, residual = 0 }: Solution,
 ): KernelRidge {
   return {
     kernel,
@@ -112,56 +144,67 @@ function fitted(
 }
 
 function direct(kernel: Kernel, x: Tensor, y: Tensor, ridge: number): Tensor<'f32'> {
-  const { runtime } = x;
-  return runtime.scope(() => {
-    const matrix = ridged(kernelMatrix(kernel, x, x), runtime.eye(x.shape[0] as number), ridge);
-    return solve(matrix, y, { assume: 'positive-definite', refine: 2 });
+  return x.runtime.scope(() =>
+    solve(withDiagonal(kernelMatrix(kernel, x, x), ridge), y, { assume: 'positive-definite', refine: 2 }),
+  );
+}
+
+/** (X^T X + ridge)^-1 X^T y: weights of unit vectors as a support, since the kernel of x and the c-th is its coordinate c. */
+function slopes({ kernel }: CheckedKernel, x: Tensor, y: Tensor, ridge: number): Tensor<'f32'> {
+  if (kernel !== 'linear') throw new ParameterError(`solver primal needs the linear kernel, got ${kernel}`);
+  return x.runtime.scope(() => {
+    const matrix = withDiagonal(matmul(x, x, { transposeA: true }), ridge);
+    return solve(matrix, matmul(x, y, { transposeA: true }), { assume: 'positive-definite', refine: 2 });
   });
 }
 
-/** Different points, drawn evenly. */
-function drawn(x: Tensor, centres: number | undefined, seed: number): Tensor<'f32'> {
-  const n = x.shape[0] as number;
-  const count = centres === undefined ? Math.min(n, Math.ceil(10 * Math.sqrt(n))) : centres;
-  checkWhole('centres', count, 1, n);
-  const keys = uniform(n, seed);
-  const order = [...keys.keys()].sort((a, b) => (keys[a] as number) - (keys[b] as number));
-  using indices = x.runtime.tensor(Int32Array.from(order.slice(0, count)), [count]);
-  return gather(x as Tensor<'f32'>, indices);
-}
-
-/**
- * Least |K a - y|^2 + ridge a^T C a over weights a of the centres, C their matrix and K that of points and centres. With the factor
- * T of C and a = T^-T w the system is (T^-1 K^T K T^-T + ridge) w = T^-1 K^T y, which conjugate gradients solve in few steps.
- */
-async function nystrom(
+async function byProducts(
   kernel: Kernel,
   x: Tensor,
   y: Tensor,
   ridge: number,
-  support: Tensor<'f32'>,
   iterating: ConjugateGradientsOptions,
-): Promise<KernelRidge> {
+): Promise<Solution> {
+  const product = (v: Tensor) => add(kernelProduct(kernel, x, x, v), scaled(v, ridge));
+  const { x: weights, ...rest } = await conjugateGradients(product, y, iterating);
+  return { weights, ...rest };
+}
+
+/** Matrix, factor and predictions in float64. */
+function wide(kernel: Kernel, x: Tensor, ridge: number, points: ReadPoints): KernelRidge {
+  const { n, p, c } = points;
   const { runtime } = x;
-  let factor: Tensor | undefined;
-  try {
-    const triangle = runtime.scope(() => {
-      const matrix = kernelMatrix(kernel, support, support);
-      return cholesky(ridged(matrix, runtime.eye(support.shape[0] as number), JITTER));
+  if (runtime.backend.name === 'webgpu')
+    throw new UnsupportedError("precision f64 needs a CPU: use a runtime with backend 'wasm'");
+  const checked = checkKernel(kernel);
+  const data = Float64Array.from(points.x);
+  const matrix = wideMatrix(checked, { data, count: n, width: p }, { data, count: n, width: p });
+  for (let i = 0; i < n; i++) matrix[i * (n + 1)]! += ridge;
+  const weights = runtime.scope(() =>
+    solve<'f64'>(runtime.tensor(matrix, [n, n], 'f64'), runtime.tensor(Float64Array.from(points.y), [n, c], 'f64'), {
+      assume: 'positive-definite',
+      refine: 2,
+    }),
+  );
+  const support = copied(x);
+  return {
+    ...fitted(kernel, support, { weights: weights as Tensor as Tensor<'f32'> }),
+    weights,
+    predict: (x) => wideProduct(checked, x, support, weights),
+  };
+}
+
+/** K(x, support) weights, in float64 until it is rounded. */
+function wideProduct(kernel: CheckedKernel, x: Tensor, support: Tensor, weights: Tensor): Tensor<'f32'> {
+  const [m, p] = x.shape as [number, number];
+  const [s, c] = weights.shape as [number, number];
+  return fromValues({ x, support, weights }, [m, c], (values) => {
+    const pointsOf = (name: 'x' | 'support', count: number) => ({
+      data: toFloat64(values[name] as HostTensor),
+      count,
+      width: p,
     });
-    factor = triangle;
-    const weightsOf = (w: Tensor) => triangularSolve(triangle, w, { transpose: true });
-    const back = (v: Tensor) => triangularSolve(triangle, kernelProduct(kernel, support, x, v));
-    using right = runtime.scope(() => back(y));
-    const product = (w: Tensor) => ridged(back(kernelProduct(kernel, x, support, weightsOf(w))), w, ridge);
-    const { x: w, iterations, residual } = await conjugateGradients(product, right, iterating);
-    const weights = weightsOf(w);
-    w.dispose();
-    return fitted(kernel, support, weights, iterations, residual);
-  } catch (error) {
-    support.dispose();
-    throw error;
-  } finally {
-    factor?.dispose();
-  }
+    const across = wideMatrix(kernel, pointsOf('x', m), pointsOf('support', s));
+    return wideDot(across, toFloat64(values.weights as HostTensor), m, s, c);
+  });
 }
