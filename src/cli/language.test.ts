@@ -39,6 +39,9 @@ test('generate continues a prompt, of the command line or of a file', async () =
   expect(result).toMatchObject({ text: stdout.slice(0, -1), promptTokens: 3, reason: 'length' });
   await writeFile(at('prompt'), 'abc');
   expect((await saccade(...given, '--in', at('prompt'))).stdout).toBe(stdout);
+  await writeFile(at('grammar'), 'root ::= "gf" [ab]');
+  const formed = await saccade(...given, '--prompt', 'abc', '--grammar', at('grammar'));
+  expect([formed.code, formed.stdout]).toEqual([0, expect.stringMatching(/^gf[ab]\n$/)]);
   const other = await saccade(
     ...given,
     '--prompt',
@@ -69,6 +72,10 @@ test('refuses what does not fit, by name', async () => {
   await expectRefusal(
     ['generate', ...model(), '--prompt', 'a', '--attention', 'dydila'],
     'dydila lets tokens see later',
+  );
+  await expectRefusal(
+    ['generate', ...model(), '--prompt', 'a', '--schema', at('text')],
+    `${at('text')} is not JSON: Unexpected token`,
   );
   await expectRefusal(['generate', '--model', at('none'), '--prompt', 'a'], `cannot read weights from '${at('none')}'`);
 });

@@ -5,7 +5,7 @@ import { createDecoder, type LanguageModel, languageModel, languageTokenizer } f
 import { characterTokenizer } from '../train/tokenizer';
 import { openaiInterface } from './openai';
 
-const TEXT = 'abcdefg';
+const TEXT = '"abcdefg{}';
 let runtime: Runtime;
 let model: LanguageModel;
 beforeAll(async () => {
@@ -55,13 +55,26 @@ describe("OpenAI's interface", () => {
   test('continues texts and tokens, and embeds', async () => {
     const answer = async (prompt: unknown) =>
       (await (await post('/v1/completions', { prompt, temperature: 0, max_tokens: 4 })).json()).choices[0].text;
-    expect(await answer([0, 1, 2])).toBe(await answer('abc'));
+    expect(await answer([1, 2, 3])).toBe(await answer('abc'));
     const { data } = await (await post('/v1/embeddings', { input: ['abc', 'ab'] })).json();
     expect(data.map(({ index }: { index: number }) => index)).toEqual([0, 1]);
     expect(Math.hypot(...data[0].embedding)).toBeCloseTo(1, 5);
     const packed = await (await post('/v1/embeddings', { input: 'ab', encoding_format: 'base64' })).json();
     const bytes = Buffer.from(packed.data[0].embedding, 'base64');
     expect(bytes.readFloatLE(0)).toBeCloseTo(data[1].embedding[0], 6);
+  });
+
+  test('answers in the format that was asked for', async () => {
+    const format = (schema: unknown) => ({ type: 'json_schema', json_schema: { name: 'x', schema } });
+    const asked = (response_format: unknown) => post('/v1/chat/completions', { ...chat, response_format });
+    const { choices } = await (await asked(format({ enum: ['abc'] }))).json();
+    expect(choices[0]).toMatchObject({ message: { content: '"abc"' }, finish_reason: 'stop' });
+    const refused = await asked(format({ type: 'wrong' }));
+    expect([refused.status, (await refused.json()).error.message]).toEqual([
+      400,
+      'format cannot be used: Unsupported type "wrong"',
+    ]);
+    expect((await asked({ type: 'xml' })).status).toBe(400);
   });
 
   test.each<[string, unknown, number, string]>([

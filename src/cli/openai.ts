@@ -34,6 +34,16 @@ const answerFields = {
   stream: valibot.nullish(valibot.boolean(), false),
   stream_options: valibot.nullish(valibot.looseObject({ include_usage: valibot.nullish(valibot.boolean()) })),
   n: valibot.nullish(valibot.literal(1, 'must be 1')),
+  response_format: valibot.nullish(
+    valibot.variant('type', [
+      valibot.looseObject({ type: valibot.literal('text') }),
+      valibot.looseObject({ type: valibot.literal('json_object') }),
+      valibot.looseObject({
+        type: valibot.literal('json_schema'),
+        json_schema: valibot.looseObject({ schema: valibot.record(valibot.string(), valibot.unknown()) }),
+      }),
+    ]),
+  ),
 };
 
 const text = valibot.union([
@@ -51,7 +61,6 @@ const chatRequest = valibot.looseObject({
   logprobs: valibot.nullish(valibot.boolean(), false),
   top_logprobs: whole,
   tools: valibot.nullish(valibot.pipe(valibot.array(valibot.unknown()), valibot.maxLength(0, 'are not supported'))),
-  response_format: valibot.nullish(valibot.looseObject({ type: valibot.literal('text', 'must be text') })),
 });
 const completionRequest = valibot.looseObject({
   ...answerFields,
@@ -289,7 +298,13 @@ function optionsOf(given: AnswerRequest): GenerateOptions {
     presencePenalty: given.presence_penalty ?? undefined,
     frequencyPenalty: given.frequency_penalty ?? undefined,
     bias: given.logit_bias ?? undefined,
+    format: formatOf(given.response_format),
   };
+}
+
+function formatOf(given: AnswerRequest['response_format']): GenerateOptions['format'] {
+  if (given?.type === 'json_schema') return { schema: given.json_schema.schema };
+  return given?.type === 'json_object' ? 'json' : undefined;
 }
 
 const finishOf = ({ reason }: GenerationResult) => (reason === 'end' || reason === 'stop' ? 'stop' : 'length');

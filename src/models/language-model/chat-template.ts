@@ -15,7 +15,7 @@ export interface ChatTemplate {
 }
 
 /** What a template may do: expressions and statements evaluated, seconds that they take, and characters of the result. */
-const [MOST_STEPS, MOST_SECONDS, MOST_CHARACTERS] = [1_000_000, 10, 16_000_000];
+const [MOST_STEPS, MOST_SECONDS, MOST_CHARACTERS] = [300_000, 5, 16_000_000];
 
 /** Ends templates that loop. */
 class BoundedInterpreter extends Interpreter {

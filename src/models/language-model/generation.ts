@@ -3,6 +3,7 @@ import { checkArray, checkBoolean, checkOptions, checkWhole, show } from '../../
 import { ParameterError, SaccadeError } from '../../errors';
 import type { ChatMessage } from './chat-template';
 import type { Engine, Opened } from './engine';
+import { type AnswerFormat, checkFormat, type Matcher } from './grammar';
 import { StopWords, TextOfTokens } from './pieces';
 import { type Choice, checkSampling, SAMPLING, Sampler, type SamplingOptions } from './sampling';
 
@@ -11,6 +12,8 @@ export interface GenerateOptions extends SamplingOptions {
   readonly maxTokens?: number | undefined;
   /** Texts that end the answer and are no part of it. */
   readonly stop?: string | readonly string[] | undefined;
+  /** What the answer must be, unless it is cut off; takes the package `@mlc-ai/web-xgrammar`. Default: any text. */
+  readonly format?: AnswerFormat | undefined;
   /** Whether tokens that end an answer are like any others; default false. */
   readonly ignoreEnd?: boolean | undefined;
   /** What is done where a prompt or an answer outgrows the context: it is refused or ends (default), or its older half is forgotten. */
@@ -19,7 +22,7 @@ export interface GenerateOptions extends SamplingOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-const NAMES = ['maxTokens', 'stop', 'ignoreEnd', 'overflow', 'signal'];
+const NAMES = ['maxTokens', 'stop', 'format', 'ignoreEnd', 'overflow', 'signal'];
 
 /** A text, its tokens, or a conversation, for which the model must have a chat template. */
 export type Prompt = string | readonly number[] | readonly ChatMessage[];
@@ -50,6 +53,7 @@ export interface Source {
   readonly context: number;
   readonly ends: readonly number[];
   decode(tokens: readonly number[]): string;
+  matcher(format: AnswerFormat): Promise<Matcher>;
   /** Where the first result is that is not finite, after tokens whose logits are not. */
   faultAfter(tokens: readonly number[]): Promise<string>;
 }
@@ -88,8 +92,9 @@ export class Generation implements AsyncIterable<Piece> {
 export function checkGeneration(options: GenerateOptions, vocabulary: number): void {
   checkOptions('generate', options, [...SAMPLING, ...NAMES]);
   checkSampling(options, vocabulary);
-  const { maxTokens, stop, ignoreEnd, overflow, signal } = options;
+  const { maxTokens, stop, format, ignoreEnd, overflow, signal } = options;
   if (maxTokens !== undefined) checkWhole('maxTokens', maxTokens, 1);
+  if (format !== undefined) checkFormat(format);
   checkBoolean('ignoreEnd', ignoreEnd);
   if (overflow !== undefined && overflow !== 'end' && overflow !== 'forget')
     throw new ParameterError(`overflow must be end or forget, got ${show(overflow)}`);
@@ -121,27 +126,35 @@ export async function* piecesOf(
   const text = new TextOfTokens((tokens) => source.decode(tokens));
   const stops = new StopWords(stopWords(options.stop));
   const answer = new Answer();
-  let opened: Opened = await engine.open(fitting(all, context), signal);
-  const reusedTokens = opened.reused;
+  const matcher = options.format && (await source.matcher(options.format));
+  let opened: Opened | undefined;
+  let reusedTokens = 0;
   try {
+    opened = await engine.open(fitting(all, context), signal);
+    reusedTokens = opened.reused;
     for (;;) {
       signal?.throwIfAborted();
-      const choice = sampler.choose(opened.logits, all);
+      const allowed = await matcher?.allowed();
+      if (allowed?.every((bits) => bits === 0))
+        throw new SaccadeError('no token of the vocabulary continues the answer as its format says');
+      const choice = sampler.choose(opened.logits, all, allowed);
       if (!choice) throw new SaccadeError(await source.faultAfter(all));
       answer.timed();
       const { token } = choice;
+      matcher?.accept(token);
       const isEnd = !ignoreEnd && ends.includes(token);
       all.push(token);
       const { text: added, word } = isEnd ? { text: '' } : stops.push(text.push(token));
       const piece = answer.with(choice, added);
       if (piece) yield piece;
-      answer.reason = isEnd
-        ? 'end'
-        : word !== undefined
-          ? 'stop'
-          : answer.tokens.length >= maxTokens
-            ? 'length'
-            : undefined;
+      answer.reason =
+        isEnd || (word === undefined && matcher?.isComplete)
+          ? 'end'
+          : word !== undefined
+            ? 'stop'
+            : answer.tokens.length >= maxTokens
+              ? 'length'
+              : undefined;
       answer.stopWord = word;
       if (answer.reason) break;
       if (opened.row.tokens.length >= context) {
@@ -154,7 +167,8 @@ export async function* piecesOf(
       } else opened = { ...opened, logits: await engine.step(opened.row, token, signal) };
     }
   } finally {
-    engine.close(opened.row);
+    matcher?.dispose();
+    if (opened) engine.close(opened.row);
   }
   const rest = answer.reason === 'stop' ? '' : stops.push(text.flush()).text + stops.flush();
   const last = answer.rest(rest);

@@ -1,5 +1,6 @@
 export { type ChatMessage, type ChatTemplate, chatTemplate } from './chat-template';
 export type { GenerateOptions, Generation, GenerationResult, Piece, Prompt } from './generation';
+export type { AnswerFormat } from './grammar';
 export { type LanguageModel, type LanguageModelOptions, languageModel, type Perplexity } from './language-model';
 export { type LoadDecoderOptions, loadDecoder } from './load';
 export type { Choice, SamplingOptions } from './sampling';

@@ -123,6 +123,57 @@ describe('a language model', () => {
   });
 });
 
+describe('the format of an answer', () => {
+  const text = '{}[]":, \n0123456789abeflnrstu';
+  const schema = {
+    type: 'object',
+    properties: { a: { type: 'integer', minimum: 0, maximum: 99 }, b: { enum: ['r', 'l'] } },
+    required: ['a', 'b'],
+    additionalProperties: false,
+  };
+  const jsonModel = () => {
+    const tokens = tokenizer(text);
+    const decoder = createDecoder({ ...config, vocab_size: tokens.size + 1 });
+    const parameters = decoder.initialize(runtime, { seed: 3 });
+    return languageModel(runtime, decoder, parameters, { context: 128, tokenizer: tokens, ends: [tokens.size] });
+  };
+
+  test('is JSON, of a schema or of a grammar, whatever the logits', async () => {
+    using own = jsonModel();
+    for (const seed of [1, 2]) {
+      const bias = Object.fromEntries((own.tokenizer?.encode(' \n') ?? []).map((token) => [token, -20]));
+      const options = { temperature: 4, seed, bias };
+      const { text: answer, reason } = await own.generate('[', { ...options, format: { schema } }).finish();
+      expect(reason).toBe('end');
+      const { a, b, ...rest } = JSON.parse(answer);
+      expect([Number.isInteger(a) && a >= 0 && a < 100, ['r', 'l'].includes(b), rest]).toEqual([true, true, {}]);
+      const format = { grammar: 'root ::= "true" | "false" [0-9]{2}' };
+      expect((await own.generate('[', { ...options, format }).finish()).text).toMatch(/^(true|false\d\d)$/);
+      const any = await own.generate('[', { ...options, format: 'json' }).finish();
+      if (any.reason === 'end') JSON.parse(any.text);
+      else expect(any.reason).toBe('context');
+    }
+  });
+
+  test('that is none is refused, and the next works', async () => {
+    using own = jsonModel();
+    const refused = (format: unknown) => own.generate('[', { format: format as 'json', maxTokens: 1 }).finish();
+    await expect(refused({ schema: { type: 'wrong' } })).rejects.toThrow(
+      'format cannot be used: Unsupported type "wrong"',
+    );
+    await expect(refused({ grammar: 'root ::= [a' })).rejects.toThrow('format cannot be used: EBNF lexer error');
+    expect((await own.generate('[', { format: { grammar: 'root ::= "7"' } }).finish()).text).toBe('7');
+    const loud = { schema: { type: 'string', maxLength: 1e5 } };
+    await expect(async () => refused(loud)).rejects.toThrow('may repeat things up to 4096 times, got 100000');
+    await expect(async () => refused('xml')).rejects.toThrow(
+      "format must be json, { schema } or { grammar }, got 'xml'",
+    );
+    await expect(async () => refused({ schema: 1 })).rejects.toThrow('schema of format must be an object or a boolean');
+    using wordless = model();
+    expect(() => wordless.generate([1], { format: 'json' })).toThrow('the model has no tokenizer');
+  });
+});
+
 const tokenizer = (text = TEXT) => languageTokenizer({ tokenizer: characterTokenizer(text).file });
 
 describe('sampling', () => {

@@ -13,6 +13,7 @@ import type { Decoder } from '../decoder';
 import { type ChatMessage, checkMessages } from './chat-template';
 import { Engine } from './engine';
 import { checkGeneration, type GenerateOptions, Generation, type Prompt, piecesOf } from './generation';
+import { type AnswerFormat, Grammars } from './grammar';
 import type { LanguageTokenizer } from './tokenizer';
 
 export interface LanguageModelOptions {
@@ -48,6 +49,7 @@ export class LanguageModel {
   readonly ends: readonly number[];
   readonly context: number;
   readonly #engine: Engine;
+  #grammars: Grammars | undefined;
   #disposed = false;
 
   /** Made by `languageModel`. */
@@ -106,11 +108,14 @@ export class LanguageModel {
     checkGeneration(options, decoder.vocabulary);
     const tokens = this.tokensOf(prompt);
     if (options.overflow !== 'forget') this.#checkFits(tokens);
+    if (options.format !== undefined)
+      this.#grammars ??= new Grammars(this.#tokenizer('given with a format'), decoder.vocabulary, ends);
     const source = {
       engine: this.#engine,
       context,
       ends,
       decode: (tokens: readonly number[]) => tokenizer?.decode(tokens) ?? '',
+      matcher: (format: AnswerFormat) => (this.#grammars as Grammars).matcher(format),
       faultAfter: (tokens: readonly number[]) => faultAfter(this.runtime, decoder, this.parameters, tokens),
     };
     return new Generation(piecesOf(source, tokens, options));

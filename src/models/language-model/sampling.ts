@@ -106,13 +106,15 @@ export class Sampler {
 
   /**
    * The next token; `logits` are overwritten. Undefined if they hold what is no number or infinity, or nothing that may be chosen.
+   * `allowed` has a bit for each token that may.
    */
-  choose(logits: Float32Array, tokens: readonly number[]): Choice | undefined {
+  choose(logits: Float32Array, tokens: readonly number[], allowed?: Int32Array): Choice | undefined {
     const { logProbabilities, process } = this.#options;
     process?.(logits, tokens);
     const most = largest(logits);
     if (most === undefined) return undefined;
     const plain = logProbabilities === undefined ? undefined : logits.slice();
+    if (allowed) ban(logits, allowed);
     this.#penalize(logits);
     const token = this.#draw(logits);
     if (token === undefined) return undefined;
@@ -149,6 +151,11 @@ export class Sampler {
     });
     return kept.tokens.at(at);
   }
+}
+
+function ban(logits: Float32Array, allowed: Int32Array): void {
+  for (let token = 0; token < logits.length; token++)
+    if ((((allowed[token >> 5] as number) >>> (token & 31)) & 1) === 0) logits[token] = -Infinity;
 }
 
 /** Tokens in order, and their probabilities as shares of the likeliest one's. */

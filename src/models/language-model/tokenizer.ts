@@ -17,6 +17,13 @@ export interface LanguageTokenizer {
   decode(tokens: readonly number[], options?: { readonly special?: boolean | undefined }): string;
   /** The id of a token, such as `<|im_end|>`. */
   idOf(token: string): number | undefined;
+  /** All tokens by their ids, special ones as empty texts, and how they stand for bytes. */
+  vocabulary(): Vocabulary;
+}
+
+interface Vocabulary {
+  readonly tokens: readonly string[];
+  readonly kind: 'raw' | 'byte_level' | 'byte_fallback';
 }
 
 /** A `tokenizer.json`, and of a `tokenizer_config.json` what is there. */
@@ -57,7 +64,17 @@ export function languageTokenizer(files: TokenizerFiles): LanguageTokenizer {
       return encoder.decode([...tokens], { skip_special_tokens: !special, clean_up_tokenization_spaces: false });
     },
     idOf,
+    vocabulary: () => vocabularyOf(encoder, tokenizer),
   };
+}
+
+function vocabularyOf(encoder: Encoder, { added_tokens: added, decoder }: TokenizerFiles['tokenizer']): Vocabulary {
+  const ids = encoder.get_vocab(true);
+  const tokens = new Array<string>(1 + Math.max(...ids.values())).fill('');
+  for (const [token, id] of ids) tokens[id] = token;
+  for (const each of Array.isArray(added) ? added : []) if (each.special) tokens[each.id] = '';
+  const has = (type: string) => JSON.stringify(decoder ?? null).includes(`"type":"${type}"`);
+  return { tokens, kind: has('ByteLevel') ? 'byte_level' : has('ByteFallback') ? 'byte_fallback' : 'raw' };
 }
 
 function encoderOf(tokenizer: object, config: object): Encoder {
