@@ -17,7 +17,8 @@ import {
 import { OPS } from '../../src/bench/suites/ops';
 import { tensorInputs, usualResults } from '../../src/ops/cost';
 import type { TensorSpec } from '../../src/ops/define';
-import { escapeHtml, Html, html } from './html';
+import { escaped } from '../site/highlight';
+import { Html, html } from './html';
 import { markdown } from './markdown';
 import { ROOT } from './standing';
 
@@ -254,7 +255,7 @@ class EntryPage {
         .split(/\b([A-Z]\w+)\b/)
         .map((part, at) => {
           const address = at % 2 === 1 ? this.#address(part) : undefined;
-          return address ? `<a href="${address}">${part}</a>` : escapeHtml(part);
+          return address ? `<a href="${address}">${part}</a>` : escaped(part);
         })
         .join(''),
     );

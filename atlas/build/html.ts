@@ -1,4 +1,6 @@
 /** HTML as text: what is put into a template is escaped, unless it is HTML itself. */
+import { escaped } from '../site/highlight';
+
 export class Html {
   constructor(readonly text: string) {}
   toString(): string {
@@ -12,12 +14,8 @@ export function html(strings: TemplateStringsArray, ...values: readonly Value[])
   return new Html(strings.reduce((text, part, at) => text + textOf(values[at - 1]) + part));
 }
 
-export function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
-}
-
 function textOf(value: Value): string {
   if (value === false || value === undefined) return '';
   if (value instanceof Html) return value.text;
-  return Array.isArray(value) ? value.map(textOf).join('') : escapeHtml(String(value));
+  return Array.isArray(value) ? value.map(textOf).join('') : escaped(String(value));
 }

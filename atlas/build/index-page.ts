@@ -7,9 +7,10 @@ import { baseline } from '../../src/methods/registry';
 import type { Model } from '../../src/models/define';
 import { models } from '../../src/models/registry';
 import { FAMILIES, type Family, type ListedPaper, papers } from '../../src/papers';
+import { escaped } from '../site/highlight';
 import { atLength, isAttention } from '../site/problem';
 import { reachOfGlyph } from './glyphs';
-import { escapeHtml, Html, html } from './html';
+import { Html, html } from './html';
 import { glyphBox, slug } from './layout';
 import { ENCODER_BYTES } from './meanings';
 import { reading } from './readings';
@@ -137,7 +138,7 @@ function keysOf({ name, cost, training, picture, id }: ListedPaper, { verdicts }
 /** Letters of an order of growth are set as in formulas. */
 function orderOf(order: string): Html {
   const isFormula = /^[a-z] |^n/.test(order);
-  const set = escapeHtml(isFormula ? `O(${order})` : order);
+  const set = escaped(isFormula ? `O(${order})` : order);
   return new Html(
     isFormula
       ? set.replace(/\b(?!a\b)([a-zA-Z])\b(?!\()/g, '<var>$1</var>').replace(/\^\(([^)]+)\)|\^(\S)/g, '<sup>$1$2</sup>')

@@ -1,8 +1,8 @@
 /** READMEs and guides as HTML, with formulas set by KaTeX at build, so that pages need none of its script. */
 import katex from 'katex';
 import { Marked, type Tokens } from 'marked';
-import { highlighted } from '../site/highlight';
-import { escapeHtml, Html } from './html';
+import { escaped, highlighted } from '../site/highlight';
+import { Html } from './html';
 
 /** A part of a document under a heading of the second level; the first, without a title, is what comes before. */
 export interface Section {
@@ -78,7 +78,7 @@ function markedWith(link: Address, address: Address): Marked {
         const { text, isInLink } = token as Tokens.Codespan & { isInLink?: true };
         const [, name] = /^(\w+)(?:\(.*\))?$/.exec(text) ?? [];
         const target = isInLink || !name ? undefined : address(name);
-        const code = `<code>${escapeHtml(text)}</code>`;
+        const code = `<code>${escaped(text)}</code>`;
         return target ? `<a href="${target}">${code}</a>` : code;
       },
       heading({ depth, tokens, text }) {
@@ -93,7 +93,7 @@ function markedWith(link: Address, address: Address): Marked {
         return `<div class="scroll" tabindex="0" role="region" aria-label="table"><table class="table plain">${head}<tbody>${rows}</tbody></table></div>`;
       },
       code: ({ text, lang }) => {
-        const code = /^[jt]s/.test(lang ?? '') ? highlighted(text) : escapeHtml(text);
+        const code = /^[jt]s/.test(lang ?? '') ? highlighted(text) : escaped(text);
         return `<div class="code"><pre tabindex="0"><code>${code}</code></pre></div>`;
       },
     },

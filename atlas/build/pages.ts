@@ -3,11 +3,12 @@ import { methods } from '../../src/methods/registry';
 import { models } from '../../src/models/registry';
 import { papers } from '../../src/papers';
 import { findPaper } from '../../src/papers/find';
+import { escaped } from '../site/highlight';
 import { apiPages } from './api';
 import { benchIndex, benchPages } from './bench-page';
 import { choosePage } from './choose-page';
 import { guidePages } from './guide';
-import { escapeHtml, html } from './html';
+import { html } from './html';
 import { indexPage } from './index-page';
 import { layout, type Page } from './layout';
 import { methodPage } from './method-page';
@@ -114,7 +115,7 @@ export function pages(): Map<string, string> {
 export function feed(): string {
   const began = '2026-11-01T00:00:00Z';
   const entry = (id: string, title: string, path: string, updated: string, summary: string) =>
-    `<entry><id>urn:saccade:${id}</id><title>${escapeHtml(title)}</title><link href="${path}"/><updated>${updated}</updated><summary>${escapeHtml(summary)}</summary></entry>`;
+    `<entry><id>urn:saccade:${id}</id><title>${escaped(title)}</title><link href="${path}"/><updated>${updated}</updated><summary>${escaped(summary)}</summary></entry>`;
   const results = [...runs.values()].map(({ paper, findings, machine: { date }, title }) => ({
     updated: date,
     text: entry(

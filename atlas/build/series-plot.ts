@@ -1,50 +1,60 @@
 /** Small plots of what was measured for a claim, drawn at build: they need no script. */
 import type { Series } from '../../src/experiments/experiment';
 import { significant } from '../../src/text/format';
-import { spread } from '../site/spread';
-import { type Html, html } from './html';
+import { type Axis, barPlot, linePlot, powerTicks, roundTicks } from '../site/line-plot';
+import { Html, html } from './html';
 
-const [WIDTH, HEIGHT] = [310, 150];
-const [LEFT, RIGHT, TOP, BOTTOM] = [44, 102, 8, 34];
-const LINE_HEIGHT = 13;
-/** Letters of a label that fit beside the plot. */
-const LETTERS = 14;
+const [WIDTH, HEIGHT] = [330, 176];
 /** Values over a wider range lie on a logarithmic axis. */
 const WIDE = 30;
 const INKS = ['--family', '--ink-kernel', '--ink-fixed', '--ink-conv', '--ink-chosen', '--ink-linear'];
+const inkOf = (at: number) => `var(${INKS[at % INKS.length]})`;
 
-const shown = (value: number) => String(Number(value.toPrecision(3)));
+const short = (value: number) => String(Number(value.toPrecision(3)));
 
-/** Lines over places at even distances, named at their ends. */
-export function seriesPlot({ title, x, lines }: Series): Html {
+/** Lines over places at even distances; bars where places have no order, or there is but one. */
+export function seriesPlot(series: Series): Html {
+  const { title, x, lines } = series;
+  const said = `${title}: ${lines.map(({ label, values }) => `${label} ${values.map((value) => (value === null ? 'none' : significant(value))).join(', ')}`).join('; ')}`;
+  const isOrdered = x.values.length > 1 && typeof x.values[0] === 'number';
+  return html`<figure class="series"><figcaption>${title}</figcaption>${new Html(isOrdered ? overPlaces(series, said) : inBars(series, said))}</figure>`;
+}
+
+function overPlaces({ x, lines }: Series, said: string): string {
   const all = lines.flatMap(({ values }) => values.filter((value) => value !== null));
   const [least, most] = [Math.min(...all), Math.max(...all)];
   const isLog = least > 0 && most / least > WIDE;
-  const [low, high] = isLog ? [least / 1.2, most * 1.2] : [Math.min(0, least), most === 0 ? 1 : most * 1.05];
-  const scaled = (value: number) =>
-    isLog ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low || 1);
-  const down = (value: number) => TOP + (1 - scaled(value)) * (HEIGHT - TOP - BOTTOM);
-  const last = x.values.length - 1;
-  const right = (at: number) => LEFT + (last === 0 ? 0.5 : at / last) * (WIDTH - LEFT - RIGHT);
-  const drawn = lines.map(({ label, values }, index) => {
-    const points = values.flatMap((value, at) => (value === null ? [] : [[right(at), down(value)] as const]));
-    return { label, points, ink: `var(${INKS[index % INKS.length]})` };
-  });
-  const named = drawn
-    .filter(({ points }) => points.length > 0)
-    .sort((a, b) => a.points.at(-1)![1] - b.points.at(-1)![1]);
-  const places = spread(
-    named.map(({ points }) => points.at(-1)![1]),
-    named.map(() => LINE_HEIGHT),
-    HEIGHT - BOTTOM + LINE_HEIGHT,
-  );
-  const ticks = isLog ? [least, Math.sqrt(least * most), most] : [low, (low + most) / 2, most];
+  const domain: Axis['domain'] = isLog ? [least / 1.2, most * 1.2] : [Math.min(0, least), most === 0 ? 1 : most * 1.05];
   const every = Math.ceil(x.values.length / 5);
-  const said = `${title}: ${lines.map(({ label, values }) => `${label} ${values.map((value) => (value === null ? 'none' : significant(value))).join(', ')}`).join('; ')}`;
-  return html`<figure class="series"><figcaption>${title}</figcaption><svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${said}">
-${ticks.map((tick) => html`<path class="grid" d="M${LEFT} ${down(tick).toFixed(1)}H${WIDTH - RIGHT}"/><text x="${LEFT - 5}" y="${(down(tick) + 4).toFixed(1)}" text-anchor="end">${shown(tick)}</text>`)}
-${x.values.map((value, at) => at % every === 0 && html`<text x="${right(at).toFixed(1)}" y="${HEIGHT - BOTTOM + 15}" text-anchor="middle">${String(value).slice(0, 8)}</text>`)}
-<text x="${WIDTH - RIGHT}" y="${HEIGHT - 4}" text-anchor="end">${x.label} →</text>
-${drawn.map(({ points, ink }) => html`<path class="line" stroke="${ink}" d="M${points.map((point) => point.map((at) => at.toFixed(1)).join(' ')).join('L')}"/>${points.map(([cx, cy]) => html`<circle cx="${cx.toFixed(1)}" cy="${cy.toFixed(1)}" r="2" fill="${ink}"/>`)}`)}
-${named.map(({ label, ink }, at) => html`<text x="${WIDTH - RIGHT + 7}" y="${(places[at] + 4).toFixed(1)}" fill="${ink}">${label.length > LETTERS ? `${label.slice(0, LETTERS - 1)}…` : label}</text>`)}</svg></figure>`;
+  return linePlot({
+    label: said,
+    width: WIDTH,
+    height: HEIGHT,
+    x: {
+      domain: [0, x.values.length - 1],
+      ticks: x.values.flatMap((_, at) => (at % every === 0 ? [at] : [])),
+      written: (at) => String(x.values[at]),
+      label: x.label,
+    },
+    y: { domain, isLog, ticks: isLog ? powerTicks(domain, 10) : roundTicks(domain), written: short },
+    lines: lines.map(({ label, values }, at) => ({
+      name: label,
+      points: values.flatMap((value, place) => (value === null ? [] : [[place, value] as const])),
+      ink: inkOf(at),
+      width: 1.8,
+      dots: 2,
+    })),
+  });
+}
+
+function inBars({ x, lines }: Series, said: string): string {
+  const places = x.values.map((place, at) => ({
+    name: String(place),
+    bars: lines.flatMap(({ values }, line) => {
+      const value = values[at] ?? null;
+      return value === null ? [] : [{ value, said: significant(value), ink: inkOf(line) }];
+    }),
+  }));
+  const inks = lines.length > 1 ? lines.map(({ label }, at) => [label, inkOf(at)] as const) : [];
+  return barPlot(said, WIDTH, places, inks);
 }

@@ -1,14 +1,37 @@
 /** Plots of a stored benchmark: speed by length, or time by the tiles that a mask visits. */
-import { axisX, axisY, dot, frame, gridX, gridY, line, pointer, text, tip } from '@observablehq/plot';
+import {
+  axisX,
+  axisY,
+  dot,
+  frame,
+  gridX,
+  gridY,
+  line,
+  type PlotOptions,
+  plot,
+  pointer,
+  text,
+  tip,
+} from '@observablehq/plot';
 import type { BenchRow } from '../../src/bench/report';
 import { formatLimit, formatRatio, formatTime, significant } from '../../src/text/format';
-import { named, STYLE } from './plots';
 import { spread } from './spread';
 
 interface BenchPlot {
   readonly title: string;
   readonly said: string;
   picture(rows: readonly BenchRow[], width: number): SVGSVGElement;
+}
+
+const STYLE = { background: 'none', overflow: 'visible', fontFamily: 'inherit', fontSize: '12.5px' };
+
+/** A plot is one picture to a screen reader; what it says stands below it. */
+function named(label: string, options: PlotOptions): SVGSVGElement {
+  const svg = plot(options) as SVGSVGElement;
+  for (const part of svg.querySelectorAll('[aria-label]')) part.removeAttribute('aria-label');
+  svg.setAttribute('role', 'img');
+  svg.setAttribute('aria-label', label);
+  return svg;
 }
 
 const NARROW = 800;

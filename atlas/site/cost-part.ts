@@ -2,9 +2,9 @@
 import { formatRatio } from '../../src/text/format';
 import { type Helper, latest } from './ask';
 import { LENGTHS } from './constants';
-import { draw, live, type MethodPage, plots } from './live';
+import { draw, live, type MethodPage } from './live';
 import { $, $$, grouped } from './page';
-import type { Metric } from './plots';
+import { costPlot, lineStyles, type Metric, written } from './plots';
 import { lengthIn, lengthName } from './problem';
 
 export function startCost({ data, form }: MethodPage, counter: Helper): () => void {
@@ -16,16 +16,13 @@ export function startCost({ data, form }: MethodPage, counter: Helper): () => vo
       const beside = others.filter(({ checked }) => checked).map(({ value }) => value);
       for (const place of $$('[data-beside]', box))
         place.textContent = beside.map((name) => data.names[name]).join(', ') || 'others';
-      const [lines, { costPlot, lineStyles, written }] = await Promise.all([
-        counter.ask('costSeries', { setting, beside }),
-        plots(),
-      ]);
+      const lines = await counter.ask('costSeries', { setting, beside });
       const styleOf = lineStyles(
         lines.map(({ method }) => method),
         data,
       );
       for (const { checked, value, parentElement } of others)
-        parentElement!.style.setProperty('--family', checked ? styleOf(value).stroke : '');
+        parentElement!.style.setProperty('--family', checked ? styleOf(value).ink : '');
       const now = lengthIn(setting.extents);
       const plot = { lengths: LENGTHS, lines, metric, own: data, now };
       draw(box, `${data.name}-cost`, (width) => costPlot(width, plot), { setting, lengths: LENGTHS, lines });

@@ -4,7 +4,8 @@ const TOKENS =
   /(\/\/[^\n]*|\/\*[\s\S]*?\*\/|(?:^|(?<=\s))#[^\n]*)|('(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`)|\b(import|from|export|const|let|await|async|function|return|new|for|of|in|if|else|using|type|interface|extends|class|true|false|null|undefined|throw|try|catch)\b|\b(\d[\d_.]*(?:e[+-]?\d+)?)\b/g;
 const KINDS = ['comment', 'string', 'word', 'number'];
 
-const escaped = (text: string) => text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+/** Text within HTML. */
+export const escaped = (text: string) => text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 
 export function highlighted(code: string): string {
   let [html, end] = ['', 0];

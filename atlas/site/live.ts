@@ -77,13 +77,14 @@ export const headOf = ({ value }: HTMLInputElement, { extents }: Setting) =>
 /** How many layers the picture shows. */
 export const layersShown = () => Number($<HTMLInputElement>('[name=layers]:checked').value);
 
-/** Plots come with the first of them. */
-export const plots = () => import('./plots');
-
 /** Puts a plot into a part, redraws it at other widths, and offers files of it. */
-export function draw(box: HTMLElement, name: string, drawing: (width: number) => SVGSVGElement, json: object): void {
+export function draw(box: HTMLElement, name: string, drawing: (width: number) => string | Element, json: object): void {
   const place = $('[data-plot]', box);
-  const show = () => place.replaceChildren(drawing(place.clientWidth || 320));
+  const show = () => {
+    const drawn = drawing(place.clientWidth || 320);
+    if (typeof drawn === 'string') place.innerHTML = drawn;
+    else place.replaceChildren(drawn);
+  };
   show();
   const svg = () => $<SVGSVGElement>('svg', place);
   saves($('[data-saves]', box), name, { svg: () => svgText(svg()), png: () => svgPng(svg()), json: () => json });

@@ -1,8 +1,9 @@
 /** The outputs of a method that weighs no values: pictures, curves and tables, computed by the library for the setting. */
 import { significant } from '../../src/text/format';
 import { type Helper, latest } from './ask';
-import { type AnyPage, draw, live, plots } from './live';
+import { type AnyPage, draw, live } from './live';
 import { $, onTheme } from './page';
+import { curvesPlot } from './plots';
 import { canvasPng, saves } from './save';
 import { inkOf } from './scale';
 import type { Shown } from './shown';
@@ -20,7 +21,7 @@ export function startOutputs(
   const show = latest(() =>
     live(kind!, async (box) => {
       const setting = form.setting();
-      const [all, { curvesPlot }] = await Promise.all([helper.ask(task, { setting }), plots()]);
+      const all = await helper.ask(task, { setting });
       const figures = all.map(figureOf);
       $('[data-shown]', box).replaceChildren(...figures);
       const paints = all.map((shown, at) => {

@@ -1,8 +1,9 @@
 /** The tokens that a query reaches, layer by layer: a plot and, for sequences, strips of tokens. */
 import { type Helper, latest } from './ask';
 import { APART, LAYERS } from './constants';
-import { count, draw, layersShown, live, type MethodPage, part, plots } from './live';
+import { count, draw, layersShown, live, type MethodPage, part } from './live';
 import { $, $$, grouped, ink, onTheme } from './page';
+import { reachPlot } from './plots';
 import { canvasPng, saves } from './save';
 import type { Setting } from './tasks/setting';
 
@@ -16,9 +17,8 @@ export function startReach({ data, form }: MethodPage, counter: Helper, query: (
         const setting = form.setting();
         const from = Math.min(query(), count(setting) - 1);
         const askFor = (setting: Setting) => counter.ask('reachThrough', { setting, query: from, layers: LAYERS });
-        const [own, { reachPlot }, ...others] = await Promise.all([
+        const [own, ...others] = await Promise.all([
           askFor(setting),
-          plots(),
           ...data.rivals.map((name) =>
             counter.ask('reachBeside', { setting, rival: name, query: from, layers: LAYERS }),
           ),

@@ -1,7 +1,8 @@
 /** How near the weights of queries lie, the counterpart of reach for methods without a mask. */
 import { type Helper, latest } from './ask';
-import { draw, headOf, live, type MethodPage, part, plots } from './live';
+import { draw, headOf, live, type MethodPage, part } from './live';
 import { $, grouped } from './page';
+import { withinPlot } from './plots';
 
 /** Shares that differ by less look alike. */
 const ALIKE = 0.06;
@@ -13,7 +14,7 @@ export function startWithin({ data, form }: MethodPage, weigher: Helper): () => 
     live('within', async (box) => {
       const setting = form.setting();
       const head = headOf(headField, setting);
-      const [found, { withinPlot }] = await Promise.all([weigher.ask('weightsWithin', { setting, head }), plots()]);
+      const found = await weigher.ask('weightsWithin', { setting, head });
       const { shares, alike } = found;
       // Where keys near and far weigh alike, there is nothing to see.
       box.hidden = shares.every((share, at) => Math.abs(share - alike[at]) < ALIKE);
