@@ -480,6 +480,8 @@ export const f32 = <const M extends More = Record<never, never>>(axes: string, m
 /* @__NO_SIDE_EFFECTS__ */
 export const i32 = <const M extends More = Record<never, never>>(axes: string, more?: M) => specOf(['i32'], axes, more);
 /* @__NO_SIDE_EFFECTS__ */
+export const f64 = <const M extends More = Record<never, never>>(axes: string, more?: M) => specOf(['f64'], axes, more);
+/* @__NO_SIDE_EFFECTS__ */
 export const floats = <const M extends More = Record<never, never>>(axes: string, more?: M) =>
   specOf(FLOATS, axes, more);
 /* @__NO_SIDE_EFFECTS__ */

@@ -29,6 +29,22 @@ export interface CholeskySolveCall {
   readonly status: Tensor;
 }
 
+/** What a refined solution tells of itself: x [..., n, c] in f64, condition and error [...], f64, steps [...]. */
+export interface Refined {
+  readonly x: Tensor;
+  readonly condition: Tensor;
+  readonly error: Tensor;
+  readonly steps: Tensor;
+}
+
+/** A general or positive definite a [..., n, n] and b [..., n, c]. */
+export interface RefinedSolveCall extends Refined {
+  readonly a: Tensor;
+  readonly b: Tensor;
+  readonly assume: string;
+  readonly status: Tensor;
+}
+
 /** a [..., n, n], b [..., n, c] if there is one -> out [..., n, c], or the logarithm of |det a| and its sign [...]. */
 export interface LuCall {
   readonly a: Tensor;

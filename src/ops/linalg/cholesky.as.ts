@@ -3,7 +3,7 @@
  * slices, several side by side, and the rows of the block at hand in panels.
  */
 import { PANEL } from '../../runtime/cpu/params.generated.as';
-import { ASYMMETRIC, BAD_PIVOT, BLOCK, CholeskyParams } from './params.generated.as';
+import { ASYMMETRIC, BAD_PIVOT, BLOCK, CholeskyParams, FINE, NOT_FINITE } from './params.generated.as';
 import { eliminateAll, lanesOf, maddWide, SLICE_BYTES, strips, substitute, termBytes } from './substitute.as';
 import { madd } from '../../runtime/wasm/assembly/vector.as';
 
@@ -60,7 +60,10 @@ function check<T extends number>(p: CholeskyParams, task: i32): void {
   const row = <usize>n * sizeof<T>();
   const first = (task % blocks) * BLOCK;
   const status = p.status + (<usize>batch * n << 2);
-  for (let i = first; i < min(first + BLOCK, n); i++) i32.store(status + (<usize>i << 2), 0);
+  for (let i = first; i < min(first + BLOCK, n); i++) {
+    const isFinite = holdsFinite<T>(a + <usize>i * row, n);
+    i32.store(status + (<usize>i << 2), isFinite ? FINE : NOT_FINITE);
+  }
   // By tiles, so that columns stay in the cache.
   for (let from: i32 = 0; from <= first; from += BLOCK) {
     for (let i = first; i < min(first + BLOCK, n); i++) {
@@ -71,10 +74,20 @@ function check<T extends number>(p: CholeskyParams, task: i32): void {
         if (x == y) continue;
         const other = <f64>abs(load<T>(a + <usize>j * (row + sizeof<T>())));
         if (abs(x - y) > OF_ELEMENT * max(abs(x), abs(y)) + OF_DIAGONAL * sqrt(own * other))
-          i32.store(status + (<usize>i << 2), ASYMMETRIC);
+          i32.store(status + (<usize>i << 2), max(ASYMMETRIC, i32.load(status + (<usize>i << 2))));
       }
     }
   }
+}
+
+/** Whether none of the numbers is NaN or infinity: 0 times these is NaN. */
+function holdsFinite<T extends number>(row: usize, n: i32): bool {
+  const end = row + <usize>n * sizeof<T>();
+  let sums = v128.splat<T>(0);
+  for (; row + 16 <= end; row += 16) sums = v128.add<T>(sums, v128.mul<T>(v128.load(row), v128.splat<T>(0)));
+  let sum: T = <T>0;
+  for (; row < end; row += sizeof<T>()) sum += load<T>(row) * <T>0;
+  return sum == 0 && v128.all_true<i32>(sizeof<T>() == 4 ? f32x4.eq(sums, sums) : f64x2.eq(sums, sums));
 }
 
 /** The rows of the block at hand in panels, as far as they are finished. */

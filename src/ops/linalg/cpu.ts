@@ -11,8 +11,28 @@ import {
 } from '../../runtime/cpu/plan';
 import { sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
-import type { CholeskyCall, CholeskySolveCall, EighCall, LuCall, QrCall, SvdCall, TriangularCall } from './call';
-import { BLOCK, CholeskyParams, DenseParams, ResidualParams, TriangularParams } from './params.generated';
+import type {
+  CholeskyCall,
+  CholeskySolveCall,
+  EighCall,
+  LuCall,
+  QrCall,
+  RefinedSolveCall,
+  SvdCall,
+  TriangularCall,
+} from './call';
+import {
+  BLOCK,
+  CholeskyParams,
+  DenseParams,
+  EighParams,
+  LANES,
+  PARTS,
+  REFLECTIONS,
+  ResidualParams,
+  STRIP,
+  TriangularParams,
+} from './params.generated';
 
 /** Tasks that there are for each thread, at least, where sizes allow it. */
 const TASKS_PER_THREAD = 4;
@@ -102,7 +122,9 @@ const triangleBytes = ({ n, batches, wide }: Matrices, columns: number) => ({
   panels: batches * unknowns(n) ** 2 * bytesOf(wide),
 });
 
-type TrianglePlaces = Readonly<Record<'a' | 'b' | 'out' | 'status' | 'slices' | 'panels', number>>;
+type TrianglePlaces = Readonly<
+  Record<'a' | 'b' | 'out' | 'status' | 'slices' | 'panels', number> & { readonly done?: number }
+>;
 
 function triangleJob(
   { n, batches, wide }: Matrices,
@@ -129,6 +151,7 @@ function triangleJob(
       transposed: transpose,
       unit,
       slicesOfTask: each,
+      done: 0,
       ...places,
     }),
     microseconds: (batches * n * n * columns) / FLOPS_PER_MICROSECOND + (batches * n * n) / ELEMENTS_PER_MICROSECOND,
@@ -138,9 +161,8 @@ function triangleJob(
 const LOWER = { upper: false, transpose: false, unit: false };
 const TRANSPOSED = { ...LOWER, transpose: true };
 
-/** The factor, two substitutions, and as many corrections as are asked for. */
-export function planCholeskySolve(call: CholeskySolveCall, { threads }: Machine): Plan {
-  const { a, b, out, factor, status, refine } = call;
+/** Jobs that a solution by a factor is made of, and their working memory. */
+function choleskySolving({ a, b }: Record<'a' | 'b', Tensor>, threads: number) {
   const matrices = matricesOf(a);
   const { n, batches, wide } = matrices;
   const columns = b.shape.at(-1) as number;
@@ -150,48 +172,105 @@ export function planCholeskySolve(call: CholeskySolveCall, { threads }: Machine)
     slices: Math.max(ofFactor.slices, ofTriangle.panels),
     panels: Math.max(ofFactor.panels, ofTriangle.slices),
     unchecked: 4 * batches * n,
-    residual: refine > 0 ? b.size * bytesOf(wide) : 0,
-    correction: refine > 0 ? b.size * bytesOf(wide) : 0,
   };
-  return withMemory(bytes, ({ slices, panels, unchecked, residual, correction }) => {
-    const places = { a: address(factor), status: unchecked, slices: panels, panels: slices };
-    const solveInto = (right: number, to: number) => [
-      triangleJob(matrices, columns, LOWER, { ...places, b: right, out: to }, threads),
-      triangleJob(matrices, columns, TRANSPOSED, { ...places, b: to, out: to }, threads),
-    ];
-    const pairs = batches * Math.ceil(n / 2);
-    const pairsOfTask = Math.ceil(pairs / (TASKS_PER_THREAD * threads));
-    const tasks = Math.ceil(pairs / pairsOfTask);
-    const params = ResidualParams({
-      n,
-      columns,
-      batches,
-      wide,
-      pairsOfTask,
-      a: address(a),
-      b: address(b),
-      x: address(out),
-      residual,
-      correction,
-    });
-    const refining = (kernel: string, operations: number): Job => ({
-      phases: [{ kernel, tasks }],
-      params,
-      microseconds: operations / ELEMENTS_PER_MICROSECOND,
-    });
+  const pairs = batches * Math.ceil(n / 2);
+  const pairsOfTask = Math.ceil(pairs / (TASKS_PER_THREAD * threads));
+  const job = (
+    kernel: string,
+    params: readonly number[],
+    operations: number,
+    tasks = Math.ceil(pairs / pairsOfTask),
+  ): Job => ({
+    phases: [{ kernel, tasks }],
+    params,
+    microseconds: operations / ELEMENTS_PER_MICROSECOND,
+  });
+  return {
+    bytes,
+    correctionBytes: b.size * bytesOf(wide),
+    /** Residuals and corrections share their params. */
+    paramsOf: (
+      more: Partial<Record<'done' | 'factor' | 'memory' | 'condition' | 'error' | 'steps', number>> &
+        Readonly<Record<'x' | 'residual' | 'correction', number>>,
+      wideX = wide,
+    ) =>
+      ResidualParams({
+        ...{ n, columns, batches, wide, wideX, pairsOfTask, a: address(a), b: address(b) },
+        ...{ done: 0, factor: 0, memory: 0, condition: 0, error: 0, steps: 0 },
+        ...more,
+      }),
+    residual: (params: readonly number[]) => job('residual', params, n * b.size),
+    correct: (params: readonly number[]) => job('correct', params, b.size),
+    ofMatrix: (kernel: string, params: readonly number[], operations: number) =>
+      job(kernel, params, operations, batches),
+    jobsOf(factor: number, status: number, memory: Readonly<Record<keyof typeof bytes, number>>, done = 0) {
+      const { slices, panels, unchecked } = memory;
+      const places = { a: factor, status: unchecked, slices: panels, panels: slices, done };
+      return {
+        factor: factorJobs(matrices, { a: address(a), out: factor, status, slices, panels }, threads),
+        solve: (right: number, to: number) => [
+          triangleJob(matrices, columns, LOWER, { ...places, b: right, out: to }, threads),
+          triangleJob(matrices, columns, TRANSPOSED, { ...places, b: to, out: to }, threads),
+        ],
+      };
+    },
+  };
+}
+
+/** The factor, two substitutions, and as many corrections as are asked for. */
+export function planCholeskySolve(call: CholeskySolveCall, { threads }: Machine): Plan {
+  const { b, out, factor, status, refine } = call;
+  const solving = choleskySolving(call, threads);
+  const correctionBytes = refine > 0 ? solving.correctionBytes : 0;
+  const bytes = { ...solving.bytes, residual: correctionBytes, correction: correctionBytes };
+  return withMemory(bytes, ({ residual, correction, ...memory }) => {
+    const params = solving.paramsOf({ x: address(out), residual, correction });
+    const jobs = solving.jobsOf(address(factor), address(status), memory);
     const corrections = Array.from({ length: refine }, () => [
-      refining('residual', n * b.size),
-      ...solveInto(residual, correction),
-      refining('correct', b.size),
+      solving.residual(params),
+      ...jobs.solve(residual, correction),
+      solving.correct(params),
     ]);
-    const ofFactorPlaces = { a: address(a), out: address(factor), status: address(status), slices, panels };
+    return [...jobs.factor, ...jobs.solve(address(b), address(out)), ...corrections.flat()];
+  });
+}
+
+/** Corrections of a refined solution, at most: those of matrices that are done already do nothing. */
+const MOST_CORRECTIONS = 10;
+
+/** A solution in float64 by a factor in a's element type, corrected until that no longer helps. */
+function planRefinedCholesky(call: RefinedSolveCall, { threads }: Machine): Plan {
+  const { a, b, x, condition, error, steps, status } = call;
+  const solving = choleskySolving(call, threads);
+  const { n, batches, wide } = matricesOf(a);
+  const bytes = {
+    ...solving.bytes,
+    residual: solving.correctionBytes,
+    correction: solving.correctionBytes,
+    factor: a.size * bytesOf(wide),
+    done: 4 * batches,
+    own: 8 * batches * (2 * n + 2),
+  };
+  return withMemory(bytes, ({ residual, correction, factor, done, own, ...memory }) => {
+    const told = { condition: address(condition), error: address(error), steps: address(steps) };
+    const params = solving.paramsOf({ x: address(x), residual, correction, done, factor, memory: own, ...told }, true);
+    const jobs = solving.jobsOf(factor, address(status), memory, done);
+    const correcting = (right: number) => [...jobs.solve(right, correction), solving.correct(params)];
+    const judging = [solving.residual(params), solving.ofMatrix('judgeResidual', params, 3 * b.size)];
     return [
-      ...factorJobs(matrices, ofFactorPlaces, threads),
-      ...solveInto(address(b), address(out)),
-      ...corrections.flat(),
+      ...jobs.factor,
+      solving.ofMatrix('beginRefinement', params, 12 * n * n * batches),
+      ...correcting(address(b)),
+      ...Array.from({ length: MOST_CORRECTIONS }, () => [...judging, ...correcting(residual)]).flat(),
+      ...judging,
     ];
   });
 }
+
+export const planRefinedSolve = (call: RefinedSolveCall, machine: Machine): Plan =>
+  call.assume === 'general' ? planRefinedLu(call) : planRefinedCholesky(call, machine);
+
+const NO_PLACES = { others: 0, b: 0, first: 0, second: 0, third: 0, status: 0, condition: 0, error: 0, steps: 0 };
 
 /** A kernel of a matrix a task, whose working memory is so many float64 numbers for each. */
 function densePlan(
@@ -199,7 +278,7 @@ function densePlan(
   a: Tensor,
   numbers: number,
   flops: number,
-  { others = 0, ...places }: Partial<Record<'others' | 'b' | 'first' | 'second' | 'third' | 'status', number>>,
+  places: Partial<Record<keyof typeof NO_PLACES, number>>,
 ): Plan {
   const [rows, columns] = a.shape.slice(-2) as [number, number];
   const batches = sizeOf(a.shape.slice(0, -2));
@@ -208,25 +287,41 @@ function densePlan(
     {
       phases: [{ kernel, tasks: batches }],
       params: DenseParams({
-        ...{ b: 0, first: 0, second: 0, third: 0, status: 0 },
+        ...NO_PLACES,
         ...places,
-        ...{ rows, columns, others, wide: a.dtype === 'f64', a: address(a), memory, bytes },
+        ...{ rows, columns, wide: a.dtype === 'f64', a: address(a), memory, bytes },
       }),
       microseconds: (batches * flops * UNBLOCKED) / FLOPS_PER_MICROSECOND,
     },
   ]);
 }
 
+/** Numbers that a factor with pivoting takes beside the right-hand sides: the matrix, four vectors and the order of its rows. */
+const luNumbers = (n: number, others: number) => n * (n + others) + 4 * n + Math.ceil(n / 2);
+
 export function planLu({ a, b, out, log, sign, status }: LuCall): Plan {
   const n = a.shape.at(-1) as number;
   const others = b?.shape.at(-1) ?? 0;
-  return densePlan('lu', a, n * (n + others), (2 / 3) * n ** 3 + 2 * n * n * others, {
+  return densePlan('lu', a, luNumbers(n, others), (2 / 3) * n ** 3 + 2 * n * n * others, {
     others,
     b: address(b),
     first: address(out),
     second: address(log),
     third: address(sign),
     status: address(status),
+  });
+}
+
+function planRefinedLu({ a, b, x, condition, error, steps, status }: RefinedSolveCall): Plan {
+  const [n, others] = b.shape.slice(-2) as [number, number];
+  return densePlan('lu', a, luNumbers(n, others), (2 / 3) * n ** 3 + 6 * n * n * others, {
+    others,
+    b: address(b),
+    first: address(x),
+    status: address(status),
+    condition: address(condition),
+    error: address(error),
+    steps: address(steps),
   });
 }
 
@@ -237,10 +332,78 @@ export function planQr({ a, q, r }: QrCall): Plan {
   return densePlan('qr', a, numbers, 4 * m * n * k, { first: address(q), second: address(r) });
 }
 
+/** QL steps in rounds: those of a round are listed, and then applied. */
+const ROUNDS = 12;
+
+function eighBytes({ n, batches }: Matrices) {
+  const mostRotations = Math.ceil((n * n) / 2) + 2 * n;
+  const mostSweeps = 4 * n + 64;
+  const numbers = (count: number) => 8 * batches * count;
+  return {
+    most: { mostRotations, mostSweeps },
+    bytes: {
+      matrix: numbers(n * n),
+      reflections: numbers(n * Math.ceil(n / LANES) * LANES),
+      triangles: numbers(Math.ceil(n / REFLECTIONS) * REFLECTIONS ** 2),
+      changes: numbers(REFLECTIONS * n),
+      sums: numbers(PARTS * n),
+      diagonals: numbers(2 * n),
+      rotations: numbers(2 * mostRotations),
+      sweeps: numbers(1.5 * mostSweeps),
+      state: numbers(8),
+      ranks: numbers(n),
+    },
+  };
+}
+
+type EighPlaces = Readonly<
+  Record<'a' | 'values' | 'vectors' | 'status' | keyof ReturnType<typeof eighBytes>['bytes'], number>
+>;
+
+function eighJobs(matrices: Matrices, places: EighPlaces): Job[] {
+  const { n, batches, wide } = matrices;
+  const { most } = eighBytes(matrices);
+  const tasks = (each: number, rows = n) => batches * Math.ceil(rows / each);
+  const job = (
+    flops: number,
+    kernels: Readonly<Record<string, number>>,
+    { first = 0, column = 0 }: Partial<Record<'first' | 'column', number>> = {},
+  ): Job => ({
+    phases: Object.entries(kernels).map(([kernel, count]) => ({ kernel, tasks: count })),
+    params: EighParams({ n, wide, first, column, ...places, ...most }),
+    microseconds: (batches * flops) / FLOPS_PER_MICROSECOND,
+  });
+  const [strips, chunks] = [tasks(STRIP), tasks(LANES)];
+  const jobs = [job(100 * n * n, { eighWiden: strips, eighCheck: strips, eighScale: strips })];
+  for (let first = 0; first < n; first += REFLECTIONS) {
+    const past = first + REFLECTIONS;
+    for (let column = first; column < Math.min(past, n); column++) {
+      const multiply: Record<string, number> = column < n - 2 ? { eighMultiply: batches * PARTS } : {};
+      jobs.push(job(16 * (n - column) ** 2, { eighColumn: batches, ...multiply }, { first, column }));
+    }
+    const rest = n - past;
+    if (rest > 0)
+      jobs.push(
+        job(
+          4 * REFLECTIONS * rest ** 2,
+          { eighColumn: batches, eighUpdate: tasks(STRIP, rest) },
+          { first, column: past },
+        ),
+      );
+  }
+  const round = job((10 * n ** 3) / ROUNDS, { eighRotations: batches, eighRotate: chunks });
+  return [
+    ...jobs,
+    job(6 * n ** 3, { eighTriangle: tasks(REFLECTIONS), eighVectors: strips, eighChunk: chunks }),
+    ...new Array<Job>(ROUNDS).fill(round),
+    job(100 * n * n, { eighOrder: batches, eighSigns: strips, eighStore: chunks }),
+  ];
+}
+
 export function planEigh({ a, values, vectors, status }: EighCall): Plan {
-  const n = a.shape.at(-1) as number;
-  const places = { first: address(values), second: address(vectors), status: address(status) };
-  return densePlan('eigh', a, 2 * n * n + 3 * n, 14 * n ** 3, places);
+  const matrices = matricesOf(a);
+  const places = { a: address(a), values: address(values), vectors: address(vectors), status: address(status) };
+  return withMemory(eighBytes(matrices).bytes, (memory) => eighJobs(matrices, { ...places, ...memory }));
 }
 
 export function planSvd({ a, u, s, v, status }: SvdCall): Plan {

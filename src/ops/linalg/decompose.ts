@@ -51,7 +51,11 @@ export const eighOp = defineOp({
   cpu: planEigh,
   webgpu: onCpuAlone('eigh'),
   faults: ({ status }) =>
-    faultsOfRows('eigh', status, (row) => `has no eigenvalues: row ${row} holds numbers that are not finite`),
+    faultsOfRows(
+      'eigh',
+      status,
+      () => 'has eigenvalues that rotations do not find: scale it, so that its largest elements are near 1',
+    ),
   derivative({ a }): Derivative {
     refuseWide('eigh', a);
     return {

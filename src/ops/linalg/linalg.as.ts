@@ -1,12 +1,28 @@
 /** The kernels of linear algebra. */
 import { BLOCK_BYTES } from './cholesky.as';
+import { REFLECT_BYTES } from './reflections.as';
 
 export { cholesky, choleskyBlock, choleskyCheck, choleskyPack, choleskyRows, choleskyStore } from './cholesky.as';
-export { eigh } from './eigh.as';
+export {
+  eighCheck,
+  eighChunk,
+  eighColumn,
+  eighMultiply,
+  eighOrder,
+  eighRotate,
+  eighRotations,
+  eighScale,
+  eighSigns,
+  eighStore,
+  eighTriangle,
+  eighUpdate,
+  eighVectors,
+  eighWiden,
+} from './eigh.as';
 export { lu } from './lu.as';
 export { qr } from './qr.as';
-export { correct, residual } from './refine.as';
+export { beginRefinement, correct, judgeResidual, residual } from './refine.as';
 export { svd } from './svd.as';
 export { packTriangle, triangularSolve } from './triangular-solve.as';
 
-export const SCRATCH_BYTES: usize = BLOCK_BYTES;
+export const SCRATCH_BYTES: usize = BLOCK_BYTES > REFLECT_BYTES ? BLOCK_BYTES : REFLECT_BYTES;

@@ -5,10 +5,11 @@ export const BLOCK = 96;
 /** Terms that are summed at a time. */
 export const TERMS = 384;
 
-/** What becomes of a row: all is well, the matrix is not symmetric there, or its pivot is of no use. */
+/** What becomes of a row: all is well, its pivot is of no use, it is not symmetric, or it holds NaN or infinity. */
 export const FINE = 0;
-export const ASYMMETRIC = 1;
-export const BAD_PIVOT = 2;
+export const BAD_PIVOT = 1;
+export const ASYMMETRIC = 2;
+export const NOT_FINITE = 3;
 
 /** Matrices [batches][n][n], f64 where `wide`. */
 export const CholeskyParams = struct({
@@ -38,12 +39,56 @@ export const TriangularParams = struct({
   transposed: 'bool',
   unit: 'bool',
   slicesOfTask: 'i32',
+  /** Where each matrix says whether it is done already, so that nothing is to do; 0 for none. */
+  done: 'usize',
   a: 'usize',
   b: 'usize',
   out: 'usize',
   status: 'usize',
   slices: 'usize',
   panels: 'usize',
+});
+
+/** Reflections that are applied at a time. */
+export const REFLECTIONS = 32;
+/** Parts of a matrix whose products with a vector are summed by themselves. */
+export const PARTS = 8;
+/** Rows of a strip that a task takes, and coordinates of eigenvectors that it rotates. */
+export const STRIP = 96;
+export const LANES = 16;
+
+/** Symmetric matrices [batches][n][n]; what is between `matrix` and `ranks` is working memory in float64. */
+export const EighParams = struct({
+  n: 'i32',
+  wide: 'bool',
+  /** The first column of the block at hand, and the column. */
+  first: 'i32',
+  column: 'i32',
+  a: 'usize',
+  values: 'usize',
+  vectors: 'usize',
+  status: 'usize',
+  /** [n][n]; then, transposed, the product of the reflections. */
+  matrix: 'usize',
+  /** [n][n], a row each; then eigenvectors in chunks [n][LANES] of their coordinates. */
+  reflections: 'usize',
+  /** [blocks][REFLECTIONS][REFLECTIONS] */
+  triangles: 'usize',
+  /** [REFLECTIONS][n]: by what reflections change the matrix. */
+  changes: 'usize',
+  /** [PARTS][n] */
+  sums: 'usize',
+  /** [2][n]: the diagonal and what is beside it. */
+  diagonals: 'usize',
+  /** Cosines and sines of rotations, and the sweeps that they are of, as `Sweep`. */
+  rotations: 'usize',
+  sweeps: 'usize',
+  /** [8] of each matrix, as `State`. */
+  state: 'usize',
+  /** [2 n], i32 and then f32: the order of eigenvalues, and the signs of their vectors. */
+  ranks: 'usize',
+  mostRotations: 'i32',
+  mostSweeps: 'i32',
 });
 
 /** A decomposition of matrices [batches][rows][columns], a task each, in float64. */
@@ -60,6 +105,10 @@ export const DenseParams = struct({
   second: 'usize',
   third: 'usize',
   status: 'usize',
+  /** For a refined solution: where its condition, backward error and number of corrections go; 0 otherwise. */
+  condition: 'usize',
+  error: 'usize',
+  steps: 'usize',
   /** Working memory, and its bytes for a matrix. */
   memory: 'usize',
   bytes: 'usize',
@@ -71,6 +120,8 @@ export const ResidualParams = struct({
   columns: 'i32',
   batches: 'i32',
   wide: 'bool',
+  /** Whether x is f64 even if the matrix is not. */
+  wideX: 'bool',
   /** Pairs of rows. */
   pairsOfTask: 'i32',
   a: 'usize',
@@ -78,4 +129,12 @@ export const ResidualParams = struct({
   x: 'usize',
   residual: 'usize',
   correction: 'usize',
+  done: 'usize',
+  /** The rest is of refined solutions alone. */
+  factor: 'usize',
+  /** [batches][2 n + 2]: the norm of the matrix, and vectors. */
+  memory: 'usize',
+  condition: 'usize',
+  error: 'usize',
+  steps: 'usize',
 });

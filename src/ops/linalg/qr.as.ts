@@ -1,6 +1,7 @@
 /** QR decompositions by Householder reflections, a matrix a task, in float64. The diagonal of R is not negative. */
 import { DenseParams } from './params.generated.as';
-import { addRow, dotRows, put, widen } from './rows.as';
+import { makeReflection } from './reflections.as';
+import { addRow, put, widen } from './rows.as';
 
 /** Q [rows][k] into `first` and R [k][columns] into `second`, k the smaller extent. */
 export function qr(params: usize, task: i32, scratch: usize): void {
@@ -30,22 +31,6 @@ export function qr(params: usize, task: i32, scratch: usize): void {
     for (let i: i32 = 0; i < columns; i++)
       put(p.second, p.wide, (task * k + j) * columns + i, i < j ? 0 : sign * f64.load(r + (<usize>(j * columns + i) << 3)));
   }
-}
-
-/** Makes of x, from `first` on, v such that x - v (v . x) is along its first axis; |v|^2 = 2, or 0 if x is 0. */
-export function makeReflection(v: usize, first: i32, count: i32): void {
-  const from = v + (<usize>first << 3);
-  let largest: f64 = 0;
-  for (let i = first; i < count; i++) largest = max(largest, abs(f64.load(v + (<usize>i << 3))));
-  if (largest == 0) return;
-  for (let i = first; i < count; i++) f64.store(v + (<usize>i << 3), f64.load(v + (<usize>i << 3)) / largest);
-  const head = f64.load(from);
-  const norm = Math.sqrt(dotRows(from, from, count - first));
-  const shifted = head + (head < 0 ? -norm : norm);
-  f64.store(from, shifted);
-  // |v|^2 = 2 norm (norm + |head|)
-  const factor = 1 / Math.sqrt(norm * abs(shifted));
-  for (let i = first; i < count; i++) f64.store(v + (<usize>i << 3), f64.load(v + (<usize>i << 3)) * factor);
 }
 
 /** x [rows][columns] -= v v^T x, from row `first` and column `column` on. */

@@ -1,7 +1,16 @@
 /** Linear algebra by plain loops in float64. */
 import type { Host } from '../../runtime/op';
-import type { CholeskyCall, CholeskySolveCall, EighCall, LuCall, QrCall, SvdCall, TriangularCall } from './call';
-import { ASYMMETRIC, BAD_PIVOT, FINE } from './params.generated';
+import type {
+  CholeskyCall,
+  CholeskySolveCall,
+  EighCall,
+  LuCall,
+  QrCall,
+  RefinedSolveCall,
+  SvdCall,
+  TriangularCall,
+} from './call';
+import { ASYMMETRIC, BAD_PIVOT, FINE, NOT_FINITE } from './params.generated';
 
 /** Matrices of a tensor [..., rows, columns], each as rows. */
 function matrices(values: Float64Array, rows: number, columns: number): Float64Array[][] {
@@ -23,26 +32,32 @@ const isAsymmetric = (a: Float64Array[], i: number) =>
     );
   });
 
+const flawOf = (a: Float64Array[], i: number): number => {
+  if (!a[i]!.every(Number.isFinite)) return NOT_FINITE;
+  return isAsymmetric(a, i) ? ASYMMETRIC : FINE;
+};
+
 export function cholesky({ a, out, status }: CholeskyCall, { numbers, store }: Host): void {
   const n = a.shape.at(-1) as number;
-  const states: number[][] = [];
-  const factors = matrices(numbers(a), n, n).map((rows) => {
-    const state = [...rows.keys()].map((i): number => (isAsymmetric(rows, i) ? ASYMMETRIC : FINE));
-    const l = rows.map(() => new Float64Array(n));
-    for (let i = 0; i < n; i++) {
-      for (let j = 0; j <= i; j++) {
-        let sum = rows[i]![j]!;
-        for (let k = 0; k < j; k++) sum -= l[i]![k]! * l[j]![k]!;
-        if (j < i) l[i]![j] = sum / l[j]![j]!;
-        else if (sum > 0 && Number.isFinite(sum)) l[i]![i] = Math.sqrt(sum);
-        else if (state[i] === FINE) state[i] = BAD_PIVOT;
-      }
+  const found = matrices(numbers(a), n, n).map(factored);
+  store(out, flat(found.map(({ l }) => l)));
+  store(status, flatNumbers(found.map(({ state }) => state)));
+}
+
+function factored(rows: Float64Array[]) {
+  const n = rows.length;
+  const state = [...rows.keys()].map((i) => flawOf(rows, i));
+  const l = rows.map(() => new Float64Array(n));
+  for (let i = 0; i < n; i++) {
+    for (let j = 0; j <= i; j++) {
+      let sum = rows[i]![j]!;
+      for (let k = 0; k < j; k++) sum -= l[i]![k]! * l[j]![k]!;
+      if (j < i) l[i]![j] = sum / l[j]![j]!;
+      else if (sum > 0 && Number.isFinite(sum)) l[i]![i] = Math.sqrt(sum);
+      else if (state[i] === FINE) state[i] = BAD_PIVOT;
     }
-    states.push(state);
-    return l;
-  });
-  store(out, flat(factors));
-  store(status, flatNumbers(states));
+  }
+  return { l, state };
 }
 
 export function triangularSolve(call: TriangularCall, { numbers, store }: Host): void {
@@ -100,11 +115,34 @@ export function lu({ a, b, out, log, sign, status }: LuCall, { numbers, store }:
   store(status, flatNumbers(found.map(({ state }) => state)));
 }
 
+/** By elimination, which needs no corrections; the condition is that of the inverse. */
+export function refinedSolve(call: RefinedSolveCall, { numbers, store }: Host): void {
+  const { a, b, assume, x, condition, error, steps, status } = call;
+  const [n, columns] = b.shape.slice(-2) as [number, number];
+  const rights = matrices(numbers(b), n, columns);
+  const norm = (rows: readonly Float64Array[]) =>
+    Math.max(...transposed(rows).map((column) => column.reduce((sum, value) => sum + Math.abs(value), 0)));
+  const found = matrices(numbers(a), n, n).map((rows, batch) => {
+    const isDefinite = assume === 'positive-definite';
+    const copy = () => rows.map((row) => row.slice());
+    const { x, state } = eliminated(copy(), rights[batch]);
+    const size = norm(rows) * norm(eliminated(copy(), identity(n)).x);
+    return { x, size, state: isDefinite ? factored(rows).state : state };
+  });
+  store(x, flat(found.map((each) => each.x)));
+  store(
+    condition,
+    Float64Array.from(found, ({ size }) => size),
+  );
+  for (const each of [error, steps]) store(each, new Float64Array(found.length));
+  store(status, flatNumbers(found.map(({ state }) => state)));
+}
+
 /** Gaussian elimination with partial pivoting. */
 function eliminated(a: Float64Array[], x: Float64Array[] = a.map(() => new Float64Array(0))) {
   const n = a.length;
   const largest = Math.max(...a.map((row) => Math.max(...row.map(Math.abs))));
-  const state = new Array<number>(n).fill(FINE);
+  const state = a.map((row): number => (row.every(Number.isFinite) ? FINE : NOT_FINITE));
   let [log, sign] = [0, 1];
   for (let k = 0; k < n; k++) {
     let best = k;
@@ -116,7 +154,7 @@ function eliminated(a: Float64Array[], x: Float64Array[] = a.map(() => new Float
     }
     const pivot = a[k]![k]!;
     if (!(Math.abs(pivot) > 2.3e-16 * n * largest && Number.isFinite(pivot))) {
-      state[k] = BAD_PIVOT;
+      if (state[k] === FINE) state[k] = BAD_PIVOT;
       break;
     }
     log += Math.log(Math.abs(pivot));
@@ -237,14 +275,14 @@ export function eigh({ a, values, vectors, status }: EighCall, { numbers, store 
   const found = matrices(numbers(a), n, n).map((rows) => {
     const largest = Math.max(...rows.map((row) => Math.max(...row.map(Math.abs))));
     const state = rows.map((row, i) => {
-      if (!row.every(Number.isFinite)) return BAD_PIVOT;
+      if (!row.every(Number.isFinite)) return NOT_FINITE;
       const isFar = (x: number, y: number) =>
         Math.abs(x - y) > 1e-3 * Math.max(Math.abs(x), Math.abs(y)) + 1e-5 * largest;
       return [...row.keys()].slice(0, i).some((j) => isFar(row[j]!, rows[j]![i]!)) ? ASYMMETRIC : FINE;
     });
     const symmetric = rows.map((_, i) => Float64Array.from(rows, (_, j) => rows[Math.max(i, j)]![Math.min(i, j)]!));
     const turned = identity(n);
-    if (!state.includes(BAD_PIVOT)) diagonalize(symmetric, turned);
+    if (!state.includes(NOT_FINITE)) diagonalize(symmetric, turned);
     const order = [...rows.keys()].sort((i, j) => symmetric[i]![i]! - symmetric[j]![j]!);
     const signed = order.map((i) => turned[i]!.map((value) => value * signOf(turned[i] as Float64Array)));
     return { values: order.map((i) => symmetric[i]![i]!), vectors: transposed(signed), state };

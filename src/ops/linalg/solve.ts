@@ -4,10 +4,10 @@ import type { Control } from '../../runtime/backend';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { contiguous } from '../copy';
-import { choice, defineComposite, defineOp, i32, type OptionsOf, reals, whole } from '../define';
+import { choice, defineComposite, defineOp, f64, i32, type OptionsOf, reals, whole } from '../define';
 import type { ResultOptions } from '../float32';
 import { add, multiply } from '../map';
-import { planCholeskySolve, planLu } from './cpu';
+import { planCholeskySolve, planLu, planRefinedSolve } from './cpu';
 import { negative, productAcross, refuseWide, scaled, transposed } from './derive';
 import { faultsOfRows, indefinite, singular } from './faults';
 import { kernels } from './params.generated';
@@ -139,6 +139,57 @@ export interface SolveOptions extends OptionsOf<typeof solveOp>, ResultOptions<'
  */
 export const solve = <D extends 'f32' | 'f64' = 'f32'>(a: Tensor, b: Tensor, options: SolveOptions = {}): Tensor<D> =>
   solveOp({ a, b }, options) as Tensor as Tensor<D>;
+
+/** @internal */
+export const solveRefinedOp = defineOp({
+  name: 'solveRefined',
+  inputs,
+  options: { assume: options.assume },
+  results: {
+    x: f64('... n c', { fresh: true }),
+    condition: f64('...', { fresh: true }),
+    error: f64('...', { fresh: true }),
+    steps: i32('...', { fresh: true }),
+    status,
+  },
+  operations: '... n n n + 8 ... n n c',
+  fits: sameLead,
+  reference: async () => (await import('./reference')).refinedSolve,
+  kernels,
+  cpu: planRefinedSolve,
+  webgpu: onCpuAlone('solveRefined'),
+  faults: ({ status, assume }) => faultsOfRows('solveRefined', status, assume === 'general' ? singular : indefinite),
+});
+
+export interface RefinedSolution {
+  /** [..., n, c] */
+  readonly x: Tensor<'f64'>;
+  /** [...], about the condition of a in the 1-norm, from its factor: what errors of a and b may grow by. */
+  readonly condition: Tensor<'f64'>;
+  /** [...], what is left of b over |a| |x| + |b| in the largest column: the backward error, 1e-16 where all went well. */
+  readonly error: Tensor<'f64'>;
+  /** [...], how many corrections that took. */
+  readonly steps: Tensor<'i32'>;
+}
+
+/**
+ * x with a x = b, as `solve` finds it, in float64, corrected by its residual for as long as that helps: an f32 matrix is factored
+ * in f32 where it is `positive-definite`, and still x gets the digits of f64 while its condition is below about 1e6. `condition` and
+ * `error` tell how far x can be trusted: its relative error is about their product. On CPUs, and without a gradient.
+ *
+ * @throws {ShapeError} shapes that do not fit, strided views
+ * @throws {DTypeError} another element type, or two of them
+ * @throws {ParameterError} an a that is singular, or not as it is assumed to be, with the first pivot that shows it
+ */
+export function solveRefined(
+  a: Tensor,
+  b: Tensor,
+  options: OptionsOf<typeof solveRefinedOp> & Control = {},
+): RefinedSolution {
+  const { status, ...solution } = solveRefinedOp({ a, b }, options);
+  status.dispose();
+  return solution;
+}
 
 /**
  * The inverse of matrices [..., n, n]; options and errors as for `solve`, which needs no inverse and is more exact.

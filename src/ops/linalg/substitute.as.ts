@@ -106,23 +106,28 @@ export function maddWide(a: v128, b: v128, c: v128): v128 {
 /** c [6][32 bytes] += a [depth][6] times b [depth][32 bytes]. */
 function addProduct<T>(a: usize, b: usize, depth: i32, c: usize): void {
   if (sizeof<T>() == 4) product(a, PANEL * 4, false, b, depth, c, SLICE_BYTES, ADD, 0);
-  else addWideProduct(a, b, depth, c);
+  else addWideProduct(a, b, depth, c, SLICE_BYTES);
 }
 
-/** The same of float64: c [6][4] += a [depth][6] times b [depth][4]. */
-function addWideProduct(a: usize, b: usize, depth: i32, c: usize): void {
+/** The same of float64: c [6][4], rows `step` bytes apart, += a [depth][6] times b [depth][4]. */
+export function addWideProduct(a: usize, b: usize, depth: i32, c: usize, step: usize): void {
+  const c1 = c + step;
+  const c2 = c1 + step;
+  const c3 = c2 + step;
+  const c4 = c3 + step;
+  const c5 = c4 + step;
   let x0 = v128.load(c);
   let y0 = v128.load(c, 16);
-  let x1 = v128.load(c, 32);
-  let y1 = v128.load(c, 48);
-  let x2 = v128.load(c, 64);
-  let y2 = v128.load(c, 80);
-  let x3 = v128.load(c, 96);
-  let y3 = v128.load(c, 112);
-  let x4 = v128.load(c, 128);
-  let y4 = v128.load(c, 144);
-  let x5 = v128.load(c, 160);
-  let y5 = v128.load(c, 176);
+  let x1 = v128.load(c1);
+  let y1 = v128.load(c1, 16);
+  let x2 = v128.load(c2);
+  let y2 = v128.load(c2, 16);
+  let x3 = v128.load(c3);
+  let y3 = v128.load(c3, 16);
+  let x4 = v128.load(c4);
+  let y4 = v128.load(c4, 16);
+  let x5 = v128.load(c5);
+  let y5 = v128.load(c5, 16);
   for (const end = b + <usize>depth * SLICE_BYTES; b != end; b += SLICE_BYTES, a += 48) {
     const left = v128.load(b);
     const right = v128.load(b, 16);
@@ -147,14 +152,14 @@ function addWideProduct(a: usize, b: usize, depth: i32, c: usize): void {
   }
   v128.store(c, x0);
   v128.store(c, y0, 16);
-  v128.store(c, x1, 32);
-  v128.store(c, y1, 48);
-  v128.store(c, x2, 64);
-  v128.store(c, y2, 80);
-  v128.store(c, x3, 96);
-  v128.store(c, y3, 112);
-  v128.store(c, x4, 128);
-  v128.store(c, y4, 144);
-  v128.store(c, x5, 160);
-  v128.store(c, y5, 176);
+  v128.store(c1, x1);
+  v128.store(c1, y1, 16);
+  v128.store(c2, x2);
+  v128.store(c2, y2, 16);
+  v128.store(c3, x3);
+  v128.store(c3, y3, 16);
+  v128.store(c4, x4);
+  v128.store(c4, y4, 16);
+  v128.store(c5, x5);
+  v128.store(c5, y5, 16);
 }

@@ -8,9 +8,16 @@ function unknowns(n: i32): i32 {
   return strips(n, PANEL) * PANEL;
 }
 
+/** Whether a matrix needs no more work. */
+@inline
+export function isDone(done: usize, batch: i32): bool {
+  return done != 0 && i32.load(done + (<usize>batch << 2)) != 0;
+}
+
 /** A panel of the triangle as that of a forward substitution: rows may come last first, and columns be rows. */
 export function packTriangle(params: usize, task: i32, scratch: usize): void {
   const p = changetype<TriangularParams>(params);
+  if (isDone(p.done, task / strips(p.n, PANEL))) return;
   if (p.wide) pack<f64>(p, task);
   else pack<f32>(p, task);
 }
@@ -65,6 +72,7 @@ function solve<T extends number>(p: TriangularParams, task: i32): void {
   const all = strips(p.columns, lanesOf<T>());
   const tasks = strips(all, p.slicesOfTask);
   const batch = task / tasks;
+  if (isDone(p.done, batch)) return;
   const from = (task % tasks) * p.slicesOfTask;
   const past = min(from + p.slicesOfTask, all);
   const step = <usize>unknowns(n) * SLICE_BYTES;

@@ -3,7 +3,7 @@ import type { Kernel, Region } from '../../runtime/webgpu/kernel';
 import type { Plan, Workspace } from '../../runtime/webgpu/plan';
 import { sizeOf } from '../../tensor/shape';
 import type { CholeskyCall, CholeskySolveCall, TriangularCall } from './call';
-import { ASYMMETRIC, BAD_PIVOT } from './params.generated';
+import { ASYMMETRIC, BAD_PIVOT, NOT_FINITE } from './params.generated';
 
 const LANES = 64;
 
@@ -21,10 +21,11 @@ fn run(task: u32, lane: u32) {
     var state = 0;
     for (var j = 0u; j < n; j++) {
       let x = load_a(base + i * n + j);
+      if (!(abs(x) < numbers.infinity)) { state = ${NOT_FINITE}; }
       if (j < i) {
         let y = load_a(base + j * n + i);
         let beside = sqrt(abs(load_a(base + i * n + i) * load_a(base + j * n + j)));
-        if (abs(x - y) > 1e-3 * max(abs(x), abs(y)) + 1e-5 * beside) { state = ${ASYMMETRIC}; }
+        if (abs(x - y) > 1e-3 * max(abs(x), abs(y)) + 1e-5 * beside) { state = max(state, ${ASYMMETRIC}); }
       }
       store_out(base + i * n + j, select(0.0, x, j <= i));
     }
