@@ -3,22 +3,29 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { checkWhole } from '../check';
 import { compare } from '../compare/compare';
 import type { Use } from '../compare/comparison';
-import { type ComparisonReport, isMeasured, needsTraining, type Row } from '../compare/comparison';
+import { type ComparisonReport, hasLoss, isMeasured, needsTraining, type Row } from '../compare/comparison';
 import { checkComparable, inputsBeyond } from '../compare/contenders';
 import { alps, imageInputs, type NamedPicture } from '../compare/image-inputs';
-import { checkPackagesOfText, type DescribedInputs, decoderInputs, mobyDick, textInputs } from '../compare/inputs';
+import {
+  checkPackagesOfText,
+  type DescribedInputs,
+  decoderInputs,
+  mobyDick,
+  textInputs,
+  unwrapped,
+} from '../compare/inputs';
 import { decodePicture } from '../compare/picture';
 import { ParameterError } from '../errors';
 import { describeMachine, formatMachine } from '../machine';
 import type { Method } from '../methods/define';
 import { exactAttention } from '../methods/dense/attention';
 import { methods as allMethods } from '../methods/registry';
-import { loadDecoder } from '../models';
+import { type LanguageModel, loadDecoder } from '../models';
 import { MOST_LAYERS } from '../models/decoder/architectures/settings';
 import { loadUniversalSentenceEncoder } from '../models/universal-sentence-encoder';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
 import { comparisonHtml } from '../report/comparison-page';
-import { leftOutNote, trainingNote, warningsOf } from '../report/notes';
+import { leftOutNote, lossNote, lossText, trainingNote, warningsOf } from '../report/notes';
 import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
 import type { DType } from '../tensor/dtype';
@@ -45,6 +52,7 @@ interface CompareOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly length?: number;
   readonly layer?: number;
   readonly model?: string;
+  readonly eachLayer?: true;
   readonly methods?: string;
   readonly maxError: number;
   readonly json?: string;
@@ -84,6 +92,7 @@ export function compareCommand(): Command {
         'language model to run the text through, in the place of the sentence model: a folder or a GGUF file',
       ).conflicts(['image', 'in']),
     )
+    .option('--each-layer', 'with --model: the loss of the next token with each layer replaced alone')
     .option(
       '--layer <number>',
       `layer of the model; default: ${DEFAULT_LAYER}, the last of the sentence model`,
@@ -121,7 +130,8 @@ async function runComparison(options: CompareOptions): Promise<void> {
   const machine = await describeMachine();
   const { report, picture } = await withProgress('comparing', async ({ signal, onProgress }, show) => {
     onProgress(0, 'reading the inputs');
-    const { inputs, description: input, picture } = await readInputs(runtime, options, { signal });
+    const { inputs, description: input, picture, losses, ...held } = await readInputs(runtime, options, { signal });
+    using _ = held.model;
     const rows: Row[] = [];
     const onRow = (row: Row) => {
       rows.push(row);
@@ -133,6 +143,7 @@ async function runComparison(options: CompareOptions): Promise<void> {
       methods,
       maxError,
       onRow,
+      losses,
     });
     const report: ComparisonReport = { format: 'saccade compare', version: 1, machine, input, ...comparison };
     return { report, picture };
@@ -151,16 +162,27 @@ async function runComparison(options: CompareOptions): Promise<void> {
   );
 }
 
-async function readInputs(runtime: Runtime, options: CompareOptions, { signal }: Control): Promise<DescribedInputs> {
+/** q, k and v, and the model that they are of, where it is of use afterwards. */
+type Read = DescribedInputs & { readonly model?: LanguageModel };
+
+async function readInputs(runtime: Runtime, options: CompareOptions, { signal }: Control): Promise<Read> {
   const { text, in: path, image, grid, model, length = DEFAULT_LENGTH, layer = DEFAULT_LAYER } = options;
   if (image !== undefined) {
     return imageInputs(runtime, image === true ? await alps() : await readPicture(image), grid ?? DEFAULT_GRID);
   }
+  if (options.eachLayer && model === undefined)
+    throw new ParameterError('--each-layer is for the layers of a language model: expected --model too');
   if (grid) throw new ParameterError('--grid is for the patches of a picture: expected --image too');
   if (model !== undefined) {
-    const named = text === undefined ? await mobyDick() : await readText(text);
-    using language = await loadDecoder(model, { runtime, context: Math.max(2, length), signal });
-    return decoderInputs(language, named, { length, layer }, { signal });
+    const named = text === undefined ? unwrapped(await mobyDick()) : await readText(text);
+    const language = await loadDecoder(model, { runtime, context: Math.max(2, length), signal });
+    try {
+      const each = options.eachLayer === true;
+      return { model: language, ...decoderInputs(language, named, { length, layer, each }, { signal }) };
+    } catch (error) {
+      language.dispose();
+      throw error;
+    }
   }
   if (path === undefined) {
     checkPackagesOfText(text !== undefined);
@@ -195,7 +217,9 @@ function notComparable(): string {
 export function summary(report: ComparisonReport, files: readonly string[], apart?: string): string {
   const { input, machine, runtime, rows, recommendation } = report;
   const dim = (text: string) => styleText('dim', wrap(text, WIDTH));
-  const notes = [leftOutNote(report), trainingNote(report), apart].filter((note) => note !== undefined);
+  const notes = [leftOutNote(report), trainingNote(report), lossNote(report), apart].filter(
+    (note) => note !== undefined,
+  );
   return [
     styleText('bold', wrap(input, WIDTH)),
     '',
@@ -220,7 +244,7 @@ function howToUse({ label, method, pages, code, command }: Use): string[] {
 }
 
 function tableOf(rows: readonly Row[], picks: readonly (string | undefined)[] = []): string {
-  const columns = COLUMNS.filter(({ header }) => header !== ENTROPY || rows.some(needsTraining));
+  const columns = COLUMNS.filter(({ isOf }) => isOf === undefined || rows.some(isOf));
   return formatTable(
     columns,
     rows.map((row) => cells(row, columns, picks.includes(row.label))),
@@ -230,26 +254,29 @@ function tableOf(rows: readonly Row[], picks: readonly (string | undefined)[] = 
 interface TableColumn {
   readonly header: string;
   readonly align?: 'right';
+  /** The rows without any of which there is no such column. */
+  readonly isOf?: (row: Row) => boolean;
   cell(row: Row): string;
 }
 
-const ENTROPY = 'entropy';
 const COLUMNS: readonly TableColumn[] = [
   { header: 'attention', cell: ({ label }) => label },
   figures('ms', ({ time }) => (time ? significant(time.median) : '')),
   figures('speed-up', ({ speedup }) => (speedup === undefined ? '' : formatRatio(speedup))),
   figures('error', ({ baseline, error }) => (baseline ? '' : error ? formatPercent(error.relativeL2) : '–')),
-  figures(ENTROPY, ({ entropy, error }) => (entropy ? significant(entropy.mean) : error ? '' : '–')),
+  figures('entropy', ({ entropy, error }) => (entropy ? significant(entropy.mean) : error ? '' : '–'), needsTraining),
   figures('kept', ({ baseline, mass }) => (baseline || !mass ? '' : formatPercent(mass.mean))),
   figures('by head', ({ baseline, mass }) =>
     baseline || !mass ? '' : percentRange(mass.heads.map(({ mean }) => mean)),
   ),
   figures('visited', ({ visited }) => (visited === undefined ? '' : formatPercent(visited))),
   figures('MiB', ({ memory }) => (memory === undefined ? '' : significant(memory / 2 ** 20))),
+  figures('loss', ({ loss }) => (loss ? lossText(loss.layer) : ''), hasLoss),
+  figures('in all', ({ loss }) => (loss ? lossText(loss.all) : ''), hasLoss),
 ];
 
-function figures(header: string, cell: (row: Row) => string): TableColumn {
-  return { header, align: 'right', cell };
+function figures(header: string, cell: (row: Row) => string, isOf?: (row: Row) => boolean): TableColumn {
+  return { header, align: 'right', cell, ...(isOf && { isOf }) };
 }
 
 function cells(row: Row, columns: readonly TableColumn[], picked: boolean): string[] {

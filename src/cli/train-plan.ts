@@ -67,6 +67,12 @@ export const TEXT_OPTIONS = {
   ),
   steps: option('--steps <count>', 'batches to learn from; default: 1000', 1000, wholeNumber(1, 1e9)),
   length: option('--length <tokens>', 'tokens that it sees at once; default: 128', 128, wholeNumber(1, 2 ** 20)),
+  context: option<number | undefined>(
+    '--context <tokens>',
+    'that it sees at once in the last tenth of the steps, of fewer texts at a time; default: as --length',
+    undefined,
+    wholeNumber(1, 2 ** 20),
+  ),
   batch: option('--batch <rows>', 'texts of that length in a batch; default: 16', 16, wholeNumber(1, 2 ** 20)),
   layers: option('--layers <count>', 'default: 4', 4, wholeNumber(1, MOST_LAYERS)),
   width: option('--width <numbers>', 'of each token in a layer; default: 128', 128, wholeNumber(1, 2 ** 16)),
@@ -88,6 +94,8 @@ const FILES_TOGETHER = '--config, --weights, --tokens and --optimizer';
 const OF_LAYERS = /\.\d+\./;
 /** The share of the steps in which the learning rate grows. */
 const WARMUP = 0.05;
+/** The share of the steps, at the end, in which windows are as long as the context. */
+const LONG = 0.1;
 const MOST_VALIDATION_BATCHES = 8;
 export const SAMPLE = { count: 80, temperature: 0.8, prompt: 8 };
 
@@ -173,6 +181,10 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
     vocabulary === 'characters' ? characterTokenizer(text) : bytePairTokenizer(text, Number(vocabulary));
   const tokens = tokenizer.encode(text);
   const data = windows(tokens, { length, batch, seed });
+  const { context = length } = options;
+  if (context < length) throw new ParameterError(`--context must be at least --length, ${length}, got ${context}`);
+  const long = windows(tokens, { length: context, batch: Math.max(1, Math.round((batch * length) / context)), seed });
+  const short = context > length ? steps - Math.ceil(LONG * steps) : steps;
   const config = configOf(options, tokenizer.size);
   const decoder = createDecoder(config, { attention });
   const toBatch = (host: HostTensor<'i32'>) => batchOf(runtime, host);
@@ -186,7 +198,7 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
     optimizer,
     parameters: decoder.initialize(runtime, { seed }),
     schedule: warmupCosine({ steps, warmup: Math.ceil(WARMUP * steps), floor: 0.1 }),
-    batches: (index) => toBatch(data.batches(index)),
+    batches: (index) => toBatch(index < short ? data.batches(index) : long.batches(index - short)),
     validate: {
       every,
       count: Math.min(data.validation.count, MOST_VALIDATION_BATCHES),
@@ -236,7 +248,7 @@ async function methodsOf({ method: given }: TrainOptions, { method }: TextOption
 }
 
 /** A small Llama. */
-function configOf({ length, layers, width, heads }: TextOptions, vocabulary: number): DecoderConfig {
+function configOf({ length, context = length, layers, width, heads }: TextOptions, vocabulary: number): DecoderConfig {
   if (width % (2 * heads) !== 0)
     throw new ParameterError(`--width must be a multiple of twice the heads, ${2 * heads}, got ${width}`);
   return {
@@ -249,7 +261,7 @@ function configOf({ length, layers, width, heads }: TextOptions, vocabulary: num
     num_hidden_layers: layers,
     num_attention_heads: heads,
     num_key_value_heads: heads,
-    max_position_embeddings: length,
+    max_position_embeddings: context,
     rms_norm_eps: 1e-5,
     rope_theta: 10_000,
     hidden_act: 'silu',

@@ -80,6 +80,8 @@ test('learns a text with any causal method, and writes what others can read', as
       '30',
       '--every',
       '10',
+      '--context',
+      '32',
     ),
   );
   expect(code).toBe(0);
@@ -92,7 +94,10 @@ test('learns a text with any causal method, and writes what others can read', as
   expect(validation[2].loss).toBeLessThan(validation[0].loss);
   const tokenizer = tokenizerOf(await jsonOf('text', 'tokenizer.json'));
   expect(tokenizer.decode(tokenizer.encode('the whale'))).toBe('the whale');
-  expect((await jsonOf('text', 'config.json')).vocab_size).toBe(tokenizer.size);
+  expect(await jsonOf('text', 'config.json')).toMatchObject({
+    vocab_size: tokenizer.size,
+    max_position_embeddings: 32,
+  });
   expect(await readFile(at('text', 'loss.svg'), 'utf8')).toMatch(/^<svg [\s\S]*<polyline points="\d/);
 });
 
@@ -235,6 +240,7 @@ test('refuses what cannot be learned, by name', async () => {
   await refuse('empty.txt holds no text', '--text', at('empty.txt'));
   await refuse('latin1.txt is not text in UTF-8', '--text', at('latin1.txt'));
   await refuse('tokens must be at least', '--text', at('short.txt'), '--length', '8');
+  await refuse('--context must be at least --length, 16, got 8', '--text', at('text.txt'), ...SMALL, '--context', '8');
   await refuse(
     'lets tokens see later ones',
     '--text',

@@ -31,6 +31,7 @@ import { entropyOf, softmaxWeights } from './entropy';
 import { checkFirstTokens } from './exactness';
 import { glances } from './glances';
 import { attentionMaps } from './maps';
+import type { Attend, NextTokenLosses } from './next-token';
 import { massKept, outputError } from './quality';
 import { recommend } from './recommend';
 
@@ -50,9 +51,11 @@ export interface CompareOptions extends Control {
    * the promise it returns.
    */
   readonly onRow?: ((row: Row) => void) | undefined;
+  /** Measures the losses of the language model that q, k and v are of, for exact causal attention and its variants. */
+  readonly losses?: NextTokenLosses | undefined;
 }
 
-const OPTION_NAMES = ['methods', 'maxError', 'seconds', 'onRow', 'signal', 'onProgress'];
+const OPTION_NAMES = ['methods', 'maxError', 'seconds', 'onRow', 'losses', 'signal', 'onProgress'];
 /** The number of queries over which the entropy is averaged. */
 const QUERIES = 12;
 
@@ -79,8 +82,9 @@ export async function compare(inputs: Qkv, options: CompareOptions = {}): Promis
 
 async function compareOn(runtime: Runtime, { q, k, v }: Qkv, options: CompareOptions): Promise<Comparison> {
   const isGrid = q.rank > 4;
-  const { maxError = 0.1, seconds = 3, onRow } = options;
+  const { maxError = 0.1, seconds = 3, onRow, losses } = options;
   if (onRow !== undefined) checkFunction('onRow', onRow);
+  if (losses !== undefined) checkFunction('losses', losses);
   if (!(typeof maxError === 'number' && maxError > 0))
     throw new ParameterError(`maxError must be a number above 0, got ${show(maxError)}`);
   if (!(typeof seconds === 'number' && seconds >= 0))
@@ -127,7 +131,9 @@ async function compareOn(runtime: Runtime, { q, k, v }: Qkv, options: CompareOpt
   const baselines: Baselines = new Map();
   for (const [at, contender] of contenders.entries()) {
     const own = part(control, (0.5 * at) / contenders.length, (0.5 * (at + 1)) / contenders.length);
-    outcomes.push(await measureOnce(contender, viewsOf(contender), { host, baselines }, own).catch(failureOf));
+    const measured = measureOnce(contender, viewsOf(contender), { host, baselines }, own);
+    const found = losses ? measured.then((each) => withLoss(each, contender, losses, control)) : measured;
+    outcomes.push(await found.catch(failureOf));
     control.signal?.throwIfAborted();
     await onRow?.(rowsOf(contenders, outcomes, outcomes.map(firstTime)).at(-1) as Row);
   }
@@ -192,7 +198,8 @@ function rowsOf(
 }
 
 /** The measurements of one call of a contender, except its time. */
-interface Measured extends Pick<MeasuredRow, 'memory' | 'error' | 'mass' | 'entropy' | 'exactness' | 'warning'> {
+interface Measured
+  extends Pick<MeasuredRow, 'memory' | 'error' | 'mass' | 'entropy' | 'exactness' | 'loss' | 'warning'> {
   /** Milliseconds of this first call. */
   readonly estimate: number;
 }
@@ -246,6 +253,18 @@ async function measureOnce(
       }),
     ...(exact && { error: outputError(out, exact.out) }),
   };
+}
+
+/** With the losses of the next token, which only causal attention has, and which mean something only without training. */
+async function withLoss(
+  measured: Measured,
+  { method, causal, baseline, forward }: Contender,
+  losses: NextTokenLosses,
+  { signal }: Control,
+): Promise<Measured> {
+  if (!causal || method.needsTraining) return measured;
+  const attend: Attend = (inputs) => forward({ ...inputs }, { signal }).out;
+  return { ...measured, loss: await losses(baseline ? undefined : attend, { signal }) };
 }
 
 /** Whether the method takes q, k and v of these extents: some, for example, take no more keys than queries. */

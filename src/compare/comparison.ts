@@ -71,8 +71,20 @@ export interface MeasuredRow extends Variant {
    * have none.
    */
   readonly exactness?: number;
+  /** Of causal variants that need no training, and of exact causal attention, where q, k and v are of a language model. */
+  readonly loss?: NextTokenLoss;
   /** The method's warning about its results on these inputs. */
   readonly warning?: string;
+}
+
+/** The mean cross entropy of next tokens, in nats, when a variant takes the place of a language model's attention. */
+export interface NextTokenLoss {
+  /** In the layer of q, k and v alone. */
+  readonly layer: number;
+  /** In all layers. */
+  readonly all: number;
+  /** In each layer alone, if that was asked for. */
+  readonly layers?: readonly number[];
 }
 
 /** A row without figures: its result was wrong, its call failed, or it does not take such inputs. */
@@ -97,6 +109,11 @@ export function hasError(row: Row): row is RowWithError {
 /** Whether a measured row has no meaningful error, since its method needs training. */
 export function needsTraining(row: Row): row is MeasuredRow {
   return isMeasured(row) && row.speedup !== undefined && !hasError(row);
+}
+
+/** Whether a row tells how a language model predicts with its variant. */
+export function hasLoss({ loss }: Row): boolean {
+  return loss !== undefined;
 }
 
 export interface Mass {

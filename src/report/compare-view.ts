@@ -4,6 +4,7 @@ import {
   type ComparisonReport,
   type Glances,
   hasError,
+  hasLoss,
   isMeasured,
   needsTraining,
   type Row,
@@ -25,14 +26,14 @@ import type { ComparisonPage, Photograph } from './comparison-page';
 import { type Child, element, fitted, paragraph, section, warning } from './dom';
 import { glancePictures } from './glance-pictures';
 import { heatTable } from './heat-table';
-import { leftOutNote, trainingNote, warningsOf } from './notes';
+import { leftOutNote, lossNote, lossText, trainingNote, warningsOf } from './notes';
 import { type SortableColumn, sortableTable } from './sortable-table';
 import { tradeOffPlot } from './trade-off';
 
 export function compareView({ report, pictures, photograph }: ComparisonPage): readonly Child[] {
   const { machine, input, recommendation, rows, runtime, maps, glances, grid } = report;
   const variants = rows.filter(hasError).filter((row) => !row.baseline);
-  const notes = [trainingNote(report), leftOutNote(report)].filter((note) => note !== undefined);
+  const notes = [trainingNote(report), lossNote(report), leftOutNote(report)].filter((note) => note !== undefined);
   return [
     paragraph(input),
     paragraph(`${formatMachine(machine)}; ${runtime.join('; ')}.`, 'muted'),
@@ -44,7 +45,7 @@ export function compareView({ report, pictures, photograph }: ComparisonPage): r
       'What each variant costs and loses',
       sortableTable(
         'Click a heading to sort by it, point at it to read what it means.',
-        columns,
+        rows.some(hasLoss) ? [...columns, ...LOSSES] : columns,
         rows,
         rowClass(report),
         ({ failed }) => (failed === undefined ? undefined : `failed: ${failed}`),
@@ -200,6 +201,11 @@ const columns: readonly SortableColumn<Row>[] = [
   figures('Visited', 'Share of the query-key pairs that are computed', (row) => row.visited),
   figures('Work', 'Multiplications and additions of one call', (row) => row.flops, formatFlops),
   figures('Memory', 'Results and working memory of one call', (row) => row.memory, formatBytes),
+];
+
+const LOSSES: readonly SortableColumn<Row>[] = [
+  figures('Loss', 'Of the next token, in nats, with this attention in the layer', (row) => row.loss?.layer, lossText),
+  figures('Loss in all', 'With this attention in all layers', (row) => row.loss?.all, lossText),
 ];
 
 function picture([label, svg]: [string, string]): HTMLElement {

@@ -1,5 +1,5 @@
 /** The notes of a comparison. */
-import { type ComparisonReport, needsTraining } from '../compare/comparison';
+import { type ComparisonReport, hasLoss, needsTraining } from '../compare/comparison';
 import { significant } from '../text/format';
 
 /** Warnings of methods about their results on these inputs. */
@@ -17,6 +17,19 @@ export function trainingNote({ rows, extents: { m } }: Pick<ComparisonReport, 'r
     `What counts is what they cost, and how their attention spreads beside the exact one: its entropy in bits, the mean over heads and a few queries (0: all on one key, ${significant(Math.log2(m))}: alike on all ${m})${negative}.`,
   ].join(' ');
 }
+
+/** What the losses of language models are; undefined if there are none. */
+export function lossNote({ rows }: Pick<ComparisonReport, 'rows'>): string | undefined {
+  if (!rows.some(hasLoss)) return undefined;
+  const each = rows.flatMap(({ label, loss }) =>
+    loss?.layers ? [`${label} ${loss.layers.map(lossText).join(', ')}`] : [],
+  );
+  const layers = each.length > 0 ? ` Layer by layer: ${each.join('; ')}.` : '';
+  return `Loss is the mean cross entropy of the next token, in nats, when a causal variant takes the place of the model's own attention in this layer, and in all layers, without any training for it.${layers}`;
+}
+
+/** A loss, with as many digits as differences between attentions need. */
+export const lossText = (loss: number) => loss.toFixed(3);
 
 /** What was not measured because no methods were named; undefined if everything was. */
 export function leftOutNote({ leftOut }: Pick<ComparisonReport, 'leftOut'>): string | undefined {

@@ -56,7 +56,13 @@ export interface DecoderControl extends Omit<ModuleControl, 'activations'> {
   readonly onLayer?: ((h: Tensor, layer: number) => void) | undefined;
 }
 
-export interface DecoderLossOptions extends DecoderControl, Pick<LinearCrossEntropyOptions, 'chunk' | 'ignore'> {}
+export interface DecoderLossOptions extends DecoderControl, Pick<LinearCrossEntropyOptions, 'chunk' | 'ignore'> {
+  /**
+   * Takes the place of a layer's attention, q [b, n, h, d], k [b, n, g, d], v [b, n, g, e] -> [b, n, h, e]; where it gives
+   * undefined, the layer's own is computed.
+   */
+  readonly attend?: ((inputs: Readonly<Record<string, Tensor>>, layer: number) => Tensor | undefined) | undefined;
+}
 
 export interface DecoderStepOptions extends Pick<ModuleControl, 'signal'> {
   /**
@@ -195,11 +201,19 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       );
     },
     loss(given, tokens, targets, options = {}) {
-      checkOptions('loss', options, [...CONTROL, 'chunk', 'ignore']);
+      checkOptions('loss', options, [...CONTROL, 'chunk', 'ignore', 'attend']);
       check(given, { tokens, targets }, options);
-      const { chunk, ignore, signal } = options;
+      const { chunk, ignore, signal, training, attend } = options;
+      if (attend !== undefined) checkFunction('attend', attend);
+      const contextOf = (layer: number): AttentionContext => {
+        if (!attend) return { signal, training };
+        const { method, params } = attentions[layer] as AttentionLayer;
+        const own = (inputs: Readonly<Record<string, Tensor>>) =>
+          method.forward(inputs, params, { signal }).out as Tensor;
+        return { signal, training, attend: (inputs) => attend(inputs, layer) ?? own(inputs) };
+      };
       return tokens.runtime.scope(() => {
-        const h = hidden(given, tokens, options);
+        const h = hidden(given, tokens, options, contextOf);
         const classes = contiguous(targets).reshape([tokens.size]);
         const head = given[blueprint.head] as Tensor | PackedWeight;
         if (head instanceof PackedWeight)

@@ -1,5 +1,6 @@
 /** The modules of kernels, one for each op's folder, loaded when one of its ops is first called. */
 import { BackendError } from '../../errors';
+import { fetchAsset, readAsset } from '../../io/asset';
 import type { Heap } from '../cpu/heap';
 import { instantiate, type Module } from './schedule';
 
@@ -41,9 +42,9 @@ export class Modules {
     try {
       const url = files[this.build]();
       place = `from ${url}`;
-      const bytes = read(url);
+      const bytes = readAsset(url);
       if (bytes) return this.#opened(bytes, new WebAssembly.Module(bytes));
-      return fetched(url)
+      return fetchAsset(url)
         .then(async (bytes) => {
           const module = this.#opened(bytes, await WebAssembly.compile(bytes));
           this.#modules.set(files, module);
@@ -63,30 +64,4 @@ export class Modules {
     const { address: scratch } = this.heap.take((this.threads + 1) * instance.scratchBytes);
     return { ...instance, address, length: bytes.length, scratch };
   }
-}
-
-/** The bytes of a file, where the calling thread may wait for them: in Node, and in the workers of a page. */
-function read(url: URL): Uint8Array<ArrayBuffer> | undefined {
-  const fs = url.protocol === 'file:' && globalThis.process?.getBuiltinModule?.('node:fs');
-  if (fs) return new Uint8Array(fs.readFileSync(url));
-  const mayWait = typeof document === 'undefined' && typeof XMLHttpRequest !== 'undefined';
-  if (!mayWait || url.protocol === 'data:') return undefined;
-  const request = new XMLHttpRequest();
-  request.open('GET', url, false);
-  request.responseType = 'arraybuffer';
-  request.send();
-  if (request.status !== 200) throw new Error(`status ${request.status}`);
-  return new Uint8Array(request.response);
-}
-
-async function fetched(url: URL): Promise<Uint8Array<ArrayBuffer>> {
-  // Bundlers inline small files, and policies seldom allow fetching data URLs.
-  if (url.protocol === 'data:') return decodeBase64(url.pathname.slice(url.pathname.indexOf(',') + 1));
-  const response = await fetch(url);
-  if (!response.ok) throw new Error(`status ${response.status}`);
-  return new Uint8Array(await response.arrayBuffer());
-}
-
-function decodeBase64(text: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }

@@ -1,0 +1,31 @@
+/** Files that lie beside modules of the library, by their addresses: `new URL('./x', import.meta.url)`, which bundlers look for. */
+
+/** The bytes, where the calling thread may wait for them: in Node, and in the workers of a page. */
+export function readAsset(url: URL): Uint8Array<ArrayBuffer> | undefined {
+  const fs = url.protocol === 'file:' && globalThis.process?.getBuiltinModule?.('node:fs');
+  if (fs) return new Uint8Array(fs.readFileSync(url));
+  const mayWait = typeof document === 'undefined' && typeof XMLHttpRequest !== 'undefined';
+  if (!mayWait || url.protocol === 'data:') return undefined;
+  const request = new XMLHttpRequest();
+  request.open('GET', url, false);
+  request.responseType = 'arraybuffer';
+  request.send();
+  if (request.status !== 200) throw new Error(`status ${request.status}`);
+  return new Uint8Array(request.response);
+}
+
+/** The bytes, in a page. */
+export async function fetchAsset(url: URL, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+  // Bundlers inline small files, and policies seldom allow fetching data URLs.
+  if (url.protocol === 'data:') return decodeDataUrl(url);
+  const response = await fetch(url, { ...(signal && { signal }) });
+  if (!response.ok) throw new Error(`status ${response.status}`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+function decodeDataUrl({ pathname }: URL): Uint8Array<ArrayBuffer> {
+  const comma = pathname.indexOf(',');
+  const content = pathname.slice(comma + 1);
+  if (!pathname.slice(0, comma).endsWith(';base64')) return new TextEncoder().encode(decodeURIComponent(content));
+  return Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
+}
