@@ -45,8 +45,14 @@ export function ggufOfDecoder(
     const [type, bytes] = given.length === 2 ? encode(own, numbers) : [0, bytesOf(numbers)];
     return { name: own, shape: given, type, bytes };
   });
-  const factors = factorsOf(config);
-  if (factors) tensors.push({ name: 'rope_freqs.weight', shape: [factors.length], type: 0, bytes: bytesOf(factors) });
+  const { short_factor, long_factor } = (config.rope_scaling ?? {}) as Record<string, number[] | undefined>;
+  const lists = {
+    'rope_freqs.weight': factorsOf(config),
+    'rope_factors_short.weight': short_factor,
+    'rope_factors_long.weight': long_factor,
+  };
+  for (const [name, factors] of Object.entries(lists))
+    if (factors) tensors.push({ name, shape: [factors.length], type: 0, bytes: bytesOf(Float32Array.from(factors)) });
   const pairs = {
     'general.architecture': [TEXT, architecture],
     ...pairsOf(config, architecture),
@@ -92,7 +98,8 @@ function converted(
 
 function pairsOf(config: Config, architecture: string): Record<string, GgufValue> {
   const scaling = config.rope_scaling as Config | undefined;
-  const isLinear = scaling?.rope_type === 'linear';
+  const type = scaling?.rope_type as string | undefined;
+  const isNamed = type === 'linear' || type === 'yarn';
   const d = (config.head_dim ?? (config.hidden_size as number) / (config.num_attention_heads as number)) as number;
   const values: Record<string, readonly [number, unknown]> = {
     embedding_length: [U32, config.hidden_size ?? config.n_embd],
@@ -108,8 +115,14 @@ function pairsOf(config: Config, architecture: string): Record<string, GgufValue
     'attention.sliding_window': [U32, config.sliding_window ?? undefined],
     'rope.dimension_count': [U32, config.n_embd ? undefined : d * ((config.partial_rotary_factor ?? 1) as number)],
     'rope.freq_base': [F32, config.rope_theta],
-    'rope.scaling.type': [TEXT, isLinear ? 'linear' : undefined],
-    'rope.scaling.factor': [F32, isLinear ? scaling?.factor : undefined],
+    'rope.scaling.type': [TEXT, isNamed ? type : undefined],
+    'rope.scaling.factor': [F32, isNamed ? scaling?.factor : undefined],
+    'rope.scaling.original_context_length': [
+      U32,
+      isNamed ? scaling?.original_max_position_embeddings : config.original_max_position_embeddings,
+    ],
+    'rope.scaling.yarn_beta_fast': [F32, scaling?.beta_fast],
+    'rope.scaling.yarn_beta_slow': [F32, scaling?.beta_slow],
     attn_logit_softcapping: [F32, config.attn_logit_softcapping],
     final_logit_softcapping: [F32, config.final_logit_softcapping],
   };

@@ -48,8 +48,8 @@ export interface AttentionConfig<Schema extends ParamsSchema = ParamsSchema> {
   readonly projections?: ProjectionLayout | undefined;
   /** Queries and keys of each head are normalised, by default by their root mean squares, as in Qwen3. */
   readonly qkNorm?: Pick<NormConfig, 'kind' | 'epsilon'> | undefined;
-  /** Rotary position embeddings of queries and keys, after their norms; default: none. */
-  readonly rope?: RopeSettings | undefined;
+  /** Rotary position embeddings of queries and keys, after their norms, or a function of how many positions there are; default: none. */
+  readonly rope?: RopeSettings | ((length: number) => RopeSettings) | undefined;
   /** Extents of the grid, row-major, that the tokens of spatial methods lie on. */
   readonly grid?: readonly number[] | undefined;
   /** Index of the layer, from 0, and number of layers: initial parameters of methods may depend on it. Default: the only one. */
@@ -75,6 +75,8 @@ const NAMES = [
 /** For tokens that continue a sequence: their positions, and the method's result for its inputs at these tokens. */
 export interface AttentionContext extends ModuleControl {
   readonly positions?: RopeOptions['positions'];
+  /** How many positions the sequence may have; default: those of its tokens. */
+  readonly length?: number | undefined;
   readonly attend?: ((inputs: Readonly<Record<string, Tensor>>) => Tensor) | undefined;
 }
 
@@ -140,7 +142,8 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
   if (qkNorm !== undefined)
     checkKnown('qkNorm', qkNorm, ['kind', 'epsilon'], (unknown) => `qkNorm has no '${unknown}'`);
   const normed = qkNorm && norm({ width: d, ...qkNorm });
-  if (rope !== undefined) ropeSetting.check('rope', rope, { d }, {});
+  const ropeFor = (length: number) => (typeof rope === 'function' ? rope(length) : rope);
+  if (rope !== undefined) ropeSetting.check('rope', ropeFor(1) as RopeSettings, { d }, {});
   checkGrid(name, inputs.q as string, grid);
   const missing = Object.keys(inputs).filter((each) => !['q', 'k', 'v'].includes(each));
   if (missing.length > 0 && !method.layer)
@@ -169,13 +172,14 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
     keyHeads,
     d,
     e,
-    forward(x, parameters, { signal, activations, positions, attend }) {
+    forward(x, parameters, { signal, activations, positions, length, attend }) {
       const [b, n] = checkTokens(x, width);
       if (grid && n !== sizeOf(grid))
         throw new ShapeError(`x must have ${sizeOf(grid)} tokens, those of the grid ${show(grid)}, got ${n}`);
       const control = { transposed, activations, signal };
       const shape = (count: number, size: number) => [b, ...(grid ?? [n]), count, size];
       const rows = projected(sizes, layout, (names) => projectAll(names, x, parameters, control));
+      const rope = ropeFor(length ?? n);
       const compared = (of: string, count: number) => {
         const plain = (rows[of] ?? project(`${of}_proj`, x, parameters, control)).reshape([b, n, count, d]);
         const scaled = normed ? normed.forward(plain, partOf(parameters, `${of}_norm`), { signal }) : plain;

@@ -228,6 +228,7 @@ export class DecoderCache {
         const contextOf = (layer: number): AttentionContext => ({
           signal,
           positions,
+          length: capacity,
           attend: (inputs) => (this.plan.attends[layer] as Attend)(parts, inputs, { signal, counts }),
         });
         return step(contextOf, counts);

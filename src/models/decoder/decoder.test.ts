@@ -3,7 +3,7 @@ import { strictObject } from 'valibot';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { describeOnBackends, fewOnGpu } from '../../../test/backends';
 import { relativeError } from '../../../test/describe-method';
-import { expectRefusal } from '../../../test/expect';
+import { expectClose, expectRefusal } from '../../../test/expect';
 import configs from '../../../test/fixtures/decoder.json';
 import { PARAMS } from '../../../test/method-params';
 import { scoped } from '../../../test/scoped';
@@ -411,6 +411,32 @@ describe('methods of a decoder', () => {
     runtime = await createRuntime({ backend: 'wasm', threads: 1 });
   });
   afterAll(() => runtime.dispose());
+
+  test('rotations follow from how many positions there are', () =>
+    scoped(runtime, async () => {
+      const { rope_scaling: scaling, ...phi3 } = configs.phi3;
+      const logits = async (config: object, count: number, capacity?: number) => {
+        const decoder = createDecoder(config as typeof phi3);
+        const given = decoder.initialize(runtime, { seed: 1 });
+        const tokens = runtime.tensor([...new Array(count).keys()], [1, count], 'i32');
+        if (!capacity) return (await decoder.forward(given, tokens).read()).slice(-phi3.vocab_size);
+        using cache = decoder.cache(runtime, { capacity });
+        return decoder.step(given, tokens, cache).read();
+      };
+      const factor = (name: 'short_factor' | 'long_factor') => ({
+        ...phi3,
+        rope_scaling: { type: 'factors', factors: scaling[name], attention_factor: Math.sqrt(3) },
+      });
+      expect(await logits(configs.phi3, 4)).toEqual(await logits(factor('short_factor'), 4));
+      expect(await logits(configs.phi3, 5)).toEqual(await logits(factor('long_factor'), 5));
+      expectClose(await logits(configs.phi3, 3, 4), await logits(factor('short_factor'), 3), 1e-5);
+      expectClose(await logits(configs.phi3, 3, 5), await logits(factor('long_factor'), 3), 1e-5);
+      const grows = { ...configs.llama, max_position_embeddings: 4, rope_scaling: { rope_type: 'dynamic', factor: 2 } };
+      const plain = (theta: number) => ({ ...configs.llama, rope_scaling: null, rope_theta: theta });
+      expect(await logits(grows, 4)).toEqual(await logits(plain(500), 4));
+      // Theta times (2 * 6 / 4 - 1)^(d / (d - 2)).
+      expect(await logits(grows, 6)).toEqual(await logits(plain(2000), 6));
+    }));
   const onSequences = methods.filter(({ inputs: { q } }) => q !== undefined && !q.includes('...space'));
   /** Undefined for what a decoder refuses. */
   const decoderOf = (config: object, attention: LayerAttention) => {
@@ -547,7 +573,11 @@ describe('createDecoder', () => {
       'num_attention_heads of config must be an integer from',
     );
     expect(make({ hidden_act: 'tanh' })).toThrow('hidden_act of config must be one of silu, gelu, gelu_new');
-    expect(make({ rope_scaling: { type: 'dynamic' } })).toThrow('rope_type of config must be one of default, linear');
+    expect(make({ rope_scaling: { type: 'dynamic' } })).toThrow('factor of rope_parameters of config must be a number');
+    expect(make({ rope_scaling: { type: 'longrope', short_factor: [1] } })).toThrow(
+      'long_factor of rope_parameters of config must be 1 numbers',
+    );
+    expect(make({ rope_scaling: { type: 'ntk' } })).toThrow('rope_type of config must be one of default, linear');
     expect(make({ quantization_config: {} })).toThrow(
       'config has quantization_config an object, which is not supported',
     );

@@ -34,8 +34,8 @@ export type RopeScaling =
       /** What queries and keys are multiplied by; default 0.1 ln(factor) + 1. */
       readonly attentionFactor?: number | undefined;
     }
-  /** What each pair's frequency is divided by, as GGUF has Llama 3's. */
-  | { readonly type: 'factors'; readonly factors: readonly number[] };
+  /** What each pair's frequency is divided by, as GGUF has Llama 3's, and what queries and keys are multiplied by; default 1. */
+  | { readonly type: 'factors'; readonly factors: readonly number[]; readonly attentionFactor?: number | undefined };
 
 const factor = number({ least: 1 });
 const originalLength = whole({ least: 1 });
@@ -56,7 +56,10 @@ export const SCALINGS = {
     betaSlow: positive(1),
     attentionFactor: optional(positive()),
   }),
-  factors: record({ factors: setting<readonly number[]>('positive numbers', areFactors) }),
+  factors: record({
+    factors: setting<readonly number[]>('positive numbers', areFactors),
+    attentionFactor: optional(positive()),
+  }),
 };
 const TYPES = Object.keys(SCALINGS);
 const type = setting<RopeScaling['type']>(`one of ${TYPES.join(', ')}`, (value) => TYPES.includes(value));
@@ -184,6 +187,6 @@ function mixed(frequency: number, factor: number, share: number): number {
 }
 
 function amplitudeOf(scaling: Scaling | undefined): number {
-  if (scaling?.type !== 'yarn') return 1;
-  return scaling.attentionFactor ?? 0.1 * Math.log(scaling.factor) + 1;
+  if (scaling?.type === 'factors') return scaling.attentionFactor ?? 1;
+  return scaling?.type === 'yarn' ? (scaling.attentionFactor ?? 0.1 * Math.log(scaling.factor) + 1) : 1;
 }

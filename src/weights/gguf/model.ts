@@ -99,8 +99,8 @@ const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
 const NAME = /^(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)$/;
 /** What the frequencies of rotary positions are divided by, one for each pair. */
 const FACTORS = 'rope_freqs.weight';
-/** The same for prompts of two lengths. */
-const LONG_FACTORS = 'rope_factors_long.weight';
+/** The same for sequences up to the original length, and for longer ones. */
+const BY_LENGTH = { short_factor: 'rope_factors_short.weight', long_factor: 'rope_factors_long.weight' };
 
 /** Tensors by the names of checkpoints and their configuration; as the file has them if its architecture is not known. */
 export async function modelOf(
@@ -124,7 +124,7 @@ export async function modelOf(
     vocab_size: tensors.get('token_embd.weight')?.shape[0],
     tie_word_embeddings: !tensors.has('output.weight'),
     ...found.config(read),
-    ...(await factorsOf(tensors, options)),
+    ...(await factorsOf(tensors, read, options)),
   };
   return { tensors: named, config: Object.fromEntries(Object.entries(config).filter(([, value]) => value != null)) };
 }
@@ -170,13 +170,14 @@ function llamaConfig(read: Reader): Config {
 }
 
 function scalingOf(read: Reader): Config | undefined {
-  if (read.has(LONG_FACTORS)) return { rope_type: 'longrope' };
   const type = read.text('rope.scaling.type') ?? 'none';
   if (type === 'none') return undefined;
   return {
     rope_type: type,
     factor: read.number('rope.scaling.factor'),
     original_max_position_embeddings: read.number('rope.scaling.original_context_length'),
+    beta_fast: read.number('rope.scaling.yarn_beta_fast'),
+    beta_slow: read.number('rope.scaling.yarn_beta_slow'),
   };
 }
 
@@ -194,15 +195,26 @@ function gemmaConfig(read: Reader, layersOfLargest: number): Config {
   };
 }
 
-/** Llama 3 has its scaled frequencies as a tensor. */
-async function factorsOf(tensors: GgufPart['tensors'], options: ReadOptions): Promise<Config> {
+/** Llama 3 has its scaled frequencies as a tensor, Phi-3 as two. */
+async function factorsOf(tensors: GgufPart['tensors'], read: Reader, options: ReadOptions): Promise<Config> {
+  const list = async ({ name, type, shape, source, start, byteLength }: StoredTensor) => {
+    if (type !== 'f32' || shape.length !== 1)
+      throw new ParseError(`${source.name}: ${name} must be a list of f32, got ${type} ${formatShape(shape)}`);
+    const bytes = await source.read(start, start + byteLength, options);
+    return [...elementsAt(bytes, 0, 'f32', sizeOf(shape))];
+  };
   const stored = tensors.get(FACTORS);
-  if (!stored) return {};
-  const { name, type, shape, source, start, byteLength } = stored;
-  if (type !== 'f32' || shape.length !== 1)
-    throw new ParseError(`${source.name}: ${name} must be a list of f32, got ${type} ${formatShape(shape)}`);
-  const bytes = await source.read(start, start + byteLength, options);
-  return { rope_scaling: { rope_type: 'factors', factors: [...elementsAt(bytes, 0, 'f32', sizeOf(shape))] } };
+  if (stored) return { rope_scaling: { rope_type: 'factors', factors: await list(stored) } };
+  const pair = Object.entries(BY_LENGTH).map(([key, name]) => [key, tensors.get(name)] as const);
+  if (!pair.some(([, tensor]) => tensor)) return {};
+  const lists = await Promise.all(pair.map(async ([key, tensor]) => [key, tensor && (await list(tensor))] as const));
+  const rope_scaling = {
+    rope_type: 'longrope',
+    original_max_position_embeddings: read.number('rope.scaling.original_context_length'),
+    attention_factor: read.number('rope.scaling.attn_factor'),
+    ...Object.fromEntries(lists),
+  };
+  return { rope_scaling };
 }
 
 /** Rows of queries: more than any published model has. */

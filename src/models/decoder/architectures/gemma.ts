@@ -5,7 +5,6 @@
  */
 import { glu } from '../../../nn/mlp';
 import { norm } from '../../../nn/norm';
-import type { RopeSettings } from '../../../ops/rope';
 import type { Architecture, Blueprint } from './architecture';
 import { headsOf, windowParams, windowsOf } from './attention-settings';
 import { scaledEmbedding, tokenEmbedding } from './embedding';
@@ -20,7 +19,7 @@ interface Traits {
   /** Every so many layers one sees all keys. */
   period(settings: Settings): number;
   /** The rotary embeddings of layers with a window, and of those without. */
-  ropes(settings: Settings, d: number): Readonly<Record<'local' | 'global', RopeSettings>>;
+  ropes(settings: Settings, d: number): Readonly<Record<'local' | 'global', ReturnType<typeof ropeOf>>>;
 }
 
 const plainRopes: Traits['ropes'] = ({ config }, d) => {
