@@ -17,6 +17,8 @@ export default {
         // Imported by a generated file.
         'src/runtime/wasm/assembly/operations.as.ts',
         'scripts/*.ts',
+        // Run by a script.
+        'src/ops/conv/measure-costs.ts',
         'examples/*.ts',
         'test/consumer/*.ts',
       ],

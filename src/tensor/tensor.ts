@@ -518,7 +518,7 @@ export class Runtime {
     return this.backend.memory();
   }
 
-  /** What was chosen and why: backend, threads, kind of SIMD, and what is missing. One fact per line. */
+  /** What was chosen and why: backend, threads, kind of SIMD, what is missing, and the ways of the latest large convolutions. One fact per line. */
   explain(): string {
     return this.backend.explain().join('\n');
   }

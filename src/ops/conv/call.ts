@@ -32,12 +32,27 @@ export interface ConvCall {
   /** The same as [b, z, y, x, g, o]. */
   readonly results: Elements;
   readonly axes: Axes;
+  /** Default `auto`. */
+  readonly way?: Way;
 }
+
+/** How convolutions by channel are computed; `auto` for the faster one. */
+export type Way = 'auto' | 'direct' | 'fourier';
 
 type Six = readonly [number, number, number, number, number, number];
 
+export interface Extents {
+  readonly batch: number;
+  readonly groups: number;
+  readonly outputs: number;
+  readonly inputs: number;
+  readonly extents: Three;
+  readonly taps: Three;
+  readonly results: Three;
+}
+
 /** The extents of a call. */
-export function extentsOf({ x, weight, results }: Pick<ConvCall, 'x' | 'weight' | 'results'>) {
+export function extentsOf({ x, weight, results }: Pick<ConvCall, 'x' | 'weight' | 'results'>): Extents {
   const [batch, ...rest] = x.shape as Six;
   const [groups, outputs, inputs, ...taps] = weight.shape as Six;
   return {

@@ -1,8 +1,10 @@
 /** Convolutions of one to three spatial axes, in any layout; channels in groups, four of which are in a vector, or dense. */
 import { DENSE_BYTES } from './dense.as';
+import { FOURIER_BYTES } from './fourier.as';
 import { GROUPED_BYTES } from './grouped.as';
 
-export const SCRATCH_BYTES: usize = max(DENSE_BYTES, GROUPED_BYTES);
+export const SCRATCH_BYTES: usize = max(max(DENSE_BYTES, GROUPED_BYTES), FOURIER_BYTES);
 
 export { convDense, packKernels } from './dense.as';
+export { convFourier } from './fourier.as';
 export { convGrouped } from './grouped.as';

@@ -21,6 +21,17 @@ const CASES = [
   [[1, 5, 6, 4], [9, 4, 1, 1], {}],
 ] as const;
 
+/** What transforms treat in ways of their own. */
+const FOURIER = [
+  // One window, whose zeros overlap with what no result needs; five channels; every radix.
+  [[1, 14, 17, 5], [5, 1, 13, 8], { groups: 5, padding: 'same' }],
+  // More windows than one, rows in more than one go, gaps between results and between taps, more pictures than one.
+  [[2, 150, 9, 4], [4, 1, 9, 4], { groups: 4, padding: [[3, 7], 'causal'], dilation: [2, 1], stride: [3, 1] }],
+  // One axis, several channels of a group; then kernels larger than pictures, beyond which most padding lies.
+  [[2, 700, 8], [8, 2, 40], { groups: 4, padding: 'causal' }],
+  [[1, 1, 6, 4], [4, 1, 5, 21], { groups: 4, padding: [3, 14] }],
+] as const;
+
 describeOnBackends('conv', (runtime) => {
   test('adds the taps of a hand example', async () => {
     using x = runtime().tensor([1, 2, 3, 4], [1, 2, 2, 1]);
@@ -44,6 +55,17 @@ describeOnBackends('conv', (runtime) => {
       using reference = await createRuntime({ backend: 'reference' });
       const [expected, found] = await Promise.all(
         [reference, runtime()].map((each) => computed(each, shape, taps, options)),
+      );
+      for (const [at, values] of expected!.entries()) expectClose(found![at]!, values, 1e-5 * Math.sqrt(sizeOf(taps)));
+    },
+  );
+
+  test.skipIf(isOnGpu).each(FOURIER)(
+    'by Fourier, of x %j with kernels %j, %j agrees with the reference',
+    async (shape, taps, options) => {
+      using reference = await createRuntime({ backend: 'reference' });
+      const [expected, found] = await Promise.all(
+        [reference, runtime()].map((each) => computed(each, shape, taps, { ...options, way: 'fourier' })),
       );
       for (const [at, values] of expected!.entries()) expectClose(found![at]!, values, 1e-5 * Math.sqrt(sizeOf(taps)));
     },
@@ -105,7 +127,28 @@ describeOnBackends('conv', (runtime) => {
       'padding must be less than the 3 elements of x [1, 4, 3, 4] where it reflects them, got 3',
     );
     await refuse(() => conv(long, tap, { padding: 2 ** 30 }), '2^31 or more');
+    await refuse(
+      () => conv(long, tap, { padding: 2 ** 24, way: 'fourier' }),
+      "way must be 'auto' or 'direct' for kernels [1, 1, 1] of x [1, 1, 1]",
+    );
     await refuse(() => convTranspose(x, weight), 'weight must have shape [c, o, ...kernel] with c = 4 as in x');
+  });
+});
+
+test('explain() tells the way of large kernels, which have bias and epilogue either way', async () => {
+  using runtime = await createRuntime({ threads: 1 });
+  await scoped(runtime, async () => {
+    const x = runtime.random([1, 40, 40, 8], { seed: 1 });
+    const weight = runtime.random([8, 1, 21, 21], { seed: 2 });
+    const bias = runtime.random([8], { seed: 3 });
+    const options = { groups: 8, padding: 'same', bias, epilogue: elementwise((y) => Math.max(y, 0)) } as const;
+    const [auto, direct] = await Promise.all(
+      (['auto', 'direct'] as const).map((way) => conv(x, weight, { ...options, way }).read()),
+    );
+    expectClose(auto!, direct!, 1e-4);
+    const large = 'conv of 1 x 40 x 40 x 8 by 1 x 21 x 21: ';
+    expect(runtime.explain()).toContain(`${large}Fourier in one window of 54 x 54, by the model of cost: `);
+    expect(runtime.explain()).toContain(`${large}direct, as asked for`);
   });
 });
 

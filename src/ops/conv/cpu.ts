@@ -10,9 +10,20 @@ import {
 } from '../../runtime/cpu/plan';
 import type { Values } from '../../runtime/cpu/struct';
 import { sizeOf } from '../../tensor/shape';
-import { type Axis, type ConvCall, extentsOf, operationsOf, tapsOf } from './call';
-import { type ConvAxis, KERNEL_VECTORS, PICTURE_VECTORS, RESULT_VECTORS, TILE_PANELS, TILE_SLICES } from './params';
-import { ConvParams } from './params.generated';
+import { formatTime } from '../../text/format';
+import { type Axis, type ConvCall, type Extents, extentsOf, operationsOf, tapsOf } from './call';
+import { costOf, type DirectCounts } from './costs';
+import { type FourierPlan, fourierPlan, transformOf, windowsOf } from './fourier';
+import {
+  type ConvAxis,
+  type FourierAxis,
+  KERNEL_VECTORS,
+  PICTURE_VECTORS,
+  RESULT_VECTORS,
+  TILE_PANELS,
+  TILE_SLICES,
+} from './params';
+import { ConvParams, FourierParams } from './params.generated';
 
 /** Numbers of results that stay in registers, and what a tap costs besides, in multiply-adds: see `grouped.as.ts`. */
 const WIDTHS = [8, 7, 6, 5, 4, 3];
@@ -20,6 +31,9 @@ const TAP_COST = 1.5;
 
 /** Columns that lie so far apart are not copied with what is between them. */
 const LARGEST_STRIDE = 64;
+
+/** Taps from which on `explain()` tells how a convolution by channel is computed. */
+const LARGE_KERNEL = 49;
 
 /** Tasks that there are at least, where sizes allow it. */
 const LEAST_TASKS = 16;
@@ -53,7 +67,7 @@ function tableOf(axis: Axis, extent: number, taps: number, results: number): Int
 }
 
 /** Whether a vector has one channel of four groups, rather than channels of one group. */
-function isGrouped({ axes }: ConvCall, { groups, outputs, inputs }: All): boolean {
+function isGrouped({ axes }: ConvCall, { groups, outputs, inputs }: Extents): boolean {
   if (axes[2].stride > LARGEST_STRIDE) return false;
   const grouped = (Math.ceil(groups / 4) * 4 * outputs * inputs) / GROUPED_SHARE;
   const dense = (groups * Math.ceil(outputs / SLICE) * SLICE * inputs) / DENSE_SHARE;
@@ -62,13 +76,110 @@ function isGrouped({ axes }: ConvCall, { groups, outputs, inputs }: All): boolea
 
 export function planConv(call: ConvCall, { threads }: Machine): Plan {
   const all = extentsOf(call);
-  return isGrouped(call, all) ? planGrouped(call, all) : planDense(call, all, threads);
+  const { way = 'auto' } = call;
+  if (!isGrouped(call, all) && way !== 'fourier') return planDense(call, all, threads);
+  const fourier = way === 'direct' ? undefined : fourierPlan(call.axes, all);
+  const direct = costOf('direct', directCounts(call, all));
+  if (fourier && (way === 'fourier' || fourier.cost < direct))
+    return { ...planFourier(call, all, fourier), choice: choiceOf(call, all, direct, fourier) };
+  const plan = isGrouped(call, all) ? planGrouped(call, all) : planDense(call, all, threads);
+  return sizeOf(all.taps) < LARGE_KERNEL ? plan : { ...plan, choice: choiceOf(call, all, direct) };
 }
 
-type All = ReturnType<typeof extentsOf>;
+/** Such as `conv [1, 56, 56, 96, 1] by 31 x 31: Fourier (72 x 72; by the model 2.3 ms on a thread, direct 11.4 ms)`. */
+function choiceOf(
+  call: ConvCall,
+  { taps, extents, groups, batch }: Extents,
+  direct: number,
+  fourier?: FourierPlan,
+): string {
+  const [, rows, columns] = extents;
+  const what = `conv of ${batch} x ${rows} x ${columns} x ${groups} by ${taps.join(' x ')}`;
+  const why = call.way === 'auto' || call.way === undefined ? 'by the model of cost' : 'as asked for';
+  const told = `direct ${formatTime(direct / 1e6)}`;
+  if (!fourier) return `${what}: direct, ${why}`;
+  const windows = fourier.y.windows.length * fourier.x.windows.length;
+  const sizes = `${fourier.y.size} x ${fourier.x.size}`;
+  return `${what}: Fourier in ${windows === 1 ? 'one window' : `${windows} windows`} of ${sizes}, ${why}: ${formatTime(fourier.cost / 1e6)} on a thread, ${told}`;
+}
+
+/** What there is to do by `convGrouped`. */
+export function directCounts(call: Parameters<typeof operationsOf>[0], all: Extents): DirectCounts {
+  const { groups, outputs, inputs, taps, results, batch } = all;
+  const channels = Math.ceil(groups / 4) * outputs;
+  return {
+    macs: operationsOf(call) * (Math.ceil(groups / 4) / groups / 2),
+    results: channels * batch * sizeOf(results),
+    taps: channels * batch * inputs * sizeOf(taps),
+  };
+}
+
+/** Tasks are channels, and pictures where channels are few. */
+function planFourier(call: ConvCall, all: Extents, { y, x, cost }: FourierPlan): Plan {
+  const { weight, bias, epilogue, results } = call;
+  const [fromBatch, , , , fromGroup, fromInput] = bytesOf(call.x);
+  const [weightGroup, weightOutput, weightInput] = bytesOf(weight);
+  const [toBatch, , , , toGroup, toOutput] = bytesOf(results);
+  const channels = Math.ceil(all.groups / 4) * all.outputs;
+  const pictures = Math.ceil(all.batch / Math.min(all.batch, Math.ceil(LEAST_TASKS / channels)));
+  const tasks = channels * Math.ceil(all.batch / pictures);
+  const transforms = [y, x].map((plan) => ({ windows: windowsOf(plan), ...transformOf(plan.size) }));
+  const { program, work } = epilogue?.compiled ?? { work: 0 };
+  return {
+    tables: [...transforms.flatMap((each) => Object.values(each)), ...(program ? [program] : [])],
+    jobs: (_, addressOf) => {
+      const [ofY, ofX] = [y, x].map(({ size, windows }, index): Values<typeof FourierAxis> => {
+        const at = index + 1;
+        const { stride, dilation, up } = call.axes[at] as Axis;
+        const tables = transforms[index] as (typeof transforms)[0];
+        return {
+          size,
+          windows: windows.length,
+          stride,
+          dilation,
+          up,
+          from: bytesOf(call.x)[at + 1] as number,
+          weight: bytesOf(weight)[at + 3] as number,
+          to: bytesOf(results)[at + 1] as number,
+          table: addressOf(tables.windows),
+          radices: addressOf(tables.radices),
+          frequencies: addressOf(tables.frequencies),
+          twiddles: addressOf(tables.twiddles),
+        };
+      }) as [Values<typeof FourierAxis>, Values<typeof FourierAxis>];
+      const params = FourierParams({
+        batch: all.batch,
+        pictures,
+        groups: all.groups,
+        inputs: all.inputs,
+        outputs: all.outputs,
+        y: ofY,
+        x: ofX,
+        from: call.x,
+        fromBatch,
+        fromGroup,
+        fromInput,
+        weight,
+        weightGroup,
+        weightOutput,
+        weightInput,
+        to: results,
+        toBatch,
+        toGroup,
+        toOutput,
+        bias,
+        program: program ? addressOf(program) : 0,
+      });
+      const microseconds = cost / 1000 + (sizeOf(results.shape) * work) / ELEMENTS_PER_MICROSECOND;
+      return [
+        { phases: [{ kernel: 'convFourier', tasks }], params: [...params, ...(epilogue?.numbers ?? [])], microseconds },
+      ];
+    },
+  };
+}
 
 /** How a task goes through rows and columns: with few taps its part of the pictures is whole rows. */
-function planGrouped(call: ConvCall, all: All): Plan {
+function planGrouped(call: ConvCall, all: Extents): Plan {
   const [, y, x] = call.axes;
   const [, yTaps, xTaps] = call.axes.map((axis, at) =>
     Math.max(
@@ -116,7 +227,7 @@ function widthOf(columns: number): number {
   return WIDTHS[costs.indexOf(Math.min(...costs))] as number;
 }
 
-function planDense(call: ConvCall, all: All, threads: number): Plan {
+function planDense(call: ConvCall, all: Extents, threads: number): Plan {
   const [z, y, x] = call.axes;
   const phases = z.up * y.up * x.up;
   const slices = Math.ceil(all.outputs / SLICE);
@@ -150,7 +261,7 @@ interface How {
   readonly share: number;
 }
 
-function planOf(call: ConvCall, all: All, { tiles, width, bytes, phases, share }: How): Plan {
+function planOf(call: ConvCall, all: Extents, { tiles, width, bytes, phases, share }: How): Plan {
   const { x, weight, bias, epilogue, results, axes } = call;
   const [fromBatch, , , , fromGroup, fromInput] = bytesOf(x);
   const [weightGroup, weightOutput, weightInput] = bytesOf(weight);

@@ -159,7 +159,7 @@ export function convDense(params: usize, task: i32, scratch: usize): void {
   const output = firstSlice * SLICE;
   const outputs = min(width * SLICE, p.outputs - output);
   if (p.bias) addBias(sums, count, rowBytes, p.bias + (<usize>(group * p.outputs + output) << 2), outputs);
-  finish(p, sums, count * <i32>(rowBytes >> 4), scratch + POINTERS, scratch + REGISTERS);
+  finish(p.program, params + ConvParams.BYTES, sums, count * <i32>(rowBytes >> 4), scratch + POINTERS, scratch + REGISTERS);
   store(p, sums, count, rowBytes, output, outputs, scratch + PLACES);
 }
 

@@ -3,10 +3,21 @@
  * copies the part of x that it needs, with zeros beyond the edges, so that neighbours lie side by side whatever the layout; then
  * some results of a row stay in registers while the taps pass.
  */
-import { madd, storeTransposed } from '../../runtime/wasm/assembly/vector.as';
+import { madd } from '../../runtime/wasm/assembly/vector.as';
 import { REGISTER_BYTES } from '../map/program.as';
 import { ConvAxis, ConvParams, KERNEL_VECTORS, PICTURE_VECTORS, RESULT_VECTORS } from './params.generated.as';
-import { finish, offsetOf, placeOf, resultsOf, strips, tapCount, tapsOf } from './shared.as';
+import {
+  finish,
+  gathered,
+  offsetOf,
+  packPixels,
+  placeOf,
+  resultsOf,
+  storeRow,
+  strips,
+  tapCount,
+  tapsOf,
+} from './shared.as';
 
 // Working memory: taps of the kernels, a part of the pictures, results, taps that meet some results and their places, and what
 // the epilogue needs.
@@ -83,7 +94,7 @@ export function convGrouped(params: usize, task: i32, scratch: usize): void {
   }
 
   const results = scratch + RESULTS;
-  finish(p, results, rows * pitch, scratch + POINTERS, scratch + REGISTERS);
+  finish(p.program, params + ConvParams.BYTES, results, rows * pitch, scratch + POINTERS, scratch + REGISTERS);
   const to =
     p.to +
     <usize>picture * p.toBatch +
@@ -101,16 +112,6 @@ function begin(p: ConvParams, group: i32, output: i32, lanes: i32, count: i32, t
   let bias = f32x4.splat(0);
   if (p.bias) bias = gathered(p.bias + (<usize>(group * p.outputs + output) << 2), <usize>p.outputs << 2, lanes);
   for (const past = to + (<usize>count << 4); to < past; to += 16) v128.store(to, bias);
-}
-
-/** Up to four numbers, `step` bytes apart, and zeros. */
-@inline
-function gathered(from: usize, step: usize, lanes: i32): v128 {
-  let x = v128.load32_zero(from);
-  if (lanes > 1) x = v128.load32_lane(from + step, x, 1);
-  if (lanes > 2) x = v128.load32_lane(from + 2 * step, x, 2);
-  if (lanes > 3) x = v128.load32_lane(from + 3 * step, x, 3);
-  return x;
 }
 
 function packTaps(
@@ -146,19 +147,6 @@ function packRow(row: usize, p: ConvParams, lanes: i32, first: i32, length: i32,
     memory.fill(to + (<usize>end << 4), 0, <usize>(length - end) << 4);
     packPixels(row + <usize>(column + begin * stride) * p.x.from, step, p.fromGroup, lanes, end - begin, to + (<usize>begin << 4));
   }
-}
-
-function packPixels(from: usize, step: usize, groupStep: usize, lanes: i32, count: i32, to: usize): void {
-  let i: i32 = 0;
-  if (lanes == 4 && groupStep == 4) {
-    for (; i < count; i++, from += step, to += 16) v128.store(to, v128.load(from));
-  } else if (lanes == 4 && step == 4) {
-    for (; i + 4 <= count; i += 4, from += 16, to += 64) {
-      const other = from + 2 * groupStep;
-      storeTransposed(v128.load(from), v128.load(from + groupStep), v128.load(other), v128.load(other + groupStep), to, 16);
-    }
-  }
-  for (; i < count; i++, from += step, to += 16) v128.store(to, gathered(from, groupStep, lanes));
 }
 
 /**
@@ -302,21 +290,4 @@ function add(width: i32, to: usize, at: usize, taps: usize, places: usize, pastP
   if (width > 5) v128.store(to, f, 80);
   if (width > 6) v128.store(to, g, 96);
   if (width > 7) v128.store(to, h, 112);
-}
-
-function storeRow(from: usize, count: i32, lanes: i32, to: usize, step: usize, groupStep: usize): void {
-  let i: i32 = 0;
-  if (lanes == 4 && groupStep == 4) {
-    for (; i < count; i++, from += 16, to += step) v128.store(to, v128.load(from));
-  } else if (lanes == 4 && step == 4) {
-    for (; i + 4 <= count; i += 4, from += 64, to += 16)
-      storeTransposed(v128.load(from), v128.load(from, 16), v128.load(from, 32), v128.load(from, 48), to, groupStep);
-  }
-  for (; i < count; i++, from += 16, to += step) {
-    const x = v128.load(from);
-    v128.store32_lane(to, x, 0);
-    if (lanes > 1) v128.store32_lane(to + groupStep, x, 1);
-    if (lanes > 2) v128.store32_lane(to + 2 * groupStep, x, 2);
-    if (lanes > 3) v128.store32_lane(to + 3 * groupStep, x, 3);
-  }
 }

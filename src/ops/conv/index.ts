@@ -1,10 +1,10 @@
 /** Convolutions of one to three spatial axes, and transposed ones. */
-import { ParameterError, ShapeError } from '../../errors';
+import { ParameterError, ShapeError, UnsupportedError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import { controlOf } from '../../runtime/guard';
 import type { Op } from '../../runtime/op';
 import type { Elements } from '../../tensor/elements';
-import { formatShape, type Shape } from '../../tensor/shape';
+import { formatShape, rowMajorStrides, type Shape } from '../../tensor/shape';
 import { type Derivative, tapeOf } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { presentOf } from '../check';
@@ -16,8 +16,9 @@ import { Elementwise } from '../map/function';
 import { multiply } from '../matmul';
 import { sum } from '../reduce';
 import { checkSize, padding, perAxis, placesOf, sidesOf, spread } from './axes';
-import type { Axes, Axis, ConvCall } from './call';
+import { type Axes, type Axis, type ConvCall, extentsOf, type Way } from './call';
 import { planConv } from './cpu';
+import { fourierPlan } from './fourier';
 import { kernels as files } from './params.generated';
 import { reflected } from './reflect';
 import { kernels, layoutOf, ordered, pictures, shapeOf } from './views';
@@ -51,6 +52,11 @@ const options = {
   channelsFirst: boolean(false),
   /** Made by `elementwise`: applied to each element of the result, after the bias, before it is stored. */
   epilogue: optional(setting<Elementwise>('made by elementwise()', (value) => value instanceof Elementwise)),
+  /**
+   * How kernels of few channels are computed on the CPU: `direct`, `fourier` by transforms of windows of x, or `auto`, the faster
+   * by a model of cost, which `runtime.explain()` names; default auto.
+   */
+  way: choice('auto', 'auto', 'direct', 'fourier'),
 };
 
 const inputs = {
@@ -68,7 +74,7 @@ export const convOp = defineComposite({
   },
   results: { out: f32('b ...space o') },
   operations: '2 b ...space o i ...kernel',
-  run: ({ x, weight, bias, stride, dilation, padding, groups, channelsFirst, epilogue, edges }, control) => {
+  run: ({ x, weight, bias, stride, dilation, padding, groups, channelsFirst, epilogue, way, edges }, control) => {
     const { space, channels, taps } = partsOf(x, weight, channelsFirst);
     const rank = space.length;
     const strides = spread('stride', stride, rank);
@@ -104,8 +110,12 @@ export const convOp = defineComposite({
       return withEpilogue(
         { x: source, weight, bias, epilogue },
         (given, options) => {
-          if (isProduct(given, axes, { channelsFirst, groups, space, results })) return asProduct(given, options);
-          return convolve({ ...given, axes: padded(axes), shape, channelsFirst, groups, isTransposed: false }, options);
+          if (way !== 'fourier' && isProduct(given, axes, { channelsFirst, groups, space, results }))
+            return asProduct(given, options);
+          return convolve(
+            { ...given, axes: padded(axes), shape, channelsFirst, groups, isTransposed: false, way },
+            options,
+          );
         },
         control,
       );
@@ -123,7 +133,10 @@ export const convTransposeOp = defineComposite({
   },
   results: { out: f32('b ...space o') },
   operations: '2 b ...space c o ...kernel',
-  run: ({ x, weight, bias, stride, dilation, padding, groups, channelsFirst, epilogue, outputPadding }, control) => {
+  run: (
+    { x, weight, bias, stride, dilation, padding, groups, channelsFirst, epilogue, way, outputPadding },
+    control,
+  ) => {
     const { space, channels, taps } = partsOf(x, weight, channelsFirst);
     const rank = space.length;
     const strides = spread('stride', stride, rank);
@@ -158,7 +171,7 @@ export const convTransposeOp = defineComposite({
       withEpilogue(
         { x, weight, bias, epilogue },
         (given, options) =>
-          convolve({ ...given, axes: padded(axes), shape, channelsFirst, groups, isTransposed: true }, options),
+          convolve({ ...given, axes: padded(axes), shape, channelsFirst, groups, isTransposed: true, way }, options),
         control,
       ),
     );
@@ -283,6 +296,7 @@ interface Convolution extends Given {
   readonly groups: number;
   /** Whether weight has the channels of x first. */
   readonly isTransposed: boolean;
+  readonly way: Way;
 }
 
 /** Kernels as [g, o, i, z, y, x]. */
@@ -292,8 +306,9 @@ function kernelsOf(weight: Elements, { groups, isTransposed }: Convolution): Ele
 }
 
 function convolve(convolution: Convolution, control: ResultOptions): Tensor<'f32'> {
-  const { x, weight, bias, epilogue, axes, shape, channelsFirst, groups } = convolution;
+  const { x, weight, bias, epilogue, axes, shape, channelsFirst, groups, way } = convolution;
   checkSize('conv', shape);
+  if (way === 'fourier') checkFourier(convolution);
   const call = ({ out }: { out: Tensor }): ConvCall => ({
     x: pictures(x, channelsFirst, groups),
     weight: kernelsOf(weight, convolution),
@@ -302,10 +317,28 @@ function convolve(convolution: Convolution, control: ResultOptions): Tensor<'f32
     out,
     results: pictures(out, channelsFirst, groups),
     axes,
+    way,
   });
   const spec = { shape, dtype: 'f32', given: control.out } as const;
   const derivative = derivativeOf(convolution);
   return compute(forward, presentOf({ x, weight, bias }), { out: spec }, call, control, { derivative }).out;
+}
+
+/** Throws unless the transforms of a forced way can be computed. */
+function checkFourier(convolution: Convolution): void {
+  const { x, weight, axes, shape, channelsFirst, groups } = convolution;
+  if (x.runtime.backend.name === 'webgpu')
+    throw new UnsupportedError("way 'fourier' has no kernel for a GPU: choose 'auto' or 'direct'");
+  const out = { storage: x.storage, dtype: x.dtype, offset: 0, shape, strides: rowMajorStrides(shape) };
+  const extents = extentsOf({
+    x: pictures(x, channelsFirst, groups),
+    weight: kernelsOf(weight, convolution),
+    results: pictures(out, channelsFirst, groups),
+  });
+  if (!fourierPlan(axes, extents))
+    throw new ParameterError(
+      `way must be 'auto' or 'direct' for kernels ${formatShape(weight.shape)} of x ${formatShape(x.shape)}: their transforms have three axes, or would be too long; got 'fourier'`,
+    );
 }
 
 function derivativeOf(convolution: Convolution): Derivative {
@@ -327,7 +360,7 @@ function derivativeOf(convolution: Convolution): Derivative {
 
 /** A convolution of the gradient with the kernels turned around: what was a stride there is one between its elements here. */
 function gradientByX(convolution: Convolution, weight: Tensor, gradOut: Tensor, control: Control): Tensor {
-  const { x, channelsFirst, groups, axes } = convolution;
+  const { x, channelsFirst, groups, axes, way } = convolution;
   const call = ({ out }: { out: Tensor }): ConvCall => ({
     x: pictures(gradOut, channelsFirst, groups),
     weight: ordered(kernelsOf(weight, convolution), 0, 2, 1, 3, 4, 5),
@@ -339,6 +372,7 @@ function gradientByX(convolution: Convolution, weight: Tensor, gradOut: Tensor, 
       up: stride,
       before: -before,
     })),
+    way,
   });
   return compute(byX, { weight, gradOut }, { out: { shape: x.shape, dtype: 'f32' } as const }, call, control).out;
 }
@@ -348,7 +382,7 @@ function gradientByX(convolution: Convolution, weight: Tensor, gradOut: Tensor, 
  * batch, stride and dilation exchanged; of a transposed convolution one of the gradient with x.
  */
 function gradientByWeight(convolution: Convolution, x: Tensor, gradOut: Tensor, control: Control): Tensor {
-  const { weight, channelsFirst, groups, axes } = convolution;
+  const { weight, channelsFirst, groups, axes, way } = convolution;
   const isTurned = axes.some(({ dilation }) => dilation < 0);
   const [read, kernel] = isTurned ? [gradOut, x] : [x, gradOut];
   const call = ({ out }: { out: Tensor }): ConvCall => ({
@@ -363,6 +397,7 @@ function gradientByWeight(convolution: Convolution, x: Tensor, gradOut: Tensor, 
         ? { stride: Math.abs(dilation), dilation: up, up: 1, before: -before }
         : { stride: dilation, dilation: stride, up: 1, before },
     ),
+    way,
   });
   return compute(byWeight, { x, gradOut }, { out: { shape: weight.shape, dtype: 'f32' } as const }, call, control).out;
 }

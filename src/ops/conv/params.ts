@@ -5,6 +5,11 @@ export const KERNEL_VECTORS = 4096;
 export const PICTURE_VECTORS = 24576;
 export const RESULT_VECTORS = 8192;
 
+/** Vectors of a spectrum, at most: complex numbers of half of the frequencies of a tile; see fourier.as.ts. */
+export const SPECTRUM_VECTORS = 21120;
+/** Tasks transform so many rows or columns at a time, at most: they stay in the first-level cache. */
+export const TRANSFORMS = 8;
+
 /** A task of `convDense` computes the products of so many panels of pixels and slices of channels, at most. */
 export const TILE_PANELS = 16;
 export const TILE_SLICES = 64;
@@ -61,4 +66,54 @@ export const ConvParams = struct({
   packed: 'usize',
   /** Whether the batch is the innermost axis of pixels. */
   batchInner: 'bool',
+});
+
+/**
+ * A spatial axis of `convFourier`. Each of its windows is in a table: first result and results, first element and elements, where
+ * that element lies, first tap and taps, where that tap lies. Strides are in bytes.
+ */
+export const FourierAxis = struct({
+  /** Places that are transformed. */
+  size: 'i32',
+  windows: 'i32',
+  stride: 'i32',
+  dilation: 'i32',
+  up: 'i32',
+  from: 'usize',
+  weight: 'usize',
+  to: 'usize',
+  table: 'usize',
+  /** The number of radices, the radices, and where each frequency lies when they have passed. */
+  radices: 'usize',
+  frequencies: 'usize',
+  /** Complex factors of each radix at each place: those of its second number and all after it. */
+  twiddles: 'usize',
+});
+
+/** Behind it lie the numbers of the epilogue. Strides are in bytes. */
+export const FourierParams = struct({
+  batch: 'i32',
+  /** What a task goes through. */
+  pictures: 'i32',
+  groups: 'i32',
+  inputs: 'i32',
+  outputs: 'i32',
+  y: FourierAxis,
+  x: FourierAxis,
+  from: 'tensor',
+  fromBatch: 'usize',
+  fromGroup: 'usize',
+  fromInput: 'usize',
+  weight: 'tensor',
+  weightGroup: 'usize',
+  weightOutput: 'usize',
+  weightInput: 'usize',
+  to: 'tensor',
+  toBatch: 'usize',
+  toGroup: 'usize',
+  toOutput: 'usize',
+  /** [groups][outputs], 0 for none. */
+  bias: 'tensor',
+  /** The epilogue's program, 0 for none. */
+  program: 'usize',
 });

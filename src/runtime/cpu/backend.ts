@@ -14,6 +14,9 @@ import { type Heap, type HeapBuffer, sizeInHeap } from './heap';
 import { KeptTables } from './kept-tables';
 import type { Job, Machine, Plan } from './plan';
 
+/** The latest choices of plans that `explain()` tells. */
+const MOST_CHOICES = 16;
+
 /** Runs the kernels of jobs: WebAssembly on threads, or whatever else has them. */
 export interface Executor<Kernels> {
   /** At least 1. */
@@ -29,6 +32,8 @@ export interface Executor<Kernels> {
 export class CpuBackend<Kernels> implements Backend {
   readonly #tables: KeptTables;
   readonly #machine: Machine;
+  /** In the order of their last use. */
+  readonly #choices = new Set<string>();
 
   constructor(
     readonly name: BackendName,
@@ -73,7 +78,7 @@ export class CpuBackend<Kernels> implements Backend {
   }
 
   explain(): readonly string[] {
-    return this.facts;
+    return [...this.facts, ...this.#choices];
   }
 
   async load(ops: readonly Pick<Op<never>, 'kernels'>[]): Promise<void> {
@@ -96,6 +101,7 @@ export class CpuBackend<Kernels> implements Backend {
     const made = op.cpu(call, this.#machine);
     const isSteps = 'next' in made;
     const plan = isSteps ? yield* inTurns(made, controlOf(control, 0, 2).onProgress, check) : made;
+    if (plan.choice) this.#remember(plan.choice);
     yield* this.#runPlan(kernels as Kernels, plan, isSteps ? controlOf(control, 1, 2) : control);
     checkExpectations(op, call, (x) => this.#numbers(x));
   }
@@ -121,6 +127,12 @@ export class CpuBackend<Kernels> implements Backend {
       if (buffer) this.heap.release(buffer);
       this.#tables.end(tables);
     }
+  }
+
+  #remember(choice: string): void {
+    this.#choices.delete(choice);
+    this.#choices.add(choice);
+    if (this.#choices.size > MOST_CHOICES) this.#choices.delete(this.#choices.values().next().value as string);
   }
 
   #numbers(x: Elements): ArrayLike<number> {

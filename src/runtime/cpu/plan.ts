@@ -44,6 +44,8 @@ export interface Plan {
   readonly bytes?: Readonly<Record<string, number>>;
   /** Tables that programs read: copies stay in the heap from call to call. */
   readonly tables?: readonly (Float32Array | Int32Array)[];
+  /** One of several ways that was chosen, and why: a fact for `explain()`. */
+  readonly choice?: string | undefined;
   jobs(addresses: Readonly<Record<string, number>>, addressOf: AddressOf): readonly Job[];
 }
 
