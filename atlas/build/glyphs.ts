@@ -12,6 +12,7 @@ import { normal, uniform } from '../../src/tensor/random';
 import { LAYER_INKS, TILE } from '../site/constants';
 import { tokensIn } from '../site/problem';
 import { layersOfPairs } from '../site/tasks/layers';
+import { outputsShown } from '../site/tasks/outputs';
 import { know } from '../site/tasks/setting';
 import { weightsInWords, weightsTile } from '../site/tasks/weights';
 import { pageOf, paperOf } from './standing';
@@ -38,7 +39,6 @@ function grid(value: (i: number, j: number) => number): Float32Array {
 }
 
 const dot = (a: Vector, b: Vector) => a.reduce((sum, x, c) => sum + x * b[c], 0);
-const clamp = (x: number, low: number, high: number) => Math.min(high, Math.max(low, x));
 const unitOf = (v: Vector) => v.map((x) => x / (Math.sqrt(dot(v, v)) || 1));
 const range = (past: number) => Array.from({ length: Math.max(0, past) }, (_, at) => at);
 const mean = (vs: Vector[]) => vs[0].map((_, c) => vs.reduce((s, v) => s + v[c], 0) / vs.length);
@@ -46,19 +46,6 @@ const mean = (vs: Vector[]) => vs[0].map((_, c) => vs.reduce((s, v) => s + v[c],
 /** The `count` candidates with the highest scores. */
 const best = (candidates: number[], count: number, scoreOf: (candidate: number) => number) =>
   new Set(candidates.toSorted((a, b) => scoreOf(b) - scoreOf(a)).slice(0, count));
-
-/** Each row divided by its largest entry, then brought out a little. */
-function rowsToInk(weights: Float32Array, gamma = 0.75): Float32Array {
-  const out = new Float32Array(N * N);
-  for (let i = 0; i < N; i++) {
-    const row = weights.subarray(i * N, (i + 1) * N);
-    const most = row.reduce((m, x) => Math.max(m, Math.abs(x)), 1e-12);
-    row.forEach((x, j) => {
-      out[i * N + j] = Math.sign(x) * (Math.abs(x) / most) ** gamma;
-    });
-  }
-  return out;
-}
 
 // ---- Toy data: the sequence on which pages open
 
@@ -278,141 +265,12 @@ function plane(paths: (y: number, x: number) => number) {
   });
   return values.map((v) => (v ? 0.12 + 0.88 * (v / most) ** 0.9 : 0));
 }
-/** In how many ways an offset is a sum of a box tap and a comb tap. */
-const boxComb = (offset: number, box: number, taps: number, dilation: number) => {
-  let count = 0;
-  for (let t = -(taps - 1) / 2; t <= (taps - 1) / 2; t++) if (Math.abs(offset - t * dilation) <= (box - 1) / 2) count++;
-  return count;
-};
-const van = () => plane((y, x) => boxComb(y, 5, 7, 3) * boxComb(x, 5, 7, 3));
-const strips = () =>
-  plane((y, x) => {
-    const inBox = (o: number) => Math.abs(o) <= 2;
-    return (inBox(y) && inBox(x) ? 1 : 0) + (inBox(y) ? boxComb(x, 5, 7, 3) : 0) + (inBox(x) ? boxComb(y, 5, 7, 3) : 0);
-  });
-const reparam = () => {
-  const branches = [
-    [13, 1],
-    [5, 1],
-    [7, 2],
-    [3, 3],
-    [3, 4],
-    [3, 5],
-  ];
-  const on = (o: number, k: number, r: number) => Math.abs(o) <= ((k - 1) / 2) * r && o % r === 0;
-  return plane((y, x) => branches.reduce((count, [k, r]) => count + (on(y, k, r) && on(x, k, r) ? 1 : 0), 0));
-};
 const nested = () => {
   const sizes = [31, 21, 13, 9, 5, 3];
   return plane((y, x) =>
     sizes.reduce((count, k) => count + (Math.max(Math.abs(y), Math.abs(x)) <= (k - 1) / 2 ? 1 : 0), 0),
   );
 };
-
-// ---- Kernel methods
-
-/** 64 frozen random heads, one a row, over keys once round a circle; sorted by where they look. */
-function randomHeads() {
-  const draw = normals(61);
-  const heads = Array.from({ length: N }, () => {
-    const w = Array.from({ length: 9 }, () => draw() / 2);
-    const x0 = [1, 0, 1];
-    const v = [0, 1, 2].map((c) => x0.reduce((s, x, r) => s + x * w[r * 3 + c], 0));
-    return v;
-  }).sort((a, b) => Math.atan2(a[1], a[0]) - Math.atan2(b[1], b[0]));
-  return rowsToInk(
-    grid((i, j) => {
-      const angle = ((j + 0.5) / N) * 2 * Math.PI - Math.PI;
-      return Math.max(0, heads[i][0] * Math.cos(angle) + heads[i][1] * Math.sin(angle) + heads[i][2]);
-    }),
-    0.9,
-  );
-}
-
-/** The kernel of ReLU features above the diagonal, its estimate from 24 random features below. */
-function kernelAndEstimate() {
-  const draw = normals(71);
-  const features = 24;
-  const g = Array.from({ length: features }, () => [draw(), draw()]);
-  const at = (t: number) => [Math.cos((t / N) * 2 * Math.PI), Math.sin((t / N) * 2 * Math.PI)];
-  const phi = Array.from({ length: N }, (_, t) => g.map((w) => Math.max(0, dot(w, at(t)))));
-  return grid((i, j) => {
-    if (i === j) return 0;
-    const angle = Math.acos(clamp(dot(at(i), at(j)), -1, 1));
-    const exact = (Math.sin(angle) + (Math.PI - angle) * Math.cos(angle)) / Math.PI;
-    const estimate = (2 * dot(phi[i], phi[j])) / features;
-    return Math.min(1, 0.96 * (j > i ? exact : estimate));
-  });
-}
-
-/** Test risk of random-feature regression, samples to the right and features down, ridge at its best; from the closed form. */
-function risk() {
-  const size = 18;
-  const bins: Vector[] = [];
-  for (let low = 1; low < 40000; low = Math.max(low + 1, Math.floor(low * 1.16))) {
-    const high = Math.max(low + 1, Math.floor(low * 1.16));
-    const middle = Math.sqrt(low * (high - 1) || low);
-    bins.push([high - low, middle ** -1.5, middle ** -1.5]);
-  }
-  const noise = 0.5;
-  const test = (n: number, k: number, ridge: number) => {
-    const sum = (g: number) => bins.reduce((s, [count, l]) => s + (count * l) / (l + g), 0);
-    let [low, high] = [-24, 8];
-    for (let step = 0; step < 34; step++) {
-      const g = Math.exp((low + high) / 2);
-      const S = sum(g);
-      if (S >= Math.min(n, k) || ((n - S) * (k - S) * g) / k < ridge) low = Math.log(g);
-      else high = Math.log(g);
-    }
-    const gamma = Math.exp(high);
-    const z = sum(gamma);
-    const q = bins.reduce((s, [count, l]) => s + count * (l / (l + gamma)) ** 2, 0);
-    const kappa = ((k - z) * gamma) / k;
-    const E0 = 1 / (1 - (q * (k - 2 * z) + z * z) / (n * (k - q)));
-    const bias = bins.reduce(
-      (s, [count, l, v]) => s + count * v * (1 - l / (l + gamma) - ((kappa * l) / (l + gamma) ** 2) * (k / (k - q))),
-      0,
-    );
-    return E0 * (bias + noise);
-  };
-  const table = new Float32Array(size * size);
-  for (let y = 0; y < size; y++) {
-    for (let x = 0; x < size; x++) {
-      const [n, k] = [10 ** (0.6 + (3 * x) / (size - 1)), 10 ** (0.6 + (3 * y) / (size - 1))];
-      let best = Infinity;
-      for (let r = -3; r <= 2; r++) {
-        const e = test(n, k, 10 ** r);
-        if (e > 0 && e < best) best = e;
-      }
-      table[y * size + x] = best;
-    }
-  }
-  const [least, most] = [Math.min(...table), Math.max(...table)];
-  // Ten steps, like contour lines on a map.
-  return grid((i, j) => {
-    const [y, x] = [(i / (N - 1)) * (size - 1), (j / (N - 1)) * (size - 1)];
-    const [y0, x0] = [Math.min(size - 2, Math.floor(y)), Math.min(size - 2, Math.floor(x))];
-    const [fy, fx] = [y - y0, x - x0];
-    const v =
-      (1 - fy) * ((1 - fx) * table[y0 * size + x0] + fx * table[y0 * size + x0 + 1]) +
-      fy * ((1 - fx) * table[(y0 + 1) * size + x0] + fx * table[(y0 + 1) * size + x0 + 1]);
-    return Math.floor(((v - least) / (most - least)) ** 0.8 * 9.999) / 9;
-  });
-}
-
-/** One kernel for each of four tasks, none between them; two classes of eight samples in each. */
-function tasks() {
-  const draw = normals(83);
-  const samples = Array.from({ length: N }, (_, t) => {
-    const [task, label] = [Math.floor(t / 16), Math.floor(t / 8) % 2];
-    return Array.from({ length: 6 }, (_, c) => (c === label ? 1.6 : 0) + (c === 2 + task ? 1 : 0) + 0.55 * draw());
-  });
-  return grid((i, j) => {
-    if (Math.floor(i / 16) !== Math.floor(j / 16)) return 0;
-    const distance = samples[i].reduce((s, x, c) => s + Math.abs(x - samples[j][c]), 0);
-    return Math.exp(-0.25 * distance) ** 0.62;
-  });
-}
 
 const GLYPHS: Readonly<Record<string, () => Float32Array>> = {
   'longca-bench': sheet,
@@ -425,43 +283,47 @@ const GLYPHS: Readonly<Record<string, () => Float32Array>> = {
   'as-vit': pruned,
   'sd-rpn': region,
   optiprune: similar,
-  van,
-  bevanet: strips,
-  unireplknet: reparam,
   'scaling-up-your-kernels': nested,
-  'random-feature-attention': randomHeads,
-  snnk: kernelAndEstimate,
-  'more-is-better': risk,
-  'generative-kernel-continual-learning': tasks,
 };
 
-/** What a method's page opens on, by the paper's id: layers of a mask, or weights as shares of the largest of their query. */
-async function opening(method: Method): Promise<[string, Float32Array]> {
-  const { sample, view } = pageOf(method.name);
+/**
+ * What a method's page opens on: layers of a mask, weights as shares of the largest of their query, or a picture among its
+ * outputs; undefined if it is no glyph.
+ */
+async function opening(method: Method): Promise<Float32Array | undefined> {
+  const { sample, view, glyph } = pageOf(method.name);
   const { extents, params, head = 0 } = sample;
   const setting = { method: method.name, extents, params };
-  const { id } = paperOf(method);
-  if (view === 'mask')
-    return [id, Float32Array.from(layersOfPairs({ setting, head }, 3), (layers) => LAYER_INKS[layers])];
+  if (glyph) {
+    const { output, plane = 0 } = glyph;
+    const { rows, columns, data } = (await outputsShown({ setting }, {})).find(({ name }) => name === output)!;
+    const cells = Array.from(data).slice(plane * rows * columns, (plane + 1) * rows * columns);
+    const most = Math.max(...cells.map(Math.abs));
+    return grid((i, j) => cells[Math.floor((i * rows) / N) * columns + Math.floor((j * columns) / N)] / most);
+  }
+  if (view === 'outputs' || tokensIn(extents) !== N) return undefined;
+  if (view === 'mask') return Float32Array.from(layersOfPairs({ setting, head }, 3), (layers) => LAYER_INKS[layers]);
   await weightsInWords({ setting, head });
   const tile = await weightsTile({ setting, head, level: 0, row: 0, column: 0, relative: true });
-  return [id, grid((i, j) => tile[i * TILE + j])];
+  return grid((i, j) => tile[i * TILE + j]);
 }
-const shown = methods.filter(
-  ({ name }) => pageOf(name).view !== 'outputs' && tokensIn(pageOf(name).sample.extents) === N,
-);
 know(methods);
-const openings = new Map(await Promise.all(shown.map(opening)));
-
-const made = new Map<string, Float32Array>();
+/** By the paper's id. */
+const made = new Map(Object.entries(GLYPHS).map(([id, drawn]) => [id, drawn()]));
+/** Methods whose pages open on the glyph of their paper. */
+const opened = new Set<string>();
+for (const method of methods) {
+  const values = await opening(method);
+  if (!values) continue;
+  made.set(paperOf(method).id, values);
+  opened.add(method.name);
+}
 
 /** The glyph of a paper by its id; undefined for one that has none. */
-export function glyph(id: string): Float32Array | undefined {
-  const known = openings.get(id) ?? made.get(id);
-  if (known || !GLYPHS[id]) return known;
-  made.set(id, GLYPHS[id]());
-  return made.get(id);
-}
+export const glyph = (id: string): Float32Array | undefined => made.get(id);
+
+/** Whether a method's page opens on the glyph. */
+export const opensOnGlyph = ({ name }: Method): boolean => opened.has(name);
 
 /** The share of possible pairs that is reached in one, two and three layers. */
 export function reachOfGlyph(id: string, causal: boolean): number[] {

@@ -7,7 +7,7 @@ import { baseline, findMethod, methods } from '../../src/methods/registry';
 import { LAYER_INKS, LAYERS_SHOWN } from '../site/constants';
 import { isAttention, REAL_NUMBERS, tokensIn } from '../site/problem';
 import { measuredClaims } from './claims';
-import { glyph } from './glyphs';
+import { glyph, opensOnGlyph } from './glyphs';
 import { addressOf } from './guide';
 import { Html, html } from './html';
 import { verdictMarks, workMark } from './index-page';
@@ -26,7 +26,7 @@ export function methodPage(method: Method): Html {
   const page = pageOf(name);
   const others = besides(method, page);
   const names = Object.fromEntries([method, baseline, ...others].map((each) => [each.name, shortTitle(each)]));
-  const data = dataOf(method, page, { names, reading: reading(paper) });
+  const data = dataOf(method, page, { names, reading: opensOnGlyph(method) ? reading(paper) : '' });
   const needsLayer =
     method.layer !== undefined && Object.keys(method.inputs).some((input) => !data.given.includes(input));
   const run = runs.get(paper.id);

@@ -74,7 +74,7 @@ export function dataOf(
       const rival = findMethod(name);
       return rival.mask && isSpatial(rival) === isSpatial(method) && rival !== baseline;
     }),
-    presets: [{ name: 'as in the glyph', extents, params, note: reading }, ...presets],
+    presets: [{ name: reading ? 'as in the glyph' : 'as it opens', extents, params, note: reading }, ...presets],
     given: isQkv ? ['q', 'k', 'v', ...queriesOf(method, sample)] : Object.keys(inputs),
     output,
     promised: promised.includes(output),

@@ -49,6 +49,7 @@ export function startOutputs(
 function figureOf(shown: Shown): HTMLElement {
   const { name, kind, shape, rows, columns, planes, data } = shown;
   const figure = document.createElement('div');
+  figure.classList.toggle('wide', planes > 1);
   const title = document.createElement('div');
   title.className = 'figure-title';
   const [heading, buttons] = [document.createElement('h3'), document.createElement('span')];

@@ -17,6 +17,8 @@ export interface Shown {
 const MOST = 12;
 /** Points that make a curve. */
 const LEAST_POINTS = 8;
+/** Sides of what is a picture whatever its letters. */
+const LEAST_SIDE = 5;
 /** Rows and columns of a table that are shown. */
 const MOST_ROWS = 12;
 const MOST_COLUMNS = 8;
@@ -25,7 +27,8 @@ export const isPicture = (spec: string) => spec.endsWith('rows columns');
 
 /**
  * How a tensor is shown. `[... rows columns]` by its letters is a picture for each channel, of the first of a batch; a vector or
- * rows of vectors are curves along the longer axis, unless they are integers or few; anything else is a table, or its beginning.
+ * rows of vectors are curves along the longer axis, unless they are integers or few; numbers over two other long axes are a
+ * picture, whose planes may be the last axis; anything else is a table, or its beginning.
  */
 export function shownAs(name: string, spec: string, tensor: ShownTensor): Shown {
   const { shape, dtype, data } = tensor;
@@ -42,6 +45,16 @@ export function shownAs(name: string, spec: string, tensor: ShownTensor): Shown 
       data[rows < columns || rows === 1 ? line * columns + at : at * columns + line];
     const curves = Array.from({ length: lines * points }, (_, at) => value(Math.floor(at / points), at % points));
     return { name, kind: 'curves', shape, planes: 1, rows: lines, columns: points, data: curves };
+  }
+  if (dtype !== 'i32' && columns < LEAST_SIDE && rest.length === 1 && Math.min(rows, rest[0]) >= LEAST_SIDE) {
+    const cells = rest[0] * rows;
+    const plane = (at: number) => data[(at % cells) * columns + Math.floor(at / cells)];
+    const numbers = Array.from({ length: columns * cells }, (_, at) => plane(at));
+    return { name, kind: 'picture', shape, planes: columns, rows: rest[0], columns: rows, data: numbers };
+  }
+  if (dtype !== 'i32' && lines >= LEAST_SIDE) {
+    const planes = rest.reduce((size, extent) => Math.min(MOST, size * extent), 1);
+    return { name, kind: 'picture', shape, planes, rows, columns, data: take(data, planes * rows * columns) };
   }
   const [height, width] = [Math.min(MOST_ROWS, data.length / columns), Math.min(MOST_COLUMNS, columns)];
   const cells = Array.from(

@@ -47,6 +47,15 @@ export interface Page {
   readonly rivals: readonly string[];
   /** What the page opens on: what the mask shows to each query, what each value weighs, or the outputs. */
   readonly view: View;
+  /** Which of the outputs is the glyph: a picture whose sides divide 64, and one of its planes. Default: the first plane. */
+  readonly glyph?: { readonly output: string; readonly plane?: number };
+  /** A picture before the outputs: the first number of the first output, for params down and across. */
+  readonly sweep?: { readonly name: string; readonly down: Swept; readonly across: Swept };
+}
+
+interface Swept {
+  readonly param: string;
+  readonly values: readonly number[];
 }
 
 /** Extents of an attention that follow from others: as many keys as queries, heads and channels alike. */

@@ -12,8 +12,8 @@ export const paper: Paper = {
   summary:
     'A generative model recalls samples of earlier tasks, from which kernel machines are fitted, so that no sample need be kept.',
   picture: {
-    shows: 'Four tasks of two classes; no kernel between tasks.',
-    ink: 'Ink: the value of the kernel. Toy data.',
+    shows: 'Samples down, those stored across: four tasks of two classes.',
+    ink: 'Ink: what a label weighs in a prediction. Toy data.',
   },
   problems: [
     'Continual learning: one task after another without catastrophic forgetting.',

@@ -12,7 +12,7 @@ export const paper: Paper = {
   training: 'none',
   summary:
     'A formula for the risk of regression on random features. With the ridge at its best, more features and more samples never hurt.',
-  picture: { shows: 'Samples across, features down, 4 to 4000 of each.', ink: 'Ink: the test risk, in ten steps.' },
+  picture: { shows: 'Samples across, features down, 4 to 4096 of each.', ink: 'Ink: the test error.' },
   problems: [
     'Do more parameters and more data always help? Overparameterization and overfitting in theory.',
     'Double descent, benign overfitting and the optimal ridge.',

@@ -12,7 +12,7 @@ export const paper: Paper = {
   summary:
     'What one layer of attention can learn while its queries and keys stay random: functions that average over keys, from few samples.',
   picture: {
-    shows: '64 random heads down, keys around a circle across.',
+    shows: 'Keys round a circle down, 64 random heads across.',
     ink: 'Ink: the weight that a head gives a key.',
   },
   problems: [

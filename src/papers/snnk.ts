@@ -11,7 +11,7 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'Splits a layer into a map of its inputs and a map of its weights that meet in one dot product, by random features of its activation.',
-  picture: { shows: 'Above the diagonal a kernel, below it 24 random features.', ink: 'Ink: the value of the kernel.' },
+  picture: { shows: '64 inputs and 64 weights round a circle.', ink: 'Ink: the product of their 24 random features.' },
   problems: [
     'Compress the feed-forward layers of a network, its MLP.',
     'Parameter-efficient fine-tuning with small adapters.',

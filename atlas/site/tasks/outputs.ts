@@ -16,7 +16,7 @@ let starting: Promise<Runtime> | undefined;
 /** The outputs of a setting as they are shown, behind those of its inputs that are pictures. */
 export async function outputsShown(
   { setting }: { readonly setting: Setting },
-  { signal }: Pick<TaskControl, 'signal'>,
+  { signal }: Partial<TaskControl>,
 ): Promise<Shown[]> {
   const { method, params } = settle(setting);
   starting ??= createRuntime({ backend: 'wasm' });
@@ -28,9 +28,11 @@ export async function outputsShown(
         `Outputs are shown for up to ${MOST.toLocaleString('en')} numbers of input, got ${size.toLocaleString('en')}.`,
       );
     const pictures = Object.entries(method.inputs).filter(([, spec]) => isPicture(spec));
+    const swept = await sweptOf(setting, inputs);
     const results = await settled(method.forward(inputs as never, params, { signal }));
     try {
       return await Promise.all([
+        ...swept,
         ...pictures.map(([name, spec]) => shownTensor(name, spec, inputs[name])),
         ...Object.entries(results).map(([name, result]) => shownTensor(name, method.outputs[name], result)),
       ]);
@@ -40,6 +42,24 @@ export async function outputsShown(
   } finally {
     for (const tensor of Object.values(inputs)) tensor.dispose();
   }
+}
+
+/** The first number of the first output at each pair of two params, if the page has such a picture. */
+async function sweptOf(setting: Setting, inputs: Readonly<Record<string, Tensor>>): Promise<Shown[]> {
+  const sweep = (await settle(setting).method.page?.())?.page.sweep;
+  if (!sweep) return [];
+  const { name, down, across } = sweep;
+  const pairs = down.values.flatMap((y) => across.values.map((x) => ({ [down.param]: y, [across.param]: x })));
+  const numbers = pairs.map(async (pair) => {
+    const { method, params } = settle({ ...setting, params: { ...setting.params, ...pair } });
+    const results = await settled(method.forward(inputs as never, params));
+    const [number] = (await Object.values(results)[0].read()) as Float32Array;
+    disposeResults(results);
+    return number;
+  });
+  const [rows, columns] = [down.values.length, across.values.length];
+  const shape = [rows, columns];
+  return [{ name, kind: 'picture', shape, planes: 1, rows, columns, data: await Promise.all(numbers) }];
 }
 
 export async function shownTensor(name: string, spec: string, tensor: Tensor): Promise<Shown> {

@@ -6,6 +6,9 @@ function inputs({ p = 1 }: Readonly<Record<string, number>>) {
   return { eigenvalues: power(1.5), coefficients: power(0.75) };
 }
 
+/** From 4 to 4096, eight to a factor of 32. */
+const COUNTS = Array.from({ length: 16 }, (_, at) => Math.round(4 * 2 ** ((10 * at) / 15)));
+
 export const page: Page = {
   question: 'Do more features and more samples always help, and how far should a model fit its samples?',
   sample: {
@@ -34,4 +37,10 @@ export const page: Page = {
   ],
   rivals: ['kernel-ridge'],
   view: 'outputs',
+  sweep: {
+    name: 'test error by samples (across) and features (down)',
+    down: { param: 'features', values: COUNTS },
+    across: { param: 'samples', values: COUNTS },
+  },
+  glyph: { output: 'test error by samples (across) and features (down)' },
 };

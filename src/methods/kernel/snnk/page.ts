@@ -1,16 +1,24 @@
 import { normal } from '../../../tensor/random';
-import type { Page } from '../../page';
+import type { Extents, Page } from '../../page';
+import { circle } from '../../toy';
 
-/** Rows about as long as the roots of their number, as layers have them, and signs. */
-function inputs({ b = 1, d = 1, l = 1, r = 1 }: Readonly<Record<string, number>>) {
+/** Inputs and weights round a circle; in more dimensions of about its size. */
+function inputs({ b = 1, d = 1, l = 1 }: Extents) {
   const short = (count: number, seed: number) => normal(count * d, seed).map((value) => value / Math.sqrt(d));
-  return { x: short(b, 1), w: short(l, 2), signs: Int32Array.from({ length: r }, (_, i) => (i % 2 === 0 ? 1 : -1)) };
+  const points = (count: number, seed: number) => (d === 2 ? circle(count) : short(count, seed));
+  return { x: points(b, 1), w: points(l, 2) };
 }
 
 export const page: Page = {
   question: 'Can a layer be a single product of features, of its inputs and of its weights?',
-  sample: { extents: { b: 32, d: 16, l: 32, r: 256 }, params: { activation: 'cos' }, inputs },
+  sample: { extents: { b: 64, d: 2, l: 64, r: 24 }, params: { activation: 'relu' }, inputs },
   presets: [
+    {
+      name: 'a cosine',
+      extents: { r: 256 },
+      params: { activation: 'cos' },
+      note: 'Bands: the cosine of w x itself, which is largest where they are at right angles.',
+    },
     {
       name: "the authors' adapters",
       extents: { r: 8 },
@@ -24,10 +32,12 @@ export const page: Page = {
     },
     {
       name: 'symmetric',
+      extents: { r: 256 },
       params: { activation: 'cos', split: 'symmetric' },
       note: 'It fails sooner: errors grow with the length of x + w.',
     },
   ],
   rivals: ['random-feature-attention', 'kernel-ridge'],
   view: 'outputs',
+  glyph: { output: 'out' },
 };
