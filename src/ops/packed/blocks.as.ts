@@ -1,4 +1,4 @@
-/** Rows of weights as floats, and those in blocks of 32 integers of 8 or 4 bits as integers of 16. */
+/** Rows of weights, which may be in blocks of 32 integers of 8 or 4 bits, as floats. */
 import { bytesOf, loadRow } from '../../runtime/wasm/assembly/storage.as';
 import { BLOCK, F16, Q4, Q8, Weight } from './params.generated.as';
 
@@ -20,7 +20,7 @@ export function codesOf(w: Weight, row: i32, term: i32): usize {
 
 /** The scales or minima of some terms of a row in f32, and where they are. */
 @inline
-export function factorsOf(from: usize, w: Weight, row: i32, term: i32, terms: i32, to: usize): usize {
+function factorsOf(from: usize, w: Weight, row: i32, term: i32, terms: i32, to: usize): usize {
   const place = <usize>row * <usize>(w.width / BLOCK) + <usize>(term / BLOCK);
   return loadRow(from + (place << 1), 1, F16, terms / BLOCK, to);
 }
@@ -79,26 +79,4 @@ function storeEight(x: v128, scale: v128, to: usize): void {
 function storeEightAbove(x: v128, scale: v128, minimum: v128, to: usize): void {
   v128.store(to, f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(x)), scale), minimum));
   v128.store(to, f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(x)), scale), minimum), 16);
-}
-
-/** Terms of a row as i16; those of 4 bits without a minimum are from -8 to 7. */
-export function unpackIntegers(w: Weight, row: i32, term: i32, terms: i32, to: usize): void {
-  let codes = codesOf(w, row, term);
-  if (w.type == Q8) {
-    for (const past = to + (<usize>terms << 1); to < past; to += 32, codes += 16) {
-      v128.store(to, v128.load8x8_s(codes));
-      v128.store(to, v128.load8x8_s(codes, 8), 16);
-    }
-    return;
-  }
-  const middle = i8x16.splat(w.minima ? 0 : 8);
-  for (const past = to + (<usize>terms << 1); to < past; to += 64, codes += 16) {
-    const bytes = v128.load(codes);
-    const low = i8x16.sub(lowNibbles(bytes), middle);
-    const high = i8x16.sub(highNibbles(bytes), middle);
-    v128.store(to, i16x8.extend_low_i8x16_s(low));
-    v128.store(to, i16x8.extend_high_i8x16_s(low), 16);
-    v128.store(to, i16x8.extend_low_i8x16_s(high), 32);
-    v128.store(to, i16x8.extend_high_i8x16_s(high), 48);
-  }
 }

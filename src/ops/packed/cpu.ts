@@ -16,13 +16,15 @@ import type { PickCall, ProductsCall } from './call';
 import { PACKED_TYPES } from './params';
 import {
   BLOCK,
+  FEW_ROUNDED_ROWS,
   FEW_ROWS,
   FINISHED,
   PICKED,
   PickParams,
   Product,
   ProductsParams,
-  TILE_PANELS,
+  ROUNDED_PANEL,
+  TILE_ROWS,
   TILE_SLICES,
 } from './params.generated';
 import { type PackedWeight, partsOf } from './weight';
@@ -42,13 +44,14 @@ const bytesOf = (weight: PackedWeight) =>
   partsOf(weight).reduce((sum, { size, dtype }) => sum + size * bytesPerElement(dtype), 0);
 
 export function planProducts({ x, rows, depth, isRounded, isAcross, products, epilogue }: ProductsCall): Plan {
-  const isPaneled = isAcross || rows > FEW_ROWS;
-  const padded = isPaneled ? Math.ceil(rows / PANEL) * PANEL : rows;
+  const isPaneled = isAcross || rows > (isRounded ? FEW_ROUNDED_ROWS : FEW_ROWS);
+  const panel = isRounded ? ROUNDED_PANEL : PANEL;
+  const padded = isPaneled ? Math.ceil(rows / panel) * panel : rows;
   const isPlain = !isPaneled && !isRounded && x.dtype === 'f32';
   const strips = products.map(({ weight, columns }) => {
     const strip = isPaneled ? TILE_SLICES : Math.max(1, Math.ceil((TASK_BYTES * columns) / bytesOf(weight)));
     const across = Math.ceil(columns / (isPaneled ? strip * SLICE : strip));
-    return { strip, tasks: isPaneled ? across * Math.ceil(padded / PANEL / TILE_PANELS) : across };
+    return { strip, tasks: isPaneled ? across * Math.ceil(rows / TILE_ROWS) : across };
   });
   const isFinished = epilogue !== undefined || products.some(({ bias }) => bias !== undefined);
   const finishing = products.reduce((sum, { columns }) => sum + rows * Math.ceil(columns / FINISHED), 0);

@@ -7,19 +7,18 @@ import { bytesOf, loadRow } from '../../runtime/wasm/assembly/storage.as';
 import { PANEL, SLICE } from '../../runtime/cpu/params.generated.as';
 import { firstInstruction, innerInstruction, pastInstruction, REGISTER_BYTES, run } from '../map/program.as';
 import { unpackRow } from './blocks.as';
-import { addExact, addOneRow, addRounded, FEW_BYTES, isOneRow } from './few.as';
+import { addExact, addRounded, FEW_BYTES } from './few.as';
 import {
-  BLOCK, FINISHED, LONG_TERMS, PICKED, PickParams, Product, ProductsParams, TERMS, TILE_PANELS, TILE_SLICES,
+  BLOCK, FINISHED, LONG_TERMS, PICKED, PickParams, Product, ProductsParams, ROUNDED_PANEL, TERMS, TILE_ROWS,
 } from './params.generated.as';
 import {
-  GROUP, MINIMA, roundedProduct, SCALES, SLICE_BYTES, SLICES, SLICES_BYTES, unpackAcross, unpackSlice,
+  fetchSlice, GROUP, MINIMA, roundedProduct, SCALES, SLICE_BYTES, SLICES, SLICES_BYTES, unpackAcross, unpackIntegerSlice, unpackSlice,
 } from './slices.as';
 
-const TILE_BYTES: usize = <usize>(PANEL * SLICE * 4);
-
-// Working memory of many rows: slices, and a tile of the result [panels][slices][6][8].
+// Working memory of many rows: slices, and their part of the result [panels][slices][rows of a panel][8].
 const TILE: usize = SLICES_BYTES;
-const MANY_BYTES: usize = TILE + <usize>(TILE_PANELS * TILE_SLICES) * TILE_BYTES;
+const TILE_BYTES: usize = <usize>(TILE_ROWS * GROUP * SLICE * 4);
+const MANY_BYTES: usize = TILE + TILE_BYTES;
 // For `finish`: a strip of bias, and what the program needs.
 const POINTERS: usize = <usize>FINISHED * 4;
 const REGISTERS: usize = POINTERS + 16;
@@ -40,17 +39,10 @@ export function fewRows(params: usize, task: i32, scratch: usize): void {
   const own = productAt(params, index);
   const first = task * own.strip;
   const past = min(first + own.strip, own.columns);
-  if (isOneRow(p, own)) {
-    for (let term: i32 = 0; term < p.depth; term += LONG_TERMS)
-      addOneRow(p, own, first, past, term, min(LONG_TERMS, p.depth - term), scratch);
-    return;
-  }
-  for (let column = first; column < past; column++) {
-    for (let term: i32 = 0; term < p.depth; term += LONG_TERMS) {
-      const terms = min(LONG_TERMS, p.depth - term);
-      if (p.isRounded) addRounded(p, own, column, term, terms, scratch);
-      else addExact(p, own, column, term, terms, scratch);
-    }
+  for (let term: i32 = 0; term < p.depth; term += LONG_TERMS) {
+    const terms = min(LONG_TERMS, p.depth - term);
+    if (p.isRounded) addRounded(p, own, first, past, term, terms, scratch);
+    else for (let column = first; column < past; column++) addExact(p, own, column, term, terms, scratch);
   }
 }
 
@@ -60,55 +52,64 @@ export function manyRows(params: usize, task: i32, scratch: usize): void {
   let index: i32 = 0;
   while (task >= productAt(params, index).tasks) task -= productAt(params, index++).tasks;
   const own = productAt(params, index);
-  const panels = (p.rows + PANEL - 1) / PANEL;
-  const down = (panels + TILE_PANELS - 1) / TILE_PANELS;
-  const firstPanel = (task % down) * TILE_PANELS;
-  const pastPanel = min(firstPanel + TILE_PANELS, panels);
+  const panelRows = p.isRounded ? ROUNDED_PANEL : PANEL;
+  const panelBytes = <usize>(panelRows * SLICE * 4);
+  const panels = (p.rows + panelRows - 1) / panelRows;
+  const down = (p.rows + TILE_ROWS - 1) / TILE_ROWS;
+  const firstPanel = (task % down) * (TILE_ROWS / panelRows);
+  const pastPanel = min(firstPanel + TILE_ROWS / panelRows, panels);
   const firstSlice = (task / down) * own.strip;
   const pastSlice = min(firstSlice + own.strip, (own.columns + SLICE - 1) / SLICE);
-  if (p.isRounded) memory.fill(scratch + TILE, 0, <usize>(TILE_PANELS * TILE_SLICES) * TILE_BYTES);
-  for (let term: i32 = 0; term < p.depth; term += TERMS) {
-    const terms = min(TERMS, p.depth - term);
-    for (let slice = firstSlice; slice < pastSlice; slice++) {
-      let place = scratch + SLICES;
-      if (p.isAcross) {
-        const inGroup = (slice - firstSlice) % GROUP;
-        if (inGroup == 0) unpackAcross(own.weight, term, terms, slice * SLICE, scratch);
-        place += <usize>inGroup * SLICE_BYTES;
-      } else unpackSlice(own.weight, slice * SLICE, own.columns, term, terms, p.isRounded, scratch);
+  const group = p.isAcross ? GROUP : 1;
+  for (let slice = firstSlice; slice < pastSlice; slice += group) {
+    const slices = min(group, pastSlice - slice);
+    if (p.isRounded) {
+      memory.fill(scratch + TILE, 0, <usize>(pastPanel - firstPanel) * panelBytes);
+      fetchSlice(own.weight, slice * SLICE, own.columns, scratch);
+    }
+    // Terms are the inner loop, so that rows of weights are read in their order.
+    for (let term: i32 = 0; term < p.depth; term += TERMS) {
+      const terms = min(TERMS, p.depth - term);
+      const column = slice * SLICE;
+      if (p.isAcross) unpackAcross(own.weight, term, terms, column, scratch);
+      else if (p.isRounded) unpackIntegerSlice(own.weight, column, own.columns, term, terms, scratch);
+      else unpackSlice(own.weight, column, own.columns, term, terms, scratch);
+      let c = scratch + TILE;
       for (let panel = firstPanel; panel < pastPanel; panel++) {
-        const c = scratch + TILE + <usize>((panel - firstPanel) * TILE_SLICES + slice - firstSlice) * TILE_BYTES;
         const left = p.left + (<usize>panel * <usize>p.depth + <usize>term) * (PANEL * 4);
-        if (p.isRounded) addBlocks(p, own, panel, term, terms, c, scratch);
-        else if (term == 0) product(left, PANEL * 4, false, place, terms, c, 32, STORE, 0);
-        else product(left, PANEL * 4, false, place, terms, c, 32, ADD, 0);
+        let place = scratch + SLICES;
+        for (let i: i32 = 0; i < slices; i++, place += SLICE_BYTES, c += panelBytes) {
+          if (p.isRounded) addBlocks(p, own, panel, term, terms, c, scratch);
+          else if (term == 0) product(left, PANEL * 4, false, place, terms, c, 32, STORE, 0);
+          else product(left, PANEL * 4, false, place, terms, c, 32, ADD, 0);
+        }
       }
     }
-  }
-  const column = firstSlice * SLICE;
-  const count = min(pastSlice * SLICE, own.columns) - column;
-  for (let row = firstPanel * PANEL; row < min(pastPanel * PANEL, p.rows); row++) {
-    const from = scratch + TILE + <usize>((row / PANEL - firstPanel) * TILE_SLICES) * TILE_BYTES + (<usize>(row % PANEL) << 5);
-    storeRow(from, count, own.out + ((<usize>row * <usize>own.columns + <usize>column) << 2));
+    let from = scratch + TILE;
+    for (let panel = firstPanel; panel < pastPanel; panel++)
+      for (let i: i32 = 0; i < slices; i++, from += panelBytes)
+        storePanel(from, own, panel * panelRows, min(panelRows, p.rows - panel * panelRows), (slice + i) * SLICE);
   }
 }
 
 @inline
 function addBlocks(p: ProductsParams, own: Product, panel: i32, term: i32, terms: i32, c: usize, scratch: usize): void {
-  const left = p.left + (<usize>panel * <usize>(p.depth >> 1) + <usize>(term >> 1)) * (PANEL * 4);
-  const at = (<usize>panel * <usize>(p.depth / BLOCK) + <usize>(term / BLOCK)) * (PANEL * 4);
+  const left = p.left + (<usize>panel * <usize>(p.depth >> 1) + <usize>(term >> 1)) * (ROUNDED_PANEL * 4);
+  const at = (<usize>panel * <usize>(p.depth / BLOCK) + <usize>(term / BLOCK)) * (ROUNDED_PANEL * 4);
   const minima = own.weight.minima ? scratch + MINIMA : 0;
   roundedProduct(left, p.scales + at, p.sums + at, scratch + SLICES, scratch + SCALES, minima, terms / BLOCK, c);
 }
 
-/** A row of a tile, whose slices lie apart. */
-function storeRow(from: usize, count: i32, to: usize): void {
-  let i: i32 = 0;
-  for (; i + SLICE <= count; i += SLICE, from += TILE_BYTES, to += 32) {
-    v128.store(to, v128.load(from));
-    v128.store(to, v128.load(from, 16), 16);
+/** Some rows of eight columns of the result, or as many as there are. */
+function storePanel(from: usize, own: Product, row: i32, rows: i32, column: i32): void {
+  const count = min(SLICE, own.columns - column);
+  let to = own.out + ((<usize>row * <usize>own.columns + <usize>column) << 2);
+  for (const past = from + (<usize>rows << 5); from < past; from += 32, to += <usize>own.columns << 2) {
+    if (count == SLICE) {
+      v128.store(to, v128.load(from));
+      v128.store(to, v128.load(from, 16), 16);
+    } else memory.copy(to, from, <usize>count << 2);
   }
-  memory.copy(to, from, <usize>(count - i) << 2);
 }
 
 /** The bias, and the epilogue, of a strip of a row of one of the products. */

@@ -4,10 +4,13 @@ import { struct } from '../../runtime/cpu/struct';
 /** Numbers that share a scale. */
 export const BLOCK = 32;
 
-/** Rows of x, at most, whose products are taken with one row of weights at a time. */
+/** Rows of x, at most, whose products are taken with one row of weights at a time: of exact ones, and of rounded ones. */
 export const FEW_ROWS = 5;
-/** A task of more rows takes so many panels of them by so many slices of weights, at most. */
-export const TILE_PANELS = 16;
+export const FEW_ROUNDED_ROWS = 8;
+/** Rounded rows in a panel: the sums of more, and what makes them, do not fit the registers. */
+export const ROUNDED_PANEL = 4;
+/** A task of more rows takes so many of them by so many slices of weights, at most. */
+export const TILE_ROWS = 96;
 export const TILE_SLICES = 16;
 /** Terms of rows of weights that are unpacked at a time, at most. */
 export const TERMS = 384;
@@ -46,9 +49,9 @@ export const ProductsParams = struct({
   isPaneled: 'bool',
   /** Whether rows of the weight are terms, and not columns of the result. */
   isAcross: 'bool',
-  /** x as f32 or, if it is rounded, integers: [rows][depth] of 8 bits, or [panels][depth / 2][6] of pairs of 16. */
+  /** x as f32 or, if it is rounded, integers: [rows][depth] of 8 bits, or [panels][depth / 2][4] of pairs of 16. */
   left: 'usize',
-  /** Scales and sums of rounded rows, [rows][blocks] or [panels][blocks][6]. */
+  /** Scales and sums of rounded rows, [rows][blocks] or [panels][blocks][4]. */
   scales: 'usize',
   sums: 'usize',
   products: 'i32',

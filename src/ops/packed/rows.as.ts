@@ -1,7 +1,7 @@
-/** Rows of x as products read them: as floats, or rounded to 8 bits in blocks of 32, row by row or in panels of six. */
+/** Rows of x as products read them: as floats, or rounded to 8 bits in blocks of 32, row by row or in panels. */
 import { bytesOf, loadRow } from '../../runtime/wasm/assembly/storage.as';
 import { PANEL } from '../../runtime/cpu/params.generated.as';
-import { BLOCK, LONG_TERMS, ProductsParams } from './params.generated.as';
+import { BLOCK, LONG_TERMS, ProductsParams, ROUNDED_PANEL } from './params.generated.as';
 
 /** Blocks whose largest magnitude is below it count as zeros: the inverse of their scale would be infinite. */
 const LEAST: f32 = 1e-30;
@@ -18,15 +18,15 @@ export function prepareRow(params: usize, task: i32, scratch: usize): void {
       row = loadRow(from, 1, p.x.dtype, terms, scratch);
     } else memory.fill(row, 0, <usize>terms << 2);
     if (p.isRounded) roundRow(p, task, term, terms, row);
-    else if (p.isPaneled) spread(row, terms, p.left + panelOf(task, p.depth, term), PANEL * 4);
+    else if (p.isPaneled) spread(row, terms, p.left + panelOf(task, PANEL, p.depth, term), PANEL * 4);
     else memory.copy(p.left + (<usize>(task * p.depth + term) << 2), row, <usize>terms << 2);
   }
 }
 
-/** Where a lane of a panel [depth][6] of words begins, in bytes, from a term on. */
+/** Where a lane of a panel [depth][rows] of words begins, in bytes, from a term on. */
 @inline
-function panelOf(row: i32, depth: i32, term: i32): usize {
-  return (<usize>(row / PANEL) * <usize>depth + <usize>term) * (PANEL * 4) + (<usize>(row % PANEL) << 2);
+function panelOf(row: i32, rows: i32, depth: i32, term: i32): usize {
+  return ((<usize>(row / rows) * <usize>depth + <usize>term) * <usize>rows + <usize>(row % rows)) << 2;
 }
 
 function spread(from: usize, words: i32, to: usize, step: usize): void {
@@ -41,9 +41,9 @@ function roundRow(p: ProductsParams, row: i32, term: i32, terms: i32, from: usiz
   let at: usize = 0;
   let step: usize = 4;
   if (isPaneled) {
-    to += panelOf(row, p.depth >> 1, term >> 1);
-    at = panelOf(row, all, first);
-    step = PANEL * 4;
+    to += panelOf(row, ROUNDED_PANEL, p.depth >> 1, term >> 1);
+    at = panelOf(row, ROUNDED_PANEL, all, first);
+    step = ROUNDED_PANEL * 4;
   } else {
     to += <usize>(row * p.depth + term);
     at = <usize>(row * all + first) << 2;
