@@ -36,11 +36,18 @@ const NAMES: Record<HostDType, string> = {
   i8: 'I8',
 };
 const DTYPES = new Map(Object.entries(NAMES).map(([dtype, name]) => [name, dtype as HostDType]));
+/** Other types of the format, of which only places are known, with their bits. */
+const UNREAD = {
+  ...{ BOOL: 8, I16: 16, U16: 16, U32: 32, U64: 64, C64: 64 },
+  ...{ F8_E4M3: 8, F8_E5M2: 8, F8_E8M0: 8, F6_E2M3: 6, F6_E3M2: 6, F4: 4 },
+};
+type Unread = keyof typeof UNREAD;
+const isUnread = (type: string): type is Unread => Object.hasOwn(UNREAD, type);
 
 /** Where a tensor lies: bytes `begin` to `end` (exclusive) after the header. */
-export interface SafetensorsEntry {
+export interface SafetensorsEntry<T extends HostDType | Unread = HostDType | Unread> {
   readonly name: string;
-  readonly dtype: HostDType;
+  readonly dtype: T;
   readonly shape: Shape;
   readonly begin: number;
   readonly end: number;
@@ -54,10 +61,10 @@ export function readSafetensors(file: FileBytes): Record<string, HostTensor> {
   const bytes = fileBytes(file, FORMAT);
   const { entries, end } = headerOf(bytes);
   return Object.fromEntries(
-    entries.map(({ name, dtype, shape, begin }) => [
-      name,
-      { dtype, shape, data: elementsAt(bytes, end + begin, dtype, sizeOf(shape)) },
-    ]),
+    entries.map(({ name, dtype, shape, begin }) => {
+      if (isUnread(dtype)) throw unknownType(`safetensors: tensor ${quote(name)}`, dtype);
+      return [name, { dtype, shape, data: elementsAt(bytes, end + begin, dtype, sizeOf(shape)) }];
+    }),
   );
 }
 
@@ -122,7 +129,7 @@ export function checkMetadata(metadata: Readonly<Record<string, string>>): void 
 
 /** What a file of these tensors begins with, its header and what is before that; their elements follow, in this order. */
 export function safetensorsBeginning(
-  tensors: readonly (Pick<SafetensorsEntry, 'name' | 'dtype' | 'shape'> & { readonly byteLength: number })[],
+  tensors: readonly (Pick<SafetensorsEntry<HostDType>, 'name' | 'dtype' | 'shape'> & { readonly byteLength: number })[],
   metadata: Readonly<Record<string, string>>,
 ): Uint8Array {
   let offset = 0;
@@ -182,7 +189,7 @@ function headerText(header: Uint8Array): string {
 
 function parseEntry(scanner: Scanner, name: string): SafetensorsEntry {
   const label = `safetensors: tensor ${quote(name)}`;
-  let dtype: HostDType | undefined;
+  let dtype: SafetensorsEntry['dtype'] | undefined;
   let shape: Shape | undefined;
   let offsets: Shape | undefined;
   members(scanner, `tensor ${quote(name)}`, (field) => {
@@ -202,21 +209,24 @@ function parseEntry(scanner: Scanner, name: string): SafetensorsEntry {
   const [begin, end, ...more] = offsets;
   if (begin === undefined || end === undefined || more.length > 0)
     throw new ParseError(`${label} must have data_offsets [begin, end], got ${offsets.length} of them`);
-  const expected = sizeOf(shape) * bytesPerElement(dtype);
+  const [type, bits] = isUnread(dtype) ? [dtype, UNREAD[dtype]] : [NAMES[dtype], 8 * bytesPerElement(dtype)];
+  const expected = (sizeOf(shape) * bits) / 8;
   if (end - begin !== expected) {
-    const what = `${NAMES[dtype]} of shape ${formatShape(shape)}`;
+    const what = `${type} of shape ${formatShape(shape)}`;
     throw new ParseError(`${label}: ${what} takes ${expected} bytes, got data_offsets ${formatShape(offsets)}`);
   }
   return { name, dtype, shape, begin, end };
 }
 
-function parseDType(scanner: Scanner, label: string): HostDType {
+function parseDType(scanner: Scanner, label: string): SafetensorsEntry['dtype'] {
   const name = parseString(scanner);
-  const dtype = DTYPES.get(name);
-  if (dtype === undefined)
-    throw new ParseError(`${label}: expected dtype ${[...DTYPES.keys()].join(', ')}, got ${quote(name)}`);
+  const dtype = DTYPES.get(name) ?? (isUnread(name) ? name : undefined);
+  if (dtype === undefined) throw unknownType(label, name);
   return dtype;
 }
+
+const unknownType = (label: string, name: string) =>
+  new ParseError(`${label}: expected dtype ${[...DTYPES.keys()].join(', ')}, got ${quote(name)}`);
 
 /** Takes a JSON object, calling `member` with every key for its value; a key that comes twice is an error. */
 function members(scanner: Scanner, owner: string, member: (key: string) => void): void {

@@ -12,7 +12,8 @@ import { formatShape, type Shape, sameShape, sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { formatBytes } from '../text/format';
 import { parametersIn } from '../train/parameters-in';
-import type { StoredTensor } from '../weights/stored';
+import { readable } from '../weights/elements';
+import type { ReadableTensor, StoredTensor } from '../weights/stored';
 import type { Weights } from '../weights/weights';
 
 /** The parameters and buffers of a model by the names of its checkpoints. */
@@ -139,19 +140,24 @@ function checkHeap(runtime: Runtime, name: string, tensors: readonly Stored[], t
 }
 
 /** The tensors of weights by the names that a model has for them; throws unless it takes them all. Nothing is read. */
-export function matchWeights(names: WeightNames, weights: Weights): Map<string, [name: string, tensor: StoredTensor]> {
+export function matchWeights(
+  names: WeightNames,
+  weights: Weights,
+): Map<string, [name: string, tensor: ReadableTensor]> {
+  let found: Map<string, [name: string, tensor: StoredTensor]>;
   try {
-    return matched(names, Object.fromEntries(weights.tensors));
+    found = matched(names, Object.fromEntries(weights.tensors));
   } catch (error) {
     throw labelled(weights.name, error);
   }
+  return new Map([...found].map(([own, [name, tensor]]) => [own, [name, readable(tensor)]]));
 }
 
-type Stored = Pick<StoredTensor, 'type' | 'shape' | 'strides'>;
+type Stored = Pick<ReadableTensor, 'type' | 'shape'>;
 
-/** Whether a matrix stays in blocks, which those that the file has transposed cannot. */
-const isPacked = ({ type, shape, strides }: Stored, types: Types) =>
-  types === 'stored' && shape.length === 2 && type.startsWith('q') && strides === undefined;
+/** Whether a matrix stays in blocks. */
+const isPacked = ({ type, shape }: Stored, types: Types) =>
+  types === 'stored' && shape.length === 2 && type.startsWith('q');
 
 /** Bytes of a number of a packed weight, its share of scales and minima among them. */
 const packedBytes = (type: string) => (type.startsWith('q4') ? 20 : 34) / 32;

@@ -72,7 +72,9 @@ export function linearAll(
     if (bias !== undefined) checkTensors({ [`biases[${at}]`]: bias });
   }
   const activations = activationsSetting.check('activations', options.activations, {}, {}) as Activations | undefined;
-  const packed = weights.filter((each) => each instanceof PackedWeight && each.isQuantised) as PackedWeight[];
+  const packed = weights.filter(
+    (each) => each instanceof PackedWeight && each.isQuantised && !each.isTransposed,
+  ) as PackedWeight[];
   if (packed.length < weights.length)
     return weights.map((weight, at) => linear(x, weight, { bias: biases[at], activations, signal }));
   for (const [at, weight] of packed.entries()) {

@@ -38,9 +38,9 @@ export function projectAll(
 ): Tensor<'f32'>[] {
   const weights = names.map((name) => parameters[`${name}.weight`] as Tensor | PackedWeight);
   const biases = names.map((name) => parameters[`${name}.bias`] as Tensor | undefined);
-  if (transposed) return weights.map((weight, at) => matmul(x, weight, { bias: biases[at], signal }));
   // Floats are multiplied as they are.
   const activations = weights.every(isInBlocks) ? given : undefined;
+  if (transposed) return weights.map((weight, at) => matmul(x, weight, { bias: biases[at], activations, signal }));
   return linearAll(x, weights, { biases, activations, signal });
 }
 

@@ -8,7 +8,7 @@ import { formatShape, type Shape, sizeOf } from '../tensor/shape';
 import { formatBytes } from '../text/format';
 import { BLOCKS, decodeBlocks } from './blocks';
 import type { ReadOptions } from './source';
-import type { BlockType, StoredTensor, StoredType } from './stored';
+import type { BlockType, ReadableTensor, StoredTensor, StoredType } from './stored';
 
 /** What one heap of WebAssembly holds. */
 const HEAP_BYTES = 2 ** 32;
@@ -36,9 +36,20 @@ export interface Blocks {
   readonly shape: Shape;
   /** Blocks one after the other, rows after rows. */
   readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Whether they are of the transpose of the tensor, whose extents `shape` then has in the other order. */
+  readonly isTransposed?: true | undefined;
 }
 
 export const STORED_TYPES: readonly StoredType[] = [...HOST_DTYPES, ...(Object.keys(BLOCKS) as BlockType[])];
+
+/** The tensor, if its elements can be read. */
+export function readable(tensor: StoredTensor): ReadableTensor {
+  const { name, type, source } = tensor;
+  if (STORED_TYPES.includes(type as StoredType)) return tensor as ReadableTensor;
+  throw new ParseError(
+    `${source.name}: tensor ${quote(name)} has elements of type ${type}: ${STORED_TYPES.join(', ')} are read`,
+  );
+}
 
 export const isBlockType = (type: string): type is BlockType => Object.hasOwn(BLOCKS, type);
 
@@ -63,7 +74,7 @@ export function storedBytes(type: StoredType, shape: Shape): number {
 }
 
 /** The elements of a tensor or of some of its rows: of its own type, or f32 where it is quantised. */
-export async function readElements(tensor: StoredTensor, options: ElementOptions = {}): Promise<HostTensor> {
+export async function readElements(tensor: ReadableTensor, options: ElementOptions = {}): Promise<HostTensor> {
   const { type, strides } = tensor;
   if (strides) return readStrided(tensor, strides, options);
   if (isBlockType(type)) {
@@ -74,18 +85,22 @@ export async function readElements(tensor: StoredTensor, options: ElementOptions
   return { dtype: type, shape, data: elementsAt(bytes, 0, type, sizeOf(shape)) };
 }
 
-/** The type in which a tensor can be taken as it is: f32 where it is transposed, so that its blocks lie along columns. */
-export const ownType = ({ type, strides }: Pick<StoredTensor, 'type' | 'strides'>): StoredType =>
+/** The type in which a tensor can be written as it is: f32 where it is transposed, so that its blocks lie along columns. */
+export const ownType = ({ type, strides }: Pick<ReadableTensor, 'type' | 'strides'>): StoredType =>
   strides && isBlockType(type) ? 'f32' : type;
 
 /** The blocks of a quantised tensor or of some of its rows. */
-export async function readBlocks(tensor: StoredTensor, options: ElementOptions = {}): Promise<Blocks> {
+export async function readBlocks(tensor: ReadableTensor, options: ElementOptions = {}): Promise<Blocks> {
   const { name, type, source } = tensor;
   if (!isBlockType(type))
     throw new ParameterError(`${source.name}: ${quote(name)} is ${type}, not quantised in blocks`);
-  if (ownType(tensor) !== type)
-    throw new ParameterError(`${source.name}: ${quote(name)} is transposed, so that its blocks lie along columns`);
-  return { type, ...(await readRows(tensor, options)) };
+  if (!tensor.strides) return { type, ...(await readRows(tensor, options)) };
+  if (options.rows)
+    throw new ParameterError(
+      `rows must be undefined: ${quote(name)} of ${source.name} is transposed, its blocks lie along columns`,
+    );
+  const bytes = await source.read(tensor.start, tensor.start + tensor.byteLength, options);
+  return { type, shape: [...tensor.shape].reverse(), bytes, isTransposed: true };
 }
 
 function decoded({ name, source }: StoredTensor, type: BlockType, bytes: Uint8Array): Float32Array {
@@ -128,7 +143,7 @@ function rowsOf(shape: Shape, { rows }: ElementOptions): [count: number, from: n
 }
 
 async function readStrided(
-  tensor: StoredTensor,
+  tensor: ReadableTensor,
   strides: readonly number[],
   options: ElementOptions,
 ): Promise<HostTensor> {

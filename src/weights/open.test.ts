@@ -2,7 +2,7 @@ import { copyFile, mkdir, mkdtemp, readFile, rename, rm, truncate, writeFile } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { writeSafetensors } from '../io';
+import { readSafetensors, writeSafetensors } from '../io';
 import { safetensorsBeginning } from '../io/safetensors';
 import { type HostTensor, hostTensor, toFloat64 } from '../tensor/host';
 import { normal } from '../tensor/random';
@@ -152,6 +152,23 @@ test('folders that were not written whole', async () => {
   const other = { type: 'f32', shape: [2], read: async () => tensors.scale! } as const;
   await expect(writeWeights(at('begun'), { other })).rejects.toThrow("'other' must be f32 [2], read() gave f32 []");
   await expect(writeWeights(at('single'), tensors)).rejects.toThrow('has model.safetensors already');
+});
+
+test('types that are not read are told', async () => {
+  const header =
+    '{"a":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"F4","shape":[2,3],"data_offsets":[2,5]}}';
+  const bytes = new Uint8Array(8 + header.length + 5);
+  bytes[0] = header.length;
+  bytes.set(new TextEncoder().encode(header), 8);
+  const weights = await openWeights(bytes);
+  expect([...weights.tensors.values()].map(({ type, byteLength }) => [type, byteLength])).toEqual([
+    ['F8_E4M3', 2],
+    ['F4', 3],
+  ]);
+  await expect(weights.read('a')).rejects.toThrow("the bytes: tensor 'a' has elements of type F8_E4M3: f32, ");
+  expect(() => readSafetensors(bytes)).toThrow(
+    "tensor 'a': expected dtype F32, F16, BF16, F64, I32, I64, U8, I8, got 'F8_E4M3'",
+  );
 });
 
 test('files that are something else are called so', async () => {

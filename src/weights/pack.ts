@@ -4,11 +4,11 @@ import { DTypeError, ParameterError, ParseError, ShapeError } from '../errors';
 import { type PackedParts, type PackedType, PackedWeight } from '../ops/packed';
 import { BLOCK, PACKED_TYPES } from '../ops/packed/params';
 import { Runtime } from '../runtime/runtime';
-import { isFloat, type TypedArray } from '../tensor/dtype';
+import { type HostDType, isFloat, type TypedArray } from '../tensor/dtype';
 import { fromFloat16, toFloat16 } from '../tensor/float16';
 import { checkHost, convert, type HostTensor } from '../tensor/host';
 import { checkShape, formatShape, type Shape, sizeOf } from '../tensor/shape';
-import type { Tensor } from '../tensor/tensor';
+import { Tensor } from '../tensor/tensor';
 import { BLOCKS, decodeBlocks, sixBits } from './blocks';
 import type { Blocks } from './elements';
 import { encodeBlocks } from './encode-blocks';
@@ -22,8 +22,8 @@ export interface PackOptions {
   readonly type?: PackedType | undefined;
 }
 
-/** Numbers that are converted at a time, about. */
-const CHUNK = 2 ** 18;
+/** Numbers that are converted at a time, about, and those that are read from a tensor at a time. */
+const [CHUNK, READ] = [2 ** 18, 2 ** 22];
 
 /** Blocks whose integers are kept, by what they become; all others are rounded again. */
 const KEPT: Readonly<Partial<Record<BlockType, PackedType>>> = { q8_0: 'q8', q4_0: 'q4', q4_1: 'q4', q4_k: 'q4' };
@@ -31,43 +31,95 @@ const KEPT: Readonly<Partial<Record<BlockType, PackedType>>> = { q8_0: 'q8', q4_
 /**
  * A matrix [rows, width], such as the weight [out, in] of a layer, for products: `matmul`, `linear`, `embedding` and decoders take
  * it in the place of a tensor. It goes into the runtime's memory some rows at a time. Of blocks of 4 bits, scales and minima of
- * Q4_K are rounded to f16; Q5 and Q6 are rounded to 8 bits.
+ * Q4_K are rounded to f16; Q5 and Q6 are rounded to 8 bits. Blocks of a transpose give one of the weight. A tensor, which may be one of another runtime, is read, so that the
+ * result is a promise.
  *
  * @throws {ShapeError} another rank, an empty matrix; for `q8` and `q4` a width that is no multiple of 32
  * @throws {DTypeError} integers
  * @throws {ParameterError} numbers to be rounded to blocks that are not finite, bytes that are not as many as the shape needs
  * @throws {ParseError} a scale or minimum that is infinite or not a number
  */
-export function packWeight(runtime: Runtime, source: HostTensor | Blocks, options: PackOptions = {}): PackedWeight {
+export function packWeight(runtime: Runtime, source: HostTensor | Blocks, options?: PackOptions): PackedWeight;
+export function packWeight(runtime: Runtime, source: Tensor, options?: PackOptions): Promise<PackedWeight>;
+export function packWeight(
+  runtime: Runtime,
+  source: HostTensor | Blocks | Tensor,
+  options: PackOptions = {},
+): PackedWeight | Promise<PackedWeight> {
   if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
   checkOptions('packWeight', options, ['type']);
-  const { usual, hasMinima, floats, blocks } = readerOf(source);
-  const { type = usual } = options;
+  if (source instanceof Tensor) return packTensor(runtime, source, options);
+  const reader = readerOf(source);
+  const weight = emptyWeight(runtime, source.shape, reader, options);
+  try {
+    writeRows(weight, reader, 0);
+  } catch (error) {
+    weight.dispose();
+    throw error;
+  }
+  if (!('isTransposed' in source && source.isTransposed)) return weight;
+  using stored = weight;
+  return stored.transpose();
+}
+
+async function packTensor(runtime: Runtime, source: Tensor, options: PackOptions): Promise<PackedWeight> {
+  const { dtype, shape } = source;
+  const [rows, width] = checkFloats(dtype, shape);
+  // The caller may dispose the tensor meanwhile.
+  using kept = source.slice(0, 0, rows);
+  source.runtime.keepBeyondScopes(kept);
+  const weight = emptyWeight(runtime, shape, { usual: usualOf(dtype), hasMinima: false }, options);
+  try {
+    const step = evenRows(READ, width);
+    for (let row = 0; row < rows; row += step) {
+      using part = kept.slice(0, row, Math.min(rows, row + step));
+      source.runtime.keepBeyondScopes(part);
+      writeRows(weight, hostReader(await part.toHost()), row);
+    }
+    return weight;
+  } catch (error) {
+    weight.dispose();
+    throw error;
+  }
+}
+
+/** An even number of rows, so that each run of them begins at a word. */
+const evenRows = (numbers: number, width: number) => 2 * Math.max(1, Math.floor(numbers / width / 2));
+
+const isQuantised = (type: PackedType): type is 'q8' | 'q4' => type === 'q8' || type === 'q4';
+
+/** A weight to be written. */
+function emptyWeight(
+  runtime: Runtime,
+  shape: Shape,
+  { usual, hasMinima }: Pick<Reader, 'usual' | 'hasMinima'>,
+  { type = usual }: PackOptions,
+): PackedWeight {
   checkChoice('type', type, PACKED_TYPES);
-  const { shape } = source;
   const [rows, width] = shape as [number, number];
-  const isQuantised = type === 'q8' || type === 'q4';
-  if (isQuantised && width % BLOCK !== 0)
+  if (isQuantised(type) && width % BLOCK !== 0)
     throw new ShapeError(
       `source must have rows of a multiple of ${BLOCK} numbers for ${type}, got ${formatShape(shape)}`,
     );
+  return new PackedWeight(type, [rows, width], allocated(runtime, type, [rows, width], hasMinima));
+}
+
+/** Writes all rows that a reader has, from row `first` of the weight on. */
+function writeRows(
+  { dtype: type, shape, parts }: PackedWeight,
+  { rows: count, floats, blocks }: Reader,
+  first: number,
+): void {
+  const [rows, width] = shape as [number, number];
   const chunk = (from: number, to: number): Chunk => {
-    if (isQuantised) return blocks?.(type, from, to) ?? split(ENCODED[type], encoded(type, floats(from, to)));
+    if (isQuantised(type)) return blocks?.(type, from, to) ?? split(ENCODED[type], encoded(type, floats(from, to)));
     return { values: convert(floats(from, to), type).data };
   };
-  const parts = allocated(runtime, type, [rows, width], hasMinima);
-  try {
-    // An even number of rows, so that each run begins at a word.
-    const step = 2 * Math.max(1, Math.floor(CHUNK / width / 2));
-    for (let row = 0; row < rows; row += step) {
-      const found = chunk(row, Math.min(rows, row + step));
-      for (const name of ['values', 'scales', 'minima'] as const) write(parts[name], row / rows, found[name]);
-    }
-  } catch (error) {
-    for (const part of Object.values<Tensor | undefined>({ ...parts })) part?.dispose();
-    throw error;
+  const step = evenRows(CHUNK, width);
+  for (let row = 0; row < count; row += step) {
+    const found = chunk(row, Math.min(count, row + step));
+    for (const name of ['values', 'scales', 'minima'] as const) write(parts[name], (first + row) / rows, found[name]);
   }
-  return new PackedWeight(type, [rows, width], parts);
 }
 
 /** Some rows, as the parts of a weight hold them. */
@@ -78,6 +130,7 @@ interface Chunk {
 }
 
 interface Reader {
+  readonly rows: number;
   readonly usual: PackedType;
   /** Whether blocks that are kept have minima. */
   readonly hasMinima: boolean;
@@ -91,18 +144,8 @@ function readerOf(source: HostTensor | Blocks): Reader {
   checkRecord('source', source);
   if (!('bytes' in source)) {
     checkHost('source', source);
-    const { dtype, data, shape } = source;
-    const [, width] = checkMatrix(shape);
-    if (!isFloat(dtype)) throw new DTypeError(`source must hold floats, got ${dtype}`);
-    return {
-      usual: dtype === 'f64' ? 'f32' : (dtype as PackedType),
-      hasMinima: false,
-      floats: (from, to) => ({
-        dtype,
-        shape: [to - from, width],
-        data: data.subarray(from * width, to * width) as never,
-      }),
-    };
+    checkFloats(source.dtype, source.shape);
+    return hostReader(source);
   }
   const { type, shape, bytes } = source;
   checkChoice('type of source', type, Object.keys(BLOCKS));
@@ -119,11 +162,34 @@ function readerOf(source: HostTensor | Blocks): Reader {
     );
   const bytesOf = (from: number, to: number) => bytes.subarray(from * rowBytes, to * rowBytes);
   return {
+    rows,
     usual: KEPT[type] ?? 'q8',
     hasMinima: type === 'q4_1' || type === 'q4_k',
     floats: (from, to) => ({ dtype: 'f32', shape: [to - from, width], data: decodeBlocks(type, bytesOf(from, to)) }),
     blocks: (as, from, to) => (KEPT[type] === as ? split(type as Splitting, bytesOf(from, to)) : undefined),
   };
+}
+
+function hostReader({ dtype, data, shape }: HostTensor): Reader {
+  const [rows, width] = shape as [number, number];
+  return {
+    rows,
+    usual: usualOf(dtype),
+    hasMinima: false,
+    floats: (from, to) => ({
+      dtype,
+      shape: [to - from, width],
+      data: data.subarray(from * width, to * width) as never,
+    }),
+  };
+}
+
+const usualOf = (dtype: HostDType) => (dtype === 'f64' ? 'f32' : dtype) as PackedType;
+
+function checkFloats(dtype: HostDType, shape: Shape): readonly [rows: number, width: number] {
+  const found = checkMatrix(shape);
+  if (!isFloat(dtype)) throw new DTypeError(`source must hold floats, got ${dtype}`);
+  return found;
 }
 
 function checkMatrix(shape: Shape): readonly [number, number] {
@@ -143,7 +209,7 @@ function allocated(
     runtime.keepBeyondScopes(tensor);
     return tensor;
   };
-  if (type !== 'q8' && type !== 'q4') return { values: kept(runtime.empty([rows, width], type)) };
+  if (!isQuantised(type)) return { values: kept(runtime.empty([rows, width], type)) };
   const blocks = [rows, width / BLOCK];
   return {
     values: kept(type === 'q8' ? runtime.empty([rows, width], 'i8') : runtime.empty([rows, width / 2], 'u8')),

@@ -5,7 +5,7 @@ import { quote } from '../io/bytes';
 import { isFloat } from '../tensor/dtype';
 import type { Shape } from '../tensor/shape';
 import { decodeBlocks } from './blocks';
-import { type Blocks, isBlockType, ownType, storedBytes } from './elements';
+import { type Blocks, isBlockType, ownType, readable, storedBytes } from './elements';
 import { type EncodedType, encodeBlocks } from './encode-blocks';
 import { partsOf } from './parts';
 import { isSelected } from './select';
@@ -38,6 +38,7 @@ export interface QuantizedTensor {
  * other tensors as they are, with the configuration. A part of one tensor is in memory as f32, and its blocks.
  *
  * @throws {ParameterError} a matrix with numbers that are infinite or not a number, by its name
+ * @throws {ParseError} a tensor of a type that is not read, before anything is written
  */
 export async function quantizeWeights(
   weights: Weights,
@@ -55,7 +56,7 @@ export async function quantizeWeights(
     if (typeof pattern !== 'string') throw new ParameterError(`keep must be patterns of names, got ${show(pattern)}`);
   const isKept = (name: string) => keep.some((pattern) => isSelected(name, pattern));
   const report: QuantizedTensor[] = [];
-  const tensors = [...weights.tensors.values()].map((tensor): [string, WritableTensor] => {
+  const tensors = [...weights.tensors.values()].map(readable).map((tensor): [string, WritableTensor] => {
     const { name, shape } = tensor;
     const from = ownType(tensor);
     const to = isKept(name) ? from : roundedType(from, shape, type);

@@ -6,11 +6,13 @@ import type { ByteSource, ReadOptions } from './source';
 /** Quantised types, in blocks along the last axis: of 32 numbers, and of 256 those that end in `_k`. */
 export type BlockType = 'q8_0' | 'q4_0' | 'q4_1' | 'q5_0' | 'q5_1' | 'q4_k' | 'q5_k' | 'q6_k';
 export type StoredType = HostDType | BlockType;
+/** Types that are told, but not read, as their formats name them: I16, Q2_K, F8_E4M3, ... */
+export type UnreadType = Uppercase<string>;
 
 /** A tensor in a file. */
-export interface StoredTensor {
+export interface StoredTensor<T extends StoredType | UnreadType = StoredType | UnreadType> {
   readonly name: string;
-  readonly type: StoredType;
+  readonly type: T;
   /** Row-major extents, the outermost first. */
   readonly shape: Shape;
   readonly source: ByteSource;
@@ -22,6 +24,9 @@ export interface StoredTensor {
   /** Where the file has its rows in another order: row i of the tensor is row `rows[i]` of the file. */
   readonly rows?: Int32Array | undefined;
 }
+
+/** One whose elements can be read. */
+export type ReadableTensor = StoredTensor<StoredType>;
 
 /** What a file says of itself, before any element has been read. */
 export interface WeightFile {

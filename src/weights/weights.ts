@@ -8,12 +8,20 @@ import { convert, HOST_DTYPES, type HostTensor } from '../tensor/host';
 import { sizeOf } from '../tensor/shape';
 import { describesItself } from '../text/inspect';
 import { CHUNK } from './cache';
-import { type Blocks, checkFits, type ElementOptions, isBlockType, readBlocks, readElements } from './elements';
+import {
+  type Blocks,
+  checkFits,
+  type ElementOptions,
+  isBlockType,
+  readable,
+  readBlocks,
+  readElements,
+} from './elements';
 import type { Folder } from './folder';
 import { isSelected } from './select';
 import { sha256 as startHash } from './sha256';
 import type { ByteSource, ReadOptions } from './source';
-import type { StoredTensor, WeightFile } from './stored';
+import type { ReadableTensor, StoredTensor, WeightFile } from './stored';
 
 export interface ReadTensorOptions<D extends HostDType = HostDType> extends ElementOptions {
   /** Default: as stored, and f32 where that is quantised. */
@@ -84,7 +92,7 @@ export class Weights implements WeightFile {
    * The elements of a tensor.
    *
    * @throws {ParameterError} a name that it does not have; more than the heap holds, before anything is read
-   * @throws {ParseError} a file that is shorter than it was, or scales that are infinite or not a number
+   * @throws {ParseError} a type that is not read, a file that is shorter than it was, scales that are infinite or not a number
    */
   async read<D extends HostDType = HostDType>(
     name: string,
@@ -180,14 +188,14 @@ export class Weights implements WeightFile {
     return this.close();
   }
 
-  #tensor(name: string, options: ElementOptions): StoredTensor {
+  #tensor(name: string, options: ElementOptions): ReadableTensor {
     checkControl(options);
     const { rows } = options;
     if (typeof name !== 'string') throw new ParameterError(`name must be a string, got ${show(name)}`);
     if (rows !== undefined) checkArray('rows', rows);
     const tensor = this.tensors.get(name);
     if (!tensor) throw new ParameterError(`${this.name} has no tensor ${quote(name)}`);
-    return tensor;
+    return readable(tensor);
   }
 }
 describesItself(Weights, 'Weights');

@@ -122,7 +122,10 @@ function deferred(name: string, tensor: WritableTensor): DeferredTensor {
   const { type, shape } = tensor;
   checkChoice(`the type of ${label}`, type, STORED_TYPES);
   checkShape(`the shape of ${label}`, shape);
-  if ('bytes' in tensor) return { type, shape, read: async () => tensor };
+  if ('bytes' in tensor) {
+    if (tensor.isTransposed) throw new ParameterError(`${label} must not be transposed: write its numbers`);
+    return { type, shape, read: async () => tensor };
+  }
   checkFunction(`read of ${label}`, tensor.read);
   return tensor;
 }

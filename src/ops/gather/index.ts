@@ -1,3 +1,4 @@
+import { ParameterError } from '../../errors';
 import { contiguous, overElements } from '../../runtime/cpu/plan';
 import type { Op } from '../../runtime/op';
 import type { DType } from '../../tensor/dtype';
@@ -50,6 +51,8 @@ export const embeddingOp = defineComposite({
   inputs: { ...inputs, table: orOperand(inputs.table, PackedWeight, 't c', PACKED_TYPES) },
   results: { out: f32('... c') },
   run({ table, indices }, control: ResultOptions) {
+    if (table instanceof PackedWeight && table.isTransposed)
+      throw new ParameterError('table must be packed row by row, got a transpose of one');
     if (!(table instanceof PackedWeight)) return widening({ table, indices }, control).out;
     if (table.isQuantised) return packedRows(table, indices, control);
     return widening({ table: table.parts.values, indices }, control).out;

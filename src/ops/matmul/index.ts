@@ -165,10 +165,17 @@ interface Factors extends Pick<MatmulCall, 'epilogue'> {
 }
 
 /** `matmul` of checked arguments. */
-export function multiply(
+export function multiply(factors: Factors, control: ResultOptions): Tensor<'f32'> {
+  const { b, transposeB = false } = factors;
+  return b instanceof PackedWeight && b.isTransposed
+    ? multiplyStored({ ...factors, b: b.stored, transposeB: !transposeB }, control)
+    : multiplyStored(factors, control);
+}
+
+function multiplyStored(
   { a, b, transposeA, transposeB = false, bias, epilogue, activations }: Factors,
   control: ResultOptions,
-) {
+): Tensor<'f32'> {
   const matrix = b instanceof PackedWeight ? b.parts.values : b;
   using transposedA = transposeA ? swapped(a) : undefined;
   using transposedB = transposeB ? swapped(matrix) : undefined;
@@ -195,7 +202,7 @@ const isTakenPacked = (b: PackedWeight, { size, shape }: Tensor, transposeB: boo
 /**
  * The matrix product a b + bias, each element as `epilogue` has it: a [..., r, k], b [..., k, c] -> [..., r, c]. Leading axes
  * broadcast against each other. f32, f16 or bf16 storage of any strides, f32 arithmetic and result. A b that `packWeight`
- * made has no gradient; it is [c, k] with `transposeB`, which is how weights in blocks are fast.
+ * made has no gradient; it is [c, k] with `transposeB`, or a `transpose()`, which is how weights in blocks are fast.
  *
  * @throws {ShapeError} ranks or extents that do not fit
  * @throws {DTypeError} tensors that hold no floats

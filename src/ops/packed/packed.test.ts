@@ -128,6 +128,45 @@ describeOnBackends('packed weights', (runtime) => {
       }
     }));
 
+  test('a tensor is packed as its numbers are, whatever its strides', () =>
+    scoped(runtime(), async () => {
+      for (const [dtype, type] of fewOnGpu(
+        [
+          ['f16', undefined],
+          ['f32', 'q8'],
+          ['bf16', 'f32'],
+        ] as const,
+        1,
+      )) {
+        const host = convert(hostTensor(normal(5 * 64, 1), [64, 5]), dtype);
+        const across = runtime().fromHost(host).permute([1, 0]);
+        const packing = packWeight(runtime(), across, { type });
+        across.dispose();
+        using weight = await packing;
+        using expected = packWeight(runtime(), await runtime().fromHost(host).permute([1, 0]).toHost(), { type });
+        expect(String(weight)).toBe(String(expected));
+        const x = runtime().random([2, 64]);
+        expect(await linear(x, weight).read()).toEqual(await linear(x, expected).read());
+      }
+    }));
+
+  test('a transpose multiplies as the weight does the other way, and is disposed by itself', () =>
+    scoped(runtime(), async () => {
+      const [width, columns] = [64, 5];
+      const weight = packWeight(runtime(), stored('q4_1', [columns, width]).source);
+      const transposed = weight.transpose();
+      expect(transposed.shape).toEqual([width, columns]);
+      const [x, y] = [runtime().random([2, width]), runtime().random([9, columns])];
+      const found = await linear(x, weight).read();
+      expect(await matmul(x, transposed).read()).toEqual(found);
+      expect(await linear(y, transposed).read()).toEqual(await matmul(y, weight).read());
+      weight.dispose();
+      expect(await matmul(x, transposed.transpose(), { transposeB: true }).read()).toEqual(found);
+      const indices = runtime().tensor([0], [1], 'i32');
+      await expectRefusal(runtime(), () => embedding(transposed, indices), 'table must be packed row by row');
+      transposed.dispose();
+    }));
+
   test('several products of one x, with biases', () =>
     scoped(runtime(), async () => {
       const width = 64;
@@ -243,6 +282,11 @@ describeOnBackends('packed weights', (runtime) => {
     await refuse({ type: 'q4_0', shape: [2, 32], bytes }, {}, 'bytes of source must be 36 for [2, 32] of q4_0');
     await refuse({ type: 'q4_k', shape: [2, 32], bytes }, {}, 'a multiple of 256 numbers for q4_k, got [2, 32]');
     expect(runtime().memory().live).toBe(live);
+    using integers = runtime().tensor([1, 2], [1, 2], 'i32');
+    await expect(packWeight(runtime(), integers)).rejects.toThrow('source must hold floats, got i32');
+    using infinite = runtime().full([3, 32], Number.POSITIVE_INFINITY);
+    await expect(packWeight(runtime(), infinite, { type: 'q4' })).rejects.toThrow('finite');
+    expect(runtime().memory().live).toBe(live + 8 + 4 * 96);
     using weight = packWeight(runtime(), stored('q4_0', [4, 32]).source);
     using x = runtime().random([2, 32]);
     using wide = runtime().random([2, 33]);

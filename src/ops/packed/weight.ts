@@ -36,8 +36,32 @@ export class PackedWeight implements Operand {
     [rows, width]: readonly [rows: number, width: number],
     /** @internal */
     readonly parts: PackedParts,
+    /** Whether it is [width, rows], the transpose of what its parts hold. */
+    readonly isTransposed = false,
   ) {
-    this.shape = Object.freeze([rows, width]);
+    this.shape = Object.freeze(isTransposed ? [width, rows] : [rows, width]);
+  }
+
+  /** The transpose, a view of the same memory: products with it sum over what is stored as rows. Each is disposed by itself. */
+  transpose(): PackedWeight {
+    const view = <T extends Tensor>(part: T): T => {
+      const same = part.reshape(part.shape) as T;
+      part.runtime.keepBeyondScopes(same);
+      return same;
+    };
+    const { values, scales, minima } = this.parts;
+    const parts = { values: view(values), scales: scales && view(scales), minima: minima && view(minima) };
+    return new PackedWeight(this.dtype, this.#stored, parts, !this.isTransposed);
+  }
+
+  /** @internal The same weight [rows, width], not to be disposed. */
+  get stored(): PackedWeight {
+    return this.isTransposed ? new PackedWeight(this.dtype, this.#stored, this.parts) : this;
+  }
+
+  get #stored(): [rows: number, width: number] {
+    const [rows, width] = this.shape as readonly [number, number];
+    return this.isTransposed ? [width, rows] : [rows, width];
   }
 
   get size(): number {

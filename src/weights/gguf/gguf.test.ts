@@ -13,6 +13,7 @@ import { createDecoder } from '../../models/decoder';
 import { toFloat64 } from '../../tensor/host';
 import { encodeBlocks } from '../encode-blocks';
 import { openWeights } from '../open';
+import { quantizeWeights } from '../quantize';
 import { ggufTokenizer } from './tokenizer';
 
 const open = (bytes: Uint8Array) => openWeights(new File([bytes as Uint8Array<ArrayBuffer>], 'x.gguf'));
@@ -64,6 +65,7 @@ describe('decoders', () => {
     await using weights = await open(ggufOfDecoder(config, hosts, {}, (_, x) => [8, encodeBlocks('q8_0', x)]));
     using tokens = runtime.tensor([0, 1, 2, 3], [1, 4], 'i32');
     const stored = await decoder.load(runtime, weights, { types: 'stored' });
+    expect(String(stored['transformer.h.0.mlp.c_fc.weight'])).toContain('PackedWeight(q8 [32, 128]');
     expectClose(await decoder.forward(stored, tokens).read(), await decoder.forward(own, tokens).read(), 0.02);
   });
 });
@@ -137,6 +139,23 @@ test.each([
   expect([...(await weights.read('q8_0')).data]).toEqual(new Array(32).fill(3));
 });
 
+test('tensors of types that are not read are told, and refused when they are read', async () => {
+  const block = { name: 'a', shape: [2, 256], type: 10, bytes: new Uint8Array(2 * 84) };
+  const short = { name: 'b', shape: [3], type: 25, bytes: new Uint8Array(6) };
+  await using weights = await open(writeGguf({ tensors: [block, short, { ...(TYPES[0] as GgufTensor), name: 'c' }] }));
+  const told = [...weights.tensors.values()].map(({ type, byteLength }) => [type, byteLength]);
+  expect(told).toEqual([
+    ['Q2_K', 168],
+    ['I16', 6],
+    ['f32', 8],
+  ]);
+  expect([...(await weights.read('c')).data]).toEqual([1, 2]);
+  const refusal = "x.gguf: tensor 'a' has elements of type Q2_K: f32, f16, ";
+  await expect(weights.read('a')).rejects.toThrow(refusal);
+  await expect(weights.readBlocks('a')).rejects.toThrow(refusal);
+  await expect(quantizeWeights(weights, 'never-written', { type: 'q8' })).rejects.toThrow(refusal);
+});
+
 test("GPT-2's quantised matrices are read transposed", async () => {
   const numbers = Float32Array.from({ length: 64 }, (_, at) => at % 7);
   const bytes = Uint8Array.from([0, 1].flatMap((row) => [0, 0x3c, ...numbers.subarray(32 * row, 32 * row + 32)]));
@@ -148,7 +167,8 @@ test("GPT-2's quantised matrices are read transposed", async () => {
   expect([shape, ...data]).toEqual([[32, 2], ...numbers.map((_, at) => numbers[(at % 2) * 32 + (at >> 1)] as number)]);
   const part = await weights.read(name, { rows: [3, 5] });
   expect(part.data).toEqual(data.slice(6, 10));
-  await expect(weights.readBlocks(name)).rejects.toThrow('is transposed');
+  expect(await weights.readBlocks(name)).toEqual({ type: 'q8_0', shape: [2, 32], bytes, isTransposed: true });
+  await expect(weights.readBlocks(name, { rows: [0, 1] })).rejects.toThrow('is transposed');
 });
 
 test('the configuration of a decoder', async () => {
@@ -282,7 +302,6 @@ test.each<[string, Uint8Array, string]>([
     "x.gguf: tensor 't' lies at bytes 64 to 4398046511168, the file has 96",
   ],
   ['a rank', one({ shape: [1, 1, 1, 1, 2] }), "x.gguf: tensor 't' must have at most 4 axes, got 5"],
-  ['a type that is not read', one({ type: 17 }), "x.gguf: tensor 't' has elements of type IQ2_XS: f32, f16, q4_0"],
   ['a type that there is not', one({ type: 99 }), "x.gguf: tensor 't' has elements of type 99"],
   [
     'rows that are no blocks',

@@ -10,7 +10,7 @@ import { formatShape, sizeOf } from '../../tensor/shape';
 import { BLOCKS } from '../blocks';
 import { Cursor, type NumberType, readAhead } from '../read-ahead';
 import type { ByteSource, ReadOptions } from '../source';
-import type { BlockType, StoredTensor, StoredType } from '../stored';
+import type { BlockType, StoredTensor, StoredType, UnreadType } from '../stored';
 
 /** Key-value pairs; lists are decoded when they are asked for: of numbers typed arrays, others arrays. */
 export type Metadata = Readonly<Record<string, unknown>>;
@@ -32,10 +32,13 @@ const TYPES: Readonly<Record<number, StoredType>> = {
   ...{ 0: 'f32', 1: 'f16', 30: 'bf16', 28: 'f64', 24: 'i8', 26: 'i32', 27: 'i64' },
   ...{ 2: 'q4_0', 3: 'q4_1', 6: 'q5_0', 7: 'q5_1', 8: 'q8_0', 12: 'q4_k', 13: 'q5_k', 14: 'q6_k' },
 };
-const NOT_READ: Readonly<Record<number, string>> = {
-  ...{ 9: 'Q8_1', 10: 'Q2_K', 11: 'Q3_K', 15: 'Q8_K', 16: 'IQ2_XXS', 17: 'IQ2_XS', 18: 'IQ3_XXS', 19: 'IQ1_S' },
-  ...{ 20: 'IQ4_NL', 21: 'IQ3_S', 22: 'IQ2_S', 23: 'IQ4_XS', 25: 'I16', 29: 'IQ1_M', 34: 'TQ1_0', 35: 'TQ2_0' },
-  ...{ 39: 'MXFP4', 40: 'NVFP4', 41: 'Q1_0', 42: 'Q2_0' },
+/** Those that are told, but not read: how many numbers a block has, and in how many bytes. */
+const UNREAD: Readonly<Record<number, readonly [type: UnreadType, numbers: number, bytes: number]>> = {
+  ...{ 9: ['Q8_1', 32, 36], 10: ['Q2_K', 256, 84], 11: ['Q3_K', 256, 110], 15: ['Q8_K', 256, 292] },
+  ...{ 16: ['IQ2_XXS', 256, 66], 17: ['IQ2_XS', 256, 74], 22: ['IQ2_S', 256, 82], 18: ['IQ3_XXS', 256, 98] },
+  ...{ 21: ['IQ3_S', 256, 110], 19: ['IQ1_S', 256, 50], 29: ['IQ1_M', 256, 56], 20: ['IQ4_NL', 32, 18] },
+  ...{ 23: ['IQ4_XS', 256, 136], 25: ['I16', 1, 2], 34: ['TQ1_0', 256, 54], 35: ['TQ2_0', 256, 66] },
+  ...{ 39: ['MXFP4', 32, 17] },
 };
 
 /** The file's pairs and tensors. */
@@ -46,22 +49,24 @@ export async function readPart(source: ByteSource, options: ReadOptions): Promis
     throw new ParseError(`${source.name}: general.alignment must be a multiple of 8, got ${show(alignment)}`);
   const base = Math.ceil(end / alignment) * alignment;
   const tensors = new Map<string, StoredTensor>();
-  for (const { name, type, shape, offset } of infos) {
+  for (const { name, type, shape, offset, byteLength } of infos) {
     if (tensors.has(name)) throw new ParseError(`${source.name}: two tensors are named ${quote(name)}`);
     if (offset % alignment !== 0)
       throw new ParseError(
         `${source.name}: tensor ${quote(name)} must lie at a multiple of ${alignment} bytes, got ${offset}`,
       );
-    const byteLength = bytesOf(type, sizeOf(shape));
     tensors.set(name, { name, type, shape, source, start: base + offset, byteLength });
   }
   checkPlaces(source, [...tensors.values()]);
   return { metadata, tensors };
 }
 
-function bytesOf(type: StoredType, size: number): number {
-  const block = BLOCKS[type as BlockType];
-  return block ? (size / block.numbers) * block.bytes : size * bytesPerElement(type as HostDType);
+/** A type by its code, with the numbers and bytes of a block. */
+function typeOf(code: number): readonly [type: StoredType | UnreadType, numbers: number, bytes: number] | undefined {
+  const type = TYPES[code];
+  if (type === undefined) return UNREAD[code];
+  const { numbers, bytes } = BLOCKS[type as BlockType] ?? { numbers: 1, bytes: bytesPerElement(type as HostDType) };
+  return [type, numbers, bytes];
 }
 
 /** Throws unless tensors lie within the file, none over another. */
@@ -78,10 +83,7 @@ function checkPlaces(source: ByteSource, tensors: StoredTensor[]): void {
   }
 }
 
-interface TensorInfo {
-  readonly name: string;
-  readonly type: StoredType;
-  readonly shape: readonly number[];
+interface TensorInfo extends Pick<StoredTensor, 'name' | 'type' | 'shape' | 'byteLength'> {
   readonly offset: number;
 }
 
@@ -119,15 +121,15 @@ function parseInfo(cursor: Cursor, at: number): TensorInfo {
   const shape = Array.from({ length: rank }, () => cursor.count(what)).reverse();
   checkFileShape(label, shape);
   const code = cursor.number('Uint32', what);
-  const type = TYPES[code];
-  if (type === undefined) {
+  const found = typeOf(code);
+  if (found === undefined) {
     const known = `${Object.values(TYPES).join(', ')} are read`;
-    throw new ParseError(`${label} has elements of type ${NOT_READ[code] ?? code}: ${known}`);
+    throw new ParseError(`${label} has elements of type ${code}: ${known}`);
   }
-  const numbers = BLOCKS[type as BlockType]?.numbers ?? 1;
+  const [type, numbers, bytes] = found;
   if ((shape.at(-1) ?? 1) % numbers !== 0)
     throw new ParseError(`${label} ${formatShape(shape)} does not divide into the blocks of ${numbers} of ${type}`);
-  return { name, type, shape, offset: cursor.count(what) };
+  return { name, type, shape, offset: cursor.count(what), byteLength: (sizeOf(shape) / numbers) * bytes };
 }
 
 const [BOOL, STRING, ARRAY] = [7, 8, 9];

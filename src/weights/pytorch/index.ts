@@ -6,7 +6,6 @@ import { show } from '../../check';
 import { ParseError } from '../../errors';
 import { quote } from '../../io/bytes';
 import { crc32 } from '../../io/zip';
-import { bytesPerElement } from '../../tensor/dtype';
 import { formatShape, lastElement, sizeOf } from '../../tensor/shape';
 import { Cursor, readAhead } from '../read-ahead';
 import { type ByteSource, type ReadOptions, sourceOf } from '../source';
@@ -86,7 +85,7 @@ async function readLegacy(source: ByteSource, options: ReadOptions): Promise<Che
   for (const key of keys) {
     const storage = storages.get(key);
     if (!storage || places.has(key)) throw new ParseError(`${source.name}: storage ${quote(key)} is listed, not used`);
-    const length = storage.size * bytesPerElement(storage.type);
+    const length = storage.size * storage.bytes;
     if (!(at + COUNT_BYTES + length <= source.size))
       throw new ParseError(`${source.name}: storage ${quote(key)} takes ${length} bytes, ${source.size - at} are left`);
     places.set(key, countedSource(source, storage, at, length));
@@ -142,7 +141,7 @@ function storedOf(file: ByteSource, name: string, tensor: PickledTensor, checkpo
   const label = `${file.name}: tensor ${quote(name)}`;
   const source = checkpoint.storage(storage);
   if (!source) throw new ParseError(`${label}: there is no storage ${quote(storage.key)}`);
-  const bytes = bytesPerElement(storage.type);
+  const { bytes } = storage;
   if (source.size !== storage.size * bytes)
     throw new ParseError(
       `${label}: storage ${quote(storage.key)} has ${source.size} bytes, ${storage.size} elements of ${storage.type} take ${storage.size * bytes}`,

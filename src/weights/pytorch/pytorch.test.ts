@@ -107,11 +107,22 @@ test('storages that view others, and texts, as old programs wrote them', async (
 
 const LONG = String.fromCharCode(0xff);
 const RUN = [global('os', 'system'), text('x'), '\x85R'];
+test('types that are not read are told', async () => {
+  const weights = await openWeights(new File([fixture('checkpoint-unread.pth')], 'x.pth'));
+  expect([...weights.tensors.values()].map(({ name, type, shape }) => [name, type, shape])).toEqual([
+    ['i16', 'I16', [2]],
+    ['f8', 'F8_E4M3', [3]],
+    ['complex', 'C64', [2, 1]],
+    ['f32', 'f32', [2]],
+  ]);
+  expect([...(await weights.read('f32')).data]).toEqual([1, 1]);
+  await expect(weights.read('f8')).rejects.toThrow("x.pth: tensor 'f8' has elements of type F8_E4M3: f32, ");
+});
+
 const refused: readonly [string, Uint8Array | Buffer, string][] = [
   ['a function', archive(pickle(...RUN)), "x.pth wants 'os.system': only tensors in plain containers are read"],
   ['a function by its text', archive(pickle(text('os'), text('system'), '\x93')), "x.pth wants 'os.system'"],
   ['a class, as real files have', fixture('checkpoint-code.pth'), "x.pth wants 'argparse.Namespace'"],
-  ['an unknown element type', fixture('checkpoint-i16.pth'), "elements of 'torch.ShortStorage' are not read"],
   ['an instruction that makes objects', archive(pickle('})\x81')), 'x.pth wants the instruction 129 of pickles'],
   ['a call of a value', archive(pickle('K\x01)R')), 'its pickle calls what is not a function'],
   ['a call of a name', archive(pickle(global('torch', 'FloatStorage'), ')R')), 'calls what is not a function'],

@@ -2,13 +2,16 @@
 import { show } from '../../check';
 import { ParseError } from '../../errors';
 import { quote } from '../../io/bytes';
-import type { HostDType } from '../../tensor/dtype';
+import { bytesPerElement, type HostDType } from '../../tensor/dtype';
 import { formatShape, isContiguous, lastElement, type Shape, sizeOf } from '../../tensor/shape';
+import type { UnreadType } from '../stored';
 import { Dict, Global, type PickleRules } from './pickle';
 
 /** Elements in a file, which tensors view. */
 export interface Storage {
-  readonly type: HostDType;
+  readonly type: HostDType | UnreadType;
+  /** Bytes of an element. */
+  readonly bytes: number;
   /** What the file calls it. */
   readonly key: string;
   /** In elements. */
@@ -29,11 +32,19 @@ export class PickledTensor {
   ) {}
 }
 
-const STORAGE = /^torch\.(?:cuda\.)?(\w+)Storage$/;
+const STORAGE = /^torch\.(?:cuda\.|storage\.)?(\w+)Storage$/;
 /** Booleans are 0 and 1. */
 const TYPES: Readonly<Record<string, HostDType>> = {
   ...{ Float: 'f32', Double: 'f64', Half: 'f16', BFloat16: 'bf16' },
-  ...{ Long: 'i64', Int: 'i32', Char: 'i8', Byte: 'u8', Bool: 'u8' },
+  ...{ Long: 'i64', Int: 'i32', Char: 'i8', Byte: 'u8', Bool: 'u8', Untyped: 'u8' },
+};
+/** Those that are told, but not read, with their bytes: of storages, and of tensors that have an untyped one. */
+const UNREAD: Readonly<Record<string, readonly [type: UnreadType, bytes: number]>> = {
+  ...{ Short: ['I16', 2], ComplexFloat: ['C64', 8], ComplexDouble: ['C128', 16] },
+  ...{ 'torch.uint16': ['U16', 2], 'torch.uint32': ['U32', 4], 'torch.uint64': ['U64', 8] },
+  ...{ 'torch.float8_e4m3fn': ['F8_E4M3', 1], 'torch.float8_e5m2': ['F8_E5M2', 1] },
+  ...{ 'torch.float8_e4m3fnuz': ['F8_E4M3FNUZ', 1], 'torch.float8_e5m2fnuz': ['F8_E5M2FNUZ', 1] },
+  'torch.float8_e8m0fnu': ['F8_E8M0', 1],
 };
 /** Names of element types, which checkpoints hold as values. */
 const DTYPE = /^torch\.(u?int|float|complex|bfloat|bool|half|double|long)\w*$/;
@@ -58,6 +69,9 @@ const GLOBALS: ReadonlyMap<string, Global> = new Map(
         throw new ParseError('a tensor is negated or conjugated lazily: resolve it before it is saved');
       return tensorOf(storage, offset, shape, strides);
     }),
+    new Global('torch._utils._rebuild_tensor_v3', ([storage, offset, shape, strides, , , dtype]) =>
+      tensorOf(typed(storage, dtype), offset, shape, strides),
+    ),
     ...['torch._utils._rebuild_parameter', 'torch._utils._rebuild_parameter_with_state'].map(first),
   ].map((known) => [known.name, known]),
 );
@@ -88,11 +102,22 @@ function storageOf(id: unknown): Storage {
     throw new ParseError(`a storage is described by ${show(id)}`);
   const name = STORAGE.exec(type.name)?.[1] ?? type.name;
   const known = Object.hasOwn(TYPES, name) ? TYPES[name] : undefined;
-  if (!known)
+  const [element, bytes] = known ? [known, bytesPerElement(known)] : unreadType(name);
+  if (!element)
     throw new ParseError(`elements of ${quote(type.name)} are not read, only ${Object.keys(TYPES).join(', ')}`);
   const [, offset = 0] = Array.isArray(view) ? view : [];
   if (!isCount(offset)) throw new ParseError(`storage ${quote(key)} is a view from ${show(offset)} on`);
-  return { type: known, key, size, offset };
+  return { type: element, bytes, key, size, offset };
+}
+
+const unreadType = (name: string) => (Object.hasOwn(UNREAD, name) ? (UNREAD[name] as (typeof UNREAD)[string]) : []);
+
+/** Bytes that are elements of a type. */
+function typed(storage: unknown, dtype: unknown): unknown {
+  const [type, bytes] = unreadType(String(dtype));
+  if (!isStorage(storage) || storage.type !== 'u8' || !type || bytes === undefined)
+    throw new ParseError(`a tensor of ${show(dtype)} in ${isStorage(storage) ? storage.type : show(storage)}`);
+  return { ...storage, type, bytes, size: storage.size / bytes };
 }
 
 function isStorage(value: unknown): value is Storage {
