@@ -28,9 +28,11 @@ import {
   EighParams,
   LANES,
   PARTS,
+  QrParams,
   REFLECTIONS,
   ResidualParams,
   STRIP,
+  SvdParams,
   TriangularParams,
 } from './params.generated';
 
@@ -326,11 +328,40 @@ function planRefinedLu({ a, b, x, condition, error, steps, status }: RefinedSolv
 }
 
 export function planQr({ a, q, r }: QrCall): Plan {
-  const [m, n] = a.shape.slice(-2) as [number, number];
-  const k = Math.min(m, n);
-  const numbers = m * n + 2 * m * k + Math.max(n, k);
-  return densePlan('qr', a, numbers, 4 * m * n * k, { first: address(q), second: address(r) });
+  const { rows, columns, k, batches, wide } = extentsOf(a);
+  const bytes = {
+    lines: 8 * batches * rows * columns,
+    reflections: 8 * batches * k * rows,
+    basis: 8 * batches * k * rows,
+    triangles: 8 * batches * Math.ceil(k / REFLECTIONS) * REFLECTIONS ** 2,
+  };
+  const places = { a: address(a), q: address(q), r: address(r) };
+  return withMemory(bytes, (memory) => {
+    const job = (flops: number, kernels: Readonly<Record<string, number>>, first = 0): Job => ({
+      phases: phasesOf(kernels),
+      params: QrParams({ rows, columns, wide, first, ...places, ...memory }),
+      microseconds: (batches * flops) / FLOPS_PER_MICROSECOND,
+    });
+    const strips = (count: number) => batches * Math.ceil(count / STRIP);
+    const jobs = [job(100 * rows * columns, { qrWiden: strips(columns) })];
+    for (let first = 0; first < k; first += REFLECTIONS) {
+      const rest = columns - Math.min(first + REFLECTIONS, k);
+      const update: Record<string, number> = rest > 0 ? { qrUpdate: strips(rest) } : {};
+      const flops = 16 * REFLECTIONS * (rows - first) * (REFLECTIONS + rest);
+      jobs.push(job(flops, { qrBlock: batches, ...update }, first));
+    }
+    return [...jobs, job(8 * rows * k * k, { qrBasis: strips(k), qrStore: strips(k) })];
+  });
 }
+
+/** Matrices [batches][rows][columns]. */
+function extentsOf({ shape, dtype }: Tensor) {
+  const [rows, columns] = shape.slice(-2) as [number, number];
+  return { rows, columns, k: Math.min(rows, columns), batches: sizeOf(shape.slice(0, -2)), wide: dtype === 'f64' };
+}
+
+const phasesOf = (kernels: Readonly<Record<string, number>>) =>
+  Object.entries(kernels).map(([kernel, tasks]) => ({ kernel, tasks }));
 
 /** QL steps in rounds: those of a round are listed, and then applied. */
 const ROUNDS = 12;
@@ -369,7 +400,7 @@ function eighJobs(matrices: Matrices, places: EighPlaces): Job[] {
     kernels: Readonly<Record<string, number>>,
     { first = 0, column = 0 }: Partial<Record<'first' | 'column', number>> = {},
   ): Job => ({
-    phases: Object.entries(kernels).map(([kernel, count]) => ({ kernel, tasks: count })),
+    phases: phasesOf(kernels),
     params: EighParams({ n, wide, first, column, ...places, ...most }),
     microseconds: (batches * flops) / FLOPS_PER_MICROSECOND,
   });
@@ -407,8 +438,32 @@ export function planEigh({ a, values, vectors, status }: EighCall): Plan {
 }
 
 export function planSvd({ a, u, s, v, status }: SvdCall): Plan {
-  const [m, n] = a.shape.slice(-2) as [number, number];
-  const k = Math.min(m, n);
-  const places = { first: address(u), second: address(s), third: address(v), status: address(status) };
-  return densePlan('svd', a, 2 * m * n + k * k + 2 * k, 60 * m * n * k, places);
+  const { rows, columns, k, batches, wide } = extentsOf(a);
+  const ofPairs: Matrices = { n: k, batches, wide: true };
+  const list = (length: number) => 8 * batches * k * length;
+  const own = {
+    lines: list(Math.max(rows, columns)),
+    rotated: list(Math.max(rows, columns)),
+    products: list(k),
+    vectors: list(k),
+    turns: list(k),
+    norms: list(2),
+  };
+  const bytes = { ...own, squares: list(1), unchecked: list(1), ...eighBytes(ofPairs).bytes };
+  const places = { a: address(a), u: address(u), s: address(s), v: address(v), status: address(status) };
+  return withMemory(bytes, ({ lines, rotated, products, vectors, turns, norms, squares, unchecked, ...ofEigh }) => {
+    const memory = { lines, rotated, products, vectors, turns, norms };
+    const params = SvdParams({ rows, columns, wide, ...places, ...memory });
+    const job = (flops: number, kernels: Readonly<Record<string, number>>): Job => ({
+      phases: phasesOf(kernels),
+      params,
+      microseconds: (batches * flops) / FLOPS_PER_MICROSECOND,
+    });
+    const strips = batches * Math.ceil(k / STRIP);
+    return [
+      job(4 * rows * columns * k, { svdWiden: strips, svdProducts: strips }),
+      ...eighJobs(ofPairs, { ...ofEigh, a: products, values: squares, vectors, status: unchecked }),
+      job(20 * rows * columns * k, { svdRotate: strips, svd: batches }),
+    ];
+  });
 }

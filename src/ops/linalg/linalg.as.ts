@@ -20,9 +20,9 @@ export {
   eighWiden,
 } from './eigh.as';
 export { lu } from './lu.as';
-export { qr } from './qr.as';
+export { qrBasis, qrBlock, qrStore, qrUpdate, qrWiden } from './qr.as';
 export { beginRefinement, correct, judgeResidual, residual } from './refine.as';
-export { svd } from './svd.as';
+export { svd, svdProducts, svdRotate, svdWiden } from './svd.as';
 export { packTriangle, triangularSolve } from './triangular-solve.as';
 
 export const SCRATCH_BYTES: usize = BLOCK_BYTES > REFLECT_BYTES ? BLOCK_BYTES : REFLECT_BYTES;

@@ -91,6 +91,46 @@ export const EighParams = struct({
   mostSweeps: 'i32',
 });
 
+/** Matrices [batches][rows][columns], k the smaller extent; what is behind `r` is working memory in float64. */
+export const QrParams = struct({
+  rows: 'i32',
+  columns: 'i32',
+  wide: 'bool',
+  /** The first column of the block at hand. */
+  first: 'i32',
+  a: 'usize',
+  q: 'usize',
+  r: 'usize',
+  /** The transpose, [columns][rows]. */
+  lines: 'usize',
+  /** [k][rows] each */
+  reflections: 'usize',
+  basis: 'usize',
+  /** [blocks][REFLECTIONS][REFLECTIONS] */
+  triangles: 'usize',
+});
+
+/** Matrices [batches][rows][columns]; what is behind `status` is working memory in float64. */
+export const SvdParams = struct({
+  rows: 'i32',
+  columns: 'i32',
+  wide: 'bool',
+  a: 'usize',
+  u: 'usize',
+  s: 'usize',
+  v: 'usize',
+  status: 'usize',
+  /** The vectors of the shorter side, [k][longer], as they are and rotated. */
+  lines: 'usize',
+  rotated: 'usize',
+  /** [k][k]: products of all pairs, their eigenvectors, and by what the vectors were rotated. */
+  products: 'usize',
+  vectors: 'usize',
+  turns: 'usize',
+  /** [2 k]: lengths, and what is marked. */
+  norms: 'usize',
+});
+
 /** A decomposition of matrices [batches][rows][columns], a task each, in float64. */
 export const DenseParams = struct({
   rows: 'i32',

@@ -65,10 +65,3 @@ export function put(to: usize, isWide: bool, at: i32, value: f64): void {
   if (isWide) f64.store(to + (<usize>at << 3), value);
   else f32.store(to + (<usize>at << 2), <f32>value);
 }
-
-/** The transpose of x [rows][columns]. */
-export function transposeInto(x: usize, rows: i32, columns: i32, to: usize): void {
-  for (let r: i32 = 0; r < rows; r++)
-    for (let c: i32 = 0; c < columns; c++)
-      f64.store(to + (<usize>(c * rows + r) << 3), f64.load(x + (<usize>(r * columns + c) << 3)));
-}
