@@ -77,7 +77,7 @@ async function runModel(model: Model, { in: input, out, params, grad, weights, s
   if (weights !== undefined && seed !== undefined)
     throw new ParameterError('--seed makes weights: leave --weights out');
   await using file = weights === undefined ? undefined : await openFile(weights);
-  const { initialize, load, forward } = created(model, parseJson(params), file);
+  const { initialize, load, fold, forward } = created(model, parseJson(params), file);
   await checkWritable(out);
   const inputs = await readTensorsOf(model, input);
   using runtime = await createRuntime(options);
@@ -90,7 +90,8 @@ async function runModel(model: Model, { in: input, out, params, grad, weights, s
       ? load(runtime, published)
       : initialize(runtime, { seed: seed ?? 0 });
   const tensors = onRuntime(runtime, inputs);
-  const results = await withProgress(model.name, async ({ signal }) => forward(tensors, parameters, { signal }));
+  const folded = runtime.scope(() => fold(parameters));
+  const results = await withProgress(model.name, async ({ signal }) => forward(tensors, folded, { signal }));
   await writeResults(out, results);
 }
 

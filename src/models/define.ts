@@ -18,6 +18,8 @@ import { type Load, loaderOf, type WeightNames } from './load';
 /** What the params of a model describe: parameters under the names of checkpoints, and the outputs by name. */
 export interface Network<In, Out> extends WeightNames {
   forward(inputs: In, parameters: Parameters, control: ModuleControl): Out;
+  /** The parameters for inference alone, such as with batch norms folded into convolutions; default: all as they are. */
+  fold?(parameters: Parameters): Record<string, Tensor>;
 }
 
 /** The declaration of a model: inputs and outputs in letters, params as a schema, and the network that they describe. */
@@ -52,6 +54,11 @@ export interface CreatedModel<In = Readonly<Record<string, Tensor>>, Out = Outpu
   initialize(runtime: Runtime, options?: { readonly seed?: number | undefined }): Record<string, Tensor<'f32'>>;
   /** Those of a file, or of the checkpoint of a training. */
   readonly load: Load;
+  /**
+   * Parameters for inference alone, which is faster with them: batch norms become parts of the convolutions before them. Those
+   * that stay are the same tensors.
+   */
+  fold(parameters: Parameters): Parameters;
 }
 
 /** A model as a value: one of the library's, or one that `defineModel` made. Without types of its own, any model. */
@@ -92,7 +99,7 @@ export function defineModel<
     ...spec,
     parse,
     create(params) {
-      const { forward, ...names } = spec.network(parse(params));
+      const { forward, fold, ...names } = spec.network(parse(params));
       return {
         name,
         parameters: names.parameters,
@@ -101,6 +108,10 @@ export function defineModel<
           return initial(names, runtime, options.seed);
         },
         load: loaderOf(names),
+        fold(parameters) {
+          checkRecord('parameters', parameters);
+          return fold?.(parameters) ?? parameters;
+        },
         forward(inputs, parameters: Parameters, control: ModuleControl = {}) {
           checkKnown('control', control, ['signal', 'training'], (unknown) => `control has no '${unknown}'`);
           checkControl(control);

@@ -22,3 +22,5 @@ export {
   type UniversalSentenceEncoder,
 } from './universal-sentence-encoder';
 export { universalSentenceEncoder } from './universal-sentence-encoder/model';
+export { unireplknet } from './vision/unireplknet';
+export { van } from './vision/van';

@@ -2,5 +2,7 @@
 import { decoderModel } from './decoder-model';
 import type { Model } from './define';
 import { universalSentenceEncoder } from './universal-sentence-encoder/model';
+import { unireplknet } from './vision/unireplknet';
+import { van } from './vision/van';
 
-export const models: readonly Model[] = [decoderModel, universalSentenceEncoder];
+export const models: readonly Model[] = [decoderModel, universalSentenceEncoder, unireplknet, van];

@@ -2,7 +2,7 @@
 import { apply, constant, type Expression } from '../expressions/expression';
 import { WORDS } from '../expressions/words';
 import { mapOne } from '../ops/map/core';
-import { ElementwiseFunction, element } from '../ops/map/function';
+import { Elementwise, ElementwiseFunction, element } from '../ops/map/function';
 import type { Control } from '../runtime/backend';
 import type { Tensor } from '../tensor/tensor';
 
@@ -33,9 +33,14 @@ const functions = <T>(make: (activation: Activation) => T) =>
   Object.fromEntries(ACTIVATIONS.map((activation) => [activation, make(activation)])) as Record<Activation, T>;
 
 const alone = functions((activation) => new ElementwiseFunction(activation, 1, [of(activation)]));
+const epilogues = functions((activation) => new Elementwise(alone[activation], []));
 const gates = functions(
   (activation) => new ElementwiseFunction(`${activation} gate`, 2, [apply('multiply', of(activation), element(1))]),
 );
+
+/** As an op applies it to each of its results before they are stored; undefined for none. */
+export const activationEpilogue = (activation: Activation): Elementwise | undefined =>
+  activation === 'none' ? undefined : epilogues[activation];
 
 export function activate(activation: Activation, x: Tensor, control: Control): Tensor<'f32'> {
   return mapOne(alone[activation], { x }, control);

@@ -1,0 +1,107 @@
+/**
+ * VAN, four stages of blocks whose attention is a gate by a large convolution.
+ * Source: Guo et al. 2023, arXiv 2202.09741, and the authors' code: names, epsilons, and the inner shortcut around the gate.
+ */
+import * as valibot from 'valibot';
+import { add, multiply } from '../../ops/map';
+import { defineModel } from '../define';
+import {
+  addScaled,
+  batchNorm,
+  dense,
+  depthwise,
+  type Layer,
+  layerNorm,
+  layerOf,
+  normedConvolution,
+  pointwise,
+  pooling,
+  sequence,
+} from './layers';
+import { classesParam, pictureNetwork, samplePicture } from './picture-network';
+
+/** What tells the variants apart: the width and the number of blocks of each stage. */
+interface VanConfig {
+  readonly widths: readonly number[];
+  readonly depths: readonly number[];
+}
+
+const SMALL = [64, 128, 320, 512];
+const VARIANTS = {
+  b0: { widths: [32, 64, 160, 256], depths: [3, 3, 5, 2] },
+  b1: { widths: SMALL, depths: [2, 2, 4, 2] },
+  b2: { widths: SMALL, depths: [3, 3, 12, 3] },
+  b3: { widths: SMALL, depths: [3, 5, 27, 3] },
+  b4: { widths: SMALL, depths: [3, 6, 40, 3] },
+  b5: { widths: [96, 192, 480, 768], depths: [3, 3, 24, 3] },
+  b6: { widths: [96, 192, 384, 768], depths: [6, 6, 90, 6] },
+} satisfies Record<string, VanConfig>;
+
+/** Widths of the feed-forward networks over those of the stages. */
+const RATIOS = [8, 8, 4, 4];
+
+export const van = defineModel({
+  name: 'van',
+  summary: 'classes of a picture, by convolutions that gate: Visual Attention Network',
+  paper: '2202.09741',
+  inputs: { x: 'b 3 rows columns' },
+  outputs: { logits: 'b classes' },
+  params: valibot.strictObject({
+    variant: valibot.optional(valibot.picklist(['b0', 'b1', 'b2', 'b3', 'b4', 'b5', 'b6']), 'b0'),
+    classes: classesParam(1000),
+  }),
+  network: ({ variant, classes }) => vanNetwork(VARIANTS[variant], classes),
+  sample: () => ({ params: { variant: 'b0', classes: 10 }, inputs: { x: samplePicture(64) } }),
+});
+
+/** The network of these widths and depths; the last of its widths is that of its head. */
+export function vanNetwork({ widths, depths }: VanConfig, classes: number) {
+  const stages = widths.map((width, at): Readonly<Record<string, Layer>> => {
+    const [i, before] = [at + 1, widths[at - 1] ?? 3];
+    const size = at === 0 ? { kernel: 7, stride: 4, padding: 3 } : { kernel: 3, stride: 2, padding: 1 };
+    const block = blockOf(width, (RATIOS[at] as number) * width);
+    return {
+      [`patch_embed${i}`]: normedConvolution(['proj', 'norm'], before, width, size),
+      [`block${i}`]: sequence(Array<Layer>(depths[at] as number).fill(block)),
+      [`norm${i}`]: layerNorm(width),
+    };
+  });
+  const parts = { ...Object.assign({}, ...stages), '': pooling, head: dense(widths.at(-1) as number, classes) };
+  return pictureNetwork(sequence(parts));
+}
+
+function blockOf(c: number, hidden: number): Layer {
+  const scale = { shape: [c], initial: { value: 0.01 } };
+  return layerOf(
+    { norm1: batchNorm(c), attn: gatedAttention(c), norm2: batchNorm(c), mlp: feedForward(c, hidden) },
+    { layer_scale_1: scale, layer_scale_2: scale },
+    (x, { norm1, attn, norm2, mlp }, { layer_scale_1, layer_scale_2 }) => {
+      const h = addScaled(x, layer_scale_1, attn(norm1(x)));
+      return addScaled(h, layer_scale_2, mlp(norm2(h)));
+    },
+  );
+}
+
+function gatedAttention(c: number): Layer {
+  const gate = layerOf(
+    {
+      conv0: depthwise(c, { kernel: 5 }),
+      conv_spatial: depthwise(c, { kernel: 7, dilation: 3 }),
+      conv1: pointwise(c, c),
+    },
+    {},
+    (x, { conv0, conv_spatial, conv1 }) => multiply(conv1(conv_spatial(conv0(x))), x),
+  );
+  return layerOf(
+    { proj_1: pointwise(c, c, { activation: 'gelu' }), spatial_gating_unit: gate, proj_2: pointwise(c, c) },
+    {},
+    (x, { proj_1, spatial_gating_unit, proj_2 }) => add(x, proj_2(spatial_gating_unit(proj_1(x)))),
+  );
+}
+
+const feedForward = (c: number, hidden: number): Layer =>
+  sequence({
+    fc1: pointwise(c, hidden),
+    dwconv: sequence({ dwconv: depthwise(hidden, { kernel: 3, activation: 'gelu' }) }),
+    fc2: pointwise(hidden, c),
+  });

@@ -1,0 +1,104 @@
+import { describe, expect, test } from 'vitest';
+import { relativeError } from '../../../test/describe-method';
+import networks from '../../../test/fixtures/networks.json';
+import { createRuntime, mean, multiply, type Tensor } from '../../index';
+import { countParameters, splitBuffers, TrainingPass } from '../../nn';
+import { differentiate } from '../../tape';
+import { hostTensor } from '../../tensor/host';
+import { sizeOf } from '../../tensor/shape';
+import { loaderOf } from '../load';
+import type { pictureNetwork } from './picture-network';
+import { unireplknet, unireplknetNetwork } from './unireplknet';
+import { van, vanNetwork } from './van';
+
+type PictureNetwork = ReturnType<typeof pictureNetwork>;
+
+/** Small networks of the fixture, which `test/fixtures/make-networks.py` computes in float64. */
+const SMALL: readonly (readonly [name: keyof typeof networks, network: PictureNetwork])[] = [
+  ['van', vanNetwork(networks.van.config, networks.van.classes)],
+  ['unireplknet', unireplknetNetwork(networks.unireplknet.config as never, { classes: 3, channels: 1, merged: false })],
+];
+
+/** As the fixture makes them. */
+const wave = (count: number, seed: number) =>
+  Array.from({ length: count }, (_, i) => Math.sin(1.7 * i + 0.9 * seed) + 0.1 * Math.cos(0.3 * i));
+
+function weightsOf({ parameters }: PictureNetwork) {
+  const entries = Object.entries(parameters).map(([name, { shape }]) => {
+    const seed = [...name].reduce((sum, letter) => sum + letter.charCodeAt(0), 0) % 101;
+    const values = wave(sizeOf(shape), seed).map(scaleOf(name, shape));
+    return [name, hostTensor(values, shape)] as const;
+  });
+  return Object.fromEntries(entries);
+}
+
+function scaleOf(name: string, shape: readonly number[]): (value: number) => number {
+  if (name.endsWith('running_var')) return (value) => 1.5 + value;
+  if (shape.length > 1) return (value) => value * Math.sqrt(2 / sizeOf(shape.slice(1)));
+  if (/\.weight$|layer_scale|^gamma|\.gamma/.test(name)) return (value) => 1 + 0.3 * value;
+  return (value) => 0.2 * value;
+}
+
+describe.each(SMALL)('%s', (name, network) => {
+  const { x: shape, logits: expected, names } = networks[name];
+
+  test('agrees with the formulas in float64, with batch norms folded too', async () => {
+    using runtime = await createRuntime({ backend: 'wasm', threads: 2 });
+    expect(Object.keys(network.parameters)).toHaveLength(names);
+    const parameters = loaderOf(network)(runtime, weightsOf(network));
+    const folded = network.fold(parameters);
+    const x = runtime.tensor(wave(sizeOf(shape), 5), shape);
+    for (const given of [parameters, folded]) {
+      const { logits } = network.forward({ x }, given, {});
+      expect(logits.shape).toEqual([shape[0], networks[name].classes]);
+      expect(relativeError(await logits.toHost(), hostTensor(expected, logits.shape))).toBeLessThan(1e-5);
+    }
+  });
+
+  test('trains: every parameter has a gradient, and batches move the statistics', async () => {
+    using runtime = await createRuntime({ backend: 'wasm', threads: 2 });
+    const loaded = loaderOf(network)(runtime, weightsOf(network));
+    const { parameters, buffers } = splitBuffers(network, loaded);
+    const x = runtime.tensor(wave(sizeOf(shape), 5), shape);
+    const before = await Promise.all(Object.values(buffers).map((each) => each.read()));
+    const training = new TrainingPass(1);
+    const { gradients } = differentiate((p: Readonly<Record<string, Tensor>>) => {
+      const { logits } = network.forward({ x }, { ...p, ...buffers }, { training });
+      return mean(multiply(logits, logits));
+    }, parameters);
+    training.apply(buffers);
+    for (const [name, gradient] of Object.entries(gradients)) {
+      const values = await gradient.read();
+      expect(values.every(Number.isFinite), name).toBe(true);
+      expect(
+        values.some((value) => value !== 0),
+        name,
+      ).toBe(true);
+    }
+    const after = await Promise.all(Object.values(buffers).map((each) => each.read()));
+    for (const [at, values] of after.entries()) expect(values).not.toEqual(before[at]);
+  });
+});
+
+test.each([
+  [van, { variant: 'b0' }, 4_105_800],
+  [van, { variant: 'b1' }, 13_861_800],
+  [van, { variant: 'b2' }, 26_578_472],
+  [van, { variant: 'b3' }, 44_765_608],
+  [van, { variant: 'b4' }, 60_283_176],
+  [van, { variant: 'b5' }, 89_967_688],
+  [van, { variant: 'b6' }, 199_829_416],
+  [unireplknet, { variant: 'a' }, 4_649_060],
+  [unireplknet, { variant: 'a', merged: true }, 4_437_300],
+  [unireplknet, { variant: 'f', merged: true }, 6_235_216],
+  [unireplknet, { variant: 'p', merged: true }, 10_741_704],
+  [unireplknet, { variant: 'n', merged: true }, 18_318_560],
+  [unireplknet, { variant: 't', merged: true }, 31_037_980],
+  [unireplknet, { variant: 's' }, 56_456_704],
+  [unireplknet, { variant: 's', classes: 21841 }, 72_483_433],
+  [unireplknet, { variant: 'b', merged: true }, 98_008_456],
+  [unireplknet, { variant: 'l', merged: true }, 218_454_616],
+  [unireplknet, { variant: 'xl', merged: true }, 386_529_064],
+] as const)('$0.name %o has %d parameters, as the authors have', (model, params, count) => {
+  expect(countParameters(model.create(params as never))).toBe(count);
+});
