@@ -22,5 +22,7 @@ export {
   type UniversalSentenceEncoder,
 } from './universal-sentence-encoder';
 export { universalSentenceEncoder } from './universal-sentence-encoder/model';
+export { biformer } from './vision/biformer';
+export { l2vit } from './vision/l2vit';
 export { unireplknet } from './vision/unireplknet';
 export { van } from './vision/van';

@@ -19,6 +19,8 @@ import type { Weights } from '../weights/weights';
 /** The parameters and buffers of a model by the names of its checkpoints. */
 export interface WeightNames {
   readonly parameters: Described;
+  /** Other forms of the same network, of which files may have the names and shapes. */
+  readonly otherForms?: readonly Described[] | undefined;
   /** A prefix of these names that files may lack, such as `transformer`. */
   readonly prefix?: string | undefined;
   /** Tensors of files that are passed over: those that only training uses, or that follow from the configuration. */
@@ -170,10 +172,11 @@ function typeOf({ type, shape }: Stored, types: Types): DType {
 
 /** The tensors of a file by the names that the model has for them, with their own. */
 function matched<T extends { readonly shape: Shape }>(
-  { parameters, prefix, ignored }: WeightNames,
+  { parameters: usual, otherForms = [], prefix, ignored }: WeightNames,
   file: Readonly<Record<string, T>>,
   check: (own: string, tensor: T) => void = () => {},
 ): Map<string, [name: string, tensor: T]> {
+  const parameters = nearest([usual, ...otherForms], file, prefix);
   const known = (name: string) => Object.hasOwn(parameters, name);
   const found = new Map<string, [string, T]>();
   for (const [name, tensor] of Object.entries(parametersIn(file))) {
@@ -199,6 +202,16 @@ function matched<T extends { readonly shape: Shape }>(
       return [own, pair];
     }),
   );
+}
+
+/** The form of which a file has the most names. */
+function nearest(forms: readonly Described[], file: object, prefix: string | undefined): Described {
+  if (forms.length === 1) return forms[0] as Described;
+  const names = Object.keys(parametersIn(file as Readonly<Record<string, HostTensor>>)).flatMap((name) =>
+    namesOf(name, prefix),
+  );
+  const fitting = forms.map((form) => names.filter((name) => Object.hasOwn(form, name)).length);
+  return forms[fitting.indexOf(Math.max(...fitting))] as Described;
 }
 
 /** The names that a tensor of a file may have in the model, the likeliest first. */

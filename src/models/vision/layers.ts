@@ -1,10 +1,12 @@
 /** Layers of networks on pictures, channels last, under the names of PyTorch's checkpoints. */
 import { apply } from '../../expressions/expression';
 import { type Activation, activate, activationEpilogue } from '../../nn/activation';
+import { linear } from '../../nn/linear';
 import { type Described, type Module, type ModuleControl, prefixed } from '../../nn/module';
 import { norm } from '../../nn/norm';
 import { foldBatchNorm } from '../../ops/batch-norm';
 import { type ConvOptions, conv } from '../../ops/conv';
+import { contiguous, pad } from '../../ops/copy';
 import { mapOne } from '../../ops/map/core';
 import { ElementwiseFunction, element } from '../../ops/map/function';
 import { mean } from '../../ops/reduce';
@@ -32,6 +34,12 @@ export const within =
   (name) =>
     find(`${part}.${name}`);
 
+/** Whether a part has its parameters among those of the layer, and a name only to be called by. */
+const isLocal = (part: string) => part.startsWith('$');
+const findIn = (find: Find, part: string) => (isLocal(part) ? find : within(find, part));
+const namedBy = <T>(parameters: Readonly<Record<string, T>>, part: string) =>
+  isLocal(part) ? parameters : prefixed(parameters, part);
+
 /** Those of these names that there are. */
 const found = (names: Described, find: Find): Record<string, Tensor> =>
   Object.fromEntries(
@@ -41,7 +49,7 @@ const found = (names: Described, find: Find): Record<string, Tensor> =>
     }),
   );
 
-/** A layer of parts, whose parameters begin with their names, and of parameters of its own. */
+/** A layer of parts, whose parameters begin with their names unless these begin with `$`, and of parameters of its own. */
 export function layerOf<const L extends Layers, const O extends Described>(
   parts: L,
   own: O,
@@ -49,9 +57,9 @@ export function layerOf<const L extends Layers, const O extends Described>(
 ): Layer {
   const entries = Object.entries<Layer>(parts);
   return {
-    parameters: Object.assign({ ...own }, ...entries.map(([name, { parameters }]) => prefixed(parameters, name))),
+    parameters: Object.assign({ ...own }, ...entries.map(([name, { parameters }]) => namedBy(parameters, name))),
     forward(x, find, control) {
-      const calls = entries.map(([name, part]) => [name, (x: Tensor) => part.forward(x, within(find, name), control)]);
+      const calls = entries.map(([name, part]) => [name, (x: Tensor) => part.forward(x, findIn(find, name), control)]);
       return x.runtime.scope(() =>
         forward(x, Object.fromEntries(calls) as Calls<L>, found(own, find) as Own<O>, control),
       );
@@ -59,7 +67,7 @@ export function layerOf<const L extends Layers, const O extends Described>(
     fold: (find) =>
       Object.assign(
         found(own, find),
-        ...entries.map(([name, part]) => prefixed(folded(part, within(find, name)), name)),
+        ...entries.map(([name, part]) => namedBy(folded(part, findIn(find, name)), name)),
       ),
   };
 }
@@ -172,7 +180,7 @@ export function normedConvolution([name, normName]: NormedNames, c: number, o: n
   const { activation = 'none', ...plain } = settings;
   const parts = { [name]: convolution(c, o, plain), [normName]: batchNorm(o) };
   return mergeable(
-    sequence({ ...parts, '': activated(activation) }),
+    sequence({ ...parts, $activation: activated(activation) }),
     sequence({ [name]: convolution(c, o, { ...settings, bias: true }) }),
     `${normName}.running_mean`,
     (find) => {
@@ -200,3 +208,43 @@ const added = new ElementwiseFunction('x + scale y', 3, [
 
 /** x + scale y, with a scale for each channel. */
 export const addScaled = (x: Tensor, scale: Tensor, y: Tensor): Tensor<'f32'> => mapOne(added, { x, scale, y });
+
+/** Zeros at the end of both axes of x [b, rows, columns, c], up to these extents. */
+export function paddedTo(x: Tensor, rows: number, columns: number): Tensor<'f32'> {
+  const [, had, wide] = x.shape as [number, number, number];
+  if (rows === had && columns === wide) return x as Tensor<'f32'>;
+  return pad(x as Tensor<'f32'>, [
+    [0, 0],
+    [0, rows - had],
+    [0, columns - wide],
+    [0, 0],
+  ]);
+}
+
+/** The least multiple of `step` that is no less. */
+export const upTo = (extent: number, step: number): number => Math.ceil(extent / step) * step;
+
+/** Without the zeros at the end of both axes. */
+export const cropped = (x: Tensor, rows: number, columns: number): Tensor<'f32'> =>
+  contiguous((x as Tensor<'f32'>).slice(1, 0, rows).slice(2, 0, columns));
+
+/** Queries, keys and values of x [b, rows, columns, c] by heads, [b, rows, columns, h, d]: weight [3 c, c], bias [3 c]. */
+export function projected(x: Tensor, heads: number, weight: Tensor, bias?: Tensor): readonly [Tensor, Tensor, Tensor] {
+  const c = x.shape[3] as number;
+  const matrix = weight.reshape([3 * c, c]);
+  return [0, 1, 2].map((part) => {
+    const own = <T extends Tensor>(all: T) => all.slice(0, part * c, (part + 1) * c);
+    const out = linear(x, own(matrix), { bias: bias && own(bias) });
+    return out.reshape([...x.shape.slice(0, 3), heads, c / heads]);
+  }) as unknown as readonly [Tensor, Tensor, Tensor];
+}
+
+/** [b, rows, columns, h, d] as tokens [b, n, h, d]. */
+export const tokensOf = (x: Tensor): Tensor => {
+  const [b, rows, columns, h, d] = x.shape as [number, number, number, number, number];
+  return x.reshape([b, rows * columns, h, d]);
+};
+
+/** A feed-forward network at each place, with layers of these names. */
+export const feedForward = (c: number, hidden: number, [first, second]: readonly [string, string]): Layer =>
+  sequence({ [first]: dense(c, hidden, { activation: 'gelu' }), [second]: dense(hidden, c) });

@@ -17,6 +17,8 @@ export const classesParam = (preset: number) =>
     preset,
   );
 
+export type PictureNetwork = ReturnType<typeof pictureNetwork>;
+
 /** A network from x [b, 3, rows, columns] to logits, which a layer computes channels last as [b, 1, 1, classes]. */
 export function pictureNetwork(layer: Layer) {
   const lookUp =

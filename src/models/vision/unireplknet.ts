@@ -100,7 +100,7 @@ export function unireplknetNetwork({ width, kernels }: UniRepLKNetConfig, { clas
     };
   });
   const last = width * 2 ** (kernels.length - 1);
-  const head = { '': pooling, norm: layerNorm(last), head: dense(last, classes) };
+  const head = { $mean: pooling, norm: layerNorm(last), head: dense(last, classes) };
   return pictureNetwork(sequence(Object.assign({}, ...parts, head)));
 }
 
@@ -188,12 +188,12 @@ function reparameterised(c: number, kernel: LargeKernel): Layer {
 const squeezeExcitation = (c: number): Layer =>
   layerOf(
     {
-      mean: pooling,
+      $mean: pooling,
       down: pointwise(c, c / 4, { activation: 'relu', std: 0.02 }),
       up: pointwise(c / 4, c, { activation: 'sigmoid', std: 0.02 }),
     },
     {},
-    (x, { mean, down, up }) => multiply(x, up(down(mean(x)))),
+    (x, { $mean, down, up }) => multiply(x, up(down($mean(x)))),
   );
 
 /** Global response norm: channels of x by how large they are in the whole picture beside the others. */

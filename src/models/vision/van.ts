@@ -66,7 +66,7 @@ export function vanNetwork({ widths, depths }: VanConfig, classes: number) {
       [`norm${i}`]: layerNorm(width),
     };
   });
-  const parts = { ...Object.assign({}, ...stages), '': pooling, head: dense(widths.at(-1) as number, classes) };
+  const parts = { ...Object.assign({}, ...stages), $mean: pooling, head: dense(widths.at(-1) as number, classes) };
   return pictureNetwork(sequence(parts));
 }
 
