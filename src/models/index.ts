@@ -22,6 +22,7 @@ export {
   type UniversalSentenceEncoder,
 } from './universal-sentence-encoder';
 export { universalSentenceEncoder } from './universal-sentence-encoder/model';
+export { bevanet } from './vision/bevanet';
 export { biformer } from './vision/biformer';
 export { l2vit } from './vision/l2vit';
 export { unireplknet } from './vision/unireplknet';

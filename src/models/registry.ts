@@ -2,9 +2,18 @@
 import { decoderModel } from './decoder-model';
 import type { Model } from './define';
 import { universalSentenceEncoder } from './universal-sentence-encoder/model';
+import { bevanet } from './vision/bevanet';
 import { biformer } from './vision/biformer';
 import { l2vit } from './vision/l2vit';
 import { unireplknet } from './vision/unireplknet';
 import { van } from './vision/van';
 
-export const models: readonly Model[] = [decoderModel, universalSentenceEncoder, biformer, l2vit, unireplknet, van];
+export const models: readonly Model[] = [
+  decoderModel,
+  universalSentenceEncoder,
+  bevanet,
+  biformer,
+  l2vit,
+  unireplknet,
+  van,
+];

@@ -17,9 +17,9 @@ import type { Tensor } from '../../tensor/tensor';
 export type Find = (name: string) => Tensor | undefined;
 
 /** A function of x [b, rows, columns, c] and of parameters, which it describes and does not hold. */
-export interface Layer {
+export interface Layer<Out = Tensor<'f32'>> {
   readonly parameters: Described;
-  forward(x: Tensor, find: Find, control: ModuleControl): Tensor<'f32'>;
+  forward(x: Tensor, find: Find, control: ModuleControl): Out;
   /** The parameters for inference, with batch norms folded into convolutions; default: all as they are. */
   fold?(find: Find): Record<string, Tensor>;
 }
@@ -50,11 +50,11 @@ const found = (names: Described, find: Find): Record<string, Tensor> =>
   );
 
 /** A layer of parts, whose parameters begin with their names unless these begin with `$`, and of parameters of its own. */
-export function layerOf<const L extends Layers, const O extends Described>(
+export function layerOf<const L extends Layers, const O extends Described, Out = Tensor<'f32'>>(
   parts: L,
   own: O,
-  forward: (x: Tensor, parts: Calls<L>, own: Own<O>, control: ModuleControl) => Tensor<'f32'>,
-): Layer {
+  forward: (x: Tensor, parts: Calls<L>, own: Own<O>, control: ModuleControl) => Out,
+): Layer<Out> {
   const entries = Object.entries<Layer>(parts);
   return {
     parameters: Object.assign({ ...own }, ...entries.map(([name, { parameters }]) => namedBy(parameters, name))),
@@ -73,10 +73,10 @@ export function layerOf<const L extends Layers, const O extends Described>(
 }
 
 /** The parameters for inference of a layer. */
-export const folded = (layer: Layer, find: Find): Record<string, Tensor> =>
+export const folded = (layer: Pick<Layer, 'parameters' | 'fold'>, find: Find): Record<string, Tensor> =>
   layer.fold?.(find) ?? found(layer.parameters, find);
 
-/** Layers one after the other, under their indices or names. */
+/** Layers one after the other, under their indices or names; JavaScript puts names that are integers in front. */
 export const sequence = (parts: Layers | readonly Layer[]): Layer =>
   layerOf(
     { ...parts } as Layers,

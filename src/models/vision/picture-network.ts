@@ -1,6 +1,6 @@
 /** What networks on pictures share: pictures come channels first, as checkpoints and their users have them. */
 import * as valibot from 'valibot';
-import type { Described, ModuleControl, Parameters } from '../../nn/module';
+import type { ModuleControl, Parameters } from '../../nn/module';
 import { type HostTensor, hostTensor } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
 import { type Find, folded, type Layer } from './layers';
@@ -17,23 +17,29 @@ export const classesParam = (preset: number) =>
     preset,
   );
 
-export type PictureNetwork = ReturnType<typeof pictureNetwork>;
+export type PictureNetwork = Omit<ReturnType<typeof pictureNetwork>, 'ignored'>;
 
-/** A network from x [b, 3, rows, columns] to logits, which a layer computes channels last as [b, 1, 1, classes]. */
-export function pictureNetwork(layer: Layer) {
+/** A network from x [b, c, rows, columns] to results by name, of a layer that computes channels last. */
+export function networkOf<Out>(layer: Layer<Out>, ignored?: RegExp) {
   const lookUp =
     (parameters: Parameters): Find =>
     (name) =>
       parameters[name] as Tensor | undefined;
   return {
-    parameters: layer.parameters as Described,
+    parameters: layer.parameters,
+    ...(ignored && { ignored }),
     fold: (parameters: Parameters) => folded(layer, lookUp(parameters)),
-    forward({ x }: { readonly x: Tensor }, parameters: Parameters, control: ModuleControl) {
-      const logits = layer.forward(x.permute([0, 2, 3, 1]), lookUp(parameters), control);
-      return { logits: logits.reshape([x.shape[0] as number, -1]) };
-    },
+    forward: ({ x }: { readonly x: Tensor }, parameters: Parameters, control: ModuleControl) =>
+      layer.forward(x.permute([0, 2, 3, 1]), lookUp(parameters), control),
   };
 }
+
+/** The same to logits [b, classes], of a layer that gives [b, 1, 1, classes]. */
+export const pictureNetwork = (layer: Layer) =>
+  networkOf({
+    ...layer,
+    forward: (x, find, control) => ({ logits: layer.forward(x, find, control).reshape([x.shape[0] as number, -1]) }),
+  });
 
 /** A disc on a ramp, [1, 3, size, size]. */
 export function samplePicture(size: number): HostTensor<'f32'> {

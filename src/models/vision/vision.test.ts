@@ -8,6 +8,7 @@ import { differentiate } from '../../tape';
 import { hostTensor } from '../../tensor/host';
 import { sizeOf } from '../../tensor/shape';
 import { loaderOf, type WeightNames } from '../load';
+import { bevanet, bevanetNetwork } from './bevanet';
 import { biformer, biformerNetwork } from './biformer';
 import { l2vit, l2vitNetwork } from './l2vit';
 import type { PictureNetwork } from './picture-network';
@@ -24,6 +25,8 @@ const SMALL: readonly (readonly [name: keyof typeof networks, network: PictureNe
   ['biformer', biformerNetwork(networks.biformer.config, 3)],
   ['biformer-swin', swin],
   ['biformer-nchw', { ...swin, parameters: (swin as WeightNames).otherForms?.[0] as Described }],
+  ['bevanet-segment', bevanetNetwork(networks['bevanet-segment'].config as never, { task: 'segment', classes: 3 })],
+  ['bevanet-classify', bevanetNetwork(networks['bevanet-classify'].config as never, { task: 'classify', classes: 3 })],
 ];
 
 /** As the fixture makes them. */
@@ -57,7 +60,7 @@ describe.each(SMALL)('%s', (name, network) => {
     const x = runtime.tensor(wave(sizeOf(shape), 5), shape);
     for (const given of [parameters, folded]) {
       const { logits } = network.forward({ x }, given, {});
-      expect(logits.shape).toEqual([shape[0], networks[name].classes]);
+      expect(logits.shape.slice(0, 2)).toEqual([shape[0], networks[name].classes]);
       expect(relativeError(await logits.toHost(), hostTensor(expected, logits.shape))).toBeLessThan(1e-5);
     }
   });
@@ -91,31 +94,38 @@ describe.each(SMALL)('%s', (name, network) => {
 });
 
 test.each([
-  [van, { variant: 'b0' }, 4_105_800],
-  [van, { variant: 'b1' }, 13_861_800],
-  [van, { variant: 'b2' }, 26_578_472],
-  [van, { variant: 'b3' }, 44_765_608],
-  [van, { variant: 'b4' }, 60_283_176],
-  [van, { variant: 'b5' }, 89_967_688],
-  [van, { variant: 'b6' }, 199_829_416],
-  [unireplknet, { variant: 'a' }, 4_649_060],
-  [unireplknet, { variant: 'a', merged: true }, 4_437_300],
-  [unireplknet, { variant: 'f', merged: true }, 6_235_216],
-  [unireplknet, { variant: 'p', merged: true }, 10_741_704],
-  [unireplknet, { variant: 'n', merged: true }, 18_318_560],
-  [unireplknet, { variant: 't', merged: true }, 31_037_980],
-  [unireplknet, { variant: 's' }, 56_456_704],
-  [unireplknet, { variant: 's', classes: 21841 }, 72_483_433],
-  [unireplknet, { variant: 'b', merged: true }, 98_008_456],
-  [unireplknet, { variant: 'l', merged: true }, 218_454_616],
-  [unireplknet, { variant: 'xl', merged: true }, 386_529_064],
-  [l2vit, { variant: 't' }, 28_596_781],
-  [l2vit, { variant: 's' }, 50_199_157],
-  [l2vit, { variant: 'b' }, 88_577_188],
-  [biformer, { variant: 't' }, 13_142_760],
-  [biformer, { variant: 's' }, 25_536_232],
-  [biformer, { variant: 'b' }, 56_804_968],
-  [biformer, { variant: 'stl' }, 28_372_552],
-] as const)('$0.name %o has %d parameters, as the authors have', (model, params, count) => {
+  [van.name, { variant: 'b0' }, van, 4_105_800],
+  [van.name, { variant: 'b1' }, van, 13_861_800],
+  [van.name, { variant: 'b2' }, van, 26_578_472],
+  [van.name, { variant: 'b3' }, van, 44_765_608],
+  [van.name, { variant: 'b4' }, van, 60_283_176],
+  [van.name, { variant: 'b5' }, van, 89_967_688],
+  [van.name, { variant: 'b6' }, van, 199_829_416],
+  [unireplknet.name, { variant: 'a' }, unireplknet, 4_649_060],
+  [unireplknet.name, { variant: 'a', merged: true }, unireplknet, 4_437_300],
+  [unireplknet.name, { variant: 'f', merged: true }, unireplknet, 6_235_216],
+  [unireplknet.name, { variant: 'p', merged: true }, unireplknet, 10_741_704],
+  [unireplknet.name, { variant: 'n', merged: true }, unireplknet, 18_318_560],
+  [unireplknet.name, { variant: 't', merged: true }, unireplknet, 31_037_980],
+  [unireplknet.name, { variant: 's' }, unireplknet, 56_456_704],
+  [unireplknet.name, { variant: 's', classes: 21841 }, unireplknet, 72_483_433],
+  [unireplknet.name, { variant: 'b', merged: true }, unireplknet, 98_008_456],
+  [unireplknet.name, { variant: 'l', merged: true }, unireplknet, 218_454_616],
+  [unireplknet.name, { variant: 'xl', merged: true }, unireplknet, 386_529_064],
+  [l2vit.name, { variant: 't' }, l2vit, 28_596_781],
+  [l2vit.name, { variant: 's' }, l2vit, 50_199_157],
+  [l2vit.name, { variant: 'b' }, l2vit, 88_577_188],
+  [biformer.name, { variant: 't' }, biformer, 13_142_760],
+  [biformer.name, { variant: 's' }, biformer, 25_536_232],
+  [biformer.name, { variant: 'b' }, biformer, 56_804_968],
+  [biformer.name, { variant: 'stl' }, biformer, 28_372_552],
+  [bevanet.name, { variant: 's' }, bevanet, 15_090_784],
+  [bevanet.name, { variant: 's', auxiliary: true }, bevanet, 15_186_004],
+  [bevanet.name, { variant: 's', classes: 11, auxiliary: true }, bevanet, 15_183_940],
+  [bevanet.name, { variant: 's', task: 'classify', classes: 1000 }, bevanet, 16_278_709],
+  [bevanet.name, { variant: 'base' }, bevanet, 58_599_296],
+  [bevanet.name, { variant: 'base', task: 'classify', classes: 1000 }, bevanet, 57_390_805],
+  [bevanet.name, { variant: 'l' }, bevanet, 59_828_992],
+] as const)('%s %o has as many parameters as the authors’', (_, params, model, count) => {
   expect(countParameters(model.create(params as never))).toBe(count);
 });
