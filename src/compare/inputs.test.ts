@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import configs from '../../test/fixtures/decoder.json';
 import { attention } from '../index';
-import { createDecoder, languageModel } from '../models';
+import { createDecoder, languageModel, languageTokenizer } from '../models';
 import { loadUniversalSentenceEncoder, type UniversalSentenceEncoder } from '../models/universal-sentence-encoder';
 import { createRuntime } from '../ops/create-runtime';
 import type { Runtime } from '../runtime/runtime';
+import { characterTokenizer } from '../train';
 import { decoderInputs, mobyDick, takeTokens, textInputs } from './inputs';
 
 let runtime: Runtime;
@@ -75,7 +76,7 @@ describe('textInputs', () => {
 test('a language model tells its loss with other attention in a layer, in each and in all', async () => {
   const decoder = createDecoder(configs.llama);
   using model = languageModel(runtime, decoder, decoder.initialize(runtime, { seed: 2 }), {
-    tokenizer: { size: 2, ends: [], encode: (text) => [...text].map(Number), decode: () => '', idOf: Number },
+    tokenizer: languageTokenizer({ tokenizer: characterTokenizer('01').file }),
   });
   const own = { length: 12, layer: 1, each: true };
   const { inputs, losses } = decoderInputs(model, { name: 'digits', text: '0110100110010110' }, own, {});
