@@ -163,7 +163,7 @@ function firstPair({ sample: { extents }, masked }: PageData): [number, number] 
 }
 
 /** The words of a text, if numbers are of one. */
-const SENTENCE = html`<div class="sentence" data-live="sentence" data-state="idle" hidden><div class="words" data-words></div><div class="arcs" data-arcs></div><p class="caption" data-said role="status"></p></div>`;
+const SENTENCE = html`<div class="sentence" data-live="sentence" data-state="idle" hidden><div class="words" data-words dir="auto"></div><div class="arcs" data-arcs></div><p class="caption" data-said role="status"></p></div>`;
 
 function picture(data: PageData, page: Page): Html {
   const { name, masked, weighed, spatial, sample, names } = data;
@@ -185,7 +185,7 @@ function picture(data: PageData, page: Page): Html {
     <p class="readout">From query <input id="i" name="i" type="number" min="0" value="${i}" aria-label="query" data-kept> to key <input id="j" name="j" type="number" min="0" value="${j}" aria-label="key" data-kept>: <output id="said" for="i j"></output></p>
     <figure data-live="${masked ? 'mask' : 'weights'}" data-state="idle">
       <div class="choices">${kind}${inks}<label>head <input id="head" name="head" type="number" min="0" value="${sample.head ?? 0}" data-kept></label><input id="view" name="view" hidden aria-label="view" data-kept></div>
-      <div class="field" id="field"><div class="across"><span data-left>0</span><span>keys →</span><span data-right></span></div><div class="down"><span data-top>0</span><span>queries →</span><span data-bottom></span></div><div class="north"></div><div class="west"></div>
+      <div class="field" id="field"><div class="across"><span data-left>0</span><span>keys →</span><span data-right></span></div><div class="down"><span data-top>0</span><span>queries →</span><span data-bottom></span></div><div class="north"></div><div class="west"></div>${data.baseline !== undefined && !spatial && html`<div data-axis="across" dir="auto"></div><div data-axis="down" dir="auto"></div>`}
       <div class="cells" id="cells"><canvas tabindex="0" role="img" aria-label="${shows} of ${names[name]}: queries down, keys across. Arrow keys move the pair, plus and minus zoom."></canvas></div>
       ${masked && html`<div class="east-title" data-masks>keys read</div><div class="east" id="east" data-masks><canvas aria-hidden="true"></canvas><b></b></div>`}</div>
       ${weighed && html`<div class="scale" id="legend" data-weights${hidesWeights}><span data-left-end></span><canvas height="1" aria-hidden="true"></canvas><span><span data-right-end></span> <span data-unit></span></span><span data-middle></span></div>`}

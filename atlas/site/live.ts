@@ -15,6 +15,8 @@ export interface AnyPage {
 
 export interface MethodPage extends AnyPage {
   readonly data: PageData;
+  /** The words of the tokens, if they are of a text. */
+  words: readonly string[];
 }
 
 export const part = (name: string) => document.querySelector<HTMLElement>(`[data-live="${name}"]`);

@@ -5,7 +5,7 @@ import { Helper } from './ask';
 import { commandOf, programOf } from './code';
 import { startCode } from './code-part';
 import { startCost } from './cost-part';
-import { showFault } from './live';
+import { type MethodPage, showFault } from './live';
 import { startOutputs } from './outputs-part';
 import { $ } from './page';
 import { startPicture } from './picture-part';
@@ -22,7 +22,7 @@ const [counter, runner] = [new Helper(), new Helper()];
 const weigher = data.masked ? new Helper() : counter;
 const form = new SettingForm(data, changed);
 
-const page = { data, form };
+const page: MethodPage = { data, form, words: [] };
 startRun(page, runner);
 const writeCode = startCode(
   page,
@@ -37,26 +37,27 @@ const updateReach = startReach(page, counter, query);
 const updateRelief = startRelief(page, { counter, weigher }, query);
 const updateCost = startCost(page, counter);
 const updateWithin = startWithin(page, weigher);
-const updateSentence = startSentence(page, { counter, weigher });
+const sentence = startSentence(page, { counter, weigher });
 const showPicture =
   data.masked || data.weighed
     ? startPicture(page, { counter, weigher }, () => {
         updateReach();
         updateRelief();
+        sentence.point();
       })
     : startOutputs(page, counter);
 
 function changed(): void {
   showFault(page);
-  writeCode();
-  // The picture first: the plots come with more script.
-  void showPicture().then(() => {
+  // The words first, whose number is the length for all parts; then the picture.
+  void sentence.update().then(async () => {
+    writeCode();
+    await showPicture();
     $('.bench').dataset.stands = '';
     updateReach();
     updateRelief();
     updateCost();
     updateWithin();
-    updateSentence();
   });
 }
 changed();

@@ -11,6 +11,9 @@ import { inkOf, paintShares, paintWeights, type Scale, type ScaleName, scaleOf }
 
 type Helpers = Readonly<Record<'counter' | 'weigher', Helper>>;
 
+/** Pixels from a word on an axis to the next. */
+const WORD_APART = 15;
+
 /** Draws what the setting says; tells of another query. */
 export function startPicture(page: MethodPage, helpers: Helpers, onQuery: () => void): () => Promise<void> {
   const picture = new Picture(page, helpers, onQuery);
@@ -120,6 +123,7 @@ class Picture {
       if (place.textContent !== grouped(value)) place.textContent = grouped(value);
     }
     this.#paintRead();
+    this.#writeWords();
     const cells = String(Math.min(16, Math.max(2, lastColumn - firstColumn + 1)));
     const { style } = $('#field');
     if (style.getPropertyValue('--cells') !== cells) style.setProperty('--cells', cells);
@@ -127,6 +131,34 @@ class Picture {
     if (view === this.#written) return;
     this.#written = this.#viewField.value = view;
     this.#page.form.remember();
+  }
+
+  /** The words of rows and columns in view, as many as there is room for, and those of the pair. */
+  #writeWords(): void {
+    const { words } = this.#page;
+    const { top, left, scale, span } = this.#view.view;
+    const [i, j] = this.#pair;
+    $('#field').classList.toggle('worded', words.length > 0);
+    const apart = WORD_APART * devicePixelRatio;
+    const step = Math.ceil(apart / scale);
+    for (const [axis, from, picked] of [['down', top, i] as const, ['across', left, j] as const]) {
+      const place = document.querySelector<HTMLElement>(`[data-axis=${axis}]`);
+      const key = [words.join(''), from, span, picked].join(' ');
+      if (!place || place.dataset.of === key) continue;
+      place.dataset.of = key;
+      const isShown = (at: number) =>
+        at === picked || (at % step === 0 && Math.abs(at - picked) * scale >= apart && at + 0.5 > from);
+      const shown = words.map((word, at) => [word, at] as const).filter(([, at]) => at < from + span && isShown(at));
+      place.replaceChildren(
+        ...shown.map(([word, at]) => {
+          const label = document.createElement('span');
+          label.textContent = word.trim();
+          label.classList.toggle('picked', at === picked);
+          label.style.setProperty('--at', `${(100 * (at + 0.5 - from)) / span}%`);
+          return label;
+        }),
+      );
+    }
   }
 
   #point(i: number, j: number): void {

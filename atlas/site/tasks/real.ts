@@ -7,6 +7,7 @@ import { createRuntime } from '../../../src/ops/create-runtime';
 import type { Control } from '../../../src/runtime/backend';
 import type { DType } from '../../../src/tensor/dtype';
 import type { HostTensor } from '../../../src/tensor/host';
+import { formatPercent } from '../../../src/text/format';
 import type { TaskControl } from '../answer';
 import { gridIn } from '../problem';
 import { loadEncoder, piecesOf } from './encoder';
@@ -46,16 +47,21 @@ async function encodedInputs({ extents: { n: length }, numbers, text }: Setting,
   );
 }
 
-/** The words of a setting of text, piece by piece, as many as its numbers have. */
+/** Pieces of words that are told of a text. */
+const MOST_WORDS = 2048;
+
+/** The words of a setting's text, piece by piece, up to so many, or as many of the novel as it has tokens. */
 export async function wordsOf(
   { setting }: { readonly setting: Setting },
   { signal, report }: TaskControl,
 ): Promise<string[]> {
-  const onProgress = (share: number) => report(share);
+  const onProgress = (share: number) => report(`loading the encoder, ${formatPercent(share)}`);
   const encoder = await loadEncoder({ signal, onProgress });
   const { takeTokens } = await import('../../../src/compare/inputs');
   const { extents, text } = setting;
-  return piecesOf(takeTokens(text ?? (await novel(extents.n)), extents.n, encoder.tokenise));
+  const words = piecesOf(takeTokens(text ?? (await novel(extents.n)), text ? MOST_WORDS : extents.n, encoder.tokenise));
+  if (words.length === 0) throw new Error('the text holds no words');
+  return words;
 }
 
 async function pictureInputs({ extents }: Setting): Promise<RealQkv> {
