@@ -9,26 +9,29 @@ import type { Tensor } from '../tensor/tensor';
 
 /** |x|^n |y|^n J_n(t) / pi of points x [n, p] and y [m, p] -> [n, m]; not halved. */
 export function arcCosineMatrix(x: Tensor, y: Tensor, order: number): Tensor {
-  const [ofX, ofY] = [lengths(x).reshape([-1, 1]), lengths(y)];
-  if (order === 0) return ofAngles(unit(x, ofX), unit(y, ofY.reshape([-1, 1])));
-  const dots = matmul(x, y, { transposeB: true });
-  return withDerivative(
+  const [ofX, ofY] = [lengths(x), lengths(y)];
+  if (order === 0) return ofAngles(unit(x, ofX), unit(y, ofY));
+  return ofProducts(matmul(x, y, { transposeB: true }), ofX, ofY.reshape([1, -1]), order);
+}
+
+/** The same of order 1 or 2 from products [..., n, m] and lengths [..., n, 1] and [..., 1, m]. */
+export const ofProducts = (dots: Tensor, ofX: Tensor, ofY: Tensor, order: number): Tensor =>
+  withDerivative(
     (dot, a, b) => (order === 1 ? first(dot, a, b).value : second(dot, a, b).value),
     ({ inputs: [dot, a, b], gradients }) => {
       const { byDot, byA, byB } = order === 1 ? first(dot, a, b) : second(dot, a, b);
       const gradOut = gradients as Tensor;
       return [
         multiply(gradOut, byDot),
-        sum(multiply(gradOut, byA), { axes: [1], keepDims: true }),
-        sum(multiply(gradOut, byB), { axes: [0] }),
+        sum(multiply(gradOut, byA), { axes: [-1], keepDims: true }),
+        sum(multiply(gradOut, byB), { axes: [-2], keepDims: true }),
       ];
     },
   )(dots, ofX, ofY);
-}
 
-/** The length of each point, whose slope at 0 is 0. */
-function lengths(x: Tensor): Tensor {
-  const squares = sum(multiply(x, x), { axes: [1] });
+/** The length of each point [..., p] -> [..., 1], whose slope at 0 is 0. */
+export function lengths(x: Tensor): Tensor {
+  const squares = sum(multiply(x, x), { axes: [-1], keepDims: true });
   return withDerivative(
     (s) => map((s) => Math.sqrt(s), s) as Tensor,
     ({ inputs: [s], gradients }) => [map((s, g) => (s > 0 ? (0.5 * g) / Math.sqrt(s) : 0), s, gradients as Tensor)],

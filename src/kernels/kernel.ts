@@ -23,9 +23,14 @@ export type Kernel =
   /** (x . y + offset)^degree, 1 and 3 by default. */
   | { readonly kernel: 'polynomial'; readonly offset?: number | undefined; readonly degree?: number | undefined }
   /** |x|^n |y|^n J_n(t) / pi of the angle t, n the order: 0, 1 (default) or 2. */
-  | { readonly kernel: 'arc-cosine'; readonly order?: 0 | 1 | 2 | undefined };
+  | { readonly kernel: 'arc-cosine'; readonly order?: 0 | 1 | 2 | undefined }
+  /**
+   * That of a layer of attention with infinitely many random heads: points are a query and keys of `width` numbers each, side by
+   * side. The mean over pairs of keys of E relu(s) relu(s') z . z', s = q^T W z, W of entries of variance 1/4, all with a 1 behind.
+   */
+  | { readonly kernel: 'attention'; readonly width: number };
 
-const KERNELS = ['linear', 'gaussian', 'laplace', 'matern', 'polynomial', 'arc-cosine'] as const;
+const KERNELS = ['linear', 'gaussian', 'laplace', 'matern', 'polynomial', 'arc-cosine', 'attention'] as const;
 
 /** What each kernel takes, with defaults. */
 const DEFAULTS: Readonly<Record<Kernel['kernel'], Readonly<Record<string, number>>>> = {
@@ -35,6 +40,7 @@ const DEFAULTS: Readonly<Record<Kernel['kernel'], Readonly<Record<string, number
   matern: { bandwidth: 1, smoothness: 1.5 },
   polynomial: { offset: 1, degree: 3 },
   'arc-cosine': { order: 1 },
+  attention: { width: Number.NaN },
 };
 
 /** A kernel with all that it takes. */
@@ -45,6 +51,7 @@ export interface CheckedKernel {
   readonly offset: number;
   readonly degree: number;
   readonly order: number;
+  readonly width: number;
 }
 
 /** @throws {ParameterError} an unknown kernel, and what it does not take or cannot be */
@@ -61,9 +68,9 @@ export function checkKernel(kernel: Kernel): CheckedKernel {
     ['kernel', ...Object.keys(own)],
     (name) => `the ${kernel.kernel} kernel takes no '${name}'`,
   );
-  const all = { bandwidth: 1, smoothness: 1.5, offset: 1, degree: 3, order: 1, ...own };
+  const all = { bandwidth: 1, smoothness: 1.5, offset: 1, degree: 3, order: 1, width: 1, ...own };
   for (const name of Object.keys(own)) if (given[name] !== undefined) all[name as 'bandwidth'] = given[name] as number;
-  const { bandwidth, smoothness, offset, degree, order } = all as unknown as CheckedKernel;
+  const { bandwidth, smoothness, offset, degree, order, width } = all as unknown as CheckedKernel;
   if ((bandwidth as unknown) instanceof Tensor) checkTensors({ bandwidth: bandwidth as Tensor });
   else if (
     !(Number.isFinite(bandwidth) && (bandwidth as number) > 0 && Number.isFinite(1 / Math.fround(bandwidth as number)))
@@ -76,5 +83,6 @@ export function checkKernel(kernel: Kernel): CheckedKernel {
   if (!Number.isFinite(offset)) throw new ParameterError(`offset must be a finite number, got ${show(offset)}`);
   checkWhole('degree', degree, 1, 64);
   checkWhole('order', order, 0, 2);
-  return { kernel: kernel.kernel, bandwidth, smoothness, offset, degree, order };
+  checkWhole('width', width, 1);
+  return { kernel: kernel.kernel, bandwidth, smoothness, offset, degree, order, width };
 }

@@ -14,6 +14,20 @@ const angle = (a: readonly number[], b: readonly number[]) =>
   Math.acos(Math.max(-1, Math.min(1, dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b)))));
 const lengths = (a: readonly number[], b: readonly number[]) => Math.sqrt(dot(a, a) * dot(b, b));
 
+/** Of points of a query and four keys, a number each; by the formula of the infinite layer. */
+function attention(a: readonly number[], b: readonly number[]): number {
+  const [tokens, others] = [a, b].map((point) => point.map((value) => [value, 1])) as [number[][], number[][]];
+  const terms = tokens.slice(1).flatMap((key) =>
+    others.slice(1).map((other) => {
+      const size = lengths(tokens[0]!, others[0]!) * lengths(key, other);
+      const rho = (dot(tokens[0]!, others[0]!) * dot(key, other)) / size;
+      const expected = (Math.sqrt(Math.max(0, 1 - rho * rho)) + rho * (Math.PI - Math.acos(rho))) / (2 * Math.PI);
+      return 0.25 * size * expected * dot(key, other);
+    }),
+  );
+  return terms.reduce((sum, term) => sum + term, 0) / terms.length;
+}
+
 type Formula = (a: readonly number[], b: readonly number[]) => number;
 const CASES: readonly (readonly [kernel: Kernel, formula: Formula])[] = [
   [{ kernel: 'gaussian', bandwidth: 1.5 }, (a, b) => Math.exp(-distance(a, b, 2) / 4.5)],
@@ -32,6 +46,7 @@ const CASES: readonly (readonly [kernel: Kernel, formula: Formula])[] = [
       );
     },
   ],
+  [{ kernel: 'attention', width: 1 }, attention],
   [{ kernel: 'linear' }, dot],
   [{ kernel: 'polynomial', degree: 2, offset: 0.5 }, (a, b) => (dot(a, b) + 0.5) ** 2],
   [{ kernel: 'matern', smoothness: 0.5 }, (a, b) => Math.exp(-Math.sqrt(distance(a, b, 2)))],
@@ -123,10 +138,14 @@ describeOnBackends('kernels of points', (runtime) => {
       const refuse = (kernel: object, message: string) =>
         expectRefusal(runtime(), () => kernelMatrix(kernel as Kernel, x, x), message);
       await refuse({ kernel: 'cosine' }, 'kernel of kernel must be one of linear, gaussian');
+      await refuse({ kernel: 'attention' }, 'width must be an integer >= 1, got NaN');
+      await refuse({ kernel: 'attention', width: 2 }, 'must be a query and at least one key of width 2 side by side');
       await refuse({ kernel: 'gaussian', bandwidth: 0 }, 'bandwidth must be a finite number > 0');
       await refuse({ kernel: 'gaussian', degree: 2 }, "the gaussian kernel takes no 'degree'");
       await refuse({ kernel: 'matern', smoothness: 1 }, 'smoothness must be 0.5, 1.5 or 2.5, got 1');
       await expectRefusal(runtime(), () => kernelMatrix({ kernel: 'linear' }, x, y), 'y must have shape [m, p]');
+      const many = runtime().ones([70_000, 1]);
+      await expectRefusal(runtime(), () => kernelMatrix({ kernel: 'linear' }, many, many), 'use kernelProduct');
     });
   });
 });

@@ -20,14 +20,18 @@ interface Form {
 
 /** K(x, y) [x.count, y.count], row-major. */
 export function wideMatrix(kernel: CheckedKernel, x: WidePoints, y: WidePoints): Float64Array {
-  const form = formOf(kernel);
+  const { kernel: name } = kernel;
+  if (name === 'attention') return attentionMatrix(x, y, kernel.width);
+  const form = formOf({ ...kernel, kernel: name });
   const [lengthsX, lengthsY] = form.depends === 'dots' ? [lengthsOf(x), lengthsOf(y)] : [];
   return pairs(form, x, y, (t, i, j) => form.value(t, lengthsX?.[i] ?? 0, lengthsY?.[j] ?? 0));
 }
 
 /** The derivative of each element of K(x, x) with respect to the logarithm of the bandwidth; undefined for a kernel without one. */
 export function wideSlopes(kernel: CheckedKernel, x: WidePoints): Float64Array | undefined {
-  const form = formOf(kernel);
+  const { kernel: name } = kernel;
+  if (name === 'attention') return undefined;
+  const form = formOf({ ...kernel, kernel: name });
   const { slope } = form;
   return slope && pairs(form, x, x, slope);
 }
@@ -75,7 +79,32 @@ export function bandwidthOf({ bandwidth }: CheckedKernel): number {
   return bandwidth;
 }
 
-function formOf(kernel: CheckedKernel): Form {
+/** As attention.ts has it. */
+function attentionMatrix(x: WidePoints, y: WidePoints, width: number): Float64Array {
+  const tokens = x.width / width;
+  const lifted = (a: WidePoints, i: number, b: WidePoints, j: number, k: number, l: number) =>
+    1 + STATISTICS.dots(a.data, i * a.width + k * width, b.data, j * b.width + l * width, width);
+  const lengths = (a: WidePoints) =>
+    Float64Array.from({ length: a.count * tokens }, (_, at) => {
+      const [i, k] = [Math.floor(at / tokens), at % tokens];
+      return Math.sqrt(lifted(a, i, a, i, k, k));
+    });
+  const [ofX, ofY] = [lengths(x), lengths(y)];
+  return Float64Array.from({ length: x.count * y.count }, (_, at) => {
+    const [i, j] = [Math.floor(at / y.count), at % y.count];
+    const asked = lifted(x, i, y, j, 0, 0);
+    const lengthOf = (all: Float64Array, point: number, k: number) => all[point * tokens]! * all[point * tokens + k]!;
+    let total = 0;
+    for (let k = 1; k < tokens; k++)
+      for (let l = 1; l < tokens; l++) {
+        const dot = lifted(x, i, y, j, k, l);
+        total += dot * arcCosine(asked * dot, lengthOf(ofX, i, k), lengthOf(ofY, j, l), 1);
+      }
+    return total / (8 * (tokens - 1) ** 2);
+  });
+}
+
+function formOf(kernel: CheckedKernel & { readonly kernel: Exclude<CheckedKernel['kernel'], 'attention'> }): Form {
   const { offset, degree, order, smoothness } = kernel;
   switch (kernel.kernel) {
     case 'linear':

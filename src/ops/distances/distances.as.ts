@@ -1,10 +1,12 @@
 /** Distances of points by the differences of their coordinates, and sums of the signs of these. */
-import { SLICE } from '../../runtime/cpu/params.generated.as';
-import { madd } from '../../runtime/wasm/assembly/vector.as';
-import { DistancesParams, ROWS, SQUARED } from './params.generated.as';
+import { PANEL, SLICE } from '../../runtime/cpu/params.generated.as';
+import { product, STORE } from '../../runtime/wasm/assembly/product.as';
+import { exp2Clamped, madd } from '../../runtime/wasm/assembly/vector.as';
+import { DistancesParams, PANELS, ROWS, SQUARED } from './params.generated.as';
 
 /** Points of x whose sums are in registers at a time. */
 const TOGETHER: i32 = 4;
+const LOG2_E: f32 = 1.4426950408889634;
 
 /** Eight points of y, [terms][8], with zeros past the last. */
 export function packPoints(params: usize, task: i32, scratch: usize): void {
@@ -20,6 +22,83 @@ export function packPoints(params: usize, task: i32, scratch: usize): void {
   }
 }
 
+/** Six points of x, [terms][6], times the logarithm of e, with zeros past the last. */
+export function packPanels(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<DistancesParams>(params);
+  const terms = p.terms;
+  const to = p.panels + <usize>task * <usize>terms * <usize>(PANEL << 2);
+  for (let r: i32 = 0; r < PANEL; r++) {
+    const point = task * PANEL + r;
+    const isPoint = point < p.rows;
+    const from = p.x + ((<usize>point * <usize>terms) << 2);
+    for (let k: usize = 0; k < <usize>terms; k++)
+      f32.store(to + k * <usize>(PANEL << 2) + (<usize>r << 2), isPoint ? LOG2_E * f32.load(from + (k << 2)) : 0);
+  }
+}
+
+/** exp(min(product, 0)) of some panels, two slices at a time, so that lines of the cache are written once. */
+export function exponentials(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<DistancesParams>(params);
+  const terms = p.terms;
+  const first = task * PANELS;
+  const past = min(first + PANELS, (p.rows + PANEL - 1) / PANEL);
+  const panelBytes = <usize>terms * <usize>(PANEL << 2);
+  const sliceBytes = <usize>terms << 5;
+  const zero = f32x4.splat(0);
+  for (let column: i32 = 0; column < p.columns; column += 2 * SLICE) {
+    const count = min(2 * SLICE, p.columns - column);
+    const slice = p.packed + <usize>(column / SLICE) * sliceBytes;
+    for (let panel = first; panel < past; panel++) {
+      const own = p.panels + <usize>panel * panelBytes;
+      product(own, PANEL << 2, false, slice, terms, scratch, 64, STORE, 0);
+      if (count > SLICE) product(own, PANEL << 2, false, slice + sliceBytes, terms, scratch + 32, 64, STORE, 0);
+      for (let r: i32 = 0; r < min(PANEL, p.rows - panel * PANEL); r++) {
+        const from = scratch + (<usize>r << 6);
+        const to = p.out + ((<usize>(panel * PANEL + r) * <usize>p.columns + <usize>column) << 2);
+        const into = count == 2 * SLICE ? to : from;
+        const a = exp2Clamped(f32x4.pmin(zero, v128.load(from)));
+        const b = exp2Clamped(f32x4.pmin(zero, v128.load(from, 16)));
+        const c = exp2Clamped(f32x4.pmin(zero, v128.load(from, 32)));
+        const d = exp2Clamped(f32x4.pmin(zero, v128.load(from, 48)));
+        v128.store(into, a);
+        v128.store(into, b, 16);
+        v128.store(into, c, 32);
+        v128.store(into, d, 48);
+        if (into == from) memory.copy(to, from, <usize>count << 2);
+      }
+    }
+  }
+}
+
+/** Up to eight numbers; copies of a length that varies are calls. */
+@inline
+function storeSlice(to: usize, from: usize, count: i32): void {
+  if (count == SLICE) {
+    v128.store(to, v128.load(from));
+    v128.store(to, v128.load(from, 16), 16);
+  } else memory.copy(to, from, <usize>count << 2);
+}
+
+/** exp(-d) of the sums d of magnitudes. */
+export function laplacians(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<DistancesParams>(params);
+  const past = min((task + 1) * ROWS, p.rows);
+  const slices = (p.columns + SLICE - 1) / SLICE;
+  const factor = f32x4.splat(-LOG2_E);
+  for (let slice: i32 = 0; slice < slices; slice++) {
+    const count = min(SLICE, p.columns - slice * SLICE);
+    for (let row = task * ROWS; row < past; row += TOGETHER) {
+      four(p, row, past, slice, false, scratch);
+      for (let at: usize = 0; at < 128; at += 16)
+        v128.store(scratch + at, exp2Clamped(f32x4.mul(factor, v128.load(scratch + at))));
+      for (let r: i32 = 0; r < min(TOGETHER, past - row); r++) {
+        const to = p.out + ((<usize>(row + r) * <usize>p.columns + <usize>(slice * SLICE)) << 2);
+        storeSlice(to, scratch + (<usize>r << 5), count);
+      }
+    }
+  }
+}
+
 export function distances(params: usize, task: i32, scratch: usize): void {
   const p = changetype<DistancesParams>(params);
   const isSquared = p.norm == SQUARED;
@@ -32,14 +111,14 @@ export function distances(params: usize, task: i32, scratch: usize): void {
       else four(p, row, past, slice, false, scratch);
       for (let r: i32 = 0; r < min(TOGETHER, past - row); r++) {
         const to = p.out + ((<usize>(row + r) * <usize>p.columns + <usize>(slice * SLICE)) << 2);
-        memory.copy(to, scratch + (<usize>r << 5), <usize>count << 2);
+        storeSlice(to, scratch + (<usize>r << 5), count);
       }
     }
   }
 }
 
-/** Working memory: sums [4][8]. */
-export const SCRATCH_BYTES: usize = 128;
+/** Working memory: sums [4][8], or products [6][16]. */
+export const SCRATCH_BYTES: usize = 384;
 
 @inline
 function four(p: DistancesParams, row: i32, past: i32, slice: i32, isSquared: bool, to: usize): void {

@@ -23,7 +23,7 @@ const signSumsOp = defineOp({
   cpu({ x, y, weights, out }) {
     const [rows, terms] = x.shape as [number, number];
     const columns = y.shape[0] as number;
-    const params = DistancesParams({ rows, columns, terms, norm: 0, x, y, weights, out, packed: 0 });
+    const params = DistancesParams({ rows, columns, terms, norm: 0, x, y, weights, out, packed: 0, panels: 0 });
     const microseconds = (4 * weights.size * terms) / FLOPS_PER_MICROSECOND;
     return { jobs: () => [{ phases: [{ kernel: 'signSums', tasks: Math.ceil(rows / ROWS) }], params, microseconds }] };
   },
@@ -62,6 +62,7 @@ export const distancesOp = defineOp({
           weights: undefined,
           out,
           packed,
+          panels: 0,
         }),
         microseconds: (3 * out.size * terms) / FLOPS_PER_MICROSECOND,
       },
@@ -87,7 +88,8 @@ function gradientOfSquares(x: Tensor, y: Tensor, weights: Tensor): Tensor {
   return multiply(subtract(own, matmul(weights, y)), x.runtime.tensor([2], []));
 }
 
-const gradientOfMagnitudes = (x: Tensor, y: Tensor, weights: Tensor): Tensor => signSumsOp({ x, y, weights }).out;
+export const gradientOfMagnitudes = (x: Tensor, y: Tensor, weights: Tensor): Tensor =>
+  signSumsOp({ x, y, weights }).out;
 
 export interface DistancesOptions extends OptionsOf<typeof distancesOp>, ResultOptions {}
 

@@ -30,6 +30,28 @@ export function distances({ x, y, norm, out }: DistancesCall, { numbers, store }
   store(out, found);
 }
 
+export function laplacians(call: Omit<DistancesCall, 'norm'>, host: Host): void {
+  const store: Host['store'] = (out, values) =>
+    host.store(
+      out,
+      values.map((d) => Math.exp(-d)),
+    );
+  distances({ ...call, norm: 'absolute' }, { ...host, store });
+}
+
+export function exponentials({ x, y, out }: Omit<DistancesCall, 'norm'>, { numbers, store }: Host): void {
+  const terms = x.shape[1] as number;
+  const m = y.shape[0] as number;
+  const [points, others] = [numbers(x), numbers(y)];
+  const found = Float64Array.from({ length: out.size }, (_, at) => {
+    const [i, j] = [Math.floor(at / m), at % m];
+    let sum = 0;
+    for (let k = 0; k < terms; k++) sum += points[i * terms + k]! * others[j * terms + k]!;
+    return Math.exp(Math.min(sum, 0));
+  });
+  store(out, found);
+}
+
 export function signSums({ x, y, weights, out }: SignSumsCall, { numbers, store }: Host): void {
   const terms = x.shape[1] as number;
   const [points, others, factors] = [numbers(x), numbers(y), numbers(weights)];

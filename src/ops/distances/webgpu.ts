@@ -1,11 +1,14 @@
 /** A lane for each pair of points, or for each coordinate of a gradient. */
 import { type Kernel, u32s } from '../../runtime/webgpu/kernel';
-import type { Plan } from '../../runtime/webgpu/plan';
+import type { Plan, Workspace } from '../../runtime/webgpu/plan';
+import { once } from '../map/function';
+import { elementwise } from '../map/map';
+import { planMatmul } from '../matmul/webgpu';
 import type { DistancesCall, SignSumsCall } from './reference';
 
 const LANES = 64;
 
-const numbers = u32s('rows', 'columns', 'terms', 'squared');
+const numbers = u32s('rows', 'columns', 'terms', 'squared', 'exponential');
 
 const distancesKernel: Kernel = {
   name: 'distances',
@@ -23,7 +26,7 @@ fn run(task: u32, lane: u32) {
     let difference = load_x(i + k) - load_y(j + k);
     sum += select(abs(difference), difference * difference, numbers.squared == 1);
   }
-  store_out(place, sum);
+  store_out(place, select(sum, exp(-sum), numbers.exponential == 1));
 }`,
 };
 
@@ -47,23 +50,33 @@ fn run(task: u32, lane: u32) {
 };
 
 export function planDistances({ x, y, norm, out }: DistancesCall): Plan {
-  return planOf(distancesKernel, { x, y, out }, y.shape[0] as number, Number(norm === 'squared'));
+  return planOf(distancesKernel, { x, y, out }, { squared: Number(norm === 'squared') });
+}
+
+export function planLaplacians({ x, y, out }: Omit<DistancesCall, 'norm'>): Plan {
+  return planOf(distancesKernel, { x, y, out }, { exponential: 1 });
 }
 
 export function planSignSums({ x, y, weights, out }: SignSumsCall): Plan {
-  return planOf(signSumsKernel, { x, y, weights, out }, y.shape[0] as number, 0);
+  return planOf(signSumsKernel, { x, y, weights, out });
+}
+
+const exponential = once(() => elementwise((t) => Math.exp(Math.min(t, 0))));
+
+export function planExponentials({ x, y, out }: Omit<DistancesCall, 'norm'>, workspace: Workspace): Plan {
+  return planMatmul({ a: x, b: y.permute([1, 0]), out, axes: [], epilogue: exponential() }, workspace);
 }
 
 function planOf(
   kernel: Kernel,
   operands: Omit<SignSumsCall, 'weights'> & Partial<SignSumsCall>,
-  columns: number,
-  squared: number,
+  { squared = 0, exponential = 0 }: Partial<Record<'squared' | 'exponential', number>> = {},
 ): Plan {
-  const [rows, terms] = operands.x.shape as [number, number];
-  const tasks = Math.ceil(operands.out.size / LANES);
+  const { x, y, out } = operands;
+  const [rows, terms] = x.shape as [number, number];
+  const columns = y.shape[0] as number;
+  const tasks = Math.ceil(out.size / LANES);
   const operations = 3 * rows * columns * terms;
-  return {
-    dispatches: [{ kernel, operands: { ...operands }, numbers: { rows, columns, terms, squared }, tasks, operations }],
-  };
+  const values = { rows, columns, terms, squared, exponential };
+  return { dispatches: [{ kernel, operands: { ...operands }, numbers: values, tasks, operations }] };
 }
