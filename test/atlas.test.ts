@@ -481,12 +481,14 @@ test('a method is chosen for what one needs, and the address says what that was'
   await page.goto('about:blank');
   await page.goto(`${url}choose/index.html#?tokens=128&dimension=16&device=wasm&causal=on&training=on`);
   await settled(page);
-  expect(await page.textContent('#ranked')).toMatch(/Measured on .* cores: /);
+  expect(await page.textContent('#ranked')).toMatch(/× at 4,096, in a stored run/);
   await page.click('[data-measure]');
   await page.waitForSelector(`${live('choose')}[data-state=done]:has([data-cancel][hidden])`);
-  expect((await page.textContent('#ranked'))?.match(/Measured here on the CPU/g)).toHaveLength(3);
+  expect((await page.textContent('#ranked'))?.match(/measured here/g)).toHaveLength(3);
   await page.selectOption('#device', 'webgpu');
-  await page.waitForFunction(() => !/on the CPU/.test(document.querySelector('.answer, #ranked')?.textContent ?? ''));
+  await page.waitForFunction(() =>
+    /on the GPU/.test(document.querySelector('[data-live=choose] [data-said]')?.textContent ?? ''),
+  );
   expect(complaints).toEqual([]);
   await context.close();
 });
@@ -932,7 +934,7 @@ test('Firefox shows the list, a method and its run, and the choice', { retry: 1 
     for (const part of ['mask', 'reach', 'cost', 'code', 'run']) expect(method.value[part]).toMatch(/^done/);
     expect(method.value.run).toMatch(/WebAssembly.*e-\d+ at 256 tokens/);
     const choice = await shown('choose/index.html', '', 'true');
-    expect(choice.value.choose).toMatch(/^done[\s\S]*Measured on/);
+    expect(choice.value.choose).toMatch(/^done[\s\S]*in a stored run/);
     expect([list, method, choice].flatMap(({ errors }) => errors)).toEqual([]);
   } finally {
     await firefox.close();

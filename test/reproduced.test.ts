@@ -34,10 +34,12 @@ describe.each(measured.map((paper) => [paper.id, paper] as const))('%s', (id, pa
     run = JSON.parse(await readFile(`${root}/docs/reproduce/${id}.json`, 'utf8'));
   });
 
-  test('the stored run is a whole one of the claims as they are, and its verdicts follow from its figures', async () => {
+  test('the stored run is a whole one of the claims as they are, none of them still to test, and its verdicts follow from its figures', async () => {
     expect(run).toMatchObject({ paper: citationOf(paper), command: `saccade reproduce ${id}`, quick: false });
     const claims = Object.values((await loadExperiment(paper)).claims);
     expect(run.findings.map(({ claim }) => claim)).toEqual(claims.map(({ claim }) => claim));
+    const open = paper.claims?.map(({ claim }) => claim) ?? [];
+    expect(claims.filter(({ claim }) => open.includes(claim))).toEqual([]);
     expect(run.findings.filter((finding, at) => !isOf(claims[at] as Claim, finding))).toEqual([]);
   });
 

@@ -52,16 +52,16 @@ export function benchIndex(): Html {
 /** Lines that a small plot has room for. */
 const MOST_LINES = 6;
 
-/** Times by length of the problem that most contenders have, if there are several lengths. */
+/** Times by length of the problem that most contenders have, or as bars where lengths do not vary. */
 function glance(rows: readonly BenchRow[]): Html | false {
   const timed = rows.filter(({ measures: { time } }) => time !== undefined);
   const groups = [...Map.groupBy(timed, ({ mask, d }) => `${mask}, d = ${d}`)].map(([title, group]) => {
-    const lines = [...Map.groupBy(group, ({ label }) => label)].filter(([, line]) => line.length > 1);
+    const lines = [...Map.groupBy(group, ({ label }) => label)].filter(([, line]) => lengthsOf(line).length > 2);
     return { title, lines: lines.slice(0, MOST_LINES) };
   });
   const [{ title, lines }] = groups.sort((a, b) => b.lines.length - a.lines.length);
-  if (lines.length === 0) return false;
-  const lengths = [...new Set(lines.flatMap(([, line]) => line.map(({ n }) => n)))].sort((a, b) => a - b);
+  if (lines.length < 2) return bars(timed);
+  const lengths = lengthsOf(lines.flatMap(([, line]) => line));
   return seriesPlot({
     title: `Milliseconds: ${title}`,
     x: { label: 'n', values: lengths },
@@ -69,6 +69,23 @@ function glance(rows: readonly BenchRow[]): Html | false {
       label,
       values: lengths.map((length) => line.find(({ n }) => n === length)?.measures.time ?? null),
     })),
+  });
+}
+
+const lengthsOf = (rows: readonly BenchRow[]) => [...new Set(rows.map(({ n }) => n))].sort((a, b) => a - b);
+
+/** The times of the problem that has most rows, else of the first few, a row for each label. */
+function bars(timed: readonly BenchRow[]): Html {
+  const labelled = (rows: readonly BenchRow[]) => [
+    ...new Map(rows.toReversed().map((row) => [row.label, row])).values(),
+  ];
+  const groups = [...Map.groupBy(timed, ({ n, d, mask }) => `${n} ${d} ${mask}`).values()].map(labelled);
+  const [largest] = groups.sort((a, b) => b.length - a.length);
+  const rows = (largest.length > 2 ? largest : labelled(timed)).slice(-MOST_LINES).reverse();
+  return seriesPlot({
+    title: 'Milliseconds',
+    x: { label: '', values: rows.map(({ label }) => label) },
+    lines: [{ label: '', values: rows.map(({ measures: { time = null } }) => time) }],
   });
 }
 
@@ -110,11 +127,12 @@ const meaning = ({ ratio }: BenchReport, measure: MeasureName) =>
 
 function table({ rows, measures }: BenchReport): Html {
   const withGoal = rows.some(({ goal }) => goal);
-  const heads = ['n', 'd', 'mask', 'what', 'threads', ...measures.map((measure) => MEASURES[measure].header)];
+  const heads = ['n', 'd', 'mask', 'measured', 'threads', ...measures.map((measure) => MEASURES[measure].header)];
   const body = rows.map((row, at) => {
     const above = rows[at - 1];
     const isSame = above && above.n === row.n && above.d === row.d && above.mask === row.mask;
-    const problem = isSame ? ['', '', ''] : [row.n, row.d, row.mask];
+    // A command has no length, and nothing to mask.
+    const problem = isSame ? ['', '', ''] : [row.n || '', row.d || '', row.d ? row.mask : ''];
     const cells = measures.map((measure, index) => cell(row, measure, index === 0));
     return html`<tr${!isSame && html` class="first"`}>${problem.map((value) => html`<td>${value}</td>`)}<td>${row.label}</td><td>${row.threads ?? ''}</td>${cells}${withGoal && html`<td>${goal(row)}</td>`}</tr>`;
   });
@@ -127,7 +145,8 @@ function cell({ status, measures }: BenchRow, measure: MeasureName, isFirst: boo
   return html`<td>${isFirst && status !== 'ok' && html`<strong>${status}</strong>`}</td>`;
 }
 
-function goal(row: BenchRow): string {
-  if (!row.goal) return '';
-  return `${formatGoal(row.goal)}: ${reaches(row, row.goal) ? 'reached' : 'not reached'}`;
+function goal(row: BenchRow): Html | false {
+  if (!row.goal) return false;
+  const said = reaches(row, row.goal) ? 'reached' : 'not reached';
+  return html`<b class="verdict ${said === 'reached' && 'reproduced'}" role="img" aria-label="${said}" title="${said}"></b>${formatGoal(row.goal)}`;
 }

@@ -78,8 +78,8 @@ export function choosePage(): Html {
   </form>
   <div class="plots" data-live="choose" data-state="idle">
     <p class="actions"><button type="button" class="run" data-measure>Measure the top three here</button> <button type="button" class="run" data-cancel hidden>Cancel</button> <span class="quiet" data-said role="status"></span></p>
-    <div class="answer"><div class="scroll" tabindex="0" role="region" aria-label="Methods"><table class="table plain chosen"><thead><tr>${heads}</tr></thead><tbody id="ranked"></tbody><tbody id="others"></tbody></table></div>
-    <p class="caption">Speed is beside exact attention; operations are of a head; kept is what it keeps for the next token; sees is how many keys the last token sees in a layer. <span class="speed"><i></i></span> measured at a length near yours; <span class="speed"><i class="counted"></i></span> extended by the number of operations from a measurement at another length, or only counted. Stored runs: ${stored.map(({ machine }) => html`${formatMachine(machine)}. `)}Repeat them: <code>npx node scripts/measure-methods.ts wasm</code>, or <code>webgpu</code>.</p></div>
+    <div class="answer"><div class="scroll" tabindex="0" role="region" aria-label="Methods"><table class="table chosen"><thead><tr>${heads}</tr></thead><tbody id="ranked"></tbody><tbody id="others"></tbody></table></div>
+    <p class="caption">Speed is beside exact attention, on a logarithmic scale that the line divides at 1×: <span class="speed"><i></i></span> as far as it was measured, <span class="speed"><i class="counted"></i></span> extended to your length by the number of operations, or only counted. Operations are of a head, and from 8,192 tokens on they go on as they grew; kept is what it keeps for the next token; sees is how many keys the last token sees in a layer. Stored runs: ${stored.map(({ machine }) => html`${formatMachine(machine)}. `)}Repeat them: <code>npx node scripts/measure-methods.ts wasm</code>, or <code>webgpu</code>.</p></div>
   </div>
 </section>`;
 }

@@ -1,20 +1,17 @@
 /** The list of papers. */
 
 import type { Verdict } from '../../src/experiments/experiment';
-import type { Method } from '../../src/methods/define';
-import { lettersOf } from '../../src/methods/page';
-import { baseline } from '../../src/methods/registry';
 import type { Model } from '../../src/models/define';
 import { models } from '../../src/models/registry';
 import { FAMILIES, type Family, type ListedPaper, papers } from '../../src/papers';
 import { escaped } from '../site/highlight';
-import { atLength, isAttention } from '../site/problem';
+import { type CostCurve, costOf, LENGTHS, ownMethod } from './costs';
 import { reachOfGlyph } from './glyphs';
 import { Html, html } from './html';
 import { glyphBox, slug } from './layout';
 import { ENCODER_BYTES } from './meanings';
 import { reading } from './readings';
-import { pageOf, type Standing, standingOf, type Working, type Works } from './standing';
+import { type Standing, standingOf, type Working, type Works } from './standing';
 import { shortTitle } from './titles';
 
 const of = (family: Family) => papers.filter((paper) => paper.family === family);
@@ -56,20 +53,20 @@ export function indexPage(): Html {
   <div class="ask">
     <svg viewBox="0 0 20 20" aria-hidden="true"><circle cx="8" cy="8" r="6"/><path d="m12.5 12.5 6 6"/></svg>
     <label class="hidden" for="query">Search the papers</label>
-    <input id="query" type="search" spellcheck="false" placeholder="my model forgets early tokens at 100k context">
+    <input id="query" type="search" maxlength="3000" spellcheck="false" placeholder="my model forgets early tokens at 100k context">
     <div class="how" role="radiogroup" aria-label="Search by">
       <label class="tick"><input type="radio" name="by" value="words" checked>by words</label>
       <label class="tick"><input type="radio" id="by-meaning" name="by" value="meaning">by meaning too <small>${size}, once</small></label>
     </div>
+    <output class="count number" id="count">${papers.length} of ${papers.length}</output>
   </div>
   <div class="actions" id="loading" hidden><p class="quiet" data-said data-size="${size}" role="status"></p><button type="button" data-cancel>cancel</button></div>
   <div class="filters">
-    ${ticks('cost', 'Cost', { linear: 'linear', between: 'between', quadratic: 'quadratic', other: 'not by length' })}
+    ${ticks('cost', 'Cost', { linear: 'linear', between: 'between', quadratic: 'quadratic', other: 'other' })}
     ${ticks('training', 'Training', { 'not needed': 'not needed', needed: 'needed' })}
     ${ticks('device', 'Here', { CPU: 'CPU', GPU: 'GPU', gradients: 'gradients' })}
     <label class="pick">Family <select id="family"><option value="">all</option>${Object.keys(FAMILIES).map((family) => html`<option value="${slug(family)}">${family}</option>`)}</select></label>
-    <label class="tick"><input type="checkbox" id="lines">one line each</label>
-    <output class="count number" id="count">${papers.length} of ${papers.length}</output><output class="hidden" id="first"></output>
+    <label class="tick"><input type="checkbox" id="lines">short rows</label><output class="hidden" id="first"></output>
   </div>
 </form>
 <script type="application/json" id="problems">${new Html(JSON.stringify(Object.fromEntries(papers.map(({ id, problems }) => [id, problems]))).replaceAll('<', '\\u003c'))}</script>
@@ -87,7 +84,7 @@ export function indexPage(): Html {
 <aside class="legend" aria-label="Signs">
   <span><b class="mark yes"></b>works</span><span><b class="mark part"></b>in part</span><span><b class="mark no"></b>not yet</span>
   <span><b class="verdict reproduced"></b>claim reproduced</span><span><b class="verdict partly"></b>partly</span><span><b class="verdict"></b>not reproduced</span><span><b class="verdict open"></b>not tested, or undecided</span>
-  <p>Curves: operations of one head of 64 numbers against <i>n</i> from 2<sup>8</sup> to 2<sup>16</sup>, both axes logarithmic, as the library counts them at the setting named; dashed is exact attention. Bars: share of the pairs in the picture that are reached in one, two and three layers.</p>
+  <p>Curves: operations of one head of 64 numbers, or 64 channels, against <i>n</i> from 2<sup>8</sup> to 2<sup>16</sup>, both axes logarithmic, as the library counts them at the setting named, or by a formula from the paper where nothing runs yet; dashed is exact attention. Bars: share of the pairs in the picture that are reached in one, two and three layers.</p>
 </aside>`;
 }
 
@@ -116,10 +113,10 @@ function ticks(name: string, legend: string, options: Readonly<Record<string, st
   return html`<fieldset><legend>${legend}</legend>${Object.entries(options).map(([value, label]) => html`<label class="tick"><input type="checkbox" name="${name}" value="${value}">${label}</label>`)}</fieldset>`;
 }
 
-/** The page that shows it: of its first method, if there is one. */
+/** The page that shows it: of its method, if there is one. */
 function pathOf(paper: ListedPaper): string {
-  const [first] = standingOf(paper).present;
-  return first ? `methods/${first.name}/index.html` : `papers/${paper.id}/index.html`;
+  const method = ownMethod(paper);
+  return method ? `methods/${method.name}/index.html` : `papers/${paper.id}/index.html`;
 }
 
 function columnHead(name: string, label: Html | string, isDownFirst = false): Html {
@@ -136,7 +133,7 @@ function keysOf({ name, cost, training, picture, id }: ListedPaper, { verdicts }
 }
 
 /** Letters of an order of growth are set as in formulas. */
-function orderOf(order: string): Html {
+export function orderOf(order: string): Html {
   const isFormula = /^[a-z] |^n/.test(order);
   const set = escaped(isFormula ? `O(${order})` : order);
   return new Html(
@@ -149,7 +146,6 @@ function orderOf(order: string): Html {
 function row(paper: ListedPaper, standing: Standing): Html {
   const { id, arxiv, name, title, authors, year, family, summary, picture, order, cost, training } = paper;
   const { present, networks, missing, works, verdicts } = standing;
-  const [first] = present;
   const heading = html`<a class="name" href="${pathOf(paper)}">${name}</a>`;
   const links = [
     ...present.map((method) => html`<li><a href="methods/${method.name}/index.html">${shortTitle(method)}</a></li>`),
@@ -159,7 +155,7 @@ function row(paper: ListedPaper, standing: Standing): Html {
   const cells = Object.entries(works).map(
     ([what, how]) => html`<td class="works" data-label="${SHORT[what as keyof Working]}">${workMark(how)}</td>`,
   );
-  const curves = first && isAttention(first) && costCurve(first);
+  const curve = costOf(paper);
   return html`<tr class="method" id="${id}" data-family="${slug(family)}" data-paper="${arxiv}" ${keysOf(paper, standing)} data-cost="${cost}" data-training="${training}" data-works="${Object.keys(
     works,
   )
@@ -167,7 +163,7 @@ function row(paper: ListedPaper, standing: Standing): Html {
     .join(' ')}">
 <td class="glyph-cell">${glyphBox(id)}</td>
 <th scope="row" class="what">${heading}<cite><a href="papers/${id}/index.html">${title}</a><span> ${authors} ${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite><p class="idea">${summary}</p>${(links.length > 1 || gap) && html`<ul class="parts">${links.length > 1 && links}${gap}</ul>`}</th>
-<td class="cost" data-label="Cost"><div><span class="o">${orderOf(order)}</span>${curves}</div></td>
+<td class="cost" data-label="Cost"><div><span class="o">${orderOf(order)}</span>${curve && costCurve(curve)}</div></td>
 <td class="reach" data-label="Reach">${picture?.reach && bars(id, picture.reach)}</td>
 <td class="training">${training === 'none' ? '' : training}</td>
 ${cells}
@@ -183,7 +179,7 @@ export function workMark(works: Works): Html {
 function bars(id: string, reach: 'all' | 'past'): Html {
   const shares = reachOfGlyph(id, reach === 'past');
   const percent = shares.map((share) => `${Math.round(100 * share)}%`);
-  return html`<div class="bars" role="img" aria-label="${percent.join(', ')} of the pairs in one, two, three layers">${shares.map((share) => html`<i style="--share:${share.toFixed(3)}"></i>`)}<span>${percent[2]} in<br>3 layers</span></div>`;
+  return html`<div class="bars" role="img" aria-label="${percent.join(', ')} of the pairs in one, two, three layers">${shares.map((share) => html`<i style="--share:${share.toFixed(3)}"></i>`)}<span>${percent[2]} in <br>3 layers</span></div>`;
 }
 
 const SIGN: Readonly<Record<Verdict, string>> = {
@@ -209,33 +205,16 @@ export function verdictMarks(verdicts: readonly Verdict[]): Html {
 }
 
 /** Operations against the length: the same axes everywhere, so that slopes compare. */
-function costCurve(method: Method): Html {
+function costCurve({ setting, flops, exact }: CostCurve): Html {
   const [width, height] = [72, 44];
-  const params = method.parse(pageOf(method.name).sample.params);
-  const point = (of: Method, settings: never, exponent: number) => {
-    const extents = { ...pageOf(of.name).sample.extents, h: 1, d: 64 };
-    const { flops } = of.cost(lettersOf(atLength(extents, 2 ** exponent)), settings);
-    const [x, y] = [((exponent - 8) / 8) * width, height - ((Math.log2(flops) - 19) / 22) * height];
-    return `${x.toFixed(1)} ${y.toFixed(1)}`;
+  const point = (count: number | null, at: number) => {
+    const down = height - ((Math.log2(count!) - 19) / 22) * height;
+    return `${((at / (LENGTHS.length - 1)) * width).toFixed(1)} ${down.toFixed(1)}`;
   };
-  const line = (of: Method, settings: never) =>
-    `M${[8, 9, 10, 11, 12, 13, 14, 15, 16]
-      .flatMap((exponent) => {
-        try {
-          return [point(of, settings, exponent)];
-        } catch {
-          return []; // the setting does not fit so short a sequence
-        }
-      })
+  const line = (counts: CostCurve['flops']) =>
+    `M${counts
+      .map((count, at) => count !== null && point(count, at))
+      .filter(Boolean)
       .join('L')}`;
-  return html`<svg class="curve" preserveAspectRatio="none" viewBox="0 0 ${width} ${height}" aria-hidden="true"><path class="frame" d="M0 0V${height}H${width}"/><path class="exact" d="${line(baseline, baseline.parse({}) as never)}"/><path class="own" d="${line(method, params as never)}"/></svg><small>${settingOf(method)}</small>`;
-}
-
-/** The setting of the curve, in a few words. */
-function settingOf(method: Method): string {
-  const entries = Object.entries(pageOf(method.name).sample.params).slice(0, 2);
-  return (
-    entries.map(([key, value]) => (value === true ? key : `${key} ${[value].flat().join(' × ')}`)).join(', ') ||
-    'as by default'
-  );
+  return html`<svg class="curve" preserveAspectRatio="none" viewBox="0 0 ${width} ${height}" aria-hidden="true"><path class="frame" d="M0 0V${height}H${width}"/>${exact && html`<path class="exact" d="${line(exact)}"/>`}<path class="own" d="${line(flops)}"/></svg><small>${setting}</small>`;
 }

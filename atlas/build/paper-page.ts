@@ -3,11 +3,13 @@ import type { Method } from '../../src/methods/define';
 import type { Model } from '../../src/models/define';
 import { type ListedPaper, papers } from '../../src/papers';
 import { measuredClaims, openClaims } from './claims';
+import { costOf, LENGTHS, WIDTH } from './costs';
 import { glyph } from './glyphs';
 import { type Html, html } from './html';
-import { verdictMarks, workMark } from './index-page';
+import { orderOf, verdictMarks, workMark } from './index-page';
 import { glyphBox } from './layout';
 import { reading } from './readings';
+import { seriesPlot } from './series-plot';
 import { pageOf, runs, standingOf, workingOf } from './standing';
 import { titleOf } from './titles';
 
@@ -29,6 +31,7 @@ export function paperPage(paper: ListedPaper): Html {
 </div>
 <section class="section"><h2>The idea</h2><div class="prose"><p class="lede">${summary}</p>${glyph(id) && figure(paper)}</div></section>
 <section class="section"><h2>What it solves</h2><div class="prose"><ul>${problems.map((problem) => html`<li>${problem}</li>`)}</ul></div></section>
+${costSection(paper)}
 <section class="section"><h2>Methods and models</h2><div class="prose"><ul>${present.map(methodItem)}${networks.map(modelItem)}${toCome}</ul></div></section>
 ${run && measuredClaims(run)}
 ${claims && openClaims(claims)}
@@ -37,6 +40,20 @@ ${neighbours(paper)}`;
 
 function figure(paper: ListedPaper): Html {
   return html`<figure class="plate-figure">${glyphBox(paper.id, `Picture of ${paper.name}`)}<figcaption class="caption">${reading(paper)}</figcaption></figure>`;
+}
+
+/** Giga-operations of a head by length. */
+function costSection(paper: ListedPaper): Html | false {
+  const cost = costOf(paper);
+  if (!cost) return false;
+  const { setting, flops, exact } = cost;
+  const giga = (counts: typeof flops) => counts.map((count) => count && count / 1e9);
+  const lines = [
+    { label: paper.name, values: giga(flops) },
+    ...(exact ? [{ label: 'exact', values: giga(exact) }] : []),
+  ];
+  const title = `GFLOP by the number of tokens, ${exact ? 'a head of' : 'channels:'} ${WIDTH}`;
+  return html`<section class="section"><h2>Cost<small>${orderOf(paper.order)}, ${setting}</small></h2>${seriesPlot({ title, x: { label: 'n', values: LENGTHS }, lines })}</section>`;
 }
 
 function methodItem(method: Method): Html {

@@ -67,8 +67,8 @@ const speed: BenchPlot = {
     const side = width < NARROW ? 'fy' : 'fx';
     const panelWidth = (side === 'fx' ? width / panels.length : width) - 60;
     const roomForLabels = Math.min(
-      0.5 * panelWidth,
-      20 + LETTER * Math.max(...points.map(({ label }) => label.length)),
+      0.66 * panelWidth,
+      24 + LETTER * Math.max(...points.map(({ label }) => label.length)),
     );
     const every = Math.ceil(lengths.length / Math.floor((panelWidth - roomForLabels) / ROOM_FOR_MARK));
     const place = { x: 'n', y: 'value', [side]: 'panel' };

@@ -44,8 +44,8 @@ function wishOf(): Wish {
   };
 }
 
-/** A row of the table; bars are shares of the largest speed. */
-function line(choice: Choice, fastest: number): HTMLElement {
+/** A row of the table; `range`: the least and the largest speed. */
+function line(choice: Choice, range: readonly [number, number]): HTMLElement {
   const { setting, flops, kept, sees, training, refused } = choice;
   const { title, family, glyph, verdicts } = facts[setting.method];
   const row = document.createElement('tr');
@@ -63,32 +63,42 @@ function line(choice: Choice, fastest: number): HTMLElement {
     for (const cell of numbers.slice(0, 4)) cell.remove();
     return row;
   }
-  const bar = document.createElement('span');
-  bar.className = 'speed';
-  const ink = document.createElement('i');
-  ink.className = isMeasured(choice) ? '' : 'counted';
-  ink.style.width = `${Math.max(2, (100 * choice.speedup) / fastest)}%`;
-  bar.append(ink);
-  speed.append(bar, lead(choice), small(choice.measured ? evidence(choice.measured) : ''));
+  speed.append(bar(choice, range), formatRatio(choice.speedup), evidence(choice));
   const cells = [formatFlops(flops), formatBytes(kept), sees === wishOf().tokens ? 'all' : grouped(sees), training];
-  for (const [at, text] of cells.entries()) numbers[at].textContent = text;
+  for (const [at, text] of cells.entries()) {
+    numbers[at].textContent = text;
+    numbers[at].dataset.label = LABELS[at];
+  }
   return row;
+}
+/** Of cells where columns have no heads. */
+const LABELS = ['operations', 'kept', 'sees', 'training'];
+
+/** From 1× as far as was measured, and on to what is expected. */
+function bar({ speedup, measured }: Choice, [least, most]: readonly [number, number]): HTMLElement {
+  const box = document.createElement('span');
+  box.className = 'speed';
+  const place = (ratio: number) => (100 * Math.log(ratio / least)) / Math.log(most / least);
+  box.style.setProperty('--one', `${place(1)}%`);
+  const [low, high] = [Math.min(1, speedup), Math.max(1, speedup)];
+  const end = Math.min(high, Math.max(low, measured?.speedup ?? 1));
+  for (const [from, to, kind] of [
+    [1, end, ''],
+    [end, speedup, 'counted'],
+  ] as const) {
+    const ink = document.createElement('i');
+    ink.className = kind;
+    ink.style.left = `${place(Math.min(from, to))}%`;
+    ink.style.width = `${Math.abs(place(to) - place(from))}%`;
+    if (from !== to) box.append(ink);
+  }
+  return box;
 }
 
 function small(text: string): HTMLElement {
   const element = document.createElement('small');
   element.textContent = text;
   return element;
-}
-
-/** A measurement at a length that is no more than twice or half of the one asked for stands for it. */
-const isMeasured = ({ measured, isBaseline }: Choice) =>
-  isBaseline || (measured !== undefined && Math.abs(Math.log2(measured.tokens / wishOf().tokens)) <= 1);
-
-/** How fast it should be, in a few words. */
-function lead({ speedup, measured, isBaseline }: Choice): string {
-  if (isBaseline) return '1×, what others are measured against';
-  return `${formatRatio(speedup)}${measured ? '' : ', counted'}`;
 }
 
 function settingOf({ setting, besides }: Choice): string {
@@ -98,9 +108,16 @@ function settingOf({ setting, besides }: Choice): string {
   return [...params, besides.length > 0 ? `a layer computes ${besides.join(', ')} too` : ''].filter(Boolean).join(', ');
 }
 
-function evidence({ time, speedup, tokens, dimension, backend, machine }: MethodTime): string {
-  const where = machine === undefined ? `here on the ${DEVICES[backend]}` : `on ${machine}`;
-  return `Measured ${where}: ${formatRatio(speedup)} in ${formatTime(time)}, at ${grouped(tokens)} tokens of ${dimension} numbers.`;
+/** What the speed rests on. */
+function evidence({ measured, isBaseline }: Choice): HTMLElement {
+  if (isBaseline) return small('what others are measured against');
+  if (!measured) return small('counted, not measured');
+  const { time, speedup, tokens, dimension, backend, machine } = measured;
+  const said = small(
+    `${formatRatio(speedup)} at ${grouped(tokens)}, ${machine === undefined ? 'measured here' : 'in a stored run'}`,
+  );
+  said.title = `${formatTime(time)} on the ${DEVICES[backend]}${machine ? ` of ${machine}` : ''}, heads of ${dimension} numbers`;
+  return said;
 }
 
 /** Shows what is going on, with a button to cancel it; an error becomes a sentence. */
@@ -143,9 +160,10 @@ function show(): void {
     return typeof x === 'number' ? x - (y as number) : x.localeCompare(y as string, 'en');
   };
   const all = ranked.toSorted((a, b) => (sorting.isDown ? order(b, a) : order(a, b)));
-  const fastest = Math.max(...ranked.map(({ speedup }) => speedup));
-  $('#ranked').replaceChildren(...all.map((choice) => line(choice, fastest)));
-  $('#others').replaceChildren(...others.map((choice) => line(choice, fastest)));
+  const speeds = ranked.map(({ speedup }) => speedup);
+  const range = [Math.min(0.9, ...speeds), Math.max(1.1, ...speeds)] as const;
+  $('#ranked').replaceChildren(...all.map((choice) => line(choice, range)));
+  $('#others').replaceChildren(...others.map((choice) => line(choice, range)));
   for (const head of $$('[data-sort]', box)) {
     const isOn = head.dataset.sort === sorting.by;
     head.closest('th')!.setAttribute('aria-sort', isOn ? (sorting.isDown ? 'descending' : 'ascending') : 'none');

@@ -2,7 +2,7 @@
 import { keepInAddress, stateOfAddress } from './address';
 import { Helper, latest } from './ask';
 import { $, $$ } from './page';
-import { LEAST, mixed, stems, Words } from './ranking';
+import { answers, sentencesOf, stems, Words } from './ranking';
 import type { Likeness } from './tasks/meaning';
 
 const rows = $$<HTMLTableRowElement>('tr.method');
@@ -76,33 +76,22 @@ function search(): void {
   else finder.dataset.state = 'done';
 }
 
-/** Answers by words: those that have enough of the question beside the best. */
 function byWords(): Found[] | undefined {
   const question = query.value.trim();
   if (question === '') return undefined;
-  const all = words.rank(question);
-  return all
-    .filter(({ score }) => score > 0 && score >= all[0].score * NEAR)
-    .map((each) => ({ ...each, ...said(each.id) }));
-
-  /** The sentence that shares most words with the question. */
-  function said(id: string): Pick<Found, 'text'> {
-    const asked = new Set(stems(question));
-    const shared = (text: string) => stems(text).filter((stem) => asked.has(stem)).length;
-    const { sentences } = findable.find((paper) => paper.id === id)!;
-    const [best] = sentences.toSorted((a, b) => shared(b) - shared(a));
-    return shared(best) > 0 ? { text: best } : {};
-  }
+  const asked = new Set(stems(question));
+  const shared = (text: string) => stems(text).filter((stem) => asked.has(stem)).length;
+  return answers(sentencesOf(question), words).map((each) => {
+    const { sentences } = findable.find(({ id }) => id === each.id)!;
+    const [text] = sentences.toSorted((a, b) => shared(b) - shared(a));
+    return shared(text) > 0 ? { ...each, text } : each;
+  });
 }
-/** The least score of an answer, as a share of the best one's. */
-const NEAR = 0.35;
 
-/** Answers by words and meaning. */
-function byBoth(question: string, meanings: readonly Likeness[]): Found[] {
-  const texts = new Map(meanings.map(({ id, text }) => [id, text]));
-  return mixed(words.rank(question), meanings)
-    .filter(({ score }) => score >= LEAST)
-    .map((each) => ({ ...each, text: texts.get(each.id)! }));
+function byBoth(sentences: readonly string[], meanings: readonly (readonly Likeness[])[]): Found[] {
+  const near = meanings.flat().sort((a, b) => a.cosine - b.cosine);
+  const texts = new Map(near.map(({ id, text }) => [id, text]));
+  return answers(sentences, words, meanings).map((each) => ({ ...each, text: texts.get(each.id)! }));
 }
 
 /** Puts the rows in an order, or back to their families. */
@@ -194,11 +183,11 @@ const rankAll = latest(async () => {
     say(`The sentence encoder is loading: ${Math.floor(100 * (share as number))}% of ${said.dataset.size}.`, true);
   if (!isLoaded) onProgress(0);
   try {
-    const question = query.value.trim();
-    const found = await helper.ask('rankByMeaning', { question }, { signal, onProgress });
+    const sentences = sentencesOf(query.value).filter(Boolean);
+    const found = await helper.ask('rankByMeaning', { sentences }, { signal, onProgress });
     isLoaded = true;
-    say(question ? '' : 'The sentence encoder is there: ask in a sentence of your own.');
-    if (question && byMeaning.checked) arrange(byBoth(question, found));
+    say(sentences.length > 0 ? '' : 'The sentence encoder is there: ask in a sentence of your own.');
+    if (sentences.length > 0 && byMeaning.checked) arrange(byBoth(sentences, found));
     filter();
     finder.dataset.state = 'done';
   } catch (error) {

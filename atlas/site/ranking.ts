@@ -10,12 +10,15 @@ export interface Findable {
 
 export interface Ranked {
   readonly id: string;
-  /** At most 1; `LEAST` and more is an answer. */
+  /** At most 1. */
   readonly score: number;
 }
 
-/** Below it nothing has been found. */
-export const LEAST = 0.27;
+/** How near a paper is to a question by its meaning. */
+export interface Near {
+  readonly id: string;
+  readonly cosine: number;
+}
 
 /** Words that questions have and answers have not. */
 const COMMON = new Set(
@@ -28,8 +31,19 @@ const COMMON = new Set(
 const [SATURATION, LENGTH] = [1.2, 0.6];
 /** How often a word of the title counts. */
 const OF_TITLE = 3;
-/** Share of a meaning in the mixed score. */
-const OF_MEANING = 0.62;
+/** Share of a meaning in the score of a sentence. */
+const OF_MEANING = 0.5;
+/** The least score of an answer, by words and meaning, or by words alone; and as a share of the best one's by words. */
+const [LEAST, LEAST_BY_WORDS, SHARE_BY_WORDS] = [0.28, 0.09, 0.35];
+/** Letters of a question that count. */
+const LONGEST = 3000;
+
+/** The sentences of a question, each asked by itself: a long text has too many words for any paper to have most of them. */
+export function sentencesOf(question: string): string[] {
+  const text = question.trim().slice(0, LONGEST);
+  const all = text.split(/(?<=[.!?;])\s+/).filter((sentence) => stems(sentence).length > 2);
+  return all.length > 1 ? all : [text];
+}
 
 /** Words without their endings. */
 export function stems(text: string): string[] {
@@ -102,13 +116,25 @@ function begun(counts: ReadonlyMap<string, number>, beginning: string): number {
   return sum;
 }
 
-/** Both scores in one: each says something that the other does not. */
-export function mixed(
-  words: readonly Ranked[],
-  meanings: readonly { readonly id: string; readonly cosine: number }[],
-): Ranked[] {
-  const byWords = new Map(words.map(({ id, score }) => [id, score]));
-  return meanings
-    .map(({ id, cosine }) => ({ id, score: OF_MEANING * cosine + (1 - OF_MEANING) * byWords.get(id)! }))
+/**
+ * The papers that answer the question (by meaning, two sentences of several), the best answer first. Words and meaning each say
+ * something that the other does not; but several sentences have enough words, and their meanings point to the same few papers.
+ */
+export function answers(sentences: readonly string[], words: Words, meanings?: readonly (readonly Near[])[]): Ranked[] {
+  const count = sentences.length;
+  const scores = new Map<string, { sum: number; each: number[] }>();
+  for (const [at, sentence] of sentences.entries()) {
+    const cosines = new Map(meanings?.[at].map(({ id, cosine }) => [id, cosine]));
+    for (const { id, score } of words.rank(sentence)) {
+      const mixed = (share: number) => (meanings ? share * cosines.get(id)! + (1 - share) * score : score);
+      const { sum, each } = scores.get(id) ?? { sum: 0, each: [] };
+      scores.set(id, { sum: sum + mixed(count === 1 ? OF_MEANING : 0), each: [...each, mixed(OF_MEANING)] });
+    }
+  }
+  const [least, needed] = meanings ? [LEAST, Math.min(2, count)] : [LEAST_BY_WORDS, 1];
+  const found = [...scores]
+    .filter(([, { each }]) => each.filter((score) => score >= least).length >= needed)
+    .map(([id, { sum }]) => ({ id, score: sum / count }))
     .sort((a, b) => b.score - a.score);
+  return meanings ? found : found.filter(({ score }) => score >= found[0].score * SHARE_BY_WORDS);
 }

@@ -31,10 +31,5 @@ export const paper: Paper = {
       source: 'readme of the repository',
       mark: "from the authors' code",
     },
-    {
-      claim: 'Wide strips see a cue of the same row or column that a 5 × 5 kernel does not.',
-      source: 'a test on synthetic streets',
-      mark: 'reconstructed',
-    },
   ],
 };

@@ -19,12 +19,15 @@ const LEAST_PROBLEMS = 3;
 
 /**
  * @throws {ParameterError} with the name of the paper, method or model: two of one name; a paper that lacks what lists show,
- * or names nothing that is its own; a method, model or experiment whose paper is missing or does not name it
+ * names nothing that is its own, or counts what a method counts; a method, model or experiment whose paper is missing or does not name it
  */
 export function checkPapers(papers: readonly ListedPaper[], { methods, models, measured = [] }: Known): void {
   for (const key of ['name', 'title', 'arxiv'] as const) checkDifferent(`papers of ${key}`, papers, key);
   for (const paper of papers) {
     checkPaper(paper);
+    const own = methods.find((method) => method.paper === paper.arxiv);
+    if (own && paper.operations)
+      throw new ParameterError(`src/papers/${paper.id}.ts must have no operations, since ${own.name} counts them`);
     const runs = [...methods, ...models].some(({ name }) => [paper.methods, paper.models].flat().includes(name));
     if (!runs && !paper.claims?.length)
       throw new ParameterError(`src/papers/${paper.id}.ts must have claims to test, since nothing of it runs yet`);

@@ -34,6 +34,14 @@ interface OpenClaim {
   readonly mark: 'from the paper' | "from the authors' code" | 'from a third party' | 'reconstructed';
 }
 
+/** The operations of a head, for the curve of a paper's cost. */
+interface Operations {
+  /** The setting, in a few words. */
+  readonly setting: string;
+  /** Multiplications and additions over n tokens, for a head of d numbers. */
+  count(n: number, d: number): number;
+}
+
 export interface Paper {
   /** Its name in lists. */
   readonly name: string;
@@ -47,6 +55,8 @@ export interface Paper {
   readonly order: string;
   /** How the operations grow with the length. */
   readonly cost: 'linear' | 'between' | 'quadratic' | 'other';
+  /** Until a method of its own counts them. */
+  readonly operations?: Operations;
   /** Whether a model must be trained with it; `none` where there is no model. */
   readonly training: 'needed' | 'not needed' | 'either way' | 'none';
   /** The idea, in a sentence or two. */

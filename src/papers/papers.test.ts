@@ -38,6 +38,17 @@ test.each<[Partial<ListedPaper>, string]>([
   expect(() => checkPapers([...papers, { ...another, ...more }], known)).toThrow(message);
 });
 
+test('operations are those of a method, or of a formula that grows with the length', () => {
+  const performer = papers.find(({ id }) => id === 'performer')!;
+  const operations = { setting: 'all pairs', count: (n: number) => n * n };
+  const others = papers.filter(({ id }) => id !== 'performer');
+  expect(() => checkPapers([...others, { ...performer, operations }], known)).toThrow(
+    'src/papers/performer.ts must have no operations, since performer counts them',
+  );
+  for (const { id, operations } of papers)
+    if (operations) expect(operations.count(8192, 64), id).toBeGreaterThan(1.9 * operations.count(4096, 64));
+});
+
 test.each([
   [{ name: 'performer' }, "there are two methods 'performer'"],
   [{ name: 'new', paper: '2701.00001' }, 'new is from arXiv 2701.00001, but no file in src/papers has that number'],

@@ -37,10 +37,5 @@ export const paper: Paper = {
       source: 'table 2d',
       mark: 'from the paper',
     },
-    {
-      claim: 'Reach grows with the size of a kernel, and only with the root of the number of layers.',
-      source: 'section on receptive fields',
-      mark: 'from the paper',
-    },
   ],
 };

@@ -1,4 +1,5 @@
 import type { TaskControl } from '../answer';
+import type { Near } from '../ranking';
 import { loadEncoder } from './encoder';
 
 /** A sentence about a paper of the list. */
@@ -9,23 +10,20 @@ export interface Meaning {
   readonly vector: string;
 }
 
-/** How near a paper is to a question. */
-export interface Likeness {
-  readonly id: string;
-  /** The cosine between the question and the sentence that is nearest to it. */
-  readonly cosine: number;
+export interface Likeness extends Near {
+  /** The sentence about the paper that is nearest to the question. */
   readonly text: string;
 }
 
-/** All papers, the nearest first; none for an empty question, which only loads what is needed. Progress is that of loading. */
+/** All papers for each sentence, the nearest first. Without sentences it only loads what is needed. Progress is that of loading. */
 export async function rankByMeaning(
-  { question }: { readonly question: string },
+  { sentences }: { readonly sentences: readonly string[] },
   { signal, report }: TaskControl,
-): Promise<Likeness[]> {
+): Promise<Likeness[][]> {
   const [encoder, known] = await Promise.all([loadEncoder({ signal, onProgress: report }), loadMeanings()]);
   // With no question a word is embedded, so that the first question finds kernels that have run before.
-  using embedded = await encoder.embed([question || 'attention'], { signal });
-  return question === '' ? [] : rank(await embedded.read(), known);
+  using embedded = await encoder.embed(sentences.length > 0 ? [...sentences] : ['attention'], { signal });
+  return rankEach(await embedded.read(), sentences.length, known);
 }
 
 let loading: Promise<readonly Known[]> | undefined;
@@ -55,8 +53,14 @@ export function unpacked({ id, text, vector }: Meaning): Known {
   return { id, text, vector: Float32Array.from(bytes, (value) => value / length) };
 }
 
+/** The ranking for each of `count` questions, vectors of length 1 one after the other. */
+export function rankEach(vectors: Float32Array, count: number, known: readonly Known[]): Likeness[][] {
+  const width = known[0].vector.length;
+  return Array.from({ length: count }, (_, at) => rank(vectors.subarray(at * width, (at + 1) * width), known));
+}
+
 /** Each paper by the sentence that is most like the question, a vector of length 1. */
-export function rank(question: Float32Array, known: readonly Known[]): Likeness[] {
+function rank(question: Float32Array, known: readonly Known[]): Likeness[] {
   const best = new Map<string, Likeness>();
   for (const { id, text, vector } of known) {
     const cosine = vector.reduce((sum, value, at) => sum + value * question[at], 0);
