@@ -49,8 +49,10 @@ export function benchIndex(): Html {
 <div class="document">${links('')}<div class="prose"><p>Runs stored in the repository, as they were measured. The contenders for a problem take turns, and every result was checked against the float64 reference before its time counted; one that failed says so instead of a time. Each page has the command that repeats the run on your machine.</p>${rows}</div></div>`;
 }
 
-/** Lines that a small plot has room for. */
-const MOST_LINES = 6;
+/** Lines and bars that a small plot has room for, and letters of a name; what tells names apart is at their ends. */
+const [MOST_LINES, MOST_BARS, LETTERS] = [4, 6, 28];
+const fitting = (name: string) =>
+  name.length > LETTERS ? `${name.slice(0, LETTERS / 2 - 1)}…${name.slice(-LETTERS / 2)}` : name;
 
 /** Times by length of the problem that most contenders have, or as bars where lengths do not vary. */
 function glance(rows: readonly BenchRow[]): Html | false {
@@ -81,10 +83,10 @@ function bars(timed: readonly BenchRow[]): Html {
   ];
   const groups = [...Map.groupBy(timed, ({ n, d, mask }) => `${n} ${d} ${mask}`).values()].map(labelled);
   const [largest] = groups.sort((a, b) => b.length - a.length);
-  const rows = (largest.length > 2 ? largest : labelled(timed)).slice(-MOST_LINES).reverse();
+  const rows = (largest.length > 2 ? largest : labelled(timed)).slice(-MOST_BARS).reverse();
   return seriesPlot({
     title: 'Milliseconds',
-    x: { label: '', values: rows.map(({ label }) => label) },
+    x: { label: '', values: rows.map(({ label }) => fitting(label)) },
     lines: [{ label: '', values: rows.map(({ measures: { time = null } }) => time) }],
   });
 }
