@@ -173,6 +173,7 @@ function place(p: ConvParams, group: i32, phase: i32, first: i32, count: i32, to
       // No offset leads back into a picture.
       i32.store(to, 0);
       i32.store(to, -0x40000000, 4);
+      i32.store(to, 0, 12);
       continue;
     }
     let rest = first + i;
@@ -220,7 +221,10 @@ function packPatches(p: ConvParams, phase: i32, pixels: usize, first: i32, terms
   const zTaps = tapsOf(p.z, zPhase(p, phase));
   const xCount = tapCount(p.x, xPhase(p, phase));
   const yCount = tapCount(p.y, yPhase(p, phase));
-  const step = p.fromInput;
+  // Taps of one channel follow each other as channels do.
+  const isOne = inputs == 1;
+  const apart = xCount > 1 ? offsetOf(xTaps, 1) - offsetOf(xTaps, 0) : 1;
+  const step = isOne ? <usize>apart * p.x.from : p.fromInput;
   const areTogether = togetherAt(pixels);
   // Whether the channels of the taps of a row lie side by side.
   const areRows = step == 4 && p.x.from == <usize>inputs << 2 && offsetOf(xTaps, xCount - 1) - offsetOf(xTaps, 0) == xCount - 1;
@@ -237,10 +241,14 @@ function packPatches(p: ConvParams, phase: i32, pixels: usize, first: i32, terms
     const skip = <usize>channel * step;
     let count = min(inputs - channel, terms);
     let taps: i32 = 1;
+    if (isOne) {
+      taps = runOf(p, pixels, x, apart, min(xCount - xTap, terms));
+      count = taps;
+    }
     if (areTogether) {
       packTogether(addressOf(p, pixels, z, y, x), skip, step, count, to);
     } else {
-      if (areRows && inputs < 16) {
+      if (areRows && inputs < 16 && !isOne) {
         const more = min(xCount - xTap, strips(channel + terms, inputs));
         if (areWithin(p, pixels, x, x + more - 1)) {
           taps = more;
@@ -274,6 +282,19 @@ function packPatches(p: ConvParams, phase: i32, pixels: usize, first: i32, terms
       }
     }
   }
+}
+
+/** How many taps from column `x` on, `apart` columns apart, all of six pixels have, at least one and at most `most`. */
+function runOf(p: ConvParams, pixels: usize, x: i32, apart: i32, most: i32): i32 {
+  let first = i32.MAX_VALUE;
+  let last = i32.MIN_VALUE;
+  for (let i: i32 = 0; i < PANEL; i++, pixels += PLACE) {
+    const column = i32.load(pixels, 12) + x;
+    first = min(first, column);
+    last = max(last, column);
+  }
+  if (first < 0 || last >= p.x.extent) return 1;
+  return min(most, (p.x.extent - 1 - last) / apart + 1);
 }
 
 /** Whether six pixels have one place, in pictures that lie side by side. */

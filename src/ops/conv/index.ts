@@ -307,7 +307,7 @@ function kernelsOf(weight: Elements, { groups, isTransposed }: Convolution): Ele
 
 function convolve(convolution: Convolution, control: ResultOptions): Tensor<'f32'> {
   const { x, weight, bias, epilogue, axes, shape, channelsFirst, groups, way } = convolution;
-  checkSize('conv', shape);
+  checkSize(convolution.isTransposed ? 'convTranspose' : 'conv', shape);
   if (way === 'fourier') checkFourier(convolution);
   const call = ({ out }: { out: Tensor }): ConvCall => ({
     x: pictures(x, channelsFirst, groups),
