@@ -8,14 +8,6 @@ export const paper: Paper = {
   family: 'chosen keys',
   order: 'n^(4/3)',
   cost: 'between',
-  operations: {
-    setting: '4 regions of each',
-    count(n, d) {
-      // As many regions as are cheapest: all are compared, then tokens with those of 4.
-      const regions = (4 * n * n) ** (1 / 3);
-      return 2 * d * regions ** 2 + (16 * d * n * n) / regions;
-    },
-  },
   training: 'needed',
   summary:
     'Regions of a picture first find the few regions that are most like them; their tokens then attend exactly, but only within these.',
