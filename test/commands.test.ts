@@ -41,6 +41,8 @@ beforeAll(async () => {
   for (const name of ['FILE', 'notes.txt']) await writeFile(join(folder, name), words);
   const random = (seed: number) => ({ dtype: 'f32', shape: [1, 40, 2, 8], data: normal(640, seed) }) as const;
   await writeFile(join(folder, 'qkv.safetensors'), writeSafetensors({ q: random(1), k: random(2), v: random(3) }));
+  const points = { x: { ...random(6), shape: [40, 16] }, y: { ...random(7), shape: [40, 16] } };
+  await writeFile(join(folder, 'train.safetensors'), writeSafetensors(points));
   await writeWeights(join(folder, 'model'), { 'lm_head.weight': { ...random(5), shape: [20, 32] } });
   const pixels = Uint8Array.from(normal(96 * 72 * 4, 4), (value) => 128 + 40 * value);
   await writeFile(join(folder, 'photo.jpg'), encode({ width: 96, height: 72, data: pixels }, 90).data);

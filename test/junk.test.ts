@@ -1289,6 +1289,38 @@ entry(
   kernels.crossValidateKernelRidge,
 );
 entry(
+  'kernels.createKernelRidge',
+  {
+    parts: object({
+      kernel: numbered.kernel as Slot,
+      support: leaf(points),
+      weights: leaf(random(3, 1)),
+      iterations: maybe(atLeast0(1)),
+      residual: maybe(atLeast0(1)),
+    }),
+  },
+  kernels.createKernelRidge,
+);
+const spectrum: Slots = { eigenvalues: leaf([1, 0.5]), coefficients: leaf([1, 0.5], 'float64') };
+const settings: Slots = {
+  samples: above0(4),
+  features: maybe({ ...above0(8), takes: ['1.5', '0.5', '3', '2 ** 53', 'null'] }),
+  noise: maybe(atLeast0(1)),
+};
+entry(
+  'kernels.featureRisk',
+  { ...spectrum, options: object({ ...settings, ridge: maybe(atLeast0(1)) }) },
+  kernels.featureRisk,
+);
+entry('kernels.bestRidge', { ...spectrum, options: object(settings) }, kernels.bestRidge);
+const law = object({ decay: leaf(2, '1.5', '3', '2 ** 53'), target: leaf(1.6, '1.5', '3'), noise: maybe(atLeast0(1)) });
+entry('kernels.bestFittingRatio', { law }, kernels.bestFittingRatio);
+entry(
+  'kernels.powerLawRisk',
+  { law, at: object({ samples: above0(4), ratio: leaf(0.25, '0', '0.5') }) },
+  kernels.powerLawRisk,
+);
+entry(
   'kernels.fitFeatureRidge',
   {
     map: leaf(featureMaps.relu),

@@ -17,6 +17,7 @@ const DOCUMENTS: Readonly<Record<string, string>> = {
   'guide/language-models/index.html': 'docs/guide/language-models.md',
   'guide/masks-and-scores/index.html': 'docs/guide/masks-and-scores.md',
   'guide/linear-attention/index.html': 'docs/guide/linear-attention.md',
+  'guide/kernels/index.html': 'docs/guide/kernels.md',
   'guide/decoding/index.html': 'docs/guide/decoding.md',
   'guide/gradients/index.html': 'docs/guide/gradients.md',
   'guide/own-method/index.html': 'docs/guide/own-method.md',

@@ -46,6 +46,11 @@ const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => P
     async () => (await import('./reproduce')).reproduceCommand(),
   ],
   train: ['train a decoder whose attention is any causal method', async () => (await import('./train')).trainCommand()],
+  fit: [
+    'fit points by kernel ridge regression, a Gaussian process or random features',
+    async () => (await import('./fit')).fitCommand(),
+  ],
+  predict: ['ask a model that fit made', async () => (await import('./predict')).predictCommand()],
   inspect: [
     'what is in a file or folder of weights, or in one of its tensors',
     async () => (await import('./inspect')).inspectCommand(),

@@ -17,4 +17,13 @@ export {
 } from './gaussian-process';
 export type { Kernel } from './kernel';
 export { kernelDiagonal, kernelMatrix, kernelProduct } from './matrix';
-export { fitKernelRidge, type KernelRidge, type KernelRidgeOptions } from './ridge';
+export { createKernelRidge, fitKernelRidge, type KernelRidge, type KernelRidgeOptions } from './ridge';
+export {
+  bestFittingRatio,
+  bestRidge,
+  featureRisk,
+  type PowerLaw,
+  powerLawRisk,
+  type Risk,
+  type RiskOptions,
+} from './risk';

@@ -1,12 +1,15 @@
 /** Kernel ridge regression, fitted and asked. */
-import { checkChoice, checkKnown } from '../check';
-import { ParameterError, UnsupportedError } from '../errors';
+import { checkChoice, checkKnown, show } from '../check';
+import { DTypeError, ParameterError, ShapeError, UnsupportedError } from '../errors';
+import { checkTensors, commonRuntime } from '../ops/check';
+import { checkContiguous, checkFloat32 } from '../ops/float32';
 import { fromValues } from '../ops/from-values';
 import { solve } from '../ops/linalg';
 import { add, multiply } from '../ops/map';
 import { matmul } from '../ops/matmul';
 import { type HostTensor, toFloat64 } from '../tensor/host';
-import type { Tensor } from '../tensor/tensor';
+import { bindShapes, formatShape } from '../tensor/shape';
+import { Tensor } from '../tensor/tensor';
 import { type ConjugateGradientsOptions, conjugateGradients } from './conjugate-gradients';
 import { copied, withDiagonal } from './diagonal';
 import { type CheckedKernel, checkKernel, type Kernel } from './kernel';
@@ -83,25 +86,24 @@ export async function fitKernelRidge(
   const points = await readPoints('fitKernelRidge', x, y);
   if (solver === 'nystrom') {
     const support = await centresOf(kernel, x, ridge, { centres, sampling, seed });
-    return fitted(kernel, support, await fitNystrom(kernel, x, y, ridge, support, iterating));
+    return createKernelRidge({ kernel, support, ...(await fitNystrom(kernel, x, y, ridge, support, iterating)) });
   }
   if (solver === 'primal') {
     const weights = slopes(checked, x, y, ridge);
-    return fitted(kernel, x.runtime.eye(points.p), { weights });
+    return createKernelRidge({ kernel, support: x.runtime.eye(points.p), weights });
   }
   await checkSolvable(kernel, x, ridge, precision, points);
   if (solver === 'cg') {
     const solution = await byProducts(kernel, x, y, ridge, iterating);
-    return fitted(kernel, copied(x), solution);
+    return createKernelRidge({ kernel, support: copied(x), ...solution });
   }
   checkMemory(
     `solver direct with ${points.n} points`,
     (precision === 'f64' ? 24 : 12) * points.n ** 2,
     "use solver 'cg', which holds no matrix, or 'nystrom' with fewer centres",
   );
-  if (precision === 'f64') return wide(kernel, x, ridge, points);
-  const weights = direct(kernel, x, y, ridge);
-  return fitted(kernel, copied(x), { weights });
+  const weights = precision === 'f64' ? wide(checked, x.runtime, ridge, points) : direct(kernel, x, y, ridge);
+  return createKernelRidge({ kernel, support: copied(x), weights });
 }
 
 const scaled = (x: Tensor, factor: number): Tensor => multiply(x, x.runtime.tensor([factor], []));
@@ -119,28 +121,60 @@ async function checkSolvable(
   checkDiagonal('ridge', ridge, precision, largest, points);
 }
 
-interface Solution extends Partial<Pick<KernelRidge, 'iterations' | 'residual'>> {
-  readonly weights: Tensor<'f32'>;
-}
-
-/** A regression by weights of a support. */
-function fitted(
-  kernel: Kernel,
-  support: Tensor<'f32'>,
-  { weights, iterations = 0, residual = 0 }: Solution,
-): KernelRidge {
+/**
+ * A regression from its parts, such as those of a file: predictions are sums of kernels of the support [s, p], times the weights
+ * [s, c], in float64 if these are f64. It takes the tensors over: dispose it, not them.
+ *
+ * @throws {ShapeError} parts that do not fit
+ * @throws {DTypeError} a support that is not f32, weights that are neither f32 nor f64
+ * @throws {ParameterError} a kernel that is unknown, or what it cannot be
+ */
+export function createKernelRidge(parts: KernelRidgeParts): KernelRidge {
+  checkKnown('parts', parts, PARTS, (name) => `a kernel ridge regression has no part '${name}'`);
+  const { kernel, support, weights, iterations = 0, residual = 0 } = parts;
+  const checked = checkKernel(kernel);
+  checkFloat32('createKernelRidge', { support }, {});
+  const { bandwidth } = checked;
+  const tensors = { support, weights, ...(bandwidth instanceof Tensor && { bandwidth }) };
+  checkTensors(tensors);
+  commonRuntime(tensors);
+  if (!['f32', 'f64'].includes(weights.dtype)) throw new DTypeError(`weights must be f32 or f64, got ${weights.dtype}`);
+  const { p } = bindShapes({ support: 's p', weights: 's c' }, { support: support.shape, weights: weights.shape });
+  checkNumber('iterations', iterations);
+  checkNumber('residual', residual);
   return {
     kernel,
     support,
     weights,
     iterations,
     residual,
-    predict: (x) => kernelProduct(kernel, x, support, weights),
+    predict(x) {
+      checkFloat32('predict', { x }, {});
+      checkContiguous({ x });
+      if (x.rank !== 2 || x.shape[1] !== p)
+        throw new ShapeError(`x must have shape [m, ${p}], got ${formatShape(x.shape)}`);
+      return weights.dtype === 'f64'
+        ? wideProduct(checked, x, support, weights)
+        : kernelProduct(kernel, x, support, weights);
+    },
     dispose() {
       support.dispose();
       weights.dispose();
     },
   };
+}
+
+const PARTS = ['kernel', 'support', 'weights', 'iterations', 'residual', 'predict', 'dispose'];
+
+type KernelRidgeParts = Pick<KernelRidge, 'kernel' | 'support' | 'weights'> &
+  Partial<Pick<KernelRidge, 'iterations' | 'residual'>>;
+
+/** What a solver found. */
+type Solution = Pick<KernelRidgeParts, 'weights' | 'iterations' | 'residual'>;
+
+function checkNumber(name: string, value: number): void {
+  if (!(Number.isFinite(value) && value >= 0))
+    throw new ParameterError(`${name} must be a number >= 0, got ${show(value)}`);
 }
 
 function direct(kernel: Kernel, x: Tensor, y: Tensor, ridge: number): Tensor<'f32'> {
@@ -170,28 +204,20 @@ async function byProducts(
   return { weights, ...rest };
 }
 
-/** Matrix, factor and predictions in float64. */
-function wide(kernel: Kernel, x: Tensor, ridge: number, points: ReadPoints): KernelRidge {
+/** Matrix, factor and weights in float64. */
+function wide(kernel: CheckedKernel, runtime: Tensor['runtime'], ridge: number, points: ReadPoints): Tensor<'f64'> {
   const { n, p, c } = points;
-  const { runtime } = x;
   if (runtime.backend.name === 'webgpu')
     throw new UnsupportedError("precision f64 needs a CPU: use a runtime with backend 'wasm'");
-  const checked = checkKernel(kernel);
-  const data = Float64Array.from(points.x);
-  const matrix = wideMatrix(checked, { data, count: n, width: p }, { data, count: n, width: p });
+  const own = { data: Float64Array.from(points.x), count: n, width: p };
+  const matrix = wideMatrix(kernel, own, own);
   for (let i = 0; i < n; i++) matrix[i * (n + 1)]! += ridge;
-  const weights = runtime.scope(() =>
+  return runtime.scope(() =>
     solve<'f64'>(runtime.tensor(matrix, [n, n], 'f64'), runtime.tensor(Float64Array.from(points.y), [n, c], 'f64'), {
       assume: 'positive-definite',
       refine: 2,
     }),
   );
-  const support = copied(x);
-  return {
-    ...fitted(kernel, support, { weights: weights as Tensor as Tensor<'f32'> }),
-    weights,
-    predict: (x) => wideProduct(checked, x, support, weights),
-  };
 }
 
 /** K(x, support) weights, in float64 until it is rounded. */

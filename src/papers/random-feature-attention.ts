@@ -22,24 +22,4 @@ export const paper: Paper = {
     'Does attention learn better than a fully connected network?',
   ],
   methods: ['random-feature-attention'],
-  claims: [
-    {
-      claim:
-        'A layer whose queries and keys stay random learns averages over keys from fewer samples than a random network over all tokens.',
-      source: 'abstract',
-      mark: 'from the paper',
-    },
-    {
-      claim:
-        'Weights with a mean of their own learn functions of the product of query and key from fewer samples still.',
-      source: 'abstract',
-      mark: 'from the paper',
-    },
-    {
-      claim:
-        "For an average of squares, 1000 samples in 8 dimensions leave an error a hundred times smaller than the network's.",
-      source: 'a test with exact kernels',
-      mark: 'reconstructed',
-    },
-  ],
 };

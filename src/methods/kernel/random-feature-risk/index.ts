@@ -3,7 +3,7 @@
  * Source: Simon et al. 2023, arXiv 2311.14646, equations as in the authors' code.
  */
 import * as valibot from 'valibot';
-import { ParameterError } from '../../../errors';
+import { featureRisk, type Risk } from '../../../kernels';
 import { checkFloat32 } from '../../../ops/float32';
 import { fromValues } from '../../../ops/from-values';
 import { type HostTensor, toFloat64 } from '../../../tensor/host';
@@ -11,7 +11,6 @@ import { bindShapes } from '../../../tensor/shape';
 import { defineMethod } from '../../define';
 import { number } from '../../schema';
 import { reference } from './reference';
-import { type Risk, riskOf } from './risk';
 
 const SHAPES = { eigenvalues: 'p', coefficients: 'p' } as const;
 /** A count of samples or features: real, since formulas hold between whole numbers too. */
@@ -59,7 +58,8 @@ export const randomFeatureRisk = defineMethod({
     let found: Risk | undefined;
     const given = { eigenvalues, coefficients };
     const make = (of: (risk: Risk) => number[]) => (values: Readonly<Record<string, HostTensor>>) => {
-      found ??= riskOf(checked('eigenvalues', values, 0), checked('coefficients', values), params);
+      const [own, target] = [values.eigenvalues, values.coefficients].map((each) => toFloat64(each as HostTensor));
+      found ??= featureRisk(own as Float64Array, target as Float64Array, params);
       return Float64Array.from(of(found));
     };
     return {
@@ -81,20 +81,8 @@ export const randomFeatureRisk = defineMethod({
     };
   },
 
-  /** 200 steps of bisection, a quotient and two sums each. */
-  cost: ({ p }) => ({ flops: 200 * 3 * p + 12 * p, bytes: 4 * (2 * p + 4), state: 0 }),
+  /** 64 steps of bisection, a quotient and two sums each. */
+  cost: ({ p }) => ({ flops: 64 * 3 * p + 12 * p, bytes: 4 * (2 * p + 4), state: 0 }),
   variants: () => [{}, { features: 64 }],
   page: () => import('./page'),
 });
-
-/** Numbers that are finite, and at least `least`. */
-function checked(name: string, values: Readonly<Record<string, HostTensor>>, least = -Infinity): Float64Array {
-  const numbers = toFloat64(values[name] as HostTensor);
-  const wrong = numbers.findIndex((value) => !(Number.isFinite(value) && value >= least));
-  if (wrong >= 0)
-    throw new ParameterError(
-      `${name} must be finite numbers${least === 0 ? ' >= 0' : ''}, got ${numbers[wrong]} at element ${wrong}`,
-    );
-  if (least === 0 && !numbers.some((value) => value > 0)) throw new ParameterError(`${name} must have one above 0`);
-  return numbers;
-}
