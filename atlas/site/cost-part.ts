@@ -1,7 +1,6 @@
 /** Cost against length: of the method as its setting says, of exact attention, and of any others. */
 import { formatRatio } from '../../src/text/format';
 import { type Helper, latest } from './ask';
-import { LENGTHS } from './constants';
 import { draw, live, type MethodPage } from './live';
 import { $, $$, grouped } from './page';
 import { costPlot, lineStyles, type Metric, written } from './plots';
@@ -16,7 +15,7 @@ export function startCost({ data, form }: MethodPage, counter: Helper): () => vo
       const beside = others.filter(({ checked }) => checked).map(({ value }) => value);
       for (const place of $$('[data-beside]', box))
         place.textContent = beside.map((name) => data.names[name]).join(', ') || 'others';
-      const lines = await counter.ask('costSeries', { setting, beside });
+      const { lengths, lines } = await counter.ask('costSeries', { setting, beside });
       const styleOf = lineStyles(
         lines.map(({ method }) => method),
         data,
@@ -24,10 +23,10 @@ export function startCost({ data, form }: MethodPage, counter: Helper): () => vo
       for (const { checked, value, parentElement } of others)
         parentElement!.style.setProperty('--family', checked ? styleOf(value).ink : '');
       const now = lengthIn(setting.extents);
-      const plot = { lengths: LENGTHS, lines, metric, own: data, now };
-      draw(box, `${data.name}-cost`, (width) => costPlot(width, plot), { setting, lengths: LENGTHS, lines });
+      const plot = { lengths, lines, metric, own: data, now };
+      draw(box, `${data.name}-cost`, (width) => costPlot(width, plot), { setting, lengths, lines });
       const own = lines.find(({ method }) => method === data.name)!;
-      const near = LENGTHS.reduce((best, n, at) => (n <= now && own.costs[at] ? at : best), 0);
+      const near = lengths.reduce((best, n, at) => (n <= now && own.costs[at] ? at : best), 0);
       const [mine, exact] = [own, lines.find(({ method }) => method === data.baseline)].map(
         (line) => line?.costs[near]?.[metric],
       );
@@ -41,7 +40,9 @@ export function startCost({ data, form }: MethodPage, counter: Helper): () => vo
           ? ` Not shown, since they have none or fit no length: ${absent.join(', ')}.`
           : '';
       const much = exact === undefined || data.name === data.baseline ? '' : besideExact(mine, exact);
-      return `At ${grouped(LENGTHS[near])} ${lengthName(data)} ${written(metric, mine)}${much}.${missing}`;
+      const [length, name] = [grouped(lengths[near]), lengthName(data)];
+      const at = name.length === 1 ? `With ${name} = ${length}` : `At ${length} ${name}`;
+      return `${at} ${written(metric, mine)}${much}.${missing}`;
     }),
   );
   for (const choice of $$('[name=metric], [name=beside]')) choice.addEventListener('change', update);

@@ -67,7 +67,7 @@ export function showFault({ form }: AnyPage): void {
 
 export function sentence(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
-  const capital = /^(param|method) /.test(text) ? text : text[0].toUpperCase() + text.slice(1);
+  const capital = /^(param|method|\w) /.test(text) ? text : text[0].toUpperCase() + text.slice(1);
   return /[.!?]$/.test(capital) ? capital : `${capital}.`;
 }
 

@@ -2,7 +2,7 @@ import { baseline } from '../../../src/methods/baseline';
 import type { Cost } from '../../../src/methods/define';
 import type { TaskControl } from '../answer';
 import { LENGTHS } from '../constants';
-import { atLength, isAttention } from '../problem';
+import { atLength, isAttention, lengthIn, lengthOf } from '../problem';
 import { know, loadMethod, type Setting, settle } from './setting';
 
 /** Milliseconds that counting at one length may take, for the next to be tried. */
@@ -15,13 +15,13 @@ export interface CostLine {
 }
 
 /**
- * Costs at every length of exact attention, of others as their pages begin, and of a setting, the last; a grid is as square
- * as it can be.
+ * Costs at every length, among them that of the setting, of exact attention, of others as their pages begin, and of the
+ * setting, the last; a grid is as square as it can be.
  */
 export async function costSeries(
   { setting, beside }: { readonly setting: Setting; readonly beside: readonly string[] },
   { signal }: TaskControl,
-): Promise<CostLine[]> {
+): Promise<{ readonly lengths: readonly number[]; readonly lines: readonly CostLine[] }> {
   const { method: own, params } = settle(setting);
   const causal = own.isCausal?.(params) ?? (params as { readonly causal?: boolean }).causal ?? false;
   const { h, d } = setting.extents;
@@ -38,11 +38,17 @@ export async function costSeries(
     ...(await Promise.all(beside.map(sample))),
     setting,
   ];
+  const now = lengthIn(setting.extents);
+  const lengths = [...new Set([...LENGTHS, now])].sort((a, b) => a - b);
+  const extentsAt = (extents: Setting['extents'], n: number) =>
+    n === now && lengthOf(extents).join() === lengthOf(setting.extents).join()
+      ? { ...extents, ...Object.fromEntries(lengthOf(extents).map((letter) => [letter, setting.extents[letter]])) }
+      : atLength(extents, n);
   const lines: CostLine[] = [];
   for (const setting of settings) {
     const costs: (Cost | undefined)[] = [];
     let took = 0;
-    for (const n of LENGTHS) {
+    for (const n of lengths) {
       // Counting takes time for some masks: let the page ask for something else in between.
       await new Promise((resolve) => setTimeout(resolve));
       signal?.throwIfAborted();
@@ -51,7 +57,7 @@ export async function costSeries(
         continue;
       }
       const start = performance.now();
-      const { method, params, letters } = settle({ ...setting, extents: atLength(setting.extents, n) });
+      const { method, params, letters } = settle({ ...setting, extents: extentsAt(setting.extents, n) });
       try {
         costs.push(method.cost(letters, params));
       } catch {
@@ -61,5 +67,5 @@ export async function costSeries(
     }
     lines.push({ method: setting.method, costs });
   }
-  return lines;
+  return { lengths, lines };
 }

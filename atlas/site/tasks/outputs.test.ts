@@ -62,8 +62,9 @@ test('a run tells its error, and has nothing exact beside it', async () => {
 });
 
 test('costs grow with the places of the picture, and the program has each input by its shape', async () => {
-  const [{ costs }] = await costSeries({ setting, beside: [] }, control);
-  expect(costs.slice(0, 2).map((cost) => cost?.flops)).toEqual([2 * 64, 2 * 128]);
+  const { lengths, lines } = await costSeries({ setting, beside: [] }, control);
+  expect(lengths.slice(0, 2)).toEqual([54, 64]);
+  expect(lines[0].costs.slice(0, 2).map((cost) => cost?.flops)).toEqual([2 * 54, 2 * 64]);
   const program = programOf(dataOf(squared, page), setting, false);
   expect(program).toContain('x: runtime.random([1, 2, 6, 9], { seed: 1 }),');
   expect(program).toContain("const output = results['out'];");

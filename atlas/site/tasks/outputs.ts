@@ -1,4 +1,5 @@
 import { disposeResults, settled } from '../../../src/methods/outputs';
+import { shapeOfSpec } from '../../../src/methods/page';
 import { createRuntime } from '../../../src/ops/create-runtime';
 import type { Runtime } from '../../../src/runtime/runtime';
 import { toFloat64 } from '../../../src/tensor/host';
@@ -9,7 +10,7 @@ import { inputsOf } from './inputs';
 import { type Setting, settle } from './setting';
 
 /** Elements of all inputs. */
-const MOST = 2 ** 24;
+const MOST = 2 ** 22;
 
 let starting: Promise<Runtime> | undefined;
 
@@ -19,14 +20,15 @@ export async function outputsShown(
   { signal }: Partial<TaskControl>,
 ): Promise<Shown[]> {
   const { method, params } = settle(setting);
+  const shapes = Object.values(method.inputs).map((spec) => shapeOfSpec(spec, setting.extents));
+  const size = shapes.reduce((sum, shape) => sum + shape.reduce<number>((a, b) => a * (b ?? 1), 1), 0);
+  if (size > MOST)
+    throw new Error(
+      `Outputs are shown for up to ${MOST.toLocaleString('en')} numbers of input, got ${size.toLocaleString('en')}.`,
+    );
   starting ??= createRuntime({ backend: 'wasm' });
   const inputs = await inputsOf(await starting, setting);
-  const size = Object.values(inputs).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
   try {
-    if (size > MOST)
-      throw new Error(
-        `Outputs are shown for up to ${MOST.toLocaleString('en')} numbers of input, got ${size.toLocaleString('en')}.`,
-      );
     const pictures = Object.entries(method.inputs).filter(([, spec]) => isPicture(spec));
     const swept = await sweptOf(setting, inputs);
     const results = await settled(method.forward(inputs as never, params, { signal }));

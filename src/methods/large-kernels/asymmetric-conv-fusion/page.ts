@@ -14,7 +14,7 @@ function patternInNoise({ n = 1, m = 1, c = 1 }: Extents) {
 
 export const page: Page = {
   question: 'Where in a long sequence does a short one lie?',
-  sample: { extents: { b: 1, n: 96, m: 15, c: 4 }, params: {}, inputs: patternInNoise },
+  sample: { extents: { n: 96, b: 1, m: 15, c: 4 }, params: {}, inputs: patternInNoise },
   presets: [
     { name: 'same', params: { padding: 'same' }, note: 'Each channel peaks where the pattern lies.' },
     { name: 'valid', params: { padding: 'valid' }, note: 'Only places where the whole pattern fits.' },
