@@ -105,7 +105,7 @@ function bytesOf(codes, bits, length) {
   return Uint8Array.from({ length: length / 2 }, (_, i) => at(2 * i) | (at(2 * i + 1) << 4));
 }
 
-const tensorOf = (name, { type, shape, data }) =>
+export const tensorOf = (name, { type, shape, data }) =>
   join([
     ...shape.map((extent) => integer(1, extent)),
     integer(2, ELEMENT[type]),
@@ -118,10 +118,10 @@ function valueInfo(name, type, shape) {
   return join([text(1, name), field(2, field(1, join([integer(1, ELEMENT[type]), field(2, dimensions)])))]);
 }
 
-const join = (parts) => Buffer.concat(parts);
-const text = (number, value) => field(number, Buffer.from(value));
-const field = (number, content) => Buffer.concat([varint((number << 3) | 2), varint(content.length), content]);
-const integer = (number, value) => Buffer.concat([varint(number << 3), varint(value)]);
+export const join = (parts) => Buffer.concat(parts);
+export const text = (number, value) => field(number, Buffer.from(value));
+export const field = (number, content) => Buffer.concat([varint((number << 3) | 2), varint(content.length), content]);
+export const integer = (number, value) => Buffer.concat([varint(number << 3), varint(value)]);
 
 function varint(value) {
   const groups = [];

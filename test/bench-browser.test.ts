@@ -1,4 +1,5 @@
 /** `saccade bench --browser` in Chromium, on the built library; the peers of these tests are made up. */
+
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -12,12 +13,14 @@ import type { BenchOptions } from '../src/bench/options';
 import { inputsOf, MASKS, type Problem } from '../src/bench/problem';
 import { runSuite } from '../src/bench/run';
 import { Runtimes } from '../src/bench/runtimes';
+import { DEFAULT_OPTIONS } from '../src/bench/suite';
 import { attentionSuite } from '../src/bench/suites/attention';
 import { formatReport } from '../src/bench/table';
 import { CHROMIUM } from './chromium';
 import { launchChromium } from './page';
 
 const TINY: BenchOptions = {
+  ...DEFAULT_OPTIONS,
   n: [20],
   d: [8],
   masks: ['full', 'window'],

@@ -7,10 +7,12 @@ import { MASKS } from './problem';
 import { IN_SOFTWARE } from './report';
 import { runSuite } from './run';
 import { Runtimes } from './runtimes';
+import { DEFAULT_OPTIONS } from './suite';
 import { attentionSuite } from './suites/attention';
 import { backwardSuite } from './suites/backward';
 
 const TINY: BenchOptions = {
+  ...DEFAULT_OPTIONS,
   n: [20],
   d: [8],
   masks: ['causal'],

@@ -1,6 +1,7 @@
 /** The settings of a benchmark, and the command line that repeats it. */
 import type { RuntimeOptions } from '../ops/create-runtime';
 import { shellCommand } from '../text/shell';
+import type { DecoderShapeName, WeightType } from './decoder-file';
 import { MASKS, type MaskName, type Problem } from './problem';
 
 /** Where Saccade computes, and the peers that have a choice. */
@@ -19,6 +20,15 @@ export interface BenchOptions {
   readonly simd?: RuntimeOptions['simd'] | undefined;
   /** Interleaved rounds. */
   readonly repeats: number;
+  /** Tokens that there are before a step of a decoder. */
+  readonly cached: readonly number[];
+  /** The shape of a decoder, and the types of its weights. */
+  readonly shape: DecoderShapeName;
+  readonly types: readonly WeightType[];
+  /** Few and short rows. */
+  readonly quick: boolean;
+  /** Seconds after which no further rows are begun. */
+  readonly budget: number;
   /** Seconds after which a call is not waited for. */
   readonly limit: number;
   /** Calls in a row, where a suite counts what they leave behind. */

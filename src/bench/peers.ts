@@ -67,9 +67,25 @@ export async function installPeers(say: (line: string) => void, signal?: AbortSi
   const wanted = await fingerprint(folder, ['package-lock.json']);
   if ((await readFile(marker, 'utf8').catch(() => '')) === wanted) return folder;
   say(`installing the peers into ${folder} (once, about 500 MB) ...`);
-  await npmCi(folder, signal);
+  await npm(folder, ['ci'], signal);
+  // Its binaries for all platforms are optional packages, which no lock file has on all of them.
+  await npm(folder, ['install', '--no-save', '--no-package-lock', '--omit=optional', ...LLAMA], signal).catch(
+    (error) => {
+      signal?.throwIfAborted();
+      say(error.message);
+    },
+  );
   await writeFile(marker, wanted);
   return folder;
+}
+
+/** node-llama-cpp, and its binary for this machine. */
+const LLAMA = ['node-llama-cpp', `@node-llama-cpp/${llamaPlatform()}`].map((name) => `${name}@3.22.0`);
+
+function llamaPlatform(): string {
+  const { platform, arch } = process;
+  if (platform === 'darwin') return arch === 'arm64' ? 'mac-arm64-metal' : 'mac-x64';
+  return `${platform === 'win32' ? 'win' : platform}-${arch}`;
 }
 
 /** A peer as a contender: a module of `folder`, which is where the peers are installed. */
@@ -132,15 +148,15 @@ async function fingerprint(folder: string, names: readonly string[]): Promise<st
 }
 
 /** The flags are also in the folder's .npmrc, which npm leaves out of a published package. */
-async function npmCi(folder: string, signal?: AbortSignal): Promise<void> {
+async function npm(folder: string, words: readonly string[], signal?: AbortSignal): Promise<void> {
   const flags = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
   const options = { cwd: folder, shell: process.platform === 'win32', maxBuffer: Number.POSITIVE_INFINITY, signal };
   try {
-    await promisify(execFile)('npm', ['ci', ...flags], options);
+    await promisify(execFile)('npm', [...words, ...flags], options);
   } catch (error) {
     signal?.throwIfAborted();
     const { code, stderr, message } = error as Error & { readonly code: unknown; readonly stderr: string };
-    const reason = typeof code === 'number' ? `npm ci: ${firstLine(stderr) ?? `exit code ${code}`}` : message;
+    const reason = typeof code === 'number' ? `npm ${words[0]}: ${firstLine(stderr) ?? `exit code ${code}`}` : message;
     throw new UnsupportedError(
       `the peers could not be installed into ${folder}: ${reason}; a first --peers needs npm and a network`,
     );

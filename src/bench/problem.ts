@@ -58,6 +58,8 @@ export interface Operation {
   readonly takesGradient?: boolean;
   /** Useful multiplications and additions; 0 where bytes count, not arithmetic. */
   flops(problem: Problem): number;
+  /** Tokens that a call reads or generates, where these are counted. */
+  tokens?(problem: Problem): number;
   /** Numbers in a result, as `Session.result` gives it. */
   size(problem: Problem): number;
   /** Bytes of inputs and results: what is held beyond them is working memory. */

@@ -35,6 +35,7 @@ export const MEASURES = {
     help: 'bytes read and written a nanosecond, of what computes nothing',
     format: significant,
   },
+  tokens: { header: 'tokens/s', help: 'tokens read or generated a second', format: significant },
   memory: {
     header: 'memory',
     help: 'most bytes held for the inputs, the result and working memory; for a peer the growth of its process',

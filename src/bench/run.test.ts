@@ -4,6 +4,7 @@ import type { BenchOptions } from './options';
 import { type BenchReport, INCOMPLETE, MEASURES, type MeasureName, reaches } from './report';
 import { runSuite } from './run';
 import { Runtimes } from './runtimes';
+import { DEFAULT_OPTIONS } from './suite';
 import { suites } from './suites';
 import { attentionSuite } from './suites/attention';
 import { memorySuite } from './suites/memory';
@@ -12,6 +13,7 @@ import { threadsSuite } from './suites/threads';
 import { formatReport } from './table';
 
 const TINY: BenchOptions = {
+  ...DEFAULT_OPTIONS,
   n: [4, 6],
   d: [4],
   masks: ['full', 'causal'],

@@ -81,6 +81,29 @@ export const TIMING = {
   only: [],
 } as const satisfies Partial<BenchOptions>;
 
+/** Defaults of options that a suite does not take. */
+export const DEFAULT_OPTIONS: BenchOptions = {
+  n: [],
+  d: [],
+  masks: [],
+  cached: [],
+  shape: 'qwen3-0.6b',
+  types: [],
+  quick: false,
+  budget: 86_400,
+  heads: 8,
+  backend: 'wasm',
+  threads: 1,
+  simd: undefined,
+  repeats: 9,
+  limit: PATIENCE.limit / 1000,
+  calls: 1,
+  peers: false,
+  browser: false,
+  only: [],
+  inProcess: false,
+};
+
 /** Rows of operations on problems of these extents, labelled by the operations' names. */
 export function operationRows(
   problem: Problem,
@@ -149,6 +172,7 @@ function toRow(suite: TimedSuite, [planned, outcome]: Measured, base: Measured, 
   if (outcome.status !== 'ok') return { ...common, ...outcome, measures: {} };
   const flops = flopsOf(problem);
   const { memory } = outcome;
+  const tokens = operationOf(problem).tokens?.(problem);
   const { median, spread } = summarise(outcome.times);
   const measures: Partial<Record<MeasureName, number>> = {
     ...known,
@@ -158,6 +182,7 @@ function toRow(suite: TimedSuite, [planned, outcome]: Measured, base: Measured, 
     rounds: outcome.times.length,
     // The rate of arithmetic or, where there is none, of reading and writing.
     ...(flops > 0 ? { rate: flops / median / 1e6 } : { bandwidth: bytesOf(problem) / median / 1e6 }),
+    ...(tokens !== undefined && { tokens: (1000 * tokens) / median }),
     ...(memory !== undefined && { memory, working: memory - bytesOf(problem) }),
     error: outcome.error,
   };

@@ -2,7 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { builds, formatAgainst, runAgainst } from '../bench/against';
 import { openBrowser } from '../bench/browser/host';
 import { PAGE_PEER_NAMES } from '../bench/browser/rows';
-import { PATIENCE } from '../bench/measure';
+import { DECODER_SHAPES, WEIGHT_TYPES } from '../bench/decoder-file';
 import { BENCH_BACKENDS, type BenchOptions } from '../bench/options';
 import { installPeers, PEER_NAMES, peersSource } from '../bench/peers';
 import { MASK_NAMES } from '../bench/problem';
@@ -10,7 +10,7 @@ import { PYTORCH_NAMES } from '../bench/pytorch';
 import { type BenchReport, formatProblem } from '../bench/report';
 import { checkOptions, runSuite } from '../bench/run';
 import { runtimeOptions } from '../bench/runtimes';
-import type { Suite } from '../bench/suite';
+import { DEFAULT_OPTIONS, type Suite } from '../bench/suite';
 import { suites } from '../bench/suites';
 import { formatReport } from '../bench/table';
 import { ParameterError, UnsupportedError } from '../errors';
@@ -28,24 +28,6 @@ interface Extras {
   readonly html?: string | undefined;
   readonly against?: string | undefined;
 }
-
-/** Defaults of options that a suite does not take. */
-const DEFAULTS: BenchOptions = {
-  n: [],
-  d: [],
-  masks: [],
-  heads: 8,
-  backend: 'wasm',
-  threads: 1,
-  simd: undefined,
-  repeats: 9,
-  limit: PATIENCE.limit / 1000,
-  calls: 1,
-  peers: false,
-  browser: false,
-  only: [],
-  inProcess: false,
-};
 
 /** `saccade bench SUITE`; `act` is what a suite's command does with its options. */
 export function benchCommand(
@@ -74,7 +56,7 @@ export function benchCommand(
       .option('--html <file>', 'write a page of its own')
       .option('--against <folder>', 'compare the times with those of another checkout, built, in turns with it')
       .action(({ json, html, against, ...given }: Partial<BenchOptions> & Extras) =>
-        act(suite, { ...DEFAULTS, ...suite.defaults, ...given }, { json, html, against }),
+        act(suite, { ...DEFAULT_OPTIONS, ...suite.defaults, ...given }, { json, html, against }),
       );
   }
   command.addCommand(qualityCommand().copyInheritedSettings(command));
@@ -168,6 +150,11 @@ function optionsOf(suite: Suite): Option[] {
     masks: new Option('--masks <names>', `of ${MASK_NAMES.join(', ')} (causal, 256 keys)`).argParser(
       listOf(choice(MASK_NAMES)),
     ),
+    cached: new Option('--cached <lengths>', 'tokens before a step').argParser(listOf(wholeNumber(0, 2 ** 20))),
+    shape: new Option('--shape <name>', 'the shape of the decoder').choices(Object.keys(DECODER_SHAPES)),
+    types: new Option('--types <names>', 'types of the weights').argParser(listOf(choice(WEIGHT_TYPES))),
+    quick: new Option('--quick', 'prompts of 128 and steps after 0 and 1024 tokens only'),
+    budget: new Option('--budget <seconds>', 'begin no further rows after so long').argParser(wholeNumber(1, 86_400)),
     heads: new Option('--heads <count>', 'heads').argParser(wholeNumber(1, 1024)),
     backend: new Option(
       '--backend <name>',

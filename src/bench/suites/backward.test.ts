@@ -4,9 +4,11 @@ import type { BenchOptions } from '../options';
 import type { BenchRow } from '../report';
 import { runSuite } from '../run';
 import { Runtimes } from '../runtimes';
+import { DEFAULT_OPTIONS } from '../suite';
 import { backwardSuite } from './backward';
 
 const TINY: BenchOptions = {
+  ...DEFAULT_OPTIONS,
   n: [4],
   d: [4],
   masks: ['causal'],

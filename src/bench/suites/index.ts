@@ -5,6 +5,7 @@ import { buildsSuite } from './builds';
 import { chainSuite } from './chain';
 import { convSuite } from './conv';
 import { decodeSuite } from './decode';
+import { decoderSuite } from './decoder';
 import { linearSuite } from './linear';
 import { localLinearSuite } from './local-linear';
 import { memorySuite } from './memory';
@@ -33,6 +34,7 @@ export const suites: readonly Suite[] = [
   startSuite,
   chainSuite,
   decodeSuite,
+  decoderSuite,
   trainSuite,
   primitivesSuite,
   productsSuite,

@@ -8,9 +8,11 @@ import { type BenchRow, formatGoal } from '../report';
 import { runSuite } from '../run';
 import { Runtimes } from '../runtimes';
 import { saccade } from '../saccade';
+import { DEFAULT_OPTIONS } from '../suite';
 import { linearSuite } from './linear';
 
 const TINY: BenchOptions = {
+  ...DEFAULT_OPTIONS,
   n: [40, 300],
   d: [4],
   masks: ['causal'],

@@ -11,11 +11,13 @@ import { MASKS } from '../problem';
 import type { BenchRow } from '../report';
 import { runSuite } from '../run';
 import { Runtimes } from '../runtimes';
+import { DEFAULT_OPTIONS } from '../suite';
 import { formatReport } from '../table';
 import { sparseSuite } from './sparse';
 import { BLOCK_SPARSE, gridMasks, PUBLISHED_SPARSE, sequenceMasks } from './sparse-masks';
 
 const TINY: BenchOptions = {
+  ...DEFAULT_OPTIONS,
   n: [48],
   d: [4],
   masks: ['causal'],

@@ -27,7 +27,7 @@ export function ropeOf(config: DecoderConfig, d: number): RopeSettings | RopeByL
   const plain = { theta, dimensions };
   const byLength = Object.hasOwn(BY_LENGTH, type) ? BY_LENGTH[type]?.(plain, parameters, config) : undefined;
   const rope = byLength ?? { ...plain, scaling: scalingOf(type, parameters, config) };
-  // Of both kinds where there are two.
+  // Both kinds, where there are two.
   for (const length of [1, 2 ** 31])
     rotationOf(ropeSetting.check('rope', typeof rope === 'function' ? rope(length) : rope, { d }, {}));
   return rope;
