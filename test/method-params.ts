@@ -5,5 +5,6 @@ export const PARAMS: Readonly<Record<string, Record<string, unknown>>> = {
   'neighborhood-attention': { window: 2 },
   'generalized-neighborhood-attention': { window: 2 },
   'stochastic-attention': { window: 2 },
+  'adaptive-token-pruning': { threshold: 0.01 },
   'bilevel-routing-attention': { regions: 1, topRegions: 1 },
 };

@@ -18,6 +18,7 @@ export { performer } from './linear/performer';
 export { transnormer } from './linear/transnormer';
 export { localLinearAttention } from './local-linear/local-linear-attention';
 export { parallax } from './local-linear/parallax';
+export { adaptiveTokenPruning } from './sparse/adaptive-token-pruning';
 export { bilevelRoutingAttention } from './sparse/bilevel-routing-attention';
 export { generalizedNeighborhoodAttention } from './sparse/generalized-neighborhood-attention';
 export { neighborhoodAttention } from './sparse/neighborhood-attention';

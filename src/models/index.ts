@@ -24,6 +24,7 @@ export {
 export { universalSentenceEncoder } from './universal-sentence-encoder/model';
 export { bevanet } from './vision/bevanet';
 export { biformer } from './vision/biformer';
+export { deit } from './vision/deit';
 export { l2vit } from './vision/l2vit';
 export { unireplknet } from './vision/unireplknet';
 export { van } from './vision/van';

@@ -4,6 +4,7 @@ import type { Model } from './define';
 import { universalSentenceEncoder } from './universal-sentence-encoder/model';
 import { bevanet } from './vision/bevanet';
 import { biformer } from './vision/biformer';
+import { deit } from './vision/deit';
 import { l2vit } from './vision/l2vit';
 import { unireplknet } from './vision/unireplknet';
 import { van } from './vision/van';
@@ -13,6 +14,7 @@ export const models: readonly Model[] = [
   universalSentenceEncoder,
   bevanet,
   biformer,
+  deit,
   l2vit,
   unireplknet,
   van,

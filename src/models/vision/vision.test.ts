@@ -10,6 +10,7 @@ import { sizeOf } from '../../tensor/shape';
 import { loaderOf, type WeightNames } from '../load';
 import { bevanet, bevanetNetwork } from './bevanet';
 import { biformer, biformerNetwork } from './biformer';
+import { deit, deitNetwork } from './deit';
 import { l2vit, l2vitNetwork } from './l2vit';
 import type { PictureNetwork } from './picture-network';
 import { unireplknet, unireplknetNetwork } from './unireplknet';
@@ -27,6 +28,8 @@ const SMALL: readonly (readonly [name: keyof typeof networks, network: PictureNe
   ['biformer-nchw', { ...swin, parameters: (swin as WeightNames).otherForms?.[0] as Described }],
   ['bevanet-segment', bevanetNetwork(networks['bevanet-segment'].config as never, { task: 'segment', classes: 3 })],
   ['bevanet-classify', bevanetNetwork(networks['bevanet-classify'].config as never, { task: 'classify', classes: 3 })],
+  ['deit', deitNetwork(networks.deit.config, 3) as PictureNetwork],
+  ['deit-pruned', deitNetwork(networks.deit.config, 3, { layers: [1, 3], thresholds: [3e-6, 2e-4] }) as PictureNetwork],
 ];
 
 /** As the fixture makes them. */
@@ -93,6 +96,26 @@ describe.each(SMALL)('%s', (name, network) => {
   );
 });
 
+test('deit prunes as many tokens of each picture as thresholds say, and learns them', async () => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 2 });
+  const { x: shape, kept: expected } = networks['deit-pruned'];
+  const x = runtime.tensor(wave(sizeOf(shape), 5), shape);
+  const fixed = deitNetwork(networks.deit.config, 3, { layers: [1, 3], thresholds: [3e-6, 2e-4] });
+  const parameters = loaderOf(fixed)(runtime, weightsOf(fixed));
+  const { kept } = fixed.forward({ x }, parameters, {});
+  expect(await kept!.read()).toEqual(Int32Array.from(expected[0]!.flatMap((each, at) => [each, expected[1]![at]!])));
+  const learned = deitNetwork(networks.deit.config, 3, { layers: [1, 3] });
+  const thresholds = Object.fromEntries(
+    [3e-6, 2e-4].map((value, at) => [`score_predictor.${at}.keep_threshold`, runtime.tensor([value], [])]),
+  );
+  const { gradients } = differentiate((p: Readonly<Record<string, Tensor>>) => {
+    const results = learned.forward({ x }, { ...parameters, ...p }, { training: new TrainingPass() });
+    return mean(results.kept!);
+  }, thresholds);
+  // Higher thresholds keep fewer tokens.
+  for (const gradient of Object.values(gradients)) expect((await gradient.read())[0]).toBeLessThan(0);
+});
+
 test.each([
   [van.name, { variant: 'b0' }, van, 4_105_800],
   [van.name, { variant: 'b1' }, van, 13_861_800],
@@ -126,6 +149,9 @@ test.each([
   [bevanet.name, { variant: 'base' }, bevanet, 58_599_296],
   [bevanet.name, { variant: 'base', task: 'classify', classes: 1000 }, bevanet, 57_390_805],
   [bevanet.name, { variant: 'l' }, bevanet, 59_828_992],
+  [deit.name, { variant: 'ti' }, deit, 5_717_416],
+  [deit.name, { variant: 'ti', prune: {} }, deit, 5_717_419],
+  [deit.name, { variant: 's' }, deit, 22_050_664],
 ] as const)('%s %o has as many parameters as the authors’', (_, params, model, count) => {
   expect(countParameters(model.create(params as never))).toBe(count);
 });

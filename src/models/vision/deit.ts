@@ -1,0 +1,225 @@
+/**
+ * DeiT, a vision transformer with a class token, and its pruning by AS-ViT: layers after which tokens that the class token
+ * overlooks no longer count.
+ * Sources: Touvron et al. 2021, arXiv 2012.12877 (names, epsilons); Liu, Wu and Guo 2022, arXiv 2209.13802, and their code.
+ */
+import * as valibot from 'valibot';
+import { ParameterError, ShapeError } from '../../errors';
+import { scoredAttention } from '../../methods/sparse/adaptive-token-pruning/scored';
+import { type Described, type ModuleControl, prefixed } from '../../nn/module';
+import { attention } from '../../ops/attention';
+import { cast, concat, contiguous } from '../../ops/copy';
+import { add, multiply, sigmoid, subtract } from '../../ops/map';
+import { map } from '../../ops/map/map';
+import { sum } from '../../ops/reduce';
+import { stopGradient } from '../../tape';
+import type { Tensor } from '../../tensor/tensor';
+import { defineModel } from '../define';
+import {
+  convolution,
+  dense,
+  type Find,
+  feedForward,
+  type Layer,
+  layerNorm,
+  layerOf,
+  projected,
+  tokensOf,
+  within,
+} from './layers';
+import { classesParam, networkOf, samplePicture } from './picture-network';
+
+interface DeitConfig {
+  readonly width: number;
+  readonly heads: number;
+  readonly depth: number;
+  /** Pixels of a patch, and patches of a picture, along both axes. */
+  readonly patch: number;
+  readonly patches: number;
+}
+
+const variant = (width: number, heads: number) => ({ width, heads, depth: 12, patch: 16, patches: 14 });
+const VARIANTS = { ti: variant(192, 3), s: variant(384, 6), b: variant(768, 12) } satisfies Record<string, DeitConfig>;
+
+const numbers = valibot.pipe(valibot.array(valibot.number()), valibot.minLength(1));
+
+export const deit = defineModel({
+  name: 'deit',
+  summary: 'classes of a picture, by a transformer that may prune its tokens: DeiT, AS-ViT',
+  paper: '2209.13802',
+  inputs: { x: 'b 3 rows columns' },
+  outputs: { logits: 'b classes', kept: 'b pruned' },
+  sometimes: ['kept'],
+  params: valibot.strictObject({
+    variant: valibot.optional(valibot.picklist(['ti', 's', 'b']), 'ti'),
+    classes: classesParam(1000),
+    prune: valibot.optional(
+      valibot.pipe(
+        valibot.strictObject({
+          layers: valibot.optional(
+            valibot.pipe(
+              valibot.array(valibot.pipe(valibot.number(), valibot.integer(), valibot.minValue(1))),
+              valibot.minLength(1),
+            ),
+            [4, 7, 10],
+          ),
+          thresholds: valibot.optional(numbers),
+        }),
+        valibot.description(
+          'layers before which tokens are pruned, and the thresholds of their scores; else those of the weights',
+        ),
+      ),
+    ),
+  }),
+  network: ({ variant, classes, prune }) => deitNetwork(VARIANTS[variant], classes, prune),
+  sample: () => ({ params: { variant: 'ti', classes: 10 }, inputs: { x: samplePicture(224) } }),
+});
+
+interface Pruning {
+  readonly layers: readonly number[];
+  readonly thresholds?: readonly number[] | undefined;
+}
+
+const EPSILON = 1e-6;
+/** How soft a threshold is for its gradient. */
+const TEMPERATURE = 1e-4;
+/** Thresholds that training starts from. */
+const FIRST_THRESHOLDS = [0.001, 0.002, 0.003];
+const thresholdName = (at: number) => `score_predictor.${at}.keep_threshold`;
+
+export function deitNetwork(config: DeitConfig, classes: number, prune?: Pruning) {
+  checkPruning(config, prune);
+  const { width: c, heads, depth, patch, patches } = config;
+  const blocks = Array.from({ length: depth }, (_, at) => ({ name: `blocks.${at}`, ...blockOf(c, heads) }));
+  const learned = prune && !prune.thresholds ? prune.layers : [];
+  const token = { initial: { std: 0.02 } };
+  const parts = {
+    'patch_embed.proj': convolution(3, c, { kernel: patch, stride: patch, padding: 0, std: 0.02 }),
+    norm: layerNorm(c),
+    head: dense(c, classes),
+  };
+  const own: Described = {
+    cls_token: { shape: [1, 1, c], ...token },
+    pos_embed: { shape: [1, patches ** 2 + 1, c], ...token },
+    ...Object.fromEntries(
+      learned.map((_, at) => [thresholdName(at), { shape: [], initial: { value: FIRST_THRESHOLDS[at] ?? 0.003 } }]),
+    ),
+  };
+  const all: Described = Object.assign({}, own, ...blocks.map(({ name, parameters }) => prefixed(parameters, name)));
+  const layer = layerOf(parts, all, (x, { 'patch_embed.proj': embed, norm, head }, tensors, control) => {
+    const find: Find = (name) => tensors[name];
+    const results = {
+      kept: [] as Tensor<'f32'>[],
+      score: undefined as Tensor<'f32'> | undefined,
+      policy: undefined as Tensor<'f32'> | undefined,
+    };
+    let h = embedded(embed(x), find, config);
+    for (const [at, block] of blocks.entries()) {
+      const stage = prune?.layers.indexOf(at) ?? -1;
+      if (stage >= 0) {
+        results.policy = pruned(
+          results.score as Tensor<'f32'>,
+          thresholdOf(x, find, prune as Pruning, stage),
+          results.policy,
+          control,
+        );
+        results.kept.push(sum(results.policy, { axes: [1], keepDims: true }));
+      }
+      const isScored = prune?.layers.includes(at + 1) ?? false;
+      ({ h, score: results.score } = block.run(h, within(find, block.name), control, {
+        policy: results.policy,
+        isScored,
+      }));
+    }
+    const logits = head(contiguous(norm(h).slice(2, 0, 1))).reshape([x.shape[0] as number, classes]);
+    if (!prune) return { logits };
+    const kept = concat(results.kept, 1);
+    return { logits, kept: control.training ? kept : cast(kept, 'i32') };
+  });
+  return networkOf(layer, /^score_predictor\./);
+}
+
+/** Patches behind the class token, with their positions: [b, 1, n, c]. */
+function embedded(patches: Tensor<'f32'>, find: Find, { patch, patches: side, width: c }: DeitConfig): Tensor {
+  const [b, rows, columns] = patches.shape as [number, number, number];
+  if (rows !== side || columns !== side)
+    throw new ShapeError(
+      `x must be ${patch * side} x ${patch * side} pixels, as the positions are, got ${rows} x ${columns} patches of ${patch}`,
+    );
+  const first = find('cls_token') as Tensor;
+  const tokens = concat(
+    [contiguous((first as Tensor<'f32'>).expand([b, 1, c])), patches.reshape([b, side * side, c])],
+    1,
+  );
+  return add(tokens, find('pos_embed') as Tensor).reshape([b, 1, side * side + 1, c]);
+}
+
+interface Attending {
+  /** [b, n]: 1 for tokens that count; undefined before any is pruned. */
+  readonly policy: Tensor<'f32'> | undefined;
+  readonly isScored: boolean;
+}
+
+function blockOf(c: number, heads: number) {
+  const parts = {
+    norm1: layerNorm(c),
+    'attn.proj': dense(c, c),
+    norm2: layerNorm(c),
+    mlp: feedForward(c, 4 * c, ['fc1', 'fc2']),
+  };
+  const qkv: Described = {
+    'attn.qkv.weight': { shape: [3 * c, c], initial: { std: 0.02 } },
+    'attn.qkv.bias': { shape: [3 * c], initial: { value: 0 } },
+  };
+  const named = Object.entries<Layer>(parts).map(([name, { parameters }]) => prefixed(parameters, name));
+  return {
+    parameters: Object.assign({ ...qkv }, ...named) as Described,
+    run(x: Tensor, find: Find, control: ModuleControl, { policy, isScored }: Attending) {
+      const call = (name: keyof typeof parts, y: Tensor) => parts[name].forward(y, within(find, name), control);
+      return x.runtime.scope(() => {
+        const split = projected(call('norm1', x), heads, find('attn.qkv.weight') as Tensor, find('attn.qkv.bias'));
+        const [q, k, v] = split.map(tokensOf) as [Tensor, Tensor, Tensor];
+        const { out, score } =
+          policy || isScored ? scoredAttention(q, k, v, EPSILON, policy) : { ...attention(q, k, v), score: undefined };
+        const h = add(x, call('attn.proj', out.reshape(x.shape)));
+        return { h: add(h, call('mlp', call('norm2', h))) as Tensor, score: score as Tensor<'f32'> | undefined };
+      });
+    },
+  };
+}
+
+function thresholdOf({ runtime }: Tensor, find: Find, { thresholds }: Pruning, stage: number): Tensor<'f32'> {
+  return thresholds
+    ? runtime.tensor([thresholds[stage] as number], [1])
+    : (find(thresholdName(stage)) as Tensor<'f32'>).reshape([1]);
+}
+
+/** [b, n], f32: the class token, and the tokens of a score above the threshold; training has gradients of both. */
+function pruned(
+  score: Tensor<'f32'>,
+  threshold: Tensor<'f32'>,
+  before: Tensor<'f32'> | undefined,
+  { training }: ModuleControl,
+): Tensor<'f32'> {
+  const { runtime } = score;
+  const [b] = score.shape as [number];
+  const margin = map((s, least, { temperature }) => (s - least) / temperature, score, threshold, {
+    captured: { temperature: TEMPERATURE },
+  });
+  const isAbove = map((x) => (x > 0 ? 1 : 0), margin);
+  const soft = training && sigmoid(margin);
+  const hard = soft ? add(soft, stopGradient(subtract(isAbove, soft))) : isAbove;
+  const first = runtime.tensor(new Float32Array(b).fill(1), [b, 1]);
+  const kept = concat([first, hard], 1);
+  // A step of training is over all tokens again; those that were pruned score far below any threshold.
+  return before && !training ? multiply(kept, before) : kept;
+}
+
+function checkPruning({ depth }: DeitConfig, prune: Pruning | undefined): void {
+  if (!prune) return;
+  const { layers, thresholds } = prune;
+  if (layers.some((layer, at) => layer >= depth || layer <= (layers[at - 1] ?? 0)))
+    throw new ParameterError(`prune.layers must rise from 1 to at most ${depth - 1}, got ${layers.join(', ')}`);
+  if (thresholds && thresholds.length !== layers.length)
+    throw new ParameterError(`prune.thresholds must be ${layers.length}, one for each layer, got ${thresholds.length}`);
+}
