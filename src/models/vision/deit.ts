@@ -9,8 +9,7 @@ import { scoredAttention } from '../../methods/sparse/adaptive-token-pruning/sco
 import { type Described, type ModuleControl, prefixed } from '../../nn/module';
 import { attention } from '../../ops/attention';
 import { cast, concat, contiguous } from '../../ops/copy';
-import { add, multiply, sigmoid, subtract } from '../../ops/map';
-import { map } from '../../ops/map/map';
+import { add, multiply, sigmoid, step, subtract } from '../../ops/map';
 import { sum } from '../../ops/reduce';
 import { stopGradient } from '../../tape';
 import type { Tensor } from '../../tensor/tensor';
@@ -203,10 +202,8 @@ function pruned(
 ): Tensor<'f32'> {
   const { runtime } = score;
   const [b] = score.shape as [number];
-  const margin = map((s, least, { temperature }) => (s - least) / temperature, score, threshold, {
-    captured: { temperature: TEMPERATURE },
-  });
-  const isAbove = map((x) => (x > 0 ? 1 : 0), margin);
+  const margin = multiply(subtract(score, threshold), runtime.tensor([1 / TEMPERATURE], [1]));
+  const isAbove = step(margin);
   const soft = training && sigmoid(margin);
   const hard = soft ? add(soft, stopGradient(subtract(isAbove, soft))) : isAbove;
   const first = runtime.tensor(new Float32Array(b).fill(1), [b, 1]);

@@ -6,8 +6,7 @@ import * as valibot from 'valibot';
 import { ParameterError } from '../../../errors';
 import { cast, concat } from '../../../ops/copy';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
-import { multiply } from '../../../ops/map';
-import { map } from '../../../ops/map/map';
+import { multiply, step, subtract } from '../../../ops/map';
 import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
@@ -43,7 +42,7 @@ export const adaptiveTokenPruning = defineMethod({
     return q.runtime.scope(() => {
       const counts = policy && cast(policy, 'f32');
       const { out, score } = scoredAttention(q, k, v, epsilon, counts);
-      const above = map((each, { threshold }) => (each > threshold ? 1 : 0), score, { captured: { threshold } });
+      const above = step(subtract(score, q.runtime.tensor([threshold], [])));
       const first = q.runtime.tensor(new Float32Array(b).fill(1), [b, 1]);
       const kept = concat([first, counts ? multiply(above, counts.slice(1, 1, n)) : above], 1);
       return { out, score, keep: cast(kept, 'i32') };

@@ -69,5 +69,5 @@ function maskedWeights(products: Tensor<'f32'>, scale: number, epsilon: number, 
   const sums = sum(counted, { axes: [3], keepDims: true });
   return map((each, total, { part, whole }) => (each + part) / (total + whole), counted, sums, {
     captured: { part: epsilon / n, whole: epsilon },
-  });
+  }) as Tensor<'f32'>;
 }
