@@ -11,7 +11,7 @@ export function show(value: unknown): string {
       return `'${text}${value.length > LONGEST_SHOWN ? '...' : ''}'`;
     }
     case 'bigint':
-      return `${value}n`;
+      return BigInt.asIntN(256, value) === value ? `${value}n` : 'a bigint of more than 256 bits';
     case 'symbol':
     case 'function':
       return `a ${typeof value}`;

@@ -4,7 +4,10 @@ import { join, resolve } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { RuntimeOptions } from '../src/index';
-import { agreementInPage, bundlePage, ISOLATION, launchChromium } from './page';
+import { writeSafetensors } from '../src/io';
+import { hostTensor } from '../src/tensor/host';
+import type { download } from './consumer/weights';
+import { agreementInPage, bundlePage, ISOLATION, launchChromium, servedPage } from './page';
 
 let browser: Browser;
 let outDir: string;
@@ -115,4 +118,38 @@ test('an adapter that refuses a device is named, with what to do', async () => {
     };
   });
   await expect(refused).rejects.toThrow(/the adapter ".+" refused a device: no more devices; close other pages/);
+});
+
+test('weights are kept in the Cache Storage of a page, which goes on where a download was aborted or broken off', async () => {
+  // Three chunks of 4 MiB, the last one not whole.
+  const numbers = Uint8Array.from({ length: 9 * 2 ** 20 }, (_, i) => i >> 20);
+  const file = writeSafetensors({ w: hostTensor(numbers, [9, 2 ** 20]) });
+  const [second, third] = [2 ** 22, 2 ** 23];
+  let requests: number[] = [];
+  let isDown = (_first: number) => false;
+  await using served = await servedPage(browser, outDir, {});
+  const { page, url } = served;
+  await page.route('**/w.safetensors', async (route) => {
+    const [first = 0, last = 0] = (route.request().headers().range?.match(/\d+/g) ?? []).map(Number);
+    if (isDown(first)) return route.abort('connectionreset');
+    requests.push(first);
+    const body = Buffer.from(file.subarray(first, last + 1));
+    const headers = { etag: '"1"', 'content-range': `bytes ${first}-${first + body.length - 1}/${file.length}` };
+    return route.fulfill({ status: 206, headers, body });
+  });
+  const outcome = async (share?: number) => {
+    requests = [];
+    await page.goto(url);
+    return page.evaluate(
+      (share) => (globalThis as unknown as { download: typeof download }).download('w.safetensors', share),
+      share,
+    );
+  };
+  expect([await outcome(0.3), requests]).toEqual([expect.stringContaining('AbortError'), [0, 0]]);
+  isDown = (first) => first === third;
+  expect([await outcome(), requests]).toEqual([expect.stringContaining('cannot read weights from'), [0, second]]);
+  isDown = () => false;
+  expect([await outcome(), requests]).toEqual([8 * 2 ** 20, [0, third]]);
+  isDown = () => true;
+  expect([await outcome(), requests]).toEqual([8 * 2 ** 20, []]);
 });

@@ -70,23 +70,33 @@ export async function agreementInPage(
   beforeLoad: () => void = () => undefined,
   check: 'agreement' | 'agreementInWorker' | 'killed' = 'agreement',
 ): Promise<{ report: Agreement; isolated: boolean; errors: string[] }> {
+  await using served = await servedPage(browser, outDir, headers);
+  const { page, errors } = served;
+  await page.addInitScript(beforeLoad);
+  await page.goto(served.url);
+  const report = await page.evaluate(
+    ({ options, check }) => (globalThis as unknown as Record<typeof check, typeof agreement>)[check](options),
+    { options, check },
+  );
+  return { report, isolated: await page.evaluate(() => crossOriginIsolated), errors };
+}
+
+/** A page that is not loaded yet, with the address of what was bundled and what it logs as errors. */
+export async function servedPage(browser: Browser, outDir: string, headers: Record<string, string>) {
   const server = await preview({ configFile: false, build: { outDir }, preview: { port: 0, headers } });
   const page = await browser.newPage();
   const errors: string[] = [];
   page.on('pageerror', (error) => errors.push(error.message));
   page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
-  try {
-    await page.addInitScript(beforeLoad);
-    await page.goto(server.resolvedUrls?.local[0] as string);
-    const report = await page.evaluate(
-      ({ options, check }) => (globalThis as unknown as Record<typeof check, typeof agreement>)[check](options),
-      { options, check },
-    );
-    return { report, isolated: await page.evaluate(() => crossOriginIsolated), errors };
-  } finally {
-    await page.close();
-    await server.close();
-  }
+  return {
+    page,
+    errors,
+    url: server.resolvedUrls?.local[0] as string,
+    async [Symbol.asyncDispose]() {
+      await page.close();
+      await server.close();
+    },
+  };
 }
 
 /** The same in Firefox. */

@@ -1,5 +1,6 @@
 /** Rows times weights of several types, another matrix at each call, as a decoder has them. */
 import { matmul } from '../ops/matmul';
+import type { PackedWeight } from '../ops/packed';
 import { BLOCK } from '../ops/packed/params';
 import { convert, type HostTensor, hostTensor, toFloats } from '../tensor/host';
 import { normal } from '../tensor/random';
@@ -61,6 +62,8 @@ function repeated<T extends Uint8Array | Float32Array>(first: T, length: number)
 interface ProductOptions {
   /** Whether rows of x are not rounded to 8 bits. */
   readonly exact?: boolean;
+  /** Whether each call packs the weights that it multiplies by. */
+  readonly packsEach?: boolean;
   /** Whether results are of the type of the weights, which rounds them, and not f32. */
   readonly isNarrow?: boolean;
 }
@@ -69,13 +72,13 @@ interface ProductOptions {
 export function packedProduct(
   type: ProductType,
   columns = COLUMNS,
-  { exact = false, isNarrow = false }: ProductOptions = {},
+  { exact = false, packsEach = false, isNarrow = false }: ProductOptions = {},
 ): Operation {
   const activations = isInBlocks(type) && !exact ? 'q8' : 'f32';
   const bytesOf = (d: number) => BYTES[type] * d * columns;
   return {
     ...tensorOperation({
-      name: `${type}${exact ? ', rows in f32' : ''}`,
+      name: `${type}${exact ? ', rows in f32' : ''}${packsEach ? ', packed at each call' : ''}`,
       flops: ({ n, d }) => 2 * n * d * columns,
       bytes: ({ d }) => bytesOf(d),
       expected(problem) {
@@ -86,9 +89,12 @@ export function packedProduct(
       operands: (runtime, { problem }) => ({ x: runtime.tensor(rowsOf(problem), [problem.n, problem.d]) }),
       streamed(runtime, { problem: { d } }) {
         const { source } = storedWeights(type, d, columns);
-        return () => ({ weight: packWeight(runtime, source) });
+        return () => ({ source, weight: packsEach ? undefined : packWeight(runtime, source) });
       },
-      run: ({ x, weight, out }) => matmul(x, weight, { transposeB: true, activations, out }),
+      run({ x, weight: packed, source, out }) {
+        using own = packed ? undefined : packWeight(x.runtime, source);
+        return matmul(x, (packed ?? own) as PackedWeight, { transposeB: true, activations, out });
+      },
     }),
     given: (problem) => ({
       tensors: givenTensors(type, problem),

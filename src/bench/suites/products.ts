@@ -24,6 +24,8 @@ const GOALS: Readonly<Record<string, Goal>> = {
 };
 
 const ROWS = [1, 2, 4, 8, 16, 64, 512];
+/** Those for which it is told what packing at each call takes. */
+const EACH_ROWS = [1, 16, 512];
 const HEAD = 'head';
 
 /** Peers with the types that they know. */
@@ -51,10 +53,14 @@ function group(n: number, columns: number, options: BenchOptions, { peers }: Pla
   const exact = (['q8', 'q4'] as const).map((type) =>
     row(`${type}-exact`, `${type}, rows in f32`, packedProduct(type, columns, { exact: true })),
   );
+  const each = (['f32', 'q8', 'q4'] as const).map((type) =>
+    row(`${type}-each`, `${type}, packed at each call`, packedProduct(type, columns, { packsEach: true })),
+  );
   return [
     row('read', 'a read of weights in f32', readOfWeights),
     ...own,
     ...exact,
+    ...(columns === COLUMNS && EACH_ROWS.includes(n) ? each : []),
     ...(peers === undefined ? [] : besides(peers)),
   ];
 

@@ -64,6 +64,14 @@ describe('decoders', () => {
     for (const [key, value] of Object.entries(own)) hosts[key] = await value.toHost();
     await using weights = await open(ggufOfDecoder(config, hosts, {}, (_, x) => [8, encodeBlocks('q8_0', x)]));
     using tokens = runtime.tensor([0, 1, 2, 3], [1, 4], 'i32');
+    // The heap never holds anything but the parameters.
+    using fresh = await createRuntime({ threads: 1 });
+    await decoder.load(fresh, weights, { types: 'stored' });
+    const { live, peak } = fresh.memory();
+    const bytes = [...weights.tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
+    expect(peak).toBe(live);
+    expect(live).toBeGreaterThanOrEqual(bytes);
+    expect(live).toBeLessThan(1.1 * bytes);
     const stored = await decoder.load(runtime, weights, { types: 'stored' });
     expect(String(stored['transformer.h.0.mlp.c_fc.weight'])).toContain('PackedWeight(q8 [32, 128]');
     expectClose(await decoder.forward(stored, tokens).read(), await decoder.forward(own, tokens).read(), 0.02);
