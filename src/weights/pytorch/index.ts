@@ -44,7 +44,11 @@ async function readZip(source: ByteSource, options: ReadOptions): Promise<Checkp
   const archive = await openArchive(source, options);
   const pickles = [...archive.keys()].filter((name) => /^[^/]+\/data\.pkl$/.test(name));
   const [name] = pickles;
-  if (name === undefined || pickles.length > 1)
+  if (name === undefined)
+    throw new ParseError(
+      `${source.name} is a zip archive without a checkpoint of PyTorch: unpack it, and open what is in it`,
+    );
+  if (pickles.length > 1)
     throw new ParseError(`${source.name}: expected an archive with one data.pkl, got ${pickles.length} of them`);
   const root = name.slice(0, -'data.pkl'.length);
   if (archive.has(`${root}constants.pkl`))

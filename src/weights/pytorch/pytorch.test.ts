@@ -201,7 +201,7 @@ const refused: readonly [string, Uint8Array | Buffer, string][] = [
   [
     'no pickle',
     zipSync({ 'a.txt': Buffer.from('a') }, { level: 0 }),
-    'expected an archive with one data.pkl, got 0 of them',
+    'is a zip archive without a checkpoint of PyTorch: unpack it',
   ],
   ['compression', zipSync({ 'a/data.pkl': Buffer.alloc(1000) }), "zip entry 'a/data.pkl' is compressed"],
   ['half an archive', archive(pickle(TENSOR)).subarray(0, 100), 'x.pth: zip: not a zip archive, or cut short'],
