@@ -66,6 +66,29 @@ function tableOf(axis: Axis, extent: number, taps: number, results: number): Int
   });
 }
 
+/**
+ * One phase of all taps that some phase has: for the place of each the table has where the places of the phases lie, -1 for those
+ * without that tap.
+ */
+function joinedTableOf(axis: Axis, extent: number, taps: number, results: number): Int32Array {
+  const { stride, dilation, up, before } = axis;
+  return tables.get(`joined ${[stride, dilation, up, before, extent, taps, results]}`, () => {
+    const phases = tapsOf(axis, extent, taps, results);
+    const offsets = offsetsOf(phases);
+    const first = 2 * up;
+    const places = first + 2 * offsets.length;
+    return Int32Array.from([
+      ...phases.flatMap(() => [first, offsets.length]),
+      ...offsets.flatMap((offset, at) => [offset, places + at * up]),
+      ...offsets.flatMap((offset) => phases.map((phase) => phase.find((tap) => tap.offset === offset)?.place ?? -1)),
+    ]);
+  });
+}
+
+/** Those of all phases, in order. */
+const offsetsOf = (phases: readonly (readonly { readonly offset: number }[])[]): number[] =>
+  [...new Set(phases.flatMap((phase) => phase.map(({ offset }) => offset)))].sort((a, b) => a - b);
+
 /** Whether a vector has one channel of four groups, rather than channels of one group. */
 function isGrouped({ axes }: ConvCall, { groups, outputs, inputs }: Extents): boolean {
   if (axes[2].stride > LARGEST_STRIDE) return false;
@@ -229,8 +252,9 @@ function widthOf(columns: number): number {
 
 function planDense(call: ConvCall, all: Extents, threads: number): Plan {
   const [z, y, x] = call.axes;
-  const phases = z.up * y.up * x.up;
-  const slices = Math.ceil(all.outputs / SLICE);
+  const { joined, taps } = joinedPhases(call, all);
+  const phases = joined > 1 ? 1 : z.up * y.up * x.up;
+  const slices = Math.ceil((joined * all.outputs) / SLICE);
   const pixels =
     all.batch * [z, y, x].reduce((count, { up }, at) => count * Math.ceil((all.results[at] as number) / up), 1);
   const panels = Math.ceil(pixels / PANEL);
@@ -243,7 +267,8 @@ function planDense(call: ConvCall, all: Extents, threads: number): Plan {
   return planOf(call, all, {
     tiles,
     width: 0,
-    bytes: all.groups * slices * SLICE * all.inputs * sizeOf(all.taps) * 4,
+    joined,
+    bytes: all.groups * slices * SLICE * all.inputs * taps * 4,
     phases: () => [
       { kernel: 'packKernels', tasks: all.groups * phases * slices },
       { kernel: 'convDense', tasks },
@@ -252,22 +277,41 @@ function planDense(call: ConvCall, all: Extents, threads: number): Plan {
   });
 }
 
+/** How many phases are outputs of one product, all where few outputs of each would fill a slice badly, or else 1; and its taps. */
+function joinedPhases({ axes }: ConvCall, all: Extents): { joined: number; taps: number } {
+  const up = axes.reduce((product, axis) => product * axis.up, 1);
+  const one = { joined: 1, taps: sizeOf(all.taps) };
+  if (up === 1 || axes.some(({ stride }) => stride > 1)) return one;
+  const phases = axes.map((axis, at) =>
+    tapsOf(axis, all.extents[at] as number, all.taps[at] as number, all.results[at] as number),
+  );
+  const apart = sizeOf(phases.map((each) => each.flat().length)) * Math.ceil(all.outputs / SLICE);
+  const taps = sizeOf(phases.map((each) => offsetsOf(each).length));
+  return taps * Math.ceil((up * all.outputs) / SLICE) < apart ? { joined: up, taps } : one;
+}
+
 interface How {
   readonly tiles: Tiles;
   readonly width: number;
+  readonly joined?: number;
   /** What packed kernels take. */
   readonly bytes?: number;
   phases(): readonly Phase[];
   readonly share: number;
 }
 
-function planOf(call: ConvCall, all: Extents, { tiles, width, bytes, phases, share }: How): Plan {
+function planOf(call: ConvCall, all: Extents, { tiles, width, joined = 1, bytes, phases, share }: How): Plan {
   const { x, weight, bias, epilogue, results, axes } = call;
   const [fromBatch, , , , fromGroup, fromInput] = bytesOf(x);
   const [weightGroup, weightOutput, weightInput] = bytesOf(weight);
   const [toBatch, , , , toGroup, toOutput] = bytesOf(results);
   const taps = axes.map((axis, at) =>
-    tableOf(axis, all.extents[at] as number, all.taps[at] as number, all.results[at] as number),
+    (joined > 1 ? joinedTableOf : tableOf)(
+      axis,
+      all.extents[at] as number,
+      all.taps[at] as number,
+      all.results[at] as number,
+    ),
   );
   const { program, work } = epilogue?.compiled ?? { work: 0 };
   return {
@@ -309,6 +353,7 @@ function planOf(call: ConvCall, all: Extents, { tiles, width, bytes, phases, sha
         program: program ? addressOf(program) : 0,
         width,
         packed: packed ?? 0,
+        joined,
         batchInner: fromBatch === 4 && all.batch > 1,
       });
       const microseconds =

@@ -23,9 +23,16 @@ export const DENSE_BYTES: usize = REGISTERS + REGISTER_BYTES;
 /** What is known of a pixel, in numbers of four bytes. */
 const PLACE: usize = 20;
 
+/** Phases that have products of their own. */
 @inline
 function phasesOf(p: ConvParams): i32 {
-  return p.z.up * p.y.up * p.x.up;
+  return p.joined > 1 ? 1 : p.z.up * p.y.up * p.x.up;
+}
+
+/** Columns of a product. */
+@inline
+function outputsOf(p: ConvParams): i32 {
+  return p.joined * p.outputs;
 }
 
 @inline
@@ -56,18 +63,18 @@ function packedOf(p: ConvParams, group: i32, phase: i32): usize {
     if (each == phase) before = taps;
     taps += tapsOfPhase(p, each);
   }
-  const slices = strips(p.outputs, SLICE);
+  const slices = strips(outputsOf(p), SLICE);
   return p.packed + (<usize>(group * taps + before) * <usize>(slices * p.inputs * SLICE) << 2);
 }
 
 /** A slice of eight outputs of the kernels of a group and phase. */
 export function packKernels(params: usize, task: i32, scratch: usize): void {
   const p = changetype<ConvParams>(params);
-  const slices = strips(p.outputs, SLICE);
+  const slices = strips(outputsOf(p), SLICE);
   const slice = task % slices;
   const phase = (task / slices) % phasesOf(p);
   const group = task / slices / phasesOf(p);
-  const count = min(SLICE, p.outputs - slice * SLICE);
+  const count = min(SLICE, outputsOf(p) - slice * SLICE);
   let from = p.weight + <usize>group * p.weightGroup + <usize>(slice * SLICE) * p.weightOutput;
   let to = packedOf(p, group, phase) + (<usize>slice * <usize>(tapsOfPhase(p, phase) * p.inputs * SLICE) << 2);
   const zTaps = tapsOf(p.z, zPhase(p, phase));
@@ -77,6 +84,10 @@ export function packKernels(params: usize, task: i32, scratch: usize): void {
   const yCount = tapCount(p.y, yPhase(p, phase));
   const xCount = tapCount(p.x, xPhase(p, phase));
   const taps = <usize>(p.inputs * SLICE) << 2;
+  if (p.joined > 1) {
+    packPhases(p, p.weight + <usize>group * p.weightGroup, slice * SLICE, count, to);
+    return;
+  }
   // Taps within inputs, since kernels mostly lie so.
   for (let input: i32 = 0; input < p.inputs; input++, from += p.weightInput, to += 32) {
     let at = to;
@@ -88,6 +99,40 @@ export function packKernels(params: usize, task: i32, scratch: usize): void {
       }
     }
   }
+}
+
+/** A slice of outputs of all phases: [taps][inputs][8], with zeros where a phase has no such tap. */
+function packPhases(p: ConvParams, from: usize, first: i32, count: i32, to: usize): void {
+  for (let z: i32 = 0; z < tapCount(p.z, 0); z++) {
+    for (let y: i32 = 0; y < tapCount(p.y, 0); y++) {
+      for (let x: i32 = 0; x < tapCount(p.x, 0); x++) {
+        for (let input: i32 = 0; input < p.inputs; input++, to += 32) {
+          memory.fill(to, 0, 32);
+          for (let i: i32 = 0; i < count; i++) {
+            const phase = (first + i) / p.outputs;
+            const zPlace = placeIn(p.z, z, zPhase(p, phase));
+            const yPlace = placeIn(p.y, y, yPhase(p, phase));
+            const xPlace = placeIn(p.x, x, xPhase(p, phase));
+            if ((zPlace | yPlace | xPlace) < 0) continue;
+            const at =
+              from +
+              <usize>((first + i) % p.outputs) * p.weightOutput +
+              <usize>input * p.weightInput +
+              <usize>zPlace * p.z.weight +
+              <usize>yPlace * p.y.weight +
+              <usize>xPlace * p.x.weight;
+            f32.store(to + (<usize>i << 2), f32.load(at));
+          }
+        }
+      }
+    }
+  }
+}
+
+/** The place in the kernel of a tap of joined phases, negative for a phase that has no such tap. */
+@inline
+function placeIn(axis: ConvAxis, tap: i32, phase: i32): i32 {
+  return i32.load(axis.taps + (<usize>(placeOf(tapsOf(axis, 0), tap) + phase) << 2));
 }
 
 /** Eight outputs, of which `count` are there. */
@@ -116,7 +161,7 @@ function four(from: usize, step: usize): v128 {
 /** A task is a tile of pixels and outputs of one phase and group. */
 export function convDense(params: usize, task: i32, scratch: usize): void {
   const p = changetype<ConvParams>(params);
-  const slices = strips(p.outputs, SLICE);
+  const slices = strips(outputsOf(p), SLICE);
   const across = strips(slices, TILE_SLICES);
   const tile = p.x.tile;
   const tiles = strips(p.batch * resultsOf(p.z, 0) * resultsOf(p.y, 0) * resultsOf(p.x, 0), tile);
@@ -157,10 +202,13 @@ export function convDense(params: usize, task: i32, scratch: usize): void {
   }
 
   const output = firstSlice * SLICE;
-  const outputs = min(width * SLICE, p.outputs - output);
-  if (p.bias) addBias(sums, count, rowBytes, p.bias + (<usize>(group * p.outputs + output) << 2), outputs);
+  const outputs = min(width * SLICE, outputsOf(p) - output);
+  const isJoined = p.joined > 1;
+  if (p.bias && isJoined) addBiasOfPhases(p, sums, count, rowBytes, p.bias + (<usize>(group * p.outputs) << 2), output, outputs);
+  else if (p.bias) addBias(sums, count, rowBytes, p.bias + (<usize>(group * p.outputs + output) << 2), outputs);
   finish(p.program, params + ConvParams.BYTES, sums, count * <i32>(rowBytes >> 4), scratch + POINTERS, scratch + REGISTERS);
-  store(p, sums, count, rowBytes, output, outputs, scratch + PLACES);
+  if (isJoined) storePhases(p, sums, count, rowBytes, output, outputs, scratch + PLACES);
+  else store(p, sums, count, rowBytes, output, outputs, scratch + PLACES);
 }
 
 /** What is known of each pixel; those that fill up the last panel read zeros. */
@@ -399,6 +447,42 @@ function addBias(sums: usize, count: i32, rowBytes: usize, bias: usize, outputs:
     for (; o < outputs; o++) {
       const at = <usize>o << 2;
       f32.store(sums + at, f32.load(sums + at) + f32.load(bias + at));
+    }
+  }
+}
+
+function addBiasOfPhases(p: ConvParams, sums: usize, count: i32, rowBytes: usize, bias: usize, output: i32, outputs: i32): void {
+  for (let o: i32 = 0; o < outputs; o++, sums += 4) {
+    const added = f32.load(bias + (<usize>((output + o) % p.outputs) << 2));
+    let at = sums;
+    for (let row: i32 = 0; row < count; row++, at += rowBytes) f32.store(at, f32.load(at) + added);
+  }
+}
+
+/** Results of all phases; the last pixels may lie beyond those of some. */
+function storePhases(
+  p: ConvParams,
+  sums: usize,
+  count: i32,
+  rowBytes: usize,
+  output: i32,
+  outputs: i32,
+  pixels: usize,
+): void {
+  for (let o: i32 = 0; o < outputs; o++, sums += 4) {
+    const phase = (output + o) / p.outputs;
+    const z = zPhase(p, phase);
+    const y = yPhase(p, phase);
+    const x = xPhase(p, phase);
+    const zCount = resultsOf(p.z, z);
+    const yCount = resultsOf(p.y, y);
+    const xCount = resultsOf(p.x, x);
+    const skip =
+      <usize>((output + o) % p.outputs) * p.toOutput + <usize>z * p.z.to + <usize>y * p.y.to + <usize>x * p.x.to;
+    let from = sums;
+    for (let row: i32 = 0, at = pixels; row < count; row++, from += rowBytes, at += PLACE) {
+      if (i32.load(at, 4) < zCount && i32.load(at, 8) < yCount && i32.load(at, 12) < xCount)
+        f32.store(<usize>i32.load(at, 16) + skip, f32.load(from));
     }
   }
 }

@@ -64,6 +64,8 @@ export const ConvParams = struct({
   width: 'i32',
   /** The kernels as `packKernels` lays them out, for `convDense`. */
   packed: 'usize',
+  /** Phases whose results are outputs of one product, for `convDense`; 1 where each phase has a product of its own. */
+  joined: 'i32',
   /** Whether the batch is the innermost axis of pixels. */
   batchInner: 'bool',
 });
