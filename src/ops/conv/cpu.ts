@@ -4,6 +4,7 @@ import { PANEL, SLICE } from '../../runtime/cpu/params';
 import {
   ELEMENTS_PER_MICROSECOND,
   FLOPS_PER_MICROSECOND,
+  type Job,
   type Machine,
   type Phase,
   type Plan,
@@ -11,9 +12,9 @@ import {
 import type { Values } from '../../runtime/cpu/struct';
 import { sizeOf } from '../../tensor/shape';
 import { formatTime } from '../../text/format';
-import { type Axis, type ConvCall, type Extents, extentsOf, operationsOf, tapsOf } from './call';
+import { type Axis, type ConvCall, type Extents, extentsOf, operationsOf, tapsOf, type Way } from './call';
 import { costOf, type DirectCounts } from './costs';
-import { type FourierPlan, fourierPlan, transformOf, windowsOf } from './fourier';
+import { type AxisPlan, type FourierPlan, fourierPlan, transformOf, windowsOf } from './fourier';
 import {
   type ConvAxis,
   type FourierAxis,
@@ -97,33 +98,45 @@ function isGrouped({ axes }: ConvCall, { groups, outputs, inputs }: Extents): bo
   return grouped < dense;
 }
 
-export function planConv(call: ConvCall, { threads }: Machine): Plan {
-  const all = extentsOf(call);
-  const { way = 'auto' } = call;
-  if (!isGrouped(call, all) && way !== 'fourier') return planDense(call, all, threads);
-  const fourier = way === 'direct' ? undefined : fourierPlan(call.axes, all);
-  const direct = costOf('direct', directCounts(call, all));
-  if (fourier && (way === 'fourier' || fourier.cost < direct))
-    return { ...planFourier(call, all, fourier), choice: choiceOf(call, all, direct, fourier) };
-  const plan = isGrouped(call, all) ? planGrouped(call, all) : planDense(call, all, threads);
-  return sizeOf(all.taps) < LARGE_KERNEL ? plan : { ...plan, choice: choiceOf(call, all, direct) };
+/** How a call is computed, which shapes alone decide. */
+interface How {
+  readonly phases: readonly Phase[];
+  /** Of one thread, but for the epilogue. */
+  readonly microseconds: number;
+  readonly choice?: string | undefined;
 }
 
-/** Such as `conv [1, 56, 56, 96, 1] by 31 x 31: Fourier (72 x 72; by the model 2.3 ms on a thread, direct 11.4 ms)`. */
-function choiceOf(
-  call: ConvCall,
-  { taps, extents, groups, batch }: Extents,
-  direct: number,
-  fourier?: FourierPlan,
-): string {
+const hows = new BoundedMap<string, DirectHow | FourierHow>(256);
+
+export function planConv(call: ConvCall, { threads }: Machine): Plan {
+  const all = extentsOf(call);
+  const { way = 'auto', axes } = call;
+  const shapes = `${threads} ${way} ${axes.map((axis) => Object.values(axis))} ${Object.values(all)}`;
+  const how = hows.get(shapes, () => howOf(call, all, way, threads));
+  return 'pictures' in how ? planFourier(call, all, how) : planDirect(call, all, how);
+}
+
+function howOf(call: ConvCall, all: Extents, way: Way, threads: number): DirectHow | FourierHow {
+  const isByChannel = isGrouped(call, all);
+  if (!isByChannel && way !== 'fourier') return howDense(call, all, threads);
+  const fourier = way === 'direct' ? undefined : fourierPlan(call.axes, all);
+  const direct = costOf('direct', directCounts(call, all));
+  const isFaster = fourier && (way === 'fourier' || fourier.cost < direct);
+  const how = isFaster ? howFourier(all, fourier) : isByChannel ? howGrouped(call, all) : howDense(call, all, threads);
+  if (!isFaster && sizeOf(all.taps) < LARGE_KERNEL) return how;
+  return { ...how, choice: choiceOf(way, all, direct, isFaster ? fourier : undefined) };
+}
+
+/** Such as `conv of 1 x 56 x 56 x 96 by 1 x 31 x 31: Fourier in one window of 72 x 72, by the model of cost: ...`. */
+function choiceOf(way: Way, { taps, extents, groups, batch }: Extents, direct: number, fourier?: FourierPlan): string {
   const [, rows, columns] = extents;
   const what = `conv of ${batch} x ${rows} x ${columns} x ${groups} by ${taps.join(' x ')}`;
-  const why = call.way === 'auto' || call.way === undefined ? 'by the model of cost' : 'as asked for';
-  const told = `direct ${formatTime(direct / 1e6)}`;
+  const why = way === 'auto' ? 'by the model of cost' : 'as asked for';
   if (!fourier) return `${what}: direct, ${why}`;
-  const windows = fourier.y.windows.length * fourier.x.windows.length;
-  const sizes = `${fourier.y.size} x ${fourier.x.size}`;
-  return `${what}: Fourier in ${windows === 1 ? 'one window' : `${windows} windows`} of ${sizes}, ${why}: ${formatTime(fourier.cost / 1e6)} on a thread, ${told}`;
+  const { x, y, cost } = fourier;
+  const windows = y.windows.length * x.windows.length;
+  const [own, other] = [formatTime(cost / 1e6), formatTime(direct / 1e6)];
+  return `${what}: Fourier in ${windows === 1 ? 'one window' : `${windows} windows`} of ${y.size} x ${x.size}, ${why}: ${own} on a thread, direct ${other}`;
 }
 
 /** What there is to do by `convGrouped`. */
@@ -137,72 +150,63 @@ export function directCounts(call: Parameters<typeof operationsOf>[0], all: Exte
   };
 }
 
+interface FourierHow extends How {
+  readonly axes: readonly { readonly plan: AxisPlan; readonly tables: ReturnType<typeof tablesOf> }[];
+  /** Of a task. */
+  readonly pictures: number;
+}
+
+const tablesOf = (plan: AxisPlan) => ({ table: windowsOf(plan), ...transformOf(plan.size) });
+
 /** Tasks are channels, and pictures where channels are few. */
-function planFourier(call: ConvCall, all: Extents, { y, x, cost }: FourierPlan): Plan {
-  const { weight, bias, epilogue, results } = call;
-  const [fromBatch, , , , fromGroup, fromInput] = bytesOf(call.x);
-  const [weightGroup, weightOutput, weightInput] = bytesOf(weight);
-  const [toBatch, , , , toGroup, toOutput] = bytesOf(results);
-  const channels = Math.ceil(all.groups / 4) * all.outputs;
-  const pictures = Math.ceil(all.batch / Math.min(all.batch, Math.ceil(LEAST_TASKS / channels)));
-  const tasks = channels * Math.ceil(all.batch / pictures);
-  const transforms = [y, x].map((plan) => ({ windows: windowsOf(plan), ...transformOf(plan.size) }));
-  const { program, work } = epilogue?.compiled ?? { work: 0 };
+function howFourier({ groups, outputs, batch }: Extents, { y, x, cost }: FourierPlan): FourierHow {
+  const channels = Math.ceil(groups / 4) * outputs;
+  const pictures = Math.ceil(batch / Math.min(batch, Math.ceil(LEAST_TASKS / channels)));
   return {
-    tables: [...transforms.flatMap((each) => Object.values(each)), ...(program ? [program] : [])],
+    axes: [y, x].map((plan) => ({ plan, tables: tablesOf(plan) })),
+    pictures,
+    phases: [{ kernel: 'convFourier', tasks: channels * Math.ceil(batch / pictures) }],
+    microseconds: cost / 1000,
+  };
+}
+
+function planFourier(call: ConvCall, all: Extents, { axes, pictures, phases, microseconds, choice }: FourierHow): Plan {
+  const program = call.epilogue?.compiled.program;
+  return {
+    tables: [...axes.flatMap(({ tables }) => Object.values(tables)), ...(program ? [program] : [])],
+    choice,
     jobs: (_, addressOf) => {
-      const [ofY, ofX] = [y, x].map(({ size, windows }, index): Values<typeof FourierAxis> => {
-        const at = index + 1;
-        const { stride, dilation, up } = call.axes[at] as Axis;
-        const tables = transforms[index] as (typeof transforms)[0];
+      const [y, x] = axes.map(({ plan, tables }, index): Values<typeof FourierAxis> => {
+        const { stride, dilation, up } = call.axes[index + 1] as Axis;
+        const { table, radices, frequencies, twiddles } = tables;
         return {
-          size,
-          windows: windows.length,
+          ...bytesAlong(call, index + 1),
+          table: addressOf(table),
+          radices: addressOf(radices),
+          frequencies: addressOf(frequencies),
+          twiddles: addressOf(twiddles),
+          size: plan.size,
+          windows: plan.windows.length,
           stride,
           dilation,
           up,
-          from: bytesOf(call.x)[at + 1] as number,
-          weight: bytesOf(weight)[at + 3] as number,
-          to: bytesOf(results)[at + 1] as number,
-          table: addressOf(tables.windows),
-          radices: addressOf(tables.radices),
-          frequencies: addressOf(tables.frequencies),
-          twiddles: addressOf(tables.twiddles),
         };
       }) as [Values<typeof FourierAxis>, Values<typeof FourierAxis>];
       const params = FourierParams({
-        batch: all.batch,
+        ...all,
+        ...operandsOf(call),
         pictures,
-        groups: all.groups,
-        inputs: all.inputs,
-        outputs: all.outputs,
-        y: ofY,
-        x: ofX,
-        from: call.x,
-        fromBatch,
-        fromGroup,
-        fromInput,
-        weight,
-        weightGroup,
-        weightOutput,
-        weightInput,
-        to: results,
-        toBatch,
-        toGroup,
-        toOutput,
-        bias,
+        y,
+        x,
         program: program ? addressOf(program) : 0,
       });
-      const microseconds = cost / 1000 + (sizeOf(results.shape) * work) / ELEMENTS_PER_MICROSECOND;
-      return [
-        { phases: [{ kernel: 'convFourier', tasks }], params: [...params, ...(epilogue?.numbers ?? [])], microseconds },
-      ];
+      return [jobOf(call, phases, params, microseconds)];
     },
   };
 }
 
 /** How a task goes through rows and columns: with few taps its part of the pictures is whole rows. */
-function planGrouped(call: ConvCall, all: Extents): Plan {
+function howGrouped(call: ConvCall, all: Extents): DirectHow {
   const [, y, x] = call.axes;
   const [, yTaps, xTaps] = call.axes.map((axis, at) =>
     Math.max(
@@ -234,7 +238,15 @@ function planGrouped(call: ConvCall, all: Extents): Plan {
   const tiles: Tiles = [NO_TILE, { tile: yTile, chunk: yChunk }, { tile: xTile, chunk: xChunk }];
   const count = Math.ceil(rows / yTile) * y.up * Math.ceil(columns / xTile) * x.up * all.results[0];
   const tasks = all.batch * all.outputs * Math.ceil(all.groups / 4) * count;
-  return planOf(call, all, { tiles, width, phases: () => [{ kernel: 'convGrouped', tasks }], share: GROUPED_SHARE });
+  const phases = [{ kernel: 'convGrouped', tasks }];
+  return {
+    taps: tapTables(call, all, tableOf),
+    tiles,
+    width,
+    joined: 1,
+    phases,
+    microseconds: timeOf(call, GROUPED_SHARE),
+  };
 }
 
 const NO_TILE: TileOf = { tile: 1, chunk: 1 };
@@ -250,7 +262,7 @@ function widthOf(columns: number): number {
   return WIDTHS[costs.indexOf(Math.min(...costs))] as number;
 }
 
-function planDense(call: ConvCall, all: Extents, threads: number): Plan {
+function howDense(call: ConvCall, all: Extents, threads: number): DirectHow {
   const [z, y, x] = call.axes;
   const { joined, taps } = joinedPhases(call, all);
   const phases = joined > 1 ? 1 : z.up * y.up * x.up;
@@ -264,17 +276,18 @@ function planDense(call: ConvCall, all: Extents, threads: number): Plan {
   const tile = PANEL * Math.ceil(panels / (Math.ceil(wanted / threads) * threads));
   const tiles: Tiles = [NO_TILE, NO_TILE, { tile, chunk: 1 }];
   const tasks = all.groups * phases * Math.ceil(pixels / tile) * across;
-  return planOf(call, all, {
+  return {
+    taps: tapTables(call, all, joined > 1 ? joinedTableOf : tableOf),
     tiles,
     width: 0,
     joined,
     bytes: all.groups * slices * SLICE * all.inputs * taps * 4,
-    phases: () => [
+    phases: [
       { kernel: 'packKernels', tasks: all.groups * phases * slices },
       { kernel: 'convDense', tasks },
     ],
-    share: DENSE_SHARE,
-  });
+    microseconds: timeOf(call, DENSE_SHARE),
+  };
 }
 
 /** How many phases are outputs of one product, all where few outputs of each would fill a slice badly, or else 1; and its taps. */
@@ -290,78 +303,80 @@ function joinedPhases({ axes }: ConvCall, all: Extents): { joined: number; taps:
   return taps * Math.ceil((up * all.outputs) / SLICE) < apart ? { joined: up, taps } : one;
 }
 
-interface How {
+interface DirectHow extends How {
+  readonly taps: readonly Int32Array[];
   readonly tiles: Tiles;
   readonly width: number;
-  readonly joined?: number;
+  readonly joined: number;
   /** What packed kernels take. */
   readonly bytes?: number;
-  phases(): readonly Phase[];
-  readonly share: number;
 }
 
-function planOf(call: ConvCall, all: Extents, { tiles, width, joined = 1, bytes, phases, share }: How): Plan {
-  const { x, weight, bias, epilogue, results, axes } = call;
-  const [fromBatch, , , , fromGroup, fromInput] = bytesOf(x);
-  const [weightGroup, weightOutput, weightInput] = bytesOf(weight);
-  const [toBatch, , , , toGroup, toOutput] = bytesOf(results);
-  const taps = axes.map((axis, at) =>
-    (joined > 1 ? joinedTableOf : tableOf)(
-      axis,
-      all.extents[at] as number,
-      all.taps[at] as number,
-      all.results[at] as number,
-    ),
-  );
-  const { program, work } = epilogue?.compiled ?? { work: 0 };
+const tapTables = ({ axes }: ConvCall, { extents, taps, results }: Extents, make: typeof tableOf): Int32Array[] =>
+  axes.map((axis, at) => make(axis, extents[at] as number, taps[at] as number, results[at] as number));
+
+/** Microseconds of multiply-adds at a share of the peak, and of passing over results. */
+const timeOf = (call: ConvCall, share: number): number =>
+  operationsOf(call) / FLOPS_PER_MICROSECOND / share + sizeOf(call.results.shape) / ELEMENTS_PER_MICROSECOND;
+
+function planDirect(call: ConvCall, all: Extents, how: DirectHow): Plan {
+  const { taps, tiles, width, joined, bytes, phases, microseconds, choice } = how;
+  const program = call.epilogue?.compiled.program;
   return {
     bytes: bytes === undefined ? {} : { packed: bytes },
     tables: [...taps, ...(program ? [program] : [])],
+    choice,
     jobs: ({ packed }, addressOf) => {
-      const [z, y, x3] = axes.map(({ stride, up }, at) => ({
+      const [z, y, x] = call.axes.map(({ stride, up }, at) => ({
+        ...bytesAlong(call, at),
+        ...(tiles[at] as TileOf),
         extent: all.extents[at] as number,
         results: all.results[at] as number,
         stride,
         up,
-        from: bytesOf(x)[at + 1] as number,
-        weight: bytesOf(weight)[at + 3] as number,
-        to: bytesOf(results)[at + 1] as number,
         taps: addressOf(taps[at] as Int32Array),
-        ...(tiles[at] as TileOf),
       })) as [Values<typeof ConvAxis>, Values<typeof ConvAxis>, Values<typeof ConvAxis>];
+      const operands = operandsOf(call);
       const params = ConvParams({
-        batch: all.batch,
-        groups: all.groups,
-        inputs: all.inputs,
-        outputs: all.outputs,
+        ...all,
+        ...operands,
         z,
         y,
-        x: x3,
-        from: x,
-        fromBatch,
-        fromGroup,
-        fromInput,
-        weight,
-        weightGroup,
-        weightOutput,
-        weightInput,
-        to: results,
-        toBatch,
-        toGroup,
-        toOutput,
-        bias,
+        x,
         program: program ? addressOf(program) : 0,
         width,
         packed: packed ?? 0,
         joined,
-        batchInner: fromBatch === 4 && all.batch > 1,
+        batchInner: operands.fromBatch === 4 && all.batch > 1,
       });
-      const microseconds =
-        operationsOf(call) / FLOPS_PER_MICROSECOND / share +
-        (sizeOf(results.shape) * (1 + work)) / ELEMENTS_PER_MICROSECOND;
-      return [{ phases: phases(), params: [...params, ...(epilogue?.numbers ?? [])], microseconds }];
+      return [jobOf(call, phases, params, microseconds)];
     },
   };
 }
+
+function jobOf({ results, epilogue }: ConvCall, phases: readonly Phase[], params: number[], microseconds: number): Job {
+  if (!epilogue) return { phases, params, microseconds };
+  const more = (sizeOf(results.shape) * epilogue.compiled.work) / ELEMENTS_PER_MICROSECOND;
+  return { phases, params: [...params, ...epilogue.numbers], microseconds: microseconds + more };
+}
+
+/** Where elements, kernels and results lie, but for their spatial axes. */
+function operandsOf({ x, weight, results, bias }: ConvCall) {
+  const [fromBatch, , , , fromGroup, fromInput] = bytesOf(x);
+  const [weightGroup, weightOutput, weightInput] = bytesOf(weight);
+  const [toBatch, , , , toGroup, toOutput] = bytesOf(results);
+  return {
+    ...{ from: x, fromBatch, fromGroup, fromInput },
+    ...{ weight, weightGroup, weightOutput, weightInput },
+    ...{ to: results, toBatch, toGroup, toOutput, bias },
+  };
+}
+
+/** From one element, tap and result of an axis to the next. */
+const bytesAlong = ({ x, weight, results }: ConvCall, axis: number) => ({
+  from: 4 * (x.strides[axis + 1] as number),
+  weight: 4 * (weight.strides[axis + 3] as number),
+  to: 4 * (results.strides[axis + 1] as number),
+});
 
 const bytesOf = ({ strides }: ConvCall['x']) => strides.map((stride) => 4 * stride) as unknown as Six;
