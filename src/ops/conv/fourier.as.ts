@@ -156,7 +156,7 @@ function packElements(p: FourierParams, from: usize, lanes: i32, x: Window, row:
   const step = p.x.from;
   let to = row + (<usize>x.elementPlace << 4);
   if (p.x.up == 1) {
-    packPixels(from, step, p.fromGroup, lanes, x.elements, to);
+    packPixels(from, step, p.fromGroup, lanes, x.elements, to, 16);
     return;
   }
   for (let element: i32 = 0; element < x.elements; element++, from += step, to += <usize>p.x.up << 4)

@@ -114,6 +114,7 @@ function begin(p: ConvParams, group: i32, output: i32, lanes: i32, count: i32, t
   for (const past = to + (<usize>count << 4); to < past; to += 16) v128.store(to, bias);
 }
 
+/** Some taps side by side. Mostly they lie so, forwards or, in gradients with respect to x, backwards. */
 function packTaps(
   kernel: usize,
   step: usize,
@@ -128,9 +129,35 @@ function packTaps(
   xStep: usize,
   to: usize,
 ): void {
+  const across = pastX - x;
+  const down = pastY - y;
+  const left = placeOf(xTaps, x);
+  const right = placeOf(xTaps, pastX - 1);
+  const top = placeOf(yTaps, y);
+  const bottom = placeOf(yTaps, pastY - 1);
+  const isForward = right - left == across - 1;
+  const isBackward = left - right == across - 1;
+  const isWhole = yStep == <usize>across * xStep && across > 1;
+  if (isWhole && isForward && bottom - top == down - 1) {
+    packPixels(kernel + <usize>top * yStep + <usize>left * xStep, xStep, step, lanes, across * down, to, 16);
+    return;
+  }
+  if (isWhole && isBackward && top - bottom == down - 1) {
+    const last = to + (<usize>(across * down - 1) << 4);
+    packPixels(kernel + <usize>bottom * yStep + <usize>right * xStep, xStep, step, lanes, across * down, last, -16);
+    return;
+  }
   for (let v = y; v < pastY; v++) {
     const row = kernel + <usize>placeOf(yTaps, v) * yStep;
-    for (let u = x; u < pastX; u++, to += 16) v128.store(to, gathered(row + <usize>placeOf(xTaps, u) * xStep, step, lanes));
+    if (isForward) {
+      packPixels(row + <usize>left * xStep, xStep, step, lanes, across, to, 16);
+      to += <usize>across << 4;
+    } else if (isBackward) {
+      to += <usize>across << 4;
+      packPixels(row + <usize>right * xStep, xStep, step, lanes, across, to - 16, -16);
+    } else {
+      for (let u = x; u < pastX; u++, to += 16) v128.store(to, gathered(row + <usize>placeOf(xTaps, u) * xStep, step, lanes));
+    }
   }
 }
 
@@ -145,7 +172,7 @@ function packRow(row: usize, p: ConvParams, lanes: i32, first: i32, length: i32,
     const end = max(begin, min(length, column < extent ? strips(extent - column, stride) : 0));
     memory.fill(to, 0, <usize>begin << 4);
     memory.fill(to + (<usize>end << 4), 0, <usize>(length - end) << 4);
-    packPixels(row + <usize>(column + begin * stride) * p.x.from, step, p.fromGroup, lanes, end - begin, to + (<usize>begin << 4));
+    packPixels(row + <usize>(column + begin * stride) * p.x.from, step, p.fromGroup, lanes, end - begin, to + (<usize>begin << 4), 16);
   }
 }
 

@@ -56,18 +56,18 @@ export function gathered(from: usize, step: usize, lanes: i32): v128 {
   return x;
 }
 
-/** Pixels side by side, each a vector of up to four groups. */
-export function packPixels(from: usize, step: usize, groupStep: usize, lanes: i32, count: i32, to: usize): void {
+/** Pixels or taps, each a vector of up to four groups, `toStep` bytes apart. */
+export function packPixels(from: usize, step: usize, groupStep: usize, lanes: i32, count: i32, to: usize, toStep: usize): void {
   let i: i32 = 0;
   if (lanes == 4 && groupStep == 4) {
-    for (; i < count; i++, from += step, to += 16) v128.store(to, v128.load(from));
+    for (; i < count; i++, from += step, to += toStep) v128.store(to, v128.load(from));
   } else if (lanes == 4 && step == 4) {
-    for (; i + 4 <= count; i += 4, from += 16, to += 64) {
+    for (; i + 4 <= count; i += 4, from += 16, to += toStep << 2) {
       const other = from + 2 * groupStep;
-      storeTransposed(v128.load(from), v128.load(from + groupStep), v128.load(other), v128.load(other + groupStep), to, 16);
+      storeTransposed(v128.load(from), v128.load(from + groupStep), v128.load(other), v128.load(other + groupStep), to, toStep);
     }
   }
-  for (; i < count; i++, from += step, to += 16) v128.store(to, gathered(from, groupStep, lanes));
+  for (; i < count; i++, from += step, to += toStep) v128.store(to, gathered(from, groupStep, lanes));
 }
 
 /** Pixels side by side to where they belong. */
