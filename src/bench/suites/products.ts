@@ -104,7 +104,8 @@ export const productsSuite = timedSuite({
   name: 'products',
   summary:
     'rows times weights in f32, bf16, f16, 8 and 4 bits, a different matrix at each call, beside a read and other systems',
-  defaults: { ...TIMING, peers: false },
+  // Peers lay the weights of a head out anew before they answer.
+  defaults: { ...TIMING, limit: 180, peers: false },
   ratio: 'bytes of weights a millisecond over those of a read of f32 by as many threads',
   ratioOf: 'bytes',
   names: (options) => groups(options, { peers: '' }).flatMap((rows) => rows.map(({ name }) => name)),
