@@ -203,15 +203,8 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
     loss(given, tokens, targets, options = {}) {
       checkOptions('loss', options, [...CONTROL, 'chunk', 'ignore', 'attend']);
       check(given, { tokens, targets }, options);
-      const { chunk, ignore, signal, training, attend } = options;
-      if (attend !== undefined) checkFunction('attend', attend);
-      const contextOf = (layer: number): AttentionContext => {
-        if (!attend) return { signal, training };
-        const { method, params } = attentions[layer] as AttentionLayer;
-        const own = (inputs: Readonly<Record<string, Tensor>>) =>
-          method.forward(inputs, params, { signal }).out as Tensor;
-        return { signal, training, attend: (inputs) => attend(inputs, layer) ?? own(inputs) };
-      };
+      const { chunk, ignore, signal } = options;
+      const contextOf = attendingBy(attentions, options);
       return tokens.runtime.scope(() => {
         const h = hidden(given, tokens, options, contextOf);
         const classes = contiguous(targets).reshape([tokens.size]);
@@ -245,6 +238,17 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
         return logits(given, lastOf(h, counts), options);
       });
     },
+  };
+}
+
+/** What the attention of each layer gets, in whose place `attend` may say what it is. */
+function attendingBy(attentions: readonly AttentionLayer[], { attend, signal, training }: DecoderLossOptions) {
+  if (attend !== undefined) checkFunction('attend', attend);
+  return (layer: number): AttentionContext => {
+    if (!attend) return { signal, training };
+    const { method, params } = attentions[layer] as AttentionLayer;
+    const own = (inputs: Readonly<Record<string, Tensor>>) => method.forward(inputs, params, { signal }).out as Tensor;
+    return { signal, training, attend: (inputs) => attend(inputs, layer) ?? own(inputs) };
   };
 }
 

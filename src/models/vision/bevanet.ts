@@ -54,7 +54,7 @@ export const bevanet = defineModel({
   summary: 'classes of the places of a picture, or of the whole, in real time: BEVANet',
   paper: '2508.07300',
   inputs: { x: 'b 3 rows columns' },
-  // Of a picture as a whole the logits are [b, classes].
+  // The logits of a picture as a whole are [b, classes].
   outputs: { logits: 'b classes down across', auxiliary: 'b classes down across', boundary: 'b 1 down across' },
   sometimes: ['auxiliary', 'boundary'],
   params: valibot.strictObject({
