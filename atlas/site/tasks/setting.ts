@@ -1,3 +1,4 @@
+/// <reference types="vite/client" />
 /** The setting of a page's form, for the library. */
 import type { Mask, Place } from '../../../src/masks/mask';
 import { type Method, problemOfLetters } from '../../../src/methods/define';
@@ -26,7 +27,7 @@ export function know(methods: readonly Method[]): void {
 /** Loads a method, whose folder has its name, so that a page fetches only those that it shows; nothing for other names. */
 export async function loadMethod(name = ''): Promise<Method | undefined> {
   const folder = Object.keys(folders).find((path) => path.endsWith(`/${name}/index.ts`));
-  if (folder && !known.has(name)) know(Object.values(await folders[folder]()).filter((each) => each?.name === name));
+  if (folder && !known.has(name)) know(Object.values(await folders[folder]!()).filter((each) => each?.name === name));
   return known.get(name);
 }
 
