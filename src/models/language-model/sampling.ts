@@ -97,6 +97,7 @@ export class Sampler {
   readonly #uniform: () => number;
   /** How often each token was generated; 0 for those that only the prompt has. */
   readonly #counts = new Map<number, number>();
+  #room: Candidates | undefined;
 
   constructor(options: SamplingOptions, prompt: readonly number[]) {
     this.#options = options;
@@ -139,17 +140,32 @@ export class Sampler {
     const most = largest(logits);
     if (most === undefined) return undefined;
     if (temperature === 0) return logits.indexOf(most);
-    let kept: Candidates = candidates(logits, most, temperature);
-    if (topK !== undefined && topK < kept.tokens.length) kept = likeliest(kept, topK);
-    if (topP < 1) kept = likeliest(kept, countOf(kept.weights, topP));
-    if (minP > 0) kept = filtered(kept, (weight) => weight >= minP);
-    const sum = kept.weights.reduce((a, b) => a + b, 0);
-    let rest = this.#uniform() * sum;
-    const at = kept.weights.findIndex((weight) => {
+    let kept = this.#candidates(logits, most, temperature);
+    if (topK !== undefined && topK < kept.tokens.length) kept = likeliest(kept, { count: topK });
+    if (topP < 1) kept = likeliest(kept, { share: topP });
+    if (minP > 0) kept = filtered(kept, (exponent) => Math.exp(exponent) >= minP);
+    const weights = kept.exponents.map(Math.exp);
+    let rest = this.#uniform() * weights.reduce((a, b) => a + b, 0);
+    const at = weights.findIndex((weight) => {
       rest -= weight;
       return rest < 0;
     });
     return kept.tokens.at(at);
+  }
+
+  /** Tokens that may be drawn; the arrays are those of the calls before. */
+  #candidates(logits: Float32Array, most: number, temperature: number): Candidates {
+    const { length } = logits;
+    this.#room ??= { tokens: new Int32Array(length), exponents: new Float64Array(length) };
+    const { tokens, exponents } = this.#room;
+    let count = 0;
+    for (let token = 0; token < length; token++) {
+      const exponent = ((logits[token] as number) - most) / temperature;
+      if (exponent < LOWEST) continue;
+      tokens[count] = token;
+      exponents[count++] = exponent;
+    }
+    return first(this.#room, count);
   }
 }
 
@@ -158,48 +174,67 @@ function ban(logits: Float32Array, allowed: Int32Array): void {
     if ((((allowed[token >> 5] as number) >>> (token & 31)) & 1) === 0) logits[token] = -Infinity;
 }
 
-/** Tokens in order, and their probabilities as shares of the likeliest one's. */
+/** Tokens in order, and the logarithms of their probabilities as shares of the likeliest one's. */
 interface Candidates {
-  readonly tokens: readonly number[];
-  readonly weights: readonly number[];
+  readonly tokens: Int32Array;
+  readonly exponents: Float64Array;
 }
 
-function candidates(logits: Float32Array, most: number, temperature: number): Candidates {
-  const [tokens, weights]: [number[], number[]] = [[], []];
-  const lowest = most + LOWEST * temperature;
-  for (let token = 0; token < logits.length; token++) {
-    const logit = logits[token] as number;
-    if (logit < lowest) continue;
-    tokens.push(token);
-    weights.push(Math.exp((logit - most) / temperature));
+const first = ({ tokens, exponents }: Candidates, count: number): Candidates => ({
+  tokens: tokens.subarray(0, count),
+  exponents: exponents.subarray(0, count),
+});
+
+/** Exponents are sorted into so many buckets of each unit, as sorting all of a large vocabulary takes longer than a step. */
+const BUCKETS = 64;
+const bucketOf = (exponent: number) => Math.floor(-exponent * BUCKETS);
+
+/** So many of the likeliest, or the fewest that have this share of the sum; of equal ones the earlier. */
+function likeliest(
+  all: Candidates,
+  { count: wanted = Infinity, share }: { readonly count?: number; readonly share?: number },
+): Candidates {
+  const { exponents } = all;
+  const counts = new Float64Array(1 - LOWEST * BUCKETS);
+  const sums = new Float64Array(counts.length);
+  for (let at = 0; at < exponents.length; at++) {
+    const exponent = exponents[at] as number;
+    const bucket = bucketOf(exponent);
+    counts[bucket]! += 1;
+    if (share !== undefined) sums[bucket]! += Math.exp(exponent);
   }
-  return { tokens, weights };
+  const most = share === undefined ? Infinity : share * sums.reduce((a, b) => a + b, 0);
+  const isEnough = (count: number, sum: number) => count >= wanted || sum >= most;
+  let [count, sum, bucket] = [0, 0, 0];
+  while (bucket < counts.length && !isEnough(count + counts[bucket]!, sum + sums[bucket]!)) {
+    count += counts[bucket]!;
+    sum += sums[bucket++]!;
+  }
+  // Rounding may leave the sum of all below what is wanted of it.
+  if (bucket === counts.length) return all;
+  const last = exponents
+    .filter((exponent) => bucketOf(exponent) === bucket)
+    .sort()
+    .reverse();
+  let kept = 0;
+  do sum += Math.exp(last[kept++] as number);
+  while (kept < last.length && !isEnough(count + kept, sum));
+  const least = last[kept - 1] as number;
+  let equal = kept - last.indexOf(least);
+  return filtered(all, (exponent) => exponent > least || (exponent === least && equal-- > 0));
 }
 
-/** The `count` likeliest, of equal ones the earlier. */
-function likeliest(all: Candidates, count: number): Candidates {
-  const least = descending(all.weights)[count - 1] as number;
-  let equal = count - all.weights.reduce((above, weight) => above + Number(weight > least), 0);
-  return filtered(all, (weight) => weight > least || (weight === least && equal-- > 0));
-}
-
-/** How many of the likeliest have at least this share of the sum. */
-function countOf(weights: readonly number[], share: number): number {
-  const wanted = share * weights.reduce((a, b) => a + b, 0);
-  let sum = 0;
-  const at = descending(weights).findIndex((weight) => {
-    sum += weight;
-    return sum >= wanted;
-  });
-  return at < 0 ? weights.length : at + 1;
-}
-
-/** Typed arrays sort ten times as fast as arrays. */
-const descending = (weights: readonly number[]) => Float64Array.from(weights).sort().reverse();
-
-function filtered({ tokens, weights }: Candidates, isKept: (weight: number) => boolean): Candidates {
-  const kept = weights.map(isKept);
-  return { tokens: tokens.filter((_, at) => kept[at]), weights: weights.filter((_, at) => kept[at]) };
+/** In the place of all. */
+function filtered(all: Candidates, isKept: (exponent: number) => boolean): Candidates {
+  const { tokens, exponents } = all;
+  let count = 0;
+  for (let at = 0; at < tokens.length; at++) {
+    const exponent = exponents[at] as number;
+    if (!isKept(exponent)) continue;
+    tokens[count] = tokens[at] as number;
+    exponents[count++] = exponent;
+  }
+  return first(all, count);
 }
 
 /** The largest logit; undefined if one is no number or infinite, or all are -Infinity. */
@@ -217,7 +252,10 @@ function told(logits: Float32Array, most: number, token: number, count: number):
   let sum = 0;
   for (const logit of logits) sum += Math.exp(logit - most);
   const logProbability = (token: number) => (logits[token] as number) - most - Math.log(sum);
-  const sorted = Array.from(logits.keys()).sort((a, b) => (logits[b] as number) - (logits[a] as number));
+  const least = count > 0 ? (logits.toSorted().at(-count) as number) : Infinity;
+  const sorted = Array.from(logits.keys())
+    .filter((token) => (logits[token] as number) >= least)
+    .sort((a, b) => (logits[b] as number) - (logits[a] as number));
   return {
     logProbability: logProbability(token),
     likeliest: sorted.slice(0, count).map((each) => ({ token: each, logProbability: logProbability(each) })),
