@@ -135,8 +135,9 @@ describeOnBackends('conv', (runtime) => {
   });
 });
 
-test('explain() tells the way of large kernels, which have bias and epilogue either way', async () => {
+test('memory is that of tensors and 8 MiB a thread; explain() tells the way of large kernels, which have bias and epilogue either way', async () => {
   using runtime = await createRuntime({ threads: 1 });
+  const { reserved } = runtime.memory();
   await scoped(runtime, async () => {
     const x = runtime.random([1, 40, 40, 8], { seed: 1 });
     const weight = runtime.random([8, 1, 21, 21], { seed: 2 });
@@ -149,6 +150,8 @@ test('explain() tells the way of large kernels, which have bias and epilogue eit
     const large = 'conv of 1 x 40 x 40 x 8 by 1 x 21 x 21: ';
     expect(runtime.explain()).toContain(`${large}Fourier in one window of 54 x 54, by the model of cost: `);
     expect(runtime.explain()).toContain(`${large}direct, as asked for`);
+    await conv(x, runtime.random([64, 8, 5, 5]));
+    expect(runtime.memory().reserved - reserved).toBeLessThan(runtime.memory().live + 2 ** 23);
   });
 });
 

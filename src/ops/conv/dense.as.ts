@@ -276,6 +276,14 @@ function packPatches(p: ConvParams, phase: i32, pixels: usize, first: i32, terms
   const areTogether = togetherAt(pixels);
   // Whether the channels of the taps of a row lie side by side.
   const areRows = step == 4 && p.x.from == <usize>inputs << 2 && offsetOf(xTaps, xCount - 1) - offsetOf(xTaps, 0) == xCount - 1;
+  // Where six pixels lie, if all of their taps are within their pictures.
+  const isInside = !areTogether && areInside(p, pixels, zTaps, tapCount(p.z, zPhase(p, phase)), yTaps, yCount, xTaps, xCount);
+  const a = isInside ? addressOf(p, pixels, 0, 0, 0) : 0;
+  const b = isInside ? addressOf(p, pixels + PLACE, 0, 0, 0) : 0;
+  const c = isInside ? addressOf(p, pixels + 2 * PLACE, 0, 0, 0) : 0;
+  const d = isInside ? addressOf(p, pixels + 3 * PLACE, 0, 0, 0) : 0;
+  const e = isInside ? addressOf(p, pixels + 4 * PLACE, 0, 0, 0) : 0;
+  const f = isInside ? addressOf(p, pixels + 5 * PLACE, 0, 0, 0) : 0;
   let channel = first % inputs;
   let rest = first / inputs;
   let xTap = rest % xCount;
@@ -298,24 +306,28 @@ function packPatches(p: ConvParams, phase: i32, pixels: usize, first: i32, terms
     } else {
       if (areRows && inputs < 16 && !isOne) {
         const more = min(xCount - xTap, strips(channel + terms, inputs));
-        if (areWithin(p, pixels, x, x + more - 1)) {
+        if (isInside || areWithin(p, pixels, x, x + more - 1)) {
           taps = more;
           count = min(more * inputs - channel, terms);
         }
       }
-      packSix(
-        addressOf(p, pixels, z, y, x),
-        addressOf(p, pixels + PLACE, z, y, x),
-        addressOf(p, pixels + 2 * PLACE, z, y, x),
-        addressOf(p, pixels + 3 * PLACE, z, y, x),
-        addressOf(p, pixels + 4 * PLACE, z, y, x),
-        addressOf(p, pixels + 5 * PLACE, z, y, x),
-        skip,
-        step,
-        count,
-        zeros,
-        to,
-      );
+      const tap = <usize>z * p.z.from + <usize>y * p.y.from + <usize>x * p.x.from;
+      if (isInside) packSix(a + tap, b + tap, c + tap, d + tap, e + tap, f + tap, skip, step, count, zeros, to);
+      else {
+        packSix(
+          addressOf(p, pixels, z, y, x),
+          addressOf(p, pixels + PLACE, z, y, x),
+          addressOf(p, pixels + 2 * PLACE, z, y, x),
+          addressOf(p, pixels + 3 * PLACE, z, y, x),
+          addressOf(p, pixels + 4 * PLACE, z, y, x),
+          addressOf(p, pixels + 5 * PLACE, z, y, x),
+          skip,
+          step,
+          count,
+          zeros,
+          to,
+        );
+      }
     }
     to += <usize>(count * PANEL) << 2;
     terms -= count;
@@ -351,6 +363,34 @@ function togetherAt(pixels: usize): bool {
     const at = pixels + <usize>i * PLACE;
     const isNext = i32.load(at) == i32.load(pixels) + 4 * i && i32.load(at, 4) == i32.load(pixels, 4);
     if (!isNext || i32.load(at, 8) != i32.load(pixels, 8) || i32.load(at, 12) != i32.load(pixels, 12)) return false;
+  }
+  return true;
+}
+
+/** Whether six pixels have all taps, and lie within the picture themselves. */
+function areInside(
+  p: ConvParams,
+  pixels: usize,
+  zTaps: usize,
+  zCount: i32,
+  yTaps: usize,
+  yCount: i32,
+  xTaps: usize,
+  xCount: i32,
+): bool {
+  if (zCount == 0 || yCount == 0 || xCount == 0) return false;
+  const top = min(0, offsetOf(yTaps, 0));
+  const left = min(0, offsetOf(xTaps, 0));
+  const front = min(0, offsetOf(zTaps, 0));
+  const bottom = max(0, offsetOf(yTaps, yCount - 1));
+  const right = max(0, offsetOf(xTaps, xCount - 1));
+  const back = max(0, offsetOf(zTaps, zCount - 1));
+  for (let i: i32 = 0; i < PANEL; i++, pixels += PLACE) {
+    const z = i32.load(pixels, 4);
+    const y = i32.load(pixels, 8);
+    const x = i32.load(pixels, 12);
+    if (z + front < 0 || z + back >= p.z.extent || y + top < 0 || y + bottom >= p.y.extent) return false;
+    if (x + left < 0 || x + right >= p.x.extent) return false;
   }
   return true;
 }
@@ -451,6 +491,14 @@ function addBias(sums: usize, count: i32, rowBytes: usize, bias: usize, outputs:
   }
 }
 
+/** In place of `memory.copy`, which is a call out of WebAssembly. */
+@inline
+function copyRow(from: usize, to: usize, count: i32): void {
+  let i: i32 = 0;
+  for (; i + 4 <= count; i += 4, from += 16, to += 16) v128.store(to, v128.load(from));
+  for (; i < count; i++, from += 4, to += 4) f32.store(to, f32.load(from));
+}
+
 function addBiasOfPhases(p: ConvParams, sums: usize, count: i32, rowBytes: usize, bias: usize, output: i32, outputs: i32): void {
   for (let o: i32 = 0; o < outputs; o++, sums += 4) {
     const added = f32.load(bias + (<usize>((output + o) % p.outputs) << 2));
@@ -492,7 +540,7 @@ function store(p: ConvParams, sums: usize, count: i32, rowBytes: usize, output: 
   const skip = <usize>output * step;
   if (step == 4) {
     for (let row: i32 = 0; row < count; row++, sums += rowBytes, pixels += PLACE)
-      memory.copy(<usize>i32.load(pixels, 16) + skip, sums, <usize>outputs << 2);
+      copyRow(sums, <usize>i32.load(pixels, 16) + skip, outputs);
     return;
   }
   for (let o: i32 = 0; o < outputs; o++, sums += 4) {
