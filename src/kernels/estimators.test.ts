@@ -58,6 +58,19 @@ test('kernel ridge regression is that of scikit-learn, in each form', async () =
   expect(runtime.memory().live).toBe(before);
 });
 
+test('kernels in float64 are those in float32', async () => {
+  const kernels: readonly Kernel[] = [
+    ...([0.5, 1.5, 2.5] as const).map((smoothness) => ({ kernel: 'matern', smoothness, bandwidth: 2 }) as const),
+    ...([0, 1, 2] as const).map((order) => ({ kernel: 'arc-cosine', order }) as const),
+    // Points of a query and two keys.
+    { kernel: 'attention', width: 1 },
+  ];
+  for (const kernel of kernels) {
+    const wanted = await predicted(kernel, { ridge: 1 });
+    expectClose(await predicted(kernel, { ridge: 1, precision: 'f64' }), wanted, 1e-5);
+  }
+});
+
 test('leverage scores choose the points that are unlike others', async () => {
   await scoped(runtime, async () => {
     // Forty points in a heap, and three far from it.

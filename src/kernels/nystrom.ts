@@ -136,7 +136,9 @@ export async function fitNystrom(
       const across = matmul(triangle, triangle, { transposeA: true });
       return cholesky(withDiagonal(multiply(across, runtime.tensor([share], [])), ridge));
     });
-    using products = productsOf(kernel, x, centres);
+    // What the factors were computed from is freed first.
+    await runtime.finish();
+    using products = await productsOf(kernel, x, centres);
     const weightsOf = (w: Tensor) => triangularSolve(triangle, w, { transpose: true });
     const back = (v: Tensor) => triangularSolve(triangle, products.back(v));
     using right = runtime.scope(() => back(y));
@@ -159,7 +161,7 @@ export async function fitNystrom(
 }
 
 /** Products with the matrix K of points and centres and with its transpose: of tiles that are kept where they fit. */
-function productsOf(kernel: Kernel, x: Tensor, centres: Tensor) {
+async function productsOf(kernel: Kernel, x: Tensor, centres: Tensor) {
   const [n, s] = [x.shape[0] as number, centres.shape[0] as number];
   if (4 * n * s > (KEPT[x.runtime.backend.name] ?? 0)) {
     return {
@@ -170,7 +172,20 @@ function productsOf(kernel: Kernel, x: Tensor, centres: Tensor) {
   }
   const firsts = Array.from({ length: Math.ceil(n / ROWS) }, (_, at) => at * ROWS);
   const rows = (points: Tensor, first: number) => points.slice(0, first, Math.min(first + ROWS, n));
-  const tiles = firsts.map((first) => x.runtime.scope(() => kernelMatrix(kernel, rows(x, first), centres)));
+  const tiles: Tensor[] = [];
+  const dispose = () => {
+    for (const tile of tiles) tile.dispose();
+  };
+  try {
+    for (const first of firsts) {
+      tiles.push(x.runtime.scope(() => kernelMatrix(kernel, rows(x, first), centres)));
+      // Calls take memory when they are made: a few at a time are enough to keep the threads busy.
+      if (tiles.length % 4 === 0) await x.runtime.finish();
+    }
+  } catch (error) {
+    dispose();
+    throw error;
+  }
   return {
     forth: (v: Tensor): Tensor =>
       concat(
@@ -181,8 +196,6 @@ function productsOf(kernel: Kernel, x: Tensor, centres: Tensor) {
       tiles
         .map((tile, at) => matmul(tile, rows(v, firsts[at] as number), { transposeA: true }) as Tensor)
         .reduce((total, each) => add(total, each)),
-    [disposeKey]() {
-      for (const tile of tiles) tile.dispose();
-    },
+    [disposeKey]: dispose,
   };
 }

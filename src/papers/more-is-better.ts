@@ -20,23 +20,4 @@ export const paper: Paper = {
     'Scaling laws of model size and data.',
   ],
   methods: ['random-feature-risk'],
-  claims: [
-    {
-      claim:
-        'With 256 samples, 1000 features and a ridge of 0.1 the test error is 0.954; 45 trials give 0.958 ± 0.055.',
-      source: 'stored results of the repository',
-      mark: "from the authors' code",
-    },
-    {
-      claim:
-        'With a small ridge the error peaks where features are as many as samples; along the best ridge it does not.',
-      source: 'stored results of the repository',
-      mark: "from the authors' code",
-    },
-    {
-      claim: 'The best ridge leaves 2.4% of the error on the training samples of CIFAR-10 by theory, 3.1% as measured.',
-      source: 'stored results of the repository',
-      mark: "from the authors' code",
-    },
-  ],
 };
