@@ -108,6 +108,9 @@ function tableOf({ name, rows, columns, data }: Shown): HTMLElement {
   return box;
 }
 
+/** Shares that are errors of rounding. */
+const ROUNDING = 1e-6;
+
 /** Planes side by side, a column apart; full ink is the largest magnitude of all. */
 function paint(canvas: HTMLCanvasElement, { rows, columns, data }: Shown): void {
   const context = canvas.getContext('2d')!;
@@ -118,7 +121,8 @@ function paint(canvas: HTMLCanvasElement, { rows, columns, data }: Shown): void 
   for (let at = 0; at < data.length; at++) {
     const [plane, place] = [Math.floor(at / (rows * columns)), at % (rows * columns)];
     const [y, x] = [Math.floor(place / columns), place % columns];
-    pixels[y * canvas.width + plane * (columns + 1) + x] = inked((data[at] || 0) / largest);
+    const share = (data[at] || 0) / largest;
+    pixels[y * canvas.width + plane * (columns + 1) + x] = inked(Math.abs(share) < ROUNDING ? 0 : share);
   }
   context.putImageData(image, 0, 0);
 }

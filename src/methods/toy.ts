@@ -55,19 +55,22 @@ export function toyQkv(extents: Extents, { size = 1, features = (row) => row }: 
 /** Rows of length 1. */
 export const unitRow = (row: Float32Array) => row.map((value) => value / (Math.hypot(...row) || 1));
 
+/** The ink of blank paper. */
+const PAPER = 0.2;
+
 /** One bright point in the middle of the first channel, and others that are blank paper, [b, c, rows, columns]. */
 export function pointOnPaper({ b = 1, c = 1, rows = 1, columns = 1 }: Extents): Float32Array {
   const places = rows * columns;
   const middle = Math.floor(rows / 2) * columns + Math.floor(columns / 2);
   return Float32Array.from({ length: b * c * places }, (_, at) => {
     const isFirst = Math.floor(at / places) % c === 0;
-    return isFirst ? Number(at % places === middle) : 0.2;
+    return isFirst ? Number(at % places === middle) : PAPER;
   });
 }
 
-/** A square matrix that takes all channels from the first. */
+/** A square matrix that takes all channels from the first, which itself, brighter than paper, is taken as faintly. */
 export const fromFirst = ({ c = 1 }: Extents): Float32Array =>
-  Float32Array.from({ length: c * c }, (_, at) => Number(at % c === 0));
+  Float32Array.from({ length: c * c }, (_, at) => (at === 0 ? PAPER : Number(at % c === 0)));
 
 /** Points round a circle, [count, 2]. */
 export const circle = (count: number): Float32Array =>
