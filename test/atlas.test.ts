@@ -681,7 +681,11 @@ test('runs take q, k and v of a text or a photograph', async () => {
   await hideGpu(context);
   for (const [name, hash, inputs] of [
     ['power-attention', '#?tokens=64&block=8&numbers=layer+0', /^The first 64 tokens of Moby Dick through layer 0/],
-    ['gated-delta-rule', '#?numbers=layer+1&text=Call+me+Ishmael.', /^The first \d tokens of the text .* beta: by a layer/],
+    [
+      'gated-delta-rule',
+      '#?numbers=layer+1&text=Call+me+Ishmael.',
+      /^The first \d tokens of the text .* beta: by a layer/,
+    ],
     ['neighborhood-attention', '#?rows=8&columns=9&window=3&numbers=picture', /photograph of the French Alps as 8 × 9/],
   ] as const) {
     const { page, complaints } = await open(context, `methods/${name}/index.html${hash}`);

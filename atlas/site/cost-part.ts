@@ -41,7 +41,7 @@ export function startCost({ data, form }: MethodPage, counter: Helper): () => vo
           : '';
       const much = exact === undefined || data.name === data.baseline ? '' : besideExact(mine, exact);
       const [length, name] = [grouped(lengths[near]), lengthName(data)];
-      const at = name.length === 1 ? `With ${name} = ${length}` : `At ${length} ${name}`;
+      const at = name.length === 1 ? `With ${name} = ${length}:` : `At ${length} ${name}`;
       return `${at} ${written(metric, mine)}${much}.${missing}`;
     }),
   );
