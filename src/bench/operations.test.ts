@@ -6,6 +6,7 @@ import { tokenCopy } from './copy';
 import { declaredOperation } from './declared-operations';
 import { appending, decoding, prefill, readOfKeys, skinnyProduct } from './decode-operations';
 import { gateOf } from './gate';
+import { kernelOperation } from './kernel-operations';
 import { deltaRule } from './linear-operations';
 import { localLinear } from './local-linear-operations';
 import { decodingParallax, parallaxForward, parallaxGradients } from './parallax-operations';
@@ -19,6 +20,7 @@ import { shortSequences } from './short-sequences';
 const { product, ...rowOperations } = primitives;
 const TOKENS = { n: 36, h: 2, d: 8 };
 const SHARED = (['f32-f16', 'f16-f32', 'transpose', 'product'] as const).map(sharedOperation);
+const KERNELS = (['gaussian-product', 'laplace', 'cholesky-f64', 'solve', 'eigh'] as const).map(kernelOperation);
 /** Some MiB, of which each call takes another copy. */
 const KEYS = { n: 512, h: 8, d: 128 };
 const ROWS = { n: 300, h: 1, d: 20 };
@@ -50,6 +52,7 @@ test.each<readonly [string, Problem]>([
   ...at(ROWS, [declaredOperation(argsortOp, { '...': 6, c: 50 })]),
   ...at(ROWS, [declaredOperation(gatedDeltaRuleOp, { b: 1, n: 9, h: 2, d: 8, e: 4 })]),
   ...at(ROWS, [...Object.values(rowOperations), product(false), product(true)]),
+  ...at({ n: 40, h: 1, d: 5 }, KERNELS),
 ])('%s passes its gate, and with one number wrong does not', async (_, problem) => {
   const inputs = inputsOf(problem);
   const { signal } = new AbortController();

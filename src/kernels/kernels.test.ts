@@ -14,7 +14,7 @@ const angle = (a: readonly number[], b: readonly number[]) =>
   Math.acos(Math.max(-1, Math.min(1, dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b)))));
 const lengths = (a: readonly number[], b: readonly number[]) => Math.sqrt(dot(a, a) * dot(b, b));
 
-/** Of points of a query and four keys, a number each; by the formula of the infinite layer. */
+/** By the formula of the infinite layer, for points of a query and four keys, a number each. */
 function attention(a: readonly number[], b: readonly number[]): number {
   const [tokens, others] = [a, b].map((point) => point.map((value) => [value, 1])) as [number[][], number[][]];
   const terms = tokens.slice(1).flatMap((key) =>

@@ -6,6 +6,7 @@ import { chainSuite } from './chain';
 import { convSuite } from './conv';
 import { decodeSuite } from './decode';
 import { decoderSuite } from './decoder';
+import { kernelsSuite } from './kernels';
 import { linearSuite } from './linear';
 import { localLinearSuite } from './local-linear';
 import { memorySuite } from './memory';
@@ -40,5 +41,6 @@ export const suites: readonly Suite[] = [
   productsSuite,
   opsSuite,
   convSuite,
+  kernelsSuite,
   buildsSuite,
 ];

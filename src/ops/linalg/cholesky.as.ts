@@ -3,9 +3,9 @@
  * slices, several side by side, and the rows of the block at hand in panels.
  */
 import { PANEL } from '../../runtime/cpu/params.generated.as';
+import { factorize } from '../../runtime/wasm/assembly/cholesky.as';
 import { ASYMMETRIC, BAD_PIVOT, BLOCK, CholeskyParams, FINE, NOT_FINITE } from './params.generated.as';
-import { eliminateAll, lanesOf, maddWide, SLICE_BYTES, strips, substitute, termBytes } from './substitute.as';
-import { madd } from '../../runtime/wasm/assembly/vector.as';
+import { eliminateAll, lanesOf, SLICE_BYTES, strips, substitute, termBytes } from './substitute.as';
 
 /** A block [BLOCK][BLOCK] of the widest numbers. */
 export const BLOCK_BYTES: usize = <usize>(BLOCK * BLOCK * 8);
@@ -151,48 +151,33 @@ export function choleskyBlock(params: usize, task: i32, scratch: usize): void {
   else factor<f32>(p, task, scratch);
 }
 
-/** Columns of the factor are rows of `block` [count][BLOCK]. */
+/** In `block`, rows [count][BLOCK]. */
 function factor<T extends number>(p: CholeskyParams, batch: i32, block: usize): void {
   const n = p.n;
   const count = p.count;
   const row = <usize>BLOCK * sizeof<T>();
   const slices = slicesAt<T>(p, batch) + <usize>(p.first / lanesOf<T>()) * sliceStep(n) + <usize>p.first * SLICE_BYTES;
-  const ofRows = strips(count, lanesOf<T>());
-  for (let s: i32 = 0; s < ofRows; s++) {
-    for (let c: i32 = 0; c < count; c++) {
-      const from = slices + <usize>s * sliceStep(n) + <usize>c * SLICE_BYTES;
-      memory.copy(block + <usize>c * row + <usize>s * SLICE_BYTES, from, SLICE_BYTES);
-    }
+  for (let r: i32 = 0; r < count; r++) {
+    let from = slices + <usize>(r / lanesOf<T>()) * sliceStep(n) + <usize>(r % lanesOf<T>()) * sizeof<T>();
+    const to = block + <usize>r * row;
+    for (let c: i32 = 0; c <= r; c++, from += SLICE_BYTES) store<T>(to + <usize>c * sizeof<T>(), load<T>(from));
   }
-  const status = p.status + (<usize>(batch * n + p.first) << 2);
-  let isGood = true;
-  for (let c: i32 = 0; c < count; c++) {
-    const at = block + <usize>c * row;
-    const pivot = load<T>(at + <usize>c * sizeof<T>());
-    // Infinity is no pivot either.
-    if (!(pivot > 0 && pivot - pivot == 0) && isGood) {
-      isGood = false;
-      if (i32.load(status + (<usize>c << 2)) == 0) i32.store(status + (<usize>c << 2), BAD_PIVOT);
-    }
-    const root = isGood ? <T>Math.sqrt(<f64>pivot) : <T>1;
-    scale<T>(at, c, count, <T>1 / root);
-    store<T>(at + <usize>c * sizeof<T>(), root);
-    for (let r = c + 1; r < count; r++) {
-      const factor = load<T>(at + <usize>r * sizeof<T>());
-      if (factor != 0) subtractRow<T>(at, block + <usize>r * row, r, count, factor);
-    }
+  const bad = factorize<T>(block, count, row, <T>0, <T>0);
+  if (bad < count) {
+    const status = p.status + (<usize>(batch * n + p.first + bad) << 2);
+    if (i32.load(status) == FINE) i32.store(status, BAD_PIVOT);
   }
   const panels = panelsAt<T>(p, batch);
-  for (let c: i32 = 0; c < count; c++) {
-    const at = block + <usize>c * row;
-    for (let r: i32 = 0; r < ofRows * lanesOf<T>(); r++) {
-      const to = slices + <usize>(r / lanesOf<T>()) * sliceStep(n) + <usize>c * SLICE_BYTES;
-      store<T>(to + <usize>(r % lanesOf<T>()) * sizeof<T>(), r >= c && r < count ? load<T>(at + <usize>r * sizeof<T>()) : <T>0);
-    }
-    for (let r: i32 = 0; r < strips(count, PANEL) * PANEL; r++) {
-      const value = r < count ? load<T>(at + <usize>r * sizeof<T>()) : <T>0;
-      const to = panels + <usize>(r / PANEL) * panelStep<T>(n) + <usize>(p.first + c) * termBytes<T>();
-      store<T>(to + <usize>(r % PANEL) * sizeof<T>(), r == c ? <T>1 / value : r > c ? <T>-value : <T>0);
+  const ofSlices = strips(count, lanesOf<T>()) * lanesOf<T>();
+  const ofPanels = strips(count, PANEL) * PANEL;
+  for (let r: i32 = 0; r < max(ofSlices, ofPanels); r++) {
+    const from = block + <usize>r * row;
+    let slice = slices + <usize>(r / lanesOf<T>()) * sliceStep(n) + <usize>(r % lanesOf<T>()) * sizeof<T>();
+    let panel = panels + <usize>(r / PANEL) * panelStep<T>(n) + <usize>p.first * termBytes<T>() + <usize>(r % PANEL) * sizeof<T>();
+    for (let c: i32 = 0; c < count; c++, slice += SLICE_BYTES, panel += termBytes<T>()) {
+      const value = c <= r && r < count ? load<T>(from + <usize>c * sizeof<T>()) : <T>0;
+      if (r < ofSlices) store<T>(slice, value);
+      if (r < ofPanels) store<T>(panel, c == r ? <T>1 / value : -value);
     }
   }
   padPanels<T>(panels, n, p.first, count);
@@ -204,31 +189,6 @@ function padPanels<T extends number>(panels: usize, n: i32, first: i32, count: i
   for (let c = count; c < strips(count, PANEL) * PANEL; c++) {
     const to = panels + <usize>(c / PANEL) * panelStep<T>(n) + <usize>(first + c) * termBytes<T>();
     for (let r: i32 = 0; r < PANEL; r++) store<T>(to + <usize>r * sizeof<T>(), r == c % PANEL ? <T>1 : <T>0);
-  }
-}
-
-/** Elements from `first` on, rounded down to whole vectors; those before it are not read again. */
-@inline
-function vectorFrom<T>(first: i32): usize {
-  return (<usize>first * sizeof<T>()) & ~15;
-}
-
-@inline
-function scale<T extends number>(row: usize, first: i32, count: i32, by: T): void {
-  const factor = sizeof<T>() == 4 ? f32x4.splat(<f32>by) : f64x2.splat(<f64>by);
-  const end = row + <usize>count * sizeof<T>();
-  for (let at = row + vectorFrom<T>(first); at < end; at += 16)
-    v128.store(at, sizeof<T>() == 4 ? f32x4.mul(factor, v128.load(at)) : f64x2.mul(factor, v128.load(at)));
-}
-
-@inline
-function subtractRow<T extends number>(row: usize, to: usize, first: i32, count: i32, by: T): void {
-  const factor = sizeof<T>() == 4 ? f32x4.splat(<f32>-by) : f64x2.splat(<f64>-by);
-  const bytes = <usize>count * sizeof<T>();
-  for (let at = vectorFrom<T>(first); at < bytes; at += 16) {
-    const sum = v128.load(to + at);
-    const x = v128.load(row + at);
-    v128.store(to + at, sizeof<T>() == 4 ? madd(factor, x, sum) : maddWide(factor, x, sum));
   }
 }
 

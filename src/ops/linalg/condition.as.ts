@@ -1,5 +1,5 @@
 /** The condition of a factored matrix, by Hager's and Higham's estimate of the 1-norm of its inverse. */
-import { dotRows } from './rows.as';
+import { dotWide } from '../../runtime/wasm/assembly/wide.as';
 
 const MOST_STEPS: i32 = 5;
 
@@ -29,7 +29,7 @@ export class CholeskySystem<T extends number> {
 
 @inline
 export function dotMixed<T extends number>(row: usize, x: usize, count: i32): f64 {
-  if (sizeof<T>() == 8) return dotRows(row, x, count);
+  if (sizeof<T>() == 8) return dotWide(row, x, count);
   let first = f64x2.splat(0);
   let second = first;
   let i: i32 = 0;

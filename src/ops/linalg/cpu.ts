@@ -27,7 +27,6 @@ import {
   DenseParams,
   EighParams,
   LANES,
-  PARTS,
   QrParams,
   REFLECTIONS,
   ResidualParams,
@@ -363,11 +362,14 @@ function extentsOf({ shape, dtype }: Tensor) {
 const phasesOf = (kernels: Readonly<Record<string, number>>) =>
   Object.entries(kernels).map(([kernel, tasks]) => ({ kernel, tasks }));
 
+/** Up to so many rows a matrix is small: its products are one task, and its rotations are listed at once. */
+const SMALL = 128;
 /** QL steps in rounds: those of a round are listed, and then applied. */
-const ROUNDS = 12;
+const roundsOf = (n: number) => (n <= SMALL ? 3 : 12);
+const partsOf = (n: number) => (n <= SMALL ? 1 : 8);
 
 function eighBytes({ n, batches }: Matrices) {
-  const mostRotations = Math.ceil((n * n) / 2) + 2 * n;
+  const mostRotations = Math.ceil(n * n * (n <= SMALL ? 3 : 0.5)) + 2 * n;
   const mostSweeps = 4 * n + 64;
   const numbers = (count: number) => 8 * batches * count;
   return {
@@ -377,7 +379,7 @@ function eighBytes({ n, batches }: Matrices) {
       reflections: numbers(n * Math.ceil(n / LANES) * LANES),
       triangles: numbers(Math.ceil(n / REFLECTIONS) * REFLECTIONS ** 2),
       changes: numbers(REFLECTIONS * n),
-      sums: numbers(PARTS * n),
+      sums: numbers(partsOf(n) * n),
       diagonals: numbers(2 * n),
       rotations: numbers(2 * mostRotations),
       sweeps: numbers(1.5 * mostSweeps),
@@ -394,6 +396,7 @@ type EighPlaces = Readonly<
 function eighJobs(matrices: Matrices, places: EighPlaces): Job[] {
   const { n, batches, wide } = matrices;
   const { most } = eighBytes(matrices);
+  const [parts, rounds] = [partsOf(n), roundsOf(n)];
   const tasks = (each: number, rows = n) => batches * Math.ceil(rows / each);
   const job = (
     flops: number,
@@ -401,7 +404,7 @@ function eighJobs(matrices: Matrices, places: EighPlaces): Job[] {
     { first = 0, column = 0 }: Partial<Record<'first' | 'column', number>> = {},
   ): Job => ({
     phases: phasesOf(kernels),
-    params: EighParams({ n, wide, first, column, ...places, ...most }),
+    params: EighParams({ n, wide, first, column, parts, ...places, ...most }),
     microseconds: (batches * flops) / FLOPS_PER_MICROSECOND,
   });
   const [strips, chunks] = [tasks(STRIP), tasks(LANES)];
@@ -409,7 +412,7 @@ function eighJobs(matrices: Matrices, places: EighPlaces): Job[] {
   for (let first = 0; first < n; first += REFLECTIONS) {
     const past = first + REFLECTIONS;
     for (let column = first; column < Math.min(past, n); column++) {
-      const multiply: Record<string, number> = column < n - 2 ? { eighMultiply: batches * PARTS } : {};
+      const multiply: Record<string, number> = column < n - 2 ? { eighMultiply: batches * parts } : {};
       jobs.push(job(16 * (n - column) ** 2, { eighColumn: batches, ...multiply }, { first, column }));
     }
     const rest = n - past;
@@ -422,11 +425,11 @@ function eighJobs(matrices: Matrices, places: EighPlaces): Job[] {
         ),
       );
   }
-  const round = job((10 * n ** 3) / ROUNDS, { eighRotations: batches, eighRotate: chunks });
+  const round = job((10 * n ** 3) / rounds, { eighRotations: batches, eighRotate: chunks });
   return [
     ...jobs,
     job(6 * n ** 3, { eighTriangle: tasks(REFLECTIONS), eighVectors: strips, eighChunk: chunks }),
-    ...new Array<Job>(ROUNDS).fill(round),
+    ...new Array<Job>(rounds).fill(round),
     job(100 * n * n, { eighOrder: batches, eighSigns: strips, eighStore: chunks }),
   ];
 }

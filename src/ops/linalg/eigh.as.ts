@@ -3,13 +3,14 @@
  * products of the matrix with a vector each, all else goes by products of blocks. Implicit QL steps make that diagonal; their
  * rotations are listed first, and then applied to some coordinates of all eigenvectors at a time.
  */
+import { dotWide, maddWide } from '../../runtime/wasm/assembly/wide.as';
 import {
-  ASYMMETRIC, BAD_PIVOT, EighParams, FINE, LANES, NOT_FINITE, PARTS, REFLECTIONS, STRIP,
+  ASYMMETRIC, BAD_PIVOT, EighParams, FINE, LANES, NOT_FINITE, REFLECTIONS, STRIP,
 } from './params.generated.as';
 import { addProductOf } from './product.as';
 import { makeReflection, makeTriangle, reflectRows, TRIANGLE_BYTES } from './reflections.as';
-import { addRow, dotRows, put, widen } from './rows.as';
-import { maddWide, strips } from './substitute.as';
+import { addRow, put, widen } from './rows.as';
+import { strips } from './substitute.as';
 
 const EPSILON: f64 = 2.220446049250313e-16;
 /** QL steps that an eigenvalue may take. */
@@ -87,7 +88,7 @@ export function eighWiden(params: usize, task: i32, scratch: usize): void {
       if (x - x != 0) isFinite = false;
       largest = max(largest, abs(x));
     }
-    setNumber(listOf(p.sums, p, batch, PARTS, 0), row, isFinite ? largest : 0);
+    setNumber(listOf(p.sums, p, batch, p.parts, 0), row, isFinite ? largest : 0);
     i32.store(p.status + (<usize>(batch * n + row) << 2), isFinite ? FINE : NOT_FINITE);
     memory.fill(rowOf(p.reflections, p, batch, row), 0, <usize>n << 3);
   }
@@ -116,7 +117,7 @@ export function eighCheck(params: usize, task: i32, scratch: usize): void {
 
 function largestOf(p: EighParams, batch: i32): f64 {
   let largest: f64 = 0;
-  for (let row: i32 = 0; row < p.n; row++) largest = max(largest, number(listOf(p.sums, p, batch, PARTS, 0), row));
+  for (let row: i32 = 0; row < p.n; row++) largest = max(largest, number(listOf(p.sums, p, batch, p.parts, 0), row));
   return largest;
 }
 
@@ -181,36 +182,36 @@ function finishChange(p: EighParams, batch: i32, k: i32): void {
   memory.fill(w - from, 0, <usize>n << 3);
   // The last two columns have no reflection.
   if (k >= n - 2) return;
-  for (let part: i32 = 0; part < PARTS; part++) addRow(w, listOf(p.sums, p, batch, PARTS, part) + from, count, 1);
+  for (let part: i32 = 0; part < p.parts; part++) addRow(w, listOf(p.sums, p, batch, p.parts, part) + from, count, 1);
   for (let r: i32 = 0; r < k - p.first; r++) {
     const other = rowOf(p.reflections, p, batch, p.first + r) + from;
     const change = listOf(p.changes, p, batch, REFLECTIONS, r) + from;
-    const ofChange = dotRows(change, v, count);
-    const ofOther = dotRows(other, v, count);
+    const ofChange = dotWide(change, v, count);
+    const ofOther = dotWide(other, v, count);
     addRow(w, other, count, -ofChange);
     addRow(w, change, count, -ofOther);
   }
-  addRow(w, v, count, -0.5 * dotRows(v, w, count));
+  addRow(w, v, count, -0.5 * dotWide(v, w, count));
 }
 
 /** The first row of a part of the rows behind the column, each about as much of the lower triangle. */
 @inline
-function partStart(first: i32, n: i32, part: i32): i32 {
-  return first + <i32>(<f64>(n - first) * sqrt(<f64>part / <f64>PARTS));
+function partStart(p: EighParams, first: i32, part: i32): i32 {
+  return first + <i32>(<f64>(p.n - first) * sqrt(<f64>part / <f64>p.parts));
 }
 
 /** The sum of a part of the lower triangle times the column's reflection, and of its transpose. */
 export function eighMultiply(params: usize, task: i32, scratch: usize): void {
   const p = changetype<EighParams>(params);
   const n = p.n;
-  const batch = task / PARTS;
-  const part = task % PARTS;
+  const batch = task / p.parts;
+  const part = task % p.parts;
   const first = p.column + 1;
   const v = rowOf(p.reflections, p, batch, p.column);
-  const sums = listOf(p.sums, p, batch, PARTS, part);
+  const sums = listOf(p.sums, p, batch, p.parts, part);
   memory.fill(sums, 0, <usize>n << 3);
-  let row = partStart(first, n, part);
-  const past = partStart(first, n, part + 1);
+  let row = partStart(p, first, part);
+  const past = partStart(p, first, part + 1);
   for (; row + 1 < past; row += 2) multiplyRows(p, batch, row, first, v, sums);
   if (row < past) multiplyRow(rowOf(p.matrix, p, batch, row), row, first, v, sums);
 }
@@ -219,7 +220,7 @@ export function eighMultiply(params: usize, task: i32, scratch: usize): void {
 @inline
 function multiplyRow(a: usize, row: i32, first: i32, v: usize, sums: usize): void {
   const from = <usize>first << 3;
-  const along = dotRows(a + from, v + from, row - first + 1);
+  const along = dotWide(a + from, v + from, row - first + 1);
   addRow(sums + from, a + from, row - first, number(v, row));
   setNumber(sums, row, number(sums, row) + along);
 }

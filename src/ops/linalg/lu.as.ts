@@ -1,7 +1,8 @@
 /** Gaussian elimination with partial pivoting, a matrix a task, in float64. */
+import { dotWide } from '../../runtime/wasm/assembly/wide.as';
 import { columnNorm, dotMixed, inverseNorm, rowNorm } from './condition.as';
 import { BAD_PIVOT, DenseParams, FINE, NOT_FINITE } from './params.generated.as';
-import { addRow, dotRows, put, scaleRow, widen } from './rows.as';
+import { addRow, put, scaleRow, widen } from './rows.as';
 
 /** Pivots below so much of the largest element, times n, are none. */
 const EPSILON: f64 = 2.3e-16;
@@ -28,12 +29,12 @@ class LuSystem {
     for (let i: i32 = 0; i < n; i++) {
       const place = y + (<usize>i << 3);
       const right = f64.load(x + (<usize>i32.load(this.order + (<usize>i << 2)) << 3));
-      f64.store(place, right - dotRows(this.rows + <usize>i * row, y, i));
+      f64.store(place, right - dotWide(this.rows + <usize>i * row, y, i));
     }
     for (let i = n - 1; i >= 0; i--) {
       const own = this.rows + <usize>i * row + (<usize>i << 3);
       const place = y + (<usize>i << 3);
-      f64.store(place, (f64.load(place) - dotRows(own + 8, place + 8, n - 1 - i)) / f64.load(own));
+      f64.store(place, (f64.load(place) - dotWide(own + 8, place + 8, n - 1 - i)) / f64.load(own));
     }
     memory.copy(x, y, row);
   }
@@ -71,7 +72,7 @@ export function lu(params: usize, task: i32, scratch: usize): void {
   if (p.b) widen(p.b + <usize>task * <usize>n * <usize>columns * size, p.wide, n * columns, b);
   const status = p.status + (<usize>(task * n) << 2);
   for (let i: i32 = 0; i < n; i++) {
-    const sum = dotRows(a + <usize>i * row, a + <usize>i * row, n);
+    const sum = dotWide(a + <usize>i * row, a + <usize>i * row, n);
     i32.store(status + (<usize>i << 2), sum - sum == 0 ? FINE : NOT_FINITE);
     i32.store(order + (<usize>i << 2), i);
   }

@@ -51,8 +51,6 @@ export const TriangularParams = struct({
 
 /** Reflections that are applied at a time. */
 export const REFLECTIONS = 32;
-/** Parts of a matrix whose products with a vector are summed by themselves. */
-export const PARTS = 8;
 /** Rows of a strip that a task takes, and coordinates of eigenvectors that it rotates. */
 export const STRIP = 96;
 export const LANES = 16;
@@ -64,6 +62,8 @@ export const EighParams = struct({
   /** The first column of the block at hand, and the column. */
   first: 'i32',
   column: 'i32',
+  /** Parts of the matrix whose products with a vector are summed by themselves. */
+  parts: 'i32',
   a: 'usize',
   values: 'usize',
   vectors: 'usize',
@@ -76,7 +76,7 @@ export const EighParams = struct({
   triangles: 'usize',
   /** [REFLECTIONS][n]: by what reflections change the matrix. */
   changes: 'usize',
-  /** [PARTS][n] */
+  /** [parts][n] */
   sums: 'usize',
   /** [2][n]: the diagonal and what is beside it. */
   diagonals: 'usize',

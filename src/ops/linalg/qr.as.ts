@@ -1,7 +1,8 @@
 /** QR decompositions by blocks of Householder reflections, in float64. The diagonal of R is not negative. Columns are rows here. */
+import { dotWide } from '../../runtime/wasm/assembly/wide.as';
 import { QrParams, REFLECTIONS, STRIP } from './params.generated.as';
 import { makeReflection, makeTriangle, reflectRows, TRIANGLE_BYTES } from './reflections.as';
-import { addRow, dotRows, put } from './rows.as';
+import { addRow, put } from './rows.as';
 import { strips } from './substitute.as';
 
 @inline
@@ -57,7 +58,7 @@ export function qrBlock(params: usize, task: i32, scratch: usize): void {
     memory.fill(line + from + 8, 0, step - from - 8);
     for (let c = j + 1; c < past; c++) {
       const other = lineOf(p, task, c) + from;
-      addRow(other, v + from, rows - j, -dotRows(other, v + from, rows - j));
+      addRow(other, v + from, rows - j, -dotWide(other, v + from, rows - j));
     }
   }
   const v = rowOf(p.reflections, p, task, p.first) + (<usize>p.first << 3);

@@ -1,7 +1,7 @@
 /** Iterative refinement: residuals of systems with sums in float64, what corrects the solutions, and when that ends. */
+import { maddWide } from '../../runtime/wasm/assembly/wide.as';
 import { CholeskySystem, columnNorm, inverseNorm } from './condition.as';
 import { ResidualParams } from './params.generated.as';
-import { maddWide } from './substitute.as';
 import { isDone } from './triangular-solve.as';
 
 /** Sums of n terms are as exact as this, times the root of n. */

@@ -2,9 +2,9 @@
  * Householder reflections I - v v^T, |v|^2 = 2, alone and in blocks: the product of some of them is I - V T V^T, T an upper
  * triangle with ones on its diagonal. Vectors are rows.
  */
+import { dotWide } from '../../runtime/wasm/assembly/wide.as';
 import { REFLECTIONS } from './params.generated.as';
 import { addProductOf, BLOCK_ROWS, PRODUCT_BYTES } from './product.as';
-import { dotRows } from './rows.as';
 
 const ALONG_BYTES: usize = <usize>(BLOCK_ROWS * REFLECTIONS * 8);
 /** Working memory of `reflectRows`. */
@@ -20,7 +20,7 @@ export function makeReflection(v: usize, first: i32, count: i32): f64 {
   if (largest == 0) return 0;
   for (let i = first; i < count; i++) f64.store(v + (<usize>i << 3), f64.load(v + (<usize>i << 3)) / largest);
   const head = f64.load(from);
-  const norm = Math.sqrt(dotRows(from, from, count - first));
+  const norm = Math.sqrt(dotWide(from, from, count - first));
   const shifted = head + (head < 0 ? -norm : norm);
   f64.store(from, shifted);
   // |v|^2 = 2 norm (norm + |head|)
@@ -34,7 +34,7 @@ export function makeTriangle(v: usize, step: usize, count: i32, length: i32, t: 
   for (let j: i32 = 0; j < count; j++) {
     const own = v + <usize>j * step;
     for (let i: i32 = 0; i < j; i++) {
-      const along = dotRows(v + <usize>i * step, own, length);
+      const along = dotWide(v + <usize>i * step, own, length);
       // Column j holds the products until it is that of the triangle.
       f64.store(placeOf(t, i, j), along);
     }

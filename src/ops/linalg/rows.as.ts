@@ -1,5 +1,5 @@
 /** Rows of float64 numbers, which the decompositions are made of. */
-import { maddWide } from './substitute.as';
+import { maddWide } from '../../runtime/wasm/assembly/wide.as';
 
 /** y += factor x */
 export function addRow(y: usize, x: usize, count: i32, factor: f64): void {
@@ -10,24 +10,6 @@ export function addRow(y: usize, x: usize, count: i32, factor: f64): void {
     v128.store(y, maddWide(factors, v128.load(x, 16), v128.load(y, 16)), 16);
   }
   for (; i < count; i++, x += 8, y += 8) f64.store(y, f64.load(y) + factor * f64.load(x));
-}
-
-export function dotRows(x: usize, y: usize, count: i32): f64 {
-  let a = f64x2.splat(0);
-  let b = a;
-  let c = a;
-  let d = a;
-  let i: i32 = 0;
-  for (; i + 8 <= count; i += 8, x += 64, y += 64) {
-    a = maddWide(v128.load(x), v128.load(y), a);
-    b = maddWide(v128.load(x, 16), v128.load(y, 16), b);
-    c = maddWide(v128.load(x, 32), v128.load(y, 32), c);
-    d = maddWide(v128.load(x, 48), v128.load(y, 48), d);
-  }
-  const four = f64x2.add(f64x2.add(a, b), f64x2.add(c, d));
-  let sum = f64x2.extract_lane(four, 0) + f64x2.extract_lane(four, 1);
-  for (; i < count; i++, x += 8, y += 8) sum += f64.load(x) * f64.load(y);
-  return sum;
 }
 
 export function scaleRow(x: usize, count: i32, factor: f64): void {

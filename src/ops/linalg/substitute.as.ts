@@ -6,6 +6,7 @@
 import { PANEL } from '../../runtime/cpu/params.generated.as';
 import { ADD, product } from '../../runtime/wasm/assembly/product.as';
 import { madd } from '../../runtime/wasm/assembly/vector.as';
+import { maddWide } from '../../runtime/wasm/assembly/wide.as';
 import { TERMS } from './params.generated.as';
 
 /** Bytes of the systems of a slice. */
@@ -94,13 +95,6 @@ function times<T>(a: v128, b: v128): v128 {
 @inline
 function multiplyAdd<T>(a: v128, b: v128, c: v128): v128 {
   return sizeof<T>() == 4 ? madd(a, b, c) : maddWide(a, b, c);
-}
-
-/** a * b + c of float64, fused if the build can. */
-@inline
-export function maddWide(a: v128, b: v128, c: v128): v128 {
-  if (ASC_FEATURE_RELAXED_SIMD) return f64x2.relaxed_madd(a, b, c);
-  return f64x2.add(f64x2.mul(a, b), c);
 }
 
 /** c [6][32 bytes] += a [depth][6] times b [depth][32 bytes]. */

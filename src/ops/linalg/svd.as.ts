@@ -2,10 +2,11 @@
  * Singular values in float64. Eigenvectors of the products of all pairs rotate the shorter side's vectors nearly to right angles;
  * one-sided Jacobi rotations of the pairs that are not there yet do the rest, so that small singular values keep their digits.
  */
+import { dotWide } from '../../runtime/wasm/assembly/wide.as';
 import { signOf } from './eigh.as';
 import { BAD_PIVOT, FINE, STRIP, SvdParams } from './params.generated.as';
 import { addProductOf } from './product.as';
-import { dotRows, put, rotateRows, scaleRow } from './rows.as';
+import { put, rotateRows, scaleRow } from './rows.as';
 import { strips } from './substitute.as';
 
 const EPSILON: f64 = 2.220446049250313e-16;
@@ -98,7 +99,7 @@ export function svd(params: usize, task: i32, scratch: usize): void {
   i32.store(p.status + (<usize>task << 2), rotateAll(p, task, x, turns, norms, marks, scratch) ? FINE : BAD_PIVOT);
   for (let i: i32 = 0; i < k; i++) {
     const row = x + (<usize>(i * longer) << 3);
-    f64.store(norms + (<usize>i << 3), Math.sqrt(dotRows(row, row, longer)));
+    f64.store(norms + (<usize>i << 3), Math.sqrt(dotWide(row, row, longer)));
   }
   storeSorted(p, task, x, turns, norms, marks);
 }
@@ -137,9 +138,9 @@ function rotateAll(
         if (isKnown && isRight(value(products, i * k + j), value(norms, i), value(norms, j), least, limit)) continue;
         const first = x + (<usize>(i * longer) << 3);
         const second = x + (<usize>(j * longer) << 3);
-        const a = dotRows(first, first, longer);
-        const b = dotRows(second, second, longer);
-        const both = dotRows(first, second, longer);
+        const a = dotWide(first, first, longer);
+        const b = dotWide(second, second, longer);
+        const both = dotWide(first, second, longer);
         if (both - both != 0) return false;
         if (isRight(both, Math.sqrt(a), Math.sqrt(b), least, limit)) continue;
         isDone = false;

@@ -1,4 +1,5 @@
 /** Solves the systems of a tile's rows: all together by conjugate gradients, or each as a matrix by its Cholesky factor. */
+import { factorize } from '../../runtime/wasm/assembly/cholesky.as';
 import { PANEL_SLICE_BYTES } from '../../runtime/wasm/assembly/layout.as';
 import { ADD, product } from '../../runtime/wasm/assembly/product.as';
 import { isAborted } from '../../runtime/wasm/assembly/control.as';
@@ -24,7 +25,7 @@ function solveDirectly(p: Problem, r: i32, scratch: usize): void {
   const vector = scratch + <usize>(r / SLICE) * sliceBytes(d) + (<usize>(r % SLICE) << 2);
   sumMatrix(p, t, r, rowBytes, vector, scratch);
   centreMatrix(t.matrix, d, rowBytes, vector, scratch);
-  if (!factorize(t.matrix, d, rowBytes, f32.load(scratch + RIDGES + (r << 2)))) {
+  if (factorize<f32>(t.matrix, d, rowBytes, f32.load(scratch + RIDGES + (r << 2)), <f32>d * EPSILON) < d) {
     f32.store(scratch + RESIDUALS + (r << 2), Infinity);
     return;
   }
@@ -99,23 +100,6 @@ function centreMatrix(matrix: usize, d: i32, rowBytes: usize, vector: usize, scr
 
 function addOuter(scaled: usize, keys: usize, count: i32, to: usize, rowBytes: usize): void {
   product(scaled, PANEL_ROW, false, keys, count, to, rowBytes, ADD, 0);
-}
-
-/** The Cholesky factor of matrix + ridge in place of the matrix; false where a pivot is lost. */
-function factorize(matrix: usize, d: i32, rowBytes: usize, ridge: f32): bool {
-  const least = <f32>d * EPSILON;
-  let row = matrix;
-  for (let i: usize = 0; i < <usize>d << 2; i += 4, row += rowBytes) {
-    let other = matrix;
-    for (let j: usize = 0; j < i; j += 4, other += rowBytes) {
-      f32.store(row + j, (f32.load(row + j) - dot(row, other, j)) / f32.load(other + j));
-    }
-    const diagonal = f32.load(row + i) + ridge;
-    const pivot = diagonal - dot(row, row, i);
-    if (!(pivot > least * diagonal)) return false;
-    f32.store(row + i, sqrt(pivot));
-  }
-  return true;
 }
 
 /**
