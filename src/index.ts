@@ -96,6 +96,7 @@ export {
   qr,
   type RefinedSolution,
   type SolveOptions,
+  type SolveRefinedOptions,
   type SvdResult,
   solve,
   solveRefined,

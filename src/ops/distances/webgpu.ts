@@ -3,7 +3,7 @@ import { type Kernel, u32s } from '../../runtime/webgpu/kernel';
 import type { Plan, Workspace } from '../../runtime/webgpu/plan';
 import { once } from '../map/function';
 import { elementwise } from '../map/map';
-import { planMatmul } from '../matmul/webgpu';
+import { planMatmul, transposed } from '../matmul/webgpu';
 import type { DistancesCall, SignSumsCall } from './reference';
 
 const LANES = 64;
@@ -64,7 +64,7 @@ export function planSignSums({ x, y, weights, out }: SignSumsCall): Plan {
 const exponential = once(() => elementwise((t) => Math.exp(Math.min(t, 0))));
 
 export function planExponentials({ x, y, out }: Omit<DistancesCall, 'norm'>, workspace: Workspace): Plan {
-  return planMatmul({ a: x, b: y.permute([1, 0]), out, axes: [], epilogue: exponential() }, workspace);
+  return planMatmul({ a: x, b: transposed(y), out, axes: [], epilogue: exponential() }, workspace);
 }
 
 function planOf(

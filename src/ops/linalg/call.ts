@@ -30,7 +30,7 @@ export interface CholeskySolveCall {
 }
 
 /** What a refined solution tells of itself: x [..., n, c] in f64, condition and error [...], f64, steps [...]. */
-export interface Refined {
+interface Refined {
   readonly x: Tensor;
   readonly condition: Tensor;
   readonly error: Tensor;

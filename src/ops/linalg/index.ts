@@ -2,5 +2,13 @@
 export { type CholeskyOptions, cholesky } from './cholesky';
 export { type EighResult, eigh, type SvdResult, svd } from './decompose';
 export { lstsq, type QrResult, qr } from './qr';
-export { inverse, logdet, type RefinedSolution, type SolveOptions, solve, solveRefined } from './solve';
+export {
+  inverse,
+  logdet,
+  type RefinedSolution,
+  type SolveOptions,
+  type SolveRefinedOptions,
+  solve,
+  solveRefined,
+} from './solve';
 export { type TriangularSolveOptions, triangularSolve } from './triangular-solve';

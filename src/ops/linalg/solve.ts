@@ -161,6 +161,8 @@ export const solveRefinedOp = defineOp({
   faults: ({ status, assume }) => faultsOfRows('solveRefined', status, assume === 'general' ? singular : indefinite),
 });
 
+export interface SolveRefinedOptions extends OptionsOf<typeof solveRefinedOp>, Control {}
+
 export interface RefinedSolution {
   /** [..., n, c] */
   readonly x: Tensor<'f64'>;
@@ -181,11 +183,7 @@ export interface RefinedSolution {
  * @throws {DTypeError} another element type, or two of them
  * @throws {ParameterError} an a that is singular, or not as it is assumed to be, with the first pivot that shows it
  */
-export function solveRefined(
-  a: Tensor,
-  b: Tensor,
-  options: OptionsOf<typeof solveRefinedOp> & Control = {},
-): RefinedSolution {
+export function solveRefined(a: Tensor, b: Tensor, options: SolveRefinedOptions = {}): RefinedSolution {
   const { status, ...solution } = solveRefinedOp({ a, b }, options);
   status.dispose();
   return solution;

@@ -224,7 +224,7 @@ const viewed = ({ storage, dtype, offset }: Region, shape: Shape, strides: Shape
 });
 
 /** Matrices seen the other way. */
-function transposed(x: Region): Region {
+export function transposed(x: Region): Region {
   const swap = (axes: Shape) => [...axes.slice(0, -2), ...axes.slice(-2).reverse()];
   return viewed(x, swap(x.shape), swap(x.strides));
 }
