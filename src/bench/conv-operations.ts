@@ -43,7 +43,7 @@ const extentsOf = ({ rows, columns, channels, outputs, kernel, groups, stride }:
 });
 
 /** Multiplications of elements of x, those of padding left out. */
-export const multiplications = ({ rows, columns, channels, outputs, kernel, stride, groups }: ConvShape): number =>
+const multiplications = ({ rows, columns, channels, outputs, kernel, stride, groups }: ConvShape): number =>
   (outputs * channels * tapsInside(rows, kernel, stride) * tapsInside(columns, kernel, stride)) / groups;
 
 function partOf(part: ConvPart, shape: ConvShape): Part {

@@ -101,7 +101,7 @@ function isGrouped({ axes }: ConvCall, { groups, outputs, inputs }: Extents): bo
 /** How a call is computed, which shapes alone decide. */
 interface How {
   readonly phases: readonly Phase[];
-  /** Of one thread, but for the epilogue. */
+  /** On one thread, without the epilogue. */
   readonly microseconds: number;
   readonly choice?: string | undefined;
 }
@@ -152,7 +152,7 @@ export function directCounts(call: Parameters<typeof operationsOf>[0], all: Exte
 
 interface FourierHow extends How {
   readonly axes: readonly { readonly plan: AxisPlan; readonly tables: ReturnType<typeof tablesOf> }[];
-  /** Of a task. */
+  /** What a task goes through. */
   readonly pictures: number;
 }
 
