@@ -15,8 +15,11 @@ interface Options extends LanguageOptions {
   readonly name?: string;
 }
 
-/** How long a client may take to send a request, and answers under way to end when the server does, in milliseconds. */
-const [REQUEST_TIME, LAST_TIME] = [30_000, 10_000];
+/** How long a client may take to send a request, and how often that is looked at, in milliseconds. */
+const PATIENCE = { requestTimeout: 30_000, headersTimeout: 30_000, connectionsCheckingInterval: 5000 };
+/** How long answers under way may take when the server ends. */
+const LAST_TIME = 10_000;
+const MOST_CONNECTIONS = 1024;
 
 export function serveCommand(): Command {
   return languageOptions(
@@ -44,11 +47,11 @@ export function serveCommand(): Command {
               signal: ending.signal,
             });
             const ended = deferred<void>();
-            const server = serve({ fetch: app.fetch, hostname: host, port }, (address) => {
+            const server = serve({ fetch: app.fetch, hostname: host, port, serverOptions: PATIENCE }, (address) => {
               const at = address.family === 'IPv6' ? `[${address.address}]` : address.address;
               process.stdout.write(`http://${at}:${address.port}/v1\n`);
             });
-            Object.assign(server, { requestTimeout: REQUEST_TIME, headersTimeout: REQUEST_TIME });
+            Object.assign(server, { maxConnections: MOST_CONNECTIONS });
             server.on('error', ended.reject);
             interrupted.addEventListener('abort', () => {
               server.close(() => ended.resolve());

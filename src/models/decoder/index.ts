@@ -259,6 +259,12 @@ function networkOf(
   activations: NonNullable<DecoderOptions['activations']> | undefined,
 ) {
   const { embedding, norm, softcap } = blueprint;
+  type Names = (readonly [own: string, whole: string])[];
+  // Found once, as looking through all parameters in each layer shows in the time of a step.
+  const names = layers.map(({ parameters }, at): Names => {
+    const { name } = blueprint.layers[at] as LayerBlueprint;
+    return Object.keys(parameters).map((own) => [own, `${name}.${own}`]);
+  });
   const normed = (given: Parameters, h: Tensor, { signal, training }: DecoderControl) =>
     norm.module.forward(h, partOf(given, norm.name), { signal, training });
   return {
@@ -273,7 +279,7 @@ function networkOf(
     ): Tensor {
       return layers.slice(0, count).reduce<Tensor>(
         (h, layer, at) => {
-          const own = partOf(given, (blueprint.layers[at] as LayerBlueprint).name);
+          const own = Object.fromEntries((names[at] as Names).map(([own, whole]) => [own, given[whole]])) as Parameters;
           const call = (h: Tensor, own: Parameters) => layer.forward(h, own, { ...contextOf(at), activations });
           const next = again ? recompute(call, h, own) : call(h, own);
           onLayer?.(next, at);
