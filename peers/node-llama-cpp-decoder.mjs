@@ -38,7 +38,7 @@ async function prepare(llama, threads, { file, kind, n, rows, checked, config, t
   ]) {
     const numbers = new Float32Array(config.vocab_size).fill(-Infinity);
     for (const [token, p] of await advance(sequences[0], from, to, true)) numbers[token] = Math.log(p);
-    found.push(...numbers);
+    found.push(numbers);
   }
   await back(sequences[0], 0);
   if (kind === 'step' && n > 0) for (const sequence of sequences) await advance(sequence, 0, n);
@@ -48,6 +48,6 @@ async function prepare(llama, threads, { file, kind, n, rows, checked, config, t
       await Promise.all(sequences.map((sequence) => advance(sequence, from, to)));
       for (const sequence of sequences) await back(sequence, from);
     },
-    result: async () => Float32Array.from(found),
+    result: async () => Float32Array.from(found.flatMap((numbers) => [...numbers])),
   };
 }

@@ -49,7 +49,7 @@ async function prepare(threads, { file, kind, n, checked, config, tokens }) {
     const { choices } = await complete(count, { max_tokens: 1, logprobs: config.vocab_size });
     const { content, top_logprobs: told = content[0].top_logprobs } = choices[0].logprobs;
     for (const { id, logprob } of told) numbers[id] = logprob;
-    found.push(...numbers);
+    found.push(numbers);
   }
   const length = kind === 'step' ? Math.max(n, 1) : n;
   if (kind === 'step') await complete(length, { max_tokens: 1, cache_prompt: true });
@@ -59,7 +59,7 @@ async function prepare(threads, { file, kind, n, checked, config, tokens }) {
       kind === 'step'
         ? complete(length, { max_tokens: STEPS + 1, cache_prompt: true })
         : complete(length, { max_tokens: 1, cache_prompt: false }),
-    result: async () => Float32Array.from(found),
+    result: async () => Float32Array.from(found.flatMap((numbers) => [...numbers])),
   };
 }
 

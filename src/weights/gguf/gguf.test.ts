@@ -47,9 +47,8 @@ describe('decoders', () => {
         expect([key, read[key].shape]).toEqual([key, shape]);
         expectClose(read[key].data as Float32Array, data as Float32Array, name.startsWith('gemma') ? 3e-7 : 0);
       }
-      // What the format does not tell: which layers have windows, and Gemma's scale.
-      if (name.startsWith('gemma')) return;
-      const decoder = createDecoder(weights.config ?? {});
+      // The format does not tell which of Gemma's layers have windows, and its scale.
+      const decoder = createDecoder((name.startsWith('gemma') ? configs[name] : weights.config) ?? {});
       using tokens = runtime.fromHost(fixture[`${name}/tokens`] as HostTensor<'i32'>);
       const logits = decoder.forward(decoder.load(runtime, read), tokens);
       expectClose(await logits.read(), toFloat64(fixture[`${name}/logits`] as HostTensor), 1e-4);
