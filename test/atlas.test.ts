@@ -26,7 +26,11 @@ const DIST = join(ROOT, 'atlas/dist');
 const BASE = '/under/some/path/';
 
 let config: InlineConfig;
+/** One with WebGPU, whose kernels take long to compile in software, and one without. */
+let withGpu: Browser;
 let browser: Browser;
+/** What most tests open their pages in, so that scripts are fetched and compiled once. */
+let shared: BrowserContext;
 let server: PreviewServer;
 let url: string;
 
@@ -42,12 +46,13 @@ const serve = (headers: Record<string, string>) =>
 beforeAll(async () => {
   config = await atlasConfig();
   await build(config);
-  [browser, server] = await Promise.all([launchChromium(), serve(ISOLATION)]);
+  [withGpu, browser, server] = await Promise.all([launchChromium(), launchChromium(false), serve(ISOLATION)]);
+  shared = await browser.newContext({ serviceWorkers: 'block', viewport: { width: 1280, height: 800 } });
+  shared.setDefaultTimeout(120_000);
   url = server.resolvedUrls?.local[0] as string;
 }, 600_000);
 afterAll(async () => {
-  await browser?.close();
-  await server?.close();
+  await Promise.all([withGpu?.close(), browser?.close(), server?.close()]);
 });
 
 const live = (name: string) => `[data-live="${name}"]`;
@@ -71,10 +76,6 @@ const inWorkers = (context: BrowserContext, work: () => void) =>
     const response = await route.fetch();
     await route.fulfill({ response, body: `(${work})();${await response.text()}` });
   });
-
-/** For tests of something else, since a GPU in software takes long to compile. */
-const hideGpu = (context: BrowserContext) =>
-  inWorkers(context, () => Object.defineProperty(navigator, 'gpu', { value: undefined }));
 
 /** The states of the parts that work by themselves, once they are there. */
 async function settled(page: Page): Promise<Record<string, string>> {
@@ -104,6 +105,16 @@ const tooWide = (page: Page) =>
     Array.from(document.querySelectorAll('body *'))
       .filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
       .filter((element) => !element.closest('.scroll, pre, .formula, .hidden, .katex-mathml'))
+      .map((element) => `${element.tagName} ${element.getAttribute('class')}`),
+  );
+
+/** What ends at an edge where nothing can be scrolled. */
+const clipped = (page: Page) =>
+  page.evaluate(() =>
+    Array.from(document.querySelectorAll('main *'))
+      .filter((element) => !element.closest('.hidden, .katex-mathml, input') && element.clientWidth > 0)
+      .filter((element) => element.scrollWidth > element.clientWidth + 1)
+      .filter((element) => getComputedStyle(element).overflowX !== 'visible')
       .map((element) => `${element.tagName} ${element.getAttribute('class')}`),
   );
 
@@ -139,8 +150,7 @@ describe('the list', () => {
   });
 
   test('answers to words and filters at once, and its address restores them', async () => {
-    const context = await browser.newContext({ serviceWorkers: 'block' });
-    const { page, complaints } = await open(context, 'index.html');
+    const { page, complaints } = await open(shared, 'index.html');
     const shown = () => page.$$eval('tr.method:not([hidden])', (rows) => rows.map(({ id }) => id));
     await page.fill('input[type=search]', 'cheese fondue');
     expect(await shown()).toEqual([]);
@@ -158,7 +168,7 @@ describe('the list', () => {
     expect(await shown()).toEqual(['dydila']);
     await page.goto(`${address}&cost=%E0%A4%A&family=nonsense`);
     expect(complaints).toEqual([]);
-    await context.close();
+    await page.close();
   });
 });
 
@@ -228,12 +238,13 @@ describe('every page of a method', () => {
   /** What tells pages apart, beside their words: of each kind one is judged by axe. */
   const kinds = new Set<string>();
 
-  test.each(methods.map(({ name }) => name))('%s', async (name) => {
-    const context = await browser.newContext({ serviceWorkers: 'block', viewport: { width: 1280, height: 800 } });
-    const { page, complaints } = await open(context, `methods/${name}/index.html`);
+  test.concurrent.each(methods.map(({ name }) => name))('%s', async (name) => {
+    const { page, complaints } = await open(shared, `methods/${name}/index.html`);
     const states = await settled(page);
-    const { mask, inputs } = methods.find((method) => method.name === name)!;
-    const isAttention = ['q', 'k', 'v'].every((input) => input in inputs);
+    const method = methods.find((each) => each.name === name)!;
+    const { mask, inputs } = method;
+    const { view } = (await method.page!()).page;
+    const isAttention = ['q', 'k', 'v'].every((input) => input in inputs) && view !== 'outputs';
     const pictures = mask ? { mask: 'done', reach: 'done' } : { weights: 'done', within: 'done' };
     const onGrid = inputs.q?.includes('...space') ? { relief: 'done' } : { sentence: 'done' };
     const { cost, run, code, ...shown } = states;
@@ -242,14 +253,15 @@ describe('every page of a method', () => {
     else expect(Object.values(shown)).toEqual(['done']);
     programs.set(name, (await page.textContent('[data-code]')) as string);
     const kind = Object.keys(states).join();
-    if (!kinds.has(kind)) expect(await grave(page)).toEqual([]);
+    const isNew = !kinds.has(kind);
     kinds.add(kind);
+    if (isNew) expect(await grave(page)).toEqual([]);
     await page.setViewportSize({ width: 360, height: 800 });
     await page.waitForTimeout(100);
     expect(await tooWide(page)).toEqual([]);
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
     expect(complaints).toEqual([]);
-    await context.close();
+    await page.close();
   });
 
   test('shows code that runs as it stands', async ({ skip }) => {
@@ -266,7 +278,8 @@ describe('every page of a method', () => {
   });
 
   test('runs on the processor and on the GPU, right in every digit that float32 has', async () => {
-    const context = await browser.newContext({ serviceWorkers: 'block' });
+    const context = await withGpu.newContext({ serviceWorkers: 'block' });
+    context.setDefaultTimeout(120_000);
     for (const name of ['power-attention', 'gated-delta-rule']) {
       const { page, complaints } = await open(context, `methods/${name}/index.html#?tokens=128&dimension=16`);
       await page.click('[data-run]');
@@ -282,8 +295,7 @@ describe('every page of a method', () => {
   });
 
   test('saves what it shows, and its numbers are those of the library', async () => {
-    const context = await browser.newContext({ serviceWorkers: 'block' });
-    const { page, complaints } = await open(context, 'methods/neighborhood-attention/index.html#?rows=12&columns=16');
+    const { page, complaints } = await open(shared, 'methods/neighborhood-attention/index.html#?rows=12&columns=16');
     await settled(page);
     const saved = async (part: string, kind: string) => {
       const [download] = await Promise.all([
@@ -316,13 +328,12 @@ describe('every page of a method', () => {
       expect(row.reduce((sum: number, weight: number) => sum + weight, 0)).toBeCloseTo(1, 4);
     }
     expect(complaints).toEqual([]);
-    await context.close();
+    await page.close();
   });
 
   test('puts what is looked at into the address, which restores it', async () => {
-    const context = await browser.newContext({ serviceWorkers: 'block' });
     const { page, complaints } = await open(
-      context,
+      shared,
       'methods/neighborhood-attention/index.html#?heads=2&head=7&view=a+b&turn=x',
     );
     await settled(page);
@@ -359,34 +370,29 @@ describe('every page of a method', () => {
     expect(await page.textContent('#said')).toMatch(/weight/);
     expect(await page.textContent('[data-beside]')).toBe('Generalized neighborhood attention, Performer');
     expect(complaints).toEqual([]);
-    await context.close();
+    await page.close();
   });
 
   test('takes nonsense in its address for what it is', async () => {
-    const context = await browser.newContext({ serviceWorkers: 'block' });
-    for (const hash of [
-      '#?tokens=-5&block=banana&%E0%A4%A',
-      '#?tokens=1e99&window=[1,[2',
-      '#nowhere',
-      '#?heads=0.5&sink=7',
-    ]) {
-      const { page, complaints } = await open(context, `methods/power-attention/index.html${hash}`);
-      const states = await settled(page);
-      const sentences = await page.$$eval('#wrong, .param > .wrong', (all) =>
-        all.map(({ textContent }) => textContent).filter(Boolean),
-      );
-      expect(sentences.length > 0).toBe(hash !== '#nowhere');
-      expect(hash === '#nowhere' || states.cost === 'error').toBe(true);
+    const { page, complaints } = await open(shared, 'methods/power-attention/index.html#nowhere');
+    const wrong = () =>
+      page.$$eval('#wrong, .param > .wrong', (all) => all.map(({ textContent }) => textContent).filter(Boolean));
+    for (const hash of ['#?tokens=-5&block=banana&%E0%A4%A', '#?tokens=1e99&window=[1,[2', '#?heads=0.5&sink=7']) {
+      await page.waitForSelector(`${live('cost')}[data-state=done]`);
+      expect(await wrong()).toEqual([]);
+      await page.evaluate((to) => location.assign(to), hash);
+      await page.waitForSelector(`${live('cost')}[data-state=error]`);
+      const sentences = await wrong();
+      expect(sentences.length).toBeGreaterThan(0);
       for (const sentence of sentences) expect(sentence).toMatch(/(must be|expected).*got/);
-      expect(complaints).toEqual([]);
-      await page.close();
+      await page.evaluate(() => location.assign('#?tokens=64'));
     }
-    await context.close();
+    expect(complaints).toEqual([]);
+    await page.close();
   });
 });
 
 test('a link makes no command and no program of what is no param', async () => {
-  const context = await browser.newContext({ serviceWorkers: 'block' });
   const attacks = [
     "x'; touch owned; echo '",
     '"$(touch owned)"',
@@ -396,12 +402,14 @@ test('a link makes no command and no program of what is no param', async () => {
   ];
   const links = { attention: attacks, 'neighborhood-attention': ["x'"], 'nats-linear': ["x'"] };
   for (const [name, attacks] of Object.entries(links)) {
-    const { page, complaints } = await open(context, `methods/${name}/index.html`);
+    const { page, complaints } = await open(shared, `methods/${name}/index.html`);
     const fields = await page.$$eval('[data-param]', (all) => all.map((field) => (field as HTMLInputElement).name));
     for (const attack of attacks) {
       const params = new URLSearchParams(fields.map((field) => [field, attack]));
-      await page.goto('about:blank');
-      await page.goto(`${url}methods/${name}/index.html#?${params}`);
+      await page.evaluate(() => location.assign('#?'));
+      await page.waitForSelector(`${live('code')}[data-state=done]`);
+      await page.evaluate((hash) => location.assign(hash), `#?${params}`);
+      if (attack === attacks[0]) await page.reload();
       const box = page.locator(live('code'));
       // Fields of numbers alone take nothing of it, and begin as without the link.
       const state = name === 'nats-linear' ? 'done' : 'error';
@@ -414,13 +422,11 @@ test('a link makes no command and no program of what is no param', async () => {
     expect(complaints).toEqual([]);
     await page.close();
   }
-  await context.close();
 });
 
 test('pages run no script but their own', async () => {
-  const context = await browser.newContext({ serviceWorkers: 'block' });
   for (const path of ['index.html', 'methods/attention/index.html', 'guide/index.html', 'choose/index.html']) {
-    const { page } = await open(context, path);
+    const { page } = await open(shared, path);
     const violated = await page.evaluate(async () => {
       const violations: string[] = [];
       const violation = () =>
@@ -456,12 +462,10 @@ test('pages run no script but their own', async () => {
     expect(violated).toEqual(['script-src-elem', 'script-src-attr', 'script-src', 'connect-src', 'false']);
     await page.close();
   }
-  await context.close();
 });
 
 test('a method is chosen for what one needs, and the address says what that was', async () => {
-  const context = await browser.newContext({ serviceWorkers: 'block' });
-  const { page, complaints } = await open(context, 'choose/index.html');
+  const { page, complaints } = await open(shared, 'choose/index.html');
   await settled(page);
   const first = () => page.textContent('#ranked tr .name');
   const trained = await first();
@@ -481,7 +485,7 @@ test('a method is chosen for what one needs, and the address says what that was'
   await page.goto('about:blank');
   await page.goto(`${url}choose/index.html#?tokens=128&dimension=16&device=wasm&causal=on&training=on`);
   await settled(page);
-  expect(await page.textContent('#ranked')).toMatch(/× at 4,096, in a stored run/);
+  expect(await page.textContent('#ranked')).toMatch(/× at [\d,]+, in a stored run/);
   await page.click('[data-measure]');
   await page.waitForSelector(`${live('choose')}[data-state=done]:has([data-cancel][hidden])`);
   expect((await page.textContent('#ranked'))?.match(/measured here/g)).toHaveLength(3);
@@ -490,25 +494,35 @@ test('a method is chosen for what one needs, and the address says what that was'
     /on the GPU/.test(document.querySelector('[data-live=choose] [data-said]')?.textContent ?? ''),
   );
   expect(complaints).toEqual([]);
-  await context.close();
+  await page.close();
 });
 
 describe('the documentation', () => {
-  test.each(['guide', 'guide/coming-from', 'papers/sale', 'models/decoder', 'api', 'api/masks', 'benchmarks/sparse'])(
-    '%s can be read, on a telephone too',
-    async (path) => {
-      const context = await browser.newContext({ serviceWorkers: 'block', viewport: { width: 360, height: 800 } });
-      const { page, complaints } = await open(context, `${path}/index.html`);
-      expect(await grave(page)).toEqual([]);
-      expect(await tooWide(page)).toEqual([]);
-      expect(complaints).toEqual([]);
-      await context.close();
-    },
-  );
+  test.concurrent.each([
+    ...['', 'choose/', 'guide/', 'guide/coming-from/', 'papers/sale/', 'papers/van/', 'models/decoder/', 'api/'],
+    ...['api/masks/', 'benchmarks/', 'benchmarks/sparse/', 'benchmarks/start/', '404.html'],
+  ])('/%s can be read, on a telephone, in the dark and on paper too', async (path) => {
+    const { page, complaints } = await open(shared, path.endsWith('html') ? path : `${path}index.html`);
+    await settled(page);
+    expect(await grave(page)).toEqual([]);
+    for (const width of [1440, 820, 360]) {
+      await page.setViewportSize({ width, height: 800 });
+      await page.waitForTimeout(100);
+      expect(await tooWide(page), `at ${width} px`).toEqual([]);
+      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
+    }
+    await page.emulateMedia({ colorScheme: 'dark' });
+    if (!path.startsWith('api')) expect(await grave(page)).toEqual([]);
+    // As wide as a sheet of A4.
+    await page.setViewportSize({ width: 718, height: 1000 });
+    await page.emulateMedia({ media: 'print' });
+    expect(await clipped(page)).toEqual([]);
+    expect(complaints).toEqual([]);
+    await page.close();
+  });
 
   test('examples run as they stand, and print in the page what they print in Node', async () => {
-    const context = await browser.newContext({ serviceWorkers: 'block' });
-    const { page, complaints } = await open(context, 'guide/examples/index.html');
+    const { page, complaints } = await open(shared, 'guide/examples/index.html');
     const names = await page.$$eval(live('example'), (all) => all.map((box) => (box as HTMLElement).dataset.example));
     const files = (await readdir(join(ROOT, 'examples'))).filter((file) => file !== 'digits.ts');
     expect(names.map((name) => `${name}.ts`)).toEqual(files);
@@ -517,16 +531,18 @@ describe('the documentation', () => {
       const source = await readFile(join(ROOT, `examples/${name}.ts`), 'utf8');
       expect(await box.locator('code').textContent()).toBe(source.trim());
       await box.locator('[data-run]').click();
+    }
+    for (const name of names) {
       await page.waitForSelector(`[data-example="${name}"]:is([data-state=done], [data-state=error])`);
-      expect(await box.locator('[data-output]').textContent(), name).toBe(printedBy(source));
+      const source = await readFile(join(ROOT, `examples/${name}.ts`), 'utf8');
+      expect(await page.locator(`[data-example="${name}"] [data-output]`).textContent(), name).toBe(printedBy(source));
     }
     expect(complaints).toEqual([]);
-    await context.close();
+    await page.close();
   });
 
   test('every export has its entry, and is found by its name', async () => {
-    const context = await browser.newContext({ serviceWorkers: 'block' });
-    const { page, complaints } = await open(context, 'api/index.html');
+    const { page, complaints } = await open(shared, 'api/index.html');
     const { exports } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
     for (const key of Object.keys(exports).filter((key) => !key.endsWith('.json'))) {
       const names = Object.keys(await import(join(ROOT, 'src', key, 'index.ts')));
@@ -543,13 +559,12 @@ describe('the documentation', () => {
     await page.click('[data-name]:not([hidden]) a');
     expect(await page.textContent('.entry:target')).toContain('state');
     expect(complaints).toEqual([]);
-    await context.close();
+    await page.close();
   });
 
   test('stored benchmarks have their rows and plots', async () => {
-    const context = await browser.newContext({ serviceWorkers: 'block' });
     for (const suite of ['attention', 'sparse']) {
-      const { page, complaints } = await open(context, `benchmarks/${suite}/index.html`);
+      const { page, complaints } = await open(shared, `benchmarks/${suite}/index.html`);
       await settled(page);
       const files = await readdir(join(ROOT, 'docs/bench', suite));
       const runs = await Promise.all(
@@ -561,7 +576,6 @@ describe('the documentation', () => {
       expect(complaints).toEqual([]);
       await page.close();
     }
-    await context.close();
   });
 });
 
@@ -677,8 +691,6 @@ test('the feed has what Atom requires, and an entry for each method', async () =
 });
 
 test('runs take q, k and v of a text or a photograph', async () => {
-  const context = await browser.newContext({ serviceWorkers: 'block' });
-  await hideGpu(context);
   for (const [name, hash, inputs] of [
     ['power-attention', '#?tokens=64&block=8&numbers=layer+0', /^The first 64 tokens of Moby Dick through layer 0/],
     [
@@ -688,7 +700,7 @@ test('runs take q, k and v of a text or a photograph', async () => {
     ],
     ['neighborhood-attention', '#?rows=8&columns=9&window=3&numbers=picture', /photograph of the French Alps as 8 × 9/],
   ] as const) {
-    const { page, complaints } = await open(context, `methods/${name}/index.html${hash}`);
+    const { page, complaints } = await open(shared, `methods/${name}/index.html${hash}`);
     if (hash.includes('layer')) {
       await page.waitForSelector('[data-words] button');
       expect(await page.textContent('[data-words]')).toMatch(/^ Call me Ishmael\./);
@@ -704,7 +716,6 @@ test('runs take q, k and v of a text or a photograph', async () => {
     expect(complaints).toEqual([]);
     await page.close();
   }
-  await context.close();
 });
 
 describe('what goes wrong is a sentence, and the rest goes on', () => {
@@ -718,18 +729,18 @@ describe('what goes wrong is a sentence, and the rest goes on', () => {
   }
 
   test('sizes beyond memory', async () => {
-    const context = await browser.newContext({ serviceWorkers: 'block' });
-    const { page, complaints } = await open(context, 'methods/attention/index.html#?tokens=65536&heads=64');
+    const { page, complaints } = await open(shared, 'methods/attention/index.html#?tokens=65536&heads=64');
     await run(page);
     expect(await page.textContent(`${live('run')} [data-said]`)).toMatch(
       /about .* GiB of memory, more than the 2.00 GiB/,
     );
     expect(complaints).toEqual([]);
-    await context.close();
+    await page.close();
   });
 
   test('kernels that cannot be loaded', async () => {
-    const context = await browser.newContext({ serviceWorkers: 'block' });
+    const context = await withGpu.newContext({ serviceWorkers: 'block' });
+    context.setDefaultTimeout(120_000);
     await context.route('**/*.wasm', (route) => route.abort());
     const { page } = await open(context, SMALL);
     await run(page);
@@ -752,7 +763,8 @@ describe('what goes wrong is a sentence, and the rest goes on', () => {
   });
 
   test('a GPU that is lost, or not there', async () => {
-    const context = await browser.newContext({ serviceWorkers: 'block' });
+    const context = await withGpu.newContext({ serviceWorkers: 'block' });
+    context.setDefaultTimeout(120_000);
     await inWorkers(context, () => {
       const { requestDevice } = GPUAdapter.prototype;
       GPUAdapter.prototype.requestDevice = async function (this: GPUAdapter, ...args) {
@@ -768,15 +780,13 @@ describe('what goes wrong is a sentence, and the rest goes on', () => {
     expect(await errorOf(page, 'wasm')).toMatch(/e-/);
     await run(page);
     expect(await errorOf(page, 'webgpu')).toMatch(/e-/);
-    await page.close();
+    await context.close();
 
-    await context.unrouteAll();
-    await hideGpu(context);
-    const { page: without } = await open(context, SMALL);
+    const { page: without } = await open(shared, SMALL);
     await run(without);
     expect(await notes(without)).toMatch(/WebGPU: .*(no|not) /);
     expect(await errorOf(without, 'wasm')).toMatch(/e-/);
-    await context.close();
+    await without.close();
   });
 
   test('storage that is full or forbidden, and a host without headers', async () => {
@@ -811,10 +821,8 @@ describe('what goes wrong is a sentence, and the rest goes on', () => {
   });
 
   test('a page that was left in the background amid a run', async () => {
-    const context = await browser.newContext({ serviceWorkers: 'block' });
-    await hideGpu(context);
-    const { page, complaints } = await open(context, SMALL);
-    const session = await context.newCDPSession(page);
+    const { page, complaints } = await open(shared, SMALL);
+    const session = await shared.newCDPSession(page);
     await page.click('[data-run]');
     await session.send('Page.setWebLifecycleState', { state: 'frozen' });
     await new Promise((resolve) => setTimeout(resolve, 1000));
@@ -824,18 +832,16 @@ describe('what goes wrong is a sentence, and the rest goes on', () => {
     expect(await errorOf(page, 'wasm')).toMatch(/e-/);
     expect(await page.textContent(`${live('run')} [data-said]`)).toContain('the sample of this page');
     expect(complaints).toEqual([]);
-    await context.close();
+    await page.close();
   });
 
   test('work that is called off, even amid a loop that hears nothing', async () => {
-    const context = await browser.newContext({ serviceWorkers: 'block' });
-    await hideGpu(context);
     for (const [name, hash] of [
       ['attention', '#?tokens=8192&heads=4'],
       // No smaller grid has the window, so the reference computes it whole.
       ['neighborhood-attention', '#?rows=64&columns=64&window=63'],
     ]) {
-      const { page, complaints } = await open(context, `methods/${name}/index.html${hash}`);
+      const { page, complaints } = await open(shared, `methods/${name}/index.html${hash}`);
       await page.click('[data-run]');
       await page.waitForFunction(() =>
         /checking|first call/.test(document.querySelector('[data-live=run]')?.textContent ?? ''),
@@ -851,14 +857,11 @@ describe('what goes wrong is a sentence, and the rest goes on', () => {
       expect(complaints).toEqual([]);
       await page.close();
     }
-    await context.close();
   });
 });
 
 test('a method\u2019s page is worked by keys alone', async () => {
-  const context = await browser.newContext({ serviceWorkers: 'block', viewport: { width: 1280, height: 800 } });
-  await hideGpu(context);
-  const { page } = await open(context, 'methods/power-attention/index.html#?tokens=256&dimension=16');
+  const { page } = await open(shared, 'methods/power-attention/index.html#?tokens=256&dimension=16');
   await settled(page);
   await page.evaluate(() => Object.assign(globalThis, { walked: [] }));
   const unseen: string[] = [];
@@ -899,7 +902,7 @@ test('a method\u2019s page is worked by keys alone', async () => {
   await page.keyboard.press('Enter');
   await page.waitForSelector(`${live('run')}[data-state=done]`);
   expect(await page.evaluate(() => document.activeElement?.matches('[data-run]'))).toBe(true);
-  await context.close();
+  await page.close();
 });
 
 test('Firefox shows the list, a method and its run, and the choice', { retry: 1 }, async ({ skip }) => {
@@ -928,7 +931,7 @@ test('Firefox shows the list, a method and its run, and the choice', { retry: 1 
       })()`,
     );
   try {
-    const list = await shown('index.html#?q=long+context&by=meaning', '', "document.querySelector('.likeness')");
+    const list = await shown('index.html#?q=long+context', '', "document.querySelector('.likeness')");
     expect(list.value.search).toMatch(/^done/);
     const method = await shown(
       'methods/power-attention/index.html#?tokens=256&dimension=16',

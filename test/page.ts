@@ -14,9 +14,10 @@ export const ISOLATION = {
   'Cross-Origin-Embedder-Policy': 'require-corp',
 };
 
-/** A headless Chromium of the machine's own; playwright-core downloads none. */
-export function launchChromium(): Promise<Browser> {
-  return chromium.launch(CHROMIUM);
+/** A headless Chromium of the machine's own, with WebGPU or without; playwright-core downloads none. */
+export function launchChromium(hasGpu = true): Promise<Browser> {
+  const args = CHROMIUM.args.filter((arg) => hasGpu || arg !== '--enable-unsafe-webgpu');
+  return chromium.launch({ ...CHROMIUM, args });
 }
 
 /**

@@ -151,6 +151,7 @@ function row(paper: ListedPaper, standing: Standing): Html {
     ...present.map((method) => html`<li><a href="methods/${method.name}/index.html">${shortTitle(method)}</a></li>`),
     ...networks.map(modelItem),
   ];
+  const isMore = links.length > (ownMethod(paper) ? 1 : 0);
   const gap = missing.length > 0 && html`<li data-missing class="missing">missing: ${missing.join(', ')}</li>`;
   const cells = Object.entries(works).map(
     ([what, how]) => html`<td class="works" data-label="${SHORT[what as keyof Working]}">${workMark(how)}</td>`,
@@ -162,7 +163,7 @@ function row(paper: ListedPaper, standing: Standing): Html {
     .filter((what) => works[what as keyof Working] !== 'no')
     .join(' ')}">
 <td class="glyph-cell">${glyphBox(id)}</td>
-<th scope="row" class="what">${heading}<cite><a href="papers/${id}/index.html">${title}</a><span> ${authors} ${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite><p class="idea">${summary}</p>${(links.length > 1 || gap) && html`<ul class="parts">${links.length > 1 && links}${gap}</ul>`}</th>
+<th scope="row" class="what">${heading}<cite><a href="papers/${id}/index.html">${title}</a><span> ${authors} ${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite><p class="idea">${summary}</p>${(isMore || gap) && html`<ul class="parts">${isMore && links}${gap}</ul>`}</th>
 <td class="cost" data-label="Cost"><div><span class="o">${orderOf(order)}</span>${curve && costCurve(curve)}</div></td>
 <td class="reach" data-label="Reach">${picture?.reach && bars(id, picture.reach)}</td>
 <td class="training">${training === 'none' ? '' : training}</td>

@@ -106,8 +106,16 @@ function judged(method: Method, wish: Wish, paperSays: string): Choice {
     besides,
     training,
   };
-  if (!params) return { ...none, refused: wish.causal ? 'it has no causal form' : 'it is causal only' };
   if (isSpatial(method) && !wish.grid) return { ...none, refused: 'it is for tokens on a grid' };
+  if (!params) {
+    const isCausalOnly = !wish.causal && fitting(method, letters, true);
+    const refused = wish.causal
+      ? 'it has no causal form'
+      : isCausalOnly
+        ? 'it is causal only'
+        : 'no setting of it fits';
+    return { ...none, refused };
+  }
   if (training === 'needed' && !wish.training) return { ...none, refused: 'a model must be trained with it' };
   const found = counted(method, wish);
   if (!found) return { ...none, refused: 'no setting of it fits so few tokens' };
@@ -154,6 +162,15 @@ function extentsOf(method: Method, { tokens, dimension, grid }: Wish): Extents {
   return { ...(isSpatial(method) ? { rows: side, columns } : { n: tokens }), h: 1, d: dimension };
 }
 
+/** Undefined for params that the method refuses, such as none where it needs some. */
+function parsedOr(method: Method, params: Record<string, unknown>): { readonly causal?: unknown } | undefined {
+  try {
+    return method.parse(params);
+  } catch {
+    return undefined;
+  }
+}
+
 /** The first setting worth comparing that is causal, or is not, as wished. */
 function fitting(method: Method, letters: Letters, causal: boolean): Record<string, unknown> | undefined {
   const own = describeParams(method.params).some(
@@ -166,7 +183,8 @@ function fitting(method: Method, letters: Letters, causal: boolean): Record<stri
     ...(own && causal ? [{ ...variants[0], causal }] : []),
   ];
   const isCausal = (params: Record<string, unknown>) => {
-    const parsed = method.parse(params) as { readonly causal?: unknown };
+    const parsed = parsedOr(method, params);
+    if (!parsed) return false;
     return method.isCausal?.(parsed as never) ?? parsed.causal === true;
   };
   return candidates.find((params) => isCausal(params) === causal);
