@@ -41,7 +41,6 @@ function grid(value: (i: number, j: number) => number): Float32Array {
 const dot = (a: Vector, b: Vector) => a.reduce((sum, x, c) => sum + x * b[c], 0);
 const unitOf = (v: Vector) => v.map((x) => x / (Math.sqrt(dot(v, v)) || 1));
 const range = (past: number) => Array.from({ length: Math.max(0, past) }, (_, at) => at);
-const mean = (vs: Vector[]) => vs[0].map((_, c) => vs.reduce((s, v) => s + v[c], 0) / vs.length);
 
 /** The `count` candidates with the highest scores. */
 const best = (candidates: number[], count: number, scoreOf: (candidate: number) => number) =>
@@ -104,19 +103,6 @@ function sheet() {
 }
 
 // ---- Keys chosen by the data (toy data)
-
-function routed() {
-  const image = picture(8);
-  const region = (t: number) => Math.floor(t / 4);
-  // Tokens region by region: 16 regions of 2 x 2 tokens.
-  const place = Array.from({ length: N }, (_, t) => {
-    const [r, inner] = [region(t), t % 4];
-    return (Math.floor(r / 4) * 2 + Math.floor(inner / 2)) * 8 + (r % 4) * 2 + (inner % 2);
-  });
-  const means = range(16).map((r) => mean([0, 1, 2, 3].map((t) => image[place[r * 4 + t]])));
-  const chosen = means.map((a) => best(range(16), 4, (r) => dot(a, means[r])));
-  return grid((i, j) => (chosen[region(i)].has(region(j)) ? 1 : 0));
-}
 
 function sale() {
   const quantise = (v: Vector) => {
@@ -274,7 +260,6 @@ const nested = () => {
 
 const GLYPHS: Readonly<Record<string, () => Float32Array>> = {
   'longca-bench': sheet,
-  biformer: routed,
   sale,
   deltallm: delta,
   'retrieval-attention': retrieved,

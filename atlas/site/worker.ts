@@ -1,6 +1,6 @@
 /** The page's worker: slow work is done here, so that the page never freezes. What a question needs comes with it. */
 import { answers, type Task } from './answer';
-import * as setting from './tasks/setting';
+import { checkSetting, loadMethod } from './tasks/setting';
 
 const choose = () => import('./tasks/choose');
 const cost = () => import('./tasks/cost');
@@ -16,7 +16,7 @@ const weights = () => import('./tasks/weights');
 
 /** Where each task is. */
 const rooms = {
-  checkSetting: async () => setting,
+  checkSetting: async () => ({ checkSetting }),
   maskInWords: mask,
   maskTile: mask,
   pairInWords: mask,
@@ -43,6 +43,6 @@ type Rooms = { readonly [Name in keyof typeof rooms]: Awaited<ReturnType<(typeof
 export type Tasks = { readonly [Name in keyof Rooms]: Rooms[Name][Name & keyof Rooms[Name]] };
 
 answers(async (name, input, control) => {
-  const [tasks] = await Promise.all([rooms[name as keyof Tasks](), setting.loadMethod(input.setting?.method)]);
+  const [tasks] = await Promise.all([rooms[name as keyof Tasks](), loadMethod(input.setting?.method)]);
   return (tasks as unknown as Record<string, Task>)[name](input, control);
 });

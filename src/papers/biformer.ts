@@ -11,7 +11,10 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'Regions of a picture first find the few regions that are most like them; their tokens then attend exactly, but only within these.',
-  picture: { shows: '16 regions of 4 tokens; each sees 4 regions.' },
+  picture: {
+    shows: '8 × 8 tokens in 16 regions; each sees 4 regions.',
+    ink: 'Ink: the weight of a pair. Toy data.',
+  },
   problems: [
     'Object detection and image segmentation with a vision transformer that looks only at relevant regions.',
     'Sparse attention on images that depends on their content, where windows are fixed.',

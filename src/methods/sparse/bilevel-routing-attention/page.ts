@@ -4,7 +4,7 @@ import { toyQkv } from '../../toy';
 export const page: Page = {
   question: 'Which regions of a picture does a region look at, if it may choose?',
   sample: {
-    extents: { b: 1, rows: 16, columns: 16, h: 2, d: 16 },
+    extents: { rows: 8, columns: 8, h: 1, d: 16 },
     params: { regions: 4, topRegions: 4 },
     inputs: toyQkv,
   },
@@ -27,5 +27,5 @@ export const page: Page = {
     },
   ],
   rivals: ['neighborhood-attention', 'attention'],
-  view: 'outputs',
+  view: 'weights',
 };
