@@ -71,7 +71,7 @@ function line(choice: Choice, range: readonly [number, number]): HTMLElement {
   }
   return row;
 }
-/** Of cells where columns have no heads. */
+/** What cells are called where columns have no heads. */
 const LABELS = ['operations', 'kept', 'sees', 'training'];
 
 /** From 1× as far as was measured, and on to what is expected. */
