@@ -48,6 +48,9 @@ const CASES: readonly (readonly [method: Method, params: object, inputs: Inputs]
   [snnk as never, { activation: 'sin' }, LAYER],
   [snnk as never, { activation: 'sin', split: 'symmetric' }, { ...LAYER, ...BIAS, ...SIGNS }],
   [snnk as never, { activation: 'cos', split: 'symmetric' }, LAYER],
+  [snnk as never, { activation: 'tanh' }, { ...LAYER, ...BIAS }],
+  [snnk as never, { activation: 'sigmoid' }, LAYER],
+  [snnk as never, { activation: 'gelu' }, { ...LAYER, ...BIAS }],
 ];
 
 describeOnBackends('kernel methods', (runtime) => {
@@ -212,6 +215,17 @@ test('the means of features are the activations, within four standard errors', (
       const { out } = snnk.reference(host, snnk.parse({ activation, split }));
       expectClose(out?.data as Float64Array, [wanted], (4 * deviation) / Math.sqrt(r));
     }
+  }
+  const short = { ...host, x: hostTensor([0.3, 0, 0.4], [1, 3]) };
+  const t = 0.32 + 0.3;
+  for (const [activation, wanted] of [
+    ['tanh', Math.tanh(t)],
+    ['sigmoid', 1 / (1 + Math.exp(-t))],
+    // t Phi(t) by tables of the normal distribution.
+    ['gelu', t * 0.732371],
+  ] as const) {
+    const { out } = snnk.reference(short, snnk.parse({ activation }));
+    expectClose(out?.data as Float64Array, [wanted], 0.04);
   }
   const { bias: _, ...plain } = host;
   const angle = Math.acos(dot);

@@ -9,10 +9,13 @@ import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
 import { choice, number } from '../../schema';
-import { productOfFeatures } from './features';
+import { productOfFeatures, productOfWaves } from './features';
 import { reference } from './reference';
+import { type WaveActivation, wavesOf } from './waves';
 
 const SHAPES = { x: 'b d', w: 'l d', projections: 'r d' } as const;
+/** Activations that are sums of waves. */
+const WAVES = ['tanh', 'sigmoid', 'gelu'] as const;
 const OPTIONAL = { bias: 'l', signs: 'r' } as const;
 
 export const snnk = defineMethod({
@@ -26,7 +29,7 @@ export const snnk = defineMethod({
   outputs: { out: 'b l' },
   params: valibot.strictObject({
     activation: choice(
-      ['relu', 'cos', 'sin', 'exp'],
+      ['relu', 'cos', 'sin', 'exp', ...WAVES],
       'of the layer; relu is the arc-cosine kernel of order 1, halved',
       'relu',
     ),
@@ -39,33 +42,50 @@ export const snnk = defineMethod({
   }),
 
   reference(inputs, params, gradOut) {
-    check(inputs, params.activation);
-    return reference(inputs, params, gradOut);
+    check(inputs, params);
+    return reference(inputs, params, wavesFor(params.activation, inputs.projections), gradOut);
   },
 
   forward({ x, w, projections, bias, signs }, params) {
     const floats = { x, w, projections, ...(bias && { bias }) };
     checkFloat32('snnk', floats, {});
     checkContiguous(floats);
-    check({ x, w, projections, bias, signs }, params.activation);
-    return { out: x.runtime.scope(() => productOfFeatures({ x, w, projections, bias }, params)) as Tensor };
+    check({ x, w, projections, bias, signs }, params);
+    const layer = { x, w, projections, bias };
+    const waves = wavesFor(params.activation, projections);
+    const { activation, ...rest } = params;
+    return {
+      out: x.runtime.scope(() =>
+        waves
+          ? productOfWaves(layer, waves)
+          : productOfFeatures(layer, { activation: activation as Exclude<typeof activation, WaveActivation>, ...rest }),
+      ) as Tensor,
+    };
   },
 
   cost({ b, d, l, r }, { activation }) {
-    const features = activation === 'cos' || activation === 'sin' ? 2 * r : r;
+    const features = FEATURES[activation] * r;
     return {
       flops: 2 * (b + l) * r * d + 2 * b * l * features,
       bytes: 4 * (b * d + l * d + r * d + b * l),
       state: 4 * l * features,
     };
   },
-  variants: () => [{}, { activation: 'cos' }, { activation: 'exp' }],
+  variants: () => [{}, { activation: 'cos' }, { activation: 'exp' }, { activation: 'gelu' }],
   page: () => import('./page'),
 });
 
+/** Real features for each projection. */
+const FEATURES = { relu: 1, exp: 1, cos: 2, sin: 2, tanh: 2, sigmoid: 2, gelu: 3 } as const;
+
+const wavesFor = (activation: string, projections: { readonly shape: readonly number[] }) =>
+  WAVES.includes(activation as WaveActivation)
+    ? wavesOf(activation as WaveActivation, projections.shape[0] as number)
+    : undefined;
+
 type Given = Readonly<Partial<Record<string, { readonly shape: readonly number[]; readonly dtype: string }>>>;
 
-function check(inputs: Given, activation: string): void {
+function check(inputs: Given, { activation, split }: { readonly activation: string; readonly split: string }): void {
   const given = Object.entries(inputs).flatMap(([name, each]) => (each ? [[name, each] as const] : []));
   const specs = { ...SHAPES, ...OPTIONAL } as Readonly<Record<string, string>>;
   bindShapes(
@@ -76,4 +96,6 @@ function check(inputs: Given, activation: string): void {
     throw new ParameterError('activation relu takes no bias: it is one more column of x (of ones), w and projections');
   if (inputs.signs && activation !== 'cos' && activation !== 'sin')
     throw new ParameterError(`signs are an input of the activations cos and sin, got ${activation}`);
+  if (split === 'symmetric' && WAVES.includes(activation as WaveActivation))
+    throw new ParameterError(`split symmetric is of the activations cos and sin, got ${activation}`);
 }

@@ -31,6 +31,12 @@ export const page: Page = {
       note: 'Features that are hardly ever cut estimate w x itself.',
     },
     {
+      name: 'GELU',
+      extents: { r: 256 },
+      params: { activation: 'gelu' },
+      note: 'A sum of waves by its Fourier transform, a frequency for each projection.',
+    },
+    {
       name: 'symmetric',
       extents: { r: 256 },
       params: { activation: 'cos', split: 'symmetric' },

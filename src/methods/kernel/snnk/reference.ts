@@ -3,13 +3,22 @@ import { type HostTensor, toFloat64 } from '../../../tensor/host';
 import { addTo, dot, rowOf, tensor, type Wide, zeros } from '../../reference';
 
 interface Params {
-  readonly activation: 'relu' | 'cos' | 'sin' | 'exp';
+  readonly activation: string;
   readonly floor: number;
   readonly split: 'asymmetric' | 'symmetric';
 }
 
 type Inputs = Readonly<Record<'x' | 'w' | 'projections', HostTensor>> &
   Readonly<Partial<Record<'bias' | 'signs', HostTensor | undefined>>>;
+
+/** A sum of waves, one for each projection: sin t, or 1 - cos t, and what is added to their mean. */
+interface Waves {
+  readonly wave: 'sine' | 'versine';
+  readonly frequencies: Float64Array;
+  readonly amplitudes: Float64Array;
+  readonly constant: number;
+  readonly linear: number;
+}
 
 /** The term of one projection, and its derivatives by g x, g w, |x|^2, |w|^2 and b. */
 type Term = readonly [value: number, byX: number, byW: number, byXX: number, byWW: number, byBias: number];
@@ -18,6 +27,7 @@ type Term = readonly [value: number, byX: number, byW: number, byXX: number, byW
 export function reference(
   { x, w, projections, bias, signs }: Inputs,
   params: Params,
+  waves?: Waves,
   gradOut?: HostTensor,
 ): Record<string, Wide> {
   const [b, d] = x.shape as [number, number];
@@ -39,7 +49,10 @@ export function reference(
       for (let k = 0; k < r; k++) {
         const g = rowOf(directions, k, d);
         const given = { gx: dot(g, own), gw: dot(g, weight), xx: dot(own, own), ww: dot(weight, weight) };
-        const [value, byX, byW, byXX, byWW, byBias] = termOf(given, shifts?.[j] ?? 0, turns?.[k] ?? 1, params);
+        const shift = shifts?.[j] ?? 0;
+        const [value, byX, byW, byXX, byWW, byBias] = waves
+          ? waveTerm(given, shift, waves, k)
+          : termOf(given, shift, turns?.[k] ?? 1, params);
         out.data[i * l + j]! += value / r;
         if (!byOut) continue;
         const by = byOut[i * l + j]! / r;
@@ -51,6 +64,13 @@ export function reference(
         addTo(rowOf(gradG.data, k, d), weight, by * byW);
         gradBias[j]! += by * byBias;
       }
+      if (!waves) continue;
+      const { constant, linear } = waves;
+      out.data[i * l + j]! += constant + linear * (dot(own, weight) + (shifts?.[j] ?? 0));
+      if (!byOut) continue;
+      addTo(rowOf(gradX.data, i, d), weight, linear * byOut[i * l + j]!);
+      addTo(rowOf(gradW.data, j, d), own, linear * byOut[i * l + j]!);
+      gradBias[j]! += linear * byOut[i * l + j]!;
     }
   }
   if (!byOut) return { out };
@@ -93,4 +113,16 @@ function termOf({ gx, gw, xx, ww }: Given, bias: number, sign: number, { activat
   const [real, imaginary] = [Math.exp(size) * Math.cos(angle), Math.exp(size) * Math.sin(angle)];
   const [value, turned] = activation === 'cos' ? [real, -imaginary] : [sign * imaginary, sign * real];
   return [value, ...sizes.map((each, at) => value * each + turned * angles[at]!)] as unknown as Term;
+}
+
+/** A e^(g w - |w|^2 / 2) times Im e^z, or 1 - Re e^z, z = f^2 |x|^2 / 2 + i f (g x + b). */
+function waveTerm({ gx, gw, xx, ww }: Given, bias: number, { wave, frequencies, amplitudes }: Waves, k: number): Term {
+  const f = frequencies[k]!;
+  const weight = amplitudes[k]! * Math.exp(gw - ww / 2);
+  const [size, angle] = [Math.exp((f * f * xx) / 2), f * (gx + bias)];
+  const [real, imaginary] = [size * Math.cos(angle), size * Math.sin(angle)];
+  const value = weight * (wave === 'sine' ? imaginary : 1 - real);
+  const byAngle = weight * f * (wave === 'sine' ? real : imaginary);
+  const bySize = weight * ((f * f) / 2) * (wave === 'sine' ? imaginary : -real);
+  return [value, byAngle, value, bySize, -value / 2, byAngle];
 }
