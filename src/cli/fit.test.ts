@@ -43,7 +43,7 @@ test('fits, tells errors by ridge and size and the spectrum, and predicts as sci
   expect(stdout).toContain('out [5, 2] f32');
   expectClose((await read(at('out'))).out!.data as Float32Array, given.ridge.gaussian, 2e-6);
 
-  // Of several ridges the one with the least error on points left out.
+  // A list of ridges gives the one with the least error on points left out.
   const best = given.crossed.ridges[given.crossed.single.indexOf(Math.min(...given.crossed.single))]!;
   const several = await saccade(...fit, ...json({ bandwidth: 1.5, ridge: given.crossed.ridges }), '--report', '0');
   expect(several.stdout.split('\n')[0]).toBe(`kernel-ridge, 24 points, ridge ${best.toPrecision(3)}`);

@@ -135,7 +135,7 @@ async function testErrors(runtime: Runtime, model: Awaited<ReturnType<typeof fit
   return errorsOf((await own.read()) as Float32Array, held.y);
 }
 
-/** Of some of the points, drawn evenly; none for random features, whose kernel is only met by many. */
+/** The report on some of the points, drawn evenly; none for random features, whose kernel is only met by many. */
 async function reportOf(
   runtime: Runtime,
   { method, params }: EstimatorParams,

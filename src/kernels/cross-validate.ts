@@ -29,7 +29,7 @@ export interface CrossValidation {
   readonly freedom: readonly number[];
   /** The ridge with the least error. */
   readonly best: number;
-  /** Of the kernel matrix, in descending order. */
+  /** Those of the kernel matrix, in descending order. */
   readonly eigenvalues: Float64Array;
   /** Predictions for each point by the fit without it, with the best ridge: [n, c], row-major. */
   readonly predictions: Float64Array;

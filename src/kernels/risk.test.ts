@@ -42,7 +42,7 @@ test('under power laws the ratio of the best ridge is that of the formula', () =
   expect(bestFittingRatio({ decay: 1.5, target: 1.2 })).toBeCloseTo(0.25, 10);
   expect(bestFittingRatio({ decay: 1.12, target: 1.36, noise: 1.78 })).toBe(0);
   expect(bestFittingRatio({ decay: 1.12, target: 1.36, noise: 1.8 })).toBeGreaterThan(0);
-  // Of the paper's three data sets, by noise.
+  // The paper's three data sets, by noise.
   for (const [decay, target, wanted] of [
     [1.12, 1.36, [0, 0, 0.1875, 0.771]],
     [1.22, 1.2, [0.0057, 0.259, 0.644, 0.932]],
