@@ -8,11 +8,6 @@ export const paper: Paper = {
   family: 'pruned tokens',
   order: 'n²',
   cost: 'quadratic',
-  operations: {
-    setting: '70% kept, three times',
-    // The mean of twelve layers.
-    count: (n, d) => ((4 + 3 * 0.7 ** 2 + 3 * 0.7 ** 4 + 2 * 0.7 ** 6) / 12) * 4 * n * n * d,
-  },
   training: 'needed',
   summary:
     'Drops the patches that the class token overlooks, as many as learned thresholds say: simple pictures keep fewer.',

@@ -252,7 +252,7 @@ function told(logits: Float32Array, most: number, token: number, count: number):
   let sum = 0;
   for (const logit of logits) sum += Math.exp(logit - most);
   const logProbability = (token: number) => (logits[token] as number) - most - Math.log(sum);
-  const least = count > 0 ? (logits.toSorted().at(-count) as number) : Infinity;
+  const least = count > 0 ? (logits.slice().sort().at(-count) as number) : Infinity;
   const sorted = Array.from(logits.keys())
     .filter((token) => (logits[token] as number) >= least)
     .sort((a, b) => (logits[b] as number) - (logits[a] as number));
