@@ -4,6 +4,8 @@ import { KERNELS } from './scripts/kernels.ts';
 export default {
   // What only tests look for by its kind.
   tags: ['-internal'],
+  // Debian's, for the recipe of the default model.
+  ignoreBinaries: ['apt-get', 'dpkg-deb'],
   workspaces: {
     '.': {
       entry: [

@@ -71,7 +71,7 @@ export interface MeasuredRow extends Variant {
    * have none.
    */
   readonly exactness?: number;
-  /** Of causal variants that need no training, and of exact causal attention, where q, k and v are of a language model. */
+  /** What causal variants that need no training and exact causal attention give, where q, k and v are of a language model. */
   readonly loss?: NextTokenLoss;
   /** The method's warning about its results on these inputs. */
   readonly warning?: string;

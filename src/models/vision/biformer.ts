@@ -36,7 +36,7 @@ type Form = 'legacy' | 'nchw';
 interface BiFormerConfig {
   readonly widths: readonly number[];
   readonly depths: readonly number[];
-  /** Of the feed-forward networks over the width. */
+  /** Widths of the feed-forward networks over those of the stages. */
   readonly ratio: number;
   /** Whether it is laid out as Swin-T: blocks without convolutions for positions, and norms before convolutions that halve. */
   readonly isSwin: boolean;
