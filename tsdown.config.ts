@@ -14,7 +14,10 @@ const library = Object.values(manifest.exports)
 export default defineConfig({
   entry: [...library, 'src/cli/bin.ts', 'src/bench/browser/page.ts', 'src/bench/against-child.ts'],
   unbundle: true,
-  copy: [{ from: 'src/**/*.wasm', to: 'dist', flatten: false }],
+  copy: [
+    { from: 'src/**/*.wasm', to: 'dist', flatten: false },
+    { from: 'src/default-model/*.{json,safetensors}', to: 'dist', flatten: false },
+  ],
   platform: 'neutral',
   target: 'es2022',
   sourcemap: true,

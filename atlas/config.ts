@@ -39,6 +39,7 @@ const examples: Plugin = {
 
 /** Files of models lie apart, since only those who use a model fetch them. */
 const MODELS = 'models/';
+const OF_MODELS = /\/model-|\/default-model\//;
 
 /** The feed, and in the service worker the files that it keeps. */
 const kept: Plugin = {
@@ -81,7 +82,7 @@ export default {
     rolldownOptions: {
       output: {
         assetFileNames: ({ originalFileNames }) =>
-          `${originalFileNames.some((name) => name.includes('/model-')) ? MODELS : 'assets/'}[name]-[hash][extname]`,
+          `${originalFileNames.some((name) => OF_MODELS.test(name)) ? MODELS : 'assets/'}[name]-[hash][extname]`,
       },
     },
   },

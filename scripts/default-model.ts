@@ -4,15 +4,18 @@
  * two hours; called again after an interruption, it goes on from the last checkpoint.
  */
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
 const [folder = 'default-model'] = process.argv.slice(2).map((path) => resolve(path));
 const corpus = join(folder, 'corpus.txt');
 const trained = join(folder, 'trained');
 const rounded = join(folder, 'model');
+const heldOut = join(folder, 'held-out.txt');
 /** A year of whose speeches the copyright has long ended, and whose language is close to that of the books. */
 const LAST_YEAR = 1900;
+/** The share of the text whose tokens are among the tenth that is held out, whatever a token's length. */
+const UNSEEN = 0.09;
 /** Of the documents of each source one in so many comes last, where `saccade train` holds a tenth of the tokens out. */
 const LAST_OF = 8;
 
@@ -40,9 +43,13 @@ mkdirSync(folder, { recursive: true });
 if (!existsSync(corpus)) writeFileSync(corpus, corpusOf([novel(), bible(), speeches()]));
 const isBegun = existsSync(join(trained, 'last.safetensors'));
 saccade('train', '--out', trained, ...(isBegun ? ['--resume'] : ['--text', corpus, ...flags(TRAINING)]));
-copyFileSync(join(trained, 'model.safetensors'), join(folder, 'model.safetensors'));
-for (const name of ['config.json', 'tokenizer.json']) copyFileSync(join(trained, name), join(folder, name));
-saccade('quantize', '--type', 'q8', '--in', join(folder, 'model.safetensors'), '--out', rounded);
+saccade('quantize', '--type', 'q8', '--in', trained, '--out', rounded);
+rmSync(join(rounded, 'log.json'));
+const tokenizer = JSON.parse(readFileSync(join(trained, 'tokenizer.json'), 'utf8'));
+writeFileSync(join(rounded, 'tokenizer.json'), JSON.stringify(tokenizer));
+writeFileSync(heldOut, endOf(readFileSync(corpus, 'utf8')));
+for (const model of [trained, rounded]) saccade('perplexity', '--model', model, '--text', heldOut);
+console.log(`The files of ${rounded} belong into src/default-model, whose README.md has these figures.`);
 
 function saccade(...args: string[]): void {
   execFileSync(process.execPath, [resolve(import.meta.dirname, '../dist/cli/bin.mjs'), ...args], { stdio: 'inherit' });
@@ -114,4 +121,10 @@ function plain(document: string): string {
     .replace(/[^\S\n]+|(?!\n)\p{Cc}/gu, ' ')
     .replace(/ *\n */g, '\n')
     .trim();
+}
+
+/** The documents that no step learned from. */
+function endOf(text: string): string {
+  const from = Math.ceil((1 - UNSEEN) * text.length);
+  return text.slice(text.indexOf('\n\n\n', from) + 3);
 }

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import * as adapters from '../src/adapters';
+import * as defaultModel from '../src/default-model';
 import * as featureMaps from '../src/feature-maps';
 import type { HostTensor, Tensor } from '../src/index';
 import * as saccade from '../src/index';
@@ -1040,7 +1041,10 @@ entry(
     parameters: decoderParameters,
     tokens: ids,
     targets: ids,
-    options: options({ ...decoding, chunk: maybe(few(2)), ignore: maybe(integer(1)) }),
+    options: options({
+      ...{ ...decoding, chunk: maybe(few(2)), ignore: maybe(integer(1)) },
+      attend: maybe(leaf(({ q }: Any) => q)),
+    }),
   },
   decoder.loss,
 );
@@ -1111,6 +1115,11 @@ entry(
     }),
   },
   async (...args: [Any, Any]) => (await models.loadDecoder(...args)).dispose(),
+);
+entry(
+  'defaultModel.loadDefaultModel',
+  { options: object({ runtime: aRuntime, context: language.context!, signal: control.signal! }) },
+  async (options: Any) => (await defaultModel.loadDefaultModel(options)).dispose(),
 );
 entry(
   'models.chatTemplate',
@@ -1422,6 +1431,7 @@ const OTHERS: Record<string, string> = {
 test('every export has an entry', () => {
   const rooms = {
     adapters,
+    defaultModel,
     featureMaps,
     io,
     kernels,

@@ -20,7 +20,19 @@ const ROOMS = [
     'kernels',
     'methods',
   ],
-  ...['nn', 'train', 'models', 'papers', 'experiments', 'compare', 'bench', 'report', 'cli', 'index.ts'],
+  ...[
+    'nn',
+    'train',
+    'models',
+    'default-model',
+    'papers',
+    'experiments',
+    'compare',
+    'bench',
+    'report',
+    'cli',
+    'index.ts',
+  ],
 ];
 
 const FILES = globSync('src/**/*.ts').filter((path) => !path.endsWith('.test.ts'));

@@ -4,6 +4,7 @@ import type { ChatMessage, LanguageModel, Prompt } from '../models';
 import {
   type AnswerOptions,
   answerOptions,
+  DEFAULT_MODEL,
   generateOptions,
   type LanguageOptions,
   languageOptions,
@@ -92,8 +93,12 @@ export async function chat(
   // With a terminal, Ctrl-C comes to its reader; without one it is a signal, which ends the process as ever.
   lines.on('SIGINT', () => (answering ? answering.abort() : lines.close()));
   const template = model.tokenizer?.template;
-  const kind = template ? 'It answers' : 'It has no chat template and continues what you write';
-  stderr.write(`${options.model}: ${model.context} tokens of context. ${kind}; /help tells more.\n`);
+  const kind = template
+    ? 'It answers'
+    : options.model === undefined
+      ? 'It answers no questions: it continues what you write in the style of Moby Dick, the King James Bible and old speeches'
+      : 'It has no chat template and continues what you write';
+  stderr.write(`${options.model ?? DEFAULT_MODEL}: ${model.context} tokens of context. ${kind}; /help tells more.\n`);
 
   const answer = async () => {
     answering = new AbortController();

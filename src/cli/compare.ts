@@ -36,6 +36,7 @@ import { formatPercent, formatRatio, significant } from '../text/format';
 import { printable } from '../text/printable';
 import { formatTable, styledLines } from '../text/table';
 import { failIfAny, WITH_FAILURES } from './failures';
+import { openModel } from './language';
 import { METHOD_OR_MODULE, readMethods } from './methods';
 import { backendOption, extents, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
@@ -51,7 +52,8 @@ interface CompareOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly grid?: readonly number[];
   readonly length?: number;
   readonly layer?: number;
-  readonly model?: string;
+  /** True: the default model. */
+  readonly model?: string | true;
   readonly eachLayer?: true;
   readonly methods?: string;
   readonly maxError: number;
@@ -88,8 +90,8 @@ export function compareCommand(): Command {
     .option('--length <tokens>', `tokens of the text; default: ${DEFAULT_LENGTH}`, wholeNumber(1, 2 ** 20))
     .addOption(
       new Option(
-        '--model <path>',
-        'language model to run the text through, in the place of the sentence model: a folder or a GGUF file',
+        '--model [path]',
+        'language model to run the text through, in the place of the sentence model: a folder or a GGUF file; default: the default model',
       ).conflicts(['image', 'in']),
     )
     .option('--each-layer', 'with --model: the loss of the next token with each layer replaced alone')
@@ -175,7 +177,8 @@ async function readInputs(runtime: Runtime, options: CompareOptions, { signal }:
   if (grid) throw new ParameterError('--grid is for the patches of a picture: expected --image too');
   if (model !== undefined) {
     const named = text === undefined ? unwrapped(await mobyDick()) : await readText(text);
-    const language = await loadDecoder(model, { runtime, context: Math.max(2, length), signal });
+    await using weights = await openModel(model === true ? undefined : model);
+    const language = await loadDecoder(weights, { runtime, context: Math.max(2, length), signal });
     try {
       const each = options.eachLayer === true;
       return { model: language, ...decoderInputs(language, named, { length, layer, each }, { signal }) };

@@ -39,7 +39,7 @@ export function generateCommand(): Command {
   )
     .addHelpText(
       'after',
-      `\nExamples:\n  $ saccade generate --model trained --prompt 'Call me' --max-tokens 100\n  $ saccade generate --model model.gguf --chat --prompt 'Why is the sky blue?' --temperature 0.7 --top-p 0.9\n  $ saccade generate --model model.gguf --chat --prompt 'Ada is 36. Her name and age?' --schema person.json`,
+      `\nExamples:\n  $ saccade generate --prompt 'Call me Ishmael.'\n  $ saccade generate --model trained --prompt 'Call me' --max-tokens 100\n  $ saccade generate --model model.gguf --chat --prompt 'Why is the sky blue?' --temperature 0.7 --top-p 0.9\n  $ saccade generate --model model.gguf --chat --prompt 'Ada is 36. Her name and age?' --schema person.json`,
     )
     .action(async (options: Options) => {
       const { prompt, in: file, json } = options;

@@ -5,6 +5,7 @@ import { PassThrough } from 'node:stream';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { expectRefusal, saccade } from '../../test/command-line';
 import configs from '../../test/fixtures/decoder.json';
+import type { ComparisonReport } from '../compare/comparison';
 import { createRuntime } from '../index';
 import { createDecoder, loadDecoder } from '../models';
 import type { HostTensor } from '../tensor/host';
@@ -52,6 +53,34 @@ test('generate continues a prompt, of the command line or of a file', async () =
     '[{}, {"block": 1, "window": 1}]',
   );
   expect(other.code).toBe(0);
+});
+
+test('without a model it is the default one', async () => {
+  const { code, stdout, stderr } = await saccade(
+    'generate',
+    '--prompt',
+    'In the',
+    '--max-tokens',
+    '3',
+    '--threads',
+    '1',
+  );
+  expect([code, stdout.length > 1]).toEqual([0, true]);
+  expect(stderr).toContain('ended by length');
+});
+
+test('compare tells the loss of the next token with other attention in the layer, in each and in all', async () => {
+  const given = ['--text', at('text'), '--length', '16', '--layer', '0', '--each-layer', '--methods', 'attention'];
+  const { code, stdout } = await saccade('compare', ...model(), ...given, '--json', at('compare.json'));
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/MiB +loss +in all\n/);
+  const { rows } = JSON.parse(await readFile(at('compare.json'), 'utf8')) as ComparisonReport;
+  const exact = rows.find(({ baseline, causal }) => baseline && causal)?.loss;
+  const window = rows.find(({ baseline, causal }) => !baseline && causal)?.loss;
+  expect(exact?.layer).toBe(exact?.all);
+  expect(window?.layers).toHaveLength(config.num_hidden_layers);
+  expect(window?.layers?.[0]).toBe(window?.layer);
+  expect(rows.filter(({ causal, loss }) => loss !== undefined && !causal)).toEqual([]);
 });
 
 test('perplexity tells how well a text is predicted', async () => {

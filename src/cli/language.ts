@@ -1,9 +1,11 @@
 /** What the commands of language models share: their options, and how a model is opened. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { defaultModelFiles } from '../default-model/files';
 import { createDecoder, type DecoderConfig, type GenerateOptions, type LanguageModel, loadDecoder } from '../models';
 import { STORAGE } from '../ops/cache/params';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
 import type { Runtime } from '../runtime/runtime';
+import { openWeights, type Weights } from '../weights';
 import { attentionOf } from './attention';
 import { METHOD_OR_MODULE, readMethod } from './methods';
 import { backendOption, paramsOption, threadsOption, wholeNumber } from './options';
@@ -11,7 +13,8 @@ import { withProgress } from './progress';
 import { openFile } from './read-tensors';
 
 export interface LanguageOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
-  readonly model: string;
+  /** Default: the default model. */
+  readonly model?: string;
   readonly attention?: string;
   readonly params?: string;
   readonly cache?: (typeof STORAGE)[number];
@@ -22,9 +25,9 @@ export interface LanguageOptions extends Pick<RuntimeOptions, 'backend' | 'threa
 /** The options by which a model is found, and how it computes. */
 export function languageOptions(command: Command): Command {
   return command
-    .requiredOption(
+    .option(
       '--model <path>',
-      'a folder as Hugging Face has them, its weights, a GGUF file, or what `saccade train` wrote',
+      'a folder as Hugging Face has them, its weights, a GGUF file, or what `saccade train` wrote; default: a small model that continues texts in the style of old books',
     )
     .option(
       '--attention <names>',
@@ -89,8 +92,18 @@ function number(text: string): number {
   throw new InvalidArgumentError('It must be a number.');
 }
 
+export const DEFAULT_MODEL = 'saccade-default';
+/** How the default model's texts are drawn, unless options say otherwise: it has no token that ends them. */
+const OF_DEFAULT_MODEL = { maxTokens: 200, temperature: 0.8, topP: 0.95 };
+
+/** The weights of a path, or of the default model. */
+export async function openModel(path: string | undefined): Promise<Weights> {
+  return path === undefined ? openWeights(await defaultModelFiles()) : openFile(path);
+}
+
 /** What `generate` takes of the options of a command. */
-export function generateOptions(options: AnswerOptions): GenerateOptions {
+export function generateOptions(given: AnswerOptions & Pick<LanguageOptions, 'model'>): GenerateOptions {
+  const options = given.model === undefined ? { ...OF_DEFAULT_MODEL, ...given } : given;
   const { maxTokens, temperature, topK, topP, minP, seed, stop } = options;
   const { repetitionPenalty, presencePenalty, frequencyPenalty } = options;
   const penalties = { repetitionPenalty, presencePenalty, frequencyPenalty };
@@ -103,7 +116,7 @@ export async function withLanguageModel(
   work: (model: LanguageModel, runtime: Runtime) => Promise<void>,
   more: { readonly rows?: number } = {},
 ): Promise<void> {
-  await using weights = await openFile(model);
+  await using weights = await openModel(model);
   const methods = attention === undefined ? [] : await Promise.all(attention.split(',').map(readMethod));
   using runtime = await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
   const layersOf = (config: DecoderConfig) => createDecoder(config).layers;
@@ -111,7 +124,7 @@ export async function withLanguageModel(
     methods.length > 0 && weights.config
       ? attentionOf(methods, params, layersOf(weights.config), { option: '--attention', layersName: 'the layers' })
       : undefined;
-  using language = await withProgress(weights.name, (control) =>
+  using language = await withProgress(model ?? DEFAULT_MODEL, (control) =>
     loadDecoder(weights, { runtime, attention: given, cache, context, types, ...more, ...control }),
   );
   await work(language, runtime);

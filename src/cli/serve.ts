@@ -3,7 +3,7 @@ import { serve } from '@hono/node-server';
 import { Command } from 'commander';
 import { deferred } from '../deferred';
 import { interruptible } from './interrupt';
-import { type LanguageOptions, languageOptions, withLanguageModel } from './language';
+import { DEFAULT_MODEL, type LanguageOptions, languageOptions, withLanguageModel } from './language';
 import { openaiInterface } from './openai';
 import { wholeNumber } from './options';
 
@@ -42,7 +42,7 @@ export function serveCommand(): Command {
             const { host, port, queue } = options;
             const ending = new AbortController();
             const app = openaiInterface(model, {
-              name: options.name ?? basename(options.model),
+              name: options.name ?? basename(options.model ?? DEFAULT_MODEL),
               queue,
               signal: ending.signal,
             });

@@ -45,7 +45,7 @@ export function compareView({ report, pictures, photograph }: ComparisonPage): r
       'What each variant costs and loses',
       sortableTable(
         'Click a heading to sort by it, point at it to read what it means.',
-        rows.some(hasLoss) ? [...columns, ...LOSSES] : columns,
+        rows.some(hasLoss) ? [...columns.slice(0, BEFORE_LOSSES), ...LOSSES, ...columns.slice(BEFORE_LOSSES)] : columns,
         rows,
         rowClass(report),
         ({ failed }) => (failed === undefined ? undefined : `failed: ${failed}`),
@@ -203,6 +203,7 @@ const columns: readonly SortableColumn<Row>[] = [
   figures('Memory', 'Results and working memory of one call', (row) => row.memory, formatBytes),
 ];
 
+const BEFORE_LOSSES = 4;
 const LOSSES: readonly SortableColumn<Row>[] = [
   figures('Loss', 'Of the next token, in nats, with this attention in the layer', (row) => row.loss?.layer, lossText),
   figures('Loss in all', 'With this attention in all layers', (row) => row.loss?.all, lossText),

@@ -22,7 +22,7 @@ export function trainingNote({ rows, extents: { m } }: Pick<ComparisonReport, 'r
 export function lossNote({ rows }: Pick<ComparisonReport, 'rows'>): string | undefined {
   if (!rows.some(hasLoss)) return undefined;
   const each = rows.flatMap(({ label, loss }) =>
-    loss?.layers ? [`${label} ${loss.layers.map(lossText).join(', ')}`] : [],
+    loss?.layers ? [`${label}: ${loss.layers.map(lossText).join(', ')}`] : [],
   );
   const layers = each.length > 0 ? ` Layer by layer: ${each.join('; ')}.` : '';
   return `Loss is the mean cross entropy of the next token, in nats, when a causal variant takes the place of the model's own attention in this layer, and in all layers, without any training for it.${layers}`;

@@ -247,8 +247,15 @@ function attendingBy(attentions: readonly AttentionLayer[], { attend, signal, tr
   return (layer: number): AttentionContext => {
     if (!attend) return { signal, training };
     const { method, params } = attentions[layer] as AttentionLayer;
-    const own = (inputs: Readonly<Record<string, Tensor>>) => method.forward(inputs, params, { signal }).out as Tensor;
-    return { signal, training, attend: (inputs) => attend(inputs, layer) ?? own(inputs) };
+    return {
+      signal,
+      training,
+      attend(inputs) {
+        const out = attend(inputs, layer) ?? (method.forward(inputs, params, { signal }).out as Tensor);
+        checkTensors({ 'what attend returns': out });
+        return out;
+      },
+    };
   };
 }
 

@@ -22,7 +22,7 @@ export interface LoadDecoderOptions extends Omit<LanguageModelOptions, 'tokenize
   readonly config?: DecoderConfig | undefined;
 }
 
-const NAMES = ['runtime', 'attention', 'types', 'config', ...LANGUAGE_MODEL, 'signal', 'onProgress'];
+export const LOAD_DECODER = ['runtime', 'attention', 'types', 'config', ...LANGUAGE_MODEL, 'signal', 'onProgress'];
 
 /**
  * A language model from a folder as Hugging Face's libraries write it, the weights in one, or a GGUF file: anything that
@@ -32,7 +32,7 @@ const NAMES = ['runtime', 'attention', 'types', 'config', ...LANGUAGE_MODEL, 'si
  * fit it, more than the heap holds
  */
 export async function loadDecoder(from: WeightsLike | Weights, options: LoadDecoderOptions): Promise<LanguageModel> {
-  checkOptions('loadDecoder', options, NAMES);
+  checkOptions('loadDecoder', options, LOAD_DECODER);
   const { runtime, attention, types = 'stored', config: given, signal, onProgress, ...others } = options;
   if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
   const isOpen = from instanceof Weights;
