@@ -3,12 +3,12 @@ import { toyQkv } from '../../toy';
 
 export const page: Page = {
   question: 'Which tokens of a picture does the class token overlook?',
-  sample: { extents: { b: 1, n: 65, h: 2, d: 16 }, params: { threshold: 0.01 }, inputs: toyQkv },
+  sample: { extents: { n: 65, h: 1, d: 16 }, params: { threshold: 0.01 }, inputs: toyQkv },
   presets: [
     { name: "the authors' first threshold", params: { threshold: 0.001 }, note: 'Where training starts from.' },
     { name: 'strict', params: { threshold: 0.03 }, note: 'Few tokens are left, the class token always.' },
     { name: 'none is kept', params: { threshold: 1 }, note: 'It fails to see anything: the class token is alone.' },
   ],
   rivals: ['bilevel-routing-attention', 'attention'],
-  view: 'outputs',
+  view: 'weights',
 };
