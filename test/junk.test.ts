@@ -769,6 +769,13 @@ const modules: Record<string, Slots> = {
     lrpe: maybe(boolean()),
   },
   simpleGlu: { width: few(4), hidden: few(2) },
+  snnkAdapter: {
+    width: few(4),
+    features: few(2),
+    hidden: maybe(few(2)),
+    floor: maybe(finite(0.1)),
+    seed: maybe(integer(1)),
+  },
   transnormerBlock: {
     width: leaf(4),
     heads: leaf(2),
@@ -792,6 +799,51 @@ for (const [name, fields] of Object.entries(modules)) {
     }
   });
 }
+entry(
+  'nn.activationWaves',
+  {
+    activation: object(
+      {
+        transform: fn(() => [1, 0]),
+        isPinned: maybe(boolean()),
+        constant: maybe(finite(1)),
+        linear: maybe(finite(1)),
+      },
+      'function',
+    ),
+    options: object({ count: few(2), radius: maybe(above0(2)), most: maybe(above0(2)) }),
+  },
+  nn.activationWaves,
+);
+entry(
+  'nn.snnkLayer',
+  {
+    inputs: object({ x: tensor(3, 2), w: tensor(4, 2), projections: tensor(2, 2), bias: maybe(tensor(4)) }),
+    waves: leaf(nn.activationWaves(Math.tanh, { count: 2 })),
+  },
+  nn.snnkLayer,
+);
+const network = nn.mlp({ width: 2, hidden: 2 });
+const ofNetwork = Object.entries(nn.initial(network, runtime)).map(([key, value]) => [key, leaf(keep(value))]);
+entry(
+  'nn.bundleLayers',
+  {
+    network: leaf(network),
+    parameters: object(Object.fromEntries(ofNetwork)),
+    x: leaf(random(3, 2)),
+    options: object({
+      features: leaf([2]),
+      targets: notGiven(leaf(random(3, 2))),
+      ridge: maybe(atLeast0(1)),
+      floor: maybe(finite(0)),
+      seed: maybe(integer(0)),
+    }),
+  },
+  async (...args: Any[]) => {
+    const { parameters } = await (nn.bundleLayers as Any)(...args);
+    for (const each of Object.values(parameters) as Tensor[]) each.dispose();
+  },
+);
 const parameter = open({
   shape: leaf([2], 'array'),
   initial: object({ std: finite(1) }),

@@ -47,9 +47,9 @@ function orthogonalDirections(count: number, { dimension: d, norms, seed }: Draw
   const gaussian = normal(2 * blocks * d * d, seed);
   for (let block = 0; block < blocks; block++) {
     const from = 2 * block * d * d;
-    const rotation = orthonormalRows(gaussian.subarray(from, from + d * d), d);
-    const others = gaussian.subarray(from + d * d, from + 2 * d * d);
     const rows = Math.min(d, count - block * d);
+    const rotation = orthonormalRows(gaussian.subarray(from, from + rows * d), d);
+    const others = gaussian.subarray(from + d * d, from + 2 * d * d);
     for (let r = 0; r < rows; r++) {
       const length = norms === 'chi' ? Math.hypot(...others.subarray(r * d, (r + 1) * d)) : Math.sqrt(d);
       for (let c = 0; c < d; c++) directions[(block * d + r) * d + c] = length * (rotation[r * d + c] as number);
@@ -59,7 +59,7 @@ function orthogonalDirections(count: number, { dimension: d, norms, seed }: Draw
 }
 
 /**
- * A uniformly random (Haar) rotation or reflection [d, d] from d x d independent normal numbers.
+ * A uniformly random (Haar) rotation or reflection [d, d] from d x d independent normal numbers, or its first rows from theirs.
  *
  * Gram-Schmidt, which is a QR decomposition with a positive diagonal of R. What libraries call QR (Householder) leaves the
  * signs of that diagonal as they fall: its Q is orthogonal but not uniform, and estimates that are not even in the
@@ -67,7 +67,7 @@ function orthogonalDirections(count: number, { dimension: d, norms, seed }: Draw
  */
 export function orthonormalRows(gaussian: ArrayLike<number>, d: number): Float64Array {
   const rows = Float64Array.from(gaussian);
-  for (let r = 0; r < d; r++) {
+  for (let r = 0; r < rows.length / d; r++) {
     const row = rows.subarray(r * d, (r + 1) * d);
     // Twice: what rounding leaves of the earlier rows the first time is gone the second.
     for (let pass = 0; pass < 2; pass++) {

@@ -1,5 +1,13 @@
 /** Modules of networks: functions of their input and of parameters, whose gradients follow by the tape. */
 export type { LayerParameter } from '../methods/define';
+export {
+  type ActivationTransform,
+  type ActivationWaves,
+  type ActivationWavesOptions,
+  activationWaves,
+  type SnnkLayerInputs,
+  snnkLayer,
+} from '../methods/kernel/snnk/activation-waves';
 export { type FusionPadding, fullConvFusion } from '../methods/large-kernels/asymmetric-conv-fusion/fuse';
 export type { LargeKernel } from '../methods/large-kernels/dilated-reparam-conv/branches';
 export { type MergedConv, mergeDilatedReparam } from '../methods/large-kernels/dilated-reparam-conv/merge';
@@ -38,5 +46,6 @@ export {
   type TrainableParameters,
 } from './module';
 export { type NormConfig, norm } from './norm';
+export { type Bundle, type BundleOptions, bundleLayers, type SnnkAdapterConfig, snnkAdapter } from './snnk';
 export { TrainingPass } from './training';
 export { type TransnormerConfig, transnormerBlock } from './transnormer-block';

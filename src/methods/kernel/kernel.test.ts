@@ -13,6 +13,9 @@ import { kernelRidge } from './kernel-ridge';
 import { randomFeatureAttention } from './random-feature-attention';
 import { randomFeatureRisk } from './random-feature-risk';
 import { snnk } from './snnk';
+import { activationWaves, snnkLayer } from './snnk/activation-waves';
+import { reference as snnkReference } from './snnk/reference';
+import { wavesOf } from './snnk/waves';
 
 const random = (shape: readonly number[], seed: number, factor = 1) =>
   hostTensor(
@@ -120,6 +123,21 @@ describeOnBackends('kernel methods', (runtime) => {
     );
     for (const each of [bad, ...Object.values(given)]) each.dispose();
   });
+
+  test('snnkLayer with cosines and sines is its reference', () =>
+    scoped(runtime(), async () => {
+      const waves = activationWaves((t) => Math.max(t, 0) + Math.sin(t), { count: 33, radius: 2 });
+      const inputs = { ...LAYER, ...BIAS };
+      const [x, w, projections, bias] = [inputs.x, inputs.w, inputs.projections, inputs.bias].map((host) =>
+        runtime().fromHost(host as HostTensor<'f32'>),
+      ) as [Tensor, Tensor, Tensor, Tensor];
+      const expected = snnkReference(inputs, snnk.parse({}) as never, waves).out as HostTensor;
+      const found = snnkLayer({ x, w, projections, bias }, waves);
+      expect(relativeError(await found.toHost(), expected)).toBeLessThan(2e-5);
+      expect(() => snnkLayer({ x, w, projections: w }, waves)).toThrow(
+        'projections must be as many as waves, 33, got 4',
+      );
+    }));
 
   test('what does not fit is refused by name', async () => {
     await scoped(runtime(), async () => {
@@ -235,4 +253,56 @@ test('the means of features are the activations, within four standard errors', (
     [(Math.sin(angle) + (Math.PI - angle) * dot) / (2 * Math.PI)],
     8 / Math.sqrt(r),
   );
+});
+
+test('computed transforms are the closed forms', () => {
+  const gelu = (t: number) => (t / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (t + 0.044715 * t ** 3)));
+  const sinh = (w: number) => 1 / Math.sinh((Math.PI * w) / 2);
+  const own = [
+    ['tanh', Math.tanh, { transform: (w: number) => [0, sinh(w)] as const }],
+    [
+      'sigmoid',
+      (t: number) => 1 / (1 + Math.exp(-t)),
+      { transform: (w: number) => [0, sinh(2 * w)] as const, constant: 0.5 },
+    ],
+    [
+      'gelu',
+      gelu,
+      {
+        transform: (w: number) => [(-(1 + 1 / (w * w)) * Math.exp((-w * w) / 2)) / Math.PI, 0] as const,
+        isPinned: true,
+        linear: 0.5,
+      },
+    ],
+  ] as const;
+  for (const [name, f, transform] of own) {
+    const closed = wavesOf(name, 2000);
+    const [computed, given] = [f, transform].map((each) => activationWaves(each, { count: 2000 }));
+    for (const t of [-3, -1, -0.2, 0, 0.7, 2.5]) {
+      expect(Math.abs(computed!.evaluate(t) - f(t)), `${name} ${t}`).toBeLessThan(2e-3);
+      // GELU is given by tanh here, within 5e-4.
+      expect(Math.abs(given!.evaluate(t) - f(t)), `${name} ${t}`).toBeLessThan(1e-3);
+      const sum = closed.frequencies.reduce(
+        (sum, w, j) =>
+          sum + closed.cosines[j]! * (Math.cos(w * t) - (closed.isPinned ? 1 : 0)) + closed.sines[j]! * Math.sin(w * t),
+        0,
+      );
+      expect(Math.abs(closed.constant + closed.linear * t + sum / 2000 - given!.evaluate(t))).toBeLessThan(1e-3);
+    }
+    expect(computed!.error).toBeLessThan(5e-3);
+  }
+});
+
+test('relu(w x) is estimated by a computed transform, within four standard errors', () => {
+  const r = 20_000;
+  const waves = activationWaves((t) => Math.max(t, 0), { count: r, radius: 1, most: 16 });
+  expect(waves.error).toBeLessThan(0.03);
+  const x = hostTensor([0.06, 0, 0.08], [1, 3]);
+  const w = hostTensor([0, 0.6, 0.8], [1, 3]);
+  for (const bias of [-0.4, 0.4]) {
+    const inputs = { x, w, projections: random([r, 3], 5), bias: hostTensor([bias], [1]) };
+    const { out } = snnkReference(inputs, snnk.parse({}) as never, waves);
+    expectClose(out?.data as Float64Array, [waves.evaluate(0.064 + bias)], 0.02);
+    expectClose(out?.data as Float64Array, [Math.max(0, 0.064 + bias)], 0.04);
+  }
 });

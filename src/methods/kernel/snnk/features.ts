@@ -28,29 +28,36 @@ export function productOfFeatures(layer: Layer, settings: Settings): Tensor {
 }
 
 /**
- * The same for a sum of waves: A e^(g w - |w|^2 / 2) times 1, cos(f g x) e^(f^2 |x|^2 / 2) and the like with sin, f the frequency of
- * the projection. What is constant in 1 - cos is estimated with the same factor, so that slow waves, which weigh much, vary
- * little.
+ * The same for a sum of waves: e^(g w - |w|^2 / 2) times cos(f g x) e^(f^2 |x|^2 / 2) and the like with sin, f the frequency of the
+ * projection. The 1 of pinned cosines is estimated with the same factor, so that slow waves, which weigh much, vary little.
  */
 export function productOfWaves({ x, w, projections, bias }: Layer, waves: Waves): Tensor {
   const { runtime } = x;
-  const { wave, constant, linear } = waves;
+  const { isPinned, constant, linear } = waves;
   const r = projections.shape[0] as number;
-  const row = (values: Float64Array) => runtime.tensor(Float32Array.from(values), [1, r]);
-  const [frequency, amplitude] = [row(waves.frequencies), row(waves.amplitudes.map((value) => value / r))];
+  const row = (values: Float64Array, factor = 1) =>
+    runtime.tensor(
+      Float32Array.from(values, (value) => factor * value),
+      [1, r],
+    );
+  const [frequency, cosine, sine] = [row(waves.frequencies), row(waves.cosines, 1 / r), row(waves.sines, 1 / r)];
   const along = (points: Tensor) => matmul(points, projections, { transposeB: true });
   const size = map((half, f) => Math.exp(f * f * half), halfSquares(x), frequency);
   const angle = multiply(along(x), frequency);
-  const weight = map((t, half, a) => a * Math.exp(t - half), along(w), halfSquares(w), amplitude);
+  const weight = map((t, half) => Math.exp(t - half), along(w), halfSquares(w));
   const shift = multiply(bias?.reshape([-1, 1]) ?? runtime.zeros([w.shape[0] as number, 1]), frequency);
-  const [even, odd] = [multiply(cos(shift), weight), multiply(sin(shift), weight)];
+  const [even, odd] = [cos(shift), sin(shift)];
+  const byCosine = map((e, o, c, s, weight) => weight * (c * e + s * o), even, odd, cosine, sine, weight);
+  const bySine = map((e, o, c, s, weight) => weight * (s * e - c * o), even, odd, cosine, sine, weight);
   const waving = beside(multiply(cos(angle), size), multiply(sin(angle), size));
-  const product =
-    wave === 'sine'
-      ? matmul(waving, beside(odd, even), { transposeB: true })
-      : matmul(beside(waving, runtime.ones([x.shape[0] as number, r])), beside(beside(negative(even), odd), weight), {
-          transposeB: true,
-        });
+  const weights = beside(byCosine, bySine);
+  const product = isPinned
+    ? matmul(
+        beside(waving, runtime.ones([x.shape[0] as number, r])),
+        beside(weights, negative(multiply(weight, cosine))),
+        { transposeB: true },
+      )
+    : matmul(waving, weights, { transposeB: true });
   const whole = constant === 0 ? product : add(product, runtime.tensor([constant], []));
   if (linear === 0) return whole;
   const line = matmul(x, w, { transposeB: true });

@@ -11,11 +11,12 @@ interface Params {
 type Inputs = Readonly<Record<'x' | 'w' | 'projections', HostTensor>> &
   Readonly<Partial<Record<'bias' | 'signs', HostTensor | undefined>>>;
 
-/** A sum of waves, one for each projection: sin t, or 1 - cos t, and what is added to their mean. */
+/** A sum of waves, one for each projection, and what is added to their mean; pinned cosines are cos t - 1. */
 interface Waves {
-  readonly wave: 'sine' | 'versine';
   readonly frequencies: Float64Array;
-  readonly amplitudes: Float64Array;
+  readonly cosines: Float64Array;
+  readonly sines: Float64Array;
+  readonly isPinned: boolean;
   readonly constant: number;
   readonly linear: number;
 }
@@ -115,14 +116,14 @@ function termOf({ gx, gw, xx, ww }: Given, bias: number, sign: number, { activat
   return [value, ...sizes.map((each, at) => value * each + turned * angles[at]!)] as unknown as Term;
 }
 
-/** A e^(g w - |w|^2 / 2) times Im e^z, or 1 - Re e^z, z = f^2 |x|^2 / 2 + i f (g x + b). */
-function waveTerm({ gx, gw, xx, ww }: Given, bias: number, { wave, frequencies, amplitudes }: Waves, k: number): Term {
-  const f = frequencies[k]!;
-  const weight = amplitudes[k]! * Math.exp(gw - ww / 2);
-  const [size, angle] = [Math.exp((f * f * xx) / 2), f * (gx + bias)];
+/** e^(g w - |w|^2 / 2) times c (Re e^z - 1 if pinned) + s Im e^z, z = f^2 |x|^2 / 2 + i f (g x + b). */
+function waveTerm({ gx, gw, xx, ww }: Given, bias: number, waves: Waves, k: number): Term {
+  const [f, c, s] = [waves.frequencies[k]!, waves.cosines[k]!, waves.sines[k]!];
+  const weight = Math.exp(gw - ww / 2);
+  const [size, angle] = [weight * Math.exp((f * f * xx) / 2), f * (gx + bias)];
   const [real, imaginary] = [size * Math.cos(angle), size * Math.sin(angle)];
-  const value = weight * (wave === 'sine' ? imaginary : 1 - real);
-  const byAngle = weight * f * (wave === 'sine' ? real : imaginary);
-  const bySize = weight * ((f * f) / 2) * (wave === 'sine' ? imaginary : -real);
-  return [value, byAngle, value, bySize, -value / 2, byAngle];
+  const waving = c * real + s * imaginary;
+  const value = waving - (waves.isPinned ? c * weight : 0);
+  const byAngle = f * (s * real - c * imaginary);
+  return [value, byAngle, value, ((f * f) / 2) * waving, -value / 2, byAngle];
 }

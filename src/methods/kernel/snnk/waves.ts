@@ -5,54 +5,78 @@
  */
 export type WaveActivation = 'tanh' | 'sigmoid' | 'gelu';
 
-/** f(t) = constant + linear t + mean over j of amplitudes_j wave(frequencies_j t), where the wave is sin t, or 1 - cos t. */
+/** f(t) = constant + linear t + mean over j of cosines_j (cos(w_j t) - 1 if pinned) + sines_j sin(w_j t), w_j the frequencies. */
 export interface Waves {
-  readonly wave: 'sine' | 'versine';
   readonly frequencies: Float64Array;
-  readonly amplitudes: Float64Array;
+  readonly cosines: Float64Array;
+  readonly sines: Float64Array;
+  /** Whether cosines count from their value at 0. */
+  readonly isPinned: boolean;
   readonly constant: number;
   readonly linear: number;
 }
 
-interface Transform extends Pick<Waves, 'wave' | 'constant' | 'linear'> {
+interface Transform extends Pick<Waves, 'isPinned' | 'constant' | 'linear'> {
   /** The law of frequencies, up to a factor, and what waves weigh under it. */
   density(w: number): number;
-  amplitude(w: number): number;
+  amplitude(w: number): readonly [cosine: number, sine: number];
 }
 
 const TRANSFORMS: Readonly<Record<WaveActivation, Transform>> = {
   // w / sinh(pi w / 2) sums to 1, w / sinh(pi w) to 1/4.
   tanh: {
-    ...{ wave: 'sine', constant: 0, linear: 0 },
+    ...{ isPinned: false, constant: 0, linear: 0 },
     density: (w) => w / Math.sinh((Math.PI * w) / 2),
-    amplitude: (w) => 1 / w,
+    amplitude: (w) => [0, 1 / w],
   },
   sigmoid: {
-    ...{ wave: 'sine', constant: 0.5, linear: 0 },
+    ...{ isPinned: false, constant: 0.5, linear: 0 },
     density: (w) => w / Math.sinh(Math.PI * w),
-    amplitude: (w) => 0.25 / w,
+    amplitude: (w) => [0, 0.25 / w],
   },
   gelu: {
-    ...{ wave: 'versine', constant: 0, linear: 0.5 },
+    ...{ isPinned: true, constant: 0, linear: 0.5 },
     density: (w) => Math.exp((-w * w) / 2),
-    amplitude: (w) => (1 + 1 / (w * w)) / Math.sqrt(2 * Math.PI),
+    amplitude: (w) => [-(1 + 1 / (w * w)) / Math.sqrt(2 * Math.PI), 0],
   },
 };
 
 /** Where laws have ended, and into how many steps they are cut. */
 const [END, STEPS] = [16, 2 ** 14];
 
-/** As many waves as projections: their frequencies are those below which (j + 1/2) / count of the law lies. */
+/** As many waves as projections. */
 export function wavesOf(activation: WaveActivation, count: number): Waves {
   const { density, amplitude, ...rest } = TRANSFORMS[activation];
-  const sums = new Float64Array(STEPS + 1);
-  for (let at = 1; at <= STEPS; at++) sums[at] = sums[at - 1]! + density(((at - 0.5) * END) / STEPS);
-  const frequencies = new Float64Array(count);
-  for (let j = 0, at = 1; j < count; j++) {
-    const wanted = ((j + 0.5) / count) * sums[STEPS]!;
-    while (sums[at]! < wanted) at++;
-    const part = (wanted - sums[at - 1]!) / (sums[at]! - sums[at - 1]!);
-    frequencies[j] = ((at - 1 + part) * END) / STEPS;
+  const { frequencies } = quantiles(
+    Float64Array.from({ length: STEPS }, (_, at) => density(((at + 0.5) * END) / STEPS)),
+    END,
+    count,
+  );
+  return { ...rest, frequencies, ...amplitudesOf(frequencies, amplitude) };
+}
+
+/** The amplitudes of cosines and of sines. */
+export function amplitudesOf(
+  frequencies: Float64Array,
+  amplitude: (w: number, at: number) => readonly [cosine: number, sine: number],
+): Pick<Waves, 'cosines' | 'sines'> {
+  const both = Array.from(frequencies, amplitude);
+  return { cosines: Float64Array.from(both, ([cosine]) => cosine), sines: Float64Array.from(both, ([, sine]) => sine) };
+}
+
+/**
+ * The frequencies below which (j + 1/2) / count of a law on [0, end] lies, and its density there; the law is constant in steps,
+ * which are given up to a factor.
+ */
+export function quantiles(steps: Float64Array, end: number, count: number) {
+  const width = end / steps.length;
+  const total = steps.reduce((sum, value) => sum + value, 0);
+  const [frequencies, densities] = [new Float64Array(count), new Float64Array(count)];
+  for (let j = 0, at = 0, below = 0; j < count; j++) {
+    const wanted = ((j + 0.5) / count) * total;
+    while (below + steps[at]! < wanted && at + 1 < steps.length) below += steps[at++]!;
+    frequencies[j] = (at + (wanted - below) / steps[at]!) * width;
+    densities[j] = steps[at]! / (total * width);
   }
-  return { ...rest, frequencies, amplitudes: frequencies.map(amplitude) };
+  return { frequencies, densities };
 }
