@@ -31,6 +31,7 @@ const QUICK: Readonly<Record<string, readonly string[]>> = {
   'gated-delta-networks': [yes, yes, identity, untested, untested],
   'nats-linear': [yes, yes, no, no, untested],
   'more-is-better': [yes, no, yes, yes, yes, untested],
+  snnk: [partly, yes, yes, partly, partly, yes],
   performer: [partly, no, no, partly, partly, untested],
   'c3d-ad': [no, no, no, yes, untested],
   transnormer: [identity, yes, no, yes, yes, untested, partly],

@@ -19,21 +19,4 @@ export const paper: Paper = {
     'Approximate an activation function by a dot product.',
   ],
   methods: ['snnk'],
-  claims: [
-    {
-      claim: 'Adapters keep their accuracy with up to five times fewer parameters to train.',
-      source: 'abstract',
-      mark: 'from the paper',
-    },
-    {
-      claim: 'Layers multiplied together keep accuracy with about thirty times fewer parameters.',
-      source: 'reviews of the paper',
-      mark: 'from a third party',
-    },
-    {
-      claim: 'An adapter of 16 features in BERT-base has 313,344 parameters, where a bottleneck of 48 has 1,789,056.',
-      source: 'counted from shapes',
-      mark: 'reconstructed',
-    },
-  ],
 };
