@@ -44,6 +44,12 @@ const SETTINGS: Readonly<Record<string, readonly Setting[]>> = {
     { inputs: { documents: Int32Array.from({ length: n }, (_, i) => Math.floor(i / 5)), alibi_slopes: [h] } },
   ],
   'neighborhood-attention': [{ params: { window: [3, 2], causal: [true, false], dilation: [1, 2] } }],
+  'adaptive-token-pruning': [
+    {
+      params: { threshold: 0.1 },
+      inputs: { policy: Int32Array.from({ length: b * n }, (_, i) => (i % 3 === 1 ? 0 : 1)) },
+    },
+  ],
   'stochastic-attention': [
     {
       params: { window: 3, gated: true },
@@ -124,7 +130,8 @@ afterAll(() => {
 
 /** Uniform numbers, but for what has a definition of its own: of logarithms of decays the negative ones. */
 function input(name: string, given: readonly number[] | Int32Array): Tensor {
-  if (given instanceof Int32Array) return runtime.tensor(given, name === 'documents' ? [b, n] : [given.length]);
+  if (given instanceof Int32Array)
+    return runtime.tensor(given, ['documents', 'policy'].includes(name) ? [b, n] : [given.length]);
   if (name === 'reflection') return runtime.tensor([0.6, 0, 0.8, 0], given);
   const numbers = uniform(sizeOf(given), name.length);
   return runtime.tensor(name === 'g' ? numbers.map((value) => -value) : numbers, given);

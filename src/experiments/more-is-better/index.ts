@@ -86,7 +86,7 @@ export const experiment = defineExperiment({
           [1, 100],
           [0.1, 1000],
         ),
-        best: figure('the same with the ridge at its best', [0, 1.2], [0, 1.5], [0.1, 1000]),
+        best: figure('the same with the ridge at its best', [0, 1.2], [0, 1.5], [0, 1000]),
       },
     },
     ratio: {

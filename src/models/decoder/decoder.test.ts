@@ -457,7 +457,7 @@ describe('methods of a decoder', () => {
       );
       const taken = new Map<string, boolean>();
       for (const method of onSequences)
-        for (const given of SETTINGS[method.name] ?? [{}]) {
+        for (const given of SETTINGS[method.name] ?? [PARAMS[method.name] ?? {}]) {
           const params = { ...('causal' in method.params.entries && { causal: true }), ...given };
           const layer = attentionModule({ width, heads: 2, method, params });
           const parameters = initial(layer, runtime, 3);

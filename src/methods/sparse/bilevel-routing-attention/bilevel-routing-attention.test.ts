@@ -88,9 +88,10 @@ describe('bilevel routing attention', () => {
     const q = runtime.fromHost(random([1, 4, 6, 1, 2], 1));
     const refuse = (params: object, message: string) =>
       expectRefusal(runtime, () => method.forward({ q, k: q, v: q }, method.parse(params as never)), message);
-    await refuse({ regions: 3, topRegions: 1 }, 'regions must divide the 4 rows of q, got 3');
-    await refuse({ regions: [2, 4], topRegions: 1 }, 'regions must divide the 6 columns of q, got 4');
+    await refuse({ regions: 3, topRegions: 1 }, 'regions must divide the extent 4 of axis 0 of the grid, got 3');
+    await refuse({ regions: [2, 4], topRegions: 1 }, 'regions must divide the extent 6 of axis 1 of the grid, got 4');
     await refuse({ regions: 2, topRegions: 5 }, 'topRegions must be at most the 4 regions, got 5');
     await refuse({ regions: 2 }, 'topRegions');
+    await refuse({ regions: [2, 2, 2], topRegions: 1 }, 'regions must be one for each of the 2 axes of q, got 3');
   });
 });

@@ -5,9 +5,9 @@
 import * as valibot from 'valibot';
 import { ParameterError } from '../../../errors';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
-import { bindShapes } from '../../../tensor/shape';
+import { bindShapes, gridOf, sizeOf } from '../../../tensor/shape';
 import { defineMethod } from '../../define';
-import { scale } from '../../schema';
+import { perAxis, scale } from '../../schema';
 import { reference } from './reference';
 import { routedAttention } from './route';
 
@@ -19,14 +19,11 @@ export const bilevelRoutingAttention = defineMethod({
   family: 'sparse',
   summary: 'exact attention of the tokens of a picture within the regions that are most like their own',
   paper: '2303.08810',
-  inputs: { q: 'b rows columns h d', k: 'b rows columns h d', v: 'b rows columns h e' },
-  outputs: { out: 'b rows columns h e' },
+  inputs: { q: 'b ...space h d', k: 'b ...space h d', v: 'b ...space h e' },
+  outputs: { out: 'b ...space h e' },
   params: valibot.strictObject({
     regions: valibot.optional(
-      valibot.pipe(
-        valibot.union([count, valibot.strictTuple([count, count])]),
-        valibot.description('regions along both axes, or [rows, columns]; they divide those of the picture'),
-      ),
+      perAxis(count, 'regions along all axes of the picture, or a list with one for each; they divide its extents'),
       7,
     ),
     topRegions: valibot.pipe(count, valibot.description('regions that each region sees')),
@@ -40,19 +37,21 @@ export const bilevelRoutingAttention = defineMethod({
     checkFloat32(bilevelRoutingAttention.name, { q, k, v }, {});
     checkContiguous({ q, k, v });
     const { inputs } = bilevelRoutingAttention;
-    const { rows, columns, h, d } = bindShapes(inputs, { q: q.shape, k: k.shape, v: v.shape }) as Extents;
-    const { topRegions, scale = 1 / Math.sqrt(h * d) } = params;
-    const [down, across] = regionsOf(params.regions);
-    checkDivides('rows', rows, down);
-    checkDivides('columns', columns, across);
-    if (topRegions > down * across)
-      throw new ParameterError(`topRegions must be at most the ${down * across} regions, got ${topRegions}`);
-    const region = [rows / down, columns / across] as const;
+    const letters = bindShapes(inputs, { q: q.shape, k: k.shape, v: v.shape }) as Readonly<Record<'h' | 'd', number>>;
+    const space = q.shape.slice(1, -2);
+    const counts = regionsOf(params.regions, space);
+    const all = sizeOf(counts);
+    const { topRegions, scale = 1 / Math.sqrt(letters.h * letters.d) } = params;
+    if (topRegions > all) throw new ParameterError(`topRegions must be at most the ${all} regions, got ${topRegions}`);
+    const region = space.map((extent, axis) => extent / (counts[axis] as number));
     return { out: routedAttention(q, k, v, { region, topRegions, scale }, control) };
   },
 
-  cost({ b, rows, columns, h, d, e }, { regions, topRegions }) {
-    const [n, count] = [rows * columns, regionsOf(regions).reduce((product, each) => product * each)];
+  cost(letters, { regions, topRegions }) {
+    const { b, h, d, e } = letters;
+    const space = gridOf(letters);
+    const n = sizeOf(space);
+    const count = sizeOf(regionsOf(regions, space));
     const pairs = (b * h * n * n * topRegions) / count;
     return {
       flops: 2 * b * h * d * (n + count * count) + 2 * (d + e) * pairs,
@@ -62,20 +61,24 @@ export const bilevelRoutingAttention = defineMethod({
     };
   },
 
-  variants: ({ rows, columns }) =>
+  variants: (letters) =>
     [7, 8, 4, 2]
-      .filter((each) => rows % each === 0 && columns % each === 0)
-      .map((regions) => ({ regions, topRegions: Math.min(4, regions) }))
-      .slice(0, 1),
+      .filter((each) => gridOf(letters).every((extent) => extent % each === 0))
+      .slice(0, 1)
+      .map((regions) => ({ regions, topRegions: 4 })),
   page: () => import('./page'),
 });
 
-type Extents = Readonly<Record<'rows' | 'columns' | 'h' | 'd', number>>;
-
-const regionsOf = (regions: number | readonly [number, number]): readonly [number, number] =>
-  typeof regions === 'number' ? [regions, regions] : regions;
-
-function checkDivides(axis: string, extent: number, regions: number): void {
-  if (extent % regions !== 0)
-    throw new ParameterError(`regions must divide the ${extent} ${axis} of q, got ${regions}: pad the picture`);
+/** Regions along each axis; throws unless they divide it. */
+function regionsOf(regions: number | readonly number[], space: readonly number[]): number[] {
+  if (typeof regions !== 'number' && regions.length !== space.length)
+    throw new ParameterError(`regions must be one for each of the ${space.length} axes of q, got ${regions.length}`);
+  return space.map((extent, axis) => {
+    const count = typeof regions === 'number' ? regions : (regions[axis] as number);
+    if (extent % count !== 0)
+      throw new ParameterError(
+        `regions must divide the extent ${extent} of axis ${axis} of the grid, got ${count}: pad it`,
+      );
+    return count;
+  });
 }

@@ -3,14 +3,14 @@ import { type HostTensor, toFloat64 } from '../../../tensor/host';
 import { at, dotAt } from '../../../tensor/wide';
 
 export interface BilevelInputs<T> {
-  /** [b, rows, columns, h, d]. */
+  /** [b, ...space, h, d]. */
   readonly q: T;
   readonly k: T;
   readonly v: T;
 }
 
 export interface BilevelParams {
-  readonly regions: number | readonly [number, number];
+  readonly regions: number | readonly number[];
   readonly topRegions: number;
   readonly scale?: number | undefined;
 }
@@ -21,19 +21,27 @@ export function reference(
   { regions, topRegions, scale }: BilevelParams,
   gradOut?: HostTensor,
 ) {
-  const [b, rows, columns, h, d] = q.shape as [number, number, number, number, number];
-  const [down, across] = typeof regions === 'number' ? [regions, regions] : regions;
+  const [b, space] = [q.shape[0] as number, q.shape.slice(1, -2)];
+  const [h, d] = q.shape.slice(-2) as [number, number];
+  const n = space.reduce((product, extent) => product * extent, 1);
+  const counts = space.map((_, axis) => (typeof regions === 'number' ? regions : at(regions, axis)));
+  const count = counts.reduce((product, each) => product * each, 1);
   const regionOf = (token: number) => {
-    const [row, column] = [Math.floor(token / columns), token % columns];
-    return Math.floor((row * down) / rows) * across + Math.floor((column * across) / columns);
+    let [rest, region, step] = [token, 0, 1];
+    for (let axis = space.length - 1; axis >= 0; axis--) {
+      const extent = at(space, axis);
+      region += step * Math.floor(((rest % extent) * at(counts, axis)) / extent);
+      step *= at(counts, axis);
+      rest = Math.floor(rest / extent);
+    }
+    return region;
   };
-  const count = down * across;
   const [queries, keys] = [q, k].map((x) => {
     const means = new Float64Array(b * count * h * d);
     toFloat64(x).forEach((value, i) => {
       const [channel, token] = [i % (h * d), Math.floor(i / (h * d))];
-      const region = Math.floor(token / (rows * columns)) * count + regionOf(token % (rows * columns));
-      means[region * h * d + channel] = at(means, region * h * d + channel) + (value * count) / (rows * columns);
+      const region = Math.floor(token / n) * count + regionOf(token % n);
+      means[region * h * d + channel] = at(means, region * h * d + channel) + (value * count) / n;
     });
     return means;
   }) as [Float64Array, Float64Array];
@@ -47,7 +55,7 @@ export function reference(
   });
   const sees = (i: number, j: number, _: number, batch: number) =>
     (chosen[batch * count + regionOf(i)] as Set<number>).has(regionOf(j));
-  const flat = (x: HostTensor) => ({ ...x, shape: [b, rows * columns, h, x.shape[4] as number] });
+  const flat = (x: HostTensor) => ({ ...x, shape: [b, n, h, x.shape.at(-1) as number] });
   const factor = scale ?? 1 / Math.sqrt(h * d);
   const qkv = { q: flat(q), k: flat(k), v: flat(v) };
   const { out } = softmaxAttention(qkv, factor, sees);

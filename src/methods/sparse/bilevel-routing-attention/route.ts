@@ -8,28 +8,26 @@ import type { Control } from '../../../runtime/backend';
 import { stopGradient } from '../../../tape';
 import type { Tensor } from '../../../tensor/tensor';
 
-type Pair = readonly [rows: number, columns: number];
-
 export interface Routing {
-  /** Tokens of a region along both axes, which divide those of the grid. */
-  readonly region: Pair;
+  /** Tokens of a region along each axis of the grid, which they divide. */
+  readonly region: readonly number[];
   /** Regions that the tokens of each region see. */
   readonly topRegions: number;
   /** Factor on the scores of tokens. */
   readonly scale: number;
-  /** Tokens of the grid that are not padding, zeros at the end of both axes, in the mean of a region; default: all. */
-  readonly real?: Pair | undefined;
+  /** Tokens along each axis that are not padding, zeros at its end, in the mean of a region; default: all. */
+  readonly real?: readonly number[] | undefined;
 }
 
 /**
- * q, k [b, rows, columns, h, d] and v [b, rows, columns, h, e] -> out [b, rows, columns, h, e]. Regions are compared by the means
- * of their queries and keys over all heads, through which no gradient passes; keys and values are read where they lie.
+ * q, k [b, ...space, h, d] and v [b, ...space, h, e] -> out [b, ...space, h, e]. Regions are compared by the means of their
+ * queries and keys over all heads, through which no gradient passes; keys and values are read where they lie.
  */
 export function routedAttention(q: Tensor, k: Tensor, v: Tensor, routing: Routing, control?: Control): Tensor<'f32'> {
   const { region, topRegions, scale } = routing;
-  const [b, rows, columns, h] = q.shape as [number, number, number, number, number];
-  const grid = { extent: [rows, columns], region };
-  const tokens = (x: Tensor) => x.reshape([b, rows * columns, h, x.shape[4] as number]);
+  const [b, h] = [q.shape[0] as number, q.shape.at(-2) as number];
+  const grid = { extent: q.shape.slice(1, -2), region };
+  const tokens = (x: Tensor) => x.reshape([b, -1, h, x.shape.at(-1) as number]);
   return q.runtime.scope(() => {
     const likeness = matmul(regionMeans(q, routing), regionMeans(k, routing), { transposeB: true });
     const { indices } = topK(likeness, topRegions);
@@ -42,13 +40,20 @@ export function routedAttention(q: Tensor, k: Tensor, v: Tensor, routing: Routin
 
 /** [b, regions, h d]: the means of the tokens of each region. */
 function regionMeans(x: Tensor, { region, real }: Routing): Tensor<'f32'> {
-  const [b, rows, columns, h, d] = x.shape as [number, number, number, number, number];
-  const [p, q] = region;
-  const split = stopGradient(x).reshape([b, rows / p, p, columns / q, q, h * d]);
-  const means = mean(split, { axes: [2, 4] }).reshape([b, -1, h * d]);
+  const [b, space] = [x.shape[0] as number, x.shape.slice(1, -2)];
+  const c = (x.shape.at(-2) as number) * (x.shape.at(-1) as number);
+  const split = space.flatMap((extent, axis) => [extent / (region[axis] as number), region[axis] as number]);
+  const axes = space.map((_, axis) => 2 * axis + 2);
+  const means = mean(stopGradient(x).reshape([b, ...split, c]), { axes }).reshape([b, -1, c]);
   if (!real) return means;
-  const [down, across] = [sharesOf(rows / p, p, real[0]), sharesOf(columns / q, q, real[1])];
-  const factors = down.flatMap((one) => across.map((other) => 1 / (one * other)));
+  const factors = space.reduce<number[]>(
+    (all, extent, axis) => {
+      const tokens = region[axis] as number;
+      const shares = sharesOf(extent / tokens, tokens, real[axis] as number);
+      return all.flatMap((factor) => shares.map((share) => factor / share));
+    },
+    [1],
+  );
   return multiply(means, x.runtime.tensor(factors, [factors.length, 1]));
 }
 
