@@ -62,10 +62,10 @@ export const bilevelRoutingAttention = defineMethod({
   },
 
   variants: (letters) =>
-    [7, 8, 4, 2]
+    [7, 8, 4, 2, 1]
       .filter((each) => gridOf(letters).every((extent) => extent % each === 0))
       .slice(0, 1)
-      .map((regions) => ({ regions, topRegions: 4 })),
+      .map((regions) => ({ regions, topRegions: Math.min(4, regions) })),
   page: () => import('./page'),
 });
 
