@@ -44,24 +44,41 @@ export function productOfWaves({ x, w, projections, bias }: Layer, waves: Waves)
   const along = (points: Tensor) => matmul(points, projections, { transposeB: true });
   const size = map((half, f) => Math.exp(f * f * half), halfSquares(x), frequency);
   const angle = multiply(along(x), frequency);
-  const weight = map((t, half) => Math.exp(t - half), along(w), halfSquares(w));
-  const shift = multiply(bias?.reshape([-1, 1]) ?? runtime.zeros([w.shape[0] as number, 1]), frequency);
-  const [even, odd] = [cos(shift), sin(shift)];
-  const byCosine = map((e, o, c, s, weight) => weight * (c * e + s * o), even, odd, cosine, sine, weight);
-  const bySine = map((e, o, c, s, weight) => weight * (s * e - c * o), even, odd, cosine, sine, weight);
-  const waving = beside(multiply(cos(angle), size), multiply(sin(angle), size));
-  const weights = beside(byCosine, bySine);
-  const product = isPinned
-    ? matmul(
-        beside(waving, runtime.ones([x.shape[0] as number, r])),
-        beside(weights, negative(multiply(weight, cosine))),
-        { transposeB: true },
-      )
-    : matmul(waving, weights, { transposeB: true });
+  const [ofW, halfW] = [along(w), halfSquares(w)];
+  const weighing = (amplitude: Tensor) => map((t, half, a) => a * Math.exp(t - half), ofW, halfW, amplitude);
+  // Most activations have only one of both.
+  const hasSines = waves.sines.some((value) => value !== 0);
+  const hasCosines = !hasSines || waves.cosines.some((value) => value !== 0);
+  const c = hasCosines ? weighing(cosine) : undefined;
+  const s = hasSines ? weighing(sine) : undefined;
+  const [byCosine, bySine] = bias ? shifted(c, s, multiply(bias.reshape([-1, 1]), frequency)) : [c, s];
+  const features: (readonly [ofInputs: Tensor, ofWeights: Tensor])[] = [];
+  if (byCosine) features.push([multiply(cos(angle), size), byCosine]);
+  if (bySine) features.push([multiply(sin(angle), size), bySine]);
+  if (isPinned && c) features.push([runtime.ones([x.shape[0] as number, r]), negative(c)]);
+  const [ofInputs, ofWeights] = [0, 1].map((side) =>
+    features.map((pair) => pair[side] as Tensor).reduce((all, each) => beside(all, each)),
+  ) as [Tensor, Tensor];
+  const product = matmul(ofInputs, ofWeights, { transposeB: true });
   const whole = constant === 0 ? product : add(product, runtime.tensor([constant], []));
   if (linear === 0) return whole;
   const line = matmul(x, w, { transposeB: true });
   return add(whole, multiply(bias ? add(line, bias) : line, runtime.tensor([linear], [])));
+}
+
+/** What cosines and sines weigh once their angle is larger by `shift`. */
+function shifted(
+  c: Tensor | undefined,
+  s: Tensor | undefined,
+  shift: Tensor,
+): [Tensor | undefined, Tensor | undefined] {
+  const [even, odd] = [cos(shift), sin(shift)];
+  const total = (...parts: (Tensor | undefined)[]) =>
+    parts.filter((each) => each !== undefined).reduce((a, b) => add(a, b));
+  return [
+    total(c && multiply(c, even), s && multiply(s, odd)),
+    total(s && multiply(s, even), c && negative(multiply(c, odd))),
+  ];
 }
 
 function featuresOf({ x, w, projections, bias }: Layer, { activation, floor, split }: Settings): [Tensor, Tensor] {

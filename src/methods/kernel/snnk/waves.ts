@@ -3,6 +3,8 @@
  * tanh t is the integral over frequencies w > 0 of sin(w t) / sinh(pi w / 2), sigmoid t that of sin(w t) / sinh(pi w), and 1/2, and
  * GELU t that of (1 - cos(w t)) e^(-w^2 / 2) (1 + 1 / w^2) / pi, and t / 2.
  */
+import { BoundedMap } from '../../../bounded-map';
+
 export type WaveActivation = 'tanh' | 'sigmoid' | 'gelu';
 
 /** f(t) = constant + linear t + mean over j of cosines_j (cos(w_j t) - 1 if pinned) + sines_j sin(w_j t), w_j the frequencies. */
@@ -45,7 +47,13 @@ const TRANSFORMS: Readonly<Record<WaveActivation, Transform>> = {
 const [END, STEPS] = [16, 2 ** 14];
 
 /** As many waves as projections. */
-export function wavesOf(activation: WaveActivation, count: number): Waves {
+export const wavesOf = (activation: WaveActivation, count: number): Waves =>
+  found.get(`${activation} ${count}`, () => findWaves(activation, count));
+
+/** The waves of the last settings, which are not to be changed. */
+const found = new BoundedMap<string, Waves>(8);
+
+function findWaves(activation: WaveActivation, count: number): Waves {
   const { density, amplitude, ...rest } = TRANSFORMS[activation];
   const { frequencies } = quantiles(
     Float64Array.from({ length: STEPS }, (_, at) => density(((at + 0.5) * END) / STEPS)),
