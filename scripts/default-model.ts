@@ -16,7 +16,7 @@ const heldOut = join(folder, 'held-out.txt');
 const LAST_YEAR = 1900;
 /** The share of the text whose tokens are among the tenth that is held out, whatever a token's length. */
 const UNSEEN = 0.09;
-/** Of the documents of each source one in so many comes last, where `saccade train` holds a tenth of the tokens out. */
+/** One in so many documents of each source comes last, where `saccade train` holds a tenth of the tokens out. */
 const LAST_OF = 8;
 
 const TRAINING = {
