@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import fixture from '../../../test/fixtures/linalg.json';
 import { scoped } from '../../../test/scoped';
 import {
   cast,
@@ -24,8 +24,7 @@ interface Case {
   readonly answers: Readonly<Record<string, number[][] | number[] | number>>;
 }
 // test/fixtures/make-linalg.py
-const file = new URL('../../../test/fixtures/linalg.json', import.meta.url);
-const { cases } = JSON.parse(readFileSync(file, 'utf8')) as { readonly cases: readonly Case[] };
+const { cases } = fixture as { readonly cases: readonly Case[] };
 
 const runtime: Runtime = await createRuntime({ backend: 'wasm', threads: 1 });
 const EPSILON = { f32: 2 ** -23, f64: 2 ** -52 };
