@@ -106,6 +106,10 @@ export function deitNetwork(config: DeitConfig, classes: number, prune?: Pruning
   };
   const all: Described = Object.assign({}, own, ...blocks.map(({ name, parameters }) => prefixed(parameters, name)));
   const layer = layerOf(parts, all, (x, { 'patch_embed.proj': embed, norm, head }, tensors, control) => {
+    const [, rows, columns] = x.shape as [number, number, number];
+    const pixels = patch * patches;
+    if (rows !== pixels || columns !== pixels)
+      throw new ShapeError(`x must be ${pixels} x ${pixels} pixels, as the positions are, got ${rows} x ${columns}`);
     const find: Find = (name) => tensors[name];
     const results = {
       kept: [] as Tensor<'f32'>[],
@@ -139,12 +143,8 @@ export function deitNetwork(config: DeitConfig, classes: number, prune?: Pruning
 }
 
 /** Patches behind the class token, with their positions: [b, 1, n, c]. */
-function embedded(patches: Tensor<'f32'>, find: Find, { patch, patches: side, width: c }: DeitConfig): Tensor {
-  const [b, rows, columns] = patches.shape as [number, number, number];
-  if (rows !== side || columns !== side)
-    throw new ShapeError(
-      `x must be ${patch * side} x ${patch * side} pixels, as the positions are, got ${rows} x ${columns} patches of ${patch}`,
-    );
+function embedded(patches: Tensor<'f32'>, find: Find, { patches: side, width: c }: DeitConfig): Tensor {
+  const [b] = patches.shape as [number];
   const first = find('cls_token') as Tensor;
   const tokens = concat(
     [contiguous((first as Tensor<'f32'>).expand([b, 1, c])), patches.reshape([b, side * side, c])],

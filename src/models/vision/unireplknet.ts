@@ -3,6 +3,7 @@
  * Source: Ding et al. 2024, arXiv 2311.15599, and the authors' code: names, kernels, epsilons and the merged form.
  */
 import * as valibot from 'valibot';
+import { ShapeError } from '../../errors';
 import { BRANCHES, type LargeKernel, namesOf } from '../../methods/large-kernels/dilated-reparam-conv/branches';
 import { mergeDilatedReparam } from '../../methods/large-kernels/dilated-reparam-conv/merge';
 import { linear } from '../../nn/linear';
@@ -79,7 +80,18 @@ export const unireplknet = defineModel({
       false,
     ),
   }),
-  network: ({ variant, ...settings }) => unireplknetNetwork(VARIANTS[variant], settings),
+  network({ variant, ...settings }) {
+    const network = unireplknetNetwork(VARIANTS[variant], settings);
+    return {
+      ...network,
+      forward(inputs, parameters, control) {
+        const { shape } = inputs.x;
+        if (shape[1] !== settings.channels)
+          throw new ShapeError(`x must have the ${settings.channels} channels of the param channels, got ${shape[1]}`);
+        return network.forward(inputs, parameters, control);
+      },
+    };
+  },
   sample: () => ({ params: { variant: 'a', classes: 10 }, inputs: { x: samplePicture(64) } }),
 });
 
