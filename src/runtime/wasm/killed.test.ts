@@ -133,11 +133,20 @@ test('a runtime that is disposed while a worker ends', async () => {
 
 test('a job from which threads go since another ended is not taken to be done', async () => {
   using runtime = await createRuntime({ backend: 'wasm', threads: 2 });
-  using q = runtime.random([1, 8000, 4, 32]);
-  await outcomeOf(add(q, q));
+  using q = runtime.random([1, 4000, 4, 32]);
+  const expected = await outcomeOf(attention(q, q, q));
+  let failed = 0;
   milliseconds = 50;
-  void workers.at(-1)?.kill();
-  const read = outcomeOf(attention(q, q, q));
-  await expect(read).rejects.toThrow('a worker thread died');
+  // The threads left may finish the job before the runtime learns of the end.
+  for (let attempt = 0; attempt < 20 && failed === 0; attempt++) {
+    const own = workers.slice(-2);
+    void own.at(-1)?.kill();
+    const outcome = await outcomeOf(attention(q, q, q)).catch((error) => error);
+    if (outcome instanceof BackendError) expect(outcome.message).toMatch(/^a worker thread died/);
+    else expect(outcome).toEqual(expected);
+    failed += Number(outcome instanceof BackendError);
+    await Promise.all(own.map(({ end }) => end));
+  }
   milliseconds = 0;
+  expect(failed).toBe(1);
 });
