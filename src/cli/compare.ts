@@ -14,7 +14,6 @@ import {
   textInputs,
   unwrapped,
 } from '../compare/inputs';
-import { decodePicture } from '../compare/picture';
 import { ParameterError } from '../errors';
 import { describeMachine, formatMachine } from '../machine';
 import type { Method } from '../methods/define';
@@ -24,6 +23,7 @@ import { type LanguageModel, loadDecoder } from '../models';
 import { MOST_LAYERS } from '../models/decoder/architectures/settings';
 import { loadUniversalSentenceEncoder } from '../models/universal-sentence-encoder';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
+import { decodePicture } from '../pictures/picture';
 import { comparisonHtml } from '../report/comparison-page';
 import { leftOutNote, lossNote, lossText, trainingNote, warningsOf } from '../report/notes';
 import type { Control } from '../runtime/backend';

@@ -6,9 +6,9 @@
 
 import { ParameterError } from '../errors';
 import { requireData } from '../packages';
+import { cropTo, decodePicture, type Picture } from '../pictures/picture';
 import type { Runtime } from '../runtime/runtime';
 import type { DescribedInputs } from './inputs';
-import { cropTo, decodePicture, type Picture } from './picture';
 
 export interface NamedPicture {
   readonly name: string;

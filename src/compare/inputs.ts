@@ -4,10 +4,10 @@ import type { LanguageModel } from '../models/language-model';
 import type { UniversalSentenceEncoder } from '../models/universal-sentence-encoder';
 import { ENCODER_PACKAGE } from '../models/universal-sentence-encoder/files';
 import { checkInstalled, requireData } from '../packages';
+import type { Picture } from '../pictures/picture';
 import type { Control } from '../runtime/backend';
 import type { Qkv } from './contenders';
 import { type NextTokenLosses, type NextTokenOptions, nextTokenLosses } from './next-token';
-import type { Picture } from './picture';
 
 /** A text and what to call it. */
 export interface NamedText {

