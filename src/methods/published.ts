@@ -21,6 +21,7 @@ export { parallax } from './local-linear/parallax';
 export { adaptiveTokenPruning } from './sparse/adaptive-token-pruning';
 export { bilevelRoutingAttention } from './sparse/bilevel-routing-attention';
 export { generalizedNeighborhoodAttention } from './sparse/generalized-neighborhood-attention';
+export { landmarkAttention } from './sparse/landmark-attention';
 export { neighborhoodAttention } from './sparse/neighborhood-attention';
 export { powerAttention } from './sparse/power-attention';
 export { s2Attention } from './sparse/s2-attention';

@@ -8,10 +8,6 @@ export const paper: Paper = {
   family: 'chosen keys',
   order: 'n / l a token',
   cost: 'quadratic',
-  operations: {
-    setting: '4 blocks of 50, 250 nearby',
-    count: (n, d) => 2 * d * ((n * n) / 2 / 50) + 4 * d * n * Math.min(n, 4 * 50 + 250),
-  },
   training: 'needed',
   summary:
     'One landmark token stands for each block of the past. Attention to the landmark opens its block, so that far text is read only where it is wanted.',

@@ -1,0 +1,138 @@
+/** Grouped softmax out of other ops, a block of queries at a time, so that it takes O(n) memory. */
+import { concat, contiguous } from '../../../ops/copy';
+import { add, multiply } from '../../../ops/map';
+import { map } from '../../../ops/map/map';
+import { matmul } from '../../../ops/matmul';
+import { scatterAdd } from '../../../ops/scatter-add';
+import { softmax } from '../../../ops/softmax';
+import { topK } from '../../../ops/top-k';
+import type { Control } from '../../../runtime/backend';
+import { recompute, stopGradient } from '../../../tape';
+import type { Tensor } from '../../../tensor/tensor';
+import type { LandmarkInputs, LandmarkParams } from './reference';
+
+export interface Grouping extends LandmarkParams {
+  readonly scale: number;
+}
+
+/** The score of what is not seen, whose exponential is 0. */
+const UNSEEN = -1e30;
+
+/** Keys and values as products take them: what is before a block of queries, and the block. */
+interface Parts {
+  /** [b, g, rows, d]: the queries of the heads that share keys, one head after the other. */
+  readonly q: Tensor;
+  /** Regular tokens, [b, g, t l, d] and [b, g, t l, e], and landmarks, [b, g, t, d], of t earlier blocks; none before the first. */
+  readonly k?: Tensor | undefined;
+  readonly v?: Tensor | undefined;
+  readonly landmarks?: Tensor | undefined;
+  /** Of the own block, [b, g, w, d] and [b, g, w, e]. */
+  readonly ownK: Tensor;
+  readonly ownV: Tensor;
+}
+
+/** Row r of `count` rows of a head sees the first `first + r + 1` keys of its own block. */
+interface Rows {
+  readonly first: number;
+  readonly count: number;
+}
+
+/** q [b, n, h, d], k [b, n, g, d], v [b, n, g, e], f32, contiguous -> [b, n, h, e]. */
+export function groupedAttention(
+  { q, k, v }: LandmarkInputs<Tensor>,
+  grouping: Grouping,
+  control: Control = {},
+): Tensor<'f32'> {
+  const [b, n, h, d] = q.shape as [number, number, number, number];
+  const [g, e] = v.shape.slice(2) as [number, number];
+  const size = grouping.block + 1;
+  const scaled = map((x, { scale }) => scale * x, q, { captured: { scale: grouping.scale } });
+  const parts = splitKeys(k, v, grouping.block);
+  const outs = Array.from({ length: Math.ceil(n / size) }, (_, at) => {
+    const [first, past] = [at * size, Math.min(n, (at + 1) * size)];
+    const rows = { first: 0, count: past - first };
+    const own = contiguous(
+      scaled
+        .slice(1, first, past)
+        .reshape([b, rows.count, g, h / g, d])
+        .permute([0, 2, 3, 1, 4]),
+    ).reshape([b, g, -1, d]);
+    const attend = (given: Parts) => attendRows(given, rows, grouping, control);
+    const out = recompute(attend, { q: own, ...parts.before(at), ...parts.own(at) });
+    return contiguous(out.reshape([b, g, h / g, rows.count, e]).permute([0, 3, 1, 2, 4]));
+  });
+  return concat(outs as Tensor<'f32'>[], 1).reshape([b, n, h, e]);
+}
+
+/** Keys and values by heads, and views of what is before a block and in it. */
+export function splitKeys(k: Tensor, v: Tensor, block: number) {
+  const [b, n, g] = k.shape as [number, number, number];
+  const size = block + 1;
+  const whole = Math.floor(n / size);
+  const byHead = (x: Tensor) => contiguous(x.permute([0, 2, 1, 3]));
+  const [keys, values] = [byHead(k), byHead(v)];
+  const inBlocks = (x: Tensor) => x.slice(2, 0, whole * size).reshape([b, g, whole, size, -1]);
+  const regular = (x: Tensor) => contiguous(inBlocks(x).slice(3, 0, block)).reshape([b, g, whole * block, -1]);
+  const ready = whole > 0 ? { k: regular(keys), v: regular(values), landmarks: landmarksOf() } : undefined;
+  function landmarksOf() {
+    return contiguous(inBlocks(keys).slice(3, block, size)).reshape([b, g, whole, -1]);
+  }
+  return {
+    before(at: number) {
+      if (at === 0 || !ready) return {};
+      const first = (x: Tensor, count: number) => x.slice(2, 0, count);
+      return { k: first(ready.k, at * block), v: first(ready.v, at * block), landmarks: first(ready.landmarks, at) };
+    },
+    own(at: number) {
+      const past = Math.min(n, at * size + block);
+      return { ownK: keys.slice(2, at * size, past), ownV: values.slice(2, at * size, past) };
+    },
+  };
+}
+
+function attendRows(parts: Parts, rows: Rows, grouping: Grouping, control: Control): Tensor {
+  const { gated, near } = weightsOf(parts, rows, grouping, control);
+  const own = matmul(near, parts.ownV, control);
+  return gated ? add(matmul(gated, parts.v as Tensor, control), own) : own;
+}
+
+/** The weights of the regular tokens of earlier blocks, [b, g, rows, t l], if there are any, and of the own block, [b, g, rows, w]. */
+export function weightsOf(parts: Parts, { first, count }: Rows, { block, topBlocks }: Grouping, control: Control) {
+  const { q, k, landmarks, ownK } = parts;
+  const [b, g, rows, w] = [...q.shape.slice(0, 3), ownK.shape[2]] as [number, number, number, number];
+  const products = (keys: Tensor) => matmul(q, keys, { transposeB: true, ...control });
+  const seen = q.runtime.tensor(
+    Float32Array.from({ length: count * w }, (_, at) => (at % w <= first + Math.floor(at / w) ? 0 : UNSEEN)),
+    [1, 1, 1, count, w],
+  );
+  const near = add(products(ownK).reshape([b, g, rows / count, count, w]), seen).reshape([b, g, rows, w]);
+  if (!k || !landmarks) return { gated: undefined, near: softmax(near) };
+  const blocks = landmarks.shape[2] as number;
+  const gates = opened(products(landmarks), topBlocks);
+  const shares = softmax(concat([gates, near], 3));
+  const within = softmax(products(k).reshape([b, g, rows, blocks, block]));
+  const gated = multiply(within, shares.slice(3, 0, blocks).reshape([b, g, rows, blocks, 1]));
+  return {
+    gated: gated.reshape([b, g, rows, blocks * block]),
+    near: contiguous(shares.slice(3, blocks, blocks + w)),
+  };
+}
+
+/** The scores of the landmarks of the blocks that a row opens; those of the others vanish. No gradient passes through the choice. */
+function opened(gates: Tensor<'f32'>, topBlocks: number | undefined): Tensor<'f32'> {
+  const blocks = gates.shape[3] as number;
+  if (topBlocks === undefined || topBlocks >= blocks) return gates;
+  const { runtime } = gates;
+  const { indices } = topK(stopGradient(gates), topBlocks);
+  const rows = indices.reshape([-1, topBlocks]);
+  const starts = runtime.tensor(
+    Int32Array.from({ length: rows.shape[0] as number }, (_, row) => row * blocks),
+    [rows.shape[0] as number, 1],
+  );
+  const places = map((at, start) => at + start, rows, starts).reshape([-1]);
+  const ones = runtime.tensor(new Float32Array(places.size).fill(1), [places.size, 1]);
+  const isOpen = scatterAdd(ones, places, gates.size).reshape(gates.shape);
+  return map((gate, open, { unseen }) => (open > 0 ? gate : unseen), gates, isOpen, {
+    captured: { unseen: UNSEEN },
+  }) as Tensor<'f32'>;
+}

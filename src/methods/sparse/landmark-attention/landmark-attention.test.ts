@@ -1,0 +1,75 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { describeMethod, sequences, weightsOf } from '../../../../test/describe-method';
+import { expectClose, expectRefusal } from '../../../../test/expect';
+import { createRuntime } from '../../../index';
+import { softmaxAttention } from '../../../ops/attention/softmax';
+import { type HostTensor, hostTensor } from '../../../tensor/host';
+import { normal } from '../../../tensor/random';
+import { sizeOf } from '../../../tensor/shape';
+import { landmarkAttention as method } from '.';
+
+const cases = fc
+  .tuple(sequences, fc.integer({ min: 1, max: 20 }), fc.option(fc.integer({ min: 1, max: 3 }), { nil: undefined }))
+  .map(([{ b, n, g, h, d, e }, block, topBlocks]) => ({
+    q: [b, n, h, d],
+    k: [b, n, g, d],
+    v: [b, n, g, e],
+    params: { block, ...(topBlocks && { topBlocks }) },
+  }));
+
+describeMethod(method, cases, 12);
+
+describe('landmark attention', () => {
+  const random = (shape: readonly number[], seed: number) => hostTensor(normal(sizeOf(shape), seed), shape, 'f32');
+  const outOf = (inputs: Record<'q' | 'k' | 'v', HostTensor>, params: object) =>
+    method.reference(inputs, method.parse(params)).out!.data as Float64Array;
+
+  test("the paper's example: landmarks 2, 5 and 8, even scores, query 6", async () => {
+    const [q, v] = [hostTensor(new Float32Array(9), [1, 9, 1, 1], 'f32'), random([1, 9, 1, 1], 1)];
+    const { data } = await weightsOf(method, { q, k: q, v }, { block: 2 }, [6]);
+    expectClose(data, [1 / 6, 1 / 6, 0, 1 / 6, 1 / 6, 0, 1 / 3, 0, 0], 1e-6);
+  });
+
+  test('landmarks whose scores are those of their blocks give softmax over the other tokens; their values do not count', () => {
+    const [block, n] = [4, 23];
+    const { data: keys } = random([n], 2);
+    const q = hostTensor(new Float32Array(n).fill(1), [1, n, 1, 1], 'f32');
+    const k = hostTensor(keys as Float32Array, [1, n, 1, 1], 'f32');
+    for (let at = block; at < n; at += block + 1) {
+      const own = (keys as Float32Array).subarray(at - block, at);
+      (keys as Float32Array)[at] = Math.log(own.reduce((sum, key) => sum + Math.exp(key), 0));
+    }
+    const v = random([1, n, 1, 3], 3);
+    const isLandmark = (j: number) => j % (block + 1) === block;
+    const exact = softmaxAttention({ q, k, v }, 1, (i, j) => j <= i && !isLandmark(j));
+    const out = outOf({ q, k, v }, { block, scale: 1 });
+    expectClose(out, exact.out.data, 1e-6);
+    const others = {
+      ...v,
+      data: (v.data as Float32Array).map((value, i) => (isLandmark(Math.floor(i / 3)) ? 9 : value)),
+    };
+    expect(outOf({ q, k, v: others }, { block, scale: 1 })).toEqual(out);
+  });
+
+  test('one open block, of equal landmarks the earlier one; fewer tokens than a block are causal attention', () => {
+    const q = hostTensor(new Float32Array(9), [1, 9, 1, 1], 'f32');
+    const v = hostTensor([1, 1, 0, 5, 5, 0, 3, 3, 0], [1, 9, 1, 1], 'f32');
+    // The query before last sees 3 twice, and the first landmark.
+    expect(outOf({ q, k: q, v }, { block: 2, topBlocks: 1 })[7]).toBeCloseTo((3 + 3 + 1) / 3, 12);
+    const [x, y] = [random([1, 7, 2, 3], 4), random([1, 7, 2, 3], 5)];
+    const exact = softmaxAttention({ q: x, k: y, v: y }, 1 / Math.sqrt(3), (i, j) => j <= i);
+    expectClose(outOf({ q: x, k: y, v: y }, { block: 7 }), exact.out.data, 1e-12);
+  });
+
+  test('refuses what does not fit by name', async () => {
+    using runtime = await createRuntime({ backend: 'reference' });
+    const q = runtime.fromHost(random([1, 6, 1, 2], 1));
+    const k = runtime.fromHost(random([1, 5, 1, 2], 1));
+    const refuse = (inputs: Record<'q' | 'k' | 'v', typeof q>, params: object, message: string) =>
+      expectRefusal(runtime, () => method.forward(inputs, method.parse(params)), message);
+    await refuse({ q, k: q, v: q }, { block: 0 }, 'block');
+    await refuse({ q, k: q, v: q }, { topBlocks: 0 }, 'topBlocks');
+    await refuse({ q, k, v: k }, {}, 'n');
+  });
+});
