@@ -15,6 +15,7 @@ import * as library from '../src/methods';
 import * as models from '../src/models';
 import { decoderModel } from '../src/models/decoder-model';
 import * as nn from '../src/nn';
+import * as pictures from '../src/pictures';
 import * as scores from '../src/scores';
 import * as simulate from '../src/simulate';
 import * as train from '../src/train';
@@ -1207,6 +1208,27 @@ entry(
   { inputs: object({ tokens: ids }), parameters: decoderParameters, control: moduleControl },
   created.forward,
 );
+const PIXEL = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNo+HUQAAQ5AjxOFUv8AAAAAElFTkSuQmCC';
+entry(
+  'pictures.decodePicture',
+  { name: text('p'), file: leaf(Uint8Array.from(Buffer.from(PIXEL, 'base64'))) },
+  pictures.decodePicture,
+);
+entry(
+  'pictures.preprocess',
+  {
+    picture: object({ width: leaf(1), height: leaf(1), rgb: leaf(new Float32Array(3)) }),
+    settings: object({
+      size: maybe(whole(2)),
+      crop: maybe(leaf(0.5, '0.5')),
+      multipleOf: maybe(whole(1)),
+      interpolation: choice('bicubic'),
+      mean: leaf([0]),
+      std: leaf([1]),
+    }),
+  },
+  pictures.preprocess,
+);
 /** Objects with names, too. */
 const TENSORS = ['tensor of another runtime', 'disposed tensor', 'proxy of a tensor'];
 const { name: _, ...declared } = saccade.findMethod('attention');
@@ -1477,6 +1499,8 @@ const OTHERS: Record<string, string> = {
   PackedWeight: 'made by packWeight',
   Tensor: 'made by a runtime; its methods are above',
   'train.IGNORED': 'a number',
+  'pictures.CITYSCAPES': 'names and colours',
+  'pictures.imageNetNames': 'takes nothing',
   'weights.Weights': 'made by openWeights; its methods are above',
 };
 
@@ -1491,6 +1515,7 @@ test('every export has an entry', () => {
     methods: library,
     models,
     nn,
+    pictures,
     scores,
     simulate,
     train,

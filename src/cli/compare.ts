@@ -23,7 +23,7 @@ import { type LanguageModel, loadDecoder } from '../models';
 import { MOST_LAYERS } from '../models/decoder/architectures/settings';
 import { loadUniversalSentenceEncoder } from '../models/universal-sentence-encoder';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
-import { decodePicture } from '../pictures/picture';
+import { decodePicture } from '../pictures/decode';
 import { comparisonHtml } from '../report/comparison-page';
 import { leftOutNote, lossNote, lossText, trainingNote, warningsOf } from '../report/notes';
 import type { Control } from '../runtime/backend';
@@ -76,7 +76,7 @@ export function compareCommand(): Command {
     .addOption(
       new Option(
         '--image [file]',
-        'PNG or JPEG of up to 100 megapixels whose patches to compare on; default: the French Alps',
+        'PNG, JPEG or WebP of less than 100 megapixels whose patches to compare on; default: the French Alps',
       ).conflicts(['text', 'length', 'layer']),
     )
     .addOption(
@@ -203,7 +203,7 @@ async function readInputs(runtime: Runtime, options: CompareOptions, { signal }:
 }
 
 async function readPicture(path: string): Promise<NamedPicture> {
-  return { name: printable(path), picture: decodePicture(path, await readBytes(path, MOST_BYTES)) };
+  return { name: printable(path), picture: await decodePicture(path, await readBytes(path, MOST_BYTES)) };
 }
 
 /** Which methods cannot be compared, and why. */

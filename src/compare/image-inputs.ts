@@ -6,7 +6,8 @@
 
 import { ParameterError } from '../errors';
 import { requireData } from '../packages';
-import { cropTo, decodePicture, type Picture } from '../pictures/picture';
+import { decodePicture } from '../pictures/decode';
+import { cropTo, type Picture } from '../pictures/picture';
 import type { Runtime } from '../runtime/runtime';
 import type { DescribedInputs } from './inputs';
 
@@ -124,5 +125,5 @@ function centred(patches: Float32Array): Float32Array {
 /** A photograph of the French Alps, from the package beside this library or beside the program that uses it (Node). */
 export async function alps(): Promise<NamedPicture> {
   const data = requireData<() => Uint8Array>(PHOTOGRAPH, 'the default picture', 'pass --image FILE');
-  return { name: 'a photograph of the French Alps', picture: decodePicture(PHOTOGRAPH, data()) };
+  return { name: 'a photograph of the French Alps', picture: await decodePicture(PHOTOGRAPH, data()) };
 }

@@ -1,8 +1,5 @@
-/** Photographs: decoded, cropped to a shape and scaled down. */
-import { convertIndexedToRgb, type DecodedPng, decode as decodePng, hasPngSignature } from 'fast-png';
-import { decode as decodeJpeg } from 'jpeg-js';
+/** Pictures in files: checked before they are decoded, and what they hold as red, green and blue. */
 import { ParseError } from '../errors';
-import { checkedPng } from './png';
 
 export interface Picture {
   readonly width: number;
@@ -11,30 +8,28 @@ export interface Picture {
   readonly rgb: Float32Array;
 }
 
-const MOST_MEGAPIXELS = 100;
+/** Pictures have fewer. */
+export const MOST_MEGAPIXELS = 100;
 
-/** The pixels of a PNG or JPEG file; transparent ones are blended with white. */
-export function decodePicture(name: string, bytes: Uint8Array): Picture {
-  const decode = hasPngSignature(bytes) ? fromPng : bytes[0] === 0xff && bytes[1] === 0xd8 ? fromJpeg : undefined;
-  if (!decode) throw new ParseError(`${name} is neither a PNG nor a JPEG file`);
-  try {
-    return decode(bytes);
-  } catch (error) {
-    throw new ParseError(`${name} cannot be decoded: ${(error as Error).message}`);
-  }
+/** @throws {ParseError} for no pixels, and for as many as are not decoded */
+export function checkExtent(width: number, height: number): void {
+  const megapixels = (width * height) / 1e6;
+  if (megapixels === 0) throw new ParseError('it has no pixels');
+  if (megapixels >= MOST_MEGAPIXELS)
+    throw new ParseError(`it has ${megapixels} megapixels, and pictures must have fewer than ${MOST_MEGAPIXELS}`);
 }
 
-function fromJpeg(bytes: Uint8Array): Picture {
-  const { width, height, data } = decodeJpeg(bytes, {
-    useTArray: true,
-    formatAsRGBA: false,
-    maxResolutionInMP: MOST_MEGAPIXELS,
-  });
-  return { width, height, rgb: Float32Array.from(data, (value) => value / 255) };
+/** Numbers of 8 or 16 bits, [height, width, channels]: greys or colours, with their opacity if channels are even. */
+export interface Pixels {
+  readonly width: number;
+  readonly height: number;
+  readonly data: ArrayLike<number>;
+  readonly depth: number;
+  readonly channels: number;
 }
 
-function fromPng(bytes: Uint8Array): Picture {
-  const { width, height, data, depth, channels } = withWholeBytes(decodePng(checkedPng(bytes, MOST_MEGAPIXELS)));
+/** Pixels as they are seen on white. */
+export function pictureOf({ width, height, data, depth, channels }: Pixels): Picture {
   const brightest = 2 ** depth - 1;
   const alphaAt = channels % 2 === 0 ? channels - 1 : undefined;
   const rgb = new Float32Array(width * height * 3);
@@ -44,17 +39,6 @@ function fromPng(bytes: Uint8Array): Picture {
     for (let c = 0; c < 3; c++) rgb[3 * pixel + c] = alpha * value(channels < 3 ? 0 : c) + 1 - alpha;
   }
   return { width, height, rgb };
-}
-
-/** Looks up colours of palettes, and greys of less than a byte. */
-function withWholeBytes(image: DecodedPng): Pick<DecodedPng, 'width' | 'height' | 'data' | 'depth' | 'channels'> {
-  const { palette, depth } = image;
-  if (!palette && depth >= 8) return image;
-  const levels = 2 ** depth - 1;
-  const greys = Array.from({ length: levels + 1 }, (_, level) => new Array(3).fill(Math.round((255 * level) / levels)));
-  const colours = palette ?? (greys as NonNullable<DecodedPng['palette']>);
-  const data = convertIndexedToRgb({ ...image, palette: colours });
-  return { ...image, data, depth: 8, channels: colours[0]?.length ?? 3 };
 }
 
 /** The largest central part of the shape of `width` by `height`, as means over areas. */

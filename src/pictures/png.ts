@@ -1,11 +1,14 @@
 /**
- * Checks a PNG before fast-png decodes it, trusting nothing it declares: fast-png inflates everything before it compares sizes,
- * reads chunks that pixels do not need, and accepts rows that are missing.
+ * PNG files. They are checked before fast-png decodes them, trusting nothing that they declare: fast-png inflates everything
+ * before it compares sizes, reads chunks that pixels do not need, and accepts rows that are missing.
  */
+import { convertIndexedToRgb, type DecodedPng, decode, hasPngSignature } from 'fast-png';
 import { Unzlib } from 'fflate';
 import { ParseError } from '../errors';
 import { crc32 } from '../io/zip';
 import { printable } from '../text/printable';
+import { orientationIn, upright } from './exif';
+import { checkExtent, type Picture, type Pixels, pictureOf } from './picture';
 
 const SIGNATURE_BYTES = 8;
 /** Bytes of a chunk's length and name, and of its checksum. */
@@ -34,17 +37,39 @@ interface Chunk {
   readonly data: Uint8Array;
 }
 
+export const isPng = (bytes: Uint8Array): boolean => hasPngSignature(bytes);
+
+export function decodePng(bytes: Uint8Array): Picture {
+  const { file, exif } = checkedPng(bytes);
+  return upright(pictureOf(withWholeBytes(decode(file))), orientationIn(exif));
+}
+
+/** Looks up colours of palettes, and greys of less than a byte. */
+function withWholeBytes(image: DecodedPng): Pixels {
+  const { palette, depth } = image;
+  if (!palette && depth >= 8) return image;
+  const levels = 2 ** depth - 1;
+  const greys = Array.from({ length: levels + 1 }, (_, level) => new Array(3).fill(Math.round((255 * level) / levels)));
+  const colours = palette ?? (greys as NonNullable<DecodedPng['palette']>);
+  const data = convertIndexedToRgb({ ...image, palette: colours });
+  return { ...image, data, depth: 8, channels: colours[0]?.length ?? 3 };
+}
+
 /**
- * The chunks of a PNG that determine its pixels, if all checksums are right and the pixels inflate to as many bytes as rows,
- * columns and channels need; throws a ParseError otherwise, and for more than `mostMegapixels`.
+ * The chunks of a PNG that determine its pixels, and EXIF's, if all checksums are right and the pixels inflate to as many bytes
+ * as rows, columns and channels need; throws a ParseError otherwise.
  */
-export function checkedPng(bytes: Uint8Array, mostMegapixels: number): Uint8Array {
-  const chunks = chunksOf(bytes).filter(({ name }) => OF_PIXELS.includes(name));
+function checkedPng(bytes: Uint8Array): { readonly file: Uint8Array; readonly exif: Uint8Array | undefined } {
+  const all = chunksOf(bytes);
+  const chunks = all.filter(({ name }) => OF_PIXELS.includes(name));
   const [header] = chunks;
   if (header?.name !== 'IHDR' || header.data.length !== 13) throw new ParseError('it does not begin with a header');
   const pixels = chunks.filter(({ name }) => name === 'IDAT').map(({ data }) => data);
-  checkInflated(pixels, inflatedBytes(header.data, mostMegapixels));
-  return concatenated([bytes.subarray(0, SIGNATURE_BYTES), ...chunks.map((chunk) => chunk.bytes)]);
+  checkInflated(pixels, inflatedBytes(header.data));
+  return {
+    file: concatenated([bytes.subarray(0, SIGNATURE_BYTES), ...chunks.map((chunk) => chunk.bytes)]),
+    exif: all.find(({ name }) => name === 'eXIf')?.data,
+  };
 }
 
 function chunksOf(bytes: Uint8Array): Chunk[] {
@@ -66,12 +91,10 @@ function chunksOf(bytes: Uint8Array): Chunk[] {
 }
 
 /** Bytes of all rows, each with one for its filter. */
-function inflatedBytes(header: Uint8Array, mostMegapixels: number): number {
+function inflatedBytes(header: Uint8Array): number {
   const view = new DataView(header.buffer, header.byteOffset);
   const [width, height, depth, interlace] = [view.getUint32(0), view.getUint32(4), view.getUint8(8), view.getUint8(12)];
-  const megapixels = (width * height) / 1e6;
-  if (megapixels === 0) throw new ParseError('it has no pixels');
-  if (megapixels > mostMegapixels) throw new ParseError(`it has ${megapixels} of at most ${mostMegapixels} megapixels`);
+  checkExtent(width, height);
   if (![1, 2, 4, 8, 16].includes(depth))
     throw new ParseError(`it has ${depth} bits for a colour, not 1, 2, 4, 8 or 16`);
   const channels = CHANNELS[view.getUint8(9)];
