@@ -12,6 +12,9 @@ const CASES = [
   [[2, 9, 10, 6], [6, 1, 3, 5], { groups: 6, padding: 'same' }],
   [[1, 4, 31, 4], [4, 1, 5, 5], { groups: 4, padding: 2, stride: [1, 2] }],
   [[1, 2, 13, 8], [8, 1, 31, 31], { groups: 8, padding: 'same' }],
+  // By 3 x 3 taps, whose channels lie side by side: a line of channels and some more, more columns than a tile has, a band of rows.
+  [[2, 5, 6, 20], [20, 1, 3, 3], { groups: 20, padding: 1 }],
+  [[1, 3, 131, 4], [4, 1, 3, 3], { groups: 4, padding: [[0, 2], 1] }],
   // Channel by channel in groups of some.
   [[3, 7, 12], [8, 3, 4], { groups: 4, dilation: 2, padding: 'causal' }],
   // Dense: more than a panel of pixels, a slice of outputs and a block of terms; rows of few channels.
@@ -132,6 +135,24 @@ describeOnBackends('conv', (runtime) => {
       "way must be 'auto' or 'direct' for kernels [1, 1, 1] of x [1, 1, 1]",
     );
     await refuse(() => convTranspose(x, weight), 'weight must have shape [c, o, ...kernel] with c = 4 as in x');
+  });
+});
+
+test('epilogues of several steps are applied to more results than their registers hold', async () => {
+  using runtime = await createRuntime({ threads: 1 });
+  await scoped(runtime, async () => {
+    const f = (y: number) => Math.exp(-y * y) * Math.tanh(y) + Math.cos(y);
+    for (const [shape, taps, groups] of [
+      [[1, 40, 40, 8], [8, 1, 5, 5], 8],
+      [[1, 12, 12, 4], [480, 4, 2, 2], 1],
+    ] as const) {
+      const x = runtime.random(shape, { seed: 1 });
+      const weight = runtime.random(taps, { seed: 2 });
+      const [plain, found] = await Promise.all(
+        [undefined, elementwise(f)].map((epilogue) => conv(x, weight, { groups, epilogue }).read()),
+      );
+      expectClose(found!, plain!.map(f), 1e-5);
+    }
   });
 });
 

@@ -19,6 +19,8 @@ import {
   type ConvAxis,
   type FourierAxis,
   KERNEL_VECTORS,
+  NEAR_COLUMNS,
+  NEAR_VECTORS,
   PICTURE_VECTORS,
   RESULT_VECTORS,
   TILE_PANELS,
@@ -98,7 +100,7 @@ function isGrouped({ axes }: ConvCall, { groups, outputs, inputs }: Extents): bo
   return grouped < dense;
 }
 
-/** How a call is computed, which shapes alone decide. */
+/** How a call is computed, which shapes alone decide, and whether channels lie side by side. */
 interface How {
   readonly phases: readonly Phase[];
   /** On one thread, without the epilogue. */
@@ -110,13 +112,15 @@ const hows = new BoundedMap<string, DirectHow | FourierHow>(256);
 
 export function planConv(call: ConvCall, { threads }: Machine): Plan {
   const all = extentsOf(call);
-  const { way = 'auto', axes } = call;
-  const shapes = `${threads} ${way} ${axes.map((axis) => Object.values(axis))} ${Object.values(all)}`;
+  const { way = 'auto', axes, x, results } = call;
+  const steps = [x, results].map(({ strides }) => strides[4]);
+  const shapes = `${threads} ${way} ${steps} ${axes.map((axis) => Object.values(axis))} ${Object.values(all)}`;
   const how = hows.get(shapes, () => howOf(call, all, way, threads));
   return 'pictures' in how ? planFourier(call, all, how) : planDirect(call, all, how);
 }
 
 function howOf(call: ConvCall, all: Extents, way: Way, threads: number): DirectHow | FourierHow {
+  if (way === 'auto' && isNear(call, all)) return howNear(call, all);
   const isByChannel = isGrouped(call, all);
   if (!isByChannel && way !== 'fourier') return howDense(call, all, threads);
   const fourier = way === 'direct' ? undefined : fourierPlan(call.axes, all);
@@ -202,6 +206,33 @@ function planFourier(call: ConvCall, all: Extents, { axes, pictures, phases, mic
       });
       return [jobOf(call, phases, params, microseconds)];
     },
+  };
+}
+
+/** Whether it is of each channel by 3 x 3 neighbouring taps, with channels side by side in x and in the results. */
+function isNear({ axes, x, results }: ConvCall, { groups, outputs, inputs, extents, taps, results: counts }: Extents) {
+  if (groups % 4 !== 0 || outputs * inputs * taps[0] * extents[0] > 1) return false;
+  if (x.strides[4] !== 1 || results.strides[4] !== 1) return false;
+  return [1, 2].every((at) => {
+    const { stride, dilation, up } = axes[at] as Axis;
+    if (taps[at] !== 3 || stride * Math.abs(dilation) * up > 1) return false;
+    return tapsOf(axes[at] as Axis, extents[at] as number, 3, counts[at] as number)[0]?.length === 3;
+  });
+}
+
+/** Tasks go down all rows, unless there would be few tasks. */
+function howNear(call: ConvCall, all: Extents): DirectHow {
+  const [, rows, columns] = all.results;
+  const xTile = Math.min(columns, NEAR_COLUMNS);
+  const across = all.batch * Math.ceil(all.groups / (4 * NEAR_VECTORS)) * Math.ceil(columns / xTile);
+  const yTile = Math.ceil(rows / Math.min(rows, Math.ceil(LEAST_TASKS / across)));
+  return {
+    taps: tapTables(call, all, tableOf),
+    tiles: [NO_TILE, { tile: yTile, chunk: 1 }, { tile: xTile, chunk: 1 }],
+    width: 0,
+    joined: 1,
+    phases: [{ kernel: 'convNear', tasks: across * Math.ceil(rows / yTile) }],
+    microseconds: timeOf(call, GROUPED_SHARE),
   };
 }
 

@@ -5,6 +5,10 @@ export const KERNEL_VECTORS = 4096;
 export const PICTURE_VECTORS = 24576;
 export const RESULT_VECTORS = 8192;
 
+/** A task of `convNear` has so many vectors of channels, a cache line, and columns at most; see near.as.ts. */
+export const NEAR_VECTORS = 4;
+export const NEAR_COLUMNS = 128;
+
 /** Vectors of a spectrum, at most: complex numbers of half of the frequencies of a tile; see fourier.as.ts. */
 export const SPECTRUM_VECTORS = 21120;
 /** Tasks transform so many rows or columns at a time, at most: they stay in the first-level cache. */

@@ -1,4 +1,5 @@
 /** What both kinds of convolution share: phases and taps of an axis, and the epilogue. */
+import { BLOCK } from '../../expressions/params.generated.as';
 import { storeTransposed } from '../../runtime/wasm/assembly/vector.as';
 import { firstInstruction, innerInstruction, pastInstruction, run } from '../map/program.as';
 import { ConvAxis } from './params.generated.as';
@@ -35,15 +36,16 @@ export function placeOf(taps: usize, tap: i32): i32 {
   return i32.load(taps + (<usize>tap << 3), 4);
 }
 
-/** Runs the epilogue, if there is one, over vectors in place. */
-@inline
+/** Runs the epilogue, if there is one, over vectors in place: a block of them at a time, which is what registers hold. */
 export function finish(program: usize, numbers: usize, at: usize, vectors: i32, pointers: usize, registers: usize): void {
   if (!program) return;
   const inner = innerInstruction(program);
   run(firstInstruction(program), inner, 1, numbers, 0, 1, pointers, registers);
-  i32.store(pointers, <i32>at);
-  i32.store(pointers, <i32>at, 4);
-  run(inner, pastInstruction(program), vectors, numbers, 0, 1, pointers, registers);
+  for (; vectors > 0; vectors -= BLOCK / 4, at += BLOCK * 4) {
+    i32.store(pointers, <i32>at);
+    i32.store(pointers, <i32>at, 4);
+    run(inner, pastInstruction(program), min(vectors, BLOCK / 4), numbers, 0, 1, pointers, registers);
+  }
 }
 
 /** Up to four numbers, `step` bytes apart, and zeros. */
