@@ -95,6 +95,45 @@ const open = (runtime: Runtime, options: Partial<KeyValueCacheOptions> = {}) =>
   createKeyValueCache(runtime, { layers: 2, rows: ROWS, heads: HEADS, d: D, e: E, capacity: 600, ...options });
 
 describeOnBackends('a key-value cache', (runtime) => {
+  test('decodes the blocks of a selection, other ones for each row and head, few queries and many', async () => {
+    const h = 2 * HEADS;
+    await scoped(runtime(), async () => {
+      using cache = open(runtime());
+      appendTokens(cache, 0, [70, 41]);
+      for (const n of [2, 20]) {
+        const q = runtime().random([ROWS, n, h, D], { seed: n });
+        const [queryBlock, nq] = [n / 2, 2];
+        // The row of 41 tokens has 9 blocks of 5.
+        const entries = Int32Array.from({ length: ROWS * h * nq * 3 }, (_, at) => ((at * 7) % 10) - 1);
+        const lists = runtime().tensor<'i32'>(entries, [ROWS, h, nq, 3]);
+        const blocks = { queryBlock, keyBlock: 5 };
+        const { out, lse } = attention(q, cache.layer(0), { selection: { lists, ...blocks }, window: [60, 0] });
+        const runs = runtime().tensor<'i32'>(
+          Int32Array.from({ length: 2 * entries.length }, (_, at) => (entries[at >> 1] as number) + (at & 1)).map((x) =>
+            Math.max(0, x),
+          ),
+          [entries.length, 2],
+        );
+        const offsets = runtime().tensor<'i32'>(
+          Int32Array.from({ length: ROWS * h * (nq + 1) }, (_, at) => 3 * (Math.floor(at / 3) * nq + (at % 3))),
+          [ROWS, h, nq + 1],
+        );
+        const same = attention(q, cache.layer(0), { selection: { runs, offsets, ...blocks }, window: [60, 0] });
+        expect(await same.out.read()).toEqual(await out.read());
+        for (const [row, length] of cache.layer(0).lengths.entries()) {
+          const of = (columns: number, seed: number) => tokens(runtime(), [0], length, columns, HEADS, seed, [row]);
+          const own = attention(q.slice(0, row, row + 1), of(D, 1), of(E, 2), {
+            selection: { lists: contiguous(lists.slice(0, row, row + 1)) as Tensor<'i32'>, ...blocks },
+            causal: true,
+            window: [60, 0],
+          });
+          expectClose(await contiguous(out.slice(0, row, row + 1)).read(), await own.out.read(), 1e-4);
+          expectClose(await contiguous(lse.slice(0, row, row + 1)).read(), await own.lse.read(), 1e-4);
+        }
+      }
+    });
+  });
+
   test.each(fewOnGpu(['i8', 'f16', 'bf16', 'f32'] as const, 1))(
     'in %s decodes as attention over all tokens',
     async (dtype) => {

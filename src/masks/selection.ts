@@ -6,37 +6,87 @@ import { type Extent, extentKey, type Mask, type Place, type SeenKeys, type Tile
 /** Blocks of tokens, which lie one after the other in slots. */
 export interface Blocks {
   readonly count: number;
-  /** The block of each token. */
-  readonly of: Int32Array;
-  /** The first slot of each block, then the number of slots. */
-  readonly starts: Int32Array;
+  /** The block of a token. */
+  of(token: number): number;
+  /** The first slot of a block; the number of slots at `count`. */
+  start(block: number): number;
   /** The token in each slot; absent where slots are tokens. */
   readonly tokens?: Int32Array | undefined;
   /** Equal blocks have equal names. */
   readonly name: string;
 }
 
-/** The blocks of keys for each row and block of queries: [batches][heads][query blocks][width]. */
+/** The blocks of keys that a block of queries sees, whose number counts those of all heads and batches before it. */
+export interface Choice {
+  sees(row: number, block: number): boolean;
+  /** Hands out runs of blocks, their first and one past their last, in any order; they may overlap. */
+  eachRun(row: number, take: (first: number, past: number) => void): void;
+}
+
+/** The choice of each block of queries: [batches][heads][query blocks]. */
 export interface Selected {
   readonly queries: Blocks;
   readonly keys: Blocks;
   readonly batches: number;
-  /** Divides the query heads; neighbouring ones share a row. */
+  /** Divides the query heads; neighbouring ones share a choice. */
   readonly heads: number;
-  readonly width: number;
-  /** Numbers of key blocks, -1 for none; or, as `flags`, one for each key block that is not 0 where it is seen. */
-  readonly values: ArrayLike<number>;
-  readonly areFlags: boolean;
+  readonly choice: Choice;
 }
 
+/** Lists [rows][width] of key blocks, -1 for none. */
+export const chosenByLists = (lists: ArrayLike<number>, width: number): Choice => ({
+  sees(row, block) {
+    for (let at = row * width; at < (row + 1) * width; at++) if (lists[at] === block) return true;
+    return false;
+  },
+  eachRun(row, take) {
+    for (let at = row * width; at < (row + 1) * width; at++) {
+      const block = lists[at] as number;
+      if (block >= 0) take(block, block + 1);
+    }
+  },
+});
+
+/** Flags [rows][width], one for each key block, not 0 where it is seen. */
+export const chosenByFlags = (flags: ArrayLike<number>, width: number): Choice => ({
+  sees: (row, block) => flags[row * width + block] !== 0,
+  eachRun(row, take) {
+    const from = row * width;
+    for (let block = 0; block < width; block++) {
+      if (flags[from + block] === 0) continue;
+      const first = block;
+      while (block < width && flags[from + block] !== 0) block++;
+      take(first, block);
+    }
+  },
+});
+
+/** Runs [...][2] of key blocks, of which those of a row are `offsets[row]` to before `offsets[row + 1]` by `offsetOf(row)`. */
+export const chosenByRuns = (
+  runs: ArrayLike<number>,
+  offsets: ArrayLike<number>,
+  offsetOf: (row: number) => number,
+): Choice => ({
+  sees(row, block) {
+    const at = offsetOf(row);
+    for (let run = offsets[at] as number; run < (offsets[at + 1] as number); run++)
+      if ((runs[2 * run] as number) <= block && block < (runs[2 * run + 1] as number)) return true;
+    return false;
+  },
+  eachRun(row, take) {
+    const at = offsetOf(row);
+    for (let run = offsets[at] as number; run < (offsets[at + 1] as number); run++)
+      take(runs[2 * run] as number, runs[2 * run + 1] as number);
+  },
+});
+
 /** Blocks of `size` tokens, of which the last may be short. */
-export function blocksOf(tokens: number, size: number): Blocks {
-  const count = Math.ceil(tokens / size);
-  const starts = new Int32Array(count + 1).map((_, block) => Math.min(block * size, tokens));
-  const of = new Int32Array(tokens);
-  for (let block = 0; block < count; block++) of.fill(block, starts[block], starts[block + 1]);
-  return { count, of, starts, name: `${size}` };
-}
+export const blocksOf = (tokens: number, size: number): Blocks => ({
+  count: Math.ceil(tokens / size),
+  of: (token) => Math.floor(token / size),
+  start: (block) => Math.min(block * size, tokens),
+  name: `${size}`,
+});
 
 /** Regions of a row-major grid, in row-major order, and their tokens likewise; the last along an axis may be short. */
 export function regionsOf(grid: readonly number[], region: readonly number[]): Blocks {
@@ -62,59 +112,97 @@ export function regionsOf(grid: readonly number[], region: readonly number[]): B
   of.forEach((block, token) => {
     slots[next[block]!++] = token;
   });
-  return { count, of, starts, tokens: slots, name: `${region.join('x')} of ${grid.join('x')}` };
+  return {
+    count,
+    of: (token) => of[token] as number,
+    start: (block) => starts[block] as number,
+    tokens: slots,
+    name: `${region.join('x')} of ${grid.join('x')}`,
+  };
 }
 
 /** What `mask` and the selection both see. */
 export function selection(mask: Mask, selected: Selected): Mask {
-  const { queries, keys, heads, batches, width, values, areFlags } = selected;
-  const rowOf = ({ batch, head, h }: Place) => (batches === 1 ? 0 : batch * heads) + Math.floor((head * heads) / h);
-  const placeOf = (place: Place, block: number) => (rowOf(place) * queries.count + block) * width;
+  const { queries, keys, heads, batches, choice } = selected;
+  const headOf = ({ batch, head, h }: Place) => (batches === 1 ? 0 : batch * heads) + Math.floor((head * heads) / h);
+  const rowOf = (place: Place, block: number) => headOf(place) * queries.count + block;
   return {
     name: `a selection of ${mask.name}`,
-    sees(i, j, place) {
-      if (!mask.sees(i, j, place)) return false;
-      const first = placeOf(place, queries.of[i] as number);
-      const block = keys.of[j] as number;
-      if (areFlags) return values[first + block] !== 0;
-      for (let at = first; at < first + width; at++) if (values[at] === block) return true;
-      return false;
-    },
+    sees: (i, j, place) => mask.sees(i, j, place) && choice.sees(rowOf(place, queries.of(i)), keys.of(j)),
     words(of, place) {
-      const marks = new Marks(selected);
-      for (let r = 0; r < of.length; r++) marks.add(placeOf(place, queries.of[of[r] as number] as number), 1 << r);
+      const ends = new Ends();
+      for (let r = 0; r < of.length; r++) ends.add(choice, rowOf(place, queries.of(of[r] as number)), 1 << r);
+      const words = new Int32Array(keys.count);
+      ends.eachRun((first, past, word) => words.fill(word, first, past));
       const found = new KeyWords();
-      for (let key = 0; key < place.m; key++) found.push(key, marks.words[keys.of[key] as number] as number);
+      for (let key = 0; key < place.m; key++) found.push(key, words[keys.of(key)] as number);
       found.push(place.m, 0);
       return mergeWords(keyWords(mask, of, place), found, (a, b) => a & b);
     },
-    variant: (place) => (mask.variant ? `${rowOf(place)} ${mask.variant(place)}` : rowOf(place)),
-    tiles: (extent, size) => new SelectedTiles(mask, selected, placeOf, extent, size),
+    variant: (place) => (mask.variant ? `${headOf(place)} ${mask.variant(place)}` : headOf(place)),
+    tiles: (extent, size) => new SelectedTiles(mask, selected, rowOf, extent, size),
   };
 }
 
-/** Which queries of a tile see each block of keys: bits of a word. */
-class Marks {
-  readonly words: Int32Array;
-  /** A bit for each block that some of them see. */
-  readonly touched: Int32Array;
+/** The most blocks of keys: their ends and 32 members in a word. */
+export const MOST_BLOCKS = 2 ** 26 - 1;
 
-  constructor(readonly selected: Selected) {
-    const { count } = selected.keys;
-    this.words = new Int32Array(count);
-    this.touched = new Int32Array(Math.ceil(count / 32));
+/** The ends of the runs of key blocks that the blocks of queries in a tile see. */
+class Ends {
+  /** block * 64 + 2 * member, plus 1 where a run begins. */
+  #ends = new Uint32Array(256);
+  #length = 0;
+  /** The bits of the queries of each block of queries, and how many runs of it the current block is in. */
+  readonly #bits: number[] = [];
+  readonly #depths = new Int32Array(32);
+  #isSorted = true;
+
+  clear(): void {
+    this.#length = 0;
+    this.#bits.length = 0;
+    this.#isSorted = true;
   }
 
-  /** Marks what a block of queries sees; its elements begin at `first`. */
-  add(first: number, bits: number): void {
-    const { values, width, areFlags } = this.selected;
-    const { words, touched } = this;
-    for (let at = 0; at < width; at++) {
-      const value = values[first + at] as number;
-      if (areFlags ? value === 0 : value < 0) continue;
-      const block = areFlags ? at : value;
-      words[block]! |= bits;
-      touched[block >> 5]! |= 1 << (block & 31);
+  /** Adds what a block of queries sees, whose queries in the tile are `bits`. */
+  add(choice: Choice, row: number, bits: number): void {
+    const member = 2 * this.#bits.length;
+    let last = this.#length === 0 ? 0 : (this.#ends[this.#length - 1] as number) >>> 6;
+    this.#bits.push(bits);
+    choice.eachRun(row, (first, past) => {
+      if (first >= past) return;
+      if (first < last) this.#isSorted = false;
+      last = past;
+      if (this.#length + 2 > this.#ends.length) {
+        const longer = new Uint32Array(2 * this.#ends.length);
+        longer.set(this.#ends);
+        this.#ends = longer;
+      }
+      this.#ends[this.#length++] = (first << 6) + member + 1;
+      this.#ends[this.#length++] = (past << 6) + member;
+    });
+  }
+
+  /** Hands out runs of blocks in order, with the bits of the queries that see them. */
+  eachRun(take: (first: number, past: number, word: number) => void): void {
+    const ends = this.#ends;
+    const length = this.#length;
+    if (!this.#isSorted) ends.subarray(0, length).sort();
+    const [bits, depths] = [this.#bits, this.#depths];
+    let first = 0;
+    let word = 0;
+    for (let at = 0; at < length; ) {
+      const block = (ends[at] as number) >>> 6;
+      let next = word;
+      for (; at < length && (ends[at] as number) >>> 6 === block; at++) {
+        const member = ((ends[at] as number) >> 1) & 31;
+        depths[member]! += (ends[at] as number) & 1 ? 1 : -1;
+        if ((depths[member] as number) > 0) next |= bits[member] as number;
+        else next &= ~(bits[member] as number);
+      }
+      if (next === word) continue;
+      if (word !== 0) take(first, block, word);
+      first = block;
+      word = next;
     }
   }
 }
@@ -122,69 +210,49 @@ class Marks {
 class SelectedTiles implements Tiles {
   readonly queries: Int32Array | undefined;
   readonly keys: Int32Array | undefined;
-  readonly #marks: Marks;
+  readonly #ends = new Ends();
   /** The keys that tiles see, by variant of the mask and tile. */
   readonly #seen: Map<number | string, KeyWords[]>;
-  /** The previous tile: where the elements of its block of queries are (-1 for several), its number of queries, what the mask sees. */
-  #last = { place: -1, count: 0, seen: new KeyWords() };
+  /** The previous tile: its choice (-1 for several), its number of queries, what the mask sees. */
+  #last = { row: -1, count: 0, seen: new KeyWords() };
 
   constructor(
     readonly mask: Mask,
     readonly selected: Selected,
-    readonly placeOf: (place: Place, block: number) => number,
+    readonly rowOf: (place: Place, block: number) => number,
     readonly extent: Extent,
     readonly size: number,
   ) {
     const { queries, keys } = selected;
     this.queries = queries.tokens;
     this.keys = keys.tokens;
-    this.#marks = new Marks(selected);
     this.#seen = seenByTiles(mask, [extentKey(extent), size, queries.name, keys.name].join());
   }
 
   see(tile: number, place: Place, taker: SeenKeys): boolean {
-    const { queries } = this.selected;
+    const { queries, keys, choice } = this.selected;
     const first = tile * this.size;
     const past = Math.min(first + this.size, this.extent.n);
     const seen = this.#seenByMask(tile, first, past, place);
-    let block = queries.of[queries.tokens ? (queries.tokens[first] as number) : first] as number;
-    const from = this.placeOf(place, block);
-    const isOne = past <= (queries.starts[block + 1] as number);
+    let block = queries.of(queries.tokens ? (queries.tokens[first] as number) : first);
+    const row = this.rowOf(place, block);
+    const isOne = past <= queries.start(block + 1);
     const last = this.#last;
-    const isRepeated = isOne && last.place === from && last.count === past - first && sameWords(seen, last.seen);
-    this.#last = { place: isOne ? from : -1, count: past - first, seen };
+    const isRepeated = isOne && last.row === row && last.count === past - first && sameWords(seen, last.seen);
+    this.#last = { row: isOne ? row : -1, count: past - first, seen };
     if (isRepeated) return false;
+    const ends = this.#ends;
+    ends.clear();
     for (let slot = first; slot < past; block++) {
-      const end = Math.min(past, queries.starts[block + 1] as number);
-      this.#marks.add(this.placeOf(place, block), bitsOf(slot - first, end - first));
+      const end = Math.min(past, queries.start(block + 1));
+      ends.add(choice, this.rowOf(place, block), bitsOf(slot - first, end - first));
       slot = end;
     }
-    this.#addMarked(seen, taker);
-    return true;
-  }
-
-  /** Adds the marked keys that the mask sees too, and clears the marks. */
-  #addMarked(seen: KeyWords, taker: SeenKeys): void {
-    const { words, touched } = this.#marks;
-    const { starts } = this.selected.keys;
     let change = 0;
-    // Neighbours that look alike are handed out together.
-    let [start, end, word] = [0, 0, 0];
-    for (let at = 0; at < touched.length; at++) {
-      for (let rest = touched[at] as number; rest !== 0; rest &= rest - 1) {
-        const block = 32 * at + 31 - Math.clz32(rest & -rest);
-        const marked = words[block] as number;
-        words[block] = 0;
-        if (starts[block] !== end || marked !== word) {
-          change = addBoth(taker, start, end, word, seen, change);
-          start = starts[block] as number;
-          word = marked;
-        }
-        end = starts[block + 1] as number;
-      }
-      touched[at] = 0;
-    }
-    addBoth(taker, start, end, word, seen, change);
+    ends.eachRun((from, to, word) => {
+      change = addBoth(taker, keys.start(from), keys.start(to), word, seen, change);
+    });
+    return true;
   }
 
   #seenByMask(tile: number, first: number, past: number, place: Place): KeyWords {

@@ -28,7 +28,7 @@ import {
 import { planAttention } from './forward/cpu';
 import { kernels } from './params.generated';
 import { selectionOf } from './selection';
-import { resolve, type Settings, score, settings } from './settings';
+import { resolve, type Settings, score, selectionOfCache, settings } from './settings';
 
 export { bandOf, type DeferredMask } from './settings';
 
@@ -144,7 +144,12 @@ export const attentionBackwardOp = defineComposite({
 export const attentionToCacheOp = defineComposite({
   name: 'attention',
   inputs: { q: tokens.q, cache: cacheLayer },
-  options: { ...cachedSettings, score },
+  options: {
+    ...cachedSettings,
+    /** As for tensors, with a row as a batch; blocks are counted as if all rows were as long as the longest. */
+    selection: selectionOfCache,
+    score,
+  },
   results: attendedResults,
   fits: checkCachedHeads,
   run: (given, options, _, specs): AttentionResult =>
@@ -194,7 +199,8 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options?: AttentionOp
  * Attention of the last tokens of each row to what a layer of a key-value cache holds of them, their own keys and values
  * among it: q [rows,n,h,d], of which the first `counts[r]` are the last tokens of row r; what is behind them gives zeros and
  * lse = -Infinity. Causal unless said otherwise, within the layer's window; masks and scores see each row by itself, with its
- * queries from 0 to counts[r] - 1 and its keys at their absolute positions. Few queries read keys and values where they lie.
+ * queries from 0 to counts[r] - 1 and its keys at their absolute positions. Few queries read keys and values where they lie,
+ * under a selection those of the chosen blocks only.
  * Has no derivative.
  *
  * @throws {ShapeError} ranks, extents or heads that do not fit

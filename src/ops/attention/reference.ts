@@ -102,7 +102,7 @@ export interface CachedInputs extends Record<'q' | 'k' | 'v', HostTensor<'f64'>>
 
 /** Stores what `attend` makes of each row of a cache; queries that there are not give zeros and -Infinity. */
 export function eachCachedRow(
-  { q, out, lse, layout, rows, counts, mask }: Omit<CachedCall, 'scale' | 'score'>,
+  { q, out, lse, layout, rows, counts, masks }: Omit<CachedCall, 'scale' | 'score'>,
   host: Host,
   attend: (inputs: CachedInputs) => { readonly out: HostTensor<'f64'>; readonly lse: HostTensor<'f64'> },
 ): void {
@@ -121,7 +121,7 @@ export function eachCachedRow(
       q: queriesOf(q),
       k: numbers([1, m, g, d], rowsOf(slabs, layout, pages, 0, m)),
       v: numbers([1, m, g, e], rowsOf(slabs, layout, pages, 1, m)),
-      sees: (i, j, head) => mask.sees(i, j, { ...place, head }),
+      sees: (i, j, head) => (masks[batch] as Mask).sees(i, j, { ...place, head }),
       queriesOf,
     });
     outs.set(result.out.data, from * e);

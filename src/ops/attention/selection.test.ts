@@ -53,7 +53,7 @@ interface Problem extends Extent {
   readonly settings: AttentionSettings;
 }
 
-/** Flags of some blocks, and lists of the same ones: in any order, with duplicates, and -1 for the rest. */
+/** Flags of some blocks; lists and runs of the same ones: in any order, with duplicates, and with -1 or nothing for the rest. */
 function choose({ n, m, queries, keys, batches, heads, share }: Problem) {
   const [nq, nk] = [blocksOf(queries, n).count, blocksOf(keys, m).count];
   const flags = Int32Array.from(uniform(batches * heads * nq * nk, nq + 3 * nk, 0, 8), (x) =>
@@ -65,16 +65,26 @@ function choose({ n, m, queries, keys, batches, heads, share }: Problem) {
   });
   const k = Math.max(...rows.map(({ length }) => length));
   const lists = Int32Array.from(rows.flatMap((row) => [...row, ...new Array<number>(k - row.length).fill(-1)]));
-  return { flags, lists, nq, nk, k };
+  const runs = rows.map((row) => row.map((block) => (block < 0 ? [nk, nk] : [block, block + 1])));
+  const offsets = Array.from({ length: batches * heads * (nq + 1) }, (_, at) => {
+    const row = Math.floor(at / (nq + 1)) * nq + (at % (nq + 1));
+    return runs.slice(0, row).reduce((sum, { length }) => sum + length, 0);
+  });
+  return { flags, lists, runs: Int32Array.from(runs.flat(2)), offsets: Int32Array.from(offsets), nq, nk, k };
 }
 
 function selections(runtime: Runtime, problem: Problem) {
   const { queries, keys, batches, heads } = problem;
-  const { flags, lists, nq, nk, k } = choose(problem);
+  const { flags, lists, runs, offsets, nq, nk, k } = choose(problem);
   const blocks = { ...said('query', queries), ...said('key', keys) };
   return {
     lists: { lists: runtime.tensor<'i32'>(lists, [batches, heads, nq, k]), ...blocks },
     flags: { flags: runtime.tensor<'i32'>(flags, [batches, heads, nq, nk]), ...blocks },
+    runs: {
+      runs: runtime.tensor<'i32'>(runs, [runs.length / 2, 2]),
+      offsets: runtime.tensor<'i32'>(offsets, [batches, heads, nq + 1]),
+      ...blocks,
+    },
   } satisfies Record<string, Selection>;
 }
 
@@ -96,7 +106,7 @@ function maskOf(problem: Problem): Pick<Mask, 'sees'> {
 const D = 5;
 const E = 6;
 
-/** Forward and backward by lists and by flags, beside the definition. */
+/** Forward and backward by each form, beside the definition. */
 async function expectExact(runtime: Runtime, problem: Problem): Promise<void> {
   const { b, n, m, h, g, settings } = problem;
   await scoped(runtime, async () => {
@@ -148,7 +158,7 @@ const cases = fc
   });
 
 describeOnBackends('selections', (runtime) => {
-  test('a query sees the blocks of its own block, by lists or flags', async () => {
+  test('a query sees the blocks of its own block, by lists, flags or runs', async () => {
     await scoped(runtime(), async () => {
       const q = runtime().tensor(new Float32Array(5), [1, 5, 1, 1]);
       const k = runtime().tensor(new Float32Array(6), [1, 6, 1, 1]);
@@ -160,6 +170,10 @@ describeOnBackends('selections', (runtime) => {
       expect(await means({ lists })).toEqual([5.5, 5.5, 0, 0, 3.5]);
       const flags = runtime().tensor<'i32'>(new Int32Array([0, 1, 0, 0, -7, 2]), [1, 1, 3, 2]);
       expect(await means({ flags })).toEqual([5.5, 5.5, 0, 0, 3.5]);
+      // Keys one by one, a run of them twice.
+      const runs = runtime().tensor<'i32'>(new Int32Array([4, 6, 0, 3, 2, 6, 0, 3]), [4, 2]);
+      const offsets = runtime().tensor<'i32'>(new Int32Array([0, 1, 1, 4]), [1, 1, 4]);
+      expect(await means({ runs, offsets, keyBlock: 1 })).toEqual([5.5, 5.5, 0, 0, 3.5]);
     });
   });
 
@@ -240,9 +254,9 @@ describeOnBackends('selections', (runtime) => {
       const blocks = { queryBlock: 4, keyBlock: 2 };
       const refuse = (selection: unknown, message: string) =>
         expectRefusal(runtime(), () => attention(q, q, q, { selection: selection as Selection }), message);
-      await refuse({ ...blocks }, 'selection must have either lists or flags, got neither');
-      await refuse({ lists, flags, ...blocks }, 'selection must have either lists or flags, got both');
-      await refuse({ lists, keyBlock: 2 }, 'selection must have either queryBlock or queryGrid, got neither');
+      await refuse({ ...blocks }, 'selection must have one of lists, flags, runs, got none');
+      await refuse({ lists, flags, ...blocks }, 'selection must have one of lists, flags, runs, got lists and flags');
+      await refuse({ lists, keyBlock: 2 }, 'selection must have one of queryBlock, queryGrid, got none');
       await refuse({ lists, ...blocks, keyBlock: 0 }, 'selection.keyBlock must be an integer >= 1, got 0');
       await refuse({ lists: q, ...blocks }, 'selection.lists must be i32, got f32');
       await refuse(
@@ -269,6 +283,17 @@ describeOnBackends('selections', (runtime) => {
           { lists: wrong(value), ...blocks },
           `selection.lists must hold key blocks from 0 to 4, or -1 for none, got ${value} at [1, 0, 2, 1]`,
         );
+      await refuse({ lists, offsets: lists, ...blocks }, 'selection must have runs and offsets together, got lists');
+      const ends = (...values: number[]) => runtime().tensor(Int32Array.from(values), [values.length / 2, 2]);
+      const offsets = (...values: number[]) => runtime().tensor(Int32Array.from(values), [1, 1, values.length]);
+      const refuseRuns = (runs: Tensor, offsets: Tensor, message: string) =>
+        refuse({ runs, offsets, ...blocks }, message);
+      await refuseRuns(ends(0, 5), offsets(0, 1, 1), 'selection.offsets must have shape [1 or 2, a divisor of 4, 4]');
+      await refuseRuns(ints(2), offsets(0, 1, 1, 1), 'selection.runs must have shape [r, 2], got [2]');
+      const expected = 'first key blocks and those past the last, in order, from 0 to 5';
+      await refuseRuns(ends(0, 6), offsets(0, 1, 1, 1), `${expected}, got 6 at [0, 1]`);
+      await refuseRuns(ends(3, 2), offsets(0, 1, 1, 1), `${expected}, got 2 at [0, 1]`);
+      await refuseRuns(ends(0, 5), offsets(0, 2, 1, 1), 'places of runs, in order, from 0 to 1, got 2 at [0, 0, 1]');
       // A fault of what it is computed from is its own.
       const missing = gather(runtime().random([4, 8], { seed: 2 }), runtime().tensor(new Int32Array(12).fill(9), [12]));
       const faulty = topK(missing, 2).indices.reshape([1, 4, 3, 2]);

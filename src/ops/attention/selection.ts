@@ -2,7 +2,17 @@
 import { checkKnown, checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { Extent, Mask } from '../../masks/mask';
-import { type Blocks, blocksOf, regionsOf, type Selected, selection } from '../../masks/selection';
+import {
+  type Blocks,
+  blocksOf,
+  type Choice,
+  chosenByFlags,
+  chosenByLists,
+  chosenByRuns,
+  MOST_BLOCKS,
+  regionsOf,
+  selection,
+} from '../../masks/selection';
 import { formatShape, type Shape } from '../../tensor/shape';
 import { Tensor } from '../../tensor/tensor';
 import type { Values } from '../compute';
@@ -16,8 +26,8 @@ export interface Regions {
 }
 
 /**
- * Which blocks of keys each block of queries sees, by what another op computed: either `lists` or `flags`, and for queries
- * and keys each the size of a block or the regions of a grid.
+ * Which blocks of keys each block of queries sees, by what another op computed: `lists`, `flags` or `runs`, and for queries
+ * and keys each the size of a block, which may be a single token, or the regions of a grid.
  *
  * b may be 1, for all batches, and h any divisor of the query heads: neighbouring heads share a choice. The last block of
  * n queries or m keys may be short: nq = ceil(n / queryBlock), nk = ceil(m / keyBlock), or the numbers of regions.
@@ -27,6 +37,13 @@ export interface Selection {
   readonly lists?: Tensor<'i32'> | undefined;
   /** [b, h, nq, nk], i32: not 0 where it is seen. */
   readonly flags?: Tensor<'i32'> | undefined;
+  /**
+   * [r, 2], i32: runs of key blocks, their first and one past their last, equal for none; they may overlap. Memory is that of
+   * the runs, however many keys they have.
+   */
+  readonly runs?: Tensor<'i32'> | undefined;
+  /** With `runs`: [b, h, nq + 1], i32: those of query block i are `offsets[i]` to before `offsets[i + 1]`. */
+  readonly offsets?: Tensor<'i32'> | undefined;
   /** Queries of a block, counted from the first: 1 or more. */
   readonly queryBlock?: number | undefined;
   readonly keyBlock?: number | undefined;
@@ -36,71 +53,124 @@ export interface Selection {
   readonly keyGrid?: Regions | undefined;
 }
 
-const FIELDS = ['lists', 'flags', 'queryBlock', 'keyBlock', 'queryGrid', 'keyGrid'];
+const FORMS = ['lists', 'flags', 'runs'] as const;
+const FIELDS = [...FORMS, 'offsets', 'queryBlock', 'keyBlock', 'queryGrid', 'keyGrid'];
 const MOST_AXES = 3;
 
 /** A selection that fits a call. */
 export interface CheckedSelection {
   readonly given: Selection;
-  /** What its tensor is called, and that. */
+  /** What its tensors are called, and these. */
   readonly tensors: Readonly<Record<string, Tensor>>;
-  /** What `mask` sees of what is selected; throws a ShapeError for a block that there is not. */
-  narrow(mask: Mask, values: Values): Mask;
+  /** What `mask` sees of what is selected, in a call of one batch that of `batch`; throws a ShapeError for a block that there is not. */
+  narrow(mask: Mask, values: Values, batch?: number): Mask;
 }
 
 /** Throws unless the selection fits a call of these extents, as far as can be told before its elements are known. */
 export function checkSelection(given: Selection, { b, n, m, h }: Extent): CheckedSelection {
   checkKnown('selection', given, FIELDS, (name) => `selection has no '${name}'`);
-  const form = oneOf(given, 'lists', 'flags');
-  const name = nameOf(form);
-  const tensor = given[form];
-  if (!(tensor instanceof Tensor)) throw new ParameterError(`${name} must be a Tensor, got ${show(tensor)}`);
-  if (tensor.dtype !== 'i32') throw new DTypeError(`${name} must be i32, got ${(tensor as Tensor).dtype}`);
+  const form = oneOf(given, FORMS);
+  if ((form === 'runs') !== (given.offsets !== undefined))
+    throw new ParameterError(
+      `selection must have runs and offsets together, got ${form}${form === 'runs' ? '' : ' and offsets'}`,
+    );
+  const tensors = tensorsOf(given);
+  for (const [name, tensor] of Object.entries(tensors)) {
+    if (!(tensor instanceof Tensor)) throw new ParameterError(`${name} must be a Tensor, got ${show(tensor)}`);
+    if (tensor.dtype !== 'i32') throw new DTypeError(`${name} must be i32, got ${(tensor as Tensor).dtype}`);
+  }
   const queries = checkBlocks(given, 'query', n);
   const keys = checkBlocks(given, 'key', m);
-  const [batches, heads, rows, width] = tensor.shape as [number, number, number, number];
-  const areFlags = form === 'flags';
+  if (keys.count > MOST_BLOCKS)
+    throw new ParameterError(`selection must have at most ${MOST_BLOCKS} key blocks, got ${keys.count}`);
+  const chosen = (given.offsets ?? given[form]) as Tensor;
+  const [batches, heads, rows, width] = chosen.shape as [number, number, number, number];
+  const last = {
+    lists: [`${queries.count}`, 'k'],
+    flags: [`${queries.count}`, `${keys.count}`],
+    runs: [`${queries.count + 1}`],
+  };
   const fits =
     (batches === b || batches === 1) &&
     h % heads === 0 &&
-    rows === queries.count &&
-    !(areFlags && width !== keys.count);
-  if (tensor.rank !== 4 || !fits) {
-    const last = areFlags ? keys.count : 'k';
+    rows === queries.count + Number(form === 'runs') &&
+    !(form === 'flags' && width !== keys.count);
+  if (chosen.rank !== 2 + last[form].length || !fits) {
+    const name = nameOf(form === 'runs' ? 'offsets' : form);
     throw new ShapeError(
-      `${name} must have shape [${b === 1 ? 1 : `1 or ${b}`}, a divisor of ${h}, ${queries.count}, ${last}], got ${formatShape(tensor.shape)}`,
+      `${name} must have shape [${b === 1 ? 1 : `1 or ${b}`}, a divisor of ${h}, ${last[form].join(', ')}], got ${formatShape(chosen.shape)}`,
     );
   }
+  if (form === 'runs' && (given.runs?.rank !== 2 || given.runs.shape[1] !== 2))
+    throw new ShapeError(`selection.runs must have shape [r, 2], got ${formatShape((given.runs as Tensor).shape)}`);
   return {
     given,
-    tensors: { [name]: tensor },
-    narrow(mask, values) {
-      const { data, shape } = values[name] as Values[string];
-      if (!areFlags) checkEntries(name, data as ArrayLike<number>, shape, keys.count);
-      const selected: Selected = { queries, keys, batches, heads, width, values: data as ArrayLike<number>, areFlags };
-      return selection(mask, selected);
+    tensors,
+    narrow(mask, values, batch) {
+      const data = (name: keyof Selection) => (values[nameOf(name)] as Values[string]).data as ArrayLike<number>;
+      const first = batch === undefined || batches === 1 ? 0 : batch * heads * queries.count;
+      const choice = choiceOf(form, data, chosen.shape, keys.count);
+      const own = first === 0 ? choice : movedBy(choice, first);
+      return selection(mask, { queries, keys, batches: batch === undefined ? batches : 1, heads, choice: own });
     },
   };
 }
 
-/** The selection of another call, whose tensor is among those by the name that `checkSelection` gave it. */
-export function selectionOf(given: Selection, tensors: Readonly<Record<string, Tensor>>): Selection {
-  const form = oneOf(given, 'lists', 'flags');
-  return { ...given, [form]: tensors[nameOf(form)] };
+const movedBy = (choice: Choice, first: number): Choice => ({
+  ...choice,
+  sees: (row, block) => choice.sees(first + row, block),
+  eachRun: (row, take) => choice.eachRun(first + row, take),
+});
+
+/** Throws a ShapeError for a key block that there is not. */
+function choiceOf(
+  form: (typeof FORMS)[number],
+  data: (name: keyof Selection) => ArrayLike<number>,
+  shape: Shape,
+  blocks: number,
+): Choice {
+  if (form === 'flags') return chosenByFlags(data('flags'), blocks);
+  if (form === 'lists') {
+    const expected = `key blocks from 0 to ${blocks - 1}, or -1 for none`;
+    checkEntries('lists', data('lists'), shape, expected, (entry) => entry >= -1 && entry < blocks);
+    return chosenByLists(data('lists'), shape[3] as number);
+  }
+  const [runs, offsets] = [data('runs'), data('offsets')];
+  const expected = `first key blocks and those past the last, in order, from 0 to ${blocks}`;
+  const isEnd = (entry: number, at: number) =>
+    entry >= (at % 2 === 0 ? 0 : (runs[at - 1] as number)) && entry <= blocks;
+  checkEntries('runs', runs, [runs.length / 2, 2], expected, isEnd);
+  const count = (shape[2] as number) - 1;
+  const isOffset = (entry: number, at: number) =>
+    entry >= (at % (count + 1) === 0 ? 0 : (offsets[at - 1] as number)) && entry <= runs.length / 2;
+  checkEntries('offsets', offsets, shape, `places of runs, in order, from 0 to ${runs.length / 2}`, isOffset);
+  return chosenByRuns(runs, offsets, (row) => row + Math.floor(row / count));
 }
 
-const nameOf = (form: 'lists' | 'flags') => `selection.${form}`;
+/** The selection of another call, whose tensors are among those by the names that `checkSelection` gave them. */
+export const selectionOf = (given: Selection, tensors: Readonly<Record<string, Tensor>>): Selection => ({
+  ...given,
+  ...Object.fromEntries(HELD.flatMap((form) => (given[form] ? [[form, tensors[nameOf(form)]]] : []))),
+});
 
-/** Which one of two fields is given. */
-function oneOf<Name extends keyof Selection>(given: Selection, a: Name, b: Name): Name {
-  if ((given[a] === undefined) !== (given[b] === undefined)) return given[a] === undefined ? b : a;
-  throw new ParameterError(
-    `selection must have either ${a} or ${b}, got ${given[a] === undefined ? 'neither' : 'both'}`,
+const HELD = [...FORMS, 'offsets'] as const;
+const nameOf = (field: keyof Selection) => `selection.${field}`;
+const tensorsOf = (given: Selection) =>
+  Object.fromEntries(
+    HELD.flatMap((form) => (given[form] === undefined ? [] : [[nameOf(form), given[form] as Tensor]])),
   );
+
+/** Which one of some fields is given. */
+function oneOf<Name extends keyof Selection>(given: Selection, names: readonly Name[]): Name {
+  const found = names.filter((name) => given[name] !== undefined);
+  const [only] = found;
+  if (only !== undefined && found.length === 1) return only;
+  const got = found.length === 0 ? 'none' : found.join(' and ');
+  throw new ParameterError(`selection must have one of ${names.join(', ')}, got ${got}`);
 }
 
 function checkBlocks(given: Selection, side: 'query' | 'key', tokens: number): Blocks {
-  const form = oneOf(given, `${side}Block`, `${side}Grid`);
+  const form = oneOf(given, [`${side}Block`, `${side}Grid`]);
   const what = `selection.${form}`;
   const value = given[form];
   if (form === `${side}Block`) {
@@ -126,10 +196,16 @@ function checkBlocks(given: Selection, side: 'query' | 'key', tokens: number): B
   return regionsOf(extent, region);
 }
 
-function checkEntries(name: string, entries: ArrayLike<number>, shape: Shape, blocks: number): void {
+function checkEntries(
+  name: keyof Selection,
+  entries: ArrayLike<number>,
+  shape: Shape,
+  expected: string,
+  fits: (entry: number, at: number) => boolean,
+): void {
   for (let at = 0; at < entries.length; at++) {
     const entry = entries[at] as number;
-    if (entry >= -1 && entry < blocks) continue;
+    if (fits(entry, at)) continue;
     let rest = at;
     const place = shape.map((_, axis) => {
       const behind = shape.slice(axis + 1).reduce((product, extent) => product * extent, 1);
@@ -137,8 +213,6 @@ function checkEntries(name: string, entries: ArrayLike<number>, shape: Shape, bl
       rest %= behind;
       return index;
     });
-    throw new ShapeError(
-      `${name} must hold key blocks from 0 to ${blocks - 1}, or -1 for none, got ${entry} at ${formatShape(place)}`,
-    );
+    throw new ShapeError(`${nameOf(name)} must hold ${expected}, got ${entry} at ${formatShape(place)}`);
   }
 }

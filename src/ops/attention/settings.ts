@@ -62,6 +62,9 @@ const deferred = checkedBy<DeferredMask>('a deferred mask', (name, given) => {
 /** What changes the scaled scores. */
 export const score = optional(checkedBy<Score>('a Score', checkScore));
 
+/** Checked by the call itself, which knows how many keys there are. */
+export const selectionOfCache = optional(checkedBy<Selection>('a selection of key blocks', checkRecord));
+
 /** Which keys queries see, and what their scores are scaled by. */
 export const maskSettings = {
   /** Factor on the scores; default 1 / sqrt(d). */

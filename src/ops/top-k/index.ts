@@ -14,6 +14,9 @@ import { addRows } from '../scatter-add/core';
 import { kernels, PICKED, TopKParams } from './params.generated';
 import type { TopKCall } from './reference';
 
+/** Beside the k that are kept, so many entries are collected before they are sorted. */
+const LEAST_ROOM = 1024;
+
 /** Each has working memory of its own, where rows are sorted. */
 const TASKS_OF_THREAD = 8;
 
@@ -26,13 +29,14 @@ const topKKernels: Omit<Op<TopKCall>, 'name'> = {
     const rowsOfTask = Math.ceil(rows / (TASKS_OF_THREAD * threads));
     const tasks = Math.ceil(rows / rowsOfTask);
     const isSorted = k > PICKED;
+    const room = Math.min(columns, k + Math.max(k, LEAST_ROOM));
     return {
-      bytes: isSorted ? { entries: 16 * tasks * columns } : {},
+      bytes: isSorted ? { entries: 16 * tasks * room } : {},
       jobs: ({ entries = 0 }) => [
         {
           phases: [{ kernel: 'topK', tasks }],
-          params: TopKParams({ rows, columns, k, descending, rowsOfTask, x, indices, values, entries }),
-          microseconds: ((isSorted ? 10 : 1) * x.size) / ELEMENTS_PER_MICROSECOND,
+          params: TopKParams({ rows, columns, k, descending, rowsOfTask, x, indices, values, room, entries }),
+          microseconds: (x.size + (isSorted ? 10 * rows * room : 0)) / ELEMENTS_PER_MICROSECOND,
         },
       ],
     };
@@ -82,7 +86,8 @@ export interface ArgsortOptions extends OptionsOf<typeof argsortOp>, ResultOptio
 
 /**
  * The k largest (or smallest) elements of each row, in order, and their places in it: x [..., c] f32 -> values [..., k]
- * f32, indices [..., k] i32; contiguous. Equal elements, as 0 and -0 are, come by place; NaN comes last.
+ * f32, indices [..., k] i32; contiguous. Equal elements, as 0 and -0 are, come by place; NaN comes last. A row is read once,
+ * and not sorted where k is small beside it.
  *
  * The gradient with respect to x is that with respect to the values at the places that they come from and 0 elsewhere:
  * scatterAdd(gradValues, places, x.size) of gradValues [n, 1] for places [n] in the whole of x, r c + indices in row r.

@@ -1,6 +1,6 @@
 import { struct } from '../../runtime/cpu/struct';
 
-/** So many are picked as they come; more are taken from the sorted row. */
+/** So many are picked as they come; more are taken from entries that are sorted, not all of a long row. */
 export const PICKED = 64;
 
 export const TopKParams = struct({
@@ -12,6 +12,7 @@ export const TopKParams = struct({
   x: 'tensor',
   indices: 'tensor',
   values: 'tensor',
-  /** Two rows of entries for each task, where rows are sorted. */
+  /** Room for so many entries for each task, twice, where they are sorted. */
+  room: 'i32',
   entries: 'usize',
 });

@@ -16,11 +16,11 @@ export function topK(params: usize, task: i32, scratch: usize): void {
   const k = p.k;
   const first = task * p.rowsOfTask;
   const last = min(first + p.rowsOfTask, p.rows);
-  const sorted = p.entries + <usize>task * (<usize>columns << 4);
+  const sorted = p.entries + <usize>task * (<usize>p.room << 4);
   for (let r = first; r < last; r++) {
     const x = p.x + <usize>r * (<usize>columns << 2);
     if (k <= PICKED) pick(x, columns, k, p.descending, scratch);
-    else sort(x, columns, p.descending, sorted, scratch);
+    else select(x, columns, k, p.descending, sorted, p.room, scratch);
     const found = k <= PICKED ? scratch : sorted;
     const to = <usize>r * (<usize>k << 2);
     for (let at: usize = 0; at < <usize>k; at++) {
@@ -40,6 +40,17 @@ function entryOf(x: usize, place: i32, descending: bool): u64 {
   return ((<u64>(<u32>(key ^ i32.MIN_VALUE))) << 32) | <u64>place;
 }
 
+/** The next element that does not come after all that are taken, or a little before it; NaN is left to the keys. */
+@inline
+function skip(x: usize, c: i32, columns: i32, bound: v128, descending: bool): i32 {
+  for (; c + 4 <= columns; c += 4) {
+    const four = v128.load(x + (<usize>c << 2));
+    const behind = i32x4.bitmask(descending ? f32x4.le(four, bound) : f32x4.ge(four, bound));
+    if (behind != 15) return c + ctz(~behind);
+  }
+  return c;
+}
+
 /** The first k entries, in order, by insertion. */
 function pick(x: usize, columns: i32, k: i32, descending: bool, to: usize): void {
   let count: i32 = 0;
@@ -47,14 +58,7 @@ function pick(x: usize, columns: i32, k: i32, descending: bool, to: usize): void
   let bound = f32x4.splat(0);
   for (let c: i32 = 0; c < columns; c++) {
     if (count == k) {
-      // Most come after all that are picked, which four comparisons tell at once; NaN is left to the keys.
-      for (; c + 4 <= columns; c += 4) {
-        const four = v128.load(x + (<usize>c << 2));
-        const behind = i32x4.bitmask(descending ? f32x4.le(four, bound) : f32x4.ge(four, bound));
-        if (behind == 15) continue;
-        c += ctz(~behind);
-        break;
-      }
+      c = skip(x, c, columns, bound, descending);
       if (c == columns) break;
     }
     const entry = entryOf(x, c, descending);
@@ -68,13 +72,34 @@ function pick(x: usize, columns: i32, k: i32, descending: bool, to: usize): void
   }
 }
 
-/** All entries in order, by their digits from the lowest on; working memory is as much again behind them. */
-function sort(x: usize, columns: i32, descending: bool, entries: usize, counts: usize): void {
-  const bytes = <usize>columns << 3;
-  memory.fill(counts, 0, SCRATCH_BYTES);
+/** The first k entries, in order: of those that may be among them the room is filled, sorted, and all but k forgotten. */
+function select(x: usize, columns: i32, k: i32, descending: bool, entries: usize, room: i32, counts: usize): void {
+  let count: i32 = 0;
+  let latest: u64 = u64.MAX_VALUE;
+  let bound = f32x4.splat(0);
   for (let c: i32 = 0; c < columns; c++) {
+    if (latest != u64.MAX_VALUE) {
+      c = skip(x, c, columns, bound, descending);
+      if (c == columns) break;
+    }
     const entry = entryOf(x, c, descending);
-    store<u64>(entries + (<usize>c << 3), entry);
+    if (entry > latest) continue;
+    store<u64>(entries + (<usize>count << 3), entry);
+    if (++count < room || c + 1 == columns) continue;
+    sort(entries, count, counts);
+    count = k;
+    latest = load<u64>(entries + (<usize>(k - 1) << 3));
+    bound = v128.load32_splat(x + (<usize>(<u32>latest) << 2));
+  }
+  sort(entries, count, counts);
+}
+
+/** Entries in order, by their digits from the lowest on; working memory is as much again behind them. */
+function sort(entries: usize, length: i32, counts: usize): void {
+  const bytes = <usize>length << 3;
+  memory.fill(counts, 0, SCRATCH_BYTES);
+  for (let at = entries; at < entries + bytes; at += 8) {
+    const entry = load<u64>(at);
     for (let digit: i32 = 0; digit < DIGITS; digit++) {
       const count = countOf(counts, entry, digit);
       i32.store(count, i32.load(count) + 1);

@@ -20,19 +20,19 @@ export interface CachedCall {
   readonly layout: PageLayout;
   readonly rows: readonly CachedRow[];
   readonly counts: readonly number[];
-  /** Over the tokens of a row, whatever is evicted. */
-  readonly mask: Mask;
+  /** That of each row, over its tokens, whatever is evicted. */
+  readonly masks: readonly Mask[];
   readonly score?: Score | undefined;
 }
 
 export function* planCached(call: CachedCall, machine: Machine, queriesOfGroup = GROUP): Steps<Plan> {
-  const { q, layout, rows: held, counts, mask, score } = call;
+  const { q, layout, rows: held, counts, masks, score } = call;
   const [b, n, h] = q.shape as [number, number, number];
   const { heads: g, d, e, dtype, keyRow, valueRow, values, keyScales, valueScales } = layout;
   const rows: DecodeRow[] = [];
   for (const [batch, { length }] of held.entries()) {
     const extent = { b: 1, n: counts[batch] as number, m: length, h, g };
-    const map = yield* blockMapSteps(mask, extent);
+    const map = yield* blockMapSteps(masks[batch] as Mask, extent);
     rows.push({ queries: extent.n, keys: length, map, first: 0, program: keyProgram(score, extent) });
   }
   const pagesOfRow = Math.max(1, ...held.map(({ pages }) => pages.length));

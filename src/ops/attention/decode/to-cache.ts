@@ -12,11 +12,12 @@ import { CacheLayer, checkCounts, rotated } from '../../cache/layer';
 import { openTokens, slabsOf } from '../../cache/layout';
 import { STORAGE } from '../../cache/params';
 import { checkOut } from '../../check';
-import { compute } from '../../compute';
+import { compute, type Values } from '../../compute';
 import { contiguous } from '../../copy';
 import { boolean, type Computed, f32, floats, operandOf, type ResultSpecs, type Setting } from '../../define';
 import type { Operand } from '../../operand';
-import { checkFits, type MaskSettings, maskOf, maskSettings, tensorsOf } from '../settings';
+import { type CheckedSelection, checkSelection, type Selection } from '../selection';
+import { checkFits, type DeferredMask, type MaskSettings, maskOf, maskSettings, tensorsOf } from '../settings';
 import type { CachedCall } from './cached';
 import { FEW_QUERIES } from './cpu';
 
@@ -58,6 +59,7 @@ interface Given extends MaskSettings {
   readonly scale: number;
   readonly counts: readonly number[];
   readonly score?: Score | undefined;
+  readonly selection?: Selection | undefined;
 }
 
 export interface Places extends Control {
@@ -81,7 +83,8 @@ interface ToCache<Call extends CachedCall> {
 /** What a row is attended with. */
 interface RowSettings {
   readonly scale: number;
-  readonly mask: Mask;
+  readonly mask?: Mask | undefined;
+  readonly deferred?: DeferredMask | undefined;
   readonly score?: Score | undefined;
 }
 
@@ -92,7 +95,7 @@ export function attendToCache<Call extends CachedCall>(
   specs: () => ResultSpecs<typeof attendedResults>,
   to: ToCache<Call>,
 ): Attended {
-  const { q, cache, scale, causal, window, mask, counts, score } = given;
+  const { q, cache, scale, causal, window, mask, counts, score, selection: chosen } = given;
   const { runtime, layout, rows } = cache;
   const [, n, h] = q.shape as [number, number, number];
   const { heads: g } = layout;
@@ -100,18 +103,27 @@ export function attendToCache<Call extends CachedCall>(
   const own = maskOf({ causal, window, mask });
   for (const [batch, { length }] of rows.entries())
     checkFits({ b: 1, n: counts[batch] as number, m: length, h, g }, own, score);
+  const m = Math.max(1, ...rows.map(({ length }) => length));
+  const selection = chosen && checkSelection(chosen, { b: rows.length, n, m, h, g });
   const seen = cache.mask ? maskOf({ causal, window, mask: mask ? and(cache.mask, mask) : cache.mask }) : own;
   const readsPages = to.readsPagesOnGpu || runtime.backend.name !== 'webgpu';
   if (n > FEW_QUERIES || !readsPages || seen.arrange || cache.rope?.apply === 'read')
-    return attendToCopies({ ...given, mask: seen }, options, to);
-  const call = ({ out, lse }: Attended) => to.callOf({ q, out, lse, scale, layout, rows, counts, mask: seen, score });
+    return attendToCopies({ ...given, mask: seen }, selection, options, to);
+  const call = ({ out, lse }: Attended, values: Values) => {
+    const masks = rows.map((_, row) => (selection ? selection.narrow(seen, values, row) : seen));
+    return to.callOf({ q, out, lse, scale, layout, rows, counts, masks, score });
+  };
   const inputs = { q, ...to.inputs, ...slabsOf(rows), ...tensorsOf(score) };
-  return compute(to.op, inputs, specs(), call, options, { reads: openTokens(rows) });
+  return compute(to.op, inputs, specs(), call, options, {
+    reads: openTokens(rows),
+    ...(selection && { known: selection.tensors }),
+  });
 }
 
 /** Row by row, with a copy of its keys and values, which costs little beside many queries. */
 function attendToCopies<Call extends CachedCall>(
   { q, cache, scale, mask, counts, score }: Given & { readonly mask: Mask },
+  selection: CheckedSelection | undefined,
   { out: givenOut, lse: givenLse, signal, onProgress }: Places,
   to: ToCache<Call>,
 ): Attended {
@@ -136,7 +148,9 @@ function attendToCopies<Call extends CachedCall>(
       const k = cache.rope?.apply === 'read' ? rotated(stored, [0], cache.rope, { signal }) : stored;
       const own = {
         scale,
-        mask,
+        ...(selection
+          ? { deferred: { tensors: selection.tensors, mask: (values: Values) => selection.narrow(mask, values, row) } }
+          : { mask }),
         score,
         out: part(out, row, 0, count),
         lse: part(lse, row, 0, count) as Tensor<'f32'>,

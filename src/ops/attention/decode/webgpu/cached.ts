@@ -1,5 +1,6 @@
 /** Attention of few queries of each row to what a layer of a cache holds of it: dispatches for rows of equal extents together. */
 import { groupBy } from '../../../../group-by';
+import type { Mask } from '../../../../masks/mask';
 import type { Steps } from '../../../../runtime/turns';
 import type { Plan, Workspace } from '../../../../runtime/webgpu/plan';
 import { type CachedRow, dtypeOf, type Slab } from '../../../cache/layout';
@@ -10,11 +11,14 @@ import type { CachedCall } from '../cached';
 import { DECODE_CUT, decode } from '.';
 
 export function* planCached(call: CachedCall, workspace: Workspace): Steps<Plan> {
-  const { q, layout, rows, counts, mask, score: modifier } = call;
+  const { q, layout, rows, counts, masks, score: modifier } = call;
   const [, width, h] = q.shape as [number, number, number];
   const g = layout.heads;
   const slabs = slabPages(rows, layout.bytes);
-  const alike = groupBy(rows.keys(), (batch) => `${rows[batch]?.length} ${counts[batch]}`);
+  const alike = groupBy(
+    rows.keys(),
+    (batch) => `${rows[batch]?.length} ${counts[batch]} ${masks.indexOf(masks[batch] as Mask)}`,
+  );
   const pagesOfRow = Math.max(1, ...rows.map(({ pages }) => pages.length));
   const table = new Int32Array(rows.length * (1 + pagesOfRow)).fill(-1);
   table.set([...alike.values()].flat());
@@ -33,7 +37,7 @@ export function* planCached(call: CachedCall, workspace: Workspace): Steps<Plan>
     const [count, length] = [counts[batch] as number, (rows[batch] as CachedRow).length];
     // There is no map without a query.
     const extent = { b: 1, n: Math.max(1, count), m: length, h, g };
-    const map = yield* tileMap(mask, extent, DECODE_CUT);
+    const map = yield* tileMap(masks[batch] as Mask, extent, DECODE_CUT);
     const own = new Set(batches.flatMap((one) => (rows[one] as CachedRow).pages.flatMap((page) => page?.slab ?? [])));
     const shared = { ...numbers, pages_batches: first, map_n: count, slab_first: 0, slab_pages: 0 };
     const dispatches = decode(
