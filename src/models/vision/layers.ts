@@ -7,6 +7,7 @@ import { norm } from '../../nn/norm';
 import { foldBatchNorm } from '../../ops/batch-norm';
 import { type ConvOptions, conv } from '../../ops/conv';
 import { contiguous, pad } from '../../ops/copy';
+import { add, multiply } from '../../ops/map';
 import { mapOne } from '../../ops/map/core';
 import { ElementwiseFunction, element } from '../../ops/map/function';
 import { mean } from '../../ops/reduce';
@@ -170,6 +171,30 @@ export function foldedNorm(weight: Tensor, convBias: Tensor | undefined, find: F
     Tensor,
   ];
   return foldBatchNorm(weight, gain, bias, { statistics: { mean, variance }, convBias });
+}
+
+/** What a batch norm is by its statistics, factor x + shift: `find` is that of its names. */
+export function affineNorm(find: Find) {
+  const [gain, bias] = ['weight', 'bias'].map(find) as [Tensor, Tensor];
+  const folded = foldedNorm(gain.runtime.full(gain.shape, 1), undefined, find);
+  return { factor: folded.weight.reshape(gain.shape), shift: folded.bias.reshape(bias.shape) };
+}
+
+/** The weight and bias of a convolution of one tap that gives what it makes of factor x + shift. */
+export function normedInput(find: Find, { factor, shift }: ReturnType<typeof affineNorm>) {
+  const [weight, bias] = [find('weight') as Tensor, find('bias') as Tensor];
+  const [o, c] = weight.shape as [number, number];
+  const matrix = weight.reshape([o, c]);
+  return {
+    weight: multiply(weight, factor.reshape([c, 1, 1])),
+    bias: add(bias, linear(shift.reshape([1, c]), matrix).reshape([o])),
+  };
+}
+
+/** The weight and bias of a convolution whose results are each multiplied by the scale of its channel. */
+export function scaledConvolution(find: Find, scale: Tensor) {
+  const [weight, bias] = [find('weight') as Tensor, find('bias') as Tensor];
+  return { weight: multiply(weight, scale.reshape([-1, 1, 1, 1])), bias: multiply(bias, scale) };
 }
 
 /** The names of a convolution and of the batch norm that follows it. */

@@ -3,20 +3,28 @@
  * Source: Guo et al. 2023, arXiv 2202.09741, and the authors' code: names, epsilons, and the inner shortcut around the gate.
  */
 import * as valibot from 'valibot';
+import { prefixed } from '../../nn/module';
 import { add, multiply } from '../../ops/map';
+import type { Tensor } from '../../tensor/tensor';
 import { defineModel } from '../define';
 import {
   addScaled,
+  affineNorm,
   batchNorm,
   dense,
   depthwise,
+  type Find,
   type Layer,
   layerNorm,
   layerOf,
+  mergeable,
   normedConvolution,
+  normedInput,
   pointwise,
   pooling,
+  scaledConvolution,
   sequence,
+  within,
 } from './layers';
 import { classesParam, pictureNetwork, samplePicture } from './picture-network';
 
@@ -72,17 +80,49 @@ export function vanNetwork({ widths, depths }: VanConfig, classes: number) {
 
 function blockOf(c: number, hidden: number): Layer {
   const scale = { shape: [c], initial: { value: 0.01 } };
-  return layerOf(
-    { norm1: batchNorm(c), attn: gatedAttention(c), norm2: batchNorm(c), mlp: feedForward(c, hidden) },
+  const attention = (hasShortcut: boolean) => gatedAttention(c, hasShortcut);
+  const trained = layerOf(
+    { norm1: batchNorm(c), attn: attention(true), norm2: batchNorm(c), mlp: feedForward(c, hidden) },
     { layer_scale_1: scale, layer_scale_2: scale },
     (x, { norm1, attn, norm2, mlp }, { layer_scale_1, layer_scale_2 }) => {
       const h = addScaled(x, layer_scale_1, attn(norm1(x)));
       return addScaled(h, layer_scale_2, mlp(norm2(h)));
     },
   );
+  // Norms and scales are parts of the products beside them; around the gate stays a factor of x.
+  const merged = layerOf(
+    { attn: attention(false), mlp: feedForward(c, hidden) },
+    { layer_scale_1: scale },
+    (x, { attn, mlp }, { layer_scale_1 }) => {
+      const h = addScaled(attn(x), layer_scale_1, x);
+      return add(h, mlp(h));
+    },
+  );
+  return mergeable(trained, merged, 'norm1.running_mean', mergedBlock);
 }
 
-function gatedAttention(c: number): Layer {
+/** The parameters of a merged block. */
+function mergedBlock(find: Find): Record<string, Tensor> {
+  const own = (name: string) => find(name) as Tensor;
+  const gateScale = own('layer_scale_1');
+  const [first, second] = [affineNorm(within(find, 'norm1')), affineNorm(within(find, 'norm2'))];
+  const gate = 'attn.spatial_gating_unit';
+  const kept = ['conv0', 'conv_spatial', 'conv1'].map((name) => `${gate}.${name}`).concat('mlp.dwconv.dwconv');
+  const last = scaledConvolution(within(find, 'attn.proj_2'), gateScale);
+  return {
+    ...Object.fromEntries(
+      kept.flatMap((name) => ['weight', 'bias'].map((part) => [`${name}.${part}`, own(`${name}.${part}`)])),
+    ),
+    ...prefixed({ ...normedInput(within(find, 'attn.proj_1'), first) }, 'attn.proj_1'),
+    ...prefixed({ ...last, bias: addScaled(last.bias, gateScale, first.shift) }, 'attn.proj_2'),
+    ...prefixed({ ...normedInput(within(find, 'mlp.fc1'), second) }, 'mlp.fc1'),
+    ...prefixed({ ...scaledConvolution(within(find, 'mlp.fc2'), own('layer_scale_2')) }, 'mlp.fc2'),
+    layer_scale_1: add(multiply(gateScale, first.factor), gateScale.runtime.full(gateScale.shape, 1)),
+  };
+}
+
+/** Its own shortcut is part of the block's where blocks are merged. */
+function gatedAttention(c: number, hasShortcut: boolean): Layer {
   const gate = layerOf(
     {
       conv0: depthwise(c, { kernel: 5 }),
@@ -95,7 +135,10 @@ function gatedAttention(c: number): Layer {
   return layerOf(
     { proj_1: pointwise(c, c, { activation: 'gelu' }), spatial_gating_unit: gate, proj_2: pointwise(c, c) },
     {},
-    (x, { proj_1, spatial_gating_unit, proj_2 }) => add(x, proj_2(spatial_gating_unit(proj_1(x)))),
+    (x, { proj_1, spatial_gating_unit, proj_2 }) => {
+      const gated = proj_2(spatial_gating_unit(proj_1(x)));
+      return hasShortcut ? add(x, gated) : gated;
+    },
   );
 }
 
