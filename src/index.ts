@@ -152,6 +152,7 @@ export { groupNorm, layerNorm, type NormOptions, type RmsNormOptions, rmsNorm, r
 export { type PackedType, PackedWeight } from './ops/packed';
 export { type CachedParallaxOptions, type ParallaxOptions, parallax } from './ops/parallax';
 export { type PixelShuffleOptions, pixelShuffle, pixelUnshuffle } from './ops/pixel-shuffle';
+export { type FarthestPointsOptions, farthestPoints, nearestPoints } from './ops/points';
 export { type AdaptivePoolOptions, adaptivePool, type PoolOptions, pool } from './ops/pool';
 export { type RandomOptions, random } from './ops/random';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';

@@ -12,6 +12,7 @@ import * as io from '../src/io';
 import * as kernels from '../src/kernels';
 import * as masks from '../src/masks';
 import * as library from '../src/methods';
+import { settled } from '../src/methods/outputs';
 import * as models from '../src/models';
 import { decoderModel } from '../src/models/decoder-model';
 import * as nn from '../src/nn';
@@ -1432,7 +1433,7 @@ const extents: Record<string, number> = {
   o: 2,
   a: 2,
   // Of pictures and kernels.
-  ...{ rows: 2, columns: 2, k: 13, p: 5, r: 2, s: 3, t: 7, u: 3, v: 3 },
+  ...{ rows: 2, columns: 2, k: 13, p: 5, r: 2, s: 3, t: 7, u: 3, v: 3, places: 9 },
   w: 5,
 };
 const shapeOf = (spec: string) =>
@@ -1471,7 +1472,10 @@ for (const method of saccade.methods) {
     }
   });
   const small: Record<string, Entry> = {
-    forward: { args: { inputs: slots(onDevice), params: parsed, control: maybeControl }, call: method.forward as Any },
+    forward: {
+      args: { inputs: slots(onDevice), params: parsed, control: maybeControl },
+      call: (...args: [Any, Any, Any]) => settled(method.forward(...args)),
+    },
     reference: { args: { inputs: slots(onHost), params: parsed }, call: method.reference as Any },
     cost: {
       args: { letters: called('extent', leaf(extents, ...EMPTY_OBJECTS)), params: parsed },

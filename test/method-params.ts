@@ -6,5 +6,8 @@ export const PARAMS: Readonly<Record<string, Record<string, unknown>>> = {
   'generalized-neighborhood-attention': { window: 2 },
   'stochastic-attention': { window: 2 },
   'adaptive-token-pruning': { threshold: 0.01 },
+  'point-groups': { groups: 2, size: 3 },
+  'subject-scores': { subjects: [1, 2] },
+  'simprune-attention': { grid: [2, 3] },
   'bilevel-routing-attention': { regions: 1, topRegions: 1 },
 };

@@ -18,7 +18,7 @@ const EXTENTS = {
   ...{ b: 1, n: 16, m: 16, h: 2, g: 2, d: 4, e: 4, space0: 4, space1: 4, c: 4, o: 2, a: 2 },
   // Of pictures and kernels.
   ...{ rows: 4, columns: 4, k: 13, p: 5, r: 2, s: 3, t: 7, u: 3, v: 3 },
-  ...{ l: 3, w: 5, 2: 2, 1: 1 },
+  ...{ l: 3, w: 5, places: 9, 2: 2, 1: 1 },
 };
 const { b, n, m, h, g, d, e } = EXTENTS;
 const state = [b, h, d, e];
@@ -50,6 +50,8 @@ const SETTINGS: Readonly<Record<string, readonly Setting[]>> = {
       inputs: { policy: Int32Array.from({ length: b * n }, (_, i) => (i % 3 === 1 ? 0 : 1)) },
     },
   ],
+  'roi-labels': [{ inputs: { sinks: [1, 4, 4] } }],
+  'simprune-attention': [{ params: { grid: [4, 4], recover: 'before' }, inputs: { noise: [b, n] } }],
   'stochastic-attention': [
     {
       params: { window: 3, gated: true },
@@ -148,7 +150,10 @@ const settled = (results: Readonly<Record<string, Tensor>>) => {
   for (const tensor of Object.values(results)) expect(tensor).toBeInstanceOf(Tensor);
 };
 
-describe.each(methods.map((method) => [method.name, method as Method] as const))('%s', (name, method) => {
+/** Promised outputs are read before they are there. */
+const unpromised = methods.filter(({ promised = [] }) => promised.length === 0);
+
+describe.each(unpromised.map((method) => [method.name, method as Method] as const))('%s', (name, method) => {
   const variants = method.variants(EXTENTS as Letters).map((params): Setting => ({ params }));
   const settings = [...variants, ...(SETTINGS[name] ?? [])];
 
@@ -164,7 +169,7 @@ describe.each(methods.map((method) => [method.name, method as Method] as const))
     const shapes = { ...Object.fromEntries(required), ...optional };
     const inputs = Object.fromEntries(Object.entries(shapes).map(([key, given]) => [key, input(key, given)]));
     const parsed = method.parse(params ?? {});
-    const gradOut = runtime.random(shapeOf(method.outputs.out as string));
+    const gradOut = runtime.random(shapeOf(method.outputs.out ?? '1'));
     const { results, gradients } =
       method.gradient === false
         ? { results: method.forward(inputs as never, parsed) as Record<string, Tensor>, gradients: {} }

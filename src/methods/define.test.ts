@@ -45,6 +45,7 @@ const EXTENTS: Readonly<Record<string, number>> = {
   w: 5,
   rows: 2,
   columns: 2,
+  places: 9,
 };
 
 /** The inputs of a method, of numbers that gates may have too. */
@@ -72,6 +73,7 @@ test.each(methods.map((method) => [method.name, method] as const))(
       await expectRefusal(runtime, () => method.forward(given as never, params), `${input}: the tensor of shape`);
     }
     const given = inputsOf(runtime, method);
+    if (Object.keys(given).length === 1) return;
     using elsewhere = await createRuntime({ backend: 'reference' });
     const [first, last] = [Object.keys(given)[0]!, Object.keys(given).at(-1)!];
     const mixed = { ...given, [last]: inputsOf(elsewhere, method)[last] } as never;

@@ -20,6 +20,7 @@ const PROJECTIONS = ['q_proj', 'k_proj', 'v_proj'];
 const SETTINGS: Readonly<Record<string, readonly Record<string, unknown>[]>> = {
   'stochastic-attention': [{ window: 2 }, { window: 2, gated: true }],
   'nats-linear': [{ chunk: 2 }],
+  'simprune-attention': [{ grid: [2, 2] }],
   transnormer: [{}, { positions: 'lrpe' }],
 };
 

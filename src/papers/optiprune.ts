@@ -8,10 +8,6 @@ export const paper: Paper = {
   family: 'pruned tokens',
   order: 'n²',
   cost: 'quadratic',
-  operations: {
-    setting: 'half pruned',
-    count: (n, d) => (4 * 0.5 ** 2 + 2) * n * n * d,
-  },
   training: 'not needed',
   summary:
     'Steers the first noise of a diffusion model until attention finds every subject of the prompt, and skips tokens that are like others nearby.',

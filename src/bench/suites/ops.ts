@@ -11,6 +11,7 @@ import { linearAttentionOp } from '../../ops/linear-attention';
 import { binaryOps, unaryOps } from '../../ops/map';
 import { matmulOp } from '../../ops/matmul';
 import { groupNormOp, layerNormOp, rmsNormBackwardOp, rmsNormOp } from '../../ops/norm';
+import { farthestPointsOp, nearestPointsOp } from '../../ops/points';
 import { reluAttentionBackwardOp, reluAttentionOp } from '../../ops/relu-attention';
 import { ropeOp } from '../../ops/rope';
 import { focusOp, routeOp } from '../../ops/routing';
@@ -28,6 +29,7 @@ const ELEMENTS = { '*': 4096 * 1024 };
 const PRODUCT = { '...': 1, n: 1024, in: 768, out: 3072 };
 const SIGNAL = { b: 1, '...space': 3136, c: 64, i: 64, o: 64, '...kernel': 9 };
 const HEADS = { b: 1, n: 1024, m: 1024, h: 8, g: 8, d: 64, e: 64 };
+const CLOUD = { b: 1, n: 4096, 3: 3 };
 const CLASSES = { '...': 1024, n: 1024, d: 256, classes: 4096 };
 
 /** The declared ops that are timed, at which extents, and with which other arguments. */
@@ -48,6 +50,8 @@ export const OPS: readonly (readonly [op: AnyOp, extents: Extents, settings?: ob
   [gatherOp, { '...': 4096, t: 1024, c: 1024 }],
   [embeddingOp, { '...': 4096, t: 1024, c: 1024 }],
   [addRowsOp, { ...ROWS, rows: 1024 }, { rows: 1024 }],
+  [farthestPointsOp, { ...CLOUD, groups: 256 }, { groups: 256 }],
+  [nearestPointsOp, { ...CLOUD, g: 256, size: 64 }, { size: 64 }],
   [routeOp, { ...ROWS, u: 4, 1: 1 }],
   [focusOp, { '...': 4096, d: 1024, 1: 1 }],
   [crossEntropyOp, CLASSES, { reduction: 'none' }],
