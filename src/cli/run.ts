@@ -77,7 +77,7 @@ async function runModel(model: Model, { in: input, out, params, grad, weights, s
   if (weights !== undefined && seed !== undefined)
     throw new ParameterError('--seed makes weights: leave --weights out');
   await using file = weights === undefined ? undefined : await openFile(weights);
-  const { initialize, load, fold, forward } = created(model, parseJson(params), file);
+  const { initialize, load, fold, infer } = created(model, parseJson(params), file);
   await checkWritable(out);
   const inputs = await readTensorsOf(model, input);
   using runtime = await createRuntime(options);
@@ -91,7 +91,7 @@ async function runModel(model: Model, { in: input, out, params, grad, weights, s
       : initialize(runtime, { seed: seed ?? 0 });
   const tensors = onRuntime(runtime, inputs);
   const folded = runtime.scope(() => fold(parameters));
-  const results = await withProgress(model.name, async ({ signal }) => forward(tensors, folded, { signal }));
+  const results = await withProgress(model.name, async ({ signal }) => infer(tensors, folded, { signal }));
   await writeResults(out, results);
 }
 

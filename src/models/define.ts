@@ -4,10 +4,11 @@ import { checkFunction, checkKnown, checkNoPromise, checkOptions, checkRecord, s
 import { DTypeError, ParameterError } from '../errors';
 import type { Inputs, Interface, None, Outputs, Specs } from '../methods/define';
 import { runtimeOf } from '../methods/inputs';
-import { checkResults } from '../methods/outputs';
+import { checkResults, type Results as GivenResults, settled } from '../methods/outputs';
 import { type ParamsSchema, parseParams } from '../methods/params';
 import { initial, type Module, type ModuleControl, type Parameters } from '../nn/module';
 import { checkControl } from '../ops/check';
+import type { PictureSettings } from '../pictures';
 import type { Runtime } from '../runtime/runtime';
 import type { DType } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
@@ -20,6 +21,13 @@ export interface Network<In, Out> extends WeightNames {
   forward(inputs: In, parameters: Parameters, control: ModuleControl): Out;
   /** The parameters for inference alone, such as with batch norms folded into convolutions; default: all as they are. */
   fold?(parameters: Parameters): Record<string, Tensor>;
+  /**
+   * The results of inference once they are there, for a network that reads some of its own in between, such as which tokens
+   * count; default: those of `forward`.
+   */
+  infer?(inputs: In, parameters: Parameters, control: ModuleControl): Promise<Out>;
+  /** How it takes pictures as its input x; default: it takes none. */
+  readonly pictures?: PictureSettings | undefined;
 }
 
 /** The declaration of a model: inputs and outputs in letters, params as a schema, and the network that they describe. */
@@ -59,7 +67,13 @@ export interface CreatedModel<In = Readonly<Record<string, Tensor>>, Out = Outpu
    * that stay are the same tensors.
    */
   fold(parameters: Parameters): Parameters;
+  /** As `forward` in inference, but with promised results awaited and, where a network has one, by a way that is faster then. */
+  infer(inputs: In, parameters: Parameters, control?: Pick<ModuleControl, 'signal'>): Promise<Settled<Out>>;
+  /** How it takes pictures as its input x, which `preprocess` of `saccade/pictures` follows; undefined if it takes none. */
+  readonly pictures: PictureSettings | undefined;
 }
+
+type Settled<Out> = { readonly [Name in keyof Out]: Awaited<Out[Name]> };
 
 /** A model as a value: one of the library's, or one that `defineModel` made. Without types of its own, any model. */
 export interface Model<
@@ -99,10 +113,11 @@ export function defineModel<
     ...spec,
     parse,
     create(params) {
-      const { forward, fold, ...names } = spec.network(parse(params));
+      const { forward, infer, fold, pictures, ...names } = spec.network(parse(params));
       return {
         name,
         parameters: names.parameters,
+        pictures,
         initialize(runtime, options = {}) {
           checkOptions('initialize', options, ['seed']);
           return initial(names, runtime, options.seed);
@@ -113,21 +128,32 @@ export function defineModel<
           return fold?.(parameters) ?? parameters;
         },
         forward(inputs, parameters: Parameters, control: ModuleControl = {}) {
-          checkKnown('control', control, ['signal', 'training'], (unknown) => `control has no '${unknown}'`);
-          checkControl(control);
-          checkInputs(spec, inputs);
+          checkForward(spec, inputs, control, ['signal', 'training']);
           const results = forward(inputs, parameters, control);
           checkNoPromise(`forward of ${name}`, results);
           checkResults(name, spec.promised ?? [], results);
           return results;
+        },
+        async infer(inputs, parameters: Parameters, control: ModuleControl = {}) {
+          checkForward(spec, inputs, control, ['signal']);
+          const results = infer ? await infer(inputs, parameters, control) : forward(inputs, parameters, control);
+          return (await settled(results as unknown as GivenResults)) as never;
         },
       };
     },
   };
 }
 
+function checkForward(spec: Declared, inputs: object, control: ModuleControl, known: readonly string[]): void {
+  checkKnown('control', control, known, (unknown) => `control has no '${unknown}'`);
+  checkControl(control);
+  checkInputs(spec, inputs);
+}
+
+type Declared = Pick<Model, 'name' | 'inputs' | 'optional' | 'integers'>;
+
 /** Throws unless the inputs are those declared, of their element types and shapes, on one runtime. */
-function checkInputs(spec: Pick<Model, 'name' | 'inputs' | 'optional' | 'integers'>, inputs: object): void {
+function checkInputs(spec: Declared, inputs: object): void {
   runtimeOf(spec, inputs);
   const { integers = [] } = spec;
   const given = Object.entries(inputs as Readonly<Record<string, Tensor | undefined>>).flatMap(([name, tensor]) =>

@@ -1,7 +1,7 @@
 /** Parameters of models from the tensors of files. */
 import { checkChoice, checkOptions, checkRecord, labelled, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
-import type { Described } from '../nn/module';
+import type { Described, ModuleParameter } from '../nn/module';
 import { checkControl } from '../ops/check';
 import type { PackedWeight } from '../ops/packed';
 import type { Control } from '../runtime/backend';
@@ -44,7 +44,7 @@ type Loaded<O> = O extends { readonly types: 'stored' }
 
 /**
  * What a model computes with, from the tensors of a file, or from weights that `openWeights` opened, which are read one by
- * one. Of the checkpoint of a training it takes the parameters. Names may begin with `model.` or `module.`.
+ * one. Of the checkpoint of a training it takes the parameters. Names may begin with `model.`, `module.`, `backbone.` and the like.
  *
  * @throws {ParameterError | ShapeError} tensors that are missing, unexpected or of another shape, by their names; of opened
  * weights also more than the heap holds, before anything is read
@@ -56,6 +56,9 @@ export interface Load {
 
 /** Batches that PyTorch's batch norm has seen. */
 const COUNTS = /(^|\.)num_batches_tracked$/;
+
+/** What names begin with where a network was part of another one, such as one that computes on several devices. */
+const WRAPPERS = /^(module|model|network|net|backbone|encoder|_orig_mod)\./;
 
 /** How a model with these names is loaded. */
 export function loaderOf(names: WeightNames): Load {
@@ -179,29 +182,39 @@ function matched<T extends { readonly shape: Shape }>(
   const parameters = nearest([usual, ...otherForms], file, prefix);
   const known = (name: string) => Object.hasOwn(parameters, name);
   const found = new Map<string, [string, T]>();
+  const unknown: string[] = [];
   for (const [name, tensor] of Object.entries(parametersIn(file))) {
     const own = namesOf(name, prefix).find(known);
     if (own === undefined) {
-      if (COUNTS.test(name) || ignored?.test(name)) continue;
-      throw new ParameterError(`weights have a tensor '${name}' too many`);
+      if (!COUNTS.test(name) && !ignored?.test(name)) unknown.push(name);
+      continue;
     }
     if (found.has(own)) throw new ParameterError(`weights have ${own} twice, also as '${name}'`);
     check(own, tensor);
     found.set(own, [name, tensor]);
   }
   const missing = Object.keys(parameters).filter((name) => !found.has(name));
-  if (missing.length > 0)
-    throw new ParameterError(
-      `weights have no tensor ${missing.slice(0, 3).join(', ')}${missing.length > 3 ? `, and ${missing.length - 3} more` : ''}`,
-    );
-  return new Map(
-    Object.entries(parameters).map(([own, { shape }]) => {
-      const pair = found.get(own) as [string, T];
-      if (!sameShape(pair[1].shape, shape))
-        throw new ShapeError(`${own} must have shape ${formatShape(shape)}, got ${formatShape(pair[1].shape)}`);
-      return [own, pair];
-    }),
-  );
+  const misshapen = [...found].flatMap(([own, [, { shape }]]) => {
+    const expected = (parameters[own] as ModuleParameter).shape;
+    return sameShape(shape, expected)
+      ? []
+      : [`${own} must have shape ${formatShape(expected)}, got ${formatShape(shape)}`];
+  });
+  refuse(missing, unknown, misshapen);
+  return new Map(Object.keys(parameters).map((own) => [own, found.get(own) as [string, T]]));
+}
+
+/** Throws with all that does not fit, if anything does not. */
+function refuse(missing: readonly string[], unknown: readonly string[], misshapen: readonly string[]): void {
+  const faults = [
+    ...(missing.length > 0 ? [`weights have no tensor ${missing.join(', ')}`] : []),
+    ...(unknown.length > 0
+      ? [`weights have ${unknown.length > 1 ? 'tensors' : 'a tensor'} '${unknown.join("', '")}' too many`]
+      : []),
+    ...misshapen,
+  ];
+  if (faults.length === 0) return;
+  throw new (missing.length + unknown.length > 0 ? ParameterError : ShapeError)(faults.join('; '));
 }
 
 /** The form of which a file has the most names. */
@@ -216,7 +229,7 @@ function nearest(forms: readonly Described[], file: object, prefix: string | und
 
 /** The names that a tensor of a file may have in the model, the likeliest first. */
 function namesOf(name: string, prefix: string | undefined): string[] {
-  const bare = name.replace(/^(module|model)\./, '');
-  const names = [name, bare];
+  const names = [name];
+  for (let bare = name; WRAPPERS.test(bare); names.push(bare)) bare = bare.replace(WRAPPERS, '');
   return prefix === undefined ? names : [...names, ...names.map((each) => `${prefix}.${each}`)];
 }

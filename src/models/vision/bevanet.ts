@@ -5,12 +5,13 @@
 import * as valibot from 'valibot';
 import { ShapeError } from '../../errors';
 import { BRANCHES, KERNELS, type NominalKernel } from '../../methods/large-kernels/sdlska/kernels';
-import { concat, contiguous } from '../../ops/copy';
+import { concat } from '../../ops/copy';
 import { add, multiply, relu, sigmoid, subtract } from '../../ops/map';
 import { map } from '../../ops/map/map';
 import { adaptivePool, pool } from '../../ops/pool';
 import { max, mean, sum } from '../../ops/reduce';
 import { resize } from '../../ops/resize';
+import { IMAGENET_COLOURS } from '../../pictures/preprocess';
 import type { Tensor } from '../../tensor/tensor';
 import { defineModel } from '../define';
 import {
@@ -28,7 +29,17 @@ import {
   pooling,
   sequence,
 } from './layers';
-import { classesParam, networkOf, samplePicture } from './picture-network';
+import {
+  channelsFirst,
+  classesParam,
+  featuresParam,
+  type HeadSettings,
+  networkOf,
+  photographs,
+  STAGE_NAMES,
+  STAGES,
+  samplePicture,
+} from './picture-network';
 
 interface BevanetConfig {
   /** Channels of the first stage, p; the others have 2, 4, 8 and 16 times as many. */
@@ -55,8 +66,13 @@ export const bevanet = defineModel({
   paper: '2508.07300',
   inputs: { x: 'b 3 rows columns' },
   // The logits of a picture as a whole are [b, classes].
-  outputs: { logits: 'b classes down across', auxiliary: 'b classes down across', boundary: 'b 1 down across' },
-  sometimes: ['auxiliary', 'boundary'],
+  outputs: {
+    logits: 'b classes down across',
+    auxiliary: 'b classes down across',
+    boundary: 'b 1 down across',
+    ...STAGES,
+  },
+  sometimes: ['auxiliary', 'boundary', ...STAGE_NAMES],
   params: valibot.strictObject({
     variant: valibot.optional(valibot.picklist(['s', 'base', 'l']), 's'),
     task: valibot.optional(
@@ -71,36 +87,46 @@ export const bevanet = defineModel({
       valibot.pipe(valibot.boolean(), valibot.description('whether there are the heads that only training uses')),
       false,
     ),
+    features: featuresParam,
   }),
-  network: ({ variant, task, ...settings }) => bevanetNetwork(VARIANTS[variant], { task, ...settings }),
+  network: ({ variant, ...settings }) => ({
+    ...bevanetNetwork(VARIANTS[variant], settings),
+    pictures: settings.task === 'segment' ? STREETS : photographs(0.875),
+  }),
   sample: () => ({ params: { variant: 's' }, inputs: { x: samplePicture(64) } }),
 });
 
-interface Settings {
+/** Whole pictures, scaled to what its branches need. */
+const STREETS = { multipleOf: 8, interpolation: 'bilinear', ...IMAGENET_COLOURS } as const;
+
+interface Settings extends HeadSettings {
   readonly task: 'segment' | 'classify';
-  readonly classes: number;
   readonly auxiliary?: boolean;
 }
 
 type Call = (x: Tensor) => Tensor<'f32'>;
 type Calls = Readonly<Record<string, Call>>;
 
-export function bevanetNetwork(config: BevanetConfig, { task, classes, auxiliary = false }: Settings) {
+export function bevanetNetwork(
+  config: BevanetConfig,
+  { task, classes, auxiliary = false, features = false }: Settings,
+) {
   const { width: p, head } = config;
   const own = task === 'segment' ? segmenting(config, classes) : classifying(p, classes);
   const heads = { seghead_ds: pixels(2 * p, 2 * p, head, classes), seghead_db: pixels(2 * p, 2 * p, p, 1) };
   const layer = layerOf({ ...branches(config), ...own, ...(auxiliary && heads) }, {}, (x, calls: Calls, _, control) => {
-    const { meaning, detail, inner } = twoBranches(x, calls);
-    if (task === 'classify') return { logits: classified(meaning, detail, calls).reshape([x.shape[0] as number, -1]) };
+    const { meaning, detail, inner, ...near } = twoBranches(x, calls);
+    const stages = features ? [near.shared, near.far, meaning, detail].map(channelsFirst) : [];
+    const found = Object.fromEntries(stages.map((stage, at) => [STAGE_NAMES[at], stage]));
+    if (task === 'classify')
+      return { logits: classified(meaning, detail, calls).reshape([x.shape[0] as number, -1]), ...found };
     const logits = channelsFirst(segmented(meaning, detail, calls));
-    if (!auxiliary || !control.training) return { logits };
+    if (!auxiliary || !control.training) return { logits, ...found };
     const [early, boundary] = [calls.seghead_ds!(inner), calls.seghead_db!(detail)];
-    return { logits, auxiliary: channelsFirst(early), boundary: channelsFirst(boundary) };
+    return { logits, auxiliary: channelsFirst(early), boundary: channelsFirst(boundary), ...found };
   });
   return networkOf(layer, /^seghead_(ds|db)\./);
 }
-
-const channelsFirst = (x: Tensor<'f32'>) => contiguous(x.permute([0, 3, 1, 2]));
 
 /** What both tasks compute, up to the last stage. */
 function branches({ width: p, blocks: [first, second, third] }: BevanetConfig): Readonly<Record<string, Layer>> {
@@ -127,7 +153,10 @@ function branches({ width: p, blocks: [first, second, third] }: BevanetConfig): 
   };
 }
 
-/** The branches of meaning, with a 32nd of the extents, and of details, with an eighth; and what the second was in between. */
+/**
+ * The branches of meaning, with a 32nd of the extents, and of details, with an eighth; what the second was in between, and
+ * what both begin with, at an eighth and, for meaning, a sixteenth.
+ */
 function twoBranches(x: Tensor, calls: Calls) {
   const call = (name: string, y: Tensor) => (calls[name] as Call)(y);
   const [, rows, columns] = x.shape as [number, number, number];
@@ -139,7 +168,7 @@ function twoBranches(x: Tensor, calls: Calls) {
   const inner = relu(fused(calls, 'fuse_sd_3', near, call('compression3', far)));
   const meaning = normedTwice(calls, 'layer4_semantic', 'norm4_semantic', '', call('layer4_down_semantic', far));
   const placed = call('norm4_detail', call('layer4_detail', call('layer4_detail_conv', inner)));
-  return { meaning, detail: fused(calls, 'fuse_sd_4', placed, call('compression4', meaning)), inner };
+  return { meaning, detail: fused(calls, 'fuse_sd_4', placed, call('compression4', meaning)), inner, shared, far };
 }
 
 /** Residual blocks, the first of which takes steps; the last of several has no ReLU. */

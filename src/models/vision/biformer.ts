@@ -28,7 +28,17 @@ import {
   tokensOf,
   upTo,
 } from './layers';
-import { classesParam, type PictureNetwork, pictureNetwork, samplePicture } from './picture-network';
+import {
+  classesParam,
+  featuresParam,
+  type HeadSettings,
+  type PictureNetwork,
+  photographs,
+  STAGE_NAMES,
+  STAGES,
+  samplePicture,
+  stagedNetwork,
+} from './picture-network';
 
 /** Whether a network is the first form of the authors' code, or the later one on channels first, which names and pads otherwise. */
 type Form = 'legacy' | 'nchw';
@@ -65,17 +75,22 @@ export const biformer = defineModel({
   summary: 'classes of a picture, whose regions choose what they see: BiFormer',
   paper: '2303.08810',
   inputs: { x: 'b 3 rows columns' },
-  outputs: { logits: 'b classes' },
+  outputs: { logits: 'b classes', ...STAGES },
+  sometimes: STAGE_NAMES,
   params: valibot.strictObject({
     variant: valibot.optional(valibot.picklist(['t', 's', 'b', 'stl']), 't'),
     classes: classesParam(1000),
+    features: featuresParam,
   }),
-  network: ({ variant, classes }) => biformerNetwork(VARIANTS[variant], classes),
+  network: ({ variant, ...settings }) => ({
+    ...biformerNetwork(VARIANTS[variant], settings),
+    pictures: photographs(0.875),
+  }),
   sample: () => ({ params: { variant: 't', classes: 10 }, inputs: { x: samplePicture(112) } }),
 });
 
-export function biformerNetwork(config: BiFormerConfig, classes: number) {
-  const [legacy, nchw] = (['legacy', 'nchw'] as const).map((form) => networkOf(config, form, classes)) as [
+export function biformerNetwork(config: BiFormerConfig, settings: HeadSettings) {
+  const [legacy, nchw] = (['legacy', 'nchw'] as const).map((form) => networkOf(config, form, settings)) as [
     PictureNetwork,
     PictureNetwork,
   ];
@@ -91,19 +106,28 @@ export function biformerNetwork(config: BiFormerConfig, classes: number) {
 }
 const NCHW_NAME = 'stages.0.blocks.0.attn.qkv_linear.weight';
 
-function networkOf({ widths, depths, ratio, isSwin }: BiFormerConfig, form: Form, classes: number): PictureNetwork {
+function networkOf(
+  { widths, depths, ratio, isSwin }: BiFormerConfig,
+  form: Form,
+  { classes, features = false }: HeadSettings,
+): PictureNetwork {
+  const blocks = isSwin ? '.blocks' : '';
   const parts = widths.map((c, at): Readonly<Record<string, Layer>> => {
     const attn = at < TOP_REGIONS.length ? ROUTED[form](c, TOP_REGIONS[at] as number) : global(c, form);
     const block = blockOf(c, ratio * c, attn, isSwin, form);
     const before = widths[at - 1] ?? 3;
     return {
       [`downsample_layers.${at}`]: isSwin ? merging(before, c, at === 0) : halving(before, c, at === 0),
-      [`stages.${at}${isSwin ? '.blocks' : ''}`]: sequence(Array<Layer>(depths[at] as number).fill(block)),
+      [`stages.${at}${blocks}`]: sequence(Array<Layer>(depths[at] as number).fill(block)),
     };
   });
   const last = widths.at(-1) as number;
   const head = { norm: batchNorm(last), $mean: pooling, head: dense(last, classes) };
-  return pictureNetwork(sequence(Object.assign({}, ...parts, head)));
+  return stagedNetwork(
+    Object.assign({}, ...parts, head),
+    widths.map((_, at) => `stages.${at}${blocks}`),
+    features,
+  );
 }
 
 const half = { kernel: 3, stride: 2, padding: 1 } as const;

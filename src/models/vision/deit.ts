@@ -6,9 +6,10 @@
 import * as valibot from 'valibot';
 import { ParameterError, ShapeError } from '../../errors';
 import { scoredAttention } from '../../methods/sparse/adaptive-token-pruning/scored';
-import { type Described, type ModuleControl, prefixed } from '../../nn/module';
+import { type Described, type ModuleControl, type Parameters, prefixed } from '../../nn/module';
 import { attention } from '../../ops/attention';
 import { cast, concat, contiguous } from '../../ops/copy';
+import { gather } from '../../ops/gather';
 import { add, multiply, sigmoid, step, subtract } from '../../ops/map';
 import { sum } from '../../ops/reduce';
 import { stopGradient } from '../../tape';
@@ -26,7 +27,18 @@ import {
   tokensOf,
   within,
 } from './layers';
-import { classesParam, networkOf, samplePicture } from './picture-network';
+import {
+  channelsFirst,
+  channelsLast,
+  classesParam,
+  featuresParam,
+  type HeadSettings,
+  networkOf,
+  photographs,
+  STAGE_NAMES,
+  STAGES,
+  samplePicture,
+} from './picture-network';
 
 interface DeitConfig {
   readonly width: number;
@@ -47,11 +59,12 @@ export const deit = defineModel({
   summary: 'classes of a picture, by a transformer that may prune its tokens: DeiT, AS-ViT',
   paper: '2209.13802',
   inputs: { x: 'b 3 rows columns' },
-  outputs: { logits: 'b classes', kept: 'b pruned' },
-  sometimes: ['kept'],
+  outputs: { logits: 'b classes', kept: 'b pruned', ...STAGES },
+  sometimes: ['kept', ...STAGE_NAMES],
   params: valibot.strictObject({
     variant: valibot.optional(valibot.picklist(['ti', 's', 'b']), 'ti'),
     classes: classesParam(1000),
+    features: featuresParam,
     prune: valibot.optional(
       valibot.pipe(
         valibot.strictObject({
@@ -70,7 +83,7 @@ export const deit = defineModel({
       ),
     ),
   }),
-  network: ({ variant, classes, prune }) => deitNetwork(VARIANTS[variant], classes, prune),
+  network: ({ variant, ...settings }) => ({ ...deitNetwork(VARIANTS[variant], settings), pictures: photographs(0.9) }),
   sample: () => ({ params: { variant: 'ti', classes: 10 }, inputs: { x: samplePicture(224) } }),
 });
 
@@ -86,60 +99,153 @@ const TEMPERATURE = 1e-4;
 const FIRST_THRESHOLDS = [0.001, 0.002, 0.003];
 const thresholdName = (at: number) => `score_predictor.${at}.keep_threshold`;
 
-export function deitNetwork(config: DeitConfig, classes: number, prune?: Pruning) {
+interface DeitSettings extends HeadSettings {
+  readonly prune?: Pruning | undefined;
+}
+
+export function deitNetwork(config: DeitConfig, { classes, prune, features = false }: DeitSettings) {
   checkPruning(config, prune);
+  if (features && prune)
+    throw new ParameterError('features need all tokens, of which prune leaves some out: leave one of them out');
   const { width: c, heads, depth, patch, patches } = config;
   const blocks = Array.from({ length: depth }, (_, at) => ({ name: `blocks.${at}`, ...blockOf(c, heads) }));
-  const learned = prune && !prune.thresholds ? prune.layers : [];
-  const token = { initial: { std: 0.02 } };
   const parts = {
     'patch_embed.proj': convolution(3, c, { kernel: patch, stride: patch, padding: 0, std: 0.02 }),
     norm: layerNorm(c),
     head: dense(c, classes),
   };
-  const own: Described = {
-    cls_token: { shape: [1, 1, c], ...token },
-    pos_embed: { shape: [1, patches ** 2 + 1, c], ...token },
-    ...Object.fromEntries(
-      learned.map((_, at) => [thresholdName(at), { shape: [], initial: { value: FIRST_THRESHOLDS[at] ?? 0.003 } }]),
-    ),
-  };
-  const all: Described = Object.assign({}, own, ...blocks.map(({ name, parameters }) => prefixed(parameters, name)));
+  const all: Described = Object.assign(
+    ownOf(config, prune),
+    ...blocks.map(({ name, parameters }) => prefixed(parameters, name)),
+  );
   const layer = layerOf(parts, all, (x, { 'patch_embed.proj': embed, norm, head }, tensors, control) => {
-    const [, rows, columns] = x.shape as [number, number, number];
-    const pixels = patch * patches;
-    if (rows !== pixels || columns !== pixels)
-      throw new ShapeError(`x must be ${pixels} x ${pixels} pixels, as the positions are, got ${rows} x ${columns}`);
     const find: Find = (name) => tensors[name];
-    const results = {
-      kept: [] as Tensor<'f32'>[],
-      score: undefined as Tensor<'f32'> | undefined,
-      policy: undefined as Tensor<'f32'> | undefined,
-    };
-    let h = embedded(embed(x), find, config);
+    const kept: Tensor<'f32'>[] = [];
+    let score: Tensor<'f32'> | undefined;
+    let policy: Tensor<'f32'> | undefined;
+    let h = embedded(embed(checkedPixels(x, config)), find, config);
+    const stages: Tensor<'f32'>[] = [];
     for (const [at, block] of blocks.entries()) {
       const stage = prune?.layers.indexOf(at) ?? -1;
-      if (stage >= 0) {
-        results.policy = pruned(
-          results.score as Tensor<'f32'>,
-          thresholdOf(x, find, prune as Pruning, stage),
-          results.policy,
-          control,
-        );
-        results.kept.push(sum(results.policy, { axes: [1], keepDims: true }));
+      if (prune && stage >= 0) {
+        policy = pruned(score as Tensor<'f32'>, thresholdOf(x, find, prune, stage), policy, control);
+        kept.push(sum(policy, { axes: [1], keepDims: true }));
       }
       const isScored = prune?.layers.includes(at + 1) ?? false;
-      ({ h, score: results.score } = block.run(h, within(find, block.name), control, {
-        policy: results.policy,
-        isScored,
-      }));
+      ({ h, score } = block.run(h, within(find, block.name), control, { policy, isScored }));
+      if (features && ((at + 1) * STAGE_NAMES.length) % depth === 0) stages.push(gridOf(h, config));
     }
-    const logits = head(contiguous(norm(h).slice(2, 0, 1))).reshape([x.shape[0] as number, classes]);
-    if (!prune) return { logits };
-    const kept = concat(results.kept, 1);
-    return { logits, kept: control.training ? kept : cast(kept, 'i32') };
+    const logits = classified(norm(h), head);
+    if (!prune) return { logits, ...Object.fromEntries(stages.map((each, at) => [STAGE_NAMES[at], each])) };
+    const counts = concat(kept, 1);
+    return { logits, kept: control.training ? counts : cast(counts, 'i32') };
   });
-  return networkOf(layer, /^score_predictor\./);
+
+  /** The same of one picture, from whose tokens those that are pruned are taken out. */
+  async function dropping(x: Tensor, find: Find, control: ModuleControl, onGlance?: (glance: Glance) => void) {
+    const { runtime } = x;
+    const call = (name: keyof typeof parts, y: Tensor) => parts[name].forward(y, within(find, name), control);
+    let tokens = Array.from({ length: patches ** 2 }, (_, at) => at);
+    const counts: number[] = [];
+    let h = runtime.scope(() => embedded(call('patch_embed.proj', checkedPixels(x, config)), find, config));
+    let scores = new Float32Array();
+    for (const [at, block] of blocks.entries()) {
+      control.signal?.throwIfAborted();
+      const stage = prune?.layers.indexOf(at) ?? -1;
+      if (prune && stage >= 0) {
+        const [least] = (await thresholdOf(x, find, prune, stage).read()) as Float32Array;
+        const places = [...scores.keys()].filter((place) => (scores[place] as number) > (least as number));
+        onGlance?.({ layer: at, tokens, scores, kept: places.map((place) => tokens[place] as number) });
+        tokens = places.map((place) => tokens[place] as number);
+        counts.push(1 + tokens.length);
+        using all = h;
+        h = rowsOf(all, [0, ...places.map((place) => place + 1)]);
+      }
+      const isLast = at + 1 === depth && onGlance !== undefined;
+      const isScored = tokens.length > 0 && (isLast || (prune?.layers.includes(at + 1) ?? false));
+      using before = h;
+      const after = block.run(before, within(find, block.name), control, { policy: undefined, isScored });
+      h = after.h;
+      using score = after.score;
+      scores = score ? ((await score.read()) as Float32Array<ArrayBuffer>) : new Float32Array();
+      if (isLast) onGlance({ layer: depth, tokens, scores, kept: tokens });
+    }
+    using last = h;
+    const logits = runtime.scope(() => classified(call('norm', last), (y) => call('head', y)));
+    return { logits, ...(prune && { kept: runtime.tensor(counts, [1, counts.length], 'i32') }) };
+  }
+
+  const network = networkOf(layer, /^score_predictor\./);
+  const findIn =
+    (parameters: Parameters): Find =>
+    (name) =>
+      parameters[name] as Tensor | undefined;
+  return {
+    ...network,
+    infer: async (inputs: { readonly x: Tensor }, parameters: Parameters, control: ModuleControl) =>
+      prune && inputs.x.shape[0] === 1
+        ? dropping(channelsLast(inputs.x), findIn(parameters), control)
+        : network.forward(inputs, parameters, control),
+    /** What the class token saw of one picture, where tokens were pruned and in the last layer. */
+    async glances({ x }: { readonly x: Tensor }, parameters: Parameters, control: ModuleControl) {
+      const found: Glance[] = [];
+      const results = await dropping(channelsLast(x), findIn(parameters), control, (glance) => found.push(glance));
+      for (const result of Object.values(results)) result?.dispose();
+      return found;
+    },
+  };
+}
+
+/** What the class token saw of the patches that were left before a layer, or after the last one. */
+export interface Glance {
+  readonly layer: number;
+  /** Patches by their places in the grid, row by row, and their scores. */
+  readonly tokens: readonly number[];
+  readonly scores: Float32Array;
+  /** Those that are left then. */
+  readonly kept: readonly number[];
+}
+
+/** The class token, positions and, where they are learned, thresholds. */
+function ownOf({ width: c, patches }: DeitConfig, prune: Pruning | undefined): Record<string, Described[string]> {
+  const token = { initial: { std: 0.02 } };
+  const learned = prune && !prune.thresholds ? prune.layers : [];
+  const thresholds = learned.map((_, at) => [
+    thresholdName(at),
+    { shape: [], initial: { value: FIRST_THRESHOLDS[at] ?? 0.003 } },
+  ]);
+  return {
+    cls_token: { shape: [1, 1, c], ...token },
+    pos_embed: { shape: [1, patches ** 2 + 1, c], ...token },
+    ...Object.fromEntries(thresholds),
+  };
+}
+
+/** x [b, rows, columns, 3], if it has the pixels of the positions. */
+function checkedPixels(x: Tensor, { patch, patches }: DeitConfig): Tensor {
+  const [, rows, columns] = x.shape as [number, number, number];
+  const pixels = patch * patches;
+  if (rows === pixels && columns === pixels) return x;
+  throw new ShapeError(`x must be ${pixels} x ${pixels} pixels, as the positions are, got ${rows} x ${columns}`);
+}
+
+/** Logits [b, classes] of normed tokens [b, 1, n, c], by that of the class. */
+const classified = (h: Tensor<'f32'>, head: (x: Tensor) => Tensor<'f32'>): Tensor<'f32'> =>
+  head(contiguous(h.slice(2, 0, 1))).reshape([h.shape[0] as number, -1]);
+
+/** Tokens [b, 1, 1 + n, c] without that of the class as a grid, [b, c, rows, columns]. */
+function gridOf(h: Tensor, { patches: side, width: c }: DeitConfig): Tensor<'f32'> {
+  const tokens = contiguous((h as Tensor<'f32'>).slice(2, 1, 1 + side ** 2));
+  return channelsFirst(tokens.reshape([h.shape[0] as number, side, side, c]));
+}
+
+/** Tokens of these places, of [1, 1, n, c]. */
+function rowsOf(h: Tensor, places: readonly number[]): Tensor<'f32'> {
+  const c = h.shape[3] as number;
+  return h.runtime.scope(() => {
+    const indices = h.runtime.tensor(Int32Array.from(places), [places.length], 'i32');
+    return gather((h as Tensor<'f32'>).reshape([-1, c]), indices).reshape([1, 1, places.length, c]);
+  });
 }
 
 /** Patches behind the class token, with their positions: [b, 1, n, c]. */

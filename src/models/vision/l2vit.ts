@@ -26,7 +26,16 @@ import {
   tokensOf,
   upTo,
 } from './layers';
-import { classesParam, pictureNetwork, samplePicture } from './picture-network';
+import {
+  classesParam,
+  featuresParam,
+  type HeadSettings,
+  photographs,
+  STAGE_NAMES,
+  STAGES,
+  samplePicture,
+  stagedNetwork,
+} from './picture-network';
 
 interface L2ViTConfig {
   readonly width: number;
@@ -46,7 +55,8 @@ export const l2vit = defineModel({
   summary: 'classes of a picture, by windows and linear attention in turn: L2ViT',
   paper: '2501.16182',
   inputs: { x: 'b 3 rows columns' },
-  outputs: { logits: 'b classes' },
+  outputs: { logits: 'b classes', ...STAGES },
+  sometimes: STAGE_NAMES,
   params: valibot.strictObject({
     variant: valibot.optional(valibot.picklist(['t', 's', 'b']), 't'),
     window: valibot.optional(
@@ -59,12 +69,20 @@ export const l2vit = defineModel({
       7,
     ),
     classes: classesParam(1000),
+    features: featuresParam,
   }),
-  network: ({ variant, window, classes }) => l2vitNetwork(VARIANTS[variant], window, classes),
+  network: ({ variant, window, ...settings }) => ({
+    ...l2vitNetwork(VARIANTS[variant], window, settings),
+    pictures: photographs(0.875),
+  }),
   sample: () => ({ params: { variant: 't', classes: 10 }, inputs: { x: samplePicture(64) } }),
 });
 
-export function l2vitNetwork({ width, depths, heads }: L2ViTConfig, window: number, classes: number) {
+export function l2vitNetwork(
+  { width, depths, heads }: L2ViTConfig,
+  window: number,
+  { classes, features = false }: HeadSettings,
+) {
   const parts = depths.map((depth, at): Readonly<Record<string, Layer>> => {
     const [c, own] = [width * 2 ** at, heads * 2 ** at];
     const blocks = Array.from({ length: depth }, (_, j) =>
@@ -77,7 +95,11 @@ export function l2vitNetwork({ width, depths, heads }: L2ViTConfig, window: numb
   });
   const last = width * 2 ** (depths.length - 1);
   const head = { norm: layerNorm(last, EPSILON), $mean: pooling, head: dense(last, classes) };
-  return pictureNetwork(sequence(Object.assign({}, ...parts, head)));
+  return stagedNetwork(
+    Object.assign({}, ...parts, head),
+    depths.map((_, at) => `stages.${at}`),
+    features,
+  );
 }
 
 const EPSILON = 1e-5;

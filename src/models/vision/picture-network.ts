@@ -1,9 +1,11 @@
 /** What networks on pictures share: pictures come channels first, as checkpoints and their users have them. */
 import * as valibot from 'valibot';
 import type { ModuleControl, Parameters } from '../../nn/module';
+import { contiguous } from '../../ops/copy';
+import { IMAGENET_COLOURS, type PictureSettings } from '../../pictures/preprocess';
 import { type HostTensor, hostTensor } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
-import { type Find, folded, type Layer } from './layers';
+import { type Find, folded, type Layer, layerOf } from './layers';
 
 /** The param `classes`. */
 export const classesParam = (preset: number) =>
@@ -17,7 +19,28 @@ export const classesParam = (preset: number) =>
     preset,
   );
 
-export type PictureNetwork = Omit<ReturnType<typeof pictureNetwork>, 'ignored'>;
+/** The param `features`. */
+export const featuresParam = valibot.optional(
+  valibot.pipe(valibot.boolean(), valibot.description('whether results have the features of the four stages, too')),
+  false,
+);
+
+/** What a network ends with. */
+export interface HeadSettings {
+  readonly classes: number;
+  /** Whether results have the features of stages; default false. */
+  readonly features?: boolean | undefined;
+}
+
+/** How photographs of ImageNet are taken, at 224 x 224 of a shorter side that is larger by 1 / crop. */
+export const photographs = (crop: number, size = 224): PictureSettings => ({
+  size,
+  crop,
+  interpolation: 'bicubic',
+  ...IMAGENET_COLOURS,
+});
+
+export type PictureNetwork = Omit<ReturnType<typeof stagedNetwork>, 'ignored'>;
 
 /** A network from x [b, c, rows, columns] to results by name, of a layer that computes channels last. */
 export function networkOf<Out>(layer: Layer<Out>, ignored?: RegExp) {
@@ -30,16 +53,46 @@ export function networkOf<Out>(layer: Layer<Out>, ignored?: RegExp) {
     ...(ignored && { ignored }),
     fold: (parameters: Parameters) => folded(layer, lookUp(parameters)),
     forward: ({ x }: { readonly x: Tensor }, parameters: Parameters, control: ModuleControl) =>
-      layer.forward(x.permute([0, 2, 3, 1]), lookUp(parameters), control),
+      layer.forward(channelsLast(x), lookUp(parameters), control),
   };
 }
 
-/** The same to logits [b, classes], of a layer that gives [b, 1, 1, classes]. */
-export const pictureNetwork = (layer: Layer) =>
-  networkOf({
-    ...layer,
-    forward: (x, find, control) => ({ logits: layer.forward(x, find, control).reshape([x.shape[0] as number, -1]) }),
+/** What comes with channels first, as a view. */
+export const channelsLast = (x: Tensor): Tensor => x.permute([0, 2, 3, 1]);
+
+/** What comes with channels last. */
+export const channelsFirst = (x: Tensor): Tensor<'f32'> => contiguous((x as Tensor<'f32'>).permute([0, 3, 1, 2]));
+
+/** What the results of stages are called, in letters. */
+export const STAGES = {
+  stage1: 'b width1 down1 across1',
+  stage2: 'b width2 down2 across2',
+  stage3: 'b width3 down3 across3',
+  stage4: 'b width4 down4 across4',
+} as const;
+type Stage = keyof typeof STAGES;
+export const STAGE_NAMES = Object.keys(STAGES) as Stage[];
+
+/** Logits [b, classes] and, where they are asked for, features of stages. */
+type Staged = { readonly logits: Tensor<'f32'> } & { readonly [Name in Stage]?: Tensor<'f32'> };
+
+/**
+ * The parts one after the other, the last of which gives [b, 1, 1, classes]; with `features` also what the parts of these names
+ * give, channels first.
+ */
+export function stagedNetwork(parts: Readonly<Record<string, Layer>>, stages: readonly string[], features: boolean) {
+  const layer = layerOf(parts, {}, (x, calls): Staged => {
+    const found: Partial<Record<Stage, Tensor<'f32'>>> = {};
+    let h = x as Tensor<'f32'>;
+    for (const [name, call] of Object.entries<(x: Tensor) => Tensor<'f32'>>(calls)) {
+      h = call(h);
+      const stage = STAGE_NAMES[stages.indexOf(name)];
+      if (features && stage) found[stage] = channelsFirst(h);
+    }
+    return { logits: h.reshape([x.shape[0] as number, -1]), ...found };
   });
+  return networkOf(layer);
+}
 
 /** A disc on a ramp, [1, 3, size, size]. */
 export function samplePicture(size: number): HostTensor<'f32'> {

@@ -31,7 +31,16 @@ import {
   sequence,
   within,
 } from './layers';
-import { classesParam, pictureNetwork, samplePicture } from './picture-network';
+import {
+  classesParam,
+  featuresParam,
+  type HeadSettings,
+  photographs,
+  STAGE_NAMES,
+  STAGES,
+  samplePicture,
+  stagedNetwork,
+} from './picture-network';
 
 /** What tells the variants apart: the width of the first stage, which doubles, and the kernels of the blocks of each. */
 interface UniRepLKNetConfig {
@@ -67,10 +76,12 @@ export const unireplknet = defineModel({
   summary: 'classes of a picture, or of anything laid out as one, by few large convolutions: UniRepLKNet',
   paper: '2311.15599',
   inputs: { x: 'b channels rows columns' },
-  outputs: { logits: 'b classes' },
+  outputs: { logits: 'b classes', ...STAGES },
+  sometimes: STAGE_NAMES,
   params: valibot.strictObject({
     variant: valibot.optional(valibot.picklist(['a', 'f', 'p', 'n', 't', 's', 'b', 'l', 'xl']), 'a'),
     classes: classesParam(1000),
+    features: featuresParam,
     channels: valibot.optional(
       valibot.pipe(valibot.number(), valibot.integer(), valibot.minValue(1), valibot.description('channels of x')),
       3,
@@ -84,6 +95,8 @@ export const unireplknet = defineModel({
     const network = unireplknetNetwork(VARIANTS[variant], settings);
     return {
       ...network,
+      // The sheet has no recipe of theirs; this is that of ConvNeXt, on whose code theirs stands.
+      ...(settings.channels === 3 && { pictures: photographs(0.875) }),
       forward(inputs, parameters, control) {
         const { shape } = inputs.x;
         if (shape[1] !== settings.channels)
@@ -95,13 +108,15 @@ export const unireplknet = defineModel({
   sample: () => ({ params: { variant: 'a', classes: 10 }, inputs: { x: samplePicture(64) } }),
 });
 
-interface Settings {
-  readonly classes: number;
+interface Settings extends HeadSettings {
   readonly channels: number;
   readonly merged: boolean;
 }
 
-export function unireplknetNetwork({ width, kernels }: UniRepLKNetConfig, { classes, channels, merged }: Settings) {
+export function unireplknetNetwork(
+  { width, kernels }: UniRepLKNetConfig,
+  { classes, channels, merged, features = false }: Settings,
+) {
   const block = merged ? mergedBlock : blockOf;
   const parts = kernels.map((each, at): Readonly<Record<string, Layer>> => {
     const c = width * 2 ** at;
@@ -113,7 +128,11 @@ export function unireplknetNetwork({ width, kernels }: UniRepLKNetConfig, { clas
   });
   const last = width * 2 ** (kernels.length - 1);
   const head = { $mean: pooling, norm: layerNorm(last), head: dense(last, classes) };
-  return pictureNetwork(sequence(Object.assign({}, ...parts, head)));
+  return stagedNetwork(
+    Object.assign({}, ...parts, head),
+    kernels.map((_, at) => `stages.${at}`),
+    features,
+  );
 }
 
 /** A convolution by steps of two and the norm of its results, from this index on. */

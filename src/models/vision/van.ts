@@ -26,7 +26,16 @@ import {
   sequence,
   within,
 } from './layers';
-import { classesParam, pictureNetwork, samplePicture } from './picture-network';
+import {
+  classesParam,
+  featuresParam,
+  type HeadSettings,
+  photographs,
+  STAGE_NAMES,
+  STAGES,
+  samplePicture,
+  stagedNetwork,
+} from './picture-network';
 
 /** What tells the variants apart: the width and the number of blocks of each stage. */
 interface VanConfig {
@@ -53,17 +62,19 @@ export const van = defineModel({
   summary: 'classes of a picture, by convolutions that gate: Visual Attention Network',
   paper: '2202.09741',
   inputs: { x: 'b 3 rows columns' },
-  outputs: { logits: 'b classes' },
+  outputs: { logits: 'b classes', ...STAGES },
+  sometimes: STAGE_NAMES,
   params: valibot.strictObject({
     variant: valibot.optional(valibot.picklist(['b0', 'b1', 'b2', 'b3', 'b4', 'b5', 'b6']), 'b0'),
     classes: classesParam(1000),
+    features: featuresParam,
   }),
-  network: ({ variant, classes }) => vanNetwork(VARIANTS[variant], classes),
+  network: ({ variant, ...settings }) => ({ ...vanNetwork(VARIANTS[variant], settings), pictures: photographs(0.9) }),
   sample: () => ({ params: { variant: 'b0', classes: 10 }, inputs: { x: samplePicture(64) } }),
 });
 
 /** The network of these widths and depths; the last of its widths is that of its head. */
-export function vanNetwork({ widths, depths }: VanConfig, classes: number) {
+export function vanNetwork({ widths, depths }: VanConfig, { classes, features = false }: HeadSettings) {
   const stages = widths.map((width, at): Readonly<Record<string, Layer>> => {
     const [i, before] = [at + 1, widths[at - 1] ?? 3];
     const size = at === 0 ? { kernel: 7, stride: 4, padding: 3 } : { kernel: 3, stride: 2, padding: 1 };
@@ -75,7 +86,11 @@ export function vanNetwork({ widths, depths }: VanConfig, classes: number) {
     };
   });
   const parts = { ...Object.assign({}, ...stages), $mean: pooling, head: dense(widths.at(-1) as number, classes) };
-  return pictureNetwork(sequence(parts));
+  return stagedNetwork(
+    parts,
+    widths.map((_, at) => `norm${at + 1}`),
+    features,
+  );
 }
 
 function blockOf(c: number, hidden: number): Layer {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { relativeError } from '../../../test/describe-method';
 import networks from '../../../test/fixtures/networks.json';
-import { createRuntime, mean, multiply, type Tensor } from '../../index';
+import { contiguous, createRuntime, mean, multiply, type Tensor } from '../../index';
 import { countParameters, splitBuffers, TrainingPass } from '../../nn';
 import type { Described } from '../../nn/module';
 import { differentiate } from '../../tape';
@@ -16,20 +16,26 @@ import type { PictureNetwork } from './picture-network';
 import { unireplknet, unireplknetNetwork } from './unireplknet';
 import { van, vanNetwork } from './van';
 
-const swin = biformerNetwork(networks['biformer-swin'].config, 3);
+const swin = biformerNetwork(networks['biformer-swin'].config, { classes: 3 });
 
 /** Small networks of the fixture, which `test/fixtures/make-networks.py` computes in float64. */
 const SMALL: readonly (readonly [name: keyof typeof networks, network: PictureNetwork])[] = [
-  ['van', vanNetwork(networks.van.config, networks.van.classes)],
+  ['van', vanNetwork(networks.van.config, { classes: networks.van.classes })],
   ['unireplknet', unireplknetNetwork(networks.unireplknet.config as never, { classes: 3, channels: 1, merged: false })],
-  ['l2vit', l2vitNetwork(networks.l2vit.config, 3, 3)],
-  ['biformer', biformerNetwork(networks.biformer.config, 3)],
+  ['l2vit', l2vitNetwork(networks.l2vit.config, 3, { classes: 3 })],
+  ['biformer', biformerNetwork(networks.biformer.config, { classes: 3 })],
   ['biformer-swin', swin],
   ['biformer-nchw', { ...swin, parameters: (swin as WeightNames).otherForms?.[0] as Described }],
   ['bevanet-segment', bevanetNetwork(networks['bevanet-segment'].config as never, { task: 'segment', classes: 3 })],
   ['bevanet-classify', bevanetNetwork(networks['bevanet-classify'].config as never, { task: 'classify', classes: 3 })],
-  ['deit', deitNetwork(networks.deit.config, 3) as PictureNetwork],
-  ['deit-pruned', deitNetwork(networks.deit.config, 3, { layers: [1, 3], thresholds: [3e-6, 2e-4] }) as PictureNetwork],
+  ['deit', deitNetwork(networks.deit.config, { classes: 3 }) as PictureNetwork],
+  [
+    'deit-pruned',
+    deitNetwork(networks.deit.config, {
+      classes: 3,
+      prune: { layers: [1, 3], thresholds: [3e-6, 2e-4] },
+    }) as PictureNetwork,
+  ],
 ];
 
 /** As the fixture makes them. */
@@ -96,15 +102,57 @@ describe.each(SMALL)('%s', (name, network) => {
   );
 });
 
+test('features are those of the stages, beside the same logits', async () => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 2 });
+  const withFeatures = { classes: 3, features: true };
+  const all: readonly (readonly [keyof typeof networks, PictureNetwork, number[]])[] = [
+    ['l2vit', l2vitNetwork(networks.l2vit.config, 3, withFeatures), [4, 8]],
+    ['biformer', biformerNetwork(networks.biformer.config, withFeatures), [4, 8, 16, 32]],
+    [
+      'bevanet-segment',
+      bevanetNetwork(networks['bevanet-segment'].config as never, { task: 'segment', ...withFeatures }),
+      [8, 16, 32, 8],
+    ],
+    [
+      'deit',
+      deitNetwork(networks.deit.config, withFeatures) as PictureNetwork,
+      Array(4).fill(networks.deit.config.patch),
+    ],
+  ];
+  for (const [name, network, steps] of all) {
+    const { x: shape, logits: expected } = networks[name];
+    const x = runtime.tensor(wave(sizeOf(shape), 5), shape);
+    const { logits, ...stages } = network.forward({ x }, loaderOf(network)(runtime, weightsOf(network)), {});
+    expect(relativeError(await logits.toHost(), hostTensor(expected, logits.shape))).toBeLessThan(1e-5);
+    const extents = Object.values(stages).map((stage) => stage!.shape.slice(2));
+    expect(extents, name).toEqual(steps.map((step) => shape.slice(2).map((extent) => Math.ceil(extent / step))));
+  }
+  const message = 'features need all tokens, of which prune leaves some out';
+  expect(() => deit.create({ features: true, prune: {} })).toThrow(message);
+});
+
 test('deit prunes as many tokens of each picture as thresholds say, and learns them', async () => {
   using runtime = await createRuntime({ backend: 'wasm', threads: 2 });
   const { x: shape, kept: expected } = networks['deit-pruned'];
   const x = runtime.tensor(wave(sizeOf(shape), 5), shape);
-  const fixed = deitNetwork(networks.deit.config, 3, { layers: [1, 3], thresholds: [3e-6, 2e-4] });
+  const fixed = deitNetwork(networks.deit.config, { classes: 3, prune: { layers: [1, 3], thresholds: [3e-6, 2e-4] } });
   const parameters = loaderOf(fixed)(runtime, weightsOf(fixed));
   const { kept } = fixed.forward({ x }, parameters, {});
   expect(await kept!.read()).toEqual(Int32Array.from(expected[0]!.flatMap((each, at) => [each, expected[1]![at]!])));
-  const learned = deitNetwork(networks.deit.config, 3, { layers: [1, 3] });
+  // One picture alone loses them: it is as if they were masked, up to epsilon.
+  for (const each of [0, 1]) {
+    const one = { x: runtime.fromHost(await contiguous(x.slice(0, each, each + 1)).toHost()) };
+    const [masked, dropped] = [fixed.forward(one, parameters, {}), await fixed.infer(one, parameters, {})];
+    expect(await dropped.kept!.read()).toEqual(await masked.kept!.read());
+    expect(relativeError(await dropped.logits.toHost(), await masked.logits.toHost())).toBeLessThan(1e-5);
+    const glances = await fixed.glances(one, parameters, {});
+    expect(glances.map(({ layer, kept }) => [layer, kept.length + 1])).toEqual([
+      [1, expected[0]![each]],
+      [3, expected[1]![each]],
+      [networks.deit.config.depth, expected[1]![each]],
+    ]);
+  }
+  const learned = deitNetwork(networks.deit.config, { classes: 3, prune: { layers: [1, 3] } });
   const thresholds = Object.fromEntries(
     [3e-6, 2e-4].map((value, at) => [`score_predictor.${at}.keep_threshold`, runtime.tensor([value], [])]),
   );
