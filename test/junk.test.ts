@@ -1209,6 +1209,21 @@ entry(
   { inputs: object({ tokens: ids }), parameters: decoderParameters, control: moduleControl },
   created.forward,
 );
+entry('models.countMultiplications', { shapes: object({ tokens: called('tokens', leaf([1, 2])) }) }, (shapes) =>
+  models.countMultiplications(created as Any, shapes),
+);
+entry(
+  'models.pruningLoss',
+  {
+    kept: lone(2, 3),
+    options: options({
+      variant: maybe(choice('s')),
+      layers: maybe(leaf([1, 2, 3])),
+      rate: maybe(leaf(0.5, '0', '0.5')),
+    }),
+  },
+  models.pruningLoss,
+);
 const PIXEL = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNo+HUQAAQ5AjxOFUv8AAAAAElFTkSuQmCC';
 entry(
   'pictures.decodePicture',

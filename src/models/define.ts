@@ -58,6 +58,8 @@ export interface ModelSpec<
 /** A model with its params, as a function of its inputs and of parameters, which the caller holds. */
 export interface CreatedModel<In = Readonly<Record<string, Tensor>>, Out = Outputs<Specs, string, string>>
   extends Module<In, Out> {
+  /** Which of the inputs are i32. */
+  readonly integers: readonly string[];
   /** Parameters and buffers to train from. */
   initialize(runtime: Runtime, options?: { readonly seed?: number | undefined }): Record<string, Tensor<'f32'>>;
   /** Those of a file, or of the checkpoint of a training. */
@@ -118,6 +120,7 @@ export function defineModel<
         name,
         parameters: names.parameters,
         pictures,
+        integers: spec.integers ?? [],
         initialize(runtime, options = {}) {
           checkOptions('initialize', options, ['seed']);
           return initial(names, runtime, options.seed);

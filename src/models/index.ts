@@ -15,6 +15,7 @@ export {
 export { type CreatedModel, defineModel, type Model, type ModelSpec, type Network } from './define';
 export * from './language-model';
 export type { Load, LoadOptions, WeightNames } from './load';
+export { countMultiplications } from './multiplications';
 export {
   type AttentionInputs,
   loadUniversalSentenceEncoder,
@@ -24,7 +25,7 @@ export {
 export { universalSentenceEncoder } from './universal-sentence-encoder/model';
 export { bevanet } from './vision/bevanet';
 export { biformer } from './vision/biformer';
-export { deit } from './vision/deit';
+export { deit, type PruningLossOptions, pruningLoss } from './vision/deit';
 export { l2vit } from './vision/l2vit';
 export { unireplknet } from './vision/unireplknet';
 export { van } from './vision/van';

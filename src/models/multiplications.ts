@@ -59,7 +59,6 @@ class Counter implements Backend {
   explain = () => [];
   dispose(): void {}
 
-  // biome-ignore lint/correctness/useYield: nothing here takes time.
   *run<Call>({ name }: Op<Call>, call: Call): Generator<Pause, undefined, void> {
     this.multiplications += COUNTS[name]?.(call, ({ storage }) => this.#constants.has(storage.buffer)) ?? 0;
   }
@@ -73,7 +72,7 @@ class Counter implements Backend {
  * @param shapes those of the inputs, such as `{ x: [1, 3, 224, 224] }`; integers among them count as 0, 1, 2 and so on
  */
 export function countMultiplications<In>(
-  model: Pick<CreatedModel<In>, 'parameters' | 'forward' | 'fold'>,
+  model: Pick<CreatedModel<In>, 'parameters' | 'integers' | 'forward' | 'fold'>,
   shapes: { readonly [Name in keyof In]: Shape },
 ): number {
   checkRecord('model', model);
@@ -82,7 +81,7 @@ export function countMultiplications<In>(
   const runtime = runtimeOn(counter);
   const empty = (name: string, shape: Shape) => {
     checkShape(name, shape);
-    return runtime.empty(shape);
+    return runtime.empty(shape, model.integers.includes(name) ? 'i32' : 'f32');
   };
   const entries = Object.entries<{ readonly shape: Shape }>(model.parameters);
   const parameters = model.fold(Object.fromEntries(entries.map(([name, { shape }]) => [name, empty(name, shape)])));

@@ -4,6 +4,7 @@
  * Sources: Touvron et al. 2021, arXiv 2012.12877 (names, epsilons); Liu, Wu and Guo 2022, arXiv 2209.13802, and their code.
  */
 import * as valibot from 'valibot';
+import { checkChoice, checkNumbers, checkOptions, show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
 import { scoredAttention } from '../../methods/sparse/adaptive-token-pruning/scored';
 import { type Described, type ModuleControl, type Parameters, prefixed } from '../../nn/module';
@@ -11,9 +12,11 @@ import { attention } from '../../ops/attention';
 import { cast, concat, contiguous } from '../../ops/copy';
 import { gather } from '../../ops/gather';
 import { add, multiply, sigmoid, step, subtract } from '../../ops/map';
-import { sum } from '../../ops/reduce';
+import { map } from '../../ops/map/map';
+import { mean, sum } from '../../ops/reduce';
 import { stopGradient } from '../../tape';
-import type { Tensor } from '../../tensor/tensor';
+import { formatShape } from '../../tensor/shape';
+import { Tensor } from '../../tensor/tensor';
 import { defineModel } from '../define';
 import {
   convolution,
@@ -52,6 +55,8 @@ interface DeitConfig {
 const variant = (width: number, heads: number) => ({ width, heads, depth: 12, patch: 16, patches: 14 });
 const VARIANTS = { ti: variant(192, 3), s: variant(384, 6), b: variant(768, 12) } satisfies Record<string, DeitConfig>;
 
+/** Layers before which the authors prune. */
+const LAYERS = [4, 7, 10];
 const numbers = valibot.pipe(valibot.array(valibot.number()), valibot.minLength(1));
 
 export const deit = defineModel({
@@ -73,7 +78,7 @@ export const deit = defineModel({
               valibot.array(valibot.pipe(valibot.number(), valibot.integer(), valibot.minValue(1))),
               valibot.minLength(1),
             ),
-            [4, 7, 10],
+            LAYERS,
           ),
           thresholds: valibot.optional(numbers),
         }),
@@ -316,6 +321,65 @@ function pruned(
   const kept = concat([first, hard], 1);
   // A step of training is over all tokens again; those that were pruned score far below any threshold.
   return before && !training ? multiply(kept, before) : kept;
+}
+
+export interface PruningLossOptions {
+  /** The network's variant; default `ti`. */
+  readonly variant?: keyof typeof VARIANTS | undefined;
+  /** Those of the param `prune`; default 4, 7, 10. */
+  readonly layers?: readonly number[] | undefined;
+  /** The share of all multiplications that is aimed at; default 0.65. */
+  readonly rate?: number | undefined;
+}
+
+/**
+ * How far the multiplications of pruned pictures are, in the mean, from the share that is aimed at: |mean / all - rate|, as the
+ * paper has it, which weighs it 2 beside a cross-entropy. Counted are the embedding of patches and in each block, with n tokens
+ * of d channels and m hidden ones, 4 n d^2 + 2 n^2 d + 2 n d m; all of them are, as in the authors' code, without the class token.
+ *
+ * @param kept [b, layers], how many tokens count after each layer of pruning: of a training pass, with their gradients
+ * @returns []
+ */
+export function pruningLoss(kept: Tensor, options: PruningLossOptions = {}): Tensor<'f32'> {
+  checkOptions('pruningLoss', options, ['variant', 'layers', 'rate']);
+  const { variant = 'ti', layers = LAYERS, rate = 0.65 } = options;
+  checkChoice('variant', variant, Object.keys(VARIANTS));
+  checkNumbers('layers', layers, 'integers', Number.isInteger);
+  checkNumbers('rate', [rate], 'from 0 to 1', (value) => value >= 0 && value <= 1);
+  return pruningLossOf(kept, VARIANTS[variant], layers, rate);
+}
+
+export function pruningLossOf(
+  kept: Tensor,
+  config: DeitConfig,
+  layers: readonly number[],
+  rate: number,
+): Tensor<'f32'> {
+  checkPruning(config, { layers });
+  if (!(kept instanceof Tensor)) throw new ParameterError(`kept must be a Tensor, got ${show(kept)}`);
+  if (kept.rank !== 2 || kept.shape[1] !== layers.length)
+    throw new ShapeError(`kept must have shape [b, ${layers.length}], that of layers, got ${formatShape(kept.shape)}`);
+  const { width: d, depth, patch, patches } = config;
+  const [each, pairs] = [4 * d * d + 2 * d * 4 * d, 2 * d];
+  const block = (n: number) => each * n + pairs * n * n;
+  const embedding = patches ** 2 * d * 3 * patch ** 2;
+  const all = embedding + depth * block(patches ** 2);
+  const first = embedding + (layers[0] as number) * block(patches ** 2 + 1);
+  const counts = layers.map((layer, at) => (layers[at + 1] ?? depth) - layer);
+  const { runtime } = kept;
+  return runtime.scope(() => {
+    const shares = map(
+      (n, blocks, { each, pairs }) => blocks * (each * n + pairs * n * n),
+      kept,
+      runtime.tensor(
+        counts.map((count) => count / all),
+        [layers.length],
+      ),
+      { captured: { each, pairs } },
+    );
+    const distance = (share: number, { aim }: { aim: number }) => Math.abs(share - aim);
+    return map(distance, mean(sum(shares, { axes: [1] })), { captured: { aim: rate - first / all } }) as Tensor<'f32'>;
+  });
 }
 
 function checkPruning({ depth }: DeitConfig, prune: Pruning | undefined): void {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { relativeError } from '../../../test/describe-method';
+import { expectRefusal } from '../../../test/expect';
 import networks from '../../../test/fixtures/networks.json';
 import { contiguous, createRuntime, mean, multiply, type Tensor } from '../../index';
 import { countParameters, splitBuffers, TrainingPass } from '../../nn';
@@ -7,10 +8,12 @@ import type { Described } from '../../nn/module';
 import { differentiate } from '../../tape';
 import { hostTensor } from '../../tensor/host';
 import { sizeOf } from '../../tensor/shape';
+import type { Model } from '../define';
 import { loaderOf, type WeightNames } from '../load';
+import { countMultiplications } from '../multiplications';
 import { bevanet, bevanetNetwork } from './bevanet';
 import { biformer, biformerNetwork } from './biformer';
-import { deit, deitNetwork } from './deit';
+import { deit, deitNetwork, pruningLoss } from './deit';
 import { l2vit, l2vitNetwork } from './l2vit';
 import type { PictureNetwork } from './picture-network';
 import { unireplknet, unireplknetNetwork } from './unireplknet';
@@ -164,42 +167,77 @@ test('deit prunes as many tokens of each picture as thresholds say, and learns t
   for (const gradient of Object.values(gradients)) expect((await gradient.read())[0]).toBeLessThan(0);
 });
 
+/** Parameters, and multiplications in thousands of millions at an extent, as the authors' networks have them. */
 test.each([
-  [van.name, { variant: 'b0' }, van, 4_105_800],
-  [van.name, { variant: 'b1' }, van, 13_861_800],
-  [van.name, { variant: 'b2' }, van, 26_578_472],
-  [van.name, { variant: 'b3' }, van, 44_765_608],
-  [van.name, { variant: 'b4' }, van, 60_283_176],
-  [van.name, { variant: 'b5' }, van, 89_967_688],
-  [van.name, { variant: 'b6' }, van, 199_829_416],
-  [unireplknet.name, { variant: 'a' }, unireplknet, 4_649_060],
-  [unireplknet.name, { variant: 'a', merged: true }, unireplknet, 4_437_300],
-  [unireplknet.name, { variant: 'f', merged: true }, unireplknet, 6_235_216],
-  [unireplknet.name, { variant: 'p', merged: true }, unireplknet, 10_741_704],
-  [unireplknet.name, { variant: 'n', merged: true }, unireplknet, 18_318_560],
-  [unireplknet.name, { variant: 't', merged: true }, unireplknet, 31_037_980],
-  [unireplknet.name, { variant: 's' }, unireplknet, 56_456_704],
-  [unireplknet.name, { variant: 's', classes: 21841 }, unireplknet, 72_483_433],
-  [unireplknet.name, { variant: 'b', merged: true }, unireplknet, 98_008_456],
-  [unireplknet.name, { variant: 'l', merged: true }, unireplknet, 218_454_616],
-  [unireplknet.name, { variant: 'xl', merged: true }, unireplknet, 386_529_064],
-  [l2vit.name, { variant: 't' }, l2vit, 28_596_781],
-  [l2vit.name, { variant: 's' }, l2vit, 50_199_157],
-  [l2vit.name, { variant: 'b' }, l2vit, 88_577_188],
-  [biformer.name, { variant: 't' }, biformer, 13_142_760],
-  [biformer.name, { variant: 's' }, biformer, 25_536_232],
-  [biformer.name, { variant: 'b' }, biformer, 56_804_968],
-  [biformer.name, { variant: 'stl' }, biformer, 28_372_552],
-  [bevanet.name, { variant: 's' }, bevanet, 15_090_784],
-  [bevanet.name, { variant: 's', auxiliary: true }, bevanet, 15_186_004],
-  [bevanet.name, { variant: 's', classes: 11, auxiliary: true }, bevanet, 15_183_940],
-  [bevanet.name, { variant: 's', task: 'classify', classes: 1000 }, bevanet, 16_278_709],
-  [bevanet.name, { variant: 'base' }, bevanet, 58_599_296],
-  [bevanet.name, { variant: 'base', task: 'classify', classes: 1000 }, bevanet, 57_390_805],
-  [bevanet.name, { variant: 'l' }, bevanet, 59_828_992],
-  [deit.name, { variant: 'ti' }, deit, 5_717_416],
-  [deit.name, { variant: 'ti', prune: {} }, deit, 5_717_419],
-  [deit.name, { variant: 's' }, deit, 22_050_664],
-] as const)('%s %o has as many parameters as the authors’', (_, params, model, count) => {
-  expect(countParameters(model.create(params as never))).toBe(count);
+  [van, { variant: 'b0' }, 4_105_800, 0.864],
+  [van, { variant: 'b1' }, 13_861_800, 2.495],
+  [van, { variant: 'b2' }, 26_578_472, 4.993],
+  [van, { variant: 'b3' }, 44_765_608, 8.925],
+  [van, { variant: 'b4' }, 60_283_176, 12.144],
+  [van, { variant: 'b5' }, 89_967_688, 17.129],
+  [van, { variant: 'b6' }, 199_829_416, 38.71],
+  [unireplknet, { variant: 'a' }, 4_649_060, 0.64],
+  [unireplknet, { variant: 'a', merged: true }, 4_437_300, 0.64],
+  [unireplknet, { variant: 'f', merged: true }, 6_235_216, 0.905],
+  [unireplknet, { variant: 'p', merged: true }, 10_741_704, 1.573],
+  [unireplknet, { variant: 'n', merged: true }, 18_318_560, 2.767],
+  [unireplknet, { variant: 't', merged: true }, 31_037_980, 4.899],
+  [unireplknet, { variant: 's', merged: true }, 55_645_984, 26.72, [384, 384]],
+  [unireplknet, { variant: 's' }, 56_456_704, 9.094],
+  [unireplknet, { variant: 's', classes: 21841 }, 72_483_433],
+  [unireplknet, { variant: 'b', merged: true }, 98_008_456, 16.06],
+  [unireplknet, { variant: 'l', merged: true }, 218_454_616, 35.88],
+  [unireplknet, { variant: 'xl', merged: true }, 386_529_064, 63.57],
+  [l2vit, { variant: 't' }, 28_596_781, 4.69],
+  [l2vit, { variant: 's' }, 50_199_157, 8.98],
+  [l2vit, { variant: 'b' }, 88_577_188, 15.81],
+  [l2vit, { variant: 'b', window: 12 }, 88_577_188, 47.3, [384, 384]],
+  [biformer, { variant: 't' }, 13_142_760, 2.216],
+  [biformer, { variant: 's' }, 25_536_232, 4.464],
+  [biformer, { variant: 'b' }, 56_804_968, 9.759],
+  [biformer, { variant: 'stl' }, 28_372_552, 4.574],
+  [bevanet, { variant: 's' }, 15_090_784, 59.9, [1024, 2048]],
+  [bevanet, { variant: 's', auxiliary: true }, 15_186_004],
+  [bevanet, { variant: 's', classes: 11 }, 15_089_752, 19.9, [720, 960]],
+  [bevanet, { variant: 's', classes: 11, auxiliary: true }, 15_183_940],
+  [bevanet, { variant: 's', task: 'classify', classes: 1000 }, 16_278_709],
+  [bevanet, { variant: 'base' }, 58_599_296, 237.2, [1024, 2048]],
+  [bevanet, { variant: 'base', classes: 150 }, 58_616_195, 29.7, [512, 512]],
+  [bevanet, { variant: 'base', task: 'classify', classes: 1000 }, 57_390_805],
+  [bevanet, { variant: 'l' }, 59_828_992],
+  [deit, { variant: 'ti' }, 5_717_416, 1.2535 + 0.000192],
+  [deit, { variant: 'ti', prune: {} }, 5_717_419],
+  [deit, { variant: 's' }, 22_050_664, 4.5985 + 0.000384],
+  [deit, { variant: 'b' }, 86_567_656, 17.5631 + 0.000768],
+] as const)('$name %o has the counts of the authors’', (model, params, parameters, products?, extents?) => {
+  const created = (model as Model).create(params as never);
+  expect(countParameters(created)).toBe(parameters);
+  if (products === undefined) return;
+  const digits = `${products}`.replace(/\d+\.?/, '').length;
+  const counted = countMultiplications(created, { x: [1, 3, ...(extents ?? [224, 224])] });
+  expect(Math.abs(counted / 1e9 - products)).toBeLessThan(0.51 * 10 ** -Math.min(digits, 4));
+});
+
+test('the loss of pruning is the distance of the mean share of multiplications from the one that is aimed at', async () => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+  // DeiT-S keeps this share of its tokens at each of three layers.
+  for (const [share, all] of [
+    [0.5, 2.482],
+    [0.6, 2.781],
+    [0.65, 2.951],
+    [0.7, 3.134],
+  ] as const) {
+    const tokens = [1, 2, 3].map((power) => 1 + 196 * share ** power);
+    const kept = runtime.tensor([...tokens, ...tokens], [2, 3]);
+    const loss = (rate: number) => pruningLoss(kept, { variant: 's', rate }).read();
+    expect((await loss(0))[0]).toBeCloseTo(all / 4.5736, 3);
+    expect((await loss(1))[0]).toBeCloseTo(1 - all / 4.5736, 3);
+  }
+  const { gradients } = differentiate(({ kept }) => pruningLoss(kept), {
+    kept: runtime.tensor([150, 100, 60], [1, 3]),
+  });
+  const signs = [...(await gradients.kept.read())].map(Math.sign);
+  expect(signs).toEqual([1, 1, 1]);
+  const short = runtime.tensor([1], [1, 1]);
+  await expectRefusal(runtime, () => pruningLoss(short), 'kept must have shape [b, 3], that of layers, got [1, 1]');
 });
