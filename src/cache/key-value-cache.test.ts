@@ -184,6 +184,31 @@ describeOnBackends('a key-value cache', (runtime) => {
     });
   });
 
+  test.each(fewOnGpu(['f16', 'bf16', 'i8', 'f32'] as const, 0))(
+    'in %s pairs of heads that share keys see what they should',
+    async (dtype) => {
+      using truth = await createRuntime({ backend: 'reference' });
+      const seen = async (own: Runtime, special: number) => {
+        using cache = createKeyValueCache(own, { layers: 1, rows: 1, heads: 2, d: 12, e: 32, capacity: 80, dtype });
+        return await scoped(own, async () => {
+          const of = (n: number, heads: number, columns: number, seed: number, first?: number) => {
+            const numbers = normal(n * heads * columns, seed);
+            if (first !== undefined) numbers[0] = first;
+            return own.tensor(numbers, [1, n, heads, columns]);
+          };
+          cache.append(0, of(70, 2, 12, 1), of(70, 2, 32, 2, special));
+          const { out, lse } = attention(of(1, 4, 12, 3), cache.layer(0));
+          return { out: Array.from(await out.read()), lse: Array.from(await lse.read()) };
+        });
+      };
+      for (const special of [0.25, Number.POSITIVE_INFINITY]) {
+        const [found, expected] = [await seen(runtime(), special), await seen(truth, special)];
+        expectClose(found.out, expected.out, 2e-5);
+        expectClose(found.lse, expected.lse, 2e-5);
+      }
+    },
+  );
+
   test('takes tokens back, and forks share what they have in common', async () => {
     const before = runtime().memory().live;
     const cache = open(runtime(), { layers: 1 });

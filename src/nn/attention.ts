@@ -22,7 +22,7 @@ import {
   type Module,
   type ModuleControl,
   type Parameters,
-  partOf,
+  partFinder,
   prefixed,
   type TrainableParameters,
 } from './module';
@@ -160,6 +160,9 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
     ...queries.map((each) => projection(`${each}_proj`, heads * d, width, ofInputs)),
     ...(normed ? ['q', 'k', ...queries].map((each) => prefixed(normed.parameters, `${each}_norm`)) : []),
   );
+  const weightsOfNorm = new Map(
+    normed && ['q', 'k', ...queries].map((each) => [each, partFinder(normed.parameters, `${each}_norm`)]),
+  );
   const twice = Object.keys(extra?.parameters ?? {}).find((each) => Object.hasOwn(own, each));
   if (twice !== undefined)
     throw new ParameterError(`the layer of method ${name} has a parameter '${twice}', which any attention has`);
@@ -182,7 +185,8 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
       const rope = ropeFor(length ?? n);
       const compared = (of: string, count: number) => {
         const plain = (rows[of] ?? project(`${of}_proj`, x, parameters, control)).reshape([b, n, count, d]);
-        const scaled = normed ? normed.forward(plain, partOf(parameters, `${of}_norm`), { signal }) : plain;
+        const weights = weightsOfNorm.get(of)?.(parameters);
+        const scaled = normed && weights ? normed.forward(plain, weights, { signal }) : plain;
         return (rope ? turn(scaled, { ...rope, positions, signal }) : scaled).reshape(shape(count, d));
       };
       const projections = {

@@ -68,7 +68,7 @@ export function linearAll(
     throw new ParameterError(`biases must be ${weights.length}, as many as weights, got ${show(biases)}`);
   for (const [at, weight] of weights.entries()) {
     const [name, bias] = [`weights[${at}]`, biases[at]];
-    checkTensors({ [name]: weight }, { [name]: weightSpec.or });
+    if (!(weight instanceof PackedWeight)) checkTensors({ [name]: weight }, { [name]: weightSpec.or });
     if (bias !== undefined) checkTensors({ [`biases[${at}]`]: bias });
   }
   const activations = activationsSetting.check('activations', options.activations, {}, {}) as Activations | undefined;

@@ -75,12 +75,13 @@ export function defineModule<const P extends Described, Input = Tensor, Result =
   checkFunction(`forward of ${name}`, forward);
   for (const [what, names] of Object.entries({ inputs, optional })) if (names !== undefined) checkArray(what, names);
   const described = parametersOf(definition);
+  const names = Object.keys(parameters);
   const forms = packable(parameters);
   return {
     name,
     parameters,
     forward(x, given, control = {}) {
-      checkKnown('parameters', given, Object.keys(parameters), (unknown) => `${name} has no parameter '${unknown}'`);
+      checkKnown('parameters', given, names, (unknown) => `${name} has no parameter '${unknown}'`);
       for (const [each] of described)
         if (given[each] === undefined) throw new ParameterError(`${name} needs a parameter '${each}'`);
       checkKnown('control', control, ['signal', 'training', 'activations'], (unknown) => `control has no '${unknown}'`);
@@ -218,6 +219,19 @@ export function partOf<T>(parameters: Readonly<Record<string, T>>, prefix: strin
   checkPrefix(parameters, prefix);
   const entries = Object.entries(parameters).filter(([name]) => name.startsWith(`${prefix}.`));
   return Object.fromEntries(entries.map(([name, value]) => [name.slice(prefix.length + 1), value]));
+}
+
+/**
+ * `partOf` of the parameters of one module, for many calls: looking through all names in each shows in the time of a decoder's
+ * step.
+ */
+export function partFinder(parameters: Described, prefix: string): (given: Parameters) => Parameters {
+  const names = Object.keys(parameters).map((own) => [own, `${prefix}.${own}`] as const);
+  return (given) => {
+    const part: Record<string, Parameters[string]> = {};
+    for (const [own, whole] of names) part[own] = given[whole] as Parameters[string];
+    return part;
+  };
 }
 
 /** The same under names that begin with `prefix` and a dot. */

@@ -2,7 +2,7 @@
  * Decoders, trained and run with any causal method as their attention: language models of the architectures in
  * `architectures/`. Parameters have Hugging Face's names. Letters: b batch, n tokens.
  */
-import { checkBoolean, checkFunction, checkKnown, checkOptions, checkWhole, show } from '../../check';
+import { checkBoolean, checkFunction, checkKnown, checkOptions, checkRecord, checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { ParamsSchema } from '../../methods/params';
 import type { AttentionContext, AttentionLayer } from '../../nn/attention';
@@ -13,7 +13,7 @@ import {
   type ModuleControl,
   type Parameters,
   packable,
-  partOf,
+  partFinder,
   prefixed,
 } from '../../nn/module';
 import { project } from '../../nn/projection';
@@ -153,14 +153,15 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
   const parameters = parametersOf(blueprint, layers);
   // A head that is tied is that of the embedding.
   const names = { parameters, prefix, ignored: new RegExp(`${blueprint.ignored.source}|(^|\\.)lm_head\\.weight$`) };
-  const forms = packable(parameters);
+  const checkParameters = parameterChecker(parameters);
   const check = (given: Parameters, tokens: Readonly<Record<string, Tensor>>, options: DecoderControl) => {
     checkControl(options);
     checkBoolean('recompute', options.recompute);
     if (options.onLayer !== undefined) checkFunction('onLayer', options.onLayer);
-    checkGiven(parameters, given, forms);
+    checkParameters(given);
     checkTokens(tokens);
-    commonRuntime({ ...given, ...tokens });
+    commonRuntime(given);
+    commonRuntime({ [blueprint.head]: given[blueprint.head] as Tensor | PackedWeight, ...tokens });
   };
 
   const { hidden, normed, logits } = networkOf(blueprint, layers, activations);
@@ -185,7 +186,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       check(given, { tokens }, options);
       return tokens.runtime.scope(() => logits(given, hidden(given, tokens, options), options));
     },
-    check: (given) => checkGiven(parameters, given),
+    check: checkParameters,
     hidden(given, tokens, options = {}) {
       checkOptions('hidden', options, CONTROL);
       check(given, { tokens }, options);
@@ -266,14 +267,12 @@ function networkOf(
   activations: NonNullable<DecoderOptions['activations']> | undefined,
 ) {
   const { embedding, norm, softcap } = blueprint;
-  type Names = (readonly [own: string, whole: string])[];
-  // Found once, as looking through all parameters in each layer shows in the time of a step.
-  const names = layers.map(({ parameters }, at): Names => {
-    const { name } = blueprint.layers[at] as LayerBlueprint;
-    return Object.keys(parameters).map((own) => [own, `${name}.${own}`]);
-  });
+  const partsOf = layers.map(({ parameters }, at) =>
+    partFinder(parameters, (blueprint.layers[at] as LayerBlueprint).name),
+  );
+  const normOf = partFinder(norm.module.parameters, norm.name);
   const normed = (given: Parameters, h: Tensor, { signal, training }: DecoderControl) =>
-    norm.module.forward(h, partOf(given, norm.name), { signal, training });
+    norm.module.forward(h, normOf(given), { signal, training });
   return {
     normed,
     /** What the last norm takes, [b, n, width], or what the first `count` layers hand on. */
@@ -286,7 +285,7 @@ function networkOf(
     ): Tensor {
       return layers.slice(0, count).reduce<Tensor>(
         (h, layer, at) => {
-          const own = Object.fromEntries((names[at] as Names).map(([own, whole]) => [own, given[whole]])) as Parameters;
+          const own = (partsOf[at] as ReturnType<typeof partFinder>)(given);
           const call = (h: Tensor, own: Parameters) => layer.forward(h, own, { ...contextOf(at), activations });
           const next = again ? recompute(call, h, own) : call(h, own);
           onLayer?.(next, at);
@@ -350,17 +349,30 @@ function parametersOf(blueprint: Blueprint, layers: readonly DecoderLayer[]): De
   );
 }
 
-function checkGiven(parameters: Described, given: Parameters, forms = packable(parameters)): void {
-  checkKnown('parameters', given, Object.keys(parameters), (unknown) => `decoder has no parameter '${unknown}'`);
-  for (const [name, { shape }] of Object.entries(parameters)) {
-    const tensor = given[name];
-    if (tensor === undefined) throw new ParameterError(`decoder needs a parameter '${name}'`);
-    checkTensors({ [name]: tensor }, forms);
-    if (!(tensor instanceof PackedWeight) && !isFloat(tensor.dtype))
-      throw new DTypeError(`${name} must hold floats, got ${tensor.dtype}`);
-    if (!sameShape(tensor.shape, shape))
-      throw new ShapeError(`${name} must have shape ${formatShape(shape)}, got ${formatShape(tensor.shape)}`);
-  }
+/** What throws unless it is given these parameters; tensors that it has seen are not looked at again. */
+function parameterChecker(parameters: Described): (given: Parameters) => void {
+  const forms = packable(parameters);
+  const described = Object.entries(parameters);
+  const names = Object.keys(parameters);
+  const known = new Set(names);
+  /** The names under which they fit. */
+  const seen = new WeakMap<Tensor | PackedWeight, string>();
+  return (given) => {
+    checkRecord('parameters', given);
+    if (Object.keys(given).some((name) => !known.has(name)))
+      checkKnown('parameters', given, names, (unknown) => `decoder has no parameter '${unknown}'`);
+    for (const [name, { shape }] of described) {
+      const tensor = given[name];
+      if (tensor === undefined) throw new ParameterError(`decoder needs a parameter '${name}'`);
+      if (seen.get(tensor) === name) continue;
+      checkTensors({ [name]: tensor }, forms);
+      if (!(tensor instanceof PackedWeight) && !isFloat(tensor.dtype))
+        throw new DTypeError(`${name} must hold floats, got ${tensor.dtype}`);
+      if (!sameShape(tensor.shape, shape))
+        throw new ShapeError(`${name} must have shape ${formatShape(shape)}, got ${formatShape(tensor.shape)}`);
+      seen.set(tensor, name);
+    }
+  };
 }
 
 /** Tokens, and targets if there are any, must be i32 [b, n] and of one shape. */

@@ -6,7 +6,7 @@ import { checkMethod, type Method, type MethodOf } from '../../methods/define';
 import { exactAttention } from '../../methods/dense/attention';
 import type { ParamsSchema } from '../../methods/params';
 import { type AttentionContext, type AttentionLayer, attentionLayer, checkQkv, groupsHeads } from '../../nn/attention';
-import { type Described, type Module, type Parameters, partOf, prefixed } from '../../nn/module';
+import { type Described, type Module, type Parameters, partFinder, prefixed } from '../../nn/module';
 import { add } from '../../ops/map';
 import type { Tensor } from '../../tensor/tensor';
 import type { AttentionBlueprint, Blueprint, Branch, LayerBlueprint, Named } from './architectures/architecture';
@@ -60,6 +60,7 @@ function layerOf({ attention, feedForward }: LayerBlueprint, given: LayerAttenti
   const branches = [attention, feedForward];
   const norms = branches.flatMap(({ before, after }) => (after ? [before, after] : [before]));
   const modules = [...norms, { ...attention, module: attended }, feedForward];
+  const parts = new Map(modules.map(({ name, module }) => [name, partFinder(module.parameters, name)]));
   return {
     attention: attended,
     parameters: Object.assign({}, ...modules.map(({ name, module }) => prefixed(module.parameters, name))),
@@ -67,13 +68,13 @@ function layerOf({ attention, feedForward }: LayerBlueprint, given: LayerAttenti
       h.runtime.scope(() => {
         const { signal, training, activations } = context;
         const control = { signal, training, activations };
-        const normed = ({ name, module }: Named<Module>, x: Tensor) =>
-          module.forward(x, partOf(parameters, name), control);
+        const partOf = (name: string) => (parts.get(name) as ReturnType<typeof partFinder>)(parameters);
+        const normed = ({ name, module }: Named<Module>, x: Tensor) => module.forward(x, partOf(name), control);
         const added = (h: Tensor, { before, after }: Branch<unknown>, compute: (x: Tensor) => Tensor) => {
           const out = compute(normed(before, h));
           return add(h, after ? normed(after, out) : out);
         };
-        const between = added(h, attention, (x) => attended.forward(x, partOf(parameters, attention.name), context));
+        const between = added(h, attention, (x) => attended.forward(x, partOf(attention.name), context));
         return added(between, feedForward, (x) => normed(feedForward, x));
       }),
   };

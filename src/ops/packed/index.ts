@@ -5,7 +5,7 @@ import type { Op } from '../../runtime/op';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { indicesWithin } from '../check';
-import { compute } from '../compute';
+import { compute, type ResultSpec } from '../compute';
 import { contiguous } from '../copy';
 import { choice, optional } from '../define';
 import type { ResultOptions } from '../float32';
@@ -68,16 +68,14 @@ export function packedProducts(
     bias: biases[at],
     name: weights.length === 1 ? '' : ` ${at}`,
   }));
-  const inputs = Object.assign(
-    { a },
-    ...all.map(({ weight, bias, name }) => ({ ...partsByName(weight, name), ...(bias && { [`bias${name}`]: bias }) })),
-  );
-  const specs = Object.fromEntries(
-    all.map(({ columns, name }) => [
-      `out${name}`,
-      { shape: [...a.shape.slice(0, -1), columns], dtype: 'f32', given } as const,
-    ]),
-  );
+  // Loops: a decoder's step calls this often.
+  const inputs: Record<string, Tensor> = { a };
+  const specs: Record<string, ResultSpec<'f32'>> = {};
+  for (const { weight, columns, bias, name } of all) {
+    addParts(inputs, weight, name);
+    if (bias) inputs[`bias${name}`] = bias;
+    specs[`out${name}`] = { shape: [...a.shape.slice(0, -1), columns], dtype: 'f32', given };
+  }
   const call = (results: Readonly<Record<string, Tensor<'f32'>>>): ProductsCall => ({
     x: a,
     rows: a.size / depth,
@@ -112,9 +110,13 @@ export function packedProducts(
 
 const PARTS = ['values', 'scales', 'minima'] as const;
 
-/** The tensors of a weight, as inputs of a call. */
-const partsByName = ({ parts }: PackedWeight, name: string) =>
-  Object.fromEntries(PARTS.flatMap((part) => (parts[part] ? [[`${part} of weight${name}`, parts[part]]] : [])));
+/** Adds the tensors of a weight to the inputs of a call. */
+function addParts(inputs: Record<string, Tensor>, { parts }: PackedWeight, name: string): void {
+  for (const part of PARTS) {
+    const tensor = parts[part];
+    if (tensor) inputs[`${part} of weight${name}`] = tensor;
+  }
+}
 
 const partsIn = (tensors: Readonly<Record<string, Tensor>>, name: string) =>
   Object.fromEntries(PARTS.map((part) => [part, tensors[`${part} of weight${name}`]])) as unknown as PackedParts;
@@ -134,7 +136,8 @@ export function packedRows(
   indices: Tensor,
   { out: given, ...control }: ResultOptions,
 ): Tensor<'f32'> {
-  const inputs = { ...partsByName(table, ''), indices };
+  const inputs: Record<string, Tensor> = { indices };
+  addParts(inputs, table, '');
   const shape = [...indices.shape, table.shape[1] as number];
   const call = ({ out }: { readonly out: Tensor<'f32'> }): PickCall => ({ table, indices, out });
   return compute(picking, inputs, { out: { shape, dtype: 'f32', given } as const }, call, control).out;

@@ -12,7 +12,7 @@ import {
   elementBytes, FETCHED, fours, groupsOf, hookOf, KEY_ROWS, keyRow, listOf, LOG2E, MAXIMA, NO_MAXIMUM, partAt, partBytes,
   queriesAt, rowOf, scaleAt, segmentAt, STATE_BYTES, VALUE_ROWS,
 } from './memory.as';
-import { addValues, copyRows, haveSpecials, isCopied, scoreRows } from './rows.as';
+import { addPairs, addValues, copyRows, haveSpecials, isCopied, PAIR_COLUMNS, scorePairs, scoreRows } from './rows.as';
 import { hideUnseen, modifyScores, scaleScores, weigh } from './scores.as';
 import { rowAddress } from '../../../runtime/wasm/assembly/layout.as';
 import { BF16, F16, F32, Operand } from '../../../runtime/cpu/params.generated.as';
@@ -161,10 +161,14 @@ function addKeys<H>(p: DecodeParams, batch: i32, head: i32, key: i32, count: i32
   const valueScales = isInteger ? scaleAt(p, p.valueScales, batch, key, head) : 0;
   const program = i32.load(rowOf(p, batch), 4);
   const step = <usize>fours(p.d) * 64;
+  // The last group of plain attention may have two rows only.
+  const arePairs = hookOf<H>(0).queries == 4 && (columns << 2) % PAIR_COLUMNS == 0;
   let queries = queriesAt<H>(p, batch * p.g + head);
   for (let group: i32 = 0; group < groups; group++, queries += step, part += bytes) {
     const state = part + <usize>columns * 64;
-    if (keyType == F32) scoreRows<f32>(queries, fours(p.d) << 2, keys, keyStep, count, scratch);
+    const isPair = arePairs && (p.h / p.g) * p.n - 4 * group <= 2;
+    if (isPair) scoreInPairs(keyType, queries, fours(p.d) << 2, keys, keyStep, count, scratch);
+    else if (keyType == F32) scoreRows<f32>(queries, fours(p.d) << 2, keys, keyStep, count, scratch);
     else if (keyType == BF16) scoreRows<u16>(queries, fours(p.d) << 2, keys, keyStep, count, scratch);
     else if (keyType == F16) scoreRows<i16>(queries, fours(p.d) << 2, keys, keyStep, count, scratch);
     else scoreRows<i8>(queries, fours(p.d) << 2, keys, keyStep, count, scratch);
@@ -173,9 +177,24 @@ function addKeys<H>(p: DecodeParams, batch: i32, head: i32, key: i32, count: i32
     if (words >= 0) hideUnseen<H>(p, group, key, count, words, scratch);
     weigh<H>(count, columns, part, state, scratch);
     if (isInteger) scaleScores(count, valueScales, scratch);
-    if (valueType == F32) addValues<f32>(columns << 2, values, valueStep, count, part, scratch);
+    if (isPair) addInPairs(valueType, columns << 2, values, valueStep, count, part, scratch);
+    else if (valueType == F32) addValues<f32>(columns << 2, values, valueStep, count, part, scratch);
     else if (valueType == BF16) addValues<u16>(columns << 2, values, valueStep, count, part, scratch);
     else if (valueType == F16) addValues<i16>(columns << 2, values, valueStep, count, part, scratch);
     else addValues<i8>(columns << 2, values, valueStep, count, part, scratch);
   }
+}
+
+function scoreInPairs(type: i32, queries: usize, columns: i32, keys: usize, step: usize, count: i32, scratch: usize): void {
+  if (type == F32) scorePairs<f32>(queries, columns, keys, step, count, scratch);
+  else if (type == BF16) scorePairs<u16>(queries, columns, keys, step, count, scratch);
+  else if (type == F16) scorePairs<i16>(queries, columns, keys, step, count, scratch);
+  else scorePairs<i8>(queries, columns, keys, step, count, scratch);
+}
+
+function addInPairs(type: i32, columns: i32, values: usize, step: usize, count: i32, part: usize, scratch: usize): void {
+  if (type == F32) addPairs<f32>(columns, values, step, count, part, scratch);
+  else if (type == BF16) addPairs<u16>(columns, values, step, count, part, scratch);
+  else if (type == F16) addPairs<i16>(columns, values, step, count, part, scratch);
+  else addPairs<i8>(columns, values, step, count, part, scratch);
 }

@@ -1,6 +1,7 @@
 /**
- * Keys and values as they are stored, against four rows. T stands for how: f32, i16 for f16, u16 for bf16, or i8. These are
- * functions for each, since the optimiser folds branches that differ by a constant into one that looks at it each time.
+ * Keys and values as they are stored, against four rows, or against the two that heads in pairs have. T stands for how: f32, i16
+ * for f16, u16 for bf16, or i8. These are functions for each, since the optimiser folds branches that differ by a constant into
+ * one that looks at it each time.
  */
 import { I8 } from '../../cache/params.generated.as';
 import { DecodeParams } from '../params.generated.as';
@@ -84,6 +85,124 @@ function scoreTwo<T>(q: usize, past: usize, first: usize, second: usize, to: usi
   i64.store(sink, bits);
   v128.store(to, fourSums(a0, a1, a2, a3));
   v128.store(to, fourSums(b0, b1, b2, b3), 16);
+}
+
+/** Scores of the first two of four queries against `count` keys, four at a time; the other two get the same. */
+export function scorePairs<T>(queries: usize, columns: i32, keys: usize, step: usize, count: i32, scratch: usize): void {
+  const past = queries + (<usize>columns << 4);
+  const last = keys + <usize>(count - 1) * step;
+  const bytes = <usize>(4 * columns) * sizeof<T>();
+  for (let to = scratch + SCORES; keys <= last; keys += 4 * step, to += 64) {
+    const fetched = fetch(scratch + FETCHED, bytes, scratch + SINK);
+    scoreFour<T>(
+      queries, past, keys, min(keys + step, last), min(keys + 2 * step, last), min(keys + 3 * step, last), to, fetched, scratch + SINK,
+    );
+  }
+}
+
+function scoreFour<T>(
+  q: usize, past: usize, first: usize, second: usize, third: usize, fourth: usize, to: usize, fetched: usize, sink: usize,
+): void {
+  const next: usize = fetched == sink ? 0 : 16 * sizeof<T>();
+  const move: usize = 4 * sizeof<T>();
+  let bits: i64 = 0;
+  const fields = fieldsOf<T>();
+  let a0 = f32x4.splat(0);
+  let a1 = a0;
+  let b0 = a0;
+  let b1 = a0;
+  let c0 = a0;
+  let c1 = a0;
+  let d0 = a0;
+  let d1 = a0;
+  for (; q != past; q += 64, first += move, second += move, third += move, fourth += move) {
+    const y = v128.load(q);
+    const z = v128.load(q, 16);
+    let x = four<T>(first, fields);
+    a0 = madd(y, x, a0);
+    a1 = madd(z, x, a1);
+    x = four<T>(second, fields);
+    b0 = madd(y, x, b0);
+    b1 = madd(z, x, b1);
+    x = four<T>(third, fields);
+    c0 = madd(y, x, c0);
+    c1 = madd(z, x, c1);
+    x = four<T>(fourth, fields);
+    d0 = madd(y, x, d0);
+    d1 = madd(z, x, d1);
+    bits ^= i64.load(fetched);
+    fetched += next;
+  }
+  i64.store(sink, bits);
+  // Halves are scaled as sums: what their products lose is below 2^-36 of a score.
+  const scale = scaleOf<T>();
+  const ab = scaled<T>(fourSums(a0, a1, b0, b1), scale);
+  const cd = scaled<T>(fourSums(c0, c1, d0, d1), scale);
+  v128.store(to, i64x2.shuffle(ab, ab, 0, 0));
+  v128.store(to, i64x2.shuffle(ab, ab, 1, 1), 16);
+  v128.store(to, i64x2.shuffle(cd, cd, 0, 0), 32);
+  v128.store(to, i64x2.shuffle(cd, cd, 1, 1), 48);
+}
+
+/** Columns that `addPairs` takes at a time. */
+export const PAIR_COLUMNS: i32 = 16;
+
+/** Adds the weighted values to the sums of the first two rows. */
+export function addPairs<T>(columns: i32, values: usize, step: usize, count: i32, part: usize, scratch: usize): void {
+  const factor: f32 = isHalf<T>() ? f32.load(SCALE) : 1;
+  const weights = scratch + WEIGHTS;
+  for (let j: usize = 0; j < <usize>count; j++) {
+    const scores = scratch + SCORES + (j << 4);
+    v128.store(weights + (j << 5), f32x4.splat(f32.load(scores) * factor));
+    v128.store(weights + (j << 5), f32x4.splat(f32.load(scores, 4) * factor), 16);
+  }
+  const past = weights + (<usize>count << 5);
+  const bytes = <usize>(PAIR_COLUMNS * count) * sizeof<T>();
+  for (let c: i32 = 0; c < columns; c += PAIR_COLUMNS, values += <usize>PAIR_COLUMNS * sizeof<T>(), part += 256) {
+    const fetched = fetch(scratch + FETCHED + 8, bytes, scratch + SINK);
+    addPairColumns<T>(values, step, weights, past, part, fetched, scratch + SINK);
+  }
+}
+
+function addPairColumns<T>(at: usize, step: usize, weights: usize, past: usize, sums: usize, fetched: usize, sink: usize): void {
+  const next: usize = fetched == sink ? 0 : <usize>PAIR_COLUMNS * sizeof<T>();
+  let bits: i64 = 0;
+  const fields = fieldsOf<T>();
+  let a0 = v128.load(sums);
+  let a1 = v128.load(sums, 16);
+  let b0 = v128.load(sums, 64);
+  let b1 = v128.load(sums, 80);
+  let c0 = v128.load(sums, 128);
+  let c1 = v128.load(sums, 144);
+  let d0 = v128.load(sums, 192);
+  let d1 = v128.load(sums, 208);
+  for (; weights != past; weights += 32, at += step) {
+    const y = v128.load(weights);
+    const z = v128.load(weights, 16);
+    let x = four<T>(at, fields);
+    a0 = madd(y, x, a0);
+    a1 = madd(z, x, a1);
+    x = four<T>(at + 4 * sizeof<T>(), fields);
+    b0 = madd(y, x, b0);
+    b1 = madd(z, x, b1);
+    x = four<T>(at + 8 * sizeof<T>(), fields);
+    c0 = madd(y, x, c0);
+    c1 = madd(z, x, c1);
+    x = four<T>(at + 12 * sizeof<T>(), fields);
+    d0 = madd(y, x, d0);
+    d1 = madd(z, x, d1);
+    bits ^= i64.load(fetched);
+    fetched += next;
+  }
+  i64.store(sink, bits);
+  v128.store(sums, a0);
+  v128.store(sums, a1, 16);
+  v128.store(sums, b0, 64);
+  v128.store(sums, b1, 80);
+  v128.store(sums, c0, 128);
+  v128.store(sums, c1, 144);
+  v128.store(sums, d0, 192);
+  v128.store(sums, d1, 208);
 }
 
 /** Adds the weighted values to the sums, eight columns at a time. */
