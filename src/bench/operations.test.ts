@@ -1,4 +1,5 @@
 import { afterAll, expect, test } from 'vitest';
+import { van } from '../models/vision/van';
 import { createRuntime } from '../ops/create-runtime';
 import { gatedDeltaRuleOp } from '../ops/gated-delta-rule';
 import { argsortOp } from '../ops/top-k';
@@ -9,10 +10,12 @@ import { gateOf } from './gate';
 import { kernelOperation } from './kernel-operations';
 import { deltaRule } from './linear-operations';
 import { localLinear } from './local-linear-operations';
+import { networkOperation } from './network-operations';
 import { decodingParallax, parallaxForward, parallaxGradients } from './parallax-operations';
 import { sharedOperation } from './peer-operations';
 import * as primitives from './primitive-operations';
 import { inputsOf, MASKS, type Operation, type Problem } from './problem';
+import { routedOperation } from './routed-operations';
 import { Runtimes } from './runtimes';
 import { saccade } from './saccade';
 import { shortSequences } from './short-sequences';
@@ -24,6 +27,16 @@ const KERNELS = (['gaussian-product', 'laplace', 'cholesky-f64', 'solve', 'eigh'
 /** Some MiB, of which each call takes another copy. */
 const KEYS = { n: 512, h: 8, d: 128 };
 const ROWS = { n: 300, h: 1, d: 20 };
+
+/** Products of matrices, which are judged by their first row, are not among them. */
+const network = networkOperation({
+  name: 'van',
+  model: van as never,
+  params: { variant: 'b0', classes: 9 },
+  size: [32, 32],
+  multiplications: 20,
+  results: 9,
+});
 
 const at = (extents: typeof TOKENS, operations: readonly Operation[]) =>
   operations.map((operation) => [operation.name, { ...extents, mask: MASKS.causal, operation }] as const);
@@ -53,6 +66,7 @@ test.each<readonly [string, Problem]>([
   ...at(ROWS, [declaredOperation(gatedDeltaRuleOp, { b: 1, n: 9, h: 2, d: 8, e: 4 })]),
   ...at(ROWS, [...Object.values(rowOperations), product(false), product(true)]),
   ...at({ n: 40, h: 1, d: 5 }, KERNELS),
+  ...at({ n: 196, h: 2, d: 8 }, [routedOperation, network]),
 ])('%s passes its gate, and with one number wrong does not', async (_, problem) => {
   const inputs = inputsOf(problem);
   const { signal } = new AbortController();

@@ -20,6 +20,7 @@ import { sparseSuite } from './sparse';
 import { startSuite } from './start';
 import { threadsSuite } from './threads';
 import { trainSuite } from './train';
+import { visionSuite } from './vision';
 
 export const suites: readonly Suite[] = [
   attentionSuite,
@@ -41,6 +42,7 @@ export const suites: readonly Suite[] = [
   productsSuite,
   opsSuite,
   convSuite,
+  visionSuite,
   kernelsSuite,
   buildsSuite,
 ];
