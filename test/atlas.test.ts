@@ -695,7 +695,7 @@ test('runs take q, k and v of a text or a photograph', async () => {
     [
       'gated-delta-rule',
       '#?numbers=layer+1&text=Call+me+Ishmael.',
-      /^The first \d tokens of the text .* beta: by a layer/,
+      /^All \d tokens of the text through layer 1.* beta: by a layer/,
     ],
     ['neighborhood-attention', '#?rows=8&columns=9&window=3&numbers=picture', /photograph of the French Alps as 8 × 9/],
   ] as const) {

@@ -12,6 +12,7 @@ import {
 } from '../../src/bench/report';
 import { formatMachine } from '../../src/machine';
 import type { PLOTS } from '../site/bench-plots';
+import { lengthsOf, linesOf, panelOf } from '../site/series';
 import { Html, html } from './html';
 import { seriesPlot } from './series-plot';
 import { ROOT } from './standing';
@@ -57,24 +58,20 @@ const fitting = (name: string) =>
 /** Times by length of the problem that most contenders have, or as bars where lengths do not vary. */
 function glance(rows: readonly BenchRow[]): Html | false {
   const timed = rows.filter(({ measures: { time } }) => time !== undefined);
-  const groups = [...Map.groupBy(timed, ({ mask, d }) => `${mask}, d = ${d}`)].map(([title, group]) => {
-    const lines = [...Map.groupBy(group, ({ label }) => label)].filter(([, line]) => lengthsOf(line).length > 2);
-    return { title, lines: lines.slice(0, MOST_LINES) };
-  });
-  const [{ title, lines }] = groups.sort((a, b) => b.lines.length - a.lines.length);
+  const groups = [...Map.groupBy(linesOf(timed, 3), ([row]) => panelOf(row))];
+  const [title, all] = groups.reduce((most, each) => (each[1].length > most[1].length ? each : most), ['', []]);
+  const lines = all.slice(0, MOST_LINES);
   if (lines.length < 2) return bars(timed);
-  const lengths = lengthsOf(lines.flatMap(([, line]) => line));
+  const lengths = lengthsOf(lines.flat());
   return seriesPlot({
     title: `Milliseconds: ${title}`,
     x: { label: 'n', values: lengths },
-    lines: lines.map(([label, line]) => ({
-      label,
+    lines: lines.map((line) => ({
+      label: line[0].label,
       values: lengths.map((length) => line.find(({ n }) => n === length)?.measures.time ?? null),
     })),
   });
 }
-
-const lengthsOf = (rows: readonly BenchRow[]) => [...new Set(rows.map(({ n }) => n))].sort((a, b) => a - b);
 
 /** The times of the problem that has most rows, else of the first few, a row for each label. */
 function bars(timed: readonly BenchRow[]): Html {
@@ -100,26 +97,29 @@ function runSection(run: BenchReport, id: string): Html {
   const { machine, runtime, notes = [], command, rows } = run;
   const ways = new Map(rows.flatMap(({ label, how }) => (how ? [[label, how]] : [])));
   const plot = plotOf(rows);
-  const facts = [
+  // What the runtime chose for single calls may be long, and is named by several words.
+  const [facts, choices] = [true, false].map((is) => runtime.filter((fact) => /^\w+: /.test(fact) === is));
+  const remarks = [
     ...formatRejections(rows).map((rejection) => `Not measured: ${rejection}`),
     ...[...ways].map(([label, how]) => `${label}: ${how}`),
     ...run.measures.map((measure) => `${MEASURES[measure].header}: ${meaning(run, measure)}`),
+    ...choices,
   ];
   return html`<section class="run-of-bench"><h2>${machine.cpu}, ${machine.cores} cores, ${machine.runtime.split(' ')[0]}</h2>
-<p class="caption">${formatMachine(machine)}. ${runtime.join('; ')}.</p>
+<p class="caption">${formatMachine(machine)}. ${facts.join('; ')}.</p>
 ${notes.map((note) => html`<p><strong>${note}</strong></p>`)}
 <div class="code"><pre tabindex="0"><code>npx ${command}</code></pre></div>
 <script type="application/json" id="${id}">${new Html(JSON.stringify(run).replaceAll('<', '\\u003c'))}</script>
 ${plot && html`<figure data-live="bench" data-state="idle" data-of="${id}" data-kind="${plot}"><figcaption class="figure-title"><h3></h3><span class="saves" data-saves></span></figcaption><div class="plot" data-plot></div><p class="caption" data-said></p></figure>`}
 <div class="scroll" tabindex="0" role="region" aria-label="Rows">${table(run)}</div>
-<details class="caption"><summary>What the columns mean, and what was not measured</summary><ul>${facts.map((fact) => html`<li>${fact}</li>`)}</ul></details></section>`;
+<details class="caption"><summary>What the columns mean, and what was not measured</summary><ul>${remarks.map((fact) => html`<li>${fact}</li>`)}</ul></details></section>`;
 }
 
 /** The plot for which the rows have the numbers. */
 function plotOf(rows: readonly BenchRow[]): keyof typeof PLOTS | undefined {
-  const masks = [...Map.groupBy(rows, ({ mask }) => mask).values()];
-  const isLine = (of: readonly BenchRow[]) => new Set(of.map(({ n }) => n)).size > 1;
-  if (masks.every((group) => [...Map.groupBy(group, ({ label }) => label).values()].some(isLine))) return 'speed';
+  const rated = rows.filter(({ measures: { rate } }) => rate !== undefined);
+  const lined = new Set(linesOf(rated).map(([{ mask }]) => mask));
+  if (rows.every(({ mask }) => lined.has(mask))) return 'speed';
   const compared = rows.filter(({ measures: { visited, ratio } }) => visited !== undefined && ratio !== undefined);
   return compared.length > 2 ? 'tiles' : undefined;
 }

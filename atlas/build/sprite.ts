@@ -7,7 +7,7 @@ import { papers } from '../../src/papers';
 import { glyph, N } from './glyphs';
 
 const COLUMNS = 8;
-/** Few enough for a small picture; nobody sees more shades. */
+/** Few enough for four bits a cell; nobody sees more shades. */
 const SHADES = 14;
 
 const IDS = papers.map(({ id }) => id);
@@ -19,12 +19,14 @@ const ROWS = Math.ceil((SIGNED_FROM + SIGNED.length) / COLUMNS);
 
 export function sprite(): Uint8Array {
   const [width, height] = [COLUMNS * N, ROWS * N];
-  const data = new Uint8Array(2 * width * height);
+  // Two cells a byte.
+  const data = new Uint8Array((width * height) / 2);
   const put = (place: number, inkOf: (value: number) => number, id: string) =>
     glyph(id)?.forEach((value, cell) => {
       const x = (place % COLUMNS) * N + (cell % N);
       const y = Math.floor(place / COLUMNS) * N + Math.floor(cell / N);
-      data[2 * (y * width + x) + 1] = Math.round((255 / SHADES) * Math.round(SHADES * Math.max(0, inkOf(value))));
+      const shade = Math.round(SHADES * Math.max(0, inkOf(value)));
+      data[(y * width + x) >> 1] |= shade << (x % 2 === 0 ? 4 : 0);
     });
   IDS.forEach((id, at) => {
     put(at, (value) => value, id);
@@ -32,7 +34,8 @@ export function sprite(): Uint8Array {
   SIGNED.forEach((id, at) => {
     put(SIGNED_FROM + at, (value) => -value, id);
   });
-  return encode({ width, height, data, channels: 2, depth: 8 }, { zlib: { level: 9 } });
+  const palette = Array.from({ length: SHADES + 1 }, (_, shade) => [0, 0, 0, Math.round((255 * shade) / SHADES)]);
+  return encode({ width, height, data, channels: 1, depth: 4, palette }, { zlib: { level: 9 } });
 }
 
 /** Where a glyph lies, as custom properties of the element that shows it. */

@@ -93,10 +93,10 @@ export class Helper {
   }
 }
 
-/** Runs only the newest request, one at a time and at least so many milliseconds apart. */
-export function latest(work: () => Promise<void>, apart = 0): () => void {
+/** Runs only the newest request, one at a time and at least so many milliseconds apart; resolves when it has been done, or waits. */
+export function latest(work: () => Promise<void>, apart = 0): () => Promise<void> {
   let [isBusy, isStale] = [false, false];
-  const run = async () => {
+  return async function run() {
     if (isBusy) {
       isStale = true;
       return;
@@ -110,5 +110,4 @@ export function latest(work: () => Promise<void>, apart = 0): () => void {
       void run();
     }
   };
-  return () => void run();
 }

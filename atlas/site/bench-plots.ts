@@ -15,6 +15,7 @@ import {
 } from '@observablehq/plot';
 import type { BenchRow } from '../../src/bench/report';
 import { formatLimit, formatRatio, formatTime, significant } from '../../src/text/format';
+import { lengthsOf, linesOf, panelOf } from './series';
 import { spread } from './spread';
 
 interface BenchPlot {
@@ -49,15 +50,17 @@ const speed: BenchPlot = {
   title: 'Speed by length',
   said: 'Useful operations a nanosecond (GF/s): only the pairs that the mask lets through count, so that more is faster whatever the mask. Both axes are logarithmic.',
   picture(rows, width) {
-    const points = rows
-      .flatMap(({ label, mask, d, n, measures: { rate, time = 0 } }) =>
-        rate === undefined ? [] : [{ label, panel: `${mask}, d = ${d}`, n, value: rate, time }],
-      )
-      .sort((a, b) => a.n - b.n);
+    const lines = linesOf(rows.filter(({ measures: { rate } }) => rate !== undefined)).map((line) =>
+      line.map((row) => {
+        const { label, n, measures } = row;
+        return { label, panel: panelOf(row), n, value: measures.rate!, time: measures.time ?? 0 };
+      }),
+    );
+    const points = lines.flat();
     const hasRivals = points.some(({ label }) => label.startsWith('Saccade'));
     const isOurs = (label: string) => !hasRivals || label.startsWith('Saccade');
     const panels = [...new Set(points.map(({ panel }) => panel))];
-    const lengths = [...new Set(points.map(({ n }) => n))].sort((a, b) => a - b);
+    const lengths = lengthsOf(rows.filter(({ n }) => points.some((point) => point.n === n)));
     const rates = points.map(({ value }) => value);
     const domain = [Math.min(...rates) / 1.5, Math.max(...rates) * 1.5] as const;
     const isWide = domain[1] / domain[0] > WIDE_RANGE;
@@ -74,11 +77,10 @@ const speed: BenchPlot = {
     const place = { x: 'n', y: 'value', [side]: 'panel' };
     const [high, range, height] = [Math.log(domain[1]), Math.log(domain[1] / domain[0]), HEIGHT - 76];
     const ends = panels.flatMap((panel) => {
-      const here = points.filter((point) => point.panel === panel);
-      const lines = [...Map.groupBy(here, ({ label }) => label).values()].map((line) =>
-        line.reduce((last, point) => (point.n > last.n ? point : last)),
-      );
-      const sorted = lines.sort((a, b) => b.value - a.value);
+      const sorted = lines
+        .map((line) => line.at(-1)!)
+        .filter((end) => end.panel === panel)
+        .sort((a, b) => b.value - a.value);
       const places = spread(
         sorted.map(({ value }) => ((high - Math.log(value)) / range) * height),
         sorted.map(() => 15),

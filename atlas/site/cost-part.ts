@@ -6,7 +6,7 @@ import { $, $$, grouped } from './page';
 import { costPlot, lineStyles, type Metric, written } from './plots';
 import { lengthIn, lengthName } from './problem';
 
-export function startCost({ data, form }: MethodPage, counter: Helper): () => void {
+export function startCost({ data, form }: MethodPage, counter: Helper): () => Promise<void> {
   const others = $$<HTMLInputElement>('[name=beside]');
   const update = latest(() =>
     live('cost', async (box) => {

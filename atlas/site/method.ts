@@ -21,12 +21,14 @@ const data = JSON.parse($('#method').textContent!) as PageData;
 const [counter, runner] = [new Helper(), new Helper()];
 const weigher = data.masked ? new Helper() : counter;
 const form = new SettingForm(data, changed);
+/** The one that draws what the page opens on: it has the method first. */
+const opener = $<HTMLSelectElement>('#picture')?.value === 'weights' ? weigher : counter;
 
 const page: MethodPage = { data, form, words: [] };
 startRun(page, runner);
 const writeCode = startCode(
   page,
-  (setting) => counter.ask('checkSetting', { setting }),
+  (setting) => opener.ask('checkSetting', { setting }),
   (setting) => ({
     program: programOf(data, setting, $('#method').dataset.layer !== undefined),
     command: commandOf(data, setting),
@@ -47,17 +49,17 @@ const showPicture =
       })
     : startOutputs(page, counter);
 
-function changed(): void {
+/** Milliseconds in which a picture is painted, before the rest of the page takes the processor and the network. */
+const PAINT = 100;
+
+/** The words first, whose number is the length for all parts; then the picture, and what is beside it. */
+async function changed(): Promise<void> {
   showFault(page);
-  // The words first, whose number is the length for all parts; then the picture.
-  void sentence.update().then(async () => {
-    writeCode();
-    await showPicture();
-    $('.bench').dataset.stands = '';
-    updateReach();
-    updateRelief();
-    updateCost();
-    updateWithin();
-  });
+  await sentence.update();
+  void writeCode();
+  await showPicture();
+  await new Promise((resolve) => setTimeout(resolve, PAINT));
+  await Promise.all([updateReach(), updateRelief(), updateCost(), updateWithin()]);
+  $('.bench').dataset.stands = '';
 }
-changed();
+void changed();

@@ -7,8 +7,8 @@ import { reachPlot } from './plots';
 import { canvasPng, saves } from './save';
 import type { Setting } from './tasks/setting';
 
-export function startReach({ data, form }: MethodPage, counter: Helper, query: () => number): () => void {
-  if (!part('reach')) return () => undefined;
+export function startReach({ data, form }: MethodPage, counter: Helper, query: () => number): () => Promise<void> {
+  if (!part('reach')) return async () => undefined;
   let repaint = () => {};
   onTheme(() => repaint());
   const update = latest(

@@ -47,11 +47,11 @@ const CHARACTER = 7;
 
 type Helpers = Readonly<Record<'counter' | 'weigher', Helper>>;
 
-export function startRelief(page: MethodPage, helpers: Helpers, query: () => number): () => void {
+export function startRelief(page: MethodPage, helpers: Helpers, query: () => number): () => Promise<void> {
   const box = part('relief');
-  if (!box) return () => undefined;
+  if (!box) return async () => undefined;
   const relief = new Relief(page, helpers, query, box);
-  return () => relief.update();
+  return relief.update;
 }
 
 /** The values on the grid: by token, their heights, and their descriptions. */

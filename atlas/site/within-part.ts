@@ -7,8 +7,8 @@ import { withinPlot } from './plots';
 /** Shares that differ by less look alike. */
 const ALIKE = 0.06;
 
-export function startWithin({ data, form }: MethodPage, weigher: Helper): () => void {
-  if (!part('within')) return () => undefined;
+export function startWithin({ data, form }: MethodPage, weigher: Helper): () => Promise<void> {
+  if (!part('within')) return async () => undefined;
   const headField = $<HTMLInputElement>('#head');
   const update = latest(() =>
     live('within', async (box) => {

@@ -57,12 +57,14 @@ describe('textInputs', () => {
     expect(runtime.memory().live).toBe(live);
   });
 
-  test('takes a shorter text whole and says so', () => {
+  test('takes a text whole that has no more tokens, and says so', () => {
     const text = { name: 'ahab.txt', text: 'Call me Ishmael.' };
     const { inputs, description } = textInputs(encoder, text, { length: 4096, layer: 1 }, {});
-    const n = inputs.q.shape[1];
+    const [, n] = inputs.q.shape as [number, number];
     expect(n).toBeLessThan(10);
     expect(description).toMatch(new RegExp(`^All ${n} tokens of ahab.txt \\(4096 were asked for\\) through layer 1`));
+    const exact = textInputs(encoder, text, { length: n, layer: 1 }, {}).description;
+    expect(exact).toMatch(new RegExp(`^All ${n} tokens of ahab.txt through layer 1`));
   });
 
   test('refuses a text without words', () => {

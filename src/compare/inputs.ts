@@ -37,14 +37,21 @@ export function textInputs(
   { length, layer }: { readonly length: number; readonly layer: 0 | 1 },
   control: Control,
 ): DescribedInputs {
-  const tokens = takeTokens(text, length, encoder.tokenise);
-  if (tokens.length === 0) throw new ParameterError(`${name} holds no text: expected at least one word`);
-  const inputs = encoder.attentionInputs(tokens, layer, control);
-  const [, n, heads, d] = inputs.q.shape as [number, number, number, number];
-  const count = n === 1 ? '1 token' : `${n} tokens`;
-  const amount = n < length ? `All ${count} of ${name} (${length} were asked for)` : `The first ${count} of ${name}`;
+  // One more, to know whether the text goes on.
+  const known = takeTokens(text, length + 1, encoder.tokenise);
+  if (known.length === 0) throw new ParameterError(`${name} holds no text: expected at least one word`);
+  const inputs = encoder.attentionInputs(known.slice(0, length), layer, control);
+  const [, , heads, d] = inputs.q.shape as [number, number, number, number];
   const model = `layer ${layer} of the Universal Sentence Encoder: ${heads} heads of ${d} dimensions`;
-  return { inputs, description: `${amount} through ${model}.` };
+  return { inputs, description: `${amountOf(name, known.length, length)} through ${model}.` };
+}
+
+/** How much of a text is taken that has so many tokens, or more than were asked for. */
+function amountOf(name: string, has: number, asked: number): string {
+  const taken = Math.min(has, asked);
+  const count = taken === 1 ? '1 token' : `${taken} tokens`;
+  if (has > asked) return `The first ${count} of ${name}`;
+  return `All ${count} of ${name}${has < asked ? ` (${asked} were asked for)` : ''}`;
 }
 
 /** The same through a decoder, as far as the text and the model's context go. */
@@ -62,11 +69,11 @@ export function decoderInputs(
     const row = runtime.tensor([...tokens], [1, tokens.length], 'i32');
     return decoder.attentionInputs(parameters, row, layer, { signal: control.signal });
   });
-  const [, n, heads, d] = inputs.q.shape as [number, number, number, number];
+  const [, , heads, d] = inputs.q.shape as [number, number, number, number];
   return {
     inputs,
     ...(known.length > 1 && { losses: nextTokenLosses(model, known, { layer, each }) }),
-    description: `The first ${n === 1 ? 'token' : `${n} tokens`} of ${name} through layer ${layer} of the decoder: ${heads} heads of ${d} dimensions.`,
+    description: `${amountOf(name, known.length, length)} through layer ${layer} of the decoder: ${heads} heads of ${d} dimensions.`,
   };
 }
 
