@@ -37,9 +37,10 @@ for (const path of paths) {
   const all: Figures[] = [];
   for (let visit = 0; visit < VISITS; visit++) all.push(await visited(browser, server.resolvedUrls!.local[0] + path));
   const of = (name: keyof Figures) => median(all.flatMap((figures) => figures[name] ?? []));
-  const view = all[0].view === undefined ? '' : `, view after ${of('view').toFixed(0)} ms`;
-  const late = all[0].late === undefined ? '' : `, ${(100 * of('late')).toFixed(1)}% of frames late while panning`;
-  const shown = all[0].view === undefined ? '' : `, ${kilobytes(of('shown'))} up to the view`;
+  const [{ view: hasView, late: isPanned }] = all as [Figures];
+  const view = hasView ? `, view after ${of('view').toFixed(0)} ms` : '';
+  const shown = hasView ? `, ${kilobytes(of('shown'))} up to the view` : '';
+  const late = isPanned === undefined ? '' : `, ${(100 * of('late')).toFixed(1)}% of frames late while panning`;
   console.log(
     `${path}: first paint after ${of('paint').toFixed(0)} ms${view}, ${kilobytes(of('first'))} up to the load${shown}`,
   );
@@ -81,7 +82,7 @@ async function visited(browser: Browser, url: string): Promise<Figures> {
   if (hasView) await page.waitForSelector('.bench[data-stands]');
   const times = await page.evaluate(() => {
     const [paint] = performance.getEntriesByName('first-contentful-paint');
-    const [{ loadEventEnd }] = performance.getEntriesByType('navigation') as PerformanceNavigationTiming[];
+    const [{ loadEventEnd }] = performance.getEntriesByType('navigation') as [PerformanceNavigationTiming];
     const { largest, view } = (globalThis as unknown as { found: { largest: number; view: number } }).found;
     const [first, shown] = [Math.max(loadEventEnd, largest), view].map((time) => performance.timeOrigin + time);
     return { paint: paint!.startTime, view, first: first!, shown: shown! };
@@ -140,5 +141,5 @@ function kilobytes(bytes: number): string {
 }
 
 function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
