@@ -57,6 +57,7 @@ export {
 } from './ops/batch-norm';
 export type { CacheLayer, CacheLayerOptions, CacheRope } from './ops/cache/layer';
 export type { CacheDType } from './ops/cache/layout';
+export { type CellAttentionOptions, cellAttention } from './ops/cell-attention';
 export {
   type AxisPadding,
   type ConvOptions,

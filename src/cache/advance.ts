@@ -10,6 +10,9 @@ import type { Tensor } from '../tensor/tensor';
 
 export type Tensors = Readonly<Record<string, Tensor>>;
 
+/** Inputs that follow from those of all tokens are added to these. */
+export type Complete = (inputs: Tensors) => Tensors;
+
 export interface Recurrence {
   readonly method: Method;
   /** As the method parses them. */
@@ -41,17 +44,18 @@ export function advance(
   before: Moment,
   counts: readonly number[],
   control: Control,
+  complete?: Complete,
 ): { readonly out: Tensor; readonly kept: Tensors } {
   const { method, continuation } = recurrence;
   const { lengths } = before;
   const n = inputs.q?.shape[1] as number;
   const isEven = continuation.from === 'state' || lengths.every((length) => length === lengths[0]);
   if (n > 0 && isEven && counts.every((count) => count === n))
-    return step(recurrence, inputs, keptOf(recurrence, before), control);
+    return step(recurrence, inputs, keptOf(recurrence, before), control, complete);
   const parts = counts.map((count, row) => {
     const kept = keptOf(recurrence, before, row);
     if (count === 0) return { kept, out: undefined };
-    const { out, kept: next } = step(recurrence, partOf(method, inputs, row, count), kept, control);
+    const { out, kept: next } = step(recurrence, partOf(method, inputs, row, count), kept, control, complete);
     return { out: padded(out, 1, n), kept: next };
   });
   const { q, v } = inputs as Record<'q' | 'v', Tensor>;
@@ -72,9 +76,12 @@ function step(
   inputs: Tensors,
   kept: Tensors,
   { signal }: Control,
+  complete: Complete = (given) => given,
 ): { readonly out: Tensor; readonly kept: Tensors } {
   const forward = (given: Tensors) =>
-    method.forward(given as never, params as never, { signal }) as Readonly<Record<string, Tensor>> & { out: Tensor };
+    method.forward(complete(given) as never, params as never, { signal }) as Readonly<Record<string, Tensor>> & {
+      out: Tensor;
+    };
   if (continuation.from === 'state') {
     const results = forward({ ...inputs, ...kept });
     const state = Object.entries(continuation.state).map(([input, output]) => [input, results[output] as Tensor]);

@@ -10,7 +10,7 @@ import { bytesPerElement } from '../tensor/dtype';
 import { formatShape } from '../tensor/shape';
 import { disposeKey, type Tensor } from '../tensor/tensor';
 import { describesItself } from '../text/inspect';
-import { advance, joined, keptOf, type Moment, type Recurrence } from './advance';
+import { advance, type Complete, joined, keptOf, type Moment, type Recurrence } from './advance';
 import type { AppendOptions } from './key-value-cache';
 import { checkRows, rowLengths } from './rows';
 
@@ -126,12 +126,17 @@ export class RecurrentCache {
 
   /**
    * Appends tokens to the rows of a layer: the method's inputs, [rows, n, ...] each, of which the first `counts[r]` are row
-   * r's. Returns what they read, zeros behind `counts[r]`.
+   * r's. Returns what they read, zeros behind `counts[r]`. `complete` adds inputs that follow from those of all tokens.
    *
    * @throws {ShapeError} inputs of another number of rows
    * @throws {ParameterError} a layer that there is not, counts that do not fit
    */
-  append(index: number, inputs: Readonly<Record<string, Tensor>>, options: AppendOptions = {}): Tensor {
+  append(
+    index: number,
+    inputs: Readonly<Record<string, Tensor>>,
+    options: AppendOptions = {},
+    complete?: Complete,
+  ): Tensor {
     this.#assertUsable('append()');
     const layer = this.#layer(index);
     checkTensors(inputs);
@@ -144,7 +149,7 @@ export class RecurrentCache {
     if (shape[0] !== lengths.length)
       throw new ShapeError(`q must have ${lengths.length} rows as the cache, got ${formatShape(shape)}`);
     const counts = checkCounts(options.counts, lengths.length, shape[1] as number);
-    const { out, kept } = this.runtime.scope(() => advance(layer, inputs, now(layer), counts, options));
+    const { out, kept } = this.runtime.scope(() => advance(layer, inputs, now(layer), counts, options, complete));
     if (counts.some((count) => count > 0)) {
       const next = { lengths: lengths.map((length, row) => length + (counts[row] as number)), kept };
       const most = layer.continuation.from === 'state' ? this.history : Math.min(1, this.history);

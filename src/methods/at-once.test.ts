@@ -88,6 +88,7 @@ const SETTINGS: Readonly<Record<string, readonly Setting[]>> = {
     { params: { positions: 'lrpe', causal: true }, inputs: { theta: [d / 2], reflection: [d] } },
     { params: { positions: 'lrpe', attention: 'diag', block: 5, weights: 'relu' }, inputs: { theta: [d / 2] } },
   ],
+  sea: [{}, { params: { causal: true } }],
   l2vit: [{ inputs: { tau: [h] } }],
   'dilated-reparam-conv': [
     beside(13, '5_1', '7_2', '3_3', '3_4', '3_5'),

@@ -110,6 +110,8 @@ export interface Layer {
   readonly parameters: Readonly<Record<string, LayerParameter>>;
   /** Inputs of the shape of q that are projected, normalised and rotated as q is, by `r_proj.weight` and so on for r. */
   readonly queries?: readonly string[];
+  /** Whether what `inputs` gives for a token depends on the tokens before it; decoding then makes it from all of them. */
+  readonly isSequential?: boolean;
   /**
    * The method's inputs from those of the layer: x [b, n, width] and its projections, in the shapes of the method; what is
    * given back under these names takes their place. On ops only, so that gradients follow.

@@ -29,5 +29,6 @@ export { landmarkAttention } from './sparse/landmark-attention';
 export { neighborhoodAttention } from './sparse/neighborhood-attention';
 export { powerAttention } from './sparse/power-attention';
 export { s2Attention } from './sparse/s2-attention';
+export { sea } from './sparse/sea';
 export { simpruneAttention } from './sparse/simprune-attention';
 export { stochasticAttention } from './sparse/stochastic-attention';

@@ -4,6 +4,7 @@
  * Letters: b batch, n tokens, h query heads, g key/value heads, d head dimension, e value dimension.
  */
 import type { InferInput } from 'valibot';
+import type { Complete } from '../cache/advance';
 import { checkBoolean, checkKnown, checkNumbers, checkWhole, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { checkMethod, type Method, type MethodOf } from '../methods/define';
@@ -77,7 +78,8 @@ export interface AttentionContext extends ModuleControl {
   readonly positions?: RopeOptions['positions'];
   /** How many positions the sequence may have; default: those of its tokens. */
   readonly length?: number | undefined;
-  readonly attend?: ((inputs: Readonly<Record<string, Tensor>>) => Tensor) | undefined;
+  /** Its inputs, to which `complete` adds those that the tokens before have a part in. */
+  readonly attend?: ((inputs: Readonly<Record<string, Tensor>>, complete?: Complete) => Tensor) | undefined;
 }
 
 /** A definition whose tokens may continue a sequence. */
@@ -195,12 +197,16 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
         v: (rows.v as Tensor).reshape(shape(keyHeads, e)),
       };
       const others = Object.fromEntries(queries.map((each) => [each, compared(each, heads)]));
-      const inputs = {
-        ...projections,
-        ...others,
-        ...extra?.inputs(x, projections, parameters as TrainableParameters, { signal }),
-      };
-      const out = attend ? attend(inputs) : (method.forward(inputs, params, { signal }).out as Tensor);
+      const complete: Complete = (given) => ({
+        ...given,
+        ...extra?.inputs(x, given as typeof projections, parameters as TrainableParameters, { signal }),
+      });
+      const known = { ...projections, ...others };
+      const isLater = positions !== undefined && extra?.isSequential;
+      const inputs = isLater ? known : complete(known);
+      const out = attend
+        ? attend(inputs, isLater ? complete : undefined)
+        : (method.forward(inputs, params, { signal }).out as Tensor);
       return project(result, out.reshape([b, n, heads * e]), parameters, control);
     },
   };

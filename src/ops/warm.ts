@@ -5,6 +5,7 @@ import { Runtime } from '../runtime/runtime';
 import type { KernelFiles } from '../runtime/wasm/modules';
 
 import { kernels as ofAttention } from './attention/params.generated';
+import { kernels as ofCells } from './cell-attention/params.generated';
 import { kernels as ofConv } from './conv/params.generated';
 import { kernels as ofCopy } from './copy/params.generated';
 import { kernels as ofCrossEntropy } from './cross-entropy/params.generated';
@@ -32,6 +33,7 @@ import { kernels as ofTopK } from './top-k/params.generated';
 const KERNELS = {
   attention: ofAttention,
   argsort: ofTopK,
+  cellAttention: ofCells,
   concat: ofCopy,
   conv: ofConv,
   contiguous: ofCopy,

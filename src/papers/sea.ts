@@ -8,14 +8,6 @@ export const paper: Paper = {
   family: 'chosen keys',
   order: 'n k',
   cost: 'linear',
-  operations: {
-    setting: 'K 256, k 64, 12 heads',
-    count(n, d) {
-      const [columns, keys, heads] = [256, 64, 12];
-      const estimate = 12 * d * d + 4 * d + 4 * d * columns + 108 * heads * columns + 17 * columns;
-      return 2 * n * (estimate + keys * (2 * d + 7) + 4 * d);
-    },
-  },
   training: 'needed',
   summary:
     'A linear pass guesses a narrow map of where attention would go; exact attention is then computed at its best places only. The guess comes from Performer, which runs here.',

@@ -1,5 +1,5 @@
 /** What a decoder keeps of past tokens, in each layer as its method goes on. */
-import { checkTokens, type Recurrence } from '../../cache/advance';
+import { type Complete, checkTokens, type Recurrence } from '../../cache/advance';
 import { createKeyValueCache, type KeyValueCache } from '../../cache/key-value-cache';
 import { openRecurrentCache, type RecurrentCache } from '../../cache/recurrent-cache';
 import { checkRows, rowLengths } from '../../cache/rows';
@@ -28,7 +28,12 @@ export interface DecoderCacheOptions {
 type Part = KeyValueCache | RecurrentCache;
 
 /** The result of a layer's method for the inputs of tokens that continue those that the parts have seen. */
-type Attend = (parts: readonly Part[], inputs: Readonly<Record<string, Tensor>>, options: AttendOptions) => Tensor;
+type Attend = (
+  parts: readonly Part[],
+  inputs: Readonly<Record<string, Tensor>>,
+  options: AttendOptions,
+  complete: Complete | undefined,
+) => Tensor;
 
 /** What a cache and its forks have in common. */
 interface Plan {
@@ -89,7 +94,8 @@ export function createDecoderCache(
       others.map(({ at }) => at),
     );
     for (const [index, { at }] of others.entries())
-      attends[at] = (own, inputs, options) => (own[part] as RecurrentCache).append(index, inputs, options);
+      attends[at] = (own, inputs, options, complete) =>
+        (own[part] as RecurrentCache).append(index, inputs, options, complete);
   }
   return new DecoderCache({ runtime, capacity, attends, names }, parts, rows);
 }
@@ -229,7 +235,8 @@ export class DecoderCache {
           signal,
           positions,
           length: capacity,
-          attend: (inputs) => (this.plan.attends[layer] as Attend)(parts, inputs, { signal, counts }),
+          attend: (inputs, complete) =>
+            (this.plan.attends[layer] as Attend)(parts, inputs, { signal, counts }, complete),
         });
         return step(contextOf, counts);
       });

@@ -1,0 +1,195 @@
+/**
+ * SEA's layer, as the authors' code has it: Performer with values that tell positions apart, a perceptron on what it found, and
+ * convolutions over time and cells, which mix heads, estimate where each query would look. Names of parameters are reconstructed.
+ */
+import { ParameterError } from '../../../errors';
+import { conv } from '../../../ops/conv';
+import { concat, contiguous } from '../../../ops/copy';
+import { gelu, sigmoid } from '../../../ops/map';
+import type { Elementwise } from '../../../ops/map/function';
+import { elementwise } from '../../../ops/map/map';
+import { matmul } from '../../../ops/matmul';
+import { layerNorm } from '../../../ops/norm';
+import { resize } from '../../../ops/resize';
+import { softmax } from '../../../ops/softmax';
+import type { Control } from '../../../runtime/backend';
+import type { Tensor } from '../../../tensor/tensor';
+import type { Layer, LayerConfig, LayerParameter } from '../../define';
+import { performer } from '../../linear/performer';
+import { seaPositions } from '../../linear/performer/sea';
+
+interface Estimating {
+  readonly causal: boolean;
+  /** Of a map. */
+  readonly cells: number;
+  /** Tokens that the causal estimator can tell apart by their places. */
+  readonly positions: number;
+}
+
+type Parameters = Readonly<Record<string, Tensor>>;
+
+/** Cells that a number of the narrow map stands for: the convolutions see 1 / 4 or, not causal, half of the width. */
+const NARROWER = { causal: 4, full: 2 } as const;
+
+export function layer(config: LayerConfig, params: Estimating): Layer {
+  const { heads: h, d, e } = config;
+  const { causal, cells, positions } = params;
+  const factor = causal ? NARROWER.causal : NARROWER.full;
+  if (cells % factor !== 0) throw new ParameterError(`cells must be a multiple of ${factor}, got ${cells}`);
+  const width = cells / factor;
+  const channels = causal ? 2 : 4;
+  const kernels = (out: number, taps: number): LayerParameter => ({
+    shape: [out, channels * h, taps, taps],
+    initial: { std: 1 / Math.sqrt(channels * h * taps * taps) },
+  });
+  const all = {
+    ...linearOf('estimator.encoder', 2 * d, d + 2 * e),
+    ...normOf('estimator.encoder_norm', 2 * d),
+    ...linearOf('estimator.decoder', channels * width, 2 * d),
+    ...(causal && {
+      'estimator.positions': { shape: [positions, d], initial: { std: 1 } },
+      ...normOf('estimator.decoder_norm', width),
+    }),
+    'estimator.conv0.weight': kernels(channels * h, 3),
+    'estimator.conv0.bias': zeros(channels * h),
+    'estimator.conv1.weight': kernels(channels * h, 3),
+    'estimator.conv1.bias': zeros(channels * h),
+    'estimator.conv2.weight': kernels(h, causal ? 1 : 3),
+    'estimator.conv2.bias': zeros(h),
+    ...(causal && normOf('estimator.map_norm', cells)),
+    ...linearOf('estimator.gates', 2, 2 * d),
+  };
+  return {
+    parameters: all,
+    isSequential: true,
+    inputs: (_, { q, k, v }, parameters, control = {}) => estimated({ q, k, v }, parameters, params, control),
+  };
+}
+
+const zeros = (extent: number): LayerParameter => ({ shape: [extent], initial: { value: 0 } });
+const linearOf = (name: string, out: number, into: number): Record<string, LayerParameter> => ({
+  [`${name}.weight`]: { shape: [out, into], initial: { std: 1 / Math.sqrt(into) } },
+  [`${name}.bias`]: zeros(out),
+});
+const normOf = (name: string, extent: number): Record<string, LayerParameter> => ({
+  [`${name}.weight`]: { shape: [extent], initial: { value: 1 } },
+  [`${name}.bias`]: zeros(extent),
+});
+
+/** estimate [b, h, n, cells], prob and mix [b, n, h], of q [b, n, h, d], k [b, n, g, d] and v [b, n, g, e]. */
+function estimated(
+  { q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>,
+  parameters: Parameters,
+  params: Estimating,
+  { signal }: Control,
+) {
+  const [b, n, h, d] = q.shape as [number, number, number, number];
+  const [g, e] = v.shape.slice(2) as [number, number];
+  const of = (name: string) => parameters[`estimator.${name}`] as Tensor;
+  const linear = (x: Tensor, name: string) =>
+    matmul(x, of(`${name}.weight`), { transposeB: true, bias: of(`${name}.bias`), signal });
+  const norm = (x: Tensor, name: string) =>
+    layerNorm(x, { gain: of(`${name}.weight`), bias: of(`${name}.bias`), signal });
+  const values = contiguous(v.reshape([b, n, g, 1, e]).expand([b, n, g, h / g, e])).reshape([b, n, h, e]);
+  const found = performed(q, k, v, placesOf({ b, n, g, d }, of('positions'), params, q), params, { signal });
+  const z = gelu(norm(linear(concat([found, values] as Tensor<'f32'>[], 3), 'encoder'), 'encoder_norm'), { signal });
+  const gates = sigmoid(linear(z, 'gates'), { signal });
+  const gate = (at: number) => contiguous(gates.slice(3, at, at + 1)).reshape([b, n, h]);
+  const decoded = linear(z, 'decoder');
+  const channels = params.causal ? 2 : 4;
+  const narrow = decoded.reshape([b, n, h, channels, -1]);
+  const ready = params.causal ? norm(narrow, 'decoder_norm') : narrow;
+  const maps = contiguous(ready.permute([0, 2, 3, 1, 4])).reshape([b, h * channels, n, -1]);
+  const wide = params.causal
+    ? norm(causalMaps(maps, of, params.cells, signal), 'map_norm')
+    : fullMaps(maps, of, [n, params.cells], signal);
+  return { estimate: softmax(wide, { signal }), prob: gate(0), mix: gate(1) };
+}
+
+/** What tells positions apart, [b, n, g, d]: rows of the identity stretched over all tokens, or learned ones. */
+function placesOf(
+  { b, n, g, d }: Readonly<Record<'b' | 'n' | 'g' | 'd', number>>,
+  learned: Tensor | undefined,
+  { positions }: Estimating,
+  { runtime }: Tensor,
+): Tensor {
+  if (!learned) return runtime.fromHost(seaPositions({ b, m: n, g, width: d }));
+  if (n > positions)
+    throw new ParameterError(`sea: a sequence of ${n} tokens needs as many positions, got params with ${positions}`);
+  return contiguous(learned.slice(0, 0, n).reshape([1, n, 1, d]).expand([b, n, g, d]));
+}
+
+/** Performer of the values and their places: [b, n, h, d + e]. */
+function performed(q: Tensor, k: Tensor, v: Tensor, places: Tensor, { causal }: Estimating, control: Control): Tensor {
+  const d = q.shape[3] as number;
+  const features = Math.max(1, Math.floor((d * Math.log(d)) / (causal ? 8 : 1)));
+  const settings = performer.parse({ kernel: causal ? 'relu' : 'softmax', features, causal });
+  const both = concat([places, v] as Tensor<'f32'>[], 3);
+  return performer.forward({ q, k, v: both }, settings, control).out;
+}
+
+const positive = (): Elementwise => elementwise((x, { relu }) => relu(x));
+
+/** Maps [b, 2 h, n, cells / 4] -> [b, h, n, cells]: results see the rows two and four before theirs, and none after. */
+function causalMaps(
+  maps: Tensor,
+  of: (name: string) => Tensor,
+  cells: number,
+  signal: AbortSignal | undefined,
+): Tensor {
+  const step = (x: Tensor, at: number) =>
+    conv(x, of(`conv${at}.weight`), {
+      bias: of(`conv${at}.bias`),
+      dilation: 2,
+      padding: ['causal', 2],
+      channelsFirst: true,
+      epilogue: positive(),
+      signal,
+    });
+  const last = conv(step(step(maps, 0), 1), of('conv2.weight'), {
+    bias: of('conv2.bias'),
+    padding: [0, 1],
+    channelsFirst: true,
+    signal,
+  });
+  return matmul(last, maps.runtime.tensor(widening(cells), [cells / 4 + 2, cells]), { signal });
+}
+
+/**
+ * From cells / 4 numbers and one on either side to cells: each of the inner ones is repeated four times, and the cells + 2 numbers are
+ * averaged over windows that cover them evenly.
+ */
+function widening(cells: number): Float32Array {
+  const matrix = new Float32Array((cells / 4 + 2) * cells);
+  for (let cell = 0; cell < cells; cell++) {
+    const first = Math.floor((cell * (cells + 2)) / cells);
+    const past = Math.ceil(((cell + 1) * (cells + 2)) / cells);
+    for (let at = first; at < past; at++) {
+      const from = at === 0 ? 0 : at === cells + 1 ? cells / 4 + 1 : 1 + Math.floor((at - 1) / 4);
+      matrix[from * cells + cell]! += 1 / (past - first);
+    }
+  }
+  return matrix;
+}
+
+/** Maps [b, 4 h, n, cells / 2] -> [b, h, n, cells], by way of half as many rows. */
+function fullMaps(
+  maps: Tensor,
+  of: (name: string) => Tensor,
+  size: readonly [number, number],
+  signal: AbortSignal | undefined,
+): Tensor {
+  const step = (x: Tensor, at: number, stride: readonly [number, number], epilogue?: Elementwise) =>
+    conv(x, of(`conv${at}.weight`), {
+      bias: of(`conv${at}.bias`),
+      stride,
+      padding: 1,
+      channelsFirst: true,
+      signal,
+      ...(epilogue && { epilogue }),
+    });
+  const half = step(step(maps, 0, [2, 1], positive()), 1, [1, 1], positive());
+  const [rows, columns] = half.shape.slice(2) as [number, number];
+  const whole = resize(half, { size: [2 * rows, columns], mode: 'nearest', channelsFirst: true, signal });
+  return resize(step(whole, 2, [1, 1]), { size, channelsFirst: true, signal });
+}
