@@ -32,6 +32,7 @@ import {
   performer,
   powerAttention,
   s2Attention,
+  sea,
   stochasticAttention,
   transnormer,
 } from '../../methods';
@@ -230,6 +231,7 @@ const going: readonly (readonly [string, DecoderAttention, config?: typeof tinyG
   ['performer', { method: performer as Method, params: causal }],
   ['transnormer', { method: transnormer as Method, params: { positions: 'lrpe' } }],
   ['blocks of transnormer', { method: transnormer as Method, params: { attention: 'diag', block: 3 } }],
+  ['estimated maps', { method: sea as Method, params: { cells: 8, keys: 2, positions: 8 } }],
   ['a mask of its own', ownMask],
   [
     'a random order in the last layer',
@@ -394,6 +396,11 @@ const SETTINGS: Readonly<Record<string, readonly Record<string, unknown>[]>> = {
     ...(causal ? [{ window: 3, causal, strict: true }] : []),
   ]),
   'nats-linear': [{ chunk: 2 }],
+  'landmark-attention': [{ block: 2 }, { block: 2, topBlocks: 1 }],
+  sea: [
+    { cells: 8, keys: 2 },
+    { cells: 8, causal: false },
+  ],
   performer: [{}, { epsilon: 0.1 }, { epsilon: 0.1, kernel: 'relu' }, { causal: false }],
   transnormer: [
     {},
@@ -504,7 +511,7 @@ describe('methods of a decoder', () => {
           });
           steps++;
         }
-      expect(steps).toBe(5 * 11);
+      expect(steps).toBe(5 * 13);
     }));
 
   test('what does not fit a cache is refused by name', () =>

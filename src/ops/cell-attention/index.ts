@@ -67,8 +67,8 @@ export const cellAttentionOp = defineOp({
     /** Whether query i sees the keys up to i only; cells are stretched over these. Default false. */
     causal: boolean(false),
     /**
-     * Rows of the estimate that share a budget of cells: `query`, none; `head`, those of a head; `batch`, all of a batch; or, causally
-     * and only so, `causal-batch`, those of a query in all heads. Default: `query`, or `causal-batch` if causal.
+     * Rows of the estimate that share a budget of cells: `query`, none; `causal-batch`, those of a query in all heads, if
+     * causal; `head`, those of a head, or `batch`, all of a batch, unless causal. Default: `query`, or `causal-batch` if causal.
      */
     pool: optional(setting<Pool>(`one of ${POOLS.join(', ')}`, (pool) => POOLS.includes(pool))),
     scale,
@@ -120,7 +120,7 @@ export interface CellAttentionOptions extends OptionsOf<typeof cellAttentionOp>,
  * one at least. A query that keeps none gives zeros. No gradient passes through the choice.
  *
  * @throws {ShapeError} ranks or extents that do not fit, strided views
- * @throws {ParameterError} a pool of later queries in causal attention, or `causal-batch` without it
+ * @throws {ParameterError} `head` or `batch` if causal, `causal-batch` if not
  */
 export function cellAttention(
   q: Tensor,
@@ -137,16 +137,17 @@ export function cellAttention(
 
 function poolsOf(keys: number, causal: boolean, pool: Pool, { h, n, w }: Readonly<Record<string, number>>): Pools {
   const [heads, rows, width] = [h, n, w] as [number, number, number];
-  if (causal !== (pool === 'causal-batch'))
+  if (causal ? pool === 'head' || pool === 'batch' : pool === 'causal-batch')
     throw new ParameterError(
       causal
-        ? `pool must be causal-batch if causal, got ${pool}, whose cells compete with those of later queries`
+        ? `pool must be query or causal-batch if causal, got ${pool}, whose cells compete with those of later queries`
         : 'pool must be query, head or batch unless causal, got causal-batch',
     );
-  const share = (keys * width) / rows;
+  // Where queries see different numbers of keys, each divides by its own.
+  const share = (keys * width) / (causal ? 1 : rows);
   const one = { pools: heads * rows, poolStep: 1, rows: 1, rowStep: 1, budget: share };
   if (pool === 'head') return { ...one, pools: heads, poolStep: rows, rows, budget: rows * share };
   if (pool === 'batch') return { ...one, pools: 1, rows: heads * rows, budget: heads * rows * share };
   if (pool === 'query') return one;
-  return { pools: rows, poolStep: 1, rows: heads, rowStep: rows, budget: heads * keys * width };
+  return { pools: rows, poolStep: 1, rows: heads, rowStep: rows, budget: heads * share };
 }

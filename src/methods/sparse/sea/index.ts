@@ -4,6 +4,7 @@
  * Source: Lee et al. 2024, arXiv 2310.01777; the definition is that of the authors' code.
  */
 import * as valibot from 'valibot';
+import { ParameterError } from '../../../errors';
 import { cellAttention } from '../../../ops/cell-attention';
 import { POOLS } from '../../../ops/cell-attention/call';
 import { contiguous } from '../../../ops/copy';
@@ -49,6 +50,8 @@ export const sea = defineMethod({
   forward(inputs, { keys, causal, pool, scale }, control) {
     checkFloat32(sea.name, inputs, {});
     checkContiguous(inputs);
+    if (causal && pool !== undefined && pool !== 'causal-batch')
+      throw new ParameterError(`pool must be causal-batch if causal, got ${pool}`);
     const { q, k, v, estimate, prob, mix } = inputs;
     const shapes = Object.fromEntries(Object.entries(inputs).map(([name, x]) => [name, x.shape]));
     const { b, n, h, g, e } = bindShapes(sea.inputs, shapes) as Record<'b' | 'n' | 'h' | 'g' | 'e', number>;
