@@ -159,6 +159,14 @@ export { type RandomOptions, random } from './ops/random';
 export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/reduce';
 export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';
 export { type ResizeOptions, resize } from './ops/resize';
+export {
+  KeyIndex,
+  type KeyIndexOptions,
+  keyIndex,
+  type RetrievedAttention,
+  type RetrievedAttentionOptions,
+  retrievedAttention,
+} from './ops/retrieval';
 export { type RopeOptions, type RopeScaling, type RopeSettings, rope } from './ops/rope';
 export { focus, focusBackward, route } from './ops/routing';
 export { scatterAdd } from './ops/scatter-add';

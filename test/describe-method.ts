@@ -69,13 +69,15 @@ export function smallGradient(gradients: readonly HostTensor[]): number {
   return Math.max(...gradients.map((gradient) => largestOf(toFloat64(gradient)))) / 10;
 }
 
-/** What a method returns, and the gradients with respect to those of its inputs that have one, from that by `out`. */
+/** What a method returns, and the gradients with respect to those of its inputs that have one, if any, from that by `out`. */
 export function differentiated<Schema extends ParamsSchema, Shapes extends Specs>(
   method: Method<Schema, Shapes>,
   inputs: Readonly<Record<string, Tensor>>,
   params: Parameters<typeof method.forward>[1],
   gradOut: Tensor,
 ): Record<'results' | 'gradients', Record<string, Tensor>> {
+  if (method.gradient === false)
+    return { results: method.forward(inputs as never, params) as Record<string, Tensor>, gradients: {} };
   const { results, pull } = pullback(
     (tracked) => method.forward({ ...inputs, ...tracked } as never, params),
     withGradients(method, inputs),

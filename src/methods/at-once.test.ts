@@ -89,6 +89,10 @@ const SETTINGS: Readonly<Record<string, readonly Setting[]>> = {
     { params: { positions: 'lrpe', attention: 'diag', block: 5, weights: 'relu' }, inputs: { theta: [d / 2] } },
   ],
   sea: [{}, { params: { causal: true } }],
+  'retrieval-attention': [
+    { params: { index: 'graph', topK: 2, first: 1, recent: 2 }, inputs: { queries: [b, 5, h, d] } },
+    { params: { index: 'ivf', topK: 2, first: 1, recent: 2 } },
+  ],
   l2vit: [{ inputs: { tau: [h] } }],
   'dilated-reparam-conv': [
     beside(13, '5_1', '7_2', '3_3', '3_4', '3_5'),

@@ -17,14 +17,34 @@ export interface AttendOptions extends Control {
   readonly counts: readonly number[];
 }
 
+/** What a method keeps of the rows of a layer beside keys and values, such as an index. */
+export interface Memory {
+  /** Bytes of memory. */
+  readonly bytes: number;
+  /** Of each row the first `lengths[r]` tokens stay. */
+  truncate(lengths: readonly number[]): void;
+  /** That of a cache whose row i continues from row `rows[i]`. */
+  fork(rows: readonly number[]): Memory;
+  /** That of all rows of this one and others, which have `rows[i]` each. */
+  join(others: readonly Memory[], rows: readonly number[]): Memory;
+  dispose(): void;
+}
+
 /** From keys and values in a cache: those that a mask sees, or that `attend` chooses at each step. */
 export interface FromKeys extends CacheLayerOptions {
   readonly from: 'keys';
+  /** Makes what `attend` keeps beside keys and values; one for each layer of a cache. */
+  readonly memory?: (() => Memory) | undefined;
   /**
    * The result for the tokens appended last, from their inputs, such as q, and from all keys and values, theirs among them; as
    * `forward` of all tokens would give it.
    */
-  attend(inputs: Readonly<Record<string, Tensor>>, keys: CacheLayer, options: AttendOptions): Tensor;
+  attend(
+    inputs: Readonly<Record<string, Tensor>>,
+    keys: CacheLayer,
+    options: AttendOptions,
+    memory: Memory | undefined,
+  ): Tensor;
 }
 
 /** Anew at each step, from the inputs of all tokens. */

@@ -39,7 +39,7 @@ function initial({ shape, initial }: LayerParameter, seed: number) {
 
 const cases = methods
   // What an estimator of maps gives is chosen from, and has hardly a gradient: it has a test of its own.
-  .filter(({ name, inputs }: Method) => 'q' in inputs && name !== 'sea')
+  .filter(({ name, inputs, gradient }: Method) => 'q' in inputs && gradient !== false && name !== 'sea')
   .flatMap((method: Method) =>
     (SETTINGS[method.name] ?? [PARAMS[method.name] ?? {}]).map((params) => [method.name, params, method] as const),
   );

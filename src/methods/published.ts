@@ -28,6 +28,7 @@ export { generalizedNeighborhoodAttention } from './sparse/generalized-neighborh
 export { landmarkAttention } from './sparse/landmark-attention';
 export { neighborhoodAttention } from './sparse/neighborhood-attention';
 export { powerAttention } from './sparse/power-attention';
+export { retrievalAttention } from './sparse/retrieval-attention';
 export { s2Attention } from './sparse/s2-attention';
 export { sea } from './sparse/sea';
 export { simpruneAttention } from './sparse/simprune-attention';

@@ -8,10 +8,6 @@ export const paper: Paper = {
   family: 'chosen keys',
   order: 's n a token',
   cost: 'quadratic',
-  operations: {
-    setting: '640 nearby, 2% looked at',
-    count: (n, d) => 2 * d * 0.02 * ((n * n) / 2) + 4 * d * n * Math.min(n, 640 + 100),
-  },
   training: 'not needed',
   summary:
     'Old keys wait in an index of nearest neighbours that queries of the prompt have built; each new token fetches the few that it needs.',

@@ -1,11 +1,12 @@
 /** What a decoder keeps of past tokens, in each layer as its method goes on. */
 import { type Complete, checkTokens, type Recurrence } from '../../cache/advance';
 import { createKeyValueCache, type KeyValueCache } from '../../cache/key-value-cache';
+import { Memories } from '../../cache/memories';
 import { openRecurrentCache, type RecurrentCache } from '../../cache/recurrent-cache';
 import { checkRows, rowLengths } from '../../cache/rows';
 import { checkArray, checkOptions, checkWhole, show } from '../../check';
 import { DisposedError, ParameterError } from '../../errors';
-import type { AttendOptions, FromKeys } from '../../methods/continuation';
+import type { AttendOptions, FromKeys, Memory } from '../../methods/continuation';
 import type { AttentionContext, AttentionLayer } from '../../nn/attention';
 import { checkCounts, positionsFrom } from '../../ops/cache/layer';
 import type { CacheDType } from '../../ops/cache/layout';
@@ -33,6 +34,7 @@ type Attend = (
   inputs: Readonly<Record<string, Tensor>>,
   options: AttendOptions,
   complete: Complete | undefined,
+  memories: readonly Memory[],
 ) => Tensor;
 
 /** What a cache and its forks have in common. */
@@ -59,6 +61,7 @@ export function createDecoderCache(
   const parts: Part[] = [];
   const names: string[][] = [];
   const attends: Attend[] = [];
+  const memories: Memory[] = [];
   const add = (part: Part, places: readonly number[]) => {
     names.push(places.map((at) => nameOf(layers, at)));
     return parts.push(part) - 1;
@@ -81,12 +84,14 @@ export function createDecoderCache(
       cache,
       alike.map(({ at }) => at),
     );
-    for (const [index, { at, continuation }] of alike.entries())
-      attends[at] = (own, inputs, options) => {
+    for (const [index, { at, continuation }] of alike.entries()) {
+      const memory = continuation.memory ? memories.push(continuation.memory()) - 1 : -1;
+      attends[at] = (own, inputs, options, _, memories) => {
         const keys = own[part] as KeyValueCache;
         keys.append(index, inputs.k as Tensor, inputs.v as Tensor, options);
-        return continuation.attend(inputs, keys.layer(index), options);
+        return continuation.attend(inputs, keys.layer(index), options, memories[memory]);
       };
+    }
   }
   if (others.length > 0) {
     const part = add(
@@ -97,7 +102,7 @@ export function createDecoderCache(
       attends[at] = (own, inputs, options, complete) =>
         (own[part] as RecurrentCache).append(index, inputs, options, complete);
   }
-  return new DecoderCache({ runtime, capacity, attends, names }, parts, rows);
+  return new DecoderCache({ runtime, capacity, attends, names }, parts, new Memories(memories, rows), rows);
 }
 
 const nameOf = (layers: readonly AttentionLayer[], at: number) => `layer ${at} (${layers[at]?.method.name})`;
@@ -138,6 +143,7 @@ export class DecoderCache {
   constructor(
     private readonly plan: Plan,
     private readonly parts: readonly Part[],
+    private readonly memories: Memories,
     readonly rows: number,
   ) {
     this.runtime = plan.runtime;
@@ -159,7 +165,7 @@ export class DecoderCache {
   /** Bytes of memory that is held; keys and values together with the forks that they are shared with. */
   get bytes(): number {
     this.#assertUsable('bytes');
-    return this.parts.reduce((sum, { bytes }) => sum + bytes, 0);
+    return this.parts.reduce((sum, { bytes }) => sum + bytes, this.memories.bytes);
   }
 
   /**
@@ -174,6 +180,7 @@ export class DecoderCache {
     for (const [at, part] of this.parts.entries())
       part.checkTruncation(wanted, (layer) => this.plan.names[at]?.[layer] as string);
     for (const part of this.parts) part.truncate(wanted);
+    this.memories.truncate(wanted);
   }
 
   /**
@@ -186,7 +193,7 @@ export class DecoderCache {
     this.#assertUsable('fork()');
     checkRows(rows, this.rows);
     const parts = this.parts.map((part) => part.fork(rows));
-    return new DecoderCache(this.plan, parts, rows.length);
+    return new DecoderCache(this.plan, parts, this.memories.fork(rows), rows.length);
   }
 
   /**
@@ -205,7 +212,8 @@ export class DecoderCache {
     }
     const parts = this.parts.map((part, at) => part.join(others.map((other) => other.parts[at]) as never));
     const rows = others.reduce((sum, other) => sum + other.rows, this.rows);
-    return new DecoderCache(this.plan, parts, rows);
+    const memories = this.memories.join(others.map((other) => other.memories));
+    return new DecoderCache(this.plan, parts, memories, rows);
   }
 
   /**
@@ -218,7 +226,7 @@ export class DecoderCache {
     step: (contextOf: (layer: number) => AttentionContext, counts: readonly number[]) => T,
   ): T {
     this.#assertUsable('step()');
-    const { runtime, capacity, parts } = this;
+    const { runtime, capacity, parts, memories } = this;
     const before = this.lengths;
     const counts = checkCounts(given, this.rows, n);
     for (const [row, length] of before.entries()) {
@@ -236,7 +244,7 @@ export class DecoderCache {
           positions,
           length: capacity,
           attend: (inputs, complete) =>
-            (this.plan.attends[layer] as Attend)(parts, inputs, { signal, counts }, complete),
+            (this.plan.attends[layer] as Attend)(parts, inputs, { signal, counts }, complete, memories.all),
         });
         return step(contextOf, counts);
       });
@@ -250,6 +258,7 @@ export class DecoderCache {
   dispose(): void {
     this.#disposed = true;
     for (const part of this.parts) part.dispose();
+    this.memories.dispose();
   }
 
   [disposeKey](): void {
