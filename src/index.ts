@@ -160,7 +160,7 @@ export { argmax, logSumExp, max, mean, type ReduceOptions, sum } from './ops/red
 export { type ReluAttentionOptions, reluAttention, reluAttentionBackward } from './ops/relu-attention';
 export { type ResizeOptions, resize } from './ops/resize';
 export {
-  KeyIndex,
+  type KeyIndex,
   type KeyIndexOptions,
   keyIndex,
   type RetrievedAttention,

@@ -165,6 +165,7 @@ export function entriesOfOps(
       make: () => [{ method: saccade.findMethod('lightning-attention') }],
       takes: [],
     },
+    'an index that keyIndex made': instead,
     'a Runtime': { make: () => runtime, takes: [] },
     'an array of extents': { make: () => [2], takes: ['array'] },
     'an array of at least one tensor': { make: () => [state.out, state.out], takes: [] },

@@ -3,6 +3,7 @@
  * A slot makes its valid value and says which junk is as good as that; all other junk must be refused by name.
  */
 import { type Runtime, SaccadeError, Tensor } from '../src/index';
+import { KeyIndex } from '../src/ops/retrieval';
 
 export interface Slot {
   readonly make: () => unknown;
@@ -157,10 +158,10 @@ function describe(result: Outcome): string {
   return result.error instanceof Error ? `${result.error.name}: ${result.error.message}` : 'thrown: no error';
 }
 
-/** Disposes the tensors that a call returned, however deep. */
+/** Disposes the tensors and indexes that a call returned, however deep. */
 function disposeAll(value: unknown, shared: ReadonlySet<unknown>, depth = 0): void {
   if (shared.has(value)) return;
-  if (value instanceof Tensor) value.dispose();
+  if (value instanceof Tensor || value instanceof KeyIndex) value.dispose();
   else if (depth < 3 && value !== null && typeof value === 'object' && !ArrayBuffer.isView(value))
     for (const entry of Object.values(value)) disposeAll(entry, shared, depth + 1);
 }

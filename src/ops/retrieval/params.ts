@@ -2,10 +2,7 @@ import { Operand } from '../../runtime/cpu/params';
 import { fields, struct } from '../../runtime/cpu/struct';
 
 // The definition has these too.
-export { CANDIDATES, DRAWN, ENTRIES, LINKING_BEAM, ROUNDS } from './reference';
-
-/** How keys are found: by a look at all, in a graph of keys, or in cells around centres. */
-export const INDEXES = ['flat', 'graph', 'ivf'] as const;
+export { CANDIDATES, DRAWN, ENTRIES, INDEXES, LINKING_BEAM, ROUNDS } from './reference';
 
 /** Queries of a task that searches all keys, and panels of keys that it takes at a time. */
 export const QUERIES = 48;

@@ -2,7 +2,6 @@
 import type { Host } from '../../runtime/op';
 import type { Elements } from '../../tensor/elements';
 import { at, dot, rowOf } from '../../tensor/wide';
-import type { INDEXES } from './params';
 
 /** The most neighbours of a key that are looked at. */
 export const CANDIDATES = 256;
@@ -15,7 +14,9 @@ export const LINKING_BEAM = 64;
 /** Rounds by which cells are found. */
 export const ROUNDS = 6;
 
-export type IndexKind = (typeof INDEXES)[number];
+/** How keys are found: by a look at all, in a graph of keys, or in cells around centres. */
+export const INDEXES = ['flat', 'graph', 'ivf'] as const;
+type IndexKind = (typeof INDEXES)[number];
 
 /** What an index of keys [b, m, g, d] from `first` to before `past` consists of (params.ts). */
 export interface IndexTensors {

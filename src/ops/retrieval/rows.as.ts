@@ -21,8 +21,8 @@ export class Rows {
 const ROWS_BYTES: usize = 64;
 
 // Working memory: two such objects, and rows that were widened.
-export const KEY_ROWS: usize = 0;
-export const VALUE_ROWS: usize = ROWS_BYTES;
+const KEY_ROWS: usize = 0;
+const VALUE_ROWS: usize = ROWS_BYTES;
 export const BUFFER: usize = 2 * ROWS_BYTES;
 export const SECOND: usize = BUFFER + LARGEST_HEAD * 4;
 export const QUERY: usize = SECOND + LARGEST_HEAD * 4;
