@@ -28,6 +28,7 @@ const ROOMS = [
     'papers',
     'experiments',
     'compare',
+    'look',
     'bench',
     'report',
     'cli',

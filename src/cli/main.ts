@@ -32,6 +32,10 @@ const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => P
     async () => (await import('./list')).listCommand(),
   ],
   run: ['run a method or a model on the tensors of a file', async () => (await import('./run')).runCommand()],
+  look: [
+    'what a network on pictures makes of one, and what it looked at',
+    async () => (await import('./look')).lookCommand(),
+  ],
   mask: ['draw which keys each query sees', async () => (await import('./mask')).maskCommand()],
   simulate: [
     'predict what a mask gains or reaches, without computing attention',

@@ -4,6 +4,7 @@ import { benchView } from './bench-view';
 import { compareView } from './compare-view';
 import type { Child } from './dom';
 import { element } from './dom';
+import { lookView } from './look-view';
 import type { Page } from './page';
 import { qualityView } from './quality-view';
 import { reproduceView } from './reproduce-view';
@@ -13,6 +14,7 @@ import { reproduceView } from './reproduce-view';
 const views: Record<string, (data: any) => readonly Child[]> = {
   bench: benchView,
   compare: compareView,
+  look: lookView,
   quality: qualityView,
   reproduce: reproduceView,
 };

@@ -4,8 +4,8 @@
  */
 import * as valibot from 'valibot';
 import { ShapeError } from '../../errors';
-import { routedAttention } from '../../methods/sparse/bilevel-routing-attention/route';
-import type { Parameters } from '../../nn/module';
+import { type Routing, routedAttention } from '../../methods/sparse/bilevel-routing-attention/route';
+import type { ModuleControl, Parameters } from '../../nn/module';
 import { attention } from '../../ops/attention';
 import { add } from '../../ops/map';
 import type { Tensor } from '../../tensor/tensor';
@@ -178,6 +178,9 @@ const matrices = (name: string, c: number, form: Form, hasBias = true) => ({
   ...(hasBias && { [`${name}.bias`]: { shape: [3 * c], initial: { value: 0 } } }),
 });
 
+/** Who looks on is told the regions of each block, in the order of the blocks. */
+export type RoutedControl = ModuleControl & Pick<Routing, 'onRoutes'>;
+
 /** Attention within chosen regions and, for each channel, a convolution of the values. */
 const ROUTED = {
   /** Zeros fill the last regions before the projection, so that they count with its bias. */
@@ -185,13 +188,13 @@ const ROUTED = {
     layerOf(
       { lepe: depthwise(c, { kernel: 5 }), wo: dense(c, c) },
       matrices('qkv.qkv', c, 'legacy'),
-      (x, { lepe, wo }, own) => {
+      (x, { lepe, wo }, own, { onRoutes }: RoutedControl) => {
         const [, rows, columns] = x.shape as [number, number, number];
         const [high, wide] = [upTo(rows, REGIONS), upTo(columns, REGIONS)];
         const padded = paddedTo(x, high, wide);
         const [q, k, v] = projected(padded, c / HEAD, own['qkv.qkv.weight'] as Tensor, own['qkv.qkv.bias']);
         const region = [high / REGIONS, wide / REGIONS] as const;
-        const out = routedAttention(q, k, v, { region, topRegions, scale: c ** -0.5 });
+        const out = routedAttention(q, k, v, { region, topRegions, scale: c ** -0.5, onRoutes });
         return cropped(wo(add(out.reshape(padded.shape), lepe(v.reshape(padded.shape)))), rows, columns);
       },
     ),
@@ -201,7 +204,7 @@ const ROUTED = {
     layerOf(
       { lepe: depthwise(c, { kernel: 5 }), output_linear: pointwise(c, c) },
       matrices('qkv_linear', c, 'nchw'),
-      (x, { lepe, output_linear }, own) => {
+      (x, { lepe, output_linear }, own, { onRoutes }: RoutedControl) => {
         const [, rows, columns] = x.shape as [number, number, number];
         const region = [Math.floor(rows / REGIONS), Math.floor(columns / REGIONS)] as const;
         if (region.includes(0))
@@ -213,7 +216,7 @@ const ROUTED = {
           each.reshape(x.shape),
         ) as [Tensor, Tensor, Tensor];
         const [q, k, v] = flat.map((each) => byHeads(paddedTo(each, high, wide), c / HEAD)) as [Tensor, Tensor, Tensor];
-        const routing = { region, topRegions, scale: c ** -0.5, real: [rows, columns] as const };
+        const routing = { region, topRegions, scale: c ** -0.5, real: [rows, columns] as const, onRoutes };
         const out = routedAttention(q, k, v, routing).reshape([x.shape[0] as number, high, wide, c]);
         return output_linear(add(cropped(out, rows, columns), lepe(flat[2])));
       },

@@ -17,6 +17,8 @@ export interface Routing {
   readonly scale: number;
   /** Tokens along each axis that are not padding, zeros at its end, in the mean of a region; default: all. */
   readonly real?: readonly number[] | undefined;
+  /** Told which regions those of each region see, [b, regions, topRegions], before they are disposed. */
+  readonly onRoutes?: ((regions: Tensor, grid: readonly number[]) => void) | undefined;
 }
 
 /**
@@ -31,6 +33,10 @@ export function routedAttention(q: Tensor, k: Tensor, v: Tensor, routing: Routin
   return q.runtime.scope(() => {
     const likeness = matmul(regionMeans(q, routing), regionMeans(k, routing), { transposeB: true });
     const { indices } = topK(likeness, topRegions);
+    routing.onRoutes?.(
+      indices,
+      grid.extent.map((extent, axis) => extent / (region[axis] as number)),
+    );
     const lists = indices.reshape([b, 1, -1, topRegions]);
     const selection = { lists, queryGrid: grid, keyGrid: grid };
     const { out } = attention(tokens(q), tokens(k), tokens(v), { scale, selection, ...control });
