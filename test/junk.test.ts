@@ -1224,6 +1224,25 @@ entry(
   },
   models.pruningLoss,
 );
+entry(
+  'models.audioPicture',
+  { features: lone(1, 2, 3), options: options({ frames: maybe(whole(2)) }) },
+  models.audioPicture,
+);
+entry(
+  'models.videoPicture',
+  { frames: lone(1, 1, 4, 2, 2), options: options({ layout: maybe(choice('mosaic')) }) },
+  models.videoPicture,
+);
+entry('models.seriesPicture', { series: lone(1, 2, 2) }, models.seriesPicture);
+entry(
+  'models.pointPictures',
+  {
+    points: leaf(random(1, 4, 3)),
+    options: options({ features: maybe(leaf(random(1, 4, 2))), size: maybe(whole(4)) }),
+  },
+  models.pointPictures,
+);
 const PIXEL = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNo+HUQAAQ5AjxOFUv8AAAAAElFTkSuQmCC';
 entry(
   'pictures.decodePicture',

@@ -28,4 +28,11 @@ export { biformer } from './vision/biformer';
 export { deit, type PruningLossOptions, pruningLoss } from './vision/deit';
 export { l2vit } from './vision/l2vit';
 export { unireplknet } from './vision/unireplknet';
+export {
+  audioPicture,
+  type PointPicturesOptions,
+  pointPictures,
+  seriesPicture,
+  videoPicture,
+} from './vision/unireplknet-inputs';
 export { van } from './vision/van';

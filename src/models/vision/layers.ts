@@ -89,7 +89,7 @@ export const sequence = (parts: Layers | readonly Layer[]): Layer =>
 /** A module of `saccade/nn` as a layer. */
 const ofModule = ({ parameters, forward }: Module): Layer => ({
   parameters,
-  forward: (x, find, control) => forward(x, found(parameters, find), control),
+  forward: (x, find, { signal, training }) => forward(x, found(parameters, find), { signal, training }),
 });
 
 export const batchNorm = (width: number, epsilon?: number): Layer => ofModule(norm({ kind: 'batch', width, epsilon }));

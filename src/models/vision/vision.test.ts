@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { relativeError } from '../../../test/describe-method';
 import { expectRefusal } from '../../../test/expect';
 import networks from '../../../test/fixtures/networks.json';
-import { contiguous, createRuntime, mean, multiply, type Tensor } from '../../index';
+import { contiguous, createRuntime, mean, multiply, sum, type Tensor } from '../../index';
 import { countParameters, splitBuffers, TrainingPass } from '../../nn';
 import type { Described } from '../../nn/module';
 import { differentiate } from '../../tape';
@@ -17,6 +17,7 @@ import { deit, deitNetwork, pruningLoss } from './deit';
 import { l2vit, l2vitNetwork } from './l2vit';
 import type { PictureNetwork } from './picture-network';
 import { unireplknet, unireplknetNetwork } from './unireplknet';
+import { audioPicture, pointPictures, seriesPicture, videoPicture } from './unireplknet-inputs';
 import { van, vanNetwork } from './van';
 
 const swin = biformerNetwork(networks['biformer-swin'].config, { classes: 3 });
@@ -240,4 +241,68 @@ test('the loss of pruning is the distance of the mean share of multiplications f
   expect(signs).toEqual([1, 1, 1]);
   const short = runtime.tensor([1], [1, 1]);
   await expectRefusal(runtime, () => pruningLoss(short), 'kept must have shape [b, 3], that of layers, got [1, 1]');
+});
+
+describe('what is no picture laid out as one', () => {
+  const counts = (channels: number, extents: readonly number[]) =>
+    countMultiplications(unireplknet.create({ variant: 's', channels }), { x: [1, channels, ...extents] });
+
+  test('sound: log-mel features of a second', async () => {
+    using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+    const features = runtime.random([2, 98, 128], { seed: 1 });
+    const x = audioPicture(features);
+    expect(x.shape).toEqual([2, 1, 128, 128]);
+    const [from, to] = [await features.read(), await x.read()];
+    const scaled = (value: number) => (value + 6.845978) / 11.1309052;
+    // The 3rd bin of the 5th frame of the 2nd sound; frames that are not there are zeros before they are scaled.
+    expect(to[128 * 128 + 2 * 128 + 4]).toBeCloseTo(scaled(from[98 * 128 + 4 * 128 + 2] as number), 5);
+    expect(to[2 * 128 + 127]).toBeCloseTo(scaled(0), 5);
+    expect(audioPicture(features, { frames: 64 }).shape).toEqual([2, 1, 128, 64]);
+    expect(counts(1, [128, 128])).toBeGreaterThan(2.9e9);
+  });
+
+  test('video: 16 frames of 224 x 224', async () => {
+    using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+    const frames = runtime.tensor(
+      Float32Array.from({ length: 3 * 16 * 224 * 224 }, (_, at) => at),
+      [1, 3, 16, 224, 224],
+    );
+    const [code, mosaic] = [videoPicture(frames), videoPicture(frames, { layout: 'mosaic' })];
+    expect(code.shape).toEqual([1, 3, 896, 896]);
+    // In the order of memory; and row 230, column 450 of the mosaic is row 6, column 2 of frame 6.
+    expect((await code.read()).slice(0, 3)).toEqual(Float32Array.of(0, 1, 2));
+    expect((await mosaic.read())[230 * 896 + 450]).toBe((6 * 224 + 6) * 224 + 2);
+    const five = runtime.empty([1, 3, 5, 2, 2]);
+    await expectRefusal(runtime, () => videoPicture(five), 'frames must be a square number');
+    expect(counts(3, [896, 896])).toBeGreaterThan(1.4e11);
+  });
+
+  test('series: 48 steps of width 768', async () => {
+    using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+    const series = runtime.random([2, 48, 768], { seed: 1 });
+    const x = seriesPicture(series);
+    expect(x.shape).toEqual([2, 1, 192, 192]);
+    expect(await x.read()).toEqual(await series.read());
+    const odd = runtime.empty([1, 3, 5]);
+    await expectRefusal(runtime, () => seriesPicture(odd), 'series must have a square number');
+    expect(counts(1, [192, 192])).toBeGreaterThan(6.6e9);
+  });
+
+  test('points: 1024 of them from four views', async () => {
+    using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+    const points = runtime.random([2, 1024, 3], { seed: 1 });
+    const x = await pointPictures(points);
+    expect(x.shape).toEqual([8, 3, 224, 224]);
+    // Each point adds its features nine times to each view.
+    const sums = await sum(x, { axes: [2, 3] }).read();
+    const all = await sum(points, { axes: [1] }).read();
+    for (const [at, value] of sums.entries())
+      expect(value).toBeCloseTo(9 * (all[3 * Math.floor(at / 12) + (at % 3)] as number), 1);
+    // A point at the centre and the corners of a square: seen from the front, on the middle and next to the edges.
+    const square = runtime.tensor([0, 0, 0, 1, 1, 0, -1, -1, 0, 1, -1, 0, -1, 1, 0], [1, 5, 3]);
+    const ones = runtime.tensor([1, 1, 1, 1, 1], [1, 5, 1]);
+    const front = (await (await pointPictures(square, { features: ones, size: 9 })).read()).subarray(0, 81);
+    expect([...front.subarray(0, 9)]).toEqual([1, 1, 1, 0, 0, 0, 1, 1, 1]);
+    expect([...front.subarray(36, 45)]).toEqual([0, 0, 0, 1, 1, 1, 0, 0, 0]);
+  });
 });
