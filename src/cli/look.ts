@@ -137,7 +137,8 @@ async function pageOf(
       png: Buffer.from(toPng(picture)).toString('base64'),
     })),
     machine: await describeMachine(),
-    runtime: runtime.explain().split('\n'),
+    // What it says of single convolutions is too much for a picture.
+    runtime: runtime.backend.explain().filter((line) => !line.startsWith('conv of')),
   };
 }
 

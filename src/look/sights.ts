@@ -106,14 +106,14 @@ export function tokenSights(glances: readonly Glance[], patches: number, shown: 
       };
     }
     const score = new Map(tokens.map((token, place) => [token, scores[place] as number]));
-    const most = Math.max(...score.values(), Number.MIN_VALUE);
+    const [least, most] = [Math.min(...score.values()), Math.max(...score.values())];
     return {
       name: 'class-attention',
       title: 'Class attention',
-      note: 'What the class token sees in the last block: the attention of its heads, weighed by how much each matters at the patch.',
+      note: 'What the class token sees in the last block: the attention of its heads, weighed by how much each matters at the patch; dark where it is least, bright where it is most.',
       picture: repainted(shown, (x, y, was) => {
-        const share = (score.get(patchAt(x, y)) ?? 0) / most;
-        return score.has(patchAt(x, y)) ? mixed(was, heat(share), 0.65) : dimmed(was);
+        const own = score.get(patchAt(x, y));
+        return own === undefined ? dimmed(was) : mixed(was, heat((own - least) / (most - least || 1)), 0.6);
       }),
     };
   });
