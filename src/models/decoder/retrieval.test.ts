@@ -1,0 +1,65 @@
+/** Retrieval attention in a decoder: steps are rows of its causal forward pass, whatever the index, if searches see all keys. */
+import { expect, test } from 'vitest';
+import { describeOnBackends } from '../../../test/backends';
+import { expectClose } from '../../../test/expect';
+import configs from '../../../test/fixtures/decoder.json';
+import { scoped } from '../../../test/scoped';
+import { exactAttention, retrievalAttention } from '../../methods';
+import type { Tensor } from '../../tensor/tensor';
+import { createDecoder, type DecoderCache } from '.';
+
+const TEXT = Array.from({ length: 22 }, (_, at) => (at * at * 5 + at) % 7);
+const few = { first: 1, recent: 3, topK: 4, beam: 64, probes: 8 };
+
+describeOnBackends('decoder by retrieval attention', (runtime) => {
+  const open = (params: object, attention = { method: retrievalAttention, params: { ...few, ...params } }) => {
+    const decoder = createDecoder({ ...configs.qwen3, vocab_size: 7 }, { attention });
+    const parameters = decoder.initialize(runtime(), { seed: 1 });
+    for (const name of Object.keys(parameters))
+      if (/[qk]_norm/.test(name)) parameters[name] = runtime().random([6], { seed: 2 });
+    const step = async (cache: DecoderCache, tokens: readonly number[]) =>
+      decoder.step(parameters, runtime().tensor([...tokens], [1, tokens.length], 'i32'), cache).read();
+    return { decoder, parameters, step };
+  };
+
+  test.each(['flat', 'graph', 'ivf'] as const)(
+    '%s: token by token as forward, over forks and tokens taken back',
+    (index) =>
+      scoped(runtime(), async () => {
+        const { decoder, parameters, step } = open({ index });
+        const all: Tensor = decoder.forward(parameters, runtime().tensor(TEXT, [1, TEXT.length], 'i32'));
+        const expected = await all.read();
+        const row = (at: number) => expected.subarray(7 * at, 7 * at + 7);
+        using cache = decoder.cache(runtime(), { capacity: 32 });
+        for (const [at, token] of TEXT.slice(0, 16).entries()) expectClose(await step(cache, [token]), row(at), 1e-4);
+        using other = cache.fork([0]);
+        for (const token of [1, 1, 2, 0]) await step(other, [token]);
+        cache.truncate(13);
+        for (const [at, token] of TEXT.entries()) if (at >= 13) expectClose(await step(cache, [token]), row(at), 1e-4);
+        other.truncate(16);
+        expectClose(await step(other, [TEXT[16] as number]), row(16), 1e-4);
+      }),
+  );
+
+  test('a prompt is exact and makes the graph, by which steps agree with a look at all', () =>
+    scoped(runtime(), async () => {
+      const exact = open({}, { method: exactAttention as never, params: {} as never });
+      const [graph, flat] = [open({ index: 'graph', degree: 4, neighbors: 4 }), open({})];
+      const caches = [exact, graph, flat].map(({ decoder }) =>
+        decoder.cache(runtime(), { capacity: 32, dtype: 'f16' }),
+      );
+      const [first, ...others] = await Promise.all(
+        [exact, graph, flat].map(({ step }, at) => step(caches[at] as DecoderCache, TEXT.slice(0, 17))),
+      );
+      for (const other of others) expectClose(other, first as Float32Array, 1e-5);
+      for (const token of TEXT.slice(17)) {
+        const [byGraph, byAll] = await Promise.all(
+          [graph, flat].map(({ step }, at) => step(caches[at + 1] as DecoderCache, [token])),
+        );
+        expectClose(byGraph as Float32Array, byAll as Float32Array, 1e-4);
+      }
+      const bytes = caches.map((cache) => cache.bytes);
+      expect(bytes[1]).toBeGreaterThan(bytes[2] as number);
+      for (const cache of caches) cache.dispose();
+    }));
+});
