@@ -32,6 +32,7 @@ import { checkFirstTokens } from './exactness';
 import { glances } from './glances';
 import { attentionMaps } from './maps';
 import type { Attend, NextTokenLosses } from './next-token';
+import { pictureMethods } from './picture-methods';
 import { massKept, outputError } from './quality';
 import { recommend } from './recommend';
 
@@ -100,7 +101,8 @@ async function compareOn(runtime: Runtime, { q, k, v }: Qkv, options: CompareOpt
   const { methods: given } = options;
   if (given !== undefined && given !== 'all' && !Array.isArray(given))
     throw new ParameterError(`methods must be a list of methods or 'all', got ${show(given)}`);
-  const methods = Array.isArray(given) ? (given as readonly Method[]) : allMethods.filter(isUsable);
+  const known = grid.length === 2 && b === 1 && g === h ? [...allMethods, ...pictureMethods] : allMethods;
+  const methods = Array.isArray(given) ? (given as readonly Method[]) : known.filter(isUsable);
   for (const [at, method] of methods.entries()) {
     checkMethod(`methods[${at}]`, method);
     checkComparable(method);
@@ -169,7 +171,11 @@ async function compareOn(runtime: Runtime, { q, k, v }: Qkv, options: CompareOpt
     ...(given === undefined && { leftOut }),
     maps,
     ...(grid.length === 2 && { glances: glances(host.q, host.k, grid as [number, number]) }),
-    recommendation: recommend(rows, maxError, [exactAttention, ...methods]),
+    recommendation: recommend(
+      rows.filter(({ method }) => !pictureMethods.some(({ name }) => name === method)),
+      maxError,
+      [exactAttention, ...methods],
+    ),
   };
 }
 

@@ -36,15 +36,15 @@ export interface Contender {
 }
 
 /**
- * What is read of the results of comparable methods: out [b, n, h, e] and, unless they need training, lse [b, n, h], or with
- * spatial axes instead of n.
+ * What is read of the results of comparable methods: out [b, n, h, e] and, unless they need training or have spatial axes
+ * instead of n, lse [b, n, h].
  */
 export type Results<T> = { readonly out: T; readonly lse?: T };
 
 /** Whether a method computes attention from q, k, v and stand-ins for the rest, and so can be compared with exact attention. */
 export function isComparable(method: Method): boolean {
   const { outputs, promised = [], needsTraining = false } = method;
-  const returns = 'out' in outputs && (needsTraining || 'lse' in outputs);
+  const returns = 'out' in outputs && (needsTraining || 'lse' in outputs || isSpatial(method));
   return inputsBeyond(method).length === 0 && returns && !promised.includes('out');
 }
 
@@ -65,7 +65,7 @@ export function inputsOf<T>(method: Method, qkv: Readonly<Record<'q' | 'k' | 'v'
 
 /** Whether q, k and v of a method have spatial axes. */
 export function isSpatial({ inputs }: Method): boolean {
-  return (inputs.q as string).includes('...space');
+  return inputs.q?.includes('...space') ?? false;
 }
 
 /** Letters of the extents of a comparison. */

@@ -1,5 +1,6 @@
 import { type ComparisonReport, isMeasured, type Row } from '../compare/comparison';
 import { lettersAt } from '../compare/contenders';
+import { pictureMethods } from '../compare/picture-methods';
 import { maskSvg } from '../masks/picture';
 import { type Method, problemOfLetters } from '../methods/define';
 import { exactAttention } from '../methods/dense/attention';
@@ -36,7 +37,9 @@ export function comparisonHtml(
   { picture, methods = allMethods }: ComparisonHtmlOptions = {},
 ): string {
   const pictures = report.rows.filter(isMeasured).flatMap((row) => {
-    const method = [exactAttention as Method, ...methods].find(({ name }) => name === row.method) as Method;
+    const method = [exactAttention as Method, ...methods, ...pictureMethods].find(
+      ({ name }) => name === row.method,
+    ) as Method;
     const svg = pictureOf(method, row, report);
     return svg ? [[row.label, svg]] : [];
   });

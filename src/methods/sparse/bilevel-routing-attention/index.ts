@@ -65,7 +65,12 @@ export const bilevelRoutingAttention = defineMethod({
     [7, 8, 4, 2, 1]
       .filter((each) => gridOf(letters).every((extent) => extent % each === 0))
       .slice(0, 1)
-      .map((regions) => ({ regions, topRegions: Math.min(4, regions) })),
+      // With the scale of attention, which they are compared with.
+      .flatMap((regions) =>
+        [4, 1]
+          .filter((topRegions) => topRegions <= regions)
+          .map((topRegions) => ({ regions, topRegions, scale: 1 / Math.sqrt(letters.d) })),
+      ),
   page: () => import('./page'),
 });
 

@@ -48,9 +48,20 @@ export function routedAttention(q: Tensor, k: Tensor, v: Tensor, routing: Routin
 function regionMeans(x: Tensor, { region, real }: Routing): Tensor<'f32'> {
   const [b, space] = [x.shape[0] as number, x.shape.slice(1, -2)];
   const c = (x.shape.at(-2) as number) * (x.shape.at(-1) as number);
-  const split = space.flatMap((extent, axis) => [extent / (region[axis] as number), region[axis] as number]);
-  const axes = space.map((_, axis) => 2 * axis + 2);
-  const means = mean(stopGradient(x).reshape([b, ...split, c]), { axes }).reshape([b, -1, c]);
+  // One axis after the other, the last one first, so that nothing is copied.
+  const means = region
+    .reduceRight<Tensor>(
+      (y, tokens, axis) => {
+        const [before, extent, after] = [
+          y.shape.slice(0, axis + 1),
+          y.shape[axis + 1] as number,
+          y.shape.slice(axis + 2),
+        ];
+        return mean(y.reshape([...before, extent / tokens, tokens, ...after]), { axes: [axis + 2] });
+      },
+      stopGradient(x).reshape([b, ...space, c]),
+    )
+    .reshape([b, -1, c]) as Tensor<'f32'>;
   if (!real) return means;
   const factors = space.reduce<number[]>(
     (all, extent, axis) => {
