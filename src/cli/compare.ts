@@ -14,6 +14,7 @@ import {
   textInputs,
   unwrapped,
 } from '../compare/inputs';
+import { networkInputs } from '../compare/network-inputs';
 import { ParameterError } from '../errors';
 import { describeMachine, formatMachine } from '../machine';
 import type { Method } from '../methods/define';
@@ -21,6 +22,7 @@ import { exactAttention } from '../methods/dense/attention';
 import { methods as allMethods } from '../methods/registry';
 import { type LanguageModel, loadDecoder } from '../models';
 import { MOST_LAYERS } from '../models/decoder/architectures/settings';
+import { models } from '../models/registry';
 import { loadUniversalSentenceEncoder } from '../models/universal-sentence-encoder';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
 import { decodePicture } from '../pictures/decode';
@@ -38,9 +40,9 @@ import { formatTable, styledLines } from '../text/table';
 import { failIfAny, WITH_FAILURES } from './failures';
 import { openModel } from './language';
 import { METHOD_OR_MODULE, readMethods } from './methods';
-import { backendOption, extents, threadsOption, wholeNumber } from './options';
+import { backendOption, extents, parseJson, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
-import { MOST_BYTES, readBytes, readTensorsOf, readText } from './read-tensors';
+import { MOST_BYTES, openFile, readBytes, readTensorsOf, readText } from './read-tensors';
 import { wrap } from './wrap';
 import { checkWritable, say, writeFileAtomic } from './write-file';
 
@@ -55,6 +57,8 @@ interface CompareOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   /** True: the default model. */
   readonly model?: string | true;
   readonly eachLayer?: true;
+  readonly weights?: string;
+  readonly params?: string;
   readonly methods?: string;
   readonly maxError: number;
   readonly json?: string;
@@ -77,7 +81,7 @@ export function compareCommand(): Command {
       new Option(
         '--image [file]',
         'PNG, JPEG or WebP of less than 100 megapixels whose patches to compare on; default: the French Alps',
-      ).conflicts(['text', 'length', 'layer']),
+      ).conflicts(['text', 'length']),
     )
     .addOption(
       new Option('--in <file>', 'safetensors file with q, k and v, up to 2 GiB').conflicts([
@@ -91,9 +95,14 @@ export function compareCommand(): Command {
     .addOption(
       new Option(
         '--model [path]',
-        'language model to run the text through, in the place of the sentence model: a folder or a GGUF file; default: the default model',
-      ).conflicts(['image', 'in']),
+        'language model to run the text through, in the place of the sentence model: a folder or a GGUF file; default: the default model; with --image a network with attention to run the picture through: deit, biformer or l2vit',
+      ).conflicts(['in']),
     )
+    .option(
+      '--weights <path>',
+      'with --image and --model: weights of the network; default: those that come with it, else random ones',
+    )
+    .option('--params <json>', 'with --image and --model: params of the network, such as \'{"variant": "s"}\'')
     .option('--each-layer', 'with --model: the loss of the next token with each layer replaced alone')
     .option(
       '--layer <number>',
@@ -116,7 +125,7 @@ export function compareCommand(): Command {
     .addOption(threadsOption())
     .addHelpText(
       'after',
-      '\nExamples:\n  $ saccade compare --text notes.txt --length 2048 --html report.html\n  $ saccade compare --image photo.jpg --grid 24x32 --html report.html\n  $ saccade compare --in qkv.safetensors --methods attention,s2-attention\n  $ saccade compare --methods all',
+      '\nExamples:\n  $ saccade compare --text notes.txt --length 2048 --html report.html\n  $ saccade compare --image photo.jpg --grid 24x32 --html report.html\n  $ saccade compare --image photo.jpg --model deit --weights deit_tiny.pth --layer 5 --html report.html\n  $ saccade compare --in qkv.safetensors --methods attention,s2-attention\n  $ saccade compare --methods all',
     )
     .addHelpText('after', WITH_FAILURES)
     .action(runComparison);
@@ -169,8 +178,11 @@ type Read = DescribedInputs & { readonly model?: LanguageModel };
 
 async function readInputs(runtime: Runtime, options: CompareOptions, { signal }: Control): Promise<Read> {
   const { text, in: path, image, grid, model, length = DEFAULT_LENGTH, layer = DEFAULT_LAYER } = options;
+  checkOfNetwork(options);
   if (image !== undefined) {
-    return imageInputs(runtime, image === true ? await alps() : await readPicture(image), grid ?? DEFAULT_GRID);
+    const named = image === true ? await alps() : await readPicture(image);
+    if (typeof model === 'string') return throughNetwork(runtime, model, named, options);
+    return imageInputs(runtime, named, grid ?? DEFAULT_GRID);
   }
   if (options.eachLayer && model === undefined)
     throw new ParameterError('--each-layer is for the layers of a language model: expected --model too');
@@ -200,6 +212,41 @@ async function readInputs(runtime: Runtime, options: CompareOptions, { signal }:
   const [q, k, v] = names.map((name) => runtime.fromHost(host[name] as HostTensor<DType>)) as [Tensor, Tensor, Tensor];
   const shapes = Object.entries({ q, k, v }).map(([name, { shape }]) => `${name} ${formatShape(shape)}`);
   return { inputs: { q, k, v }, description: `${printable(path)}: ${shapes.join(', ')}.` };
+}
+
+/** Throws if options of a network are given without one, or those of patches with one. */
+function checkOfNetwork({ image, model, weights, params, layer, grid }: CompareOptions): void {
+  const isNetwork = image !== undefined && typeof model === 'string';
+  if (!isNetwork && (weights !== undefined || params !== undefined))
+    throw new ParameterError(
+      '--weights and --params are for a network on pictures: expected --image and --model NAME too',
+    );
+  if (isNetwork && grid) throw new ParameterError('--grid is for patches without a network: leave it or --model out');
+  if (image === undefined || isNetwork) return;
+  if (model === true)
+    throw new ParameterError('--model needs the name of a network where --image is given, such as deit');
+  if (layer !== undefined) throw new ParameterError('--layer is for the layers of a model: expected --model too');
+}
+
+/** A layer of a network on a picture: of its first layers by default, which have the most tokens. */
+async function throughNetwork(
+  runtime: Runtime,
+  name: string,
+  picture: NamedPicture,
+  { weights, params: json, layer = 0 }: CompareOptions,
+): Promise<Read> {
+  const networks = models.filter(({ inputs }) => 'x' in inputs);
+  const model = networks.find((each) => each.name === name);
+  if (!model)
+    throw new ParameterError(
+      `--model must be one of ${networks.map((each) => each.name).join(', ')} where --image is given, got '${name}'`,
+    );
+  const params = parseJson(json) as object;
+  await using file = weights === undefined ? undefined : await openFile(weights);
+  const published = file || json !== undefined ? undefined : await model.published?.();
+  const { load, initialize } = model.create(params as never);
+  const parameters = file ? await load(runtime, file) : published ? load(runtime, published) : initialize(runtime);
+  return networkInputs(runtime, { model, params, parameters, isRandom: !file && !published }, picture, layer);
 }
 
 async function readPicture(path: string): Promise<NamedPicture> {

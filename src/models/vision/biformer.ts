@@ -212,7 +212,7 @@ const ROUTED = {
             `x must be at least ${16 * REGIONS} pixels high and wide in this form of the network, of which ${rows} x ${columns} places are left`,
           );
         const [high, wide] = [upTo(rows, region[0]), upTo(columns, region[1])];
-        const flat = projected(x, 1, own['qkv_linear.weight'] as Tensor, own['qkv_linear.bias']).map((each) =>
+        const flat = projected(x, c / HEAD, own['qkv_linear.weight'] as Tensor, own['qkv_linear.bias']).map((each) =>
           each.reshape(x.shape),
         ) as [Tensor, Tensor, Tensor];
         const [q, k, v] = flat.map((each) => byHeads(paddedTo(each, high, wide), c / HEAD)) as [Tensor, Tensor, Tensor];

@@ -253,15 +253,33 @@ export const upTo = (extent: number, step: number): number => Math.ceil(extent /
 export const cropped = (x: Tensor, rows: number, columns: number): Tensor<'f32'> =>
   contiguous((x as Tensor<'f32'>).slice(1, 0, rows).slice(2, 0, columns));
 
+type Projections = readonly [q: Tensor, k: Tensor, v: Tensor];
+
+/** Who is told of projections. */
+let onProjected: ((projections: Projections) => void) | undefined;
+
+/** Runs `work` and tells `on` the queries, keys and values of each layer of attention in it, in their order. */
+export function watchProjections<T>(on: (projections: Projections) => void, work: () => T): T {
+  const before = onProjected;
+  onProjected = on;
+  try {
+    return work();
+  } finally {
+    onProjected = before;
+  }
+}
+
 /** Queries, keys and values of x [b, rows, columns, c] by heads, [b, rows, columns, h, d]: weight [3 c, c], bias [3 c]. */
-export function projected(x: Tensor, heads: number, weight: Tensor, bias?: Tensor): readonly [Tensor, Tensor, Tensor] {
+export function projected(x: Tensor, heads: number, weight: Tensor, bias?: Tensor): Projections {
   const c = x.shape[3] as number;
   const matrix = weight.reshape([3 * c, c]);
-  return [0, 1, 2].map((part) => {
+  const projections = [0, 1, 2].map((part) => {
     const own = <T extends Tensor>(all: T) => all.slice(0, part * c, (part + 1) * c);
     const out = linear(x, own(matrix), { bias: bias && own(bias) });
     return out.reshape([...x.shape.slice(0, 3), heads, c / heads]);
-  }) as unknown as readonly [Tensor, Tensor, Tensor];
+  }) as unknown as Projections;
+  onProjected?.(projections);
+  return projections;
 }
 
 /** [b, rows, columns, h, d] as tokens [b, n, h, d]. */
