@@ -3,7 +3,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { checkWhole } from '../check';
 import { compare } from '../compare/compare';
 import type { Use } from '../compare/comparison';
-import { type ComparisonReport, hasLoss, isMeasured, needsTraining, type Row } from '../compare/comparison';
+import { type ComparisonReport, hasLoss, hasReach, isMeasured, needsTraining, type Row } from '../compare/comparison';
 import { checkComparable, inputsBeyond } from '../compare/contenders';
 import { alps, imageInputs, type NamedPicture } from '../compare/image-inputs';
 import {
@@ -320,6 +320,7 @@ const COLUMNS: readonly TableColumn[] = [
     baseline || !mass ? '' : percentRange(mass.heads.map(({ mean }) => mean)),
   ),
   figures('visited', ({ visited }) => (visited === undefined ? '' : formatPercent(visited))),
+  figures('reach', ({ reach }) => (reach === undefined ? '' : String(reach)), hasReach),
   figures('MiB', ({ memory }) => (memory === undefined ? '' : significant(memory / 2 ** 20))),
   figures('loss', ({ loss }) => (loss ? lossText(loss.layer) : ''), hasLoss),
   figures('in all', ({ loss }) => (loss ? lossText(loss.all) : ''), hasLoss),

@@ -34,6 +34,7 @@ import { attentionMaps } from './maps';
 import type { Attend, NextTokenLosses } from './next-token';
 import { pictureMethods } from './picture-methods';
 import { massKept, outputError } from './quality';
+import { reachOf } from './reach';
 import { recommend } from './recommend';
 
 export interface CompareOptions extends Control {
@@ -134,7 +135,11 @@ async function compareOn(runtime: Runtime, { q, k, v }: Qkv, options: CompareOpt
   for (const [at, contender] of contenders.entries()) {
     const own = part(control, (0.5 * at) / contenders.length, (0.5 * (at + 1)) / contenders.length);
     const measured = measureOnce(contender, viewsOf(contender), { host, baselines }, own);
-    const found = losses ? measured.then((each) => withLoss(each, contender, losses, control)) : measured;
+    const reaching =
+      grid.length === 2
+        ? measured.then((each) => withReach(each, contender, viewsOf(contender), grid, control))
+        : measured;
+    const found = losses ? reaching.then((each) => withLoss(each, contender, losses, control)) : reaching;
     outcomes.push(await found.catch(failureOf));
     control.signal?.throwIfAborted();
     await onRow?.(rowsOf(contenders, outcomes, outcomes.map(firstTime)).at(-1) as Row);
@@ -205,7 +210,7 @@ function rowsOf(
 
 /** The measurements of one call of a contender, except its time. */
 interface Measured
-  extends Pick<MeasuredRow, 'memory' | 'error' | 'mass' | 'entropy' | 'exactness' | 'loss' | 'warning'> {
+  extends Pick<MeasuredRow, 'memory' | 'error' | 'mass' | 'entropy' | 'exactness' | 'loss' | 'reach' | 'warning'> {
   /** Milliseconds of this first call. */
   readonly estimate: number;
 }
@@ -259,6 +264,17 @@ async function measureOnce(
       }),
     ...(exact && { error: outputError(out, exact.out) }),
   };
+}
+
+async function withReach(
+  measured: Measured,
+  contender: Contender,
+  views: Qkv,
+  grid: readonly number[],
+  control: Control,
+) {
+  const reach = await reachOf(contender, views, grid, control);
+  return { ...measured, ...(reach !== undefined && { reach }) };
 }
 
 /** With the losses of the next token, which only causal attention has, and which mean something only without training. */

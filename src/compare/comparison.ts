@@ -59,6 +59,8 @@ export interface MeasuredRow extends Variant {
   readonly flops: number;
   /** Share of the query-key pairs that are computed. */
   readonly visited?: number;
+  /** On a grid: the side, in tokens, of the square around the middle one that has nine tenths of its weights. */
+  readonly reach?: number;
   /** The baseline's softmax probability of the keys that a query keeps; only for masks. */
   readonly mass?: Mass;
   /** Undefined for methods that need training, for which it would mean nothing, and if the baseline failed. */
@@ -114,6 +116,11 @@ export function needsTraining(row: Row): row is MeasuredRow {
 /** Whether a row tells how a language model predicts with its variant. */
 export function hasLoss({ loss }: Row): boolean {
   return loss !== undefined;
+}
+
+/** Whether a row tells how far the middle of a picture sees. */
+export function hasReach(row: Row): boolean {
+  return isMeasured(row) && row.reach !== undefined;
 }
 
 export interface Mass {

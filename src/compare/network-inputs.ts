@@ -5,6 +5,7 @@ import { watchProjections } from '../models/vision/layers';
 import type { Parameters } from '../nn/module';
 import { framed, normalized } from '../pictures/preprocess';
 import type { Runtime } from '../runtime/runtime';
+import type { DType } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
 import { formatShape } from '../tensor/shape';
 import type { NamedPicture } from './image-inputs';
@@ -34,7 +35,7 @@ export async function networkInputs(
   if (!settings) throw new ParameterError(`--model must be a network on pictures, got ${model.name}`);
   const network = model.network(model.parse(params as never));
   const frame = framed(picture, settings);
-  const layers: Promise<HostTensor[]>[] = [];
+  const layers: Promise<HostTensor<DType>[]>[] = [];
   runtime.scope(() => {
     const x = runtime.fromHost(normalized(frame, settings));
     watchProjections(
@@ -52,24 +53,24 @@ export async function networkInputs(
     throw new ParameterError(
       `--layer must be below the ${layers.length} layers of attention of ${model.name}, got ${layer}`,
     );
-  const [q, k, v] = ((await layers[layer]) as HostTensor[]).map((each) => runtime.fromHost(onGrid(each)));
+  const [q, k, v] = ((await layers[layer]) as HostTensor<DType>[]).map((each) => runtime.fromHost(onGrid(each)));
   const [, rows, columns, heads, d] = q!.shape as [number, number, number, number, number];
   const weights = isRandom ? ' Its weights are random, so that this shows cost and shapes only.' : '';
   return {
     inputs: { q: q!, k: k!, v: v! },
-    description: `${name} through layer ${layer} of attention of ${model.name}: ${rows} × ${columns} tokens, ${heads} heads of ${d} dimensions.${weights}`,
+    description: `Layer ${layer} of attention of ${model.name} on ${name}: ${rows} × ${columns} tokens, ${heads} heads of ${d} dimensions.${weights}`,
     picture: frame,
   };
 }
 
-const NONE: Promise<HostTensor[]> = Promise.resolve([]);
+const NONE: Promise<HostTensor<DType>[]> = Promise.resolve([]);
 
 /** Tokens in one row, the first of them the class token, as the square that the others are. */
-function onGrid(x: HostTensor): HostTensor {
+function onGrid(x: HostTensor<DType>): HostTensor<DType> {
   const [b, rows, columns, h, d] = x.shape as [number, number, number, number, number];
   if (rows > 1) return x;
   const side = Math.sqrt(columns - 1);
   if (!Number.isInteger(side))
     throw new ParameterError(`tokens must be a square and a class token, got ${formatShape(x.shape)}`);
-  return { ...x, data: x.data.slice(h * d), shape: [b, side, side, h, d] } as HostTensor;
+  return { ...x, data: x.data.slice(h * d), shape: [b, side, side, h, d] } as HostTensor<DType>;
 }

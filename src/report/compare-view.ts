@@ -5,6 +5,7 @@ import {
   type Glances,
   hasError,
   hasLoss,
+  hasReach,
   isMeasured,
   needsTraining,
   type Row,
@@ -45,7 +46,7 @@ export function compareView({ report, pictures, photograph }: ComparisonPage): r
       'What each variant costs and loses',
       sortableTable(
         'Click a heading to sort by it, point at it to read what it means.',
-        rows.some(hasLoss) ? [...columns.slice(0, BEFORE_LOSSES), ...LOSSES, ...columns.slice(BEFORE_LOSSES)] : columns,
+        columnsOf(rows),
         rows,
         rowClass(report),
         ({ failed }) => (failed === undefined ? undefined : `failed: ${failed}`),
@@ -203,7 +204,23 @@ const columns: readonly SortableColumn<Row>[] = [
   figures('Memory', 'Results and working memory of one call', (row) => row.memory, formatBytes),
 ];
 
-const BEFORE_LOSSES = 4;
+/** Those of all rows, and those that only some have. */
+const columnsOf = (rows: readonly Row[]): readonly SortableColumn<Row>[] => [
+  ...columns.slice(0, BEFORE_LOSSES),
+  ...(rows.some(hasLoss) ? LOSSES : []),
+  ...columns.slice(BEFORE_LOSSES, BEFORE_REACH),
+  ...(rows.some(hasReach) ? [REACH] : []),
+  ...columns.slice(BEFORE_REACH),
+];
+
+const REACH = figures(
+  'Reach',
+  'The side, in tokens, of the square around the middle of the picture that has nine tenths of its weights',
+  (row) => row.reach,
+  String,
+);
+
+const [BEFORE_LOSSES, BEFORE_REACH] = [4, -2];
 const LOSSES: readonly SortableColumn<Row>[] = [
   figures('Loss', 'Of the next token, in nats, with this attention in the layer', (row) => row.loss?.layer, lossText),
   figures('Loss in all', 'With this attention in all layers', (row) => row.loss?.all, lossText),
