@@ -187,7 +187,7 @@ test.each([
 
 test('refuses a folder, a file that is not text, and a text without words', async () => {
   await expect(async () => run('--text', folder)).rejects.toThrow(`cannot read '${folder}': it is a folder`);
-  await expect(async () => run('--image', qkv)).rejects.toThrow(`${qkv} is neither a PNG nor a JPEG file`);
+  await expect(async () => run('--image', qkv)).rejects.toThrow(`${qkv} is neither a PNG, a JPEG nor a WebP file`);
   const [binary, empty] = [join(folder, 'binary.txt'), join(folder, 'empty.txt')];
   await writeFile(binary, Uint8Array.of(0xff, 0xfe, 0x00));
   await writeFile(empty, '\n');

@@ -48,7 +48,7 @@ test('a layer of a network is compared on the grid of its tokens, with how far e
   const { rows } = await compare(inputs, { seconds: 0 });
   const reaches = Object.fromEntries(rows.map((row) => [row.label, 'reach' in row ? row.reach : undefined]));
   expect(reaches['exact full']).toBe(5);
-  expect(Object.keys(reaches).filter((label) => /^BRA|^pruned/.test(label)).length).toBeGreaterThan(2);
+  expect(Object.keys(reaches).filter((label) => /^BRA|^pruned/.test(label)).length).toBeGreaterThan(1);
   await expectRefusal(
     runtime,
     () => networkInputs(runtime, given, named, 2),
