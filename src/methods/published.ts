@@ -30,6 +30,7 @@ export { neighborhoodAttention } from './sparse/neighborhood-attention';
 export { powerAttention } from './sparse/power-attention';
 export { retrievalAttention } from './sparse/retrieval-attention';
 export { s2Attention } from './sparse/s2-attention';
+export { sale } from './sparse/sale';
 export { sea } from './sparse/sea';
 export { simpruneAttention } from './sparse/simprune-attention';
 export { stochasticAttention } from './sparse/stochastic-attention';

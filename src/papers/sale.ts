@@ -8,10 +8,6 @@ export const paper: Paper = {
   family: 'chosen keys',
   order: 'n², 4-bit',
   cost: 'quadratic',
-  operations: {
-    setting: '4 bits, then 19% of the pairs',
-    count: (n, d) => (1 + 0.19 * 2) * n * n * d,
-  },
   training: 'not needed',
   summary:
     'Scores every pair of a long prompt in four bits first, then computes exactly only the blocks in which some pair matters.',

@@ -1,0 +1,54 @@
+import { struct } from '../../runtime/cpu/struct';
+
+/** How queries and keys are rounded: scales of groups of rows, of each row, or not at all. */
+export const QUANTIZE = ['thread', 'token', 'none'] as const;
+
+/** The largest integer: four bits, signed. */
+export const LARGEST = 7;
+
+/** Neighbouring queries whose rows r and r + 8 share a scale. */
+export const QUERY_GROUP = 16;
+
+/** Keys of a block in the kernels' memory are a multiple of it. */
+export const KEYS = 32;
+
+export const EstimatedBlocksParams = struct({
+  b: 'i32',
+  n: 'i32',
+  m: 'i32',
+  h: 'i32',
+  g: 'i32',
+  d: 'i32',
+  queryBlocks: 'i32',
+  keyBlocks: 'i32',
+  queryBlock: 'i32',
+  keyBlock: 'i32',
+  quantize: 'i32',
+  q: 'tensor',
+  center: 'tensor',
+  k: 'tensor',
+  limits: 'tensor',
+  spans: 'tensor',
+  kept: 'tensor',
+  /** Integers of queries, [b][h][n][depth], depth a multiple of 4; 8 times their sums, of the first half and of all [b][h][n][2]. */
+  rows: 'usize',
+  rowSums: 'usize',
+  /** [b][h][n]: their scales and inverses, limits over scales, and norms of the second half of the integers. */
+  rowScales: 'usize',
+  rowInverses: 'usize',
+  tops: 'usize',
+  rowNorms: 'usize',
+  /** Integers of keys plus 8, [b][g][blocks][depth / 4][keys][4]. */
+  columns: 'usize',
+  /** [b][g][blocks][keys]. */
+  columnScales: 'usize',
+  inverses: 'usize',
+  /** [b][g][blocks]: the largest norm of the second half of a key. */
+  blockNorms: 'usize',
+  /** The largest inverse of each block. */
+  largestInverses: 'usize',
+  /** Products of keys with the centers, [b][h][blocks][keys], those over the scales, and the largest of each block. */
+  products: 'usize',
+  biases: 'usize',
+  largestBiases: 'usize',
+});
