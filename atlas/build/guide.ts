@@ -15,6 +15,7 @@ const DOCUMENTS: Readonly<Record<string, string>> = {
   'guide/tensors/index.html': 'docs/guide/tensors.md',
   'guide/weights/index.html': 'docs/guide/weights.md',
   'guide/language-models/index.html': 'docs/guide/language-models.md',
+  'guide/pictures/index.html': 'docs/guide/pictures.md',
   'guide/masks-and-scores/index.html': 'docs/guide/masks-and-scores.md',
   'guide/linear-attention/index.html': 'docs/guide/linear-attention.md',
   'guide/kernels/index.html': 'docs/guide/kernels.md',

@@ -24,7 +24,7 @@ import {
 } from './sights';
 
 /** A class with its share of the picture, or its probability. */
-export interface NamedShare {
+interface NamedShare {
   readonly name: string;
   readonly share: number;
   /** In which its places are shown. */

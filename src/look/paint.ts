@@ -69,11 +69,11 @@ export function framedBox(picture: Picture, { left, top, width, height }: Box, c
   });
 }
 
-/** Pictures of one height side by side, with a gap of white. */
+/** Pictures of one height side by side, with a gap of grey. */
 export function besideEachOther(pictures: readonly Picture[], gap = 8): Picture {
   const height = Math.max(...pictures.map((each) => each.height));
   const width = pictures.reduce((sum, each) => sum + each.width + gap, -gap);
-  const rgb = new Float32Array(3 * width * height).fill(1);
+  const rgb = new Float32Array(3 * width * height).fill(0.5);
   let left = 0;
   for (const each of pictures) {
     for (let y = 0; y < each.height; y++)

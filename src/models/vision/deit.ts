@@ -349,7 +349,7 @@ export function pruningLoss(kept: Tensor, options: PruningLossOptions = {}): Ten
   return pruningLossOf(kept, VARIANTS[variant], layers, rate);
 }
 
-export function pruningLossOf(
+function pruningLossOf(
   kept: Tensor,
   config: DeitConfig,
   layers: readonly number[],
