@@ -1,14 +1,13 @@
 /** What `saccade train` is asked to do: a model, its data and its optimiser. */
 import { createHash } from 'node:crypto';
-import { InvalidArgumentError } from 'commander';
 import { isRecord, show } from '../check';
 import { mobyDick } from '../compare/inputs';
-import { DTypeError, ParameterError, ParseError, ShapeError } from '../errors';
+import { DTypeError, ParameterError, ShapeError } from '../errors';
 import type { Method } from '../methods/define';
 import { findMethod, methods as library } from '../methods/registry';
 import { createDecoder, type Decoder, type DecoderConfig } from '../models';
-import { MOST_HEADS, MOST_LAYERS } from '../models/decoder/architectures/settings';
-import type { RuntimeOptions } from '../ops/create-runtime';
+import { sampleTokens } from '../models/decoder/sample';
+import type { ModuleControl, TrainableParameters } from '../nn';
 import type { Runtime } from '../runtime/runtime';
 import type { HostTensor } from '../tensor/host';
 import { formatShape } from '../tensor/shape';
@@ -22,93 +21,37 @@ import {
   type Optimizer,
   type Schedule,
   sgd,
-  type Tokenizer,
   type TrainingSettings,
   type ValidateOptions,
   warmupCosine,
   windows,
 } from '../train';
 import { attentionOf } from './attention';
-import { METHOD_OR_MODULE, readMethod } from './methods';
-import { paramsOption, wholeNumber } from './options';
+import { readMethod } from './methods';
 import { MOST_SETTINGS, openFile, readBytes, readTensorsOf, readText } from './read-tensors';
+import { OF_FILES, settledOptions, TEXT_OPTIONS, type TextOptions, type TrainOptions } from './train-options';
 
-export interface TrainOptions extends Pick<RuntimeOptions, 'backend' | 'threads'>, Partial<TextOptions> {
-  readonly config?: string;
-  readonly weights?: string;
-  readonly tokens?: string;
-  readonly out: string;
-  readonly resume?: true;
-}
-
-/** An option: flags, help, default value, and the parser of its value. */
-const option = <T>(flags: string, help: string, preset: T, take: (text: string) => T) => ({
-  flags,
-  help,
-  preset,
-  take,
-});
-
-/** Options that determine a training on a text; its checkpoints remember them. */
-export const TEXT_OPTIONS = {
-  method: option(
-    '--method <names>',
-    `the attention, or several by commas, which layers take in turn, each ${METHOD_OR_MODULE}; default: attention`,
-    'attention',
-    String,
-  ),
-  params: option(paramsOption().flags, paramsOption().description, '{}', String),
-  text: option<string | undefined>('--text <file>', 'text to learn, in UTF-8; default: Moby Dick', undefined, String),
-  vocabulary: option(
-    '--vocabulary <size>',
-    "'characters', or how many byte-pair tokens; default: characters",
-    'characters',
-    parseVocabulary,
-  ),
-  steps: option('--steps <count>', 'batches to learn from; default: 1000', 1000, wholeNumber(1, 1e9)),
-  length: option('--length <tokens>', 'tokens that it sees at once; default: 128', 128, wholeNumber(1, 2 ** 20)),
-  context: option<number | undefined>(
-    '--context <tokens>',
-    'that it sees at once in the last tenth of the steps, of fewer texts at a time; default: as --length',
-    undefined,
-    wholeNumber(1, 2 ** 20),
-  ),
-  batch: option('--batch <rows>', 'texts of that length in a batch; default: 16', 16, wholeNumber(1, 2 ** 20)),
-  layers: option('--layers <count>', 'default: 4', 4, wholeNumber(1, MOST_LAYERS)),
-  width: option('--width <numbers>', 'of each token in a layer; default: 128', 128, wholeNumber(1, 2 ** 16)),
-  heads: option('--heads <count>', 'of each layer; default: 4', 4, wholeNumber(1, MOST_HEADS)),
-  seed: option('--seed <number>', 'of weights, order and samples; default: 0', 0, wholeNumber(0, 2 ** 31)),
-  optimizer: option(
-    '--optimizer <json>',
-    'adamw, sgd or muon with its numbers, and clip',
-    '{"name": "adamw", "learningRate": 0.003, "weightDecay": 0.1, "clip": 1}',
-    String,
-  ),
-  every: option('--every <steps>', 'between checkpoints; default: 100', 100, wholeNumber(1, 1e9)),
-};
-type TextOptions = { readonly [Name in keyof typeof TEXT_OPTIONS]: (typeof TEXT_OPTIONS)[Name]['preset'] };
-
-export const OF_FILES = ['config', 'weights', 'tokens'] as const;
 const FILES_TOGETHER = '--config, --weights, --tokens and --optimizer';
 /** Names of the parameters of layers, which have a number in every architecture. */
 const OF_LAYERS = /\.\d+\./;
 /** The share of the steps in which the learning rate grows. */
-const WARMUP = 0.05;
+export const WARMUP = 0.05;
 /** The share of the steps, at the end, in which windows are as long as the context. */
 const LONG = 0.1;
-const MOST_VALIDATION_BATCHES = 8;
-export const SAMPLE = { count: 80, temperature: 0.8, prompt: 8 };
+export const MOST_VALIDATION_BATCHES = 8;
+const SAMPLE = { count: 80, temperature: 0.8, prompt: 8 };
 
-interface Batch {
-  readonly tokens: Tensor;
-  readonly targets: Tensor;
-}
+type Batch = Readonly<Record<string, Tensor>>;
 
+/** What is trained, on what, and what is said of it. */
 export interface Plan {
   readonly title: string;
-  readonly config: DecoderConfig;
-  readonly decoder: Decoder;
+  /** JSON files that belong to the weights, by name. */
+  readonly files: Readonly<Record<string, object>>;
   readonly parameters: Record<string, Tensor>;
+  /** What is kept with the parameters and not trained; default: nothing. */
+  readonly buffers?: Record<string, Tensor>;
+  readonly loss: (parameters: TrainableParameters, batch: Batch, control: ModuleControl) => Tensor;
   readonly optimizer: ReturnType<typeof parseOptimizer>;
   readonly schedule?: Schedule;
   readonly steps: number;
@@ -116,12 +59,22 @@ export interface Plan {
   readonly batches: (index: number) => Batch;
   readonly validate?: ValidateOptions<Batch>;
   readonly settings: TrainingSettings;
-  /** Operations of a batch: the model's products and attention, forward and backward. */
-  readonly flops: number;
-  readonly tokensOfBatch: number;
-  readonly tokenizer?: Tokenizer;
-  readonly sampling?: { readonly prompt: Int32Array; readonly length: number; readonly seed: number };
+  /** Operations of a batch, where they are known: the model's products and attention, forward and backward. */
+  readonly flops?: number;
+  /** What a batch has how many of. */
+  readonly unit: 'tokens' | 'pictures';
+  readonly unitsOfBatch: number;
+  /** What the model says after so many steps. */
+  readonly sample?: (steps: number, signal: AbortSignal) => Promise<string>;
+  /** How good the trained model is on what it has not seen: in words, and as entries of the log. */
+  readonly evaluate?: (signal: AbortSignal) => Promise<{ readonly text: string; readonly log: object }>;
 }
+
+/** The loss of a decoder on a batch. */
+const lossOf =
+  (decoder: Decoder): Plan['loss'] =>
+  (parameters, { tokens, targets }) =>
+    decoder.loss(parameters, tokens as Tensor, targets as Tensor);
 
 /** A training in which everything is given: the decoder, its initial weights, the tokens in order, and the optimiser. */
 export async function planOfFiles(runtime: Runtime, options: TrainOptions): Promise<Plan> {
@@ -143,11 +96,11 @@ export async function planOfFiles(runtime: Runtime, options: TrainOptions): Prom
   const [steps = 0, b = 0, width = 0] = shape;
   if (shape.length !== 3 || steps < 1 || b < 1 || width < 2)
     throw new ShapeError(`tokens must have shape [steps, b, n + 1], got ${formatShape(shape)}`);
-  await using file = await openFile(weights);
+  await using file = await openFile(weights as string);
   return {
     title: `Training on ${printable(source)}`,
-    config,
-    decoder,
+    files: { 'config.json': config },
+    loss: lossOf(decoder),
     steps,
     every,
     parameters: await decoder.load(runtime, file),
@@ -156,15 +109,15 @@ export async function planOfFiles(runtime: Runtime, options: TrainOptions): Prom
       batchOf(runtime, { dtype, shape: [b, width], data: data.subarray(step * b * width, (step + 1) * b * width) }),
     settings: { config: hashOf(JSON.stringify(config)), tokens: hashOf(data), numbers: optimizer },
     flops: 3 * decoder.flops(b, width - 1),
-    tokensOfBatch: b * (width - 1),
+    unit: 'tokens',
+    unitsOfBatch: b * (width - 1),
   };
 }
 
 export async function planOfText(runtime: Runtime, given: TrainOptions, remembered: TrainingSettings): Promise<Plan> {
-  checkRemembered(remembered);
-  const from: Readonly<Record<string, unknown>> = { ...remembered, ...given };
-  const values = Object.entries(TEXT_OPTIONS).map(([name, { preset }]) => [name, from[name] ?? preset] as const);
-  const options = Object.fromEntries(values.filter(([, value]) => value !== undefined)) as TextOptions;
+  if ('tokens' in remembered)
+    throw new ParameterError(`the checkpoint is of a training on files: give ${FILES_TOGETHER} again`);
+  const options = settledOptions(TEXT_OPTIONS, given, remembered);
   const { vocabulary, steps, length, batch, every, seed } = options;
   const optimizer = parseOptimizer(options.optimizer);
   const methods = await methodsOf(given, options);
@@ -188,15 +141,16 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
   const config = configOf(options, tokenizer.size);
   const decoder = createDecoder(config, { attention });
   const toBatch = (host: HostTensor<'i32'>) => batchOf(runtime, host);
+  const parameters = decoder.initialize(runtime, { seed });
+  const prompt = tokens.slice(-length - 1).slice(0, SAMPLE.prompt);
   return {
     title: `${title}, learned with ${names}`,
-    config,
-    decoder,
+    files: { 'tokenizer.json': tokenizer.file, 'config.json': config },
+    loss: lossOf(decoder),
     steps,
     every,
-    tokenizer,
     optimizer,
-    parameters: decoder.initialize(runtime, { seed }),
+    parameters,
     schedule: warmupCosine({ steps, warmup: Math.ceil(WARMUP * steps), floor: 0.1 }),
     batches: (index) => toBatch(index < short ? data.batches(index) : long.batches(index - short)),
     validate: {
@@ -206,31 +160,15 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
     },
     settings: { ...(options as TrainingSettings), method: names, hash: hashOf(text) },
     flops: 3 * decoder.flops(batch, length),
-    tokensOfBatch: batch * length,
-    sampling: { prompt: tokens.slice(-length - 1).slice(0, SAMPLE.prompt), length, seed },
+    unit: 'tokens',
+    unitsOfBatch: batch * length,
+    async sample(step, signal) {
+      const { count, temperature } = SAMPLE;
+      const own = { count, length, temperature, seed: seed + step, signal };
+      const added = await sampleTokens(decoder, runtime, parameters, prompt, own);
+      return tokenizer.decode([...prompt, ...added]);
+    },
   };
-}
-
-/** Throws unless the options of a checkpoint could have been given. */
-function checkRemembered(settings: TrainingSettings): void {
-  if ('tokens' in settings)
-    throw new ParameterError(`the checkpoint is of a training on files: give ${FILES_TOGETHER} again`);
-  for (const [name, { take }] of Object.entries(TEXT_OPTIONS)) {
-    const value = settings[name];
-    if (value === undefined) continue;
-    try {
-      if (take(String(value)) === value) continue;
-    } catch (error) {
-      if (!(error instanceof InvalidArgumentError)) throw error;
-    }
-    throw new ParseError(`checkpoint: its ${name} cannot be ${show(value)}: the file was altered`);
-  }
-}
-
-function parseVocabulary(text: string): string {
-  const size = Number(text);
-  if (text === 'characters' || (/^\d+$/.test(text) && size >= 256 && size <= 65_536)) return text;
-  throw new InvalidArgumentError("It must be 'characters' or a whole number from 256 to 65536.");
 }
 
 /**
@@ -290,7 +228,7 @@ const OPTIMIZERS: Readonly<Record<string, (parameters: Record<string, Tensor>, o
 };
 
 /** What `--optimizer` says. */
-function parseOptimizer(text: string): {
+export function parseOptimizer(text: string): {
   make: (parameters: Record<string, Tensor>) => Optimizer;
   clip: number | undefined;
 } {
@@ -319,4 +257,4 @@ function parseRecord(what: string, text: string): Readonly<Record<string, unknow
   return value;
 }
 
-const hashOf = (data: string | Int32Array) => createHash('sha256').update(data).digest('hex');
+export const hashOf = (data: string | Uint8Array | Int32Array) => createHash('sha256').update(data).digest('hex');

@@ -4,7 +4,6 @@ import { Command, Option } from 'commander';
 import { ParameterError, ParseError } from '../errors';
 import { writeSafetensors } from '../io';
 import { peakRate } from '../measure/peak';
-import { sampleTokens } from '../models/decoder/sample';
 import { createRuntime } from '../ops/create-runtime';
 import { lossSvg } from '../report/loss-curve';
 import type { Runtime } from '../runtime/runtime';
@@ -13,16 +12,31 @@ import type { Tensor } from '../tensor/tensor';
 import { curveText } from '../text/curve';
 import { formatPercent, significant } from '../text/format';
 import { printable } from '../text/printable';
-import { type Checkpoint, readCheckpoint, type TrainingHistory, type TrainingStep, train } from '../train';
+import {
+  type Checkpoint,
+  readCheckpoint,
+  type TrainingHistory,
+  type TrainingSettings,
+  type TrainingStep,
+  train,
+} from '../train';
 import { lockFolder } from './lock-folder';
 import { backendOption, threadsOption } from './options';
 import { withProgress } from './progress';
 import { readBytes } from './read-tensors';
-import { OF_FILES, type Plan, planOfFiles, planOfText, SAMPLE, TEXT_OPTIONS, type TrainOptions } from './train-plan';
+import { OF_FILES, PICTURE_OPTIONS, TEXT_OPTIONS, type TrainOptions } from './train-options';
+import { planOfPictures } from './train-pictures';
+import { type Plan, planOfFiles, planOfText } from './train-plan';
 import { isStream, say, writeFileAtomic } from './write-file';
 
-/** Options that only a training on a text takes: `every` and `optimizer` are for files too. */
-const OF_TEXTS = Object.keys(TEXT_OPTIONS).filter((name) => name !== 'every' && name !== 'optimizer');
+/** Options that only trainings on texts or pictures take: `every`, `optimizer` and `weights` are for files too. */
+const NOT_OF_FILES = Object.keys({ ...TEXT_OPTIONS, ...PICTURE_OPTIONS }).filter(
+  (name) => !['every', 'optimizer', 'weights'].includes(name),
+);
+const ONLY_OF_TEXTS = Object.keys(TEXT_OPTIONS).filter((name) => !Object.hasOwn(PICTURE_OPTIONS, name));
+const ONLY_OF_PICTURES = Object.keys(PICTURE_OPTIONS).filter(
+  (name) => name !== 'weights' && !Object.hasOwn(TEXT_OPTIONS, name),
+);
 const LAST = 'last.safetensors';
 /** The files that a training writes to its folder. */
 const FILES = [LAST, 'best.safetensors', 'model.safetensors', 'config.json', 'tokenizer.json', 'log.json', 'loss.svg'];
@@ -33,16 +47,18 @@ export function trainCommand(): Command {
   const command = new Command('train')
     .option('--out <folder>', 'where checkpoints and results go', 'trained')
     .option('--resume', 'go on from the last checkpoint in the folder');
-  for (const { flags, help, take } of Object.values(TEXT_OPTIONS)) command.option<unknown>(flags, help, take);
+  for (const [name, { flags, help, take }] of Object.entries({ ...PICTURE_OPTIONS, ...TEXT_OPTIONS })) {
+    const option = new Option(flags, help).argParser<unknown>(take);
+    command.addOption(name === 'model' ? option.conflicts(ONLY_OF_TEXTS) : option);
+  }
   return command
-    .addOption(new Option('--config <file>', 'with --tokens: the decoder, as a config.json').conflicts(OF_TEXTS))
-    .addOption(new Option('--weights <file>', 'with --tokens: what it starts from').conflicts(OF_TEXTS))
-    .addOption(new Option('--tokens <file>', 'tokens [steps, b, n + 1] to learn, in order').conflicts(OF_TEXTS))
+    .addOption(new Option('--config <file>', 'with --tokens: the decoder, as a config.json').conflicts(NOT_OF_FILES))
+    .addOption(new Option('--tokens <file>', 'tokens [steps, b, n + 1] to learn, in order').conflicts(NOT_OF_FILES))
     .addOption(backendOption())
     .addOption(threadsOption())
     .addHelpText(
       'after',
-      `\nExamples:\n  $ saccade train --method power-attention --params '{"block": 16, "window": 2}' --text notes.txt\n  $ saccade train --method lightning-attention,attention --params '[{}, {"window": [63, 0]}]'\n  $ saccade train --resume\n  $ saccade train --config config.json --weights start.safetensors --tokens tokens.safetensors --optimizer '{"name": "adamw"}' --out trained`,
+      `\nExamples:\n  $ saccade train --method power-attention --params '{"block": 16, "window": 2}' --text notes.txt\n  $ saccade train --method lightning-attention,attention --params '[{}, {"window": [63, 0]}]'\n  $ saccade train --resume\n  $ saccade train --config config.json --weights start.safetensors --tokens tokens.safetensors --optimizer '{"name": "adamw"}' --out trained\n  $ saccade train --model van --params '{"variant": "mini"}' --data fashion-mnist\n  $ saccade train --model van --weights trained --freeze features --data photographs --out tuned`,
     )
     .action(runTraining);
 }
@@ -54,10 +70,8 @@ async function runTraining(options: TrainOptions): Promise<void> {
   if (!resumes) await checkNoTraining(out);
   const found = resume && checkpointOf(out, resume);
   using runtime = await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
-  const plan = OF_FILES.some((name) => options[name] !== undefined)
-    ? await planOfFiles(runtime, options)
-    : await planOfText(runtime, options, found?.settings ?? {});
-  const { decoder, parameters, config, tokenizer, settings } = plan;
+  const plan = await planOf(runtime, options, found?.settings ?? {});
+  const { parameters, buffers, settings } = plan;
   const { make, clip } = plan.optimizer;
   using optimizer = make(parameters);
   const write = (name: string, data: Uint8Array | string) => writeFileAtomic(join(out, name), data);
@@ -66,8 +80,7 @@ async function runTraining(options: TrainOptions): Promise<void> {
   const describe = async () => {
     if (isDescribed) return;
     isDescribed = true;
-    if (tokenizer) await write('tokenizer.json', json(tokenizer.file));
-    await write('config.json', json(config));
+    for (const [name, content] of Object.entries(plan.files)) await write(name, json(content));
   };
 
   const course: number[] = [...(found?.history.losses ?? [])];
@@ -77,6 +90,7 @@ async function runTraining(options: TrainOptions): Promise<void> {
   const history = await withProgress('training', ({ signal, onProgress }, showText) =>
     train({
       parameters,
+      buffers,
       optimizer,
       clip,
       signal,
@@ -85,7 +99,7 @@ async function runTraining(options: TrainOptions): Promise<void> {
       batches: plan.batches,
       schedule: plan.schedule,
       validate: plan.validate,
-      loss: (weights, { tokens, targets }) => decoder.loss(weights, tokens, targets),
+      loss: plan.loss,
       checkpoint: {
         every: plan.every,
         settings,
@@ -100,7 +114,7 @@ async function runTraining(options: TrainOptions): Promise<void> {
         hasBegun = true;
         course.push(step.loss);
         onProgress(step.step / plan.steps, told(step));
-        if (tokenizer && step.validation !== undefined) sample = await sampleOf(plan, runtime, step.step, signal);
+        if (plan.sample && step.validation !== undefined) sample = await plan.sample(step.step, signal);
         showText([curveText(course, COLUMNS, LINES), ...(sample ? [quoted(sample)] : [])].join('\n'));
       },
     }),
@@ -109,14 +123,29 @@ async function runTraining(options: TrainOptions): Promise<void> {
     throw error;
   });
 
+  const evaluate = plan.evaluate;
+  const quality = evaluate && (await withProgress('testing', ({ signal }) => evaluate(signal)));
   const weights: Record<string, HostTensor> = {};
-  for (const name in parameters) weights[name] = await (parameters[name] as Tensor).toHost();
+  for (const [name, tensor] of Object.entries({ ...parameters, ...buffers }))
+    weights[name] = await (tensor as Tensor).toHost();
   await describe();
   await write('model.safetensors', writeSafetensors(weights, { metadata: { format: 'pt' } }));
   const { losses, gradientNorms, validation } = history;
-  await write('log.json', json({ losses, gradientNorms, ...(plan.validate && { validation }) }));
+  await write('log.json', json({ losses, gradientNorms, ...(plan.validate && { validation }), ...quality?.log }));
   await write('loss.svg', lossSvg(plan.title, history));
-  await say(summary(plan.title, history, sample, out));
+  await say(
+    summary(plan.title, history, [...(sample ? [quoted(sample)] : []), ...(quality ? [quality.text] : [])], out),
+  );
+}
+
+/** What is asked for, or what the checkpoint is of. */
+function planOf(runtime: Runtime, options: TrainOptions, remembered: TrainingSettings): Promise<Plan> {
+  if (options.model !== undefined || 'model' in remembered) return planOfPictures(runtime, options, remembered);
+  const only = ONLY_OF_PICTURES.find((name) => options[name as keyof TrainOptions] !== undefined);
+  if (only) throw new ParameterError(`--${only} is of trainings on pictures: name a model by --model`);
+  return OF_FILES.some((name) => options[name] !== undefined)
+    ? planOfFiles(runtime, options)
+    : planOfText(runtime, options, remembered);
 }
 
 /** Throws if a folder holds files that a training would replace; streams are not replaced. */
@@ -145,44 +174,32 @@ function whatIsKept(steps: number): string {
 }
 
 /** What the progress bar shows in addition to the share of the steps. */
-function newFigures({ flops, tokensOfBatch, steps }: Plan, peak: number | undefined) {
+function newFigures({ flops, unit, unitsOfBatch, steps }: Plan, peak: number | undefined) {
   let milliseconds = 0;
   return (step: TrainingStep): string => {
     milliseconds = milliseconds === 0 ? step.milliseconds : 0.9 * milliseconds + 0.1 * step.milliseconds;
     const seconds = Math.round(((steps - step.step) * milliseconds) / 1000);
     return [
       `loss ${significant(step.loss)}`,
-      `${Math.round((1000 * tokensOfBatch) / milliseconds).toLocaleString('en')} tokens/s`,
-      ...(peak === undefined ? [] : [`${formatPercent(flops / milliseconds / 1e6 / peak)} of peak`]),
+      `${Math.round((1000 * unitsOfBatch) / milliseconds).toLocaleString('en')} ${unit}/s`,
+      ...(peak === undefined || flops === undefined
+        ? []
+        : [`${formatPercent(flops / milliseconds / 1e6 / peak)} of peak`]),
       `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')} left`,
     ].join(', ');
   };
 }
 
-async function sampleOf(
-  { decoder, parameters, tokenizer, sampling }: Plan,
-  runtime: Runtime,
-  step: number,
-  signal: AbortSignal,
-): Promise<string> {
-  if (!tokenizer || !sampling) return '';
-  const { prompt, length, seed } = sampling;
-  const { count, temperature } = SAMPLE;
-  const own = { count, length, temperature, seed: seed + step, signal };
-  const added = await sampleTokens(decoder, runtime, parameters, prompt, own);
-  return tokenizer.decode([...prompt, ...added]);
-}
-
 const quoted = (text: string) => `“${printable(text.replace(/\s+/g, ' ').trim())}”`;
 
-function summary(title: string, { losses, validation }: TrainingHistory, sample: string, out: string): string {
+function summary(title: string, { losses, validation }: TrainingHistory, more: readonly string[], out: string): string {
   const measured = validation.at(-1);
   const ofValidation = measured ? `, of validation ${significant(measured.loss)}` : '';
   return [
     title,
     curveText(losses, COLUMNS, LINES),
     `${losses.length} steps: loss ${significant(losses.at(-1) as number)}${ofValidation}`,
-    ...(sample ? [quoted(sample)] : []),
+    ...more,
     `Written: ${printable(out)}`,
   ].join('\n');
 }

@@ -28,6 +28,8 @@ export interface Network<In, Out> extends WeightNames {
   infer?(inputs: In, parameters: Parameters, control: ModuleControl): Promise<Out>;
   /** How it takes pictures as its input x; default: it takes none. */
   readonly pictures?: PictureSettings | undefined;
+  /** What training adds to the loss, from the outputs: a tensor of one number; default: nothing. */
+  penalty?(outputs: Out): Tensor;
 }
 
 /** The declaration of a model: inputs and outputs in letters, params as a schema, and the network that they describe. */

@@ -6,6 +6,7 @@ import { bevanet } from './vision/bevanet';
 import { biformer } from './vision/biformer';
 import { deit } from './vision/deit';
 import { l2vit } from './vision/l2vit';
+import { resnet } from './vision/resnet';
 import { unireplknet } from './vision/unireplknet';
 import { van } from './vision/van';
 
@@ -16,6 +17,7 @@ export const models: readonly Model[] = [
   biformer,
   deit,
   l2vit,
+  resnet,
   unireplknet,
   van,
 ];

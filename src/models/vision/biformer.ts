@@ -50,6 +50,8 @@ interface BiFormerConfig {
   readonly ratio: number;
   /** Whether it is laid out as Swin-T: blocks without convolutions for positions, and norms before convolutions that halve. */
   readonly isSwin: boolean;
+  /** Pixels of a place of the first stage along both axes; default 4, as the authors'. */
+  readonly stride?: 2 | 4 | undefined;
 }
 
 const [NARROW, WIDE] = [
@@ -61,6 +63,7 @@ const VARIANTS = {
   s: { widths: NARROW, depths: [4, 4, 18, 4], ratio: 3, isSwin: false },
   b: { widths: WIDE, depths: [4, 4, 18, 4], ratio: 3, isSwin: false },
   stl: { widths: WIDE, depths: [2, 2, 6, 2], ratio: 4, isSwin: true },
+  mini: { widths: [32, 64], depths: [1, 1], ratio: 3, isSwin: false, stride: 2 },
 } satisfies Record<string, BiFormerConfig>;
 
 /** Regions along both axes, and how many of them each sees in the first stages. */
@@ -78,7 +81,7 @@ export const biformer = defineModel({
   outputs: { logits: 'b classes', ...STAGES },
   sometimes: STAGE_NAMES,
   params: valibot.strictObject({
-    variant: valibot.optional(valibot.picklist(['t', 's', 'b', 'stl']), 't'),
+    variant: valibot.optional(valibot.picklist(['t', 's', 'b', 'stl', 'mini']), 't'),
     classes: classesParam(1000),
     features: featuresParam,
   }),
@@ -107,17 +110,19 @@ export function biformerNetwork(config: BiFormerConfig, settings: HeadSettings) 
 const NCHW_NAME = 'stages.0.blocks.0.attn.qkv_linear.weight';
 
 function networkOf(
-  { widths, depths, ratio, isSwin }: BiFormerConfig,
+  { widths, depths, ratio, isSwin, stride = 4 }: BiFormerConfig,
   form: Form,
   { classes, features = false }: HeadSettings,
 ): PictureNetwork {
   const blocks = isSwin ? '.blocks' : '';
   const parts = widths.map((c, at): Readonly<Record<string, Layer>> => {
-    const attn = at < TOP_REGIONS.length ? ROUTED[form](c, TOP_REGIONS[at] as number) : global(c, form);
+    const attn = at < widths.length - 1 ? ROUTED[form](c, TOP_REGIONS[at] as number) : global(c, form);
     const block = blockOf(c, ratio * c, attn, isSwin, form);
     const before = widths[at - 1] ?? 3;
     return {
-      [`downsample_layers.${at}`]: isSwin ? merging(before, c, at === 0) : halving(before, c, at === 0),
+      [`downsample_layers.${at}`]: isSwin
+        ? merging(before, c, at === 0)
+        : halving(before, c, at === 0 ? stride / 2 : undefined),
       [`stages.${at}${blocks}`]: sequence(Array<Layer>(depths[at] as number).fill(block)),
     };
   });
@@ -132,11 +137,12 @@ function networkOf(
 
 const half = { kernel: 3, stride: 2, padding: 1 } as const;
 
-const halving = (c: number, o: number, isFirst: boolean): Layer =>
-  isFirst
+/** Half the extents; as a stem half of them, over the stride of a second convolution. */
+const halving = (c: number, o: number, second?: number): Layer =>
+  second
     ? sequence({
         $first: normedConvolution(['0', '1'], c, o / 2, { ...half, activation: 'gelu' }),
-        $second: normedConvolution(['3', '4'], o / 2, o, half),
+        $second: normedConvolution(['3', '4'], o / 2, o, { ...half, stride: second }),
       })
     : normedConvolution(['0', '1'], c, o, half);
 

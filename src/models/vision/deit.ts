@@ -53,7 +53,12 @@ interface DeitConfig {
 }
 
 const variant = (width: number, heads: number) => ({ width, heads, depth: 12, patch: 16, patches: 14 });
-const VARIANTS = { ti: variant(192, 3), s: variant(384, 6), b: variant(768, 12) } satisfies Record<string, DeitConfig>;
+const VARIANTS = {
+  ti: variant(192, 3),
+  s: variant(384, 6),
+  b: variant(768, 12),
+  mini: { width: 40, heads: 5, depth: 4, patch: 4, patches: 7 },
+} satisfies Record<string, DeitConfig>;
 
 /** Layers before which the authors prune. */
 const LAYERS = [4, 7, 10];
@@ -67,7 +72,7 @@ export const deit = defineModel({
   outputs: { logits: 'b classes', kept: 'b pruned', ...STAGES },
   sometimes: ['kept', ...STAGE_NAMES],
   params: valibot.strictObject({
-    variant: valibot.optional(valibot.picklist(['ti', 's', 'b']), 'ti'),
+    variant: valibot.optional(valibot.picklist(['ti', 's', 'b', 'mini']), 'ti'),
     classes: classesParam(1000),
     features: featuresParam,
     prune: valibot.optional(
@@ -81,9 +86,10 @@ export const deit = defineModel({
             LAYERS,
           ),
           thresholds: valibot.optional(numbers),
+          budget: valibot.optional(valibot.pipe(valibot.number(), valibot.minValue(0), valibot.maxValue(1)), 0.65),
         }),
         valibot.description(
-          'layers before which tokens are pruned, and the thresholds of their scores; else those of the weights',
+          'layers before which tokens are pruned, and the thresholds of their scores, else those of the weights; budget: the share of the multiplications that training aims at',
         ),
       ),
     ),
@@ -95,6 +101,7 @@ export const deit = defineModel({
 interface Pruning {
   readonly layers: readonly number[];
   readonly thresholds?: readonly number[] | undefined;
+  readonly budget?: number | undefined;
 }
 
 const EPSILON = 1e-6;
@@ -187,6 +194,9 @@ export function deitNetwork(config: DeitConfig, { classes, prune, features = fal
       parameters[name] as Tensor | undefined;
   return {
     ...network,
+    ...(prune && {
+      penalty: ({ kept }: { readonly kept?: Tensor }) => budgetLoss(kept as Tensor, config, prune),
+    }),
     infer: async (inputs: { readonly x: Tensor }, parameters: Parameters, control: ModuleControl) =>
       prune && inputs.x.shape[0] === 1
         ? dropping(channelsLast(inputs.x), findIn(parameters), control)
@@ -250,6 +260,32 @@ function rowsOf(h: Tensor, places: readonly number[]): Tensor<'f32'> {
   return h.runtime.scope(() => {
     const indices = h.runtime.tensor(Int32Array.from(places), [places.length], 'i32');
     return gather((h as Tensor<'f32'>).reshape([-1, c]), indices).reshape([1, 1, places.length, c]);
+  });
+}
+
+/** How much a miss of the budget counts, as in the authors' code. */
+const BUDGET_WEIGHT = 2;
+
+/** The distance of the share of multiplications that is computed from the budget; `kept` [b, pruned] has its gradient. */
+function budgetLoss(
+  kept: Tensor,
+  { width: c, depth, patches }: DeitConfig,
+  { layers, budget = 0.65 }: Pruning,
+): Tensor {
+  const [each, pair] = [12 * c ** 2, 2 * c];
+  const full = patches ** 2 + 1;
+  const whole = depth * (each * full + pair * full ** 2);
+  const first = (layers[0] as number) / depth;
+  const blocks = layers.map((layer, at) => (layers[at + 1] ?? depth) - layer);
+  const shares = map(
+    (n, count, { each, pair, whole }) => (count * n * (each + pair * n)) / whole,
+    kept,
+    kept.runtime.tensor(blocks, [blocks.length]),
+    { captured: { each, pair, whole } },
+  );
+  const computed = mean(sum(shares, { axes: [1] }));
+  return map((share, { rest, weight }) => weight * Math.abs(share - rest), computed, {
+    captured: { rest: budget - first, weight: BUDGET_WEIGHT },
   });
 }
 

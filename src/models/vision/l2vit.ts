@@ -42,12 +42,15 @@ interface L2ViTConfig {
   readonly depths: readonly number[];
   /** Heads of the first stage; each next one has twice as many. */
   readonly heads: number;
+  /** Pixels of a place of the first stage along both axes; default 4, as the author's. */
+  readonly stride?: 2 | 4 | undefined;
 }
 
 const VARIANTS = {
   t: { width: 96, depths: [2, 2, 6, 2], heads: 3 },
   s: { width: 96, depths: [2, 2, 18, 2], heads: 3 },
   b: { width: 128, depths: [2, 2, 18, 2], heads: 4 },
+  mini: { width: 20, depths: [2, 2], heads: 1, stride: 2 },
 } satisfies Record<string, L2ViTConfig>;
 
 export const l2vit = defineModel({
@@ -58,7 +61,7 @@ export const l2vit = defineModel({
   outputs: { logits: 'b classes', ...STAGES },
   sometimes: STAGE_NAMES,
   params: valibot.strictObject({
-    variant: valibot.optional(valibot.picklist(['t', 's', 'b']), 't'),
+    variant: valibot.optional(valibot.picklist(['t', 's', 'b', 'mini']), 't'),
     window: valibot.optional(
       valibot.pipe(
         valibot.number(),
@@ -79,7 +82,7 @@ export const l2vit = defineModel({
 });
 
 export function l2vitNetwork(
-  { width, depths, heads }: L2ViTConfig,
+  { width, depths, heads, stride = 4 }: L2ViTConfig,
   window: number,
   { classes, features = false }: HeadSettings,
 ) {
@@ -89,7 +92,7 @@ export function l2vitNetwork(
       j % 2 === 0 ? windowBlock(c, own, window) : globalBlock(c, own),
     );
     return {
-      [`downsample_layers.${at}`]: at === 0 ? stem(c) : merging(c / 2, c),
+      [`downsample_layers.${at}`]: at === 0 ? stem(c, stride) : merging(c / 2, c),
       [`stages.${at}`]: sequence(blocks),
     };
   });
@@ -105,16 +108,16 @@ export function l2vitNetwork(
 const EPSILON = 1e-5;
 const half = { kernel: 3, stride: 2, padding: 1 } as const;
 
-/** A quarter of the extents, which zeros make multiples of 4. */
-function stem(c: number): Layer {
+/** The extents over the stride, of which zeros make them multiples. */
+function stem(c: number, stride: number): Layer {
   const proj = layerOf(
     {
       $first: normedConvolution(['proj.0', 'proj.1'], 3, c / 2, { ...half, activation: 'relu' }),
-      $second: normedConvolution(['proj.3', 'proj.4'], c / 2, c, half),
+      $second: normedConvolution(['proj.3', 'proj.4'], c / 2, c, { ...half, stride: stride / 2 }),
     },
     {},
     (x, { $first, $second }) =>
-      $second($first(paddedTo(x, upTo(x.shape[1] as number, 4), upTo(x.shape[2] as number, 4)))),
+      $second($first(paddedTo(x, upTo(x.shape[1] as number, stride), upTo(x.shape[2] as number, stride)))),
   );
   return sequence({ proj, norm: layerNorm(c, EPSILON) });
 }

@@ -46,6 +46,8 @@ import {
 interface UniRepLKNetConfig {
   readonly width: number;
   readonly kernels: readonly (readonly Kernel[])[];
+  /** Pixels of a place of the first stage along both axes; default 4, as the authors'. */
+  readonly stride?: 2 | 4 | undefined;
 }
 type Kernel = 3 | LargeKernel;
 
@@ -69,6 +71,7 @@ const VARIANTS = {
   b: deep(128),
   l: deep(192),
   xl: deep(256),
+  mini: { width: 24, kernels: [[13], [7], [3]], stride: 2 },
 } satisfies Record<string, UniRepLKNetConfig>;
 
 export const unireplknet = defineModel({
@@ -79,7 +82,7 @@ export const unireplknet = defineModel({
   outputs: { logits: 'b classes', ...STAGES },
   sometimes: STAGE_NAMES,
   params: valibot.strictObject({
-    variant: valibot.optional(valibot.picklist(['a', 'f', 'p', 'n', 't', 's', 'b', 'l', 'xl']), 'a'),
+    variant: valibot.optional(valibot.picklist(['a', 'f', 'p', 'n', 't', 's', 'b', 'l', 'xl', 'mini']), 'a'),
     classes: classesParam(1000),
     features: featuresParam,
     channels: valibot.optional(
@@ -114,15 +117,15 @@ interface Settings extends HeadSettings {
 }
 
 export function unireplknetNetwork(
-  { width, kernels }: UniRepLKNetConfig,
+  { width, kernels, stride = 4 }: UniRepLKNetConfig,
   { classes, channels, merged, features = false }: Settings,
 ) {
   const block = merged ? mergedBlock : blockOf;
   const parts = kernels.map((each, at): Readonly<Record<string, Layer>> => {
     const c = width * 2 ** at;
-    const stem = { ...halving(channels, c / 2), 2: activated('gelu'), ...halving(c / 2, c, 3) };
+    const stem = { ...norming(channels, c / 2), 2: activated('gelu'), ...norming(c / 2, c, 3, stride / 2) };
     return {
-      [`downsample_layers.${at}`]: sequence(at === 0 ? stem : halving(c / 2, c)),
+      [`downsample_layers.${at}`]: sequence(at === 0 ? stem : norming(c / 2, c)),
       [`stages.${at}`]: sequence(each.map((kernel) => block(c, kernel))),
     };
   });
@@ -135,9 +138,9 @@ export function unireplknetNetwork(
   );
 }
 
-/** A convolution by steps of two and the norm of its results, from this index on. */
-const halving = (c: number, o: number, index = 0): Readonly<Record<number, Layer>> => ({
-  [index]: convolution(c, o, { kernel: 3, stride: 2, padding: 1, std: 0.02 }),
+/** A convolution by steps of two, or `stride`, and the norm of its results, from this index on. */
+const norming = (c: number, o: number, index = 0, stride = 2): Readonly<Record<number, Layer>> => ({
+  [index]: convolution(c, o, { kernel: 3, stride, padding: 1, std: 0.02 }),
   [index + 1]: layerNorm(o),
 });
 

@@ -41,6 +41,8 @@ import {
 interface VanConfig {
   readonly widths: readonly number[];
   readonly depths: readonly number[];
+  /** Pixels of a place of the first stage along both axes; default 4, as the authors'. */
+  readonly stride?: number | undefined;
 }
 
 const SMALL = [64, 128, 320, 512];
@@ -52,6 +54,7 @@ const VARIANTS = {
   b4: { widths: SMALL, depths: [3, 6, 40, 3] },
   b5: { widths: [96, 192, 480, 768], depths: [3, 3, 24, 3] },
   b6: { widths: [96, 192, 384, 768], depths: [6, 6, 90, 6] },
+  mini: { widths: [12, 24, 64], depths: [1, 1, 2], stride: 2 },
 } satisfies Record<string, VanConfig>;
 
 /** Widths of the feed-forward networks over those of the stages. */
@@ -65,7 +68,7 @@ export const van = defineModel({
   outputs: { logits: 'b classes', ...STAGES },
   sometimes: STAGE_NAMES,
   params: valibot.strictObject({
-    variant: valibot.optional(valibot.picklist(['b0', 'b1', 'b2', 'b3', 'b4', 'b5', 'b6']), 'b0'),
+    variant: valibot.optional(valibot.picklist(['b0', 'b1', 'b2', 'b3', 'b4', 'b5', 'b6', 'mini']), 'b0'),
     classes: classesParam(1000),
     features: featuresParam,
   }),
@@ -74,10 +77,10 @@ export const van = defineModel({
 });
 
 /** The network of these widths and depths; the last of its widths is that of its head. */
-export function vanNetwork({ widths, depths }: VanConfig, { classes, features = false }: HeadSettings) {
+export function vanNetwork({ widths, depths, stride = 4 }: VanConfig, { classes, features = false }: HeadSettings) {
   const stages = widths.map((width, at): Readonly<Record<string, Layer>> => {
     const [i, before] = [at + 1, widths[at - 1] ?? 3];
-    const size = at === 0 ? { kernel: 7, stride: 4, padding: 3 } : { kernel: 3, stride: 2, padding: 1 };
+    const size = at === 0 ? { kernel: 7, stride, padding: 3 } : { kernel: 3, stride: 2, padding: 1 };
     const block = blockOf(width, (RATIOS[at] as number) * width);
     return {
       [`patch_embed${i}`]: normedConvolution(['proj', 'norm'], before, width, size),
