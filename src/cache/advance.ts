@@ -1,6 +1,6 @@
 /** How methods go on from what is kept of the tokens before: a state, or the inputs of all of them. */
 import { ParameterError } from '../errors';
-import type { Continuation, FromKeys } from '../methods/continuation';
+import type { Continuation, FromKeys, FromOwn } from '../methods/continuation';
 import type { Method } from '../methods/define';
 import { checkTensors } from '../ops/check';
 import { concat, contiguous, pad } from '../ops/copy';
@@ -17,7 +17,7 @@ export interface Recurrence {
   readonly method: Method;
   /** As the method parses them. */
   readonly params: object;
-  readonly continuation: Exclude<Continuation, FromKeys>;
+  readonly continuation: Exclude<Continuation, FromKeys | FromOwn>;
 }
 
 /** What is kept once the rows have so many tokens. */

@@ -2,7 +2,10 @@
 import { checkChoice, checkFunction, checkRecord, show } from '../check';
 import { ParameterError } from '../errors';
 import type { CacheLayer, CacheLayerOptions } from '../ops/cache/layer';
+import type { CacheDType } from '../ops/cache/layout';
+import type { RopeOptions } from '../ops/rope';
 import type { Control } from '../runtime/backend';
+import type { Runtime } from '../runtime/runtime';
 import type { Tensor } from '../tensor/tensor';
 
 /** From a state of fixed size. */
@@ -57,7 +60,40 @@ export interface FromInputs {
   readonly revises?: boolean | undefined;
 }
 
-export type Continuation = FromState | FromKeys | FromInputs;
+/** Queries or keys [b, n, h, d] rotated by positions [n] or [b, n], or from a first one on. */
+export type Rotate = (x: Tensor, positions: NonNullable<RopeOptions['positions']>) => Tensor;
+
+/** What a layer keeps by itself; queries and keys come to it as they are before they are rotated by their positions. */
+export interface OwnCache {
+  /** Tokens that each row has seen. */
+  readonly lengths: readonly number[];
+  /** Of memory that is held, and those of it that are read only here and there, so that they may lie in slow memory. */
+  readonly bytes: number;
+  readonly slowBytes: number;
+  /** The results for the first `counts[r]` tokens of each row, q [rows, n, h, d], k and v, which it has from then on. */
+  append(inputs: Readonly<Record<string, Tensor>>, options: AttendOptions, rotate: Rotate): Tensor;
+  /** Takes tokens back: of each row the first `lengths[r]` stay. */
+  truncate(lengths: readonly number[]): void;
+  /** A cache whose row i continues from row `rows[i]` of this one. */
+  fork(rows: readonly number[]): OwnCache;
+  /** A cache with the rows of this one and of others, its forks. */
+  join(others: readonly OwnCache[]): OwnCache;
+  dispose(): void;
+}
+
+/** What a cache of a layer's own is for. */
+export interface OwnCachePlace extends Readonly<Record<'rows' | 'heads' | 'keyHeads' | 'd' | 'e', number>> {
+  readonly runtime: Runtime;
+  readonly dtype: CacheDType;
+}
+
+/** From a cache of its own. */
+export interface FromOwn {
+  readonly from: 'own';
+  open(place: OwnCachePlace): OwnCache;
+}
+
+export type Continuation = FromState | FromKeys | FromInputs | FromOwn;
 
 interface Declared {
   readonly name: string;
@@ -75,8 +111,9 @@ export function usualContinuation({ optional = {}, outputs }: Declared): Continu
 export function checkContinuation({ name, optional = {}, outputs }: Declared, given: Continuation): void {
   const what = `continuation of ${name}`;
   checkRecord(what, given);
-  checkChoice(`from of ${what}`, given.from, ['state', 'keys', 'inputs']);
+  checkChoice(`from of ${what}`, given.from, ['state', 'keys', 'inputs', 'own']);
   if (given.from === 'keys') checkFunction(`attend of ${what}`, given.attend);
+  if (given.from === 'own') checkFunction(`open of ${what}`, given.open);
   if (given.from !== 'state') return;
   checkRecord(`state of ${what}`, given.state);
   for (const [input, output] of Object.entries(given.state))

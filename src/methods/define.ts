@@ -198,6 +198,11 @@ export interface MethodSpec<
    */
   continuation?(params: valibot.InferOutput<Schema>): Continuation | undefined;
   /**
+   * After how many tokens a decoder puts one of its own, the landmark, which ends their block: `landmark_token_id` of its
+   * configuration. Its results are no text. Default: nowhere.
+   */
+  landmarkEvery?(params: valibot.InferOutput<Schema>): number;
+  /**
    * Whether its results become those of softmax attention only by training a model with it: `compare` then shows what it
    * costs and how its weights spread, and no error.
    */
@@ -356,7 +361,7 @@ export function withGradients(
 
 const DECLARED = ['reference', 'forward', 'cost', 'variants'];
 /** Functions that may be left out. */
-const OPTIONAL = ['mask', 'weights', 'rounding', 'isCausal', 'layer', 'continuation', 'page'];
+const OPTIONAL = ['mask', 'weights', 'rounding', 'isCausal', 'layer', 'continuation', 'landmarkEvery', 'page'];
 
 /** Throws a ParameterError unless `value` is a method. */
 export function checkMethod(what: string, value: unknown): void {

@@ -7,6 +7,7 @@ import type { InferInput } from 'valibot';
 import type { Complete } from '../cache/advance';
 import { checkBoolean, checkKnown, checkNumbers, checkWhole, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
+import type { Rotate } from '../methods/continuation';
 import { checkMethod, type Method, type MethodOf } from '../methods/define';
 import { exactAttention } from '../methods/dense/attention';
 import type { ParamsSchema } from '../methods/params';
@@ -78,8 +79,17 @@ export interface AttentionContext extends ModuleControl {
   readonly positions?: RopeOptions['positions'];
   /** How many positions the sequence may have; default: those of its tokens. */
   readonly length?: number | undefined;
-  /** Its inputs, to which `complete` adds those that the tokens before have a part in. */
-  readonly attend?: ((inputs: Readonly<Record<string, Tensor>>, complete?: Complete) => Tensor) | undefined;
+  /** Whether queries and keys are left as they are, for `attend` to rotate them by their positions. */
+  readonly isPlain?: boolean | undefined;
+  readonly attend?: ((inputs: Readonly<Record<string, Tensor>>, more: Continuing) => Tensor) | undefined;
+}
+
+/** How a layer's tokens continue a sequence. */
+export interface Continuing {
+  /** Adds inputs that the tokens before have a part in. */
+  readonly complete?: Complete | undefined;
+  /** Rotates queries or keys by positions, if the layer does. */
+  readonly rotate: Rotate;
 }
 
 /** A definition whose tokens may continue a sequence. */
@@ -177,7 +187,7 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
     keyHeads,
     d,
     e,
-    forward(x, parameters, { signal, activations, positions, length, attend }) {
+    forward(x, parameters, { signal, activations, positions, length, attend, isPlain }) {
       const [b, n] = checkTokens(x, width);
       if (grid && n !== sizeOf(grid))
         throw new ShapeError(`x must have ${sizeOf(grid)} tokens, those of the grid ${show(grid)}, got ${n}`);
@@ -185,11 +195,13 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
       const shape = (count: number, size: number) => [b, ...(grid ?? [n]), count, size];
       const rows = projected(sizes, layout, (names) => projectAll(names, x, parameters, control));
       const rope = ropeFor(length ?? n);
+      const rotate = (x: Tensor, positions: RopeOptions['positions']) =>
+        rope ? turn(x, { ...rope, positions, signal }) : x;
       const compared = (of: string, count: number) => {
         const plain = (rows[of] ?? project(`${of}_proj`, x, parameters, control)).reshape([b, n, count, d]);
         const weights = weightsOfNorm.get(of)?.(parameters);
         const scaled = normed && weights ? normed.forward(plain, weights, { signal }) : plain;
-        return (rope ? turn(scaled, { ...rope, positions, signal }) : scaled).reshape(shape(count, d));
+        return (isPlain ? scaled : rotate(scaled, positions)).reshape(shape(count, d));
       };
       const projections = {
         q: compared('q', heads),
@@ -205,7 +217,7 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
       const isLater = positions !== undefined && extra?.isSequential;
       const inputs = isLater ? known : complete(known);
       const out = attend
-        ? attend(inputs, isLater ? complete : undefined)
+        ? attend(inputs, { rotate, complete: isLater ? complete : undefined })
         : (method.forward(inputs, params, { signal }).out as Tensor);
       return project(result, out.reshape([b, n, heads * e]), parameters, control);
     },

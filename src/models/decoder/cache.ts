@@ -1,18 +1,20 @@
 /** What a decoder keeps of past tokens, in each layer as its method goes on. */
-import { type Complete, checkTokens, type Recurrence } from '../../cache/advance';
+import { checkTokens, type Recurrence } from '../../cache/advance';
 import { createKeyValueCache, type KeyValueCache } from '../../cache/key-value-cache';
 import { Memories } from '../../cache/memories';
 import { openRecurrentCache, type RecurrentCache } from '../../cache/recurrent-cache';
 import { checkRows, rowLengths } from '../../cache/rows';
 import { checkArray, checkOptions, checkWhole, show } from '../../check';
 import { DisposedError, ParameterError } from '../../errors';
-import type { AttendOptions, FromKeys, Memory } from '../../methods/continuation';
-import type { AttentionContext, AttentionLayer } from '../../nn/attention';
+import type { AttendOptions, FromKeys, FromOwn, Memory } from '../../methods/continuation';
+import type { AttentionContext, AttentionLayer, Continuing } from '../../nn/attention';
 import { checkCounts, positionsFrom } from '../../ops/cache/layer';
 import type { CacheDType } from '../../ops/cache/layout';
 import type { Runtime } from '../../runtime/runtime';
 import { disposeKey, type Tensor } from '../../tensor/tensor';
 import { describesItself } from '../../text/inspect';
+import { type Landmarks, withLandmarks, withoutLandmarks } from './landmarks';
+import { OwnPart } from './own-part';
 
 export interface DecoderCacheOptions {
   /** Sequences decoded side by side, of any lengths. Default 1. */
@@ -26,14 +28,14 @@ export interface DecoderCacheOptions {
 }
 
 /** What layers keep whose methods go on alike. */
-type Part = KeyValueCache | RecurrentCache;
+type Part = KeyValueCache | RecurrentCache | OwnPart;
 
 /** The result of a layer's method for the inputs of tokens that continue those that the parts have seen. */
 type Attend = (
   parts: readonly Part[],
   inputs: Readonly<Record<string, Tensor>>,
   options: AttendOptions,
-  complete: Complete | undefined,
+  continuing: Continuing,
   memories: readonly Memory[],
 ) => Tensor;
 
@@ -43,6 +45,9 @@ interface Plan {
   readonly capacity: number;
   /** By layer. */
   readonly attends: readonly Attend[];
+  /** Layers whose queries and keys come before they are rotated. */
+  readonly plain: readonly boolean[];
+  readonly landmarks: Landmarks | undefined;
   /** The names of the layers in each part, for messages. */
   readonly names: readonly (readonly string[])[];
 }
@@ -52,6 +57,7 @@ export function createDecoderCache(
   runtime: Runtime,
   layers: readonly AttentionLayer[],
   options: DecoderCacheOptions,
+  landmarks: Landmarks | undefined,
 ): DecoderCache {
   checkOptions('cache', options, ['rows', 'capacity', 'dtype', 'history']);
   const { rows = 1, capacity, dtype, history = 1 } = options;
@@ -66,14 +72,15 @@ export function createDecoderCache(
     names.push(places.map((at) => nameOf(layers, at)));
     return parts.push(part) - 1;
   };
-  const { keyed, others } = sorted(layers);
+  const { keyed, others, own } = sorted(layers);
+  const tokens = landmarks ? withLandmarks(capacity, landmarks) : capacity;
   // A cache has the same heads in all layers.
   for (const heads of new Set(keyed.map(({ layer }) => layer.keyHeads))) {
     const alike = keyed.filter(({ layer }) => layer.keyHeads === heads);
     const [{ layer }] = alike as [(typeof alike)[number]];
     const cache = createKeyValueCache(runtime, {
       rows,
-      capacity,
+      capacity: tokens,
       dtype,
       heads,
       d: layer.d,
@@ -99,23 +106,45 @@ export function createDecoderCache(
       others.map(({ at }) => at),
     );
     for (const [index, { at }] of others.entries())
-      attends[at] = (own, inputs, options, complete) =>
+      attends[at] = (own, inputs, options, { complete }) =>
         (own[part] as RecurrentCache).append(index, inputs, options, complete);
   }
-  return new DecoderCache({ runtime, capacity, attends, names }, parts, new Memories(memories, rows), rows);
+  if (own.length > 0) {
+    const open = ({ layer: { heads, keyHeads, d, e }, continuation }: (typeof own)[number]) =>
+      continuation.open({ runtime, rows, heads, keyHeads, d, e, dtype: dtype ?? 'f32' });
+    const part = add(
+      new OwnPart(own.map(open)),
+      own.map(({ at }) => at),
+    );
+    for (const [index, { at }] of own.entries())
+      attends[at] = (held, inputs, options, { rotate }) =>
+        (held[part] as OwnPart).layer(index).append(inputs, options, rotate);
+  }
+  const plain = layers.map((_, at) => own.some((each) => each.at === at));
+  return new DecoderCache(
+    { runtime, capacity, attends, names, plain, landmarks },
+    parts,
+    new Memories(memories, rows),
+    rows,
+  );
 }
 
 const nameOf = (layers: readonly AttentionLayer[], at: number) => `layer ${at} (${layers[at]?.method.name})`;
 
-/** The layers that go on from keys and values, and all others. */
+/** The layers that go on from keys and values, those that keep what they need themselves, and all others. */
 function sorted(layers: readonly AttentionLayer[]) {
   const keyed: { readonly at: number; readonly layer: AttentionLayer; readonly continuation: FromKeys }[] = [];
+  const own: { readonly at: number; readonly layer: AttentionLayer; readonly continuation: FromOwn }[] = [];
   const others: (Recurrence & { readonly at: number })[] = [];
   for (const [at, layer] of layers.entries()) {
     const { method, params } = layer;
     const continuation = method.continuation(params);
     if (continuation.from === 'keys') {
       keyed.push({ at, layer, continuation });
+      continue;
+    }
+    if (continuation.from === 'own') {
+      own.push({ at, layer, continuation });
       continue;
     }
     const other = { at, method, params, continuation };
@@ -126,7 +155,7 @@ function sorted(layers: readonly AttentionLayer[]) {
       );
     others.push(other);
   }
-  return { keyed, others };
+  return { keyed, others, own };
 }
 
 /**
@@ -159,13 +188,29 @@ export class DecoderCache {
   /** Tokens that each row has seen: the position of its next. */
   get lengths(): number[] {
     this.#assertUsable('lengths');
+    return this.#stored.map((length) => this.#textOf(length));
+  }
+
+  /** With landmarks. */
+  get #stored(): number[] {
     return (this.parts[0] as Part).lengths;
+  }
+
+  #textOf(length: number): number {
+    const { landmarks } = this.plan;
+    return landmarks ? withoutLandmarks(length, landmarks) : length;
   }
 
   /** Bytes of memory that is held; keys and values together with the forks that they are shared with. */
   get bytes(): number {
     this.#assertUsable('bytes');
     return this.parts.reduce((sum, { bytes }) => sum + bytes, this.memories.bytes);
+  }
+
+  /** Of `bytes`, those of blocks that are read only where a landmark opens them: they might lie in slow memory. */
+  get slowBytes(): number {
+    this.#assertUsable('slowBytes');
+    return this.parts.reduce((sum, part) => sum + (part instanceof OwnPart ? part.slowBytes : 0), 0);
   }
 
   /**
@@ -176,7 +221,12 @@ export class DecoderCache {
    */
   truncate(lengths: number | readonly number[]): void {
     this.#assertUsable('truncate()');
-    const wanted = rowLengths(lengths, this.rows);
+    const { landmarks } = this.plan;
+    const given = rowLengths(lengths, this.rows);
+    this.#truncate(landmarks ? given.map((length) => withLandmarks(length, landmarks)) : given);
+  }
+
+  #truncate(wanted: readonly number[]): void {
     for (const [at, part] of this.parts.entries())
       part.checkTruncation(wanted, (layer) => this.plan.names[at]?.[layer] as string);
     for (const part of this.parts) part.truncate(wanted);
@@ -218,7 +268,7 @@ export class DecoderCache {
 
   /**
    * @internal For the decoder: `step` of n tokens, of which the first `counts[r]` are row r's, with what the attention of each
-   * layer continues from.
+   * layer continues from. Landmarks are among the tokens.
    */
   advance<T>(
     n: number,
@@ -227,10 +277,10 @@ export class DecoderCache {
   ): T {
     this.#assertUsable('step()');
     const { runtime, capacity, parts, memories } = this;
-    const before = this.lengths;
+    const before = this.#stored;
     const counts = checkCounts(given, this.rows, n);
     for (const [row, length] of before.entries()) {
-      const tokens = length + (counts[row] as number);
+      const tokens = this.#textOf(length + (counts[row] as number));
       if (tokens > capacity)
         throw new ParameterError(
           `row ${row} would have ${tokens} tokens, more than the capacity ${capacity} of the cache`,
@@ -238,18 +288,21 @@ export class DecoderCache {
     }
     try {
       return runtime.scope(() => {
-        const positions = positionsFrom(runtime, before, n, capacity - 1);
+        const { landmarks, plain } = this.plan;
+        const length = landmarks ? withLandmarks(capacity, landmarks) : capacity;
+        const positions = positionsFrom(runtime, before, n, length - 1);
         const contextOf = (layer: number): AttentionContext => ({
           signal,
           positions,
-          length: capacity,
-          attend: (inputs, complete) =>
-            (this.plan.attends[layer] as Attend)(parts, inputs, { signal, counts }, complete, memories.all),
+          length,
+          isPlain: plain[layer] as boolean,
+          attend: (inputs, continuing) =>
+            (this.plan.attends[layer] as Attend)(parts, inputs, { signal, counts }, continuing, memories.all),
         });
         return step(contextOf, counts);
       });
     } catch (error) {
-      this.truncate(before);
+      this.#truncate(before);
       throw error;
     }
   }

@@ -25,6 +25,7 @@ import {
   exactAttention,
   gatedDeltaRule,
   kernelRidge,
+  landmarkAttention,
   lightningAttention,
   localLinearAttention,
   neighborhoodAttention,
@@ -46,7 +47,7 @@ import { convert, type HostTensor, hostTensor } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
 import { writeCheckpoint } from '../../train/checkpoint';
 import { packWeight } from '../../weights';
-import { createDecoder, type DecoderAttention, type DecoderCache, type LayerAttention } from '.';
+import { createDecoder, type DecoderAttention, type DecoderCache, insertLandmarks, type LayerAttention } from '.';
 
 const fixture = readSafetensors(
   readFileSync(new URL('../../../test/fixtures/decoder.safetensors', import.meta.url)),
@@ -675,5 +676,61 @@ describe('createDecoder', () => {
     );
     const wrong = { ...weights, 'model.norm.weight': hostTensor(new Float32Array(4), [4]) };
     expect(() => decoder.load(runtime, wrong)).toThrow('model.norm.weight must have shape [16], got [4]');
+  });
+});
+
+describeOnBackends('landmarks in a decoder', (runtime) => {
+  const config = { ...tiny, num_hidden_layers: 2, initializer_range: 0.5 };
+  const method = landmarkAttention as Method;
+
+  test('come by themselves in prompts and steps; retrieval of all blocks is one pass', () =>
+    scoped(runtime(), async () => {
+      for (const params of [{ block: 2 }, { block: 2, topBlocks: 9 }]) {
+        const decoder = createDecoder(config, { attention: { method, params } });
+        const parameters = decoder.initialize(runtime(), { seed: 5 });
+        expect(decoder.landmarks).toEqual({ every: 2, token: 6 });
+        const cache = decoder.cache(runtime(), { rows: 2, capacity: 16 });
+        const texts: number[][] = [[], []];
+        const go = async (added: number[][]) => {
+          const n = Math.max(...added.map(({ length }) => length));
+          const all = added.flatMap((row) => Array.from({ length: n }, (_, at) => row[at] ?? 0));
+          const counts = added.map(({ length }) => length);
+          const logits = decoder.step(parameters, runtime().tensor(all, [2, n], 'i32'), cache, { counts });
+          for (const [row, more] of added.entries()) {
+            const text = texts[row] as number[];
+            text.push(...more);
+            if (more.length === 0) continue;
+            const tokens = insertLandmarks(text, decoder.landmarks!);
+            const at = tokens.findLastIndex((token) => token !== 6);
+            const wanted = decoder.forward(parameters, runtime().tensor(tokens, [1, tokens.length], 'i32'));
+            const own = await wanted
+              .slice(1, at, at + 1)
+              .reshape([1, 7])
+              .toHost();
+            expect(relativeError(await logits.slice(0, row, row + 1).toHost(), own)).toBeLessThan(2e-5);
+          }
+          expect(cache.lengths).toEqual(texts.map(({ length }) => length));
+        };
+        await go([
+          [1, 2, 3, 4, 5],
+          [5, 4],
+        ]);
+        await go([[0], [3]]);
+        cache.truncate([5, 3]);
+        texts[0]?.pop();
+        await go([[2, 1, 1], []]);
+        const fork = cache.fork([1]);
+        expect(fork.lengths).toEqual([3]);
+        expect(cache.slowBytes).toBeLessThan(cache.bytes);
+        fork.dispose();
+        cache.dispose();
+      }
+    }));
+
+  test('what does not fit is refused by name', () => {
+    const two = [2, 3].map((block) => ({ method, params: { block } }));
+    expect(() => createDecoder(config, { attention: two })).toThrow('attention of layer 1: its block must be 2');
+    const other = { ...config, landmark_token_id: 7 } as typeof config;
+    expect(() => createDecoder(other, { attention: method })).toThrow('landmark_token_id of the configuration');
   });
 });

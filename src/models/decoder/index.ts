@@ -18,6 +18,7 @@ import {
 } from '../../nn/module';
 import { project } from '../../nn/projection';
 import { softcapped } from '../../nn/softcap';
+import { checkCounts } from '../../ops/cache/layer';
 import { checkControl, checkTensors, commonRuntime } from '../../ops/check';
 import { contiguous } from '../../ops/copy';
 import { crossEntropy } from '../../ops/cross-entropy';
@@ -33,10 +34,12 @@ import { readConfig } from './architectures';
 import type { Blueprint, LayerBlueprint } from './architectures/architecture';
 import type { DecoderConfig } from './architectures/settings';
 import { createDecoderCache, DecoderCache, type DecoderCacheOptions } from './cache';
+import { insertedRows, type Landmarks, landmarksOf, withoutLandmarks } from './landmarks';
 import { type DecoderAttention, type DecoderLayer, layersOf } from './layers';
 
 export type { DecoderConfig } from './architectures/settings';
 export { DecoderCache, type DecoderCacheOptions } from './cache';
+export { insertLandmarks, type Landmarks } from './landmarks';
 export type { DecoderAttention, LayerAttention } from './layers';
 
 export interface DecoderOptions<Schema extends ParamsSchema = ParamsSchema> {
@@ -78,6 +81,11 @@ export interface Decoder extends WeightNames {
   readonly vocabulary: number;
   readonly context: number;
   readonly layers: number;
+  /**
+   * Where its attention wants landmarks, and which token they are: `landmark_token_id` of the configuration, by default the last one.
+   * `step` puts them in by itself; `forward`, `hidden` and `loss` take tokens with landmarks in place (`insertLandmarks`).
+   */
+  readonly landmarks?: Landmarks | undefined;
   /** Parameters to train from. */
   initialize(runtime: Runtime, options?: { readonly seed?: number | undefined }): Record<string, Tensor<'f32'>>;
   /**
@@ -165,11 +173,15 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
   };
 
   const { hidden, normed, logits } = networkOf(blueprint, layers, activations);
+  const vocabulary = parameters[blueprint.head]?.shape[0] as number;
+  const landmarks = landmarksOf(attentions, config, vocabulary);
+  const positions = landmarks ? withoutLandmarks(context, landmarks) : context;
 
   return {
     ...names,
-    vocabulary: parameters[blueprint.head]?.shape[0] as number,
-    context,
+    vocabulary,
+    context: positions,
+    landmarks,
     layers: layers.length,
     initialize(runtime, options = {}) {
       checkOptions('initialize', options, ['seed']);
@@ -217,11 +229,11 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       });
     },
     cache(runtime, options) {
-      const cache = createDecoderCache(runtime, attentions, options);
-      if (cache.capacity <= context) return cache;
+      const cache = createDecoderCache(runtime, attentions, options, landmarks);
+      if (cache.capacity <= positions) return cache;
       cache.dispose();
       throw new ParameterError(
-        `capacity must be at most ${context}, for which there are positions, got ${options.capacity}`,
+        `capacity must be at most ${positions}, for which there are positions, got ${options.capacity}`,
       );
     },
     step(given, tokens, cache, options = {}) {
@@ -234,9 +246,15 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       const [rows, n] = shape as [number, number];
       if (rows !== cache.rows)
         throw new ShapeError(`tokens must have ${cache.rows} rows as the cache, got ${formatShape(shape)}`);
-      return cache.advance(n, options, (contextOf, counts) => {
-        const h = hidden(given, tokens, options, contextOf);
-        return logits(given, lastOf(h, counts), options);
+      const { signal } = options;
+      const counts = checkCounts(options.counts, rows, n);
+      return runtime.scope(() => {
+        const plain = { tokens, counts, last: counts.map((count) => Math.max(0, count - 1)) };
+        const taken = landmarks ? insertedRows(tokens, cache.lengths, counts, landmarks) : plain;
+        return cache.advance(taken.tokens.shape[1] as number, { counts: taken.counts, signal }, (contextOf) => {
+          const h = hidden(given, taken.tokens, options, contextOf);
+          return logits(given, rowsOf(h, taken.last), options);
+        });
       });
     },
   };
@@ -408,10 +426,11 @@ function flopsOf(
   return attention.reduce((sum, { flops }) => sum + flops, 2 * weights * b * n);
 }
 
-/** The last of each row's first `counts[r]` tokens: h [rows, n, width] -> [rows, width]. */
-function lastOf(h: Tensor, counts: readonly number[]): Tensor {
+/** One token of each row: h [rows, n, width], places [rows] -> [rows, width]. */
+function rowsOf(h: Tensor, places: readonly number[]): Tensor {
   const [rows, n, width] = h.shape as [number, number, number];
-  if (counts.every((count) => count === n)) return contiguous(h.slice(1, n - 1, n)).reshape([rows, width]);
-  const places = counts.map((count, row) => row * n + Math.max(0, count - 1));
-  return gather(h.reshape([rows * n, width]), h.runtime.tensor(places, [rows], 'i32'));
+  const [first] = places as [number];
+  if (places.every((place) => place === first)) return contiguous(h.slice(1, first, first + 1)).reshape([rows, width]);
+  const all = places.map((place, row) => row * n + place);
+  return gather(h.reshape([rows * n, width]), h.runtime.tensor(all, [rows], 'i32'));
 }

@@ -29,6 +29,15 @@ interface Parts {
   /** Of the own block, [b, g, w, d] and [b, g, w, e]. */
   readonly ownK: Tensor;
   readonly ownV: Tensor;
+  /** Blocks that each row has opened by itself, if any. */
+  readonly opened?: Opened | undefined;
+}
+
+/** k blocks of each row: scores of their landmarks [b, g, rows, k] and tokens [b, g, rows, k, l], and values [b g rows, k l, e]. */
+export interface Opened {
+  readonly gates: Tensor;
+  readonly scores: Tensor;
+  readonly values: Tensor;
 }
 
 /** Row r of `count` rows of a head sees the first `first + r + 1` keys of its own block. */
@@ -90,15 +99,24 @@ export function splitKeys(k: Tensor, v: Tensor, block: number) {
   };
 }
 
-function attendRows(parts: Parts, rows: Rows, grouping: Grouping, control: Control): Tensor {
-  const { gated, near } = weightsOf(parts, rows, grouping, control);
-  const own = matmul(near, parts.ownV, control);
-  return gated ? add(matmul(gated, parts.v as Tensor, control), own) : own;
+export function attendRows(parts: Parts, rows: Rows, grouping: Grouping, control: Control): Tensor {
+  const { near, gated, far } = weightsOf(parts, rows, grouping, control);
+  const [b, g, count, e] = [...near.shape.slice(0, 3), parts.ownV.shape[3]] as [number, number, number, number];
+  const sums = [matmul(near, parts.ownV, control)];
+  if (gated) sums.push(matmul(gated, parts.v as Tensor, control));
+  if (far) {
+    const each = far.reshape([b * g * count, 1, -1]);
+    sums.push(matmul(each, (parts.opened as Opened).values, control).reshape([b, g, count, e]));
+  }
+  return sums.reduce((sum, each) => add(sum, each));
 }
 
-/** The weights of the regular tokens of earlier blocks, [b, g, rows, t l], if there are any, and of the own block, [b, g, rows, w]. */
+/**
+ * The weights of the own block, [b, g, rows, w], and if there are such, of the regular tokens of earlier blocks, [b, g, rows, t l], and
+ * of opened ones, [b, g, rows, k l].
+ */
 export function weightsOf(parts: Parts, { first, count }: Rows, { block, topBlocks }: Grouping, control: Control) {
-  const { q, k, landmarks, ownK } = parts;
+  const { q, k, landmarks, ownK, opened } = parts;
   const [b, g, rows, w] = [...q.shape.slice(0, 3), ownK.shape[2]] as [number, number, number, number];
   const products = (keys: Tensor) => matmul(q, keys, { transposeB: true, ...control });
   const seen = q.runtime.tensor(
@@ -106,20 +124,24 @@ export function weightsOf(parts: Parts, { first, count }: Rows, { block, topBloc
     [1, 1, 1, count, w],
   );
   const near = add(products(ownK).reshape([b, g, rows / count, count, w]), seen).reshape([b, g, rows, w]);
-  if (!k || !landmarks) return { gated: undefined, near: softmax(near) };
-  const blocks = landmarks.shape[2] as number;
-  const gates = opened(products(landmarks), topBlocks);
-  const shares = softmax(concat([gates, near], 3));
-  const within = softmax(products(k).reshape([b, g, rows, blocks, block]));
-  const gated = multiply(within, shares.slice(3, 0, blocks).reshape([b, g, rows, blocks, 1]));
+  const gates = landmarks && openedOnly(products(landmarks), topBlocks);
+  const all = [near, ...(gates ? [gates] : []), ...(opened ? [opened.gates] : [])];
+  const shares = softmax(all.length === 1 ? near : concat(all as Tensor<'f32'>[], 3));
+  const [before, past] = [w + (gates?.shape[3] ?? 0), shares.shape[3] as number];
+  /** Weights within blocks, times those of their landmarks, which are shares from `from` on. */
+  const within = (scores: Tensor, from: number, to: number) => {
+    const own = softmax(scores.reshape([b, g, rows, to - from, block]));
+    return multiply(own, shares.slice(3, from, to).reshape([b, g, rows, to - from, 1])).reshape([b, g, rows, -1]);
+  };
   return {
-    gated: gated.reshape([b, g, rows, blocks * block]),
-    near: contiguous(shares.slice(3, blocks, blocks + w)),
+    near: contiguous(shares.slice(3, 0, w)),
+    gated: gates && within(products(k as Tensor), w, before),
+    far: opened && within(opened.scores, before, past),
   };
 }
 
 /** The scores of the landmarks of the blocks that a row opens; those of the others vanish. No gradient passes through the choice. */
-function opened(gates: Tensor<'f32'>, topBlocks: number | undefined): Tensor<'f32'> {
+function openedOnly(gates: Tensor<'f32'>, topBlocks: number | undefined): Tensor<'f32'> {
   const blocks = gates.shape[3] as number;
   if (topBlocks === undefined || topBlocks >= blocks) return gates;
   const { runtime } = gates;

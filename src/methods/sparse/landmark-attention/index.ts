@@ -7,7 +7,8 @@ import * as valibot from 'valibot';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { bindShapes } from '../../../tensor/shape';
 import { defineMethod } from '../../define';
-import { scale, whole } from '../../schema';
+import { choice, scale, whole } from '../../schema';
+import { LandmarkCache } from './cache';
 import { groupedAttention } from './grouped';
 import { reference } from './reference';
 import { weights } from './weights';
@@ -27,6 +28,11 @@ export const landmarkAttention = defineMethod({
     topBlocks: whole('earlier blocks that each query and head opens, those of the largest landmark scores; else all', {
       least: 1,
     }),
+    openedBy: choice(
+      ['query-head', 'query', 'head'],
+      'in a decoder with topBlocks: each query and head opens blocks, a query for all heads, or a head for all queries of a step',
+      'query-head',
+    ),
     scale,
   }),
   needsTraining: true,
@@ -44,6 +50,17 @@ export const landmarkAttention = defineMethod({
   },
 
   weights,
+
+  landmarkEvery: ({ block }) => block,
+  continuation: (params) => ({
+    from: 'own',
+    open: (place) =>
+      new LandmarkCache(
+        place,
+        params,
+        Array.from({ length: place.rows }, () => ({ length: 0, tables: undefined })),
+      ),
+  }),
 
   cost({ b, n, h, g, d, e }, { block, topBlocks = Number.POSITIVE_INFINITY }) {
     let [pairs, landmarks] = [0, 0];

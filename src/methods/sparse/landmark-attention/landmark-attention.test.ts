@@ -2,11 +2,12 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { describeMethod, sequences, weightsOf } from '../../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../../test/expect';
-import { createRuntime } from '../../../index';
+import { createRuntime, rope } from '../../../index';
 import { softmaxAttention } from '../../../ops/attention/softmax';
 import { type HostTensor, hostTensor } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import { sizeOf } from '../../../tensor/shape';
+import type { FromOwn, OwnCache } from '../../continuation';
 import { landmarkAttention as method } from '.';
 
 const cases = fc
@@ -60,6 +61,64 @@ describe('landmark attention', () => {
     const [x, y] = [random([1, 7, 2, 3], 4), random([1, 7, 2, 3], 5)];
     const exact = softmaxAttention({ q: x, k: y, v: y }, 1 / Math.sqrt(3), (i, j) => j <= i);
     expectClose(outOf({ q: x, k: y, v: y }, { block: 7 }), exact.out.data, 1e-12);
+  });
+
+  describe('its cache', () => {
+    const [n, h, g, d] = [17, 4, 2, 6];
+    const inputs = { q: random([1, n, h, d], 6), k: random([1, n, g, d], 7), v: random([1, n, g, d], 8) };
+    type Rotate = Parameters<OwnCache['append']>[2];
+
+    /** What each token reads, if tokens come as many at a time as said. */
+    async function readBy(
+      given: Record<'q' | 'k' | 'v', HostTensor>,
+      params: object,
+      steps: readonly number[],
+      turn: Rotate,
+    ) {
+      using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+      const { q, k, v } = given;
+      const tensors = { q, k, v } as Record<string, HostTensor<'f32'>>;
+      const all = Object.fromEntries(Object.entries(tensors).map(([name, host]) => [name, runtime.fromHost(host)]));
+      const { open } = method.continuation(method.parse(params)) as FromOwn;
+      const cache = open({ runtime, rows: 1, heads: h, keyHeads: g, d, e: d, dtype: 'f32' });
+      let from = 0;
+      const outs = steps.map((count) => {
+        const own = Object.entries(all).map(([name, x]) => [name, x.slice(1, from, from + count)] as const);
+        from += count;
+        return cache.append(Object.fromEntries(own), { counts: [count] }, turn);
+      });
+      const read = await Promise.all(outs.map((out) => out.read()));
+      return read.map((out) => [...out]);
+    }
+    const ones = Array.from({ length: n }, () => 1);
+    const asItIs: Rotate = (x) => x;
+    const rotated: Rotate = (x, positions) => rope(x, { positions });
+
+    test('token by token it opens the blocks that a single pass opens', async () => {
+      const params = { block: 3, topBlocks: 2 };
+      expectClose((await readBy(inputs, params, ones, asItIs)).flat(), outOf(inputs, params), 1e-5);
+    });
+
+    test('the order of old blocks does not count, whoever opens blocks; few blocks have their own positions', async () => {
+      const swapped = (host: HostTensor) => {
+        const { data, shape } = host;
+        const width = (shape[2] as number) * (shape[3] as number) * 4;
+        const values = Float32Array.from(data as Float32Array);
+        values.set((data as Float32Array).subarray(width, 2 * width), 0);
+        values.set((data as Float32Array).subarray(0, width), width);
+        return { ...host, data: values };
+      };
+      const other = { q: inputs.q, k: swapped(inputs.k), v: swapped(inputs.v) };
+      for (const openedBy of ['query-head', 'query', 'head']) {
+        const params = { block: 3, topBlocks: 1, openedBy };
+        const [one, two] = [inputs, other].map((given) => readBy(given, params, [12, 3, 2], rotated));
+        expectClose((await one!)[2]!, (await two!)[2]!, 1e-5);
+      }
+      const [all, few] = [{ block: 3 }, { block: 3, topBlocks: 4 }].map((params) =>
+        readBy(inputs, params, [12, 3, 2], rotated),
+      );
+      expectClose((await few!).flat(), (await all!).flat(), 1e-5);
+    });
   });
 
   test('refuses what does not fit by name', async () => {

@@ -1,0 +1,93 @@
+/** Landmarks: tokens that a decoder puts after every so many of a text's, and that no text shows. */
+import { checkWhole, show } from '../../check';
+import { ParameterError } from '../../errors';
+import type { AttentionLayer } from '../../nn/attention';
+import { map } from '../../ops/map/map';
+import type { Tensor } from '../../tensor/tensor';
+import type { DecoderConfig } from './architectures/settings';
+
+export interface Landmarks {
+  /** After so many tokens of a text there is one. */
+  readonly every: number;
+  /** Its number in the vocabulary. */
+  readonly token: number;
+}
+
+/** @throws {ParameterError} layers that want them at different places, a token that there is not */
+export function landmarksOf(
+  layers: readonly AttentionLayer[],
+  config: DecoderConfig,
+  vocabulary: number,
+): Landmarks | undefined {
+  const wanted = layers.map(({ method, params }) => method.landmarkEvery?.(params as never));
+  const [first] = new Set(wanted.filter((every) => every !== undefined));
+  if (first === undefined) return undefined;
+  const other = wanted.findIndex((every) => every !== undefined && every !== first);
+  if (other >= 0)
+    throw new ParameterError(
+      `attention of layer ${other}: its block must be ${first}, as in the layers before it, since landmarks are tokens of all layers, got ${wanted[other]}`,
+    );
+  const { landmark_token_id: token = vocabulary - 1 } = config as { readonly landmark_token_id?: unknown };
+  if (typeof token !== 'number')
+    throw new ParameterError(`landmark_token_id of the configuration must be a token, got ${show(token)}`);
+  checkWhole('landmark_token_id of the configuration', token, 0, vocabulary - 1);
+  return { every: first, token };
+}
+
+/** Tokens with the landmarks that are among so many of a text. */
+export const withLandmarks = (length: number, { every }: Landmarks): number => length + Math.floor(length / every);
+
+/** Tokens of a text among so many. */
+export const withoutLandmarks = (length: number, { every }: Landmarks): number =>
+  length - Math.floor(length / (every + 1));
+
+/** A text's tokens, from number `before` of the text on, with the landmarks that end its blocks. */
+export function insertLandmarks(tokens: readonly number[], landmarks: Landmarks, before = 0): number[] {
+  return tokens.flatMap((token, at) =>
+    (before + at + 1) % landmarks.every === 0 ? [token, landmarks.token] : [token],
+  );
+}
+
+export interface Inserted {
+  /** [rows, n] i32. */
+  readonly tokens: Tensor;
+  /** Of each row, landmarks among them. */
+  readonly counts: readonly number[];
+  /** The place of the last token of each row's text; 0 for none. */
+  readonly last: readonly number[];
+}
+
+/** The first `counts[r]` tokens of each row, of which `before[r]` are behind already, with landmarks. */
+export function insertedRows(
+  tokens: Tensor,
+  before: readonly number[],
+  counts: readonly number[],
+  landmarks: Landmarks,
+): Inserted {
+  const [, n] = tokens.shape as [number, number];
+  const places = counts.map((count, row) => {
+    const own = Array.from({ length: count }, (_, at) => row * n + at);
+    return insertLandmarks(own, { ...landmarks, token: -1 }, before[row]);
+  });
+  const width = Math.max(1, ...places.map(({ length }) => length));
+  const all = Int32Array.from(
+    { length: places.length * width },
+    (_, at) => places[Math.floor(at / width)]?.[at % width] ?? -1,
+  );
+  const { runtime } = tokens;
+  const inserted = map(
+    (place, { tokens, landmark }) => (place < 0 ? landmark : (tokens[place] as number)),
+    runtime.tensor(all, [places.length, width], 'i32'),
+    { captured: { tokens, landmark: landmarks.token }, dtype: 'i32' },
+  ) as Tensor;
+  return {
+    tokens: inserted,
+    counts: places.map(({ length }) => length),
+    last: places.map((row) =>
+      Math.max(
+        0,
+        row.findLastIndex((place) => place >= 0),
+      ),
+    ),
+  };
+}

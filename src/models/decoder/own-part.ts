@@ -1,0 +1,54 @@
+/** Layers that keep past tokens in caches of their own. */
+import { ParameterError } from '../../errors';
+import type { OwnCache } from '../../methods/continuation';
+
+export class OwnPart {
+  constructor(private readonly layers: readonly OwnCache[]) {}
+
+  layer(index: number): OwnCache {
+    return this.layers[index] as OwnCache;
+  }
+
+  /** Tokens of each row that all layers have. */
+  get lengths(): number[] {
+    const [first, ...others] = this.layers.map(({ lengths }) => lengths) as [
+      readonly number[],
+      ...(readonly number[])[],
+    ];
+    return first.map((length, row) => Math.min(length, ...others.map((lengths) => lengths[row] as number)));
+  }
+
+  get bytes(): number {
+    return this.layers.reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /** Of `bytes`, those that are read here and there only. */
+  get slowBytes(): number {
+    return this.layers.reduce((sum, { slowBytes }) => sum + slowBytes, 0);
+  }
+
+  checkTruncation(wanted: readonly number[], nameOf: (layer: number) => string): void {
+    for (const [at, { lengths }] of this.layers.entries())
+      for (const [row, length] of wanted.entries())
+        if (length > (lengths[row] as number))
+          throw new ParameterError(
+            `lengths[${row}] must be at most ${lengths[row]}, the tokens of ${nameOf(at)}, got ${length}`,
+          );
+  }
+
+  truncate(lengths: readonly number[]): void {
+    for (const layer of this.layers) layer.truncate(lengths);
+  }
+
+  fork(rows: readonly number[]): OwnPart {
+    return new OwnPart(this.layers.map((layer) => layer.fork(rows)));
+  }
+
+  join(others: readonly OwnPart[]): OwnPart {
+    return new OwnPart(this.layers.map((layer, at) => layer.join(others.map((other) => other.layer(at)))));
+  }
+
+  dispose(): void {
+    for (const layer of this.layers) layer.dispose();
+  }
+}
