@@ -10,5 +10,6 @@ export const PARAMS: Readonly<Record<string, Record<string, unknown>>> = {
   'subject-scores': { subjects: [1, 2] },
   'simprune-attention': { grid: [2, 3] },
   'bilevel-routing-attention': { regions: 1, topRegions: 1 },
+  deltallm: { threshold: 0.2 },
   sale: { threshold: 0.01 },
 };

@@ -24,6 +24,7 @@ export { roiLabels } from './pipelines/roi-labels';
 export { subjectScores } from './pipelines/subject-scores';
 export { adaptiveTokenPruning } from './sparse/adaptive-token-pruning';
 export { bilevelRoutingAttention } from './sparse/bilevel-routing-attention';
+export { deltallm } from './sparse/deltallm';
 export { generalizedNeighborhoodAttention } from './sparse/generalized-neighborhood-attention';
 export { landmarkAttention } from './sparse/landmark-attention';
 export { neighborhoodAttention } from './sparse/neighborhood-attention';

@@ -8,10 +8,6 @@ export const paper: Paper = {
   family: 'chosen keys',
   order: 'n²',
   cost: 'quadratic',
-  operations: {
-    setting: '60% of the changes are 0',
-    count: (n, d) => (0.4 * d + 0.5 + d) * n * n,
-  },
   training: 'not needed',
   summary:
     'Keys change little from one token to the next: only what changed is multiplied, and scores are summed up again. Nearby keys stay exact.',

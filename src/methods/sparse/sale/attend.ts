@@ -22,7 +22,7 @@ const LEAST_THRESHOLD = 1e-5;
 /** In place of the logarithm of 0, so that everything is finite. */
 const LOWEST = -1e30;
 
-export const isDenseHead = (threshold: number) => threshold < LEAST_THRESHOLD;
+const isDenseHead = (threshold: number) => threshold < LEAST_THRESHOLD;
 
 export function isDense(tokens: number, { threshold, denseBelow }: SaleParams): boolean {
   return tokens <= denseBelow || [threshold].flat().every(isDenseHead);

@@ -16,7 +16,7 @@ interface Span {
 }
 
 /** Of block `a` of the last n queries of m tokens. */
-export function spanOf(a: number, n: number, m: number, { queryBlock, keyBlock, local, segment }: Reserving): Span {
+function spanOf(a: number, n: number, m: number, { queryBlock, keyBlock, local, segment }: Reserving): Span {
   const seen = Math.ceil((m - n + Math.min((a + 1) * queryBlock, n)) / keyBlock);
   const [size, least] = [segment / keyBlock, local / keyBlock];
   // Whole segments of estimated blocks begin after the first block; what is left over before the last of them is near.
