@@ -55,6 +55,18 @@ export const TEXT_OPTIONS = {
     16,
     wholeNumber(1, 2 ** 20),
   ),
+  from: option<string | undefined>(
+    '--from <model>',
+    "a model to go on from, with its vocabulary, layers, width and heads: a folder, or 'default' for the default model",
+    undefined,
+    String,
+  ),
+  distill: option<string | undefined>(
+    '--distill <model>',
+    'the same, and its attention maps, layers and logits are what the new attention learns to give',
+    undefined,
+    String,
+  ),
   layers: option('--layers <count>', 'default: 4', 4, wholeNumber(1, MOST_LAYERS)),
   width: option('--width <numbers>', 'of each token in a layer; default: 128', 128, wholeNumber(1, 2 ** 16)),
   heads: option('--heads <count>', 'of each layer; default: 4', 4, wholeNumber(1, MOST_HEADS)),

@@ -6,6 +6,7 @@ import { DTypeError, ParameterError, ShapeError } from '../errors';
 import type { Method } from '../methods/define';
 import { findMethod, methods as library } from '../methods/registry';
 import { createDecoder, type Decoder, type DecoderConfig } from '../models';
+import { insertTargets, type Landmarks, NO_TARGET } from '../models/decoder/landmarks';
 import { sampleTokens } from '../models/decoder/sample';
 import type { ModuleControl, TrainableParameters } from '../nn';
 import type { Runtime } from '../runtime/runtime';
@@ -21,14 +22,17 @@ import {
   type Optimizer,
   type Schedule,
   sgd,
+  type Tokenizer,
   type TrainingSettings,
   type ValidateOptions,
   warmupCosine,
   windows,
 } from '../train';
 import { attentionOf } from './attention';
+import { distillation } from './distill';
 import { readMethod } from './methods';
 import { MOST_SETTINGS, openFile, readBytes, readTensorsOf, readText } from './read-tensors';
+import { baseOf, configWithLandmarks, parametersFrom } from './train-base';
 import { OF_FILES, settledOptions, TEXT_OPTIONS, type TextOptions, type TrainOptions } from './train-options';
 
 const FILES_TOGETHER = '--config, --weights, --tokens and --optimizer';
@@ -70,11 +74,11 @@ export interface Plan {
   readonly evaluate?: (signal: AbortSignal) => Promise<{ readonly text: string; readonly log: object }>;
 }
 
-/** The loss of a decoder on a batch. */
+/** The loss of a decoder on a batch; landmarks have no targets. */
 const lossOf =
   (decoder: Decoder): Plan['loss'] =>
   (parameters, { tokens, targets }) =>
-    decoder.loss(parameters, tokens as Tensor, targets as Tensor);
+    decoder.loss(parameters, tokens as Tensor, targets as Tensor, decoder.landmarks && { ignore: NO_TARGET });
 
 /** A training in which everything is given: the decoder, its initial weights, the tokens in order, and the optimiser. */
 export async function planOfFiles(runtime: Runtime, options: TrainOptions): Promise<Plan> {
@@ -100,7 +104,6 @@ export async function planOfFiles(runtime: Runtime, options: TrainOptions): Prom
   return {
     title: `Training on ${printable(source)}`,
     files: { 'config.json': config },
-    loss: lossOf(decoder),
     steps,
     every,
     parameters: await decoder.load(runtime, file),
@@ -108,6 +111,7 @@ export async function planOfFiles(runtime: Runtime, options: TrainOptions): Prom
     batches: (step) =>
       batchOf(runtime, { dtype, shape: [b, width], data: data.subarray(step * b * width, (step + 1) * b * width) }),
     settings: { config: hashOf(JSON.stringify(config)), tokens: hashOf(data), numbers: optimizer },
+    loss: lossOf(decoder),
     flops: 3 * decoder.flops(b, width - 1),
     unit: 'tokens',
     unitsOfBatch: b * (width - 1),
@@ -123,30 +127,32 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
   const methods = await methodsOf(given, options);
   const names = methods.map(({ name }) => name).join();
   const { params, layers } = options;
+  const base = await baseOf(runtime, options);
   const own = params === TEXT_OPTIONS.params.preset ? undefined : params;
-  const attention = attentionOf(methods, own, layers, {
+  const attention = attentionOf(methods, own, base?.decoder.layers ?? layers, {
     option: '--method',
     layersName: `--layers, ${layers}`,
   });
   const { name: title, text } = options.text === undefined ? await mobyDick() : await readText(options.text);
   if (text === '') throw new ParameterError(`${title} holds no text`);
-  const tokenizer =
-    vocabulary === 'characters' ? characterTokenizer(text) : bytePairTokenizer(text, Number(vocabulary));
+  const tokenizer = base?.tokenizer ?? tokenizerOf(text, vocabulary);
   const tokens = tokenizer.encode(text);
   const data = windows(tokens, { length, batch, seed });
   const { context = length } = options;
   if (context < length) throw new ParameterError(`--context must be at least --length, ${length}, got ${context}`);
   const long = windows(tokens, { length: context, batch: Math.max(1, Math.round((batch * length) / context)), seed });
   const short = context > length ? steps - Math.ceil(LONG * steps) : steps;
-  const config = configOf(options, tokenizer.size);
+  const hasLandmarks = methods.some(({ landmarkEvery }) => landmarkEvery);
+  const plain = base?.config ?? configOf(options, tokenizer.size);
+  const config = hasLandmarks ? configWithLandmarks(plain, tokenizer.size) : plain;
   const decoder = createDecoder(config, { attention });
-  const toBatch = (host: HostTensor<'i32'>) => batchOf(runtime, host);
-  const parameters = decoder.initialize(runtime, { seed });
+  const toBatch = (host: HostTensor<'i32'>) => batchOf(runtime, host, decoder.landmarks);
+  const parameters = base ? parametersFrom(base, decoder, runtime, seed) : decoder.initialize(runtime, { seed });
   const prompt = tokens.slice(-length - 1).slice(0, SAMPLE.prompt);
   return {
     title: `${title}, learned with ${names}`,
     files: { 'tokenizer.json': tokenizer.file, 'config.json': config },
-    loss: lossOf(decoder),
+    loss: base && options.distill !== undefined ? distillation(base, decoder) : lossOf(decoder),
     steps,
     every,
     optimizer,
@@ -170,6 +176,10 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
     },
   };
 }
+
+/** A vocabulary that is learned from a text. */
+const tokenizerOf = (text: string, vocabulary: string): Tokenizer =>
+  vocabulary === 'characters' ? characterTokenizer(text) : bytePairTokenizer(text, Number(vocabulary));
 
 /**
  * The methods that `--method` names. A checkpoint remembers only names and never runs a module: the caller's own must be
@@ -210,15 +220,20 @@ function configOf({ length, context = length, layers, width, heads }: TextOption
   };
 }
 
-/** The first n tokens of each row of [b, n + 1], and the last n. */
-function batchOf(runtime: Runtime, { shape, data }: HostTensor<'i32'>): Batch {
+/** The first n tokens of each row of [b, n + 1], and the last n; with landmarks among them, whose targets do not count. */
+function batchOf(runtime: Runtime, { shape, data }: HostTensor<'i32'>, landmarks?: Landmarks): Batch {
   const [b, width] = shape as [number, number];
-  const part = (from: number, past: number) => {
-    const all = new Int32Array(b * (width - 1));
-    for (let row = 0; row < b; row++) all.set(data.subarray(row * width + from, row * width + past), row * (width - 1));
-    return runtime.tensor(all, [b, width - 1], 'i32');
-  };
-  return { tokens: part(0, width - 1), targets: part(1, width) };
+  const rows = Array.from({ length: b }, (_, row) => {
+    const own = [...data.subarray(row * width, (row + 1) * width)];
+    return insertTargets(own.slice(0, -1), own.slice(1), landmarks);
+  });
+  const tensor = (name: 'tokens' | 'targets') =>
+    runtime.tensor(
+      rows.flatMap((row) => [...row[name]]),
+      [b, (rows[0] as (typeof rows)[number]).tokens.length],
+      'i32',
+    );
+  return { tokens: tensor('tokens'), targets: tensor('targets') };
 }
 
 const OPTIMIZERS: Readonly<Record<string, (parameters: Record<string, Tensor>, options: object) => Optimizer>> = {

@@ -1,5 +1,6 @@
 /** q, k and v of real attention: a text through a trained model. */
 import { ParameterError } from '../errors';
+import { insertLandmarks } from '../models/decoder/landmarks';
 import type { LanguageModel } from '../models/language-model';
 import type { UniversalSentenceEncoder } from '../models/universal-sentence-encoder';
 import { ENCODER_PACKAGE } from '../models/universal-sentence-encoder/files';
@@ -66,7 +67,8 @@ export function decoderInputs(
   const known = model.tokensOf(text.slice(0, LONGEST_TOKEN * (length + 1))).slice(0, length + 1);
   const tokens = known.slice(0, length);
   const inputs = runtime.scope(() => {
-    const row = runtime.tensor([...tokens], [1, tokens.length], 'i32');
+    const all = decoder.landmarks ? insertLandmarks(tokens, decoder.landmarks) : tokens;
+    const row = runtime.tensor([...all], [1, all.length], 'i32');
     return decoder.attentionInputs(parameters, row, layer, { signal: control.signal });
   });
   const [, , heads, d] = inputs.q.shape as [number, number, number, number];

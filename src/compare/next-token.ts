@@ -1,5 +1,6 @@
 /** How well a language model predicts the next token when a method takes the place of its own attention. */
 import { ParameterError } from '../errors';
+import { insertTargets, NO_TARGET } from '../models/decoder/landmarks';
 import type { LanguageModel } from '../models/language-model';
 import { contiguous } from '../ops/copy';
 import type { Control } from '../runtime/backend';
@@ -32,9 +33,11 @@ export function nextTokenLosses(
   const { layers } = decoder;
   const lossOf = async (attend: Attend | undefined, isReplaced: (layer: number) => boolean, { signal }: Control) => {
     signal?.throwIfAborted();
-    const row = (from: number) => runtime.tensor(tokens.slice(from, from + n), [1, n], 'i32');
+    const part = insertTargets(tokens.slice(0, n), tokens.slice(1), decoder.landmarks);
+    const row = (of: readonly number[]) => runtime.tensor(of, [1, of.length], 'i32');
     using loss = runtime.scope(() =>
-      decoder.loss(parameters, row(0), row(1), {
+      decoder.loss(parameters, row(part.tokens), row(part.targets), {
+        ignore: NO_TARGET,
         signal,
         ...(attend && {
           attend: (inputs: Readonly<Record<string, Tensor>>, at: number) => {

@@ -7,9 +7,12 @@ export {
   type DecoderCacheOptions,
   type DecoderConfig,
   type DecoderControl,
+  type DecoderForwardOptions,
   type DecoderLossOptions,
   type DecoderOptions,
   type DecoderStepOptions,
+  insertLandmarks,
+  type Landmarks,
   type LayerAttention,
 } from './decoder';
 export { type CreatedModel, defineModel, type Model, type ModelSpec, type Network } from './define';

@@ -59,13 +59,19 @@ export interface DecoderControl extends Omit<ModuleControl, 'activations'> {
   readonly onLayer?: ((h: Tensor, layer: number) => void) | undefined;
 }
 
-export interface DecoderLossOptions extends DecoderControl, Pick<LinearCrossEntropyOptions, 'chunk' | 'ignore'> {
+export interface DecoderForwardOptions extends DecoderControl {
   /**
    * Takes the place of a layer's attention, q [b, n, h, d], k [b, n, g, d], v [b, n, g, e] -> [b, n, h, e]; where it gives
-   * undefined, the layer's own is computed.
+   * undefined, the layer's own is computed, as by `own`.
    */
-  readonly attend?: ((inputs: Readonly<Record<string, Tensor>>, layer: number) => Tensor | undefined) | undefined;
+  readonly attend?:
+    | ((inputs: Readonly<Record<string, Tensor>>, layer: number, own: () => Tensor) => Tensor | undefined)
+    | undefined;
 }
+
+export interface DecoderLossOptions
+  extends DecoderForwardOptions,
+    Pick<LinearCrossEntropyOptions, 'chunk' | 'ignore'> {}
 
 export interface DecoderStepOptions extends Pick<ModuleControl, 'signal'> {
   /**
@@ -101,7 +107,7 @@ export interface Decoder extends WeightNames {
    *
    * @throws {ParameterError | ShapeError} a parameter that is missing, unknown or of another shape
    */
-  forward(parameters: Parameters, tokens: Tensor, options?: DecoderControl): Tensor<'f32'>;
+  forward(parameters: Parameters, tokens: Tensor, options?: DecoderForwardOptions): Tensor<'f32'>;
   /**
    * Throws unless these are its parameters.
    *
@@ -194,9 +200,10 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       return flopsOf(parameters, blueprint, attentions, b, n);
     },
     forward(given, tokens, options = {}) {
-      checkOptions('forward', options, CONTROL);
+      checkOptions('forward', options, [...CONTROL, 'attend']);
       check(given, { tokens }, options);
-      return tokens.runtime.scope(() => logits(given, hidden(given, tokens, options), options));
+      const contextOf = attendingBy(attentions, options);
+      return tokens.runtime.scope(() => logits(given, hidden(given, tokens, options, contextOf), options));
     },
     check: checkParameters,
     hidden(given, tokens, options = {}) {
@@ -261,7 +268,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
 }
 
 /** What the attention of each layer gets, in whose place `attend` may say what it is. */
-function attendingBy(attentions: readonly AttentionLayer[], { attend, signal, training }: DecoderLossOptions) {
+function attendingBy(attentions: readonly AttentionLayer[], { attend, signal, training }: DecoderForwardOptions) {
   if (attend !== undefined) checkFunction('attend', attend);
   return (layer: number): AttentionContext => {
     if (!attend) return { signal, training };
@@ -270,7 +277,8 @@ function attendingBy(attentions: readonly AttentionLayer[], { attend, signal, tr
       signal,
       training,
       attend(inputs) {
-        const out = attend(inputs, layer) ?? (method.forward(inputs, params, { signal }).out as Tensor);
+        const own = () => method.forward(inputs, params, { signal }).out as Tensor;
+        const out = attend(inputs, layer, own) ?? own();
         checkTensors({ 'what attend returns': out });
         return out;
       },

@@ -48,6 +48,25 @@ export function insertLandmarks(tokens: readonly number[], landmarks: Landmarks,
   );
 }
 
+/** The target of landmarks, whose results do not count. */
+export const NO_TARGET = -1;
+
+/**
+ * A text's tokens and the next of each, with landmarks, whose targets do not count (`NO_TARGET`); that of a token before a landmark
+ * is the token behind it.
+ */
+export function insertTargets(
+  tokens: readonly number[],
+  targets: readonly number[],
+  landmarks: Landmarks | undefined,
+): { readonly tokens: readonly number[]; readonly targets: readonly number[] } {
+  if (!landmarks) return { tokens, targets };
+  return {
+    tokens: insertLandmarks(tokens, landmarks),
+    targets: insertLandmarks(targets, { ...landmarks, token: NO_TARGET }),
+  };
+}
+
 export interface Inserted {
   /** [rows, n] i32. */
   readonly tokens: Tensor;

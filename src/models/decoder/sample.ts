@@ -4,6 +4,7 @@ import type { Parameters } from '../../nn';
 import type { Runtime } from '../../runtime/runtime';
 import { uniformGenerator } from '../../tensor/random';
 import type { Decoder } from '.';
+import { insertLandmarks, withLandmarks } from './landmarks';
 
 export interface SampleOptions {
   /** Tokens to add. */
@@ -29,19 +30,21 @@ export async function sampleTokens(
 ): Promise<number[]> {
   const tokens = Array.from(prompt);
   const uniform = uniformGenerator(seed);
+  const { landmarks } = decoder;
   for (let added = 0; added < count; added++) {
     signal?.throwIfAborted();
     const seen = tokens.slice(-length);
     const at = seen.length - 1;
     using logits = runtime.scope(() => {
-      const row = runtime.tensor(
-        Int32Array.from({ length }, (_, at) => seen[at] ?? 0),
-        [1, length],
-        'i32',
-      );
-      return decoder.forward(parameters, row, { signal }).slice(1, at, at + 1);
+      const text = Array.from({ length }, (_, at) => seen[at] ?? 0);
+      const all = landmarks ? insertLandmarks(text, landmarks) : text;
+      const place = landmarks ? withLandmarks(at, landmarks) : at;
+      const row = runtime.tensor(all, [1, all.length], 'i32');
+      return decoder.forward(parameters, row, { signal }).slice(1, place, place + 1);
     });
-    tokens.push(drawn(await logits.read(), temperature, uniform()));
+    const read = await logits.read();
+    if (landmarks) read[landmarks.token] = Number.NEGATIVE_INFINITY;
+    tokens.push(drawn(read, temperature, uniform()));
   }
   return tokens.slice(-count);
 }

@@ -241,7 +241,12 @@ export class Engine {
       using logits = runtime.scope(() =>
         decoder.step(parameters, runtime.tensor(tokens.flat(), [tokens.length, length], 'i32'), cache, { signal }),
       );
-      return await logits.read();
+      const read = await logits.read();
+      const { landmarks, vocabulary } = decoder;
+      // No text has landmarks.
+      for (let row = 0; landmarks && row < tokens.length; row++)
+        read[row * vocabulary + landmarks.token] = Number.NEGATIVE_INFINITY;
+      return read;
     } catch (error) {
       if (!this.#disposed) cache.truncate(before);
       throw error;

@@ -8,8 +8,9 @@ import { checkControl } from '../../ops/check';
 import { sum } from '../../ops/reduce';
 import type { Control } from '../../runtime/backend';
 import { Runtime } from '../../runtime/runtime';
-import { disposeKey } from '../../tensor/tensor';
+import { disposeKey, type Tensor } from '../../tensor/tensor';
 import type { Decoder } from '../decoder';
+import { insertLandmarks, insertTargets, NO_TARGET } from '../decoder/landmarks';
 import { type ChatMessage, checkMessages } from './chat-template';
 import { Engine } from './engine';
 import { checkGeneration, type GenerateOptions, Generation, type Prompt, piecesOf } from './generation';
@@ -84,6 +85,11 @@ export class LanguageModel {
       throw new ParameterError(
         `tokenizer has ${tokenizer.size} tokens, more than the vocabulary of the model, ${decoder.vocabulary}`,
       );
+    const { landmarks } = decoder;
+    if (tokenizer && landmarks && landmarks.token < tokenizer.size)
+      throw new ParameterError(
+        `the vocabulary has no room for a landmark: token ${landmarks.token} is one of the ${tokenizer.size} of the tokenizer; train with landmarks first (saccade train), or say landmark_token_id`,
+      );
     this.tokenizer = tokenizer;
     this.ends = ends;
     this.context = context;
@@ -147,9 +153,10 @@ export class LanguageModel {
     for (let start = 0; start < count; start += context) {
       control.signal?.throwIfAborted();
       const end = Math.min(start + context, count);
-      const row = (from: number) => runtime.tensor(tokens.slice(from, from + end - start), [1, end - start], 'i32');
+      const part = insertTargets(tokens.slice(start, end), tokens.slice(start + 1, end + 1), decoder.landmarks);
+      const row = (of: readonly number[]) => runtime.tensor(of, [1, of.length], 'i32');
       using loss = runtime.scope(() =>
-        decoder.loss(parameters, row(start), row(start + 1), { signal: control.signal }),
+        decoder.loss(parameters, row(part.tokens), row(part.targets), { ignore: NO_TARGET, signal: control.signal }),
       );
       sum += ((await loss.read())[0] as number) * (end - start);
       control.onProgress?.(end / count);
@@ -168,7 +175,7 @@ export class LanguageModel {
     this.#checkFits(tokens);
     const { runtime, decoder, parameters } = this;
     using mean = runtime.scope(() => {
-      const row = runtime.tensor([...tokens], [1, tokens.length], 'i32');
+      const row = rowOf(runtime, decoder, tokens);
       return sum(decoder.hidden(parameters, row, { signal }), { axes: [0, 1] });
     });
     const values = await mean.read();
@@ -241,11 +248,17 @@ async function faultAfter(
 ): Promise<string> {
   const sums: Promise<Float32Array>[] = [];
   runtime.scope(() => {
-    const row = runtime.tensor([...tokens], [1, tokens.length], 'i32');
+    const row = rowOf(runtime, decoder, tokens);
     decoder.forward(parameters, row, { onLayer: (h) => void sums.push(sum(h).read()) });
   });
   const layers = await Promise.all(sums);
   const at = layers.findIndex(([value]) => !Number.isFinite(value));
   const where = at < 0 ? 'the head, as what the layers hand on is finite' : `layer ${at} of ${layers.length}`;
   return `logits hold numbers that are not finite: the first results that are not come from ${where}`;
+}
+
+/** Tokens, with landmarks where the decoder wants them: [1, n]. */
+function rowOf(runtime: Runtime, { landmarks }: Decoder, tokens: readonly number[]): Tensor {
+  const all = landmarks ? insertLandmarks(tokens, landmarks) : tokens;
+  return runtime.tensor(all, [1, all.length], 'i32');
 }
