@@ -1,5 +1,6 @@
 /** The mask of a single call: which blocks of keys each block of queries sees, from the elements of a tensor. */
 import { BoundedMap } from '../bounded-map';
+import { boundsOf, documentIds } from './documents';
 import { KeyWords, keyWords, mergeWords } from './key-words';
 import { type Extent, extentKey, type Mask, type Place, type SeenKeys, type Tiles } from './mask';
 
@@ -25,8 +26,9 @@ export interface Choice {
 
 /** The choice of each block of queries: [batches][heads][query blocks]. */
 export interface Selected {
-  readonly queries: Blocks;
-  readonly keys: Blocks;
+  /** Those of all heads, or of each of `heads`, equally many. */
+  readonly queries: readonly Blocks[];
+  readonly keys: readonly Blocks[];
   readonly batches: number;
   /** Divides the query heads; neighbouring ones share a choice. */
   readonly heads: number;
@@ -88,6 +90,18 @@ export const blocksOf = (tokens: number, size: number): Blocks => ({
   name: `${size}`,
 });
 
+/** Blocks of these numbers of tokens, at least 1 each. */
+export function blocksOfLengths(lengths: readonly number[]): Blocks {
+  const bounds = boundsOf(lengths);
+  const ids = documentIds(lengths);
+  return {
+    count: lengths.length,
+    of: (token) => ids[token] as number,
+    start: (block) => bounds[block] as number,
+    name: lengths.join(),
+  };
+}
+
 /** Regions of a row-major grid, in row-major order, and their tokens likewise; the last along an axis may be short. */
 export function regionsOf(grid: readonly number[], region: readonly number[]): Blocks {
   const tokens = grid.reduce((product, length) => product * length, 1);
@@ -123,15 +137,24 @@ export function regionsOf(grid: readonly number[], region: readonly number[]): B
 
 /** What `mask` and the selection both see. */
 export function selection(mask: Mask, selected: Selected): Mask {
-  const { queries, keys, heads, batches, choice } = selected;
-  const headOf = ({ batch, head, h }: Place) => (batches === 1 ? 0 : batch * heads) + Math.floor((head * heads) / h);
-  const rowOf = (place: Place, block: number) => headOf(place) * queries.count + block;
+  const { queries: allQueries, keys: allKeys, heads, batches, choice } = selected;
+  const ownHead = ({ head, h }: Place) => Math.floor((head * heads) / h);
+  const headOf = (place: Place) => (batches === 1 ? 0 : place.batch * heads) + ownHead(place);
+  const blocksAt = (place: Place): BlocksOfHead => {
+    const at = ownHead(place);
+    const [queries, keys] = [allQueries, allKeys].map((all) => all[all.length === 1 ? 0 : at]) as [Blocks, Blocks];
+    return { queries, keys, rowOf: (block) => headOf(place) * queries.count + block };
+  };
   return {
     name: `a selection of ${mask.name}`,
-    sees: (i, j, place) => mask.sees(i, j, place) && choice.sees(rowOf(place, queries.of(i)), keys.of(j)),
+    sees(i, j, place) {
+      const { queries, keys, rowOf } = blocksAt(place);
+      return mask.sees(i, j, place) && choice.sees(rowOf(queries.of(i)), keys.of(j));
+    },
     words(of, place) {
+      const { queries, keys, rowOf } = blocksAt(place);
       const ends = new Ends();
-      for (let r = 0; r < of.length; r++) ends.add(choice, rowOf(place, queries.of(of[r] as number)), 1 << r);
+      for (let r = 0; r < of.length; r++) ends.add(choice, rowOf(queries.of(of[r] as number)), 1 << r);
       const words = new Int32Array(keys.count);
       ends.eachRun((first, past, word) => words.fill(word, first, past));
       const found = new KeyWords();
@@ -140,8 +163,15 @@ export function selection(mask: Mask, selected: Selected): Mask {
       return mergeWords(keyWords(mask, of, place), found, (a, b) => a & b);
     },
     variant: (place) => (mask.variant ? `${headOf(place)} ${mask.variant(place)}` : headOf(place)),
-    tiles: (extent, size) => new SelectedTiles(mask, selected, rowOf, extent, size),
+    tiles: (extent, size) => new SelectedTiles(mask, selected, blocksAt, extent, size),
   };
+}
+
+/** The blocks of a head, and the number of the choice of a block of its queries. */
+interface BlocksOfHead {
+  readonly queries: Blocks;
+  readonly keys: Blocks;
+  rowOf(block: number): number;
 }
 
 /** The most blocks of keys: their ends and 32 members in a word. */
@@ -219,23 +249,25 @@ class SelectedTiles implements Tiles {
   constructor(
     readonly mask: Mask,
     readonly selected: Selected,
-    readonly rowOf: (place: Place, block: number) => number,
+    readonly blocksAt: (place: Place) => BlocksOfHead,
     readonly extent: Extent,
     readonly size: number,
   ) {
-    const { queries, keys } = selected;
+    // Those of several heads have no order of their own.
+    const [queries, keys] = [selected.queries[0] as Blocks, selected.keys[0] as Blocks];
     this.queries = queries.tokens;
     this.keys = keys.tokens;
     this.#seen = seenByTiles(mask, [extentKey(extent), size, queries.name, keys.name].join());
   }
 
   see(tile: number, place: Place, taker: SeenKeys): boolean {
-    const { queries, keys, choice } = this.selected;
+    const { choice } = this.selected;
+    const { queries, keys, rowOf } = this.blocksAt(place);
     const first = tile * this.size;
     const past = Math.min(first + this.size, this.extent.n);
     const seen = this.#seenByMask(tile, first, past, place);
     let block = queries.of(queries.tokens ? (queries.tokens[first] as number) : first);
-    const row = this.rowOf(place, block);
+    const row = rowOf(block);
     const isOne = past <= queries.start(block + 1);
     const last = this.#last;
     const isRepeated = isOne && last.row === row && last.count === past - first && sameWords(seen, last.seen);
@@ -245,7 +277,7 @@ class SelectedTiles implements Tiles {
     ends.clear();
     for (let slot = first; slot < past; block++) {
       const end = Math.min(past, queries.start(block + 1));
-      ends.add(choice, this.rowOf(place, block), bitsOf(slot - first, end - first));
+      ends.add(choice, rowOf(block), bitsOf(slot - first, end - first));
       slot = end;
     }
     let change = 0;

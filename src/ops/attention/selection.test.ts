@@ -25,10 +25,18 @@ import { bandOf } from '.';
 import { softmaxAttention, softmaxAttentionBackward } from './softmax';
 
 type Side = 'query' | 'key';
-type Blocks = number | Regions;
+type Blocks = number | Regions | readonly (readonly number[])[];
+
+/** The lengths of the blocks of a head. */
+const isLengths = (blocks: Blocks): blocks is readonly (readonly number[])[] => Array.isArray(blocks);
 
 /** How many blocks there are of the tokens, and in which each is. */
-function blocksOf(blocks: Blocks, tokens: number): { count: number; of(token: number): number } {
+function blocksOf(blocks: Blocks, tokens: number, head = 0): { count: number; of(token: number): number } {
+  if (isLengths(blocks)) {
+    const lengths = (blocks[head] ?? blocks[0]) as readonly number[];
+    const ids = lengths.flatMap((length, block) => new Array<number>(length).fill(block));
+    return { count: lengths.length, of: (token) => ids[token] as number };
+  }
   if (typeof blocks === 'number')
     return { count: Math.ceil(tokens / blocks), of: (token) => Math.floor(token / blocks) };
   const [height, width] = blocks.extent as [number, number];
@@ -40,7 +48,9 @@ function blocksOf(blocks: Blocks, tokens: number): { count: number; of(token: nu
   };
 }
 
-const said = (side: Side, blocks: Blocks) => ({ [`${side}${typeof blocks === 'number' ? 'Block' : 'Grid'}`]: blocks });
+const said = (side: Side, blocks: Blocks) => ({
+  [`${side}${typeof blocks === 'number' ? 'Block' : isLengths(blocks) ? 'Lengths' : 'Grid'}`]: blocks,
+});
 
 interface Problem extends Extent {
   readonly queries: Blocks;
@@ -92,11 +102,12 @@ function selections(runtime: Runtime, problem: Problem) {
 function maskOf(problem: Problem): Pick<Mask, 'sees'> {
   const { flags, nq, nk } = choose(problem);
   const { batches, heads, n, m } = problem;
-  const [queries, keys] = [blocksOf(problem.queries, n), blocksOf(problem.keys, m)];
   const near = bandOf(problem.settings);
   return {
     sees(i, j, place) {
-      const row = (batches === 1 ? 0 : place.batch) * heads + Math.floor((place.head * heads) / place.h);
+      const head = Math.floor((place.head * heads) / place.h);
+      const row = (batches === 1 ? 0 : place.batch) * heads + head;
+      const [queries, keys] = [blocksOf(problem.queries, n, head), blocksOf(problem.keys, m, head)];
       if (flags[(row * nq + queries.of(i)) * nk + keys.of(j)] === 0 || !near.sees(i, j, place)) return false;
       return problem.settings.mask?.sees(i, j, place) ?? true;
     },
@@ -194,6 +205,22 @@ describeOnBackends('selections', (runtime) => {
     await expectExact(runtime(), { ...grids, n: 12, queries: 3, settings: { window: [40, 2] } });
   });
 
+  test('take blocks of unequal lengths, which may differ by head', async () => {
+    const fixed = { b: 2, n: 50, m: 60, h: 4, g: 2, batches: 1, heads: 2, share: 4, settings: {} };
+    const [few, many] = [
+      [
+        [1, 30, 9, 10],
+        [20, 20, 2, 8],
+      ],
+      [
+        [5, 25, 29, 1],
+        [15, 15, 15, 15],
+      ],
+    ];
+    await expectExact(runtime(), { ...fixed, queries: few, keys: many });
+    await expectExact(runtime(), { ...fixed, queries: [[24, 1, 25]], keys: 7, settings: { causal: true } });
+  });
+
   test('follow from what other ops compute, on the tape too', async () => {
     await scoped(runtime(), async () => {
       const [q, k, v] = [1, 2, 3].map((seed) => runtime().random([1, 40, 2, 4], { seed })) as [Tensor, Tensor, Tensor];
@@ -256,7 +283,7 @@ describeOnBackends('selections', (runtime) => {
         expectRefusal(runtime(), () => attention(q, q, q, { selection: selection as Selection }), message);
       await refuse({ ...blocks }, 'selection must have one of lists, flags, runs, got none');
       await refuse({ lists, flags, ...blocks }, 'selection must have one of lists, flags, runs, got lists and flags');
-      await refuse({ lists, keyBlock: 2 }, 'selection must have one of queryBlock, queryGrid, got none');
+      await refuse({ lists, keyBlock: 2 }, 'selection must have one of queryBlock, queryLengths, queryGrid, got none');
       await refuse({ lists, ...blocks, keyBlock: 0 }, 'selection.keyBlock must be an integer >= 1, got 0');
       await refuse({ lists: q, ...blocks }, 'selection.lists must be i32, got f32');
       await refuse(
@@ -273,6 +300,14 @@ describeOnBackends('selections', (runtime) => {
         { lists, keyBlock: 2, queryGrid: { extent: [5, 2], region: [2] } },
         'region of selection.queryGrid must have an integer for each of the 2 axes, got [2]',
       );
+      const lengths = { queryBlock: 4, lists };
+      await refuse({ ...lengths, keyLengths: [4, 5] }, 'selection.keyLengths must hold 10 tokens together, got 9');
+      await refuse({ ...lengths, keyLengths: [10, 0] }, 'selection.keyLengths[1] must be an integer from 1 to 10');
+      await refuse(
+        { ...lengths, keyLengths: [[10], [5, 5]] },
+        'selection.keyLengths[1] must be 1 lengths, as for the first head, got 2',
+      );
+      await refuse({ ...lengths, keyLengths: [[10], [10], [10]] }, 'one for each of the 4 heads of the choice, got 3');
       const wrong = (value: number) => {
         const entries = new Int32Array(48).fill(-1);
         entries[2 * 4 * 3 + 5] = value;

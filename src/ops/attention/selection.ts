@@ -1,10 +1,11 @@
 /** Selections of key blocks: tensors that say which of them each block of queries sees. */
-import { checkKnown, checkWhole, show } from '../../check';
+import { checkArray, checkKnown, checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
 import type { Extent, Mask } from '../../masks/mask';
 import {
   type Blocks,
   blocksOf,
+  blocksOfLengths,
   type Choice,
   chosenByFlags,
   chosenByLists,
@@ -27,7 +28,7 @@ export interface Regions {
 
 /**
  * Which blocks of keys each block of queries sees, by what another op computed: `lists`, `flags` or `runs`, and for queries
- * and keys each the size of a block, which may be a single token, or the regions of a grid.
+ * and keys each the size of a block, which may be a single token, the lengths of all blocks, or the regions of a grid.
  *
  * b may be 1, for all batches, and h any divisor of the query heads: neighbouring heads share a choice. The last block of
  * n queries or m keys may be short: nq = ceil(n / queryBlock), nk = ceil(m / keyBlock), or the numbers of regions.
@@ -47,6 +48,13 @@ export interface Selection {
   /** Queries of a block, counted from the first: 1 or more. */
   readonly queryBlock?: number | undefined;
   readonly keyBlock?: number | undefined;
+  /**
+   * In place of `queryBlock`: the tokens of each block, together n; or a list of these for each of the h heads of the choice,
+   * with as many blocks each.
+   */
+  readonly queryLengths?: readonly number[] | readonly (readonly number[])[] | undefined;
+  /** In place of `keyBlock`, likewise. */
+  readonly keyLengths?: readonly number[] | readonly (readonly number[])[] | undefined;
   /** In place of `queryBlock`: its extents hold n tokens. */
   readonly queryGrid?: Regions | undefined;
   /** In place of `keyBlock`: its extents hold m tokens. */
@@ -54,7 +62,8 @@ export interface Selection {
 }
 
 const FORMS = ['lists', 'flags', 'runs'] as const;
-const FIELDS = [...FORMS, 'offsets', 'queryBlock', 'keyBlock', 'queryGrid', 'keyGrid'];
+const SIDES = ['Block', 'Lengths', 'Grid'] as const;
+const FIELDS = [...FORMS, 'offsets', ...SIDES.flatMap((form) => [`query${form}`, `key${form}`])];
 const MOST_AXES = 3;
 
 /** A selection that fits a call. */
@@ -79,8 +88,8 @@ export function checkSelection(given: Selection, { b, n, m, h }: Extent): Checke
     if (!(tensor instanceof Tensor)) throw new ParameterError(`${name} must be a Tensor, got ${show(tensor)}`);
     if (tensor.dtype !== 'i32') throw new DTypeError(`${name} must be i32, got ${(tensor as Tensor).dtype}`);
   }
-  const queries = checkBlocks(given, 'query', n);
-  const keys = checkBlocks(given, 'key', m);
+  const [ofQueries, ofKeys] = [checkBlocks(given, 'query', n), checkBlocks(given, 'key', m)];
+  const [queries, keys] = [ofQueries[0] as Blocks, ofKeys[0] as Blocks];
   if (keys.count > MOST_BLOCKS)
     throw new ParameterError(`selection must have at most ${MOST_BLOCKS} key blocks, got ${keys.count}`);
   const chosen = (given.offsets ?? given[form]) as Tensor;
@@ -101,6 +110,11 @@ export function checkSelection(given: Selection, { b, n, m, h }: Extent): Checke
       `${name} must have shape [${b === 1 ? 1 : `1 or ${b}`}, a divisor of ${h}, ${last[form].join(', ')}], got ${formatShape(chosen.shape)}`,
     );
   }
+  for (const [side, blocks] of Object.entries({ query: ofQueries, key: ofKeys }))
+    if (blocks.length > 1 && blocks.length !== heads)
+      throw new ShapeError(
+        `selection.${side}Lengths must be a list of lengths, or one for each of the ${heads} heads of the choice, got ${blocks.length}`,
+      );
   if (form === 'runs' && (given.runs?.rank !== 2 || given.runs.shape[1] !== 2))
     throw new ShapeError(`selection.runs must have shape [r, 2], got ${formatShape((given.runs as Tensor).shape)}`);
   return {
@@ -111,7 +125,13 @@ export function checkSelection(given: Selection, { b, n, m, h }: Extent): Checke
       const first = batch === undefined || batches === 1 ? 0 : batch * heads * queries.count;
       const choice = choiceOf(form, data, chosen.shape, keys.count);
       const own = first === 0 ? choice : movedBy(choice, first);
-      return selection(mask, { queries, keys, batches: batch === undefined ? batches : 1, heads, choice: own });
+      return selection(mask, {
+        queries: ofQueries,
+        keys: ofKeys,
+        batches: batch === undefined ? batches : 1,
+        heads,
+        choice: own,
+      });
     },
   };
 }
@@ -169,14 +189,19 @@ function oneOf<Name extends keyof Selection>(given: Selection, names: readonly N
   throw new ParameterError(`selection must have one of ${names.join(', ')}, got ${got}`);
 }
 
-function checkBlocks(given: Selection, side: 'query' | 'key', tokens: number): Blocks {
-  const form = oneOf(given, [`${side}Block`, `${side}Grid`]);
+/** The blocks of all heads, or those of each. */
+function checkBlocks(given: Selection, side: 'query' | 'key', tokens: number): Blocks[] {
+  const form = oneOf(
+    given,
+    SIDES.map((each) => `${side}${each}` as const),
+  );
   const what = `selection.${form}`;
   const value = given[form];
   if (form === `${side}Block`) {
     checkWhole(what, value as number, 1);
-    return blocksOf(tokens, value as number);
+    return [blocksOf(tokens, value as number)];
   }
+  if (form === `${side}Lengths`) return checkLengths(what, value as readonly unknown[], tokens);
   const regions = value as Regions;
   checkKnown(what, regions, ['extent', 'region'], (name) => `${what} has no '${name}'`);
   const { extent, region } = regions;
@@ -193,7 +218,23 @@ function checkBlocks(given: Selection, side: 'query' | 'key', tokens: number): B
     throw new ShapeError(
       `extent of ${what} must hold the ${tokens} ${side === 'key' ? 'keys' : 'queries'}, got ${formatShape(extent)}`,
     );
-  return regionsOf(extent, region);
+  return [regionsOf(extent, region)];
+}
+
+function checkLengths(what: string, given: readonly unknown[], tokens: number): Blocks[] {
+  checkArray(what, given);
+  const lists = (Array.isArray(given[0]) ? given : [given]) as readonly (readonly number[])[];
+  for (const [at, lengths] of lists.entries()) {
+    const name = lists.length > 1 ? `${what}[${at}]` : what;
+    checkArray(name, lengths);
+    for (const [block, length] of lengths.entries()) checkWhole(`${name}[${block}]`, length, 1, tokens);
+    const sum = lengths.reduce((sum, length) => sum + length, 0);
+    if (sum !== tokens) throw new ShapeError(`${name} must hold ${tokens} tokens together, got ${sum}`);
+    const count = lists[0]?.length;
+    if (lengths.length !== count)
+      throw new ShapeError(`${name} must be ${count} lengths, as for the first head, got ${lengths.length}`);
+  }
+  return lists.map(blocksOfLengths);
 }
 
 function checkEntries(
