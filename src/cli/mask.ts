@@ -4,8 +4,10 @@ import { ParameterError, UnsupportedError } from '../errors';
 import type { Mask } from '../masks/mask';
 import { maskCount, maskSvg, maskText } from '../masks/picture';
 import { type MaskProblem, type Method, problemOfLetters } from '../methods/define';
-import { findMethod, methods } from '../methods/registry';
+import { methods } from '../methods/registry';
+import { MASK_NAMES } from '../methods/sparse/longca/settings';
 import { bindShapes } from '../tensor/shape';
+import { findMethodOrMask } from './methods';
 import { extents, paramsOption, parseParams, wholeNumber } from './options';
 import { checkWritable, writeFileAtomic } from './write-file';
 
@@ -27,7 +29,7 @@ const DEFAULT_WIDTH = 80;
 export function maskCommand(): Command {
   const extent = wholeNumber(1, LARGEST);
   return new Command('mask')
-    .argument('<method>')
+    .argument('<method>', 'its name, or that of a mask of LongCA-bench')
     .addOption(paramsOption())
     .option('--size <keys>', `number of keys, up to ${LARGEST}`, extent, 32)
     .option('--queries <count>', 'number of queries; default: as many as keys', extent)
@@ -44,12 +46,13 @@ export function maskCommand(): Command {
       'after',
       `\nExample:\n  $ saccade mask attention --params '{"window": [8, 8]}' --size 64 --svg window.svg`,
     )
+    .addHelpText('after', `\nMasks of LongCA-bench: ${MASK_NAMES.join(', ')}`)
     .action(drawMask);
 }
 
 async function drawMask(name: string, { params, svg, head, ...sizes }: MaskOptions): Promise<void> {
   if (svg !== undefined) await checkWritable(svg);
-  const method = findMethod(name);
+  const method = findMethodOrMask(name);
   const problem = problemOf(method, sizes);
   const mask = maskOf(method, params, problem);
   if (head >= problem.h) throw new ParameterError(`--head must be below the ${problem.h} of --heads, got ${head}`);

@@ -2,7 +2,8 @@ import { styleText } from 'node:util';
 import { Command, Option } from 'commander';
 import { ParameterError } from '../errors';
 import type { Method } from '../methods/define';
-import { findMethod, methods } from '../methods/registry';
+import { methods } from '../methods/registry';
+import { MASK_NAMES } from '../methods/sparse/longca/settings';
 import { expectedRandomField, keysOfMask, receptiveField } from '../simulate/reach';
 import {
   keysThrough,
@@ -14,6 +15,7 @@ import {
 import { formatPercent } from '../text/format';
 import { formatTable, right } from '../text/table';
 import { maskOf, problemOf } from './mask';
+import { findMethodOrMask } from './methods';
 import { extents, paramsOption, wholeNumber } from './options';
 
 interface ReachOptions extends Partial<ReachParams> {
@@ -39,7 +41,7 @@ interface ReachReport extends Partial<ReachParams> {
 }
 
 const NAMES = Object.keys(REACH_MASKS) as ReachMaskName[];
-const METHODS = methods.filter(({ mask }) => mask).map(({ name }) => name);
+const METHODS = [...methods.filter(({ mask }) => mask).map(({ name }) => name), ...MASK_NAMES];
 /** Options that only methods take. */
 const OF_METHODS = { params: '--params', heads: '--heads', keyHeads: '--key-heads', grid: '--grid' } as const;
 /** Tokens of a method's mask by default. */
@@ -85,7 +87,7 @@ export function simulateReachCommand(): Command {
 }
 
 function reachReport(mask: string, options: Omit<ReachOptions, 'mask' | 'json'>): ReachReport {
-  if (METHODS.includes(mask)) return methodReport(findMethod(mask), options);
+  if (METHODS.includes(mask)) return methodReport(findMethodOrMask(mask), options);
   for (const [name, flag] of Object.entries(OF_METHODS)) {
     if (options[name as keyof typeof OF_METHODS] !== undefined)
       throw new ParameterError(`${flag} is for methods, mask ${mask} is none`);

@@ -43,6 +43,7 @@ const SETTINGS: Readonly<Record<string, readonly Setting[]>> = {
     { params: { softcap: 5, prefix: 2, causal: true, sinks: 1 } },
     { inputs: { documents: Int32Array.from({ length: n }, (_, i) => Math.floor(i / 5)), alibi_slopes: [h] } },
   ],
+  longca: [{ params: { mask: 'causal-document' } }, { params: { mask: 'variable-block-sparse', block: 4 } }],
   'neighborhood-attention': [{ params: { window: [3, 2], causal: [true, false], dilation: [1, 2] } }],
   'adaptive-token-pruning': [
     {

@@ -27,6 +27,7 @@ export { bilevelRoutingAttention } from './sparse/bilevel-routing-attention';
 export { deltallm } from './sparse/deltallm';
 export { generalizedNeighborhoodAttention } from './sparse/generalized-neighborhood-attention';
 export { landmarkAttention } from './sparse/landmark-attention';
+export { longca } from './sparse/longca';
 export { neighborhoodAttention } from './sparse/neighborhood-attention';
 export { powerAttention } from './sparse/power-attention';
 export { retrievalAttention } from './sparse/retrieval-attention';

@@ -21,7 +21,7 @@ export const paper: Paper = {
     'Train on sequences too long for one device: context parallelism, ring attention.',
     'Pack many documents into one sequence without attention between them: document masks.',
   ],
-  methods: ['attention'],
+  methods: ['longca'],
   lacking: 'the five ways to spread a sequence over devices',
   claims: [
     {
