@@ -153,7 +153,7 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
   checkLayout(layout);
   if (qkNorm !== undefined)
     checkKnown('qkNorm', qkNorm, ['kind', 'epsilon'], (unknown) => `qkNorm has no '${unknown}'`);
-  const normed = qkNorm && norm({ width: d, ...qkNorm });
+  const normed = qkNorm && normOfHeads({ width: d, ...qkNorm });
   const ropeFor = (length: number) => (typeof rope === 'function' ? rope(length) : rope);
   if (rope !== undefined) ropeSetting.check('rope', ropeFor(1) as RopeSettings, { d }, {});
   checkGrid(name, inputs.q as string, grid);
@@ -171,9 +171,6 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
     projection(result, width, heads * e, { bias: bias.out ?? false, transposed }),
     ...queries.map((each) => projection(`${each}_proj`, heads * d, width, ofInputs)),
     ...(normed ? ['q', 'k', ...queries].map((each) => prefixed(normed.parameters, `${each}_norm`)) : []),
-  );
-  const weightsOfNorm = new Map(
-    normed && ['q', 'k', ...queries].map((each) => [each, partFinder(normed.parameters, `${each}_norm`)]),
   );
   const twice = Object.keys(extra?.parameters ?? {}).find((each) => Object.hasOwn(own, each));
   if (twice !== undefined)
@@ -199,8 +196,7 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
         rope ? turn(x, { ...rope, positions, signal }) : x;
       const compared = (of: string, count: number) => {
         const plain = (rows[of] ?? project(`${of}_proj`, x, parameters, control)).reshape([b, n, count, d]);
-        const weights = weightsOfNorm.get(of)?.(parameters);
-        const scaled = normed && weights ? normed.forward(plain, weights, { signal }) : plain;
+        const scaled = normed ? normed.forward(of, plain, parameters, { signal }) : plain;
         return (isPlain ? scaled : rotate(scaled, positions)).reshape(shape(count, d));
       };
       const projections = {
@@ -220,6 +216,20 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
         ? attend(inputs, { rotate, complete: isLater ? complete : undefined })
         : (method.forward(inputs, params, { signal }).out as Tensor);
       return project(result, out.reshape([b, n, heads * e]), parameters, control);
+    },
+  };
+}
+
+/** The norm of the heads of queries, keys and the like, whose weights are found once. */
+function normOfHeads(config: NormConfig) {
+  const { parameters, forward } = norm(config);
+  const weights = new Map<string, ReturnType<typeof partFinder>>();
+  return {
+    parameters,
+    forward(of: string, x: Tensor, given: Parameters, control: Pick<ModuleControl, 'signal'>) {
+      const find = weights.get(of) ?? partFinder(parameters, `${of}_norm`);
+      weights.set(of, find);
+      return forward(x, find(given), control);
     },
   };
 }
