@@ -143,8 +143,7 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
     throw new ParameterError(`heads must divide the width ${width} unless d is given, got ${heads}`);
   const { d = width / heads } = config;
   const { e = d } = config;
-  checkWhole('d', d, 1);
-  checkWhole('e', e, 1);
+  for (const [each, extent] of Object.entries({ d, e })) checkWhole(each, extent, 1);
   if (heads % keyHeads !== 0) throw new ParameterError(`keyHeads must divide the heads ${heads}, got ${keyHeads}`);
   if (keyHeads !== heads && !groupsHeads(method))
     throw new ParameterError(`keyHeads of ${name} must be as many as heads, ${heads}, got ${keyHeads}`);
