@@ -214,6 +214,8 @@ function refuse(missing: readonly string[], unknown: readonly string[], misshape
     ...misshapen,
   ];
   if (faults.length === 0) return;
+  // What a short line has room for comes first.
+  faults.sort((a, b) => a.length - b.length);
   throw new (missing.length + unknown.length > 0 ? ParameterError : ShapeError)(faults.join('; '));
 }
 
