@@ -1219,7 +1219,7 @@ entry(
     options: options({
       variant: maybe(choice('s')),
       layers: maybe(leaf([1, 2, 3])),
-      rate: maybe(leaf(0.5, '0', '0.5')),
+      budget: maybe(leaf(0.5, '0', '0.5')),
     }),
   },
   models.pruningLoss,

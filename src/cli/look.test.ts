@@ -22,7 +22,7 @@ const pictureAt = async (...names: string[]) => {
 };
 
 test('look shows the classes of places, and how far the middle sees', async () => {
-  const { code, stdout } = await look('--model', 'bevanet', '--out', at('street'));
+  const { code, stdout } = await look('--model', 'bevanet', '--variant', 'mini', '--out', at('street'));
   expect(code).toBe(0);
   expect(stdout).toMatch(/share of places\s+class/);
   expect(stdout).toContain('weights are random');
@@ -43,17 +43,17 @@ test('look shows the classes of places, and how far the middle sees', async () =
 });
 
 test('look shows the tokens that a transformer keeps and where it looks, and the regions that regions choose', async () => {
-  const prune = JSON.stringify({ prune: { layers: [1, 2], thresholds: [0.00505, 0.0052] }, classes: 3 });
+  const prune = JSON.stringify({ variant: 'mini', prune: { layers: [1, 2], thresholds: [0.02, 0.0205] }, classes: 3 });
   const { stdout } = await look('--model', 'deit', '--params', prune, '--out', at('deit'));
   expect(stdout).toMatch(/%\s+class [012]\n/);
-  const kept = [...stdout.matchAll(/(\d+) of 196 patches/g)].map(([, count]) => Number(count));
+  const kept = [...stdout.matchAll(/(\d+) of 49 patches/g)].map(([, count]) => Number(count));
   expect(kept).toHaveLength(2);
-  expect(kept[0]).toBeLessThan(196);
+  expect(kept[0]).toBeLessThan(49);
   expect(kept[1]).toBeLessThanOrEqual(kept[0] as number);
   expect(await pictureAt('deit', 'class-attention.png')).toMatchObject({ extents: [448, 448] });
-  const regions = await look('--model', 'biformer', '--out', at('regions'));
-  expect(regions.stdout).toContain('Regions that regions see: 4 of 49');
-  expect(await pictureAt('regions', 'regions-16.png')).toMatchObject({ extents: [4 * 448 + 24, 448] });
+  const regions = await look('--model', 'biformer', '--variant', 'mini', '--out', at('regions'));
+  expect(regions.stdout).toContain('Regions that regions see: 1 of 49');
+  expect(await pictureAt('regions', 'regions-1.png')).toMatchObject({ extents: [4 * 448 + 24, 448] });
 });
 
 test('look refuses what it cannot show, and writes nothing', async () => {

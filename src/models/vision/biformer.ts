@@ -34,6 +34,7 @@ import {
   type HeadSettings,
   type PictureNetwork,
   photographs,
+  SMALL_PICTURES,
   STAGE_NAMES,
   STAGES,
   samplePicture,
@@ -87,7 +88,7 @@ export const biformer = defineModel({
   }),
   network: ({ variant, ...settings }) => ({
     ...biformerNetwork(VARIANTS[variant], settings),
-    pictures: photographs(0.875),
+    pictures: variant === 'mini' ? SMALL_PICTURES : photographs(0.875),
   }),
   sample: () => ({ params: { variant: 't', classes: 10 }, inputs: { x: samplePicture(112) } }),
 });

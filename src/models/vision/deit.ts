@@ -38,6 +38,7 @@ import {
   type HeadSettings,
   networkOf,
   photographs,
+  SMALL_PICTURES,
   STAGE_NAMES,
   STAGES,
   samplePicture,
@@ -62,6 +63,8 @@ const VARIANTS = {
 
 /** Layers before which the authors prune. */
 const LAYERS = [4, 7, 10];
+/** The share of all multiplications that training aims at. */
+const BUDGET = 0.65;
 const numbers = valibot.pipe(valibot.array(valibot.number()), valibot.minLength(1));
 
 export const deit = defineModel({
@@ -86,7 +89,7 @@ export const deit = defineModel({
             LAYERS,
           ),
           thresholds: valibot.optional(numbers),
-          budget: valibot.optional(valibot.pipe(valibot.number(), valibot.minValue(0), valibot.maxValue(1)), 0.65),
+          budget: valibot.optional(valibot.pipe(valibot.number(), valibot.minValue(0), valibot.maxValue(1)), BUDGET),
         }),
         valibot.description(
           'layers before which tokens are pruned, and the thresholds of their scores, else those of the weights; budget: the share of the multiplications that training aims at',
@@ -94,7 +97,10 @@ export const deit = defineModel({
       ),
     ),
   }),
-  network: ({ variant, ...settings }) => ({ ...deitNetwork(VARIANTS[variant], settings), pictures: photographs(0.9) }),
+  network: ({ variant, ...settings }) => ({
+    ...deitNetwork(VARIANTS[variant], settings),
+    pictures: variant === 'mini' ? SMALL_PICTURES : photographs(0.9),
+  }),
   sample: () => ({ params: { variant: 'ti', classes: 10 }, inputs: { x: samplePicture(224) } }),
 });
 
@@ -109,6 +115,8 @@ const EPSILON = 1e-6;
 const TEMPERATURE = 1e-4;
 /** Thresholds that training starts from. */
 const FIRST_THRESHOLDS = [0.001, 0.002, 0.003];
+/** How much a miss of the budget counts beside the cross-entropy. */
+const BUDGET_WEIGHT = 2;
 const thresholdName = (at: number) => `score_predictor.${at}.keep_threshold`;
 
 interface DeitSettings extends HeadSettings {
@@ -195,7 +203,10 @@ export function deitNetwork(config: DeitConfig, { classes, prune, features = fal
   return {
     ...network,
     ...(prune && {
-      penalty: ({ kept }: { readonly kept?: Tensor }) => budgetLoss(kept as Tensor, config, prune),
+      penalty: ({ kept }: { readonly kept?: Tensor }) =>
+        map((loss, { weight }) => weight * loss, pruningLossOf(kept as Tensor, config, prune), {
+          captured: { weight: BUDGET_WEIGHT },
+        }),
     }),
     infer: async (inputs: { readonly x: Tensor }, parameters: Parameters, control: ModuleControl) =>
       prune && inputs.x.shape[0] === 1
@@ -260,32 +271,6 @@ function rowsOf(h: Tensor, places: readonly number[]): Tensor<'f32'> {
   return h.runtime.scope(() => {
     const indices = h.runtime.tensor(Int32Array.from(places), [places.length], 'i32');
     return gather((h as Tensor<'f32'>).reshape([-1, c]), indices).reshape([1, 1, places.length, c]);
-  });
-}
-
-/** How much a miss of the budget counts, as in the authors' code. */
-const BUDGET_WEIGHT = 2;
-
-/** The distance of the share of multiplications that is computed from the budget; `kept` [b, pruned] has its gradient. */
-function budgetLoss(
-  kept: Tensor,
-  { width: c, depth, patches }: DeitConfig,
-  { layers, budget = 0.65 }: Pruning,
-): Tensor {
-  const [each, pair] = [12 * c ** 2, 2 * c];
-  const full = patches ** 2 + 1;
-  const whole = depth * (each * full + pair * full ** 2);
-  const first = (layers[0] as number) / depth;
-  const blocks = layers.map((layer, at) => (layers[at + 1] ?? depth) - layer);
-  const shares = map(
-    (n, count, { each, pair, whole }) => (count * n * (each + pair * n)) / whole,
-    kept,
-    kept.runtime.tensor(blocks, [blocks.length]),
-    { captured: { each, pair, whole } },
-  );
-  const computed = mean(sum(shares, { axes: [1] }));
-  return map((share, { rest, weight }) => weight * Math.abs(share - rest), computed, {
-    captured: { rest: budget - first, weight: BUDGET_WEIGHT },
   });
 }
 
@@ -365,11 +350,11 @@ export interface PruningLossOptions {
   /** Those of the param `prune`; default 4, 7, 10. */
   readonly layers?: readonly number[] | undefined;
   /** The share of all multiplications that is aimed at; default 0.65. */
-  readonly rate?: number | undefined;
+  readonly budget?: number | undefined;
 }
 
 /**
- * How far the multiplications of pruned pictures are, in the mean, from the share that is aimed at: |mean / all - rate|, as the
+ * How far the multiplications of pruned pictures are, in the mean, from the share that is aimed at: |mean / all - budget|, as the
  * paper has it, which weighs it 2 beside a cross-entropy. Counted are the embedding of patches and in each block, with n tokens
  * of d channels and m hidden ones, 4 n d^2 + 2 n^2 d + 2 n d m; all of them are, as in the authors' code, without the class token.
  *
@@ -377,20 +362,15 @@ export interface PruningLossOptions {
  * @returns []
  */
 export function pruningLoss(kept: Tensor, options: PruningLossOptions = {}): Tensor<'f32'> {
-  checkOptions('pruningLoss', options, ['variant', 'layers', 'rate']);
-  const { variant = 'ti', layers = LAYERS, rate = 0.65 } = options;
+  checkOptions('pruningLoss', options, ['variant', 'layers', 'budget']);
+  const { variant = 'ti', layers = LAYERS, budget = BUDGET } = options;
   checkChoice('variant', variant, Object.keys(VARIANTS));
   checkNumbers('layers', layers, 'integers', Number.isInteger);
-  checkNumbers('rate', [rate], 'from 0 to 1', (value) => value >= 0 && value <= 1);
-  return pruningLossOf(kept, VARIANTS[variant], layers, rate);
+  checkNumbers('budget', [budget], 'from 0 to 1', (value) => value >= 0 && value <= 1);
+  return pruningLossOf(kept, VARIANTS[variant], { layers, budget });
 }
 
-function pruningLossOf(
-  kept: Tensor,
-  config: DeitConfig,
-  layers: readonly number[],
-  rate: number,
-): Tensor<'f32'> {
+function pruningLossOf(kept: Tensor, config: DeitConfig, { layers, budget = BUDGET }: Pruning): Tensor<'f32'> {
   checkPruning(config, { layers });
   if (!(kept instanceof Tensor)) throw new ParameterError(`kept must be a Tensor, got ${show(kept)}`);
   if (kept.rank !== 2 || kept.shape[1] !== layers.length)
@@ -414,7 +394,9 @@ function pruningLossOf(
       { captured: { each, pairs } },
     );
     const distance = (share: number, { aim }: { aim: number }) => Math.abs(share - aim);
-    return map(distance, mean(sum(shares, { axes: [1] })), { captured: { aim: rate - first / all } }) as Tensor<'f32'>;
+    return map(distance, mean(sum(shares, { axes: [1] })), {
+      captured: { aim: budget - first / all },
+    }) as Tensor<'f32'>;
   });
 }
 

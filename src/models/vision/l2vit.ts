@@ -31,6 +31,7 @@ import {
   featuresParam,
   type HeadSettings,
   photographs,
+  SMALL_PICTURES,
   STAGE_NAMES,
   STAGES,
   samplePicture,
@@ -76,7 +77,7 @@ export const l2vit = defineModel({
   }),
   network: ({ variant, window, ...settings }) => ({
     ...l2vitNetwork(VARIANTS[variant], window, settings),
-    pictures: photographs(0.875),
+    pictures: variant === 'mini' ? SMALL_PICTURES : photographs(0.875),
   }),
   sample: () => ({ params: { variant: 't', classes: 10 }, inputs: { x: samplePicture(64) } }),
 });

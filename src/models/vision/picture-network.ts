@@ -40,6 +40,9 @@ export const photographs = (crop: number, size = 224): PictureSettings => ({
   ...IMAGENET_COLOURS,
 });
 
+/** The pictures of 28 x 28 pixels that the smallest variants learn. */
+export const SMALL_PICTURES = photographs(1, 28);
+
 export type PictureNetwork = Omit<ReturnType<typeof stagedNetwork>, 'ignored'>;
 
 /** A network from x [b, c, rows, columns] to results by name, of a layer that computes channels last. */
@@ -77,10 +80,15 @@ export const STAGE_NAMES = Object.keys(STAGES) as Stage[];
 type Staged = { readonly logits: Tensor<'f32'> } & { readonly [Name in Stage]?: Tensor<'f32'> };
 
 /**
- * The parts one after the other, the last of which gives [b, 1, 1, classes]; with `features` also what the parts of these names
- * give, channels first.
+ * The parts one after the other, the last of which gives [b, 1, 1, classes], or with `isOfPlaces` those of places; with `features`
+ * also what the parts of these names give, channels first.
  */
-export function stagedNetwork(parts: Readonly<Record<string, Layer>>, stages: readonly string[], features: boolean) {
+export function stagedNetwork(
+  parts: Readonly<Record<string, Layer>>,
+  stages: readonly string[],
+  features: boolean,
+  isOfPlaces = false,
+) {
   const layer = layerOf(parts, {}, (x, calls): Staged => {
     const found: Partial<Record<Stage, Tensor<'f32'>>> = {};
     let h = x as Tensor<'f32'>;
@@ -89,7 +97,7 @@ export function stagedNetwork(parts: Readonly<Record<string, Layer>>, stages: re
       const stage = STAGE_NAMES[stages.indexOf(name)];
       if (features && stage) found[stage] = channelsFirst(h);
     }
-    return { logits: h.reshape([x.shape[0] as number, -1]), ...found };
+    return { logits: isOfPlaces ? channelsFirst(h) : h.reshape([x.shape[0] as number, -1]), ...found };
   });
   return networkOf(layer);
 }

@@ -4,13 +4,22 @@
  * Sources: He et al. 2015, arXiv 1512.03385, under the names of torchvision's checkpoints; Long et al. 2014, arXiv 1411.4038.
  */
 import * as valibot from 'valibot';
-import { contiguous } from '../../ops/copy';
 import { add, relu } from '../../ops/map';
 import { pool } from '../../ops/pool';
 import type { Tensor } from '../../tensor/tensor';
 import { defineModel } from '../define';
 import { dense, type Layer, layerOf, normedConvolution, pooling, sequence } from './layers';
-import { classesParam, networkOf, samplePicture } from './picture-network';
+import {
+  classesParam,
+  featuresParam,
+  type HeadSettings,
+  photographs,
+  SMALL_PICTURES,
+  STAGE_NAMES,
+  STAGES,
+  samplePicture,
+  stagedNetwork,
+} from './picture-network';
 
 interface ResnetConfig {
   readonly widths: readonly number[];
@@ -34,7 +43,8 @@ export const resnet = defineModel({
   summary: 'classes of a picture or of its places, by residual convolutions: the baseline of other networks',
   inputs: { x: 'b 3 rows columns' },
   // The logits of places are [b, classes, down, across].
-  outputs: { logits: 'b classes' },
+  outputs: { logits: 'b classes', ...STAGES },
+  sometimes: STAGE_NAMES,
   params: valibot.strictObject({
     variant: valibot.optional(valibot.picklist(['18', '34', 'mini']), '18'),
     task: valibot.optional(
@@ -45,12 +55,25 @@ export const resnet = defineModel({
       'classify',
     ),
     classes: classesParam(1000),
+    features: featuresParam,
   }),
-  network: ({ variant, task, classes }) => resnetNetwork(VARIANTS[variant], task, classes),
+  network: ({ variant, task, ...settings }) => ({
+    ...resnetNetwork(VARIANTS[variant], task, settings),
+    pictures:
+      task === 'segment'
+        ? { ...photographs(1), size: undefined, multipleOf: 8 }
+        : variant === 'mini'
+          ? SMALL_PICTURES
+          : photographs(0.875),
+  }),
   sample: () => ({ params: { variant: 'mini', classes: 10 }, inputs: { x: samplePicture(64) } }),
 });
 
-function resnetNetwork({ widths, depths, hasPool }: ResnetConfig, task: 'segment' | 'classify', classes: number) {
+function resnetNetwork(
+  { widths, depths, hasPool }: ResnetConfig,
+  task: 'segment' | 'classify',
+  { classes, features = false }: HeadSettings,
+) {
   const first = widths[0] as number;
   const stem = normedConvolution(['conv1', 'bn1'], 3, first, {
     kernel: hasPool ? 7 : 3,
@@ -76,16 +99,8 @@ function resnetNetwork({ widths, depths, hasPool }: ResnetConfig, task: 'segment
     ...(isWhole && { $mean: pooling }),
     fc: dense(widths.at(-1) as number, classes),
   };
-  const layer = sequence(parts);
-  return networkOf({
-    ...layer,
-    forward(x, find, control) {
-      const logits = layer.forward(x, find, control);
-      return {
-        logits: isWhole ? logits.reshape([x.shape[0] as number, -1]) : contiguous(logits.permute([0, 3, 1, 2])),
-      };
-    },
-  });
+  const names = widths.map((_, at) => `layer${at + 1}`);
+  return stagedNetwork(parts as Readonly<Record<string, Layer>>, names, features, !isWhole);
 }
 
 const largest: Layer = {

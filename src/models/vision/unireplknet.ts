@@ -36,6 +36,7 @@ import {
   featuresParam,
   type HeadSettings,
   photographs,
+  SMALL_PICTURES,
   STAGE_NAMES,
   STAGES,
   samplePicture,
@@ -99,7 +100,7 @@ export const unireplknet = defineModel({
     return {
       ...network,
       // The sheet has no recipe of theirs; this is that of ConvNeXt, on whose code theirs stands.
-      ...(settings.channels === 3 && { pictures: photographs(0.875) }),
+      ...(settings.channels === 3 && { pictures: variant === 'mini' ? SMALL_PICTURES : photographs(0.875) }),
       forward(inputs, parameters, control) {
         const { shape } = inputs.x;
         if (shape[1] !== settings.channels)

@@ -31,6 +31,7 @@ import {
   featuresParam,
   type HeadSettings,
   photographs,
+  SMALL_PICTURES,
   STAGE_NAMES,
   STAGES,
   samplePicture,
@@ -72,7 +73,10 @@ export const van = defineModel({
     classes: classesParam(1000),
     features: featuresParam,
   }),
-  network: ({ variant, ...settings }) => ({ ...vanNetwork(VARIANTS[variant], settings), pictures: photographs(0.9) }),
+  network: ({ variant, ...settings }) => ({
+    ...vanNetwork(VARIANTS[variant], settings),
+    pictures: variant === 'mini' ? SMALL_PICTURES : photographs(0.9),
+  }),
   sample: () => ({ params: { variant: 'b0', classes: 10 }, inputs: { x: samplePicture(64) } }),
 });
 

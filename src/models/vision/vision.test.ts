@@ -230,7 +230,7 @@ test('the loss of pruning is the distance of the mean share of multiplications f
   ] as const) {
     const tokens = [1, 2, 3].map((power) => 1 + 196 * share ** power);
     const kept = runtime.tensor([...tokens, ...tokens], [2, 3]);
-    const loss = (rate: number) => pruningLoss(kept, { variant: 's', rate }).read();
+    const loss = (budget: number) => pruningLoss(kept, { variant: 's', budget }).read();
     expect((await loss(0))[0]).toBeCloseTo(all / 4.5736, 3);
     expect((await loss(1))[0]).toBeCloseTo(1 - all / 4.5736, 3);
   }
