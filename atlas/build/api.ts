@@ -18,7 +18,7 @@ import { OPS } from '../../src/bench/suites/ops';
 import { tensorInputs, usualResults } from '../../src/ops/cost';
 import type { TensorSpec } from '../../src/ops/define';
 import { escaped } from '../site/highlight';
-import { Html, html } from './html';
+import { Html, html } from '../site/html';
 import { markdown } from './markdown';
 import { ROOT } from './standing';
 

@@ -12,10 +12,11 @@ import {
 } from '../../src/bench/report';
 import { formatMachine } from '../../src/machine';
 import type { PLOTS } from '../site/bench-plots';
+import { Html, html } from '../site/html';
 import { lengthsOf, linesOf, panelOf } from '../site/series';
-import { Html, html } from './html';
 import { seriesPlot } from './series-plot';
 import { ROOT } from './standing';
+import { capital } from './titles';
 
 const folder = resolve(ROOT, 'docs/bench');
 
@@ -39,12 +40,10 @@ export const benchPages = () => [...suites].map(([suite, runs]) => ({ suite, bod
 const links = (up: string, current?: string) =>
   html`<nav class="side" aria-label="Benchmarks"><ul class="contents"><li><a href="${up}index.html"${current === undefined && html` aria-current="page"`}>All</a></li>${[...suites.keys()].map((suite) => html`<li><a href="${up}${suite}/index.html"${suite === current && html` aria-current="page"`}>${suite}</a></li>`)}</ul></nav>`;
 
-const sentence = (text: string) => `${text[0].toUpperCase()}${text.slice(1)}.`;
-
 export function benchIndex(): Html {
   const rows = [...suites].map(
     ([suite, runs]) =>
-      html`<h2><a href="${suite}/index.html">${suite}</a></h2><p>${sentence(runs[0].summary)}</p>${glance(runs[0].rows)}<ul>${runs.map(({ machine, rows }) => html`<li>${formatMachine(machine)}: ${rows.length} rows</li>`)}</ul>`,
+      html`<h2><a href="${suite}/index.html">${suite}</a></h2><p>${capital(runs[0].summary)}.</p>${glance(runs[0].rows)}<ul>${runs.map(({ machine, rows }) => html`<li>${formatMachine(machine)}: ${rows.length} rows</li>`)}</ul>`,
   );
   return html`<div class="title plain"><h1>Benchmarks</h1></div>
 <div class="document">${links('')}<div class="prose"><p>Runs stored in the repository, as they were measured. The contenders for a problem take turns, and every result was checked against the float64 reference before its time counted; one that failed says so instead of a time. Each page has the command that repeats the run on your machine.</p>${rows}</div></div>`;
@@ -89,7 +88,7 @@ function bars(timed: readonly BenchRow[]): Html {
 }
 
 function benchPage(suite: string, runs: readonly BenchReport[]): Html {
-  return html`<div class="title plain"><h1>${suite}</h1><p class="lede">${sentence(runs[0].summary)}</p></div>
+  return html`<div class="title plain"><h1>${suite}</h1><p class="lede">${capital(runs[0].summary)}.</p></div>
 <div class="document">${links('../', suite)}<div class="wide">${runs.map((run, at) => runSection(run, `run-${at}`))}</div></div>`;
 }
 

@@ -2,7 +2,7 @@
 import { formatMachine } from '../../src/machine';
 import type { ListedPaper } from '../../src/papers';
 import { findingNote, type Reproduction } from '../../src/report/reproduction';
-import { type Html, html } from './html';
+import { type Html, html } from '../site/html';
 import { verdictMark } from './index-page';
 import { seriesPlot } from './series-plot';
 

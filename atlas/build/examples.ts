@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { highlighted } from '../site/highlight';
-import { Html, html } from './html';
+import { Html, html } from '../site/html';
 import { ROOT } from './standing';
 
 interface Example {

@@ -39,7 +39,6 @@ function grid(value: (i: number, j: number) => number): Float32Array {
 }
 
 const dot = (a: Vector, b: Vector) => a.reduce((sum, x, c) => sum + x * b[c], 0);
-const unitOf = (v: Vector) => v.map((x) => x / (Math.sqrt(dot(v, v)) || 1));
 const range = (past: number) => Array.from({ length: Math.max(0, past) }, (_, at) => at);
 
 /** The `count` candidates with the highest scores. */
@@ -150,38 +149,6 @@ function retrieved() {
   return grid((i, j) => (j > i ? 0 : j < first || i - j < recent || found[i].has(j) ? 1 : 0));
 }
 
-function landmarks() {
-  const block = 8;
-  const chosen = queries.map((_, i) => best(range(Math.floor(i / block)), 2, (b) => score(i, b * block + block - 1)));
-  return grid((i, j) => {
-    if (j > i) return 0;
-    const b = Math.floor(j / block);
-    if (b === Math.floor(i / block)) return 1;
-    if (j % block === block - 1) return LAYER_INKS[2];
-    return chosen[i].has(b) ? 1 : 0.05;
-  });
-}
-
-/** SEA: a map of fixed width is stretched over the keys of each row; the best cells are kept. */
-function sea() {
-  const [width, keep] = [12, 4];
-  const out = new Float32Array(N * N);
-  for (let i = 0; i < N; i++) {
-    const cellOf = (j: number) => Math.min(width - 1, Math.floor(((j + 0.5) / (i + 1)) * width));
-    const cells = Array.from({ length: width }, () => [0, 0]);
-    for (let t = 0; t <= i; t++) {
-      cells[cellOf(t)][0] += Math.exp(0.55 * score(i, t));
-      cells[cellOf(t)][1]++;
-    }
-    const values = cells.map(([sum, count]) => (count ? sum / count : -1));
-    for (let j = 0; j <= i; j++) {
-      const rank = values.filter((v) => v > values[cellOf(j)]).length;
-      out[i * N + j] = rank < keep || i < keep ? 1 : 0.07 + 0.2 * (1 - rank / width);
-    }
-  }
-  return out;
-}
-
 // ---- Tokens pruned or picked (toy data)
 
 function pruned() {
@@ -192,52 +159,6 @@ function pruned() {
   // Three thresholds leave 64, 42, 27 and 18 tokens.
   const stage = (t: number) => (rank[t] < 18 ? 3 : rank[t] < 27 ? 2 : rank[t] < 42 ? 1 : 0);
   return grid((i, j) => [0.06, LAYER_INKS[3], LAYER_INKS[2], 1][Math.min(stage(i), stage(j))]);
-}
-
-/** A map over 16 x 16 tokens of a picture, its region of interest outlined. */
-function region() {
-  const draw = uniforms(17);
-  const noise = Array.from({ length: 256 }, draw);
-  const at = (y: number, x: number) => {
-    const blob =
-      Math.exp(-(((x - 10.2) / 2.3) ** 2 + ((y - 6.4) / 1.7) ** 2)) +
-      0.62 * Math.exp(-(((x - 7.6) / 1.4) ** 2 + ((y - 7.8) / 1.2) ** 2));
-    return blob + 0.1 * noise[y * 16 + x];
-  };
-  let [top, bottom, left, right] = [16, 0, 16, 0];
-  for (let y = 0; y < 16; y++)
-    for (let x = 0; x < 16; x++)
-      if (at(y, x) > 0.22)
-        [top, bottom, left, right] = [Math.min(top, y), Math.max(bottom, y), Math.min(left, x), Math.max(right, x)];
-  return grid((i, j) => {
-    const onX = j === left * 4 - 2 || j === right * 4 + 5;
-    const onY = i === top * 4 - 2 || i === bottom * 4 + 5;
-    const inX = j >= left * 4 - 2 && j <= right * 4 + 5;
-    const inY = i >= top * 4 - 2 && i <= bottom * 4 + 5;
-    if ((onX && inY) || (onY && inX)) return 1;
-    if (i % 4 === 3 || j % 4 === 3) return 0;
-    return Math.min(1, 0.1 + at(Math.floor(i / 4), Math.floor(j / 4)) ** 0.9);
-  });
-}
-
-/** SimPrune: in patches of 2 x 2 tokens one is the base; those most like a base are dropped, half of all. */
-function similar() {
-  const image = picture(16);
-  const unit = image.map(unitOf);
-  const cosine = (a: number, b: number) => dot(unit[a], unit[b]);
-  const noise = normals(5);
-  const overall = unit.map((a) => unit.reduce((s, b) => s + dot(a, b), 0) / 256 + 0.1 * noise());
-  const base = new Set<number>();
-  for (let y = 0; y < 16; y += 2)
-    for (let x = 0; x < 16; x += 2)
-      base.add([0, 1, 16, 17].map((o) => y * 16 + x + o).reduce((a, b) => (overall[b] > overall[a] ? b : a)));
-  const others = range(256).filter((t) => !base.has(t));
-  const dropped = best(others, 128, (t) => Math.max(...[...base].map((b) => cosine(t, b))));
-  return grid((i, j) => {
-    if (i % 4 === 3 || j % 4 === 3) return 0;
-    const t = Math.floor(i / 4) * 16 + Math.floor(j / 4);
-    return base.has(t) ? 1 : dropped.has(t) ? 0.1 : LAYER_INKS[2];
-  });
 }
 
 // ---- Large kernels: what one pixel gathers; two cells for each offset, from -15 to 15, and a margin
@@ -263,11 +184,7 @@ const GLYPHS: Readonly<Record<string, () => Float32Array>> = {
   sale,
   deltallm: delta,
   'retrieval-attention': retrieved,
-  'landmark-attention': landmarks,
-  sea,
   'as-vit': pruned,
-  'sd-rpn': region,
-  optiprune: similar,
   'scaling-up-your-kernels': nested,
 };
 
@@ -293,16 +210,18 @@ async function opening(method: Method): Promise<Float32Array | undefined> {
   return grid((i, j) => tile[i * TILE + j]);
 }
 know(methods);
-/** By the paper's id. */
-const made = new Map(Object.entries(GLYPHS).map(([id, drawn]) => [id, drawn()]));
+/** By the paper's id: of its first method that opens on one, or drawn. */
+const made = new Map<string, Float32Array>();
 /** Methods whose pages open on the glyph of their paper. */
 const opened = new Set<string>();
 for (const method of methods) {
-  const values = await opening(method);
+  const { id } = paperOf(method);
+  const values = made.has(id) ? undefined : await opening(method);
   if (!values) continue;
-  made.set(paperOf(method).id, values);
+  made.set(id, values);
   opened.add(method.name);
 }
+for (const [id, drawn] of Object.entries(GLYPHS)) if (!made.has(id)) made.set(id, drawn());
 
 /** The glyph of a paper by its id; undefined for one that has none. */
 export const glyph = (id: string): Float32Array | undefined => made.get(id);

@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { dirname, relative, resolve } from 'node:path';
 import { methods } from '../../src/methods/registry';
+import { type Html, html } from '../site/html';
 import { apiAddress } from './api';
 import { exampleBox, examples } from './examples';
-import { type Html, html } from './html';
 import { anchor, sectionsOf } from './markdown';
 import { folderOf, ROOT } from './standing';
 

@@ -5,14 +5,14 @@ import type { Model } from '../../src/models/define';
 import { models } from '../../src/models/registry';
 import { FAMILIES, type Family, type ListedPaper, papers } from '../../src/papers';
 import { escaped } from '../site/highlight';
+import { Html, html } from '../site/html';
 import { type CostCurve, costOf, LENGTHS, ownMethod } from './costs';
 import { reachOfGlyph } from './glyphs';
-import { Html, html } from './html';
 import { glyphBox, slug } from './layout';
 import { ENCODER_BYTES } from './meanings';
 import { reading } from './readings';
 import { type Standing, standingOf, type Working, type Works } from './standing';
-import { shortTitle } from './titles';
+import { capital, modelTitle, shortTitle } from './titles';
 
 const of = (family: Family) => papers.filter((paper) => paper.family === family);
 const families = Object.keys(FAMILIES) as Family[];
@@ -87,8 +87,6 @@ export function indexPage(): Html {
   <p>Curves: operations of one head of 64 numbers, or 64 channels, against <i>n</i> from 2<sup>8</sup> to 2<sup>16</sup>, both axes logarithmic, as the library counts them at the setting named, or by a formula from the paper where nothing runs yet; dashed is exact attention. Bars: share of the pairs in the picture that are reached in one, two and three layers.</p>
 </aside>`;
 }
-
-const capital = (text: string) => text[0].toUpperCase() + text.slice(1);
 
 function plate(): Html[] {
   return PLATE.flatMap((families, at) => {
@@ -171,7 +169,7 @@ ${cells}
 <td class="claims" data-label="Claims">${verdicts.length > 0 && verdictMarks(verdicts)}</td></tr>`;
 }
 
-const modelItem = ({ name }: Model) => html`<li><a href="models/${name}/index.html">${name}</a></li>`;
+const modelItem = (model: Model) => html`<li><a href="models/${model.name}/index.html">${modelTitle(model)}</a></li>`;
 
 export function workMark(works: Works): Html {
   return html`<b class="mark ${works}" role="img" aria-label="${WORKS[works]}" title="${WORKS[works]}"></b>`;

@@ -1,5 +1,5 @@
 /** The frame of every page. */
-import { Html, html } from './html';
+import { Html, html } from '../site/html';
 import { POLICY, THEME_SCRIPT } from './policy';
 import { placeOf } from './sprite';
 

@@ -2,7 +2,7 @@
 import katex from 'katex';
 import { Marked, type Tokens } from 'marked';
 import { escaped, highlighted } from '../site/highlight';
-import { Html } from './html';
+import { Html } from '../site/html';
 
 /** A part of a document under a heading of the second level; the first, without a title, is what comes before. */
 export interface Section {

@@ -5,11 +5,11 @@ import type { Method } from '../../src/methods/define';
 import type { Page } from '../../src/methods/page';
 import { baseline, findMethod, methods } from '../../src/methods/registry';
 import { LAYER_INKS, LAYERS_SHOWN } from '../site/constants';
+import { Html, html } from '../site/html';
 import { isAttention, REAL_NUMBERS, tokensIn } from '../site/problem';
 import { measuredClaims } from './claims';
 import { glyph, opensOnGlyph } from './glyphs';
 import { addressOf } from './guide';
-import { Html, html } from './html';
 import { verdictMarks, workMark } from './index-page';
 import { glyphBox } from './layout';
 import { sectionsOf } from './markdown';
@@ -18,7 +18,7 @@ import { dataOf, type PageData } from './page-data';
 import { form, outputsFigure, runSection } from './parts';
 import { reading } from './readings';
 import { folderOf, pageOf, paperOf, ROOT, runs, workingOf } from './standing';
-import { shortTitle, titleOf } from './titles';
+import { capital, shortTitle, titleOf } from './titles';
 
 export function methodPage(method: Method): Html {
   const { name, summary } = method;
@@ -33,7 +33,7 @@ export function methodPage(method: Method): Html {
   const readme = readmeOf(method);
   return html`
 <script type="application/json" id="method"${needsLayer && html` data-layer`}>${new Html(JSON.stringify(data).replaceAll('<', '\\u003c'))}</script>
-${head(method, sentence(summary))}
+${head(method, `${capital(summary)}.`)}
 <section class="bench" id="bench" aria-label="The method, live">
   ${form(method.params, data)}
   ${data.masked || data.weighed ? picture(data, page) : outputsFigure(method.outputs)}
@@ -48,8 +48,6 @@ ${readme.rest().map(({ title, body }) => section(title, body))}
 ${rivals(page)}
 ${neighbours(method)}`;
 }
-
-const sentence = (text: string) => `${text[0].toUpperCase()}${text.slice(1)}.`;
 
 function head(method: Method, idea: string): Html {
   const { id, title, authors, year, arxiv, family } = paperOf(method);

@@ -3,10 +3,11 @@ import { describeParams } from '../../src/methods/params';
 import * as exported from '../../src/models';
 import type { Model } from '../../src/models/define';
 import { findPaper } from '../../src/papers/find';
-import { Html, html } from './html';
+import { Html, html } from '../site/html';
 import type { FormData } from './page-data';
 import { paperPath } from './paper-page';
 import { form, outputsFigure, runSection } from './parts';
+import { capital, modelTitle } from './titles';
 
 export interface ModelData extends FormData {
   /** By which `saccade/models` exports it, if it does. */
@@ -20,7 +21,7 @@ export interface ModelData extends FormData {
 export const modelPath = (name: string) => `models/${name}/index.html`;
 
 export function modelPage(model: Model): Html {
-  const { name, summary, inputs, optional = {}, outputs, params } = model;
+  const { summary, inputs, optional = {}, outputs, params } = model;
   const data = dataOf(model);
   const paper = findPaper(model.paper);
   const tensor = ([tensor, spec]: [string, string], what: string) =>
@@ -33,12 +34,12 @@ export function modelPage(model: Model): Html {
   const code = html`<div class="code"><pre tabindex="0"><code data-code></code></pre><button type="button" data-copy>copy</button></div>`;
   return html`
 <script type="application/json" id="model">${new Html(JSON.stringify(data).replaceAll('<', '\\u003c'))}</script>
-<div class="title bare"><div><h1>${name}</h1>${paper && html`<cite><a href="../../${paperPath(paper.id)}">${paper.title}</a> <span>${paper.authors} ${paper.year}</span></cite>`}<p class="question">${summary[0].toUpperCase()}${summary.slice(1)}.</p></div></div>
+<div class="title bare"><div><h1>${modelTitle(model)}</h1>${paper && html`<cite><a href="../../${paperPath(paper.id)}">${paper.title}</a> <span>${paper.authors} ${paper.year}</span></cite>`}<p class="question">${capital(summary)}.</p></div></div>
 <section class="bench" id="bench" aria-label="The model, live">
   ${form(params, data)}
   ${outputsFigure(outputs)}
 </section>
-${runSection({ time: name, memory: 'memory', error: 'largest error' })}
+${runSection({ time: modelTitle(model), memory: 'memory', error: 'largest error' })}
 <section class="section"><h2>Code<small>With the params chosen above</small></h2>
   <div data-live="code" data-state="idle">${data.exported && code}<div class="code"><pre tabindex="0"><code data-command></code></pre><button type="button" data-copy>copy</button></div><p class="caption" data-said role="status"></p></div>
 </section>

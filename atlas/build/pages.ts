@@ -4,18 +4,18 @@ import { models } from '../../src/models/registry';
 import { papers } from '../../src/papers';
 import { findPaper } from '../../src/papers/find';
 import { escaped } from '../site/highlight';
+import { html } from '../site/html';
 import { apiPages } from './api';
 import { benchIndex, benchPages } from './bench-page';
 import { choosePage } from './choose-page';
 import { guidePages } from './guide';
-import { html } from './html';
 import { indexPage } from './index-page';
 import { layout, type Page } from './layout';
 import { methodPage } from './method-page';
 import { modelPage, modelPath } from './model-page';
 import { paperPage, paperPath } from './paper-page';
 import { paperOf, runs } from './standing';
-import { titleOf } from './titles';
+import { modelTitle, titleOf } from './titles';
 
 export function pages(): Map<string, string> {
   const all = new Map<string, Omit<Page, 'up'>>();
@@ -80,7 +80,7 @@ export function pages(): Map<string, string> {
   }
   for (const model of models) {
     all.set(modelPath(model.name), {
-      title: `${model.name}, Saccade atlas`,
+      title: `${modelTitle(model)}, Saccade atlas`,
       description: `${model.name}: ${model.summary}`,
       script: 'model-page.ts',
       current: 'Methods',

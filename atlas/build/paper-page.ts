@@ -2,16 +2,16 @@
 import type { Method } from '../../src/methods/define';
 import type { Model } from '../../src/models/define';
 import { type ListedPaper, papers } from '../../src/papers';
+import { type Html, html } from '../site/html';
 import { measuredClaims, openClaims } from './claims';
 import { costOf, LENGTHS, WIDTH } from './costs';
 import { glyph } from './glyphs';
-import { type Html, html } from './html';
 import { orderOf, verdictMarks, workMark } from './index-page';
 import { glyphBox } from './layout';
 import { reading } from './readings';
 import { seriesPlot } from './series-plot';
 import { pageOf, runs, standingOf, workingOf } from './standing';
-import { titleOf } from './titles';
+import { modelTitle, titleOf } from './titles';
 
 export const paperPath = (id: string) => `papers/${id}/index.html`;
 
@@ -64,8 +64,8 @@ function methodItem(method: Method): Html {
   return html`<li><a href="../../methods/${name}/index.html">${titleOf(method)}</a>: ${pageOf(name).question} <span class="quiet">${marks}</span></li>`;
 }
 
-const modelItem = ({ name, summary }: Model) =>
-  html`<li><a href="../../models/${name}/index.html">${name}</a>: ${summary}</li>`;
+const modelItem = (model: Model) =>
+  html`<li><a href="../../models/${model.name}/index.html">${modelTitle(model)}</a>: ${model.summary}</li>`;
 
 function neighbours(paper: ListedPaper): Html {
   const at = papers.indexOf(paper);

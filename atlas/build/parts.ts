@@ -2,8 +2,8 @@
 import type { Specs } from '../../src/methods/define';
 import type { ParamsSchema } from '../../src/methods/params';
 import { paramsJsonSchema } from '../../src/methods/params-json-schema';
+import { type Html, html } from '../site/html';
 import { isPicture } from '../site/shown';
-import { type Html, html } from './html';
 import type { ExtentField, FormData } from './page-data';
 
 /** The form of a setting: presets, extents, params. */

@@ -1,8 +1,8 @@
 /** Small plots of what was measured for a claim, drawn at build: they need no script. */
 import type { Series } from '../../src/experiments/experiment';
 import { significant } from '../../src/text/format';
+import { Html, html } from '../site/html';
 import { type Axis, barPlot, linePlot, powerTicks, roundTicks } from '../site/line-plot';
-import { Html, html } from './html';
 
 const [WIDTH, HEIGHT] = [330, 176];
 /** Values over a wider range lie on a logarithmic axis. */

@@ -2,6 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Method } from '../../src/methods/define';
+import type { Model } from '../../src/models/define';
+import { findPaper } from '../../src/papers/find';
 import { folderOf } from './standing';
 
 /** As its README says. */
@@ -12,3 +14,11 @@ export const titleOf = (method: Method) =>
 
 /** For lists and plots. */
 export const shortTitle = (method: Method) => titleOf(method).replace(/ with .*/, '');
+
+/** As its summary or its paper spells its name, or else the words of that. */
+export function modelTitle({ name, summary, paper }: Model): string {
+  const [spelled] = new RegExp(`\\b${name}\\b`, 'i').exec(`${summary} ${findPaper(paper)?.name}`) ?? [];
+  return spelled ?? capital(name.replaceAll('-', ' '));
+}
+
+export const capital = (text: string) => text[0].toUpperCase() + text.slice(1);

@@ -3,6 +3,7 @@ import './page';
 import { formatBytes, formatFlops, formatRatio, formatTime } from '../../src/text/format';
 import { keepInAddress, stateOfAddress } from './address';
 import { type AskOptions, Cancelled, Helper, latest } from './ask';
+import { element, Html, html } from './html';
 import { type MethodTime, timesOf } from './method-time';
 import { $, $$, grouped, markBusy, wholeNumber } from './page';
 import type { Choice, Wish } from './tasks/choose';
@@ -48,57 +49,31 @@ function wishOf(): Wish {
 function line(choice: Choice, range: readonly [number, number]): HTMLElement {
   const { setting, flops, kept, sees, training, refused } = choice;
   const { title, family, glyph, verdicts } = facts[setting.method];
-  const row = document.createElement('tr');
-  row.dataset.family = family;
-  row.innerHTML = `<td><div>${glyph}</div></td><td></td><td></td><td></td><td></td><td></td><td>${verdicts}</td>`;
-  const [name, speed, ...numbers] = [...row.cells];
-  const anchor = document.createElement('a');
-  anchor.href = `../methods/${setting.method}/index.html`;
-  anchor.className = 'name';
-  anchor.textContent = title;
-  name.firstElementChild!.append(anchor, small(settingOf(choice)));
-  if (refused) {
-    speed.colSpan = 5;
-    speed.textContent = refused;
-    for (const cell of numbers.slice(0, 4)) cell.remove();
-    return row;
-  }
-  speed.append(bar(choice, range), formatRatio(choice.speedup), evidence(choice));
-  const cells = [formatFlops(flops), formatBytes(kept), sees === wishOf().tokens ? 'all' : grouped(sees), training];
-  for (const [at, text] of cells.entries()) {
-    numbers[at].textContent = text;
-    numbers[at].dataset.label = LABELS[at];
-  }
-  return row;
+  const name = html`<a class="name" href="../methods/${setting.method}/index.html">${title}</a><small>${settingOf(choice)}</small>`;
+  // What cells are called where columns have no heads.
+  const cells = {
+    operations: formatFlops(flops),
+    kept: formatBytes(kept),
+    sees: sees === wishOf().tokens ? 'all' : grouped(sees),
+    training,
+  };
+  const numbers = refused
+    ? html`<td colspan="5">${refused}</td>`
+    : html`<td>${bar(choice, range)}${formatRatio(choice.speedup)}${evidence(choice)}</td>${Object.entries(cells).map(([label, text]) => html`<td data-label="${label}">${text}</td>`)}`;
+  return element(
+    html`<tr data-family="${family}"><td><div>${new Html(glyph)}${name}</div></td>${numbers}<td>${new Html(verdicts)}</td></tr>`,
+  );
 }
-/** What cells are called where columns have no heads. */
-const LABELS = ['operations', 'kept', 'sees', 'training'];
 
 /** From 1× as far as was measured, and on to what is expected. */
-function bar({ speedup, measured }: Choice, [least, most]: readonly [number, number]): HTMLElement {
-  const box = document.createElement('span');
-  box.className = 'speed';
+function bar({ speedup, measured }: Choice, [least, most]: readonly [number, number]): Html {
   const place = (ratio: number) => (100 * Math.log(ratio / least)) / Math.log(most / least);
-  box.style.setProperty('--one', `${place(1)}%`);
   const [low, high] = [Math.min(1, speedup), Math.max(1, speedup)];
   const end = Math.min(high, Math.max(low, measured?.speedup ?? 1));
-  for (const [from, to, kind] of [
-    [1, end, ''],
-    [end, speedup, 'counted'],
-  ] as const) {
-    const ink = document.createElement('i');
-    ink.className = kind;
-    ink.style.left = `${place(Math.min(from, to))}%`;
-    ink.style.width = `${Math.abs(place(to) - place(from))}%`;
-    if (from !== to) box.append(ink);
-  }
-  return box;
-}
-
-function small(text: string): HTMLElement {
-  const element = document.createElement('small');
-  element.textContent = text;
-  return element;
+  const ink = (from: number, to: number, kind: string) =>
+    from !== to &&
+    html`<i class="${kind}" style="left:${place(Math.min(from, to))}%;width:${Math.abs(place(to) - place(from))}%"></i>`;
+  return html`<span class="speed" style="--one:${place(1)}%">${ink(1, end, '')}${ink(end, speedup, 'counted')}</span>`;
 }
 
 function settingOf({ setting, besides }: Choice): string {
@@ -109,15 +84,12 @@ function settingOf({ setting, besides }: Choice): string {
 }
 
 /** What the speed rests on. */
-function evidence({ measured, isBaseline }: Choice): HTMLElement {
-  if (isBaseline) return small('what others are measured against');
-  if (!measured) return small('counted, not measured');
+function evidence({ measured, isBaseline }: Choice): Html {
+  if (isBaseline) return html`<small>what others are measured against</small>`;
+  if (!measured) return html`<small>counted, not measured</small>`;
   const { time, speedup, tokens, dimension, backend, machine } = measured;
-  const said = small(
-    `${formatRatio(speedup)} at ${grouped(tokens)}, ${machine === undefined ? 'measured here' : 'in a stored run'}`,
-  );
-  said.title = `${formatTime(time)} on the ${DEVICES[backend]}${machine ? ` of ${machine}` : ''}, heads of ${dimension} numbers`;
-  return said;
+  const title = `${formatTime(time)} on the ${DEVICES[backend]}${machine ? ` of ${machine}` : ''}, heads of ${dimension} numbers`;
+  return html`<small title="${title}">${formatRatio(speedup)} at ${grouped(tokens)}, ${machine === undefined ? 'measured here' : 'in a stored run'}</small>`;
 }
 
 /** Shows what is going on, with a button to cancel it; an error becomes a sentence. */

@@ -1,6 +1,7 @@
 /** The list of papers: search by words or by meaning, filters, and the loupe over the plate of glyphs. */
 import { keepInAddress, stateOfAddress } from './address';
 import { Helper, latest } from './ask';
+import { element, html } from './html';
 import { $, $$ } from './page';
 import { answers, sentencesOf, stems, Words } from './ranking';
 import type { Likeness } from './tasks/meaning';
@@ -116,17 +117,11 @@ function arrange(by: readonly Found[] | undefined): void {
 }
 
 function likeness(row: HTMLElement, score: number, text: string | undefined): HTMLElement {
-  const line = document.createElement('p');
-  line.className = 'likeness';
-  const bar = document.createElement('i');
-  bar.style.setProperty('--share', String(Math.max(0, score)));
   // Its summary stands above already.
   const isNew = text !== undefined && text !== $('.idea', row).textContent && text !== familyOf(row);
-  line.append(bar, `${score.toFixed(2)} ${isNew ? `${text} ` : ''}`);
-  const kin = document.createElement('span');
-  kin.textContent = familyOf(row);
-  line.append(kin);
-  return line;
+  return element(
+    html`<p class="likeness"><i style="--share:${Math.max(0, score)}"></i>${score.toFixed(2)} ${isNew && `${text} `}<span>${familyOf(row)}</span></p>`,
+  );
 }
 const familyOf = (row: HTMLElement) => row.dataset.family!.replaceAll('-', ' ');
 

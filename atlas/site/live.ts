@@ -1,6 +1,7 @@
 /** Shared by the parts of a method's page: their states, the setting that they follow, plots that can be saved. */
 import type { FormData, PageData } from '../build/page-data';
 import { Cancelled } from './ask';
+import { element, html } from './html';
 import { $ } from './page';
 import { tokensIn } from './problem';
 import { saves, svgPng, svgText } from './save';
@@ -44,13 +45,7 @@ function isAtField(text: string): boolean {
   const place = field.closest('.param')!;
   const known = place.querySelector('.wrong');
   if (known) known.textContent = text;
-  else {
-    const line = document.createElement('p');
-    line.className = 'wrong';
-    line.setAttribute('role', 'alert');
-    line.textContent = text;
-    place.append(line);
-  }
+  else place.append(element(html`<p class="wrong" role="alert">${text}</p>`));
   return true;
 }
 

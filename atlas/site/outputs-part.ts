@@ -1,8 +1,9 @@
 /** The outputs of a method that weighs no values: pictures, curves and tables, computed by the library for the setting. */
 import { significant } from '../../src/text/format';
 import { type Helper, latest } from './ask';
+import { element, type Html, html } from './html';
 import { type AnyPage, draw, live } from './live';
-import { $, onTheme } from './page';
+import { $, grouped, onTheme } from './page';
 import { curvesPlot } from './plots';
 import { canvasPng, saves } from './save';
 import { inkOf } from './scale';
@@ -48,40 +49,21 @@ export function startOutputs(
 
 function figureOf(shown: Shown): HTMLElement {
   const { name, kind, shape, rows, columns, planes, data } = shown;
-  const figure = document.createElement('div');
-  figure.classList.toggle('wide', planes > 1);
-  const title = document.createElement('div');
-  title.className = 'figure-title';
-  const [heading, buttons] = [document.createElement('h3'), document.createElement('span')];
-  heading.textContent = name;
-  buttons.className = 'saves';
-  buttons.dataset.saves = '';
-  title.append(heading, buttons);
-  const caption = document.createElement('p');
-  caption.className = 'caption';
-  caption.textContent = `[${shape.join(', ')}], ${rangeOf(data)}${partOf(shown)}`;
-  figure.append(title, contentOf(), caption);
-  return figure;
-
-  function contentOf(): HTMLElement {
-    if (kind === 'table') return tableOf(shown);
-    if (kind === 'curves') {
-      const place = document.createElement('div');
-      place.dataset.plot = '';
-      return place;
-    }
-    const canvas = document.createElement('canvas');
-    [canvas.width, canvas.height] = [columns * planes + planes - 1, rows];
-    canvas.setAttribute('role', 'img');
-    canvas.setAttribute('aria-label', `Picture of ${name}`);
-    return canvas;
-  }
+  const contents = {
+    table: () => tableOf(shown),
+    curves: () => html`<div data-plot></div>`,
+    picture: () =>
+      html`<canvas width="${columns * planes + planes - 1}" height="${rows}" role="img" aria-label="Picture of ${name}"></canvas>`,
+  };
+  return element(
+    html`<div class="${planes > 1 && 'wide'}"><div class="figure-title"><h3>${name}</h3><span class="saves" data-saves></span></div>${contents[kind]()}<p class="caption">[${shape.join(', ')}], ${rangeOf(data)}${partOf(shown)}</p></div>`,
+  );
 }
 
 function rangeOf(data: ArrayLike<number>): string {
   let [least, most] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   for (let at = 0; at < data.length; at++) [least, most] = [Math.min(least, data[at]), Math.max(most, data[at])];
-  return data.length === 0 ? 'empty' : `from ${significant(least)} to ${significant(most)}`;
+  return data.length === 0 ? 'empty' : `from ${written(least)} to ${written(most)}`;
 }
 
 /** What is not shown. */
@@ -91,22 +73,14 @@ function partOf({ kind, shape, planes, rows, columns }: Shown): string {
   return kind === 'picture' ? `; ${planes} of its ${size / (rows * columns)} planes` : '; its beginning';
 }
 
-function tableOf({ name, rows, columns, data }: Shown): HTMLElement {
-  const box = document.createElement('div');
-  box.className = 'scroll';
-  box.tabIndex = 0;
-  box.setAttribute('role', 'region');
-  box.setAttribute('aria-label', name);
-  const table = document.createElement('table');
-  table.className = 'table plain';
-  for (let row = 0; row < rows; row++) {
-    const line = table.insertRow();
-    for (let column = 0; column < columns; column++)
-      line.insertCell().textContent = significant(data[row * columns + column]);
-  }
-  box.append(table);
-  return box;
+function tableOf({ name, rows, columns, data }: Shown): Html {
+  const cell = (value: number) => html`<td>${written(value)}</td>`;
+  const lines = Array.from({ length: rows }, (_, row) => Array.from(data).slice(row * columns, (row + 1) * columns));
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="${name}"><table class="table plain">${lines.map((line) => html`<tr>${line.map(cell)}</tr>`)}</table></div>`;
 }
+
+/** Whole numbers are mostly places or counts. */
+const written = (value: number) => (Number.isInteger(value) ? grouped(value) : significant(value));
 
 /** Shares that are errors of rounding. */
 const ROUNDING = 1e-6;

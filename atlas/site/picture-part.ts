@@ -2,6 +2,7 @@
 import { formatPercent, significant } from '../../src/text/format';
 import { type Helper, latest } from './ask';
 import { MOST_LAYERED } from './constants';
+import { element, html } from './html';
 import { headOf, layersShown, live, type MethodPage } from './live';
 import { type Matrix, MatrixView } from './matrix-view';
 import { $, $$, grouped, ink, onTheme } from './page';
@@ -150,13 +151,11 @@ class Picture {
         at === picked || (at % step === 0 && Math.abs(at - picked) * scale >= apart && at + 0.5 > from);
       const shown = words.map((word, at) => [word, at] as const).filter(([, at]) => at < from + span && isShown(at));
       place.replaceChildren(
-        ...shown.map(([word, at]) => {
-          const label = document.createElement('span');
-          label.textContent = word.trim();
-          label.classList.toggle('picked', at === picked);
-          label.style.setProperty('--at', `${(100 * (at + 0.5 - from)) / span}%`);
-          return label;
-        }),
+        ...shown.map(([word, at]) =>
+          element(
+            html`<span class="${at === picked && 'picked'}" style="--at:${(100 * (at + 0.5 - from)) / span}%">${word.trim()}</span>`,
+          ),
+        ),
       );
     }
   }
@@ -294,14 +293,11 @@ class Picture {
     rule.dataset.of = parts.join('\n');
     rule.replaceChildren(
       ...(parts.length > 1 ? parts : []).map((part) => {
-        const item = document.createElement('li');
-        const button = document.createElement('button');
-        button.type = 'button';
-        button.textContent = part;
+        const item = element(html`<li><button type="button">${part}</button></li>`);
+        const button = $('button', item);
         const point = (is: boolean) => () => canShow && this.#showPart(is ? part : undefined);
         for (const event of ['pointerenter', 'focus']) button.addEventListener(event, point(true));
         for (const event of ['pointerleave', 'blur']) button.addEventListener(event, point(false));
-        item.append(button);
         return item;
       }),
     );

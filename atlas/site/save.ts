@@ -1,4 +1,5 @@
 /** Saves a picture or a plot: as it is, and with its data. */
+import { element, html } from './html';
 import { ink } from './page';
 
 export interface Saved {
@@ -18,10 +19,7 @@ export function saves(box: HTMLElement, name: string, saved: Saved): void {
   const kinds = saved.svg ? ['SVG', 'PNG', 'JSON'] : ['PNG', 'JSON'];
   box.replaceChildren(
     ...kinds.map((kind) => {
-      const button = document.createElement('button');
-      button.type = 'button';
-      button.textContent = kind;
-      button.title = `save as ${kind}`;
+      const button = element(html`<button type="button" title="save as ${kind}">${kind}</button>`);
       button.addEventListener('click', async () => {
         const { name, saved } = shown.get(box)!;
         const link = document.createElement('a');

@@ -1,6 +1,7 @@
 /** The text whose numbers are shown, word by word: arcs lead from the word that is pointed at to those that it takes most of. */
 import { type Helper, latest } from './ask';
 import { APART } from './constants';
+import { element, html } from './html';
 import { headOf, live, type MethodPage, part } from './live';
 import { $, $$, grouped } from './page';
 
@@ -46,20 +47,15 @@ export function startSentence(page: MethodPage, { counter, weigher }: Helpers): 
       page.words = all.slice(0, wasNew ? MOST_TAKEN : n);
       isNew = false;
       form.setLength(page.words.length);
-      place.replaceChildren(...page.words.slice(0, MOST_WORDS).map(button));
+      const words = page.words.slice(0, MOST_WORDS);
+      place.replaceChildren(
+        ...words.map((word, at) => element(html`<button type="button" data-at="${at}">${word}</button>`)),
+      );
       arcs.replaceChildren();
       point();
       const taken = page.words.length < all.length ? `The first ${grouped(page.words.length)}` : grouped(all.length);
       return `${taken} pieces of words, as the encoder reads them: point at one to see what it takes of the others.`;
     });
-
-  function button(word: string, at: number): HTMLElement {
-    const element = document.createElement('button');
-    element.type = 'button';
-    element.textContent = word;
-    element.dataset.at = String(at);
-    return element;
-  }
 
   /** The shares that the word takes of the others as ink behind them, and the largest as arcs. */
   const point = latest(async () => {

@@ -47,7 +47,7 @@ export interface Page {
   readonly rivals: readonly string[];
   /** What the page opens on: what the mask shows to each query, what each value weighs, or the outputs. */
   readonly view: View;
-  /** Which of the outputs is the glyph: a picture whose sides divide 64, and one of its planes. Default: the first plane. */
+  /** Which of the pictures shown is the glyph, an output or an input: its sides divide 64; and which of its planes, default the first. */
   readonly glyph?: { readonly output: string; readonly plane?: number };
   /** A picture before the outputs: the first number of the first output, for params down and across. */
   readonly sweep?: { readonly name: string; readonly down: Swept; readonly across: Swept };

@@ -11,7 +11,7 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'One landmark token stands for each block of the past. Attention to the landmark opens its block, so that far text is read only where it is wanted.',
-  picture: { shows: 'Blocks of 8 with a landmark each; two are opened.' },
+  picture: { shows: 'Blocks of 8 with a landmark each.', ink: 'Ink: the weight of a pair. Toy data.' },
   problems: [
     'My language model forgets what was said early in a long conversation.',
     'Find information anywhere in a long document, an endless text or a book.',

@@ -12,8 +12,8 @@ export const paper: Paper = {
   summary:
     'Steers the first noise of a diffusion model until attention finds every subject of the prompt, and skips tokens that are like others nearby.',
   picture: {
-    shows: 'A picture of 16 × 16 tokens.',
-    ink: 'Full ink: base of its patch. Half: kept. Faint: copied from the most similar. Toy data.',
+    shows: '64 tokens of a picture, of which half are pruned.',
+    ink: 'Ink: the weight of a pair. Columns of pruned tokens are empty, and their rows are copies. Toy data.',
   },
   problems: [
     'Text-to-image generation leaves out an object or a subject of the prompt.',

@@ -13,7 +13,7 @@ export const paper: Paper = {
     "Learns from a model's own attention where in a picture the answer to a question lies, and looks there once more, closer.",
   picture: {
     shows: 'A picture of 16 × 16 tokens.',
-    ink: 'Ink: attention of the answer. Framed: the region to enlarge. Toy data.',
+    ink: 'Ink: attention of the answer. Toy data.',
   },
   problems: [
     'A multimodal language model overlooks small details and small text in an image.',

@@ -11,7 +11,10 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'A linear pass guesses a narrow map of where attention would go; exact attention is then computed at its best places only. The guess comes from Performer, which runs here.',
-  picture: { shows: 'A map 12 wide, stretched over each row; its 4 best cells.' },
+  picture: {
+    shows: 'A map 16 wide, stretched over each row; 8 keys of its best cells.',
+    ink: 'Ink: the weight of a pair. Toy data.',
+  },
   problems: [
     'Distil a trained transformer into one of linear cost.',
     'Predict which entries of the attention matrix will be large before they are computed.',

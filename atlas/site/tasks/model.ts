@@ -11,7 +11,7 @@ import { type HostTensor, toFloat64 } from '../../../src/tensor/host';
 import type { Tensor } from '../../../src/tensor/tensor';
 import { formatPercent } from '../../../src/text/format';
 import type { TaskControl } from '../answer';
-import type { Shown } from '../shown';
+import { isPicture, type Shown, shownAs } from '../shown';
 import { shownTensor } from './outputs';
 import { BACKENDS, largestError, PLAN, type RunOptions, type RunReport, type RunResult } from './run';
 import type { Setting } from './setting';
@@ -29,13 +29,15 @@ export async function checkModel({ setting: { method, params } }: { readonly set
   (await modelOf(method)).create(params);
 }
 
-/** The outputs on the sample, as they are shown. */
+/** The outputs on the sample, as they are shown, behind the pictures in it. */
 export async function modelShown({ setting }: { readonly setting: Setting }): Promise<Shown[]> {
   const model = await modelOf(setting.method);
+  const sampled = Object.entries(model.sample().inputs as Hosts).filter(([name]) => isPicture(model.inputs[name]));
+  const pictures = sampled.map(([name, host]) => shownAs(name, model.inputs[name], { ...host, data: toFloat64(host) }));
   const { results } = await computed(model, setting, 'wasm', await weightsOf(model, setting), async (outputs) =>
     Promise.all(Object.entries(outputs).map(([name, output]) => shownTensor(name, model.outputs[name], output))),
   );
-  return results;
+  return [...pictures, ...results];
 }
 
 /** Runs a model on every backend here: its time, and its error against the reference in float64. */

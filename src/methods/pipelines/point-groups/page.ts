@@ -24,5 +24,4 @@ export const page: Page = {
   ],
   rivals: ['kernel-attention'],
   view: 'outputs',
-  glyph: { output: 'neighbors' },
 };

@@ -17,5 +17,5 @@ export const page: Page = {
   ],
   rivals: ['roi-boxes'],
   view: 'outputs',
-  glyph: { output: 'labels' },
+  glyph: { output: 'attention' },
 };

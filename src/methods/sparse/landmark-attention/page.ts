@@ -4,7 +4,7 @@ import { toyQkv } from '../../toy';
 export const page: Page = {
   question: 'Which blocks of the past does a query open, if one token stands for each?',
   sample: {
-    extents: { n: 81, h: 1, d: 16 },
+    extents: { n: 64, h: 1, d: 16 },
     params: { block: 8 },
     inputs: toyQkv,
   },

@@ -22,7 +22,7 @@ export const page: Page = {
     },
   ],
   rivals: ['performer', 'attention'],
-  view: 'outputs',
+  view: 'weights',
 };
 
 /** Maps that the scores themselves give, so that they are worth following; trained ones would be estimated. */
