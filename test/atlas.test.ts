@@ -7,7 +7,7 @@ import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import axe from 'axe-core';
-import type { Browser, BrowserContext, Page } from 'playwright-core';
+import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
 import { build, type InlineConfig, type PreviewServer, preview } from 'vite';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { know, maskAt } from '../atlas/site/tasks/setting';
@@ -49,13 +49,19 @@ beforeAll(async () => {
   // Pages share what they have fetched, unasked.
   const headers = { ...ISOLATION, 'Cache-Control': 'max-age=3600' };
   [withGpu, browser, server] = await Promise.all([launchChromium(), launchChromium(false), serve(headers)]);
-  shared = await browser.newContext({ serviceWorkers: 'block', viewport: { width: 1280, height: 800 } });
-  shared.setDefaultTimeout(120_000);
+  shared = await newContext(browser, { serviceWorkers: 'block', viewport: { width: 1280, height: 800 } });
   url = server.resolvedUrls?.local[0] as string;
 }, 600_000);
 afterAll(async () => {
   await Promise.all([withGpu?.close(), browser?.close(), server?.close()]);
 });
+
+/** One of its own, which fetches everything anew, and waits as long as a busy machine takes. */
+async function newContext(of = browser, options: BrowserContextOptions = { serviceWorkers: 'block' }) {
+  const context = await of.newContext(options);
+  context.setDefaultTimeout(120_000);
+  return context;
+}
 
 const live = (name: string) => `[data-live="${name}"]`;
 
@@ -125,7 +131,7 @@ const clipped = (page: Page) =>
 
 describe('the list', () => {
   test('has each paper with its methods, or says what is missing; its bytes are few', async () => {
-    const context = await browser.newContext({ serviceWorkers: 'block' });
+    const context = await newContext();
     const sizes: Promise<number>[] = [];
     context.on('response', (response) => sizes.push(response.body().then((body) => gzipSync(body).length)));
     const { page, complaints } = await open(context, 'index.html');
@@ -183,7 +189,7 @@ describe('search by meaning', () => {
   const MODELS = /\/models\//;
 
   test('ranks by the encoder on this page too, filters what it ranked, and fetches the model once', async () => {
-    const context = await browser.newContext({ serviceWorkers: 'block' });
+    const context = await newContext();
     let fetched = 0;
     context.on('request', (request) => MODELS.test(request.url()) && fetched++);
     const { page, complaints } = await open(context, 'index.html');
@@ -218,7 +224,7 @@ describe('search by meaning', () => {
   });
 
   test('can be cancelled, and says when there is no model; words go on', async () => {
-    const context = await browser.newContext({ serviceWorkers: 'block' });
+    const context = await newContext();
     const page = await context.newPage();
     await context.route(MODELS, () => undefined);
     await page.goto(`${url}index.html#?${new URLSearchParams({ q: question, by: 'meaning' })}`);
@@ -573,7 +579,7 @@ describe('the documentation', () => {
 
 test('what was visited works without the server, and is isolated where headers were not', async () => {
   const bare = await serve({});
-  const context = await browser.newContext();
+  const context = await newContext(browser, {});
   const page = await context.newPage();
   const errors: string[] = [];
   page.on('pageerror', (error) => errors.push(error.message));
@@ -733,8 +739,7 @@ describe.concurrent('what goes wrong is a sentence, and the rest goes on', () =>
   });
 
   test('kernels that cannot be loaded, and once they are, both devices are right in every digit of float32', async () => {
-    const context = await withGpu.newContext({ serviceWorkers: 'block' });
-    context.setDefaultTimeout(120_000);
+    const context = await newContext(withGpu);
     await context.route('**/*.wasm', (route) => route.abort());
     const { page } = await open(context, SMALL);
     await run(page);
@@ -748,7 +753,7 @@ describe.concurrent('what goes wrong is a sentence, and the rest goes on', () =>
   });
 
   test("a worker's script that cannot be loaded", async () => {
-    const context = await browser.newContext({ serviceWorkers: 'block' });
+    const context = await newContext();
     await context.route('**/worker-*.js', (route) => route.abort());
     const { page } = await open(context, SMALL);
     expect(await settled(page)).toMatchObject({ mask: 'error', reach: 'error', cost: 'error', code: 'error' });
@@ -758,8 +763,7 @@ describe.concurrent('what goes wrong is a sentence, and the rest goes on', () =>
   });
 
   test('a GPU that is lost, or not there', async () => {
-    const context = await withGpu.newContext({ serviceWorkers: 'block' });
-    context.setDefaultTimeout(120_000);
+    const context = await newContext(withGpu);
     await inWorkers(context, () => {
       const { requestDevice } = GPUAdapter.prototype;
       GPUAdapter.prototype.requestDevice = async function (this: GPUAdapter, ...args) {
@@ -786,7 +790,7 @@ describe.concurrent('what goes wrong is a sentence, and the rest goes on', () =>
 
   test('storage that is full or forbidden, and a host without headers', async () => {
     const bare = await serve({});
-    const context = await browser.newContext();
+    const context = await newContext(browser, {});
     const page = await context.newPage();
     const errors: string[] = [];
     page.on('pageerror', (error) => errors.push(error.message));

@@ -42,6 +42,11 @@ export interface Choice {
   readonly training: string;
 }
 
+/** What is wished of a method, and the extents of its page's sample, for letters that no wish tells. */
+interface Asked extends Wish {
+  readonly sample: Extents;
+}
+
 /** All methods: first those that fit, the fastest first, then the others with the reason. */
 export async function chooseFrom(
   { wish, times }: { readonly wish: Wish; readonly times: readonly MethodTime[] },
@@ -56,8 +61,10 @@ export async function chooseFrom(
     signal?.throwIfAborted();
     report(method.name);
     const training = findPaper(method.paper)?.training ?? (method.needsTraining ? 'needed' : 'not needed');
-    const choice = judged(method, wish, training);
-    choices.push(choice.refused ? choice : expected(choice, method, wish, times));
+    const { page } = await method.page!();
+    const asked = { ...wish, sample: page.sample.extents };
+    const choice = judged(method, asked, training);
+    choices.push(choice.refused ? choice : expected(choice, method, asked, times));
   }
   const rank = ({ refused, speedup }: Choice) => (refused ? 0 : speedup);
   return choices.sort((a, b) => rank(b) - rank(a));
@@ -67,7 +74,7 @@ export async function chooseFrom(
  * A method takes so many operations fewer than exact attention and is so many times as fast where it was measured: what
  * its operations cost is taken to be the same at other lengths.
  */
-function expected(choice: Choice, method: Method, wish: Wish, times: readonly MethodTime[]): Choice {
+function expected(choice: Choice, method: Method, wish: Asked, times: readonly MethodTime[]): Choice {
   const measured = nearest(method, wish, times);
   if (!measured) return choice;
   const { tokens, dimension } = measured;
@@ -86,7 +93,7 @@ function nearest({ name }: Method, { tokens, dimension, causal, device }: Wish, 
 }
 
 /** `paperSays`: whether a model must be trained with it, by its paper. */
-function judged(method: Method, wish: Wish, paperSays: string): Choice {
+function judged(method: Method, wish: Asked, paperSays: string): Choice {
   const extents = extentsOf(method, wish);
   const letters = lettersOf(extents);
   const params = fitting(method, letters, wish.causal);
@@ -134,7 +141,7 @@ interface Counted {
   readonly sees: number;
 }
 
-function counted(method: Method, wish: Wish): Counted | undefined {
+function counted(method: Method, wish: Asked): Counted | undefined {
   if (wish.tokens > MOST_COUNTED) {
     const [half, most] = [MOST_COUNTED / 2, MOST_COUNTED].map((tokens) => counted(method, { ...wish, tokens }));
     if (!half || !most) return undefined;
@@ -156,10 +163,10 @@ function counted(method: Method, wish: Wish): Counted | undefined {
   };
 }
 
-function extentsOf(method: Method, { tokens, dimension, grid }: Wish): Extents {
+function extentsOf(method: Method, { tokens, dimension, grid, sample }: Asked): Extents {
   const side = Math.round(Math.sqrt(tokens));
   const columns = grid ? side : Math.ceil(tokens / side);
-  return { ...(isSpatial(method) ? { rows: side, columns } : { n: tokens }), h: 1, d: dimension };
+  return { ...sample, ...(isSpatial(method) ? { rows: side, columns } : { n: tokens }), h: 1, d: dimension };
 }
 
 /** Undefined for params that the method refuses, such as none where it needs some. */

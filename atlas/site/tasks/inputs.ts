@@ -65,8 +65,8 @@ export async function inputsOf(runtime: Runtime, setting: Setting, real?: RealQk
     const width = h * d;
     const layer = method.layer({ width, heads: h, keyHeads: h, d, e: d, layer: 0, layers: 1 }, params);
     const x = runtime.random([1, tokensIn(extents), width], { seed: 9 });
-    // The sample's numbers of what a layer computes besides take the place of these.
-    const sampled = Object.fromEntries(Object.keys(real ? {} : numbers).map((name) => [name, given[name]]));
-    return { ...given, ...layer.inputs(x, given as never, initial(layer, runtime)), ...sampled };
+    // The sample's numbers of what a layer computes besides take the place of these, where they have the extents.
+    const sampled = Object.entries(given).filter(([name]) => !real && name in numbers);
+    return { ...given, ...layer.inputs(x, given as never, initial(layer, runtime)), ...Object.fromEntries(sampled) };
   });
 }
