@@ -7,7 +7,6 @@
 import { LONGCA_MASKS, type Mask } from '../../src/masks';
 import type { Method } from '../../src/methods/define';
 import { methods } from '../../src/methods/registry';
-import { toyRows } from '../../src/methods/toy';
 import { normal, uniform } from '../../src/tensor/random';
 import { LAYER_INKS, TILE } from '../site/constants';
 import { tokensIn } from '../site/problem';
@@ -38,17 +37,11 @@ function grid(value: (i: number, j: number) => number): Float32Array {
   return out;
 }
 
-const dot = (a: Vector, b: Vector) => a.reduce((sum, x, c) => sum + x * b[c], 0);
 const range = (past: number) => Array.from({ length: Math.max(0, past) }, (_, at) => at);
 
 /** The `count` candidates with the highest scores. */
 const best = (candidates: number[], count: number, scoreOf: (candidate: number) => number) =>
   new Set(candidates.toSorted((a, b) => scoreOf(b) - scoreOf(a)).slice(0, count));
-
-// ---- Toy data: the sequence on which pages open
-
-const [queries, keys] = [11, 13].map((seed) => toyRows(N, 16, seed).map((row) => Array.from(row)));
-const score = (i: number, j: number) => dot(queries[i], keys[j]) / 4;
 
 /** A smooth picture of side x side vectors: a few soft discs on a ground. */
 function picture(side: number): Vector[] {
@@ -101,54 +94,6 @@ function sheet() {
   });
 }
 
-// ---- Keys chosen by the data (toy data)
-
-function sale() {
-  const quantise = (v: Vector) => {
-    const most = Math.max(...v.map(Math.abs));
-    return v.map((x) => (Math.round((x / most) * 7) * most) / 7);
-  };
-  const [q4, k4] = [queries.map(quantise), keys.map(quantise)];
-  const [rows, columns, sink, local] = [4, 2, 2, 8];
-  const reserved = (i: number, j: number) => j < sink || Math.floor(i / rows) * rows - j < local;
-  const keep = new Set<string>();
-  for (let i = 0; i < N; i++) {
-    let total = 0;
-    for (let j = 0; j <= i; j++) if (reserved(i, j)) total += Math.exp(score(i, j));
-    for (let j = 0; j <= i; j++)
-      if (!reserved(i, j) && Math.exp(dot(q4[i], k4[j]) / 4) / total > 0.15)
-        keep.add(`${Math.floor(i / rows)} ${Math.floor(j / columns)}`);
-  }
-  return grid((i, j) =>
-    j > i ? 0 : reserved(i, j) || keep.has(`${Math.floor(i / rows)} ${Math.floor(j / columns)}`) ? 1 : LAYER_INKS[3],
-  );
-}
-
-function delta() {
-  const threshold = 0.6;
-  const last = keys[0].slice();
-  const changed = keys.map((key, j) => {
-    let count = 0;
-    key.forEach((x, c) => {
-      if (j === 0 || Math.abs(x - last[c]) > threshold) {
-        last[c] = x;
-        count++;
-      }
-    });
-    return count / key.length;
-  });
-  return grid((i, j) => (j > i ? 0 : Math.floor(i / 8) === Math.floor(j / 8) ? 1 : 0.06 + 0.5 * changed[j] ** 1.6));
-}
-
-function retrieved() {
-  const [first, recent, top] = [3, 9, 7];
-  const found = queries.map((_, i) => {
-    const far = range(i - recent + 1).filter((j) => j >= first);
-    return best(far, top, (j) => score(i, j));
-  });
-  return grid((i, j) => (j > i ? 0 : j < first || i - j < recent || found[i].has(j) ? 1 : 0));
-}
-
 // ---- Tokens pruned or picked (toy data)
 
 function pruned() {
@@ -181,9 +126,6 @@ const nested = () => {
 
 const GLYPHS: Readonly<Record<string, () => Float32Array>> = {
   'longca-bench': sheet,
-  sale,
-  deltallm: delta,
-  'retrieval-attention': retrieved,
   'as-vit': pruned,
   'scaling-up-your-kernels': nested,
 };
@@ -203,10 +145,12 @@ async function opening(method: Method): Promise<Float32Array | undefined> {
     const most = Math.max(...cells.map(Math.abs));
     return grid((i, j) => cells[Math.floor((i * rows) / N) * columns + Math.floor((j * columns) / N)] / most);
   }
-  if (view === 'outputs' || tokensIn(extents) !== N) return undefined;
-  if (view === 'mask') return Float32Array.from(layersOfPairs({ setting, head }, 3), (layers) => LAYER_INKS[layers]);
+  const level = Math.log2(tokensIn(extents) / N);
+  if (view === 'mask' && level === 0)
+    return Float32Array.from(layersOfPairs({ setting, head }, 3), (layers) => LAYER_INKS[layers]);
+  if (view !== 'weights' || !Number.isInteger(level)) return undefined;
   await weightsInWords({ setting, head });
-  const tile = await weightsTile({ setting, head, level: 0, row: 0, column: 0, relative: true });
+  const tile = await weightsTile({ setting, head, level, row: 0, column: 0, relative: true });
   return grid((i, j) => tile[i * TILE + j]);
 }
 know(methods);

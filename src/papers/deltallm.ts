@@ -11,7 +11,7 @@ export const paper: Paper = {
   training: 'not needed',
   summary:
     'Keys change little from one token to the next: only what changed is multiplied, and scores are summed up again. Nearby keys stay exact.',
-  picture: { shows: 'Stripes: how much of a key changed.' },
+  picture: { shows: 'Keys that are nearly the ones before.', ink: 'Ink: the weight of a pair. Toy data.' },
   problems: [
     'Run a language model on a phone or another small edge device.',
     'Save energy and multiplications at inference, without training.',

@@ -11,7 +11,10 @@ export const paper: Paper = {
   training: 'not needed',
   summary:
     'Old keys wait in an index of nearest neighbours that queries of the prompt have built; each new token fetches the few that it needs.',
-  picture: { shows: 'First 3, last 9 and the 7 best keys.' },
+  picture: {
+    shows: 'The first, the last and the best keys of each query.',
+    ink: 'Ink: the weight of a pair. Toy data.',
+  },
   problems: [
     'The KV cache is too large for the memory of my GPU: keep it on the CPU.',
     'Approximate nearest-neighbour search over the keys, a vector index.',

@@ -11,7 +11,7 @@ export const paper: Paper = {
   training: 'not needed',
   summary:
     'Scores every pair of a long prompt in four bits first, then computes exactly only the blocks in which some pair matters.',
-  picture: { shows: 'Blocks of 4 × 2 whose 4-bit scores stand out.' },
+  picture: { shows: 'Blocks of 16 × 8 of 512 tokens whose 4-bit scores stand out.', ink: 'Ink: kept. Toy data.' },
   problems: [
     'Reading a long prompt takes too long: speed up prefill.',
     'Skip keys that do not matter at inference, without training.',

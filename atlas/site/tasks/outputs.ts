@@ -14,7 +14,7 @@ const MOST = 2 ** 22;
 
 let starting: Promise<Runtime> | undefined;
 
-/** The outputs of a setting as they are shown, behind those of its inputs that are pictures. */
+/** The outputs of a setting as they are shown, behind those of its inputs that are pictures; first of all what is the glyph. */
 export async function outputsShown(
   { setting }: { readonly setting: Setting },
   { signal }: Partial<TaskControl>,
@@ -33,11 +33,13 @@ export async function outputsShown(
     const swept = await sweptOf(setting, inputs);
     const results = await settled(method.forward(inputs as never, params, { signal }));
     try {
-      return await Promise.all([
+      const all = await Promise.all([
         ...swept,
         ...pictures.map(([name, spec]) => shownTensor(name, spec, inputs[name])),
         ...Object.entries(results).map(([name, result]) => shownTensor(name, method.outputs[name], result)),
       ]);
+      const first = (await method.page?.())?.page.glyph?.output;
+      return all.sort((a, b) => Number(b.name === first) - Number(a.name === first));
     } finally {
       disposeResults(results);
     }

@@ -11,7 +11,7 @@ function walks({ n = 1, h = 1, d = 1 }: Readonly<Record<string, number>>) {
 
 export const page: Page = {
   question: 'What if keys are nearly what they were a token before?',
-  sample: { extents: { n: 96, h: 1, d: 16 }, params: { threshold: 0.4, windowShare: 0.1 }, inputs: walks },
+  sample: { extents: { n: 64, h: 1, d: 16 }, params: { threshold: 0.4, windowShare: 0.1 }, inputs: walks },
   presets: [
     {
       name: "the code's",

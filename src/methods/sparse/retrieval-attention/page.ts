@@ -20,5 +20,5 @@ export const page: Page = {
     },
   ],
   rivals: ['attention', 'power-attention'],
-  view: 'outputs',
+  view: 'weights',
 };
