@@ -54,7 +54,7 @@ export function networkOperation({ name, model, params, size, multiplications, r
     async expected() {
       using runtime = await createRuntime({ backend: 'wasm', simd: 'baseline' });
       const { x, folded } = open(runtime);
-      const logits = await joined([network.forward({ x }, folded).logits]);
+      const logits = await joined([await logitsOf(network, x, folded)]);
       return [{ ...known(logits, 'largest logit'), rounding: ROUNDING * largestOf(logits) }];
     },
     given: () => ({
@@ -66,9 +66,9 @@ export function networkOperation({ name, model, params, size, multiplications, r
       let last: Tensor<'f32'> | undefined;
       const dispose = () => last?.dispose();
       return {
-        call() {
+        async call() {
           dispose();
-          last = runtime.scope(() => network.forward({ x }, folded).logits);
+          last = await logitsOf(network, x, folded);
         },
         result: () => joined([last as Tensor]),
         tensors: [x, ...new Set(Object.values(folded)), { dispose }],
@@ -77,12 +77,23 @@ export function networkOperation({ name, model, params, size, multiplications, r
   };
 }
 
-type Parameters = Network['parameters'];
-const shapesOf = (parameters: Parameters) =>
+/** By the way that inference of one picture takes, on which pruned tokens are dropped. */
+async function logitsOf(
+  network: Network,
+  x: Tensor,
+  parameters: Parameters<Network['fold']>[0],
+): Promise<Tensor<'f32'>> {
+  const { logits, ...others } = await network.infer({ x }, parameters);
+  for (const other of Object.values<Tensor>(others)) other.dispose();
+  return logits;
+}
+
+type Described = Network['parameters'];
+const shapesOf = (parameters: Described) =>
   Object.fromEntries(Object.entries(parameters).map(([name, { shape }]) => [name, shape]));
 
 /** Random weights under which pictures neither grow nor vanish on their way: scales of residuals are small, norms close to 1. */
-function weightsOf(parameters: Parameters): Record<string, HostTensor> {
+function weightsOf(parameters: Described): Record<string, HostTensor> {
   return Object.fromEntries(
     Object.entries(parameters).map(([name, { shape }], at) => {
       const [around, std] = distributionOf(name, shape);

@@ -34,10 +34,5 @@ export const paper: Paper = {
       source: 'readme of the repository',
       mark: "from the authors' code",
     },
-    {
-      claim: 'Four of 64 regions hold most of the attention of a clustered picture.',
-      source: 'a test on synthetic maps',
-      mark: 'reconstructed',
-    },
   ],
 };
