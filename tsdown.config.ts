@@ -12,7 +12,13 @@ const library = Object.values(manifest.exports)
  * reaches imports them.
  */
 export default defineConfig({
-  entry: [...library, 'src/cli/bin.ts', 'src/bench/browser/page.ts', 'src/bench/against-child.ts'],
+  entry: [
+    ...library,
+    'src/cli/bin.ts',
+    'src/bench/browser/page.ts',
+    'src/bench/against-child.ts',
+    'src/bench/long-context/child.ts',
+  ],
   unbundle: true,
   copy: [
     { from: 'src/**/*.wasm', to: 'dist', flatten: false },

@@ -16,6 +16,7 @@ import { formatReport } from '../bench/table';
 import { ParameterError, UnsupportedError } from '../errors';
 import { htmlPage } from '../report/page';
 import { formatTable } from '../text/table';
+import { LONG_CONTEXT, longContextCommand } from './bench-long-context';
 import { QUALITY, qualityCommand } from './bench-quality';
 import { failIfAny, WITH_FAILURES } from './failures';
 import { wholeNumber } from './options';
@@ -33,7 +34,7 @@ interface Extras {
 export function benchCommand(
   act: (suite: Suite, options: BenchOptions, extras: Extras) => Promise<void> = bench,
 ): Command {
-  const known = [...suites, QUALITY];
+  const known = [...suites, QUALITY, LONG_CONTEXT];
   const command = new Command('bench')
     .argument('[suite]')
     .hook('preSubcommand', (parent, child) => {
@@ -60,6 +61,7 @@ export function benchCommand(
       );
   }
   command.addCommand(qualityCommand().copyInheritedSettings(command));
+  command.addCommand(longContextCommand().copyInheritedSettings(command));
   return command;
 }
 

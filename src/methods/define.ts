@@ -34,6 +34,8 @@ export interface Cost {
   readonly state: number;
   /** Share of the query-key pairs that are computed, for methods that are a mask. */
   readonly visited?: number;
+  /** Share of the elements of keys and values that are read, where they are not all. */
+  readonly read?: number;
 }
 
 /** Shapes in letters by tensor name, such as `{ q: 'b n h d', k: 'b m g d' }`. */

@@ -4,6 +4,7 @@ import { benchView } from './bench-view';
 import { compareView } from './compare-view';
 import type { Child } from './dom';
 import { element } from './dom';
+import { longContextView } from './long-context-view';
 import { lookView } from './look-view';
 import type { Page } from './page';
 import { qualityView } from './quality-view';
@@ -14,6 +15,7 @@ import { reproduceView } from './reproduce-view';
 const views: Record<string, (data: any) => readonly Child[]> = {
   bench: benchView,
   compare: compareView,
+  'long-context': longContextView,
   look: lookView,
   quality: qualityView,
   reproduce: reproduceView,

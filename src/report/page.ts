@@ -4,7 +4,7 @@ import { script, scriptHash, style } from './app.generated';
 export interface Page {
   readonly title: string;
   /** Which view of the app shows the data. */
-  readonly view: 'compare' | 'bench' | 'look' | 'quality' | 'reproduce';
+  readonly view: 'compare' | 'bench' | 'look' | 'quality' | 'reproduce' | 'long-context';
   /** Anything JSON can hold. */
   readonly data: unknown;
 }

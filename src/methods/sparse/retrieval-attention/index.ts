@@ -54,20 +54,28 @@ export const retrievalAttention = defineMethod({
     });
   },
 
-  /** Flat, with every key scored; indexes score fewer, and what building them costs is not that of a step. */
-  cost({ b, n, m, h, g, d, e }, { topK, first, recent, causal }) {
+  /** What building an index costs is not that of a step. A search of a graph scores at most the edges of its beam. */
+  cost({ b, n, m, h, g, d, e }, { topK, first, recent, causal, index, beam, degree, cells, probes }) {
+    const all = Math.max(1, cells ?? Math.round(Math.sqrt(Math.max(0, m - first - recent))));
+    const looked = probes ?? Math.max(1, Math.floor(all / 10));
+    const scoredOf = (old: number) => {
+      if (index === 'flat' || causal || old <= topK) return old;
+      return Math.min(old, index === 'graph' ? beam * degree : Math.ceil((old * looked) / all));
+    };
     let [scored, seen] = [0, 0];
     for (let i = 0; i < n; i++) {
       const last = causal ? Math.max(0, m - n + i + 1) : m;
       const old = Math.max(0, last - first - recent);
-      scored += old > topK ? old : 0;
+      scored += scoredOf(old);
       seen += last - Math.max(0, old - topK);
     }
+    const looks = n * m;
     return {
       flops: b * h * (2 * d * scored + 2 * (d + e) * seen),
       bytes: 4 * b * (n * h * (d + e + 2) + m * g * (d + e)),
       state: 0,
-      visited: seen / (n * m),
+      visited: seen / looks,
+      read: Math.min(1, (d * Math.max(scored, seen) + e * seen) / (looks * (d + e))),
     };
   },
 

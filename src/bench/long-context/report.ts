@@ -1,0 +1,131 @@
+/** What `saccade bench long-context` finds: the JSON it writes, and the rows and curves that its table and its page show. */
+import type { Series } from '../../experiments/experiment';
+import type { Machine } from '../../machine';
+import { formatBytes, formatTime, significant } from '../../text/format';
+
+/** A contender after so many tokens. */
+export interface SpeedRow {
+  readonly label: string;
+  readonly n: number;
+  /** Milliseconds. */
+  readonly prompt?: number;
+  readonly step?: number;
+  /** Bytes of keys and values that a step reads, as the method counts them. */
+  readonly read?: number;
+  /** Bytes: what the cache keeps, and what the process took at most. */
+  readonly cache?: number;
+  readonly resident?: number;
+  /** Why it was not measured. */
+  readonly reason?: string;
+}
+
+/** A contender in the default model. */
+export interface LossRow {
+  readonly label: string;
+  readonly n: number;
+  /** Nats a token. */
+  readonly loss?: number;
+  /** By where the needle is, as a share of the text: nats a token of its repetition. */
+  readonly needles?: readonly { readonly depth: number; readonly loss: number }[];
+  readonly reason?: string;
+}
+
+export interface LongContextReport {
+  readonly format: 'saccade long context';
+  /** Increases when the meaning of a field changes. */
+  readonly version: 1;
+  readonly command: string;
+  readonly machine: Machine;
+  readonly runtime: readonly string[];
+  /** What was measured, in words. */
+  readonly setting: readonly string[];
+  /** False while rows are still to come. */
+  readonly complete: boolean;
+  readonly speed: readonly SpeedRow[];
+  readonly losses: readonly LossRow[];
+}
+
+export const SPEED_COLUMNS: readonly (readonly [header: string, help: string])[] = [
+  ['tokens', ''],
+  ['attention', ''],
+  ['prompt', 'time of the prompt, with what it prepares for steps'],
+  ['step', 'least time of a step after it'],
+  ['keys and values read', 'by a step, as the method counts them; by a search of a graph at most'],
+  ['cache', 'what is kept of the tokens, indexes among it'],
+  ['resident set', 'of a process of its own, at most'],
+];
+
+export const speedCells = ({ n, label, prompt, step, read, cache, resident, reason }: SpeedRow): string[] => [
+  String(n),
+  label,
+  ...(reason === undefined
+    ? [
+        formatTime(prompt as number),
+        formatTime(step as number),
+        ...[read, cache, resident].map((each) => formatBytes(each as number)),
+      ]
+    : ['–', '–', '–', '–', '–']),
+];
+
+export const LOSS_COLUMNS: readonly (readonly [header: string, help: string])[] = [
+  ['tokens', ''],
+  ['attention', ''],
+  ['loss', 'nats a token of a text that the model wrote with exact attention'],
+  ['needles', 'nats a token of a needle that occurs a second time, the mean over depths'],
+];
+
+export const lossCells = ({ n, label, loss, needles = [], reason }: LossRow): string[] => [
+  String(n),
+  label,
+  reason === undefined ? significant(loss as number) : '–',
+  needles.length === 0 ? '–' : significant(needles.reduce((sum, { loss }) => sum + loss, 0) / needles.length),
+];
+
+/** Why rows are missing, each reason once. */
+export function longFailures({ speed, losses }: LongContextReport): string[] {
+  const failed = [...speed, ...losses].filter(({ reason }) => reason !== undefined);
+  return [...new Set(failed.map(({ label, n, reason }) => `${label}, ${n} tokens: ${reason}`))];
+}
+
+/** The curves. */
+export function longSeries({ speed, losses }: LongContextReport): Series[] {
+  const measured = speed.filter(({ reason }) => reason === undefined);
+  const byLength = <Row extends { readonly label: string; readonly n: number }>(
+    title: string,
+    rows: readonly Row[],
+    numberOf: (row: Row) => number | undefined,
+  ): Series => {
+    const values = [...new Set(rows.map(({ n }) => n))].sort((a, b) => a - b);
+    const labels = [...new Set(rows.map(({ label }) => label))];
+    const at = (label: string, n: number) => {
+      const row = rows.find((each) => each.label === label && each.n === n);
+      return (row && numberOf(row)) ?? null;
+    };
+    const lines = labels.map((label) => ({ label, values: values.map((n) => at(label, n)) }));
+    return { title, x: { label: 'tokens', values }, lines };
+  };
+  const known = losses.filter(({ reason }) => reason === undefined);
+  const longest = Math.max(...known.map(({ n }) => n));
+  const last = known.filter(({ n, needles }) => n === longest && needles);
+  const depths = last[0]?.needles?.map(({ depth }) => depth) ?? [];
+  return [
+    ...(measured.length > 0
+      ? [
+          byLength('Milliseconds of a prompt', measured, ({ prompt }) => prompt),
+          byLength('Milliseconds of a step', measured, ({ step }) => step),
+          byLength('Megabytes of keys and values that a step reads', measured, ({ read }) => (read as number) / 1e6),
+          byLength('Megabytes of the resident set', measured, ({ resident }) => (resident as number) / 1e6),
+        ]
+      : []),
+    ...(known.length > 0 ? [byLength('Nats a token, default model', known, ({ loss }) => loss)] : []),
+    ...(depths.length > 0
+      ? [
+          {
+            title: `Nats a token of a needle's repetition, by its depth in ${longest} tokens`,
+            x: { label: 'depth', values: depths },
+            lines: last.map(({ label, needles = [] }) => ({ label, values: needles.map(({ loss }) => loss) })),
+          },
+        ]
+      : []),
+  ];
+}
