@@ -144,6 +144,11 @@ const sdpaOptions: Slots = {
   ...control,
 };
 entry('sdpa', { ...qkv, options: object(sdpaOptions) }, saccade.sdpa);
+const indexedKeys = keep(runtime.random([1, 6, 1, 2], { seed: 8 }));
+const index = saccade.keyIndex(indexedKeys, { first: 1, recent: 1 });
+entry('saveKeyIndex', { index: leaf(index), k: leaf(indexedKeys, 'tensor of another runtime') }, saccade.saveKeyIndex);
+const savedIndex = await saccade.saveKeyIndex(index, indexedKeys);
+entry('loadKeyIndex', { k: leaf(indexedKeys), saved: leaf(savedIndex) }, saccade.loadKeyIndex);
 const statistics: Slots = { mean: leaf(filled(1, 2)), variance: leaf(filled(1, 2)) };
 const counts = { counts: maybe(leaf([1])) };
 const cached = (use: (cache: saccade.KeyValueCache, ...args: Any[]) => unknown, ...[first]: Any[]) => {

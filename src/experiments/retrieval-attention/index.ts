@@ -85,6 +85,8 @@ export const experiment = defineExperiment({
     ...together(['scanned', 'usual', 'cells', 'step'], measureUnlike),
     alike: measureAlike,
     needle: measureNeedle,
+    memory: () => ({ measured: 'nothing: there is no such model here', values: {} }),
+    distance: () => ({ measured: 'nothing: there is no such model here', values: {} }),
   },
 });
 
@@ -177,25 +179,28 @@ async function measureUnlike(context: MeasureContext) {
     await runtime.finish();
     return { index, milliseconds: performance.now() - start };
   };
-  step('exact prompt');
+  await step(0, 'exact prompt');
   const start = performance.now();
   const exact = attention(prompt, keys, keys, { causal: true });
   await runtime.finish();
   const prompted = performance.now() - start;
   for (const each of [exact.out, exact.lse]) each.dispose();
-  step('graph from queries');
+  await step(0.25, 'graph from queries');
   const { index, milliseconds } = await built({ queries: prompt });
   using graph = index;
   const curve = await curveOf(queries, keys, truth, graph);
-  const edges = (await graph.tensors.edges.read()).subarray(0, n * (graph.tensors.edges.shape[3] as number));
+  const edges = (await (graph.tensors.edges as Tensor<'i32'>).read()).subarray(
+    0,
+    n * (graph.tensors.edges.shape[3] as number),
+  );
   const count = edges.reduce((sum, edge) => sum + Number(edge >= 0), 0);
   const beam = BEAMS[curve.findIndex(({ recall }) => recall >= RECALL)] ?? (BEAMS.at(-1) as number);
   const { own, others } = await timesOf(queries, keys, graph, beam);
-  step('graph of keys');
+  await step(0.55, 'graph of keys');
   const { index: byKeys } = await built({});
   using other = byKeys;
   const otherCurve = await curveOf(queries, keys, truth, other);
-  step('cells');
+  await step(0.85, 'cells');
   const { index: byCells } = await built({ kind: 'ivf' });
   using cells = byCells;
   const all = Math.round(Math.sqrt(n));

@@ -95,6 +95,8 @@ function call<Call extends object, Specs extends Parameters<typeof compute>[2]>(
   );
 }
 
+const ON_HOST = 'retrieval: indexes of keys, and searches of them, are computed in host memory by the CPU';
+
 /** A plan for a GPU that computes in host memory, as the reference does. */
 const onHost =
   <Call extends OnKeys>(reference: () => Promise<(call: Call, host: Host) => void>) =>
@@ -106,7 +108,7 @@ const onHost =
         store: (out, values) =>
           workspace.write(out as never, out.dtype === 'i32' ? Int32Array.from(values) : Float32Array.from(values)),
       } as Host);
-      return { dispatches: [] };
+      return { dispatches: [], choice: ON_HOST };
     };
   };
 

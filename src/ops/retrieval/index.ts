@@ -24,6 +24,7 @@ import { buildIndex, KeyIndex } from './key-index';
 import { MOST_NEIGHBORS } from './params';
 
 export { KeyIndex } from './key-index';
+export { loadKeyIndex, saveKeyIndex } from './saved';
 
 /** Tokens that are seen by all, and so are in no index. */
 const window = {

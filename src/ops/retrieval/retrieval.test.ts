@@ -2,8 +2,9 @@ import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../../test/backends';
 import { expectClose } from '../../../test/expect';
 import { scoped } from '../../../test/scoped';
-import { attention, createRuntime, keyIndex, retrievedAttention } from '../../index';
+import { attention, createRuntime, keyIndex, loadKeyIndex, retrievedAttention, saveKeyIndex } from '../../index';
 import type { Runtime } from '../../runtime/runtime';
+import { hostTensor } from '../../tensor/host';
 import { normal } from '../../tensor/random';
 import { sizeOf } from '../../tensor/shape';
 
@@ -42,6 +43,42 @@ describeOnBackends('retrievedAttention', (runtime) => {
       expectClose(lse, wanted.lse, 1e-5);
     }
   });
+
+  test('an index that was saved finds the same, and is refused for other keys', () =>
+    scoped(runtime(), async () => {
+      const { q, k, v, queries } = problem(runtime());
+      for (const kind of ['graph', 'ivf'] as const) {
+        const index = keyIndex(k, { kind, queries, first: 3, recent: 10, degree: 5, neighbors: 4 });
+        const saved = await saveKeyIndex(index, k);
+        const loaded = await loadKeyIndex(k, saved);
+        const [found, again] = [index, loaded].map((index) =>
+          retrievedAttention(q, k, v, { ...options, index, beam: 8 }),
+        );
+        expect([...(await again!.out.read())]).toEqual([...(await found!.out.read())]);
+        await expect(loadKeyIndex(random(runtime(), [b, m, g, d], 9), saved)).rejects.toThrow(
+          'saved is the index of other keys: make one of these by keyIndex',
+        );
+        const astray = hostTensor(new Int32Array(sizeOf(saved.edges!.shape)).fill(60), saved.edges!.shape, 'i32');
+        await expect(loadKeyIndex(k, { ...saved, edges: astray })).rejects.toThrow('must lead to keys of the index');
+        const { edges: _, ...less } = saved;
+        await expect(loadKeyIndex(k, less)).rejects.toThrow("saved must have 'edges'");
+      }
+    }));
+
+  test('an index that is not of these keys is refused, and a build that was ended leaves no results', () =>
+    scoped(runtime(), async () => {
+      const { q, k, v } = problem(runtime());
+      const index = keyIndex(k, { first: 3, recent: 10 });
+      expect(() => retrievedAttention(q, k, v, { first: 2, index })).toThrow(
+        'index must be of 2 rows of 2 heads and begin at key 2, with at most 61 keys, got one of 2 rows of 2 heads, keys 3 to 50',
+      );
+      expect(() => retrievedAttention(q, k, v, { first: 3, index, causal: true })).toThrow('leave index out');
+      const end = new AbortController();
+      end.abort(new Error('enough'));
+      expect(() => keyIndex(k, { signal: end.signal })).toThrow('enough');
+      index.dispose();
+      expect(() => retrievedAttention(q, k, v, { first: 3, index })).toThrow('the index of keys was disposed');
+    }));
 
   test('retrieving all keys is attention', async () => {
     await scoped(runtime(), async () => {

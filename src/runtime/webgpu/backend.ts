@@ -12,6 +12,7 @@ import type { GpuBufferLike, GpuOptions } from './adapter';
 import type { GpuBuffer } from './buffer';
 import { type ChooseSizes, Device } from './device';
 import { Memory } from './memory';
+import type { Workspace } from './plan';
 import { Queue } from './queue';
 import { partBytes } from './shader';
 
@@ -20,6 +21,7 @@ export class WebGpuBackend implements Backend {
   readonly #device: Device;
   readonly #memory: Memory;
   readonly #queue: Queue;
+  readonly #choices = new Set<string>();
 
   static async create(options: GpuOptions, choose?: ChooseSizes): Promise<WebGpuBackend> {
     return new WebGpuBackend(await Device.open(options, choose));
@@ -79,7 +81,7 @@ export class WebGpuBackend implements Backend {
   }
 
   explain(): readonly string[] {
-    return ['backend: webgpu', ...this.#device.explain()];
+    return ['backend: webgpu', ...this.#device.explain(), ...this.#choices];
   }
 
   dispose(): void {
@@ -98,6 +100,11 @@ export class WebGpuBackend implements Backend {
 
   *run<Call>(op: Op<Call>, call: Call, control: Control): Generator<Pause, Promise<void> | undefined, void> {
     const plan = yield* loaded(op.webgpu);
-    return yield* this.#queue.run((workspace) => plan(call, workspace), control, op.faults?.(call));
+    const noted = (workspace: Workspace) => {
+      const made = plan(call, workspace);
+      if ('dispatches' in made && made.choice) this.#choices.add(made.choice);
+      return made;
+    };
+    return yield* this.#queue.run(noted, control, op.faults?.(call));
   }
 }

@@ -4,6 +4,8 @@ import type { Dispatch, Region } from './kernel';
 
 export interface Plan {
   readonly dispatches: readonly Dispatch[];
+  /** A fact for `explain()`, such as that a call was computed in host memory. */
+  readonly choice?: string;
 }
 
 /** What a plan may depend on. */
