@@ -1532,7 +1532,7 @@ const OTHERS: Record<string, string> = {
   methods: 'their functions are above',
   ...Object.fromEntries(Object.keys(library).map((name) => [`methods.${name}`, 'its functions are above'])),
   ...Object.fromEntries(
-    ['universalSentenceEncoder', 'bevanet', 'biformer', 'deit', 'l2vit', 'unireplknet', 'van'].map((name) => [
+    ['universalSentenceEncoder', 'bevanet', 'biformer', 'deit', 'l2vit', 'resnet', 'unireplknet', 'van'].map((name) => [
       `models.${name}`,
       'made by defineModel, as decoderModel is, and large',
     ]),
