@@ -70,12 +70,13 @@ export function normalized({ width, height, rgb }: Picture, { mean, std }: Pictu
  * x [1, channels, rows, columns] of a picture: the part that a network sees, resized as PIL does it, and normalised.
  *
  * @param settings those of a model, `van.create({}).pictures`, or others
- * @throws {ParameterError} a picture or settings that are none
+ * @throws {ParameterError} a picture or settings that are none, as a model has that takes no pictures
  */
-export function preprocess(picture: Picture, settings: PictureSettings): HostTensor<'f32'> {
+export function preprocess(picture: Picture, settings: PictureSettings | undefined): HostTensor<'f32'> {
   checkPicture(picture);
-  checkSettings(settings);
-  return normalized(framed(picture, settings), settings);
+  const known = settings as PictureSettings;
+  checkSettings(known);
+  return normalized(framed(picture, known), known);
 }
 
 function checkPicture(picture: Picture): void {
