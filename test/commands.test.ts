@@ -26,6 +26,7 @@ const NOT_RUN: Readonly<Record<string, string>> = {
   'npx saccade generate': 'needs a model; so do the three below, and cli/language.test.ts makes one',
   'npx saccade chat': 'waits for lines',
   'npx saccade perplexity': 'needs a model',
+  'npx saccade calibrate': 'needs a model',
   'npx saccade serve': 'does not end',
   'npx saccade quantize': 'writes a folder once; cli/weights.test.ts rounds a model',
   'npx saccade train': 'takes minutes; cli/train.test.ts trains with less',

@@ -7,7 +7,7 @@ import { expectRefusal, saccade } from '../../test/command-line';
 import configs from '../../test/fixtures/decoder.json';
 import type { ComparisonReport } from '../compare/comparison';
 import { createRuntime } from '../index';
-import { createDecoder, loadDecoder } from '../models';
+import { type CalibrationFile, createDecoder, loadDecoder } from '../models';
 import type { HostTensor } from '../tensor/host';
 import { characterTokenizer } from '../train/tokenizer';
 import { writeWeights } from '../weights';
@@ -81,6 +81,47 @@ test('compare tells the loss of the next token with other attention in the layer
   expect(window?.layers).toHaveLength(config.num_hidden_layers);
   expect(window?.layers?.[0]).toBe(window?.layer);
   expect(rows.filter(({ causal, loss }) => loss !== undefined && !causal)).toEqual([]);
+});
+
+test('calibrate finds thresholds by layer and head, which commands use beside that model and no other', async () => {
+  const params = '{"windowShare": 0}';
+  const given = ['--text', at('text'), '--context', '16'];
+  const found = await saccade('calibrate', 'deltallm', ...model(), ...given, '--params', params, '--error', '1e-6');
+  expect([found.code, found.stdout], found.stderr).toEqual([0, expect.stringMatching(/layer +thresholds by head\n/)]);
+  const file = at('model', 'deltallm.calibration.json');
+  const { layers, ...rest } = JSON.parse(await readFile(file, 'utf8')) as CalibrationFile;
+  expect(rest).toMatchObject({
+    method: 'deltallm',
+    error: 1e-6,
+    tokens: 52,
+    model: expect.stringMatching(/^[0-9a-f]{64}$/),
+  });
+  expect(layers).toHaveLength(config.num_hidden_layers);
+  const thresholds = layers.flatMap(({ threshold }) => threshold as readonly number[]);
+  expect(thresholds).toHaveLength(config.num_hidden_layers * config.num_key_value_heads);
+  expect(thresholds.every((value) => value >= 0 && value <= 0.6)).toBe(true);
+  expect(thresholds.some((value) => value < 0.6)).toBe(true);
+  const by = async (...options: string[]) => {
+    const { code, stdout } = await saccade('perplexity', ...model(), ...given, ...options);
+    expect(code).toBe(0);
+    return stdout;
+  };
+  // The method alone would refuse to run without a threshold.
+  expect(await by('--attention', 'deltallm', '--params', params)).toBe(await by());
+  const refuse = async (change: object, message: string) => {
+    await writeFile(file, JSON.stringify({ ...rest, format: 'saccade calibration', version: 1, layers, ...change }));
+    await expectRefusal(['perplexity', ...model(), ...given, '--attention', 'deltallm'], message);
+  };
+  await refuse({ model: '0' }, 'deltallm.calibration.json of');
+  await refuse({ model: '0' }, 'is of another model: calibrate again');
+  await refuse({ layers: [] }, 'must have 2 layers, got []');
+  await refuse({ layers: layers.map(() => ({ threshold: [1, -1] })) }, 'layers[0].threshold must be numbers >= 0');
+  await refuse({ layers: layers.map(() => ({ threshold: [1] })) }, 'threshold must be a number, or one for each of');
+  await rm(file);
+  const short = ['calibrate', 'sale', ...model(), ...given];
+  await expectRefusal(short, 'text must be so long that sale leaves something out');
+  await expectRefusal(['calibrate', 'attention', ...model(), ...given], 'attention has nothing to calibrate');
+  await expectRefusal([...short, '--error', 'x'], '--error must be a positive number, got NaN');
 });
 
 test('perplexity tells how well a text is predicted', async () => {

@@ -69,6 +69,10 @@ const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => P
     'how well a language model predicts a text',
     async () => (await import('./perplexity')).perplexityCommand(),
   ],
+  calibrate: [
+    'find thresholds of a method by layer and head on a text',
+    async () => (await import('./calibrate')).calibrateCommand(),
+  ],
   serve: [
     "answer requests of OpenAI's interface by a language model",
     async () => (await import('./serve')).serveCommand(),

@@ -18,6 +18,7 @@ import type { Control } from '../runtime/backend';
 import { checkHost, type HostTensor } from '../tensor/host';
 import { gridOf, type Shape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
+import { type Calibration, checkCalibration } from './calibration';
 import { type Continuation, checkContinuation, usualContinuation } from './continuation';
 import { runtimeOf } from './inputs';
 import { checkResults, type Output } from './outputs';
@@ -204,6 +205,8 @@ export interface MethodSpec<
    * configuration. Its results are no text. Default: nowhere.
    */
   landmarkEvery?(params: valibot.InferOutput<Schema>): number;
+  /** For params that are found for a model by `calibrate`. */
+  readonly calibration?: Calibration;
   /**
    * Whether its results become those of softmax attention only by training a model with it: `compare` then shows what it
    * costs and how its weights spread, and no error.
@@ -390,6 +393,8 @@ export function checkDeclared(spec: object, required: readonly string[], optiona
 /** Throws a ParameterError unless a declaration is complete. */
 function checkSpec(spec: object): void {
   checkDeclared(spec, DECLARED, OPTIONAL);
+  const { calibration } = spec as Pick<MethodSpec<ParamsSchema>, 'calibration'>;
+  if (calibration !== undefined) checkCalibration((spec as { readonly name: string }).name, calibration);
   const { name, paper, inputs, outputs, params } = spec as Readonly<Record<string, unknown>>;
   if (paper !== undefined && typeof paper !== 'string')
     throw new ParameterError(`paper of ${name} must be an arXiv number such as '1706.03762', got ${show(paper)}`);

@@ -33,6 +33,10 @@ export interface DownloadOptions extends Control {
   readonly sha256?: Readonly<Record<string, string>> | undefined;
 }
 
+/** What is read of a file to tell weights apart. */
+const IDENTITY_PARTS = 16;
+const IDENTITY_BYTES = 2 ** 16;
+
 /** The name of a file in its folder, from its path or address. */
 const lastOf = (name: string) =>
   name
@@ -177,6 +181,22 @@ export class Weights implements WeightFile {
         `${source.name} has the SHA-256 ${found}, expected ${expected}: it was damaged or is another`,
       );
     }
+  }
+
+  /**
+   * A name for these weights, which others do not have: the SHA-256 of the sizes of their files and of the first 64 KiB of
+   * sixteen parts of each.
+   */
+  async identity({ signal }: ReadOptions = {}): Promise<string> {
+    const hash = startHash();
+    for (const source of this.#sources) {
+      hash.update(new TextEncoder().encode(`${source.size};`));
+      for (let part = 0; part < IDENTITY_PARTS; part++) {
+        const first = Math.floor((part * source.size) / IDENTITY_PARTS);
+        hash.update(await source.read(first, Math.min(first + IDENTITY_BYTES, source.size), { signal }));
+      }
+    }
+    return hash.digest('hex');
   }
 
   /** Closes its files; nothing can be read any more. */

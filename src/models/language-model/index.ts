@@ -1,3 +1,4 @@
+export { type CalibrateOptions, type CalibrationFile, calibrate } from './calibration';
 export { type ChatMessage, type ChatTemplate, chatTemplate } from './chat-template';
 export type { GenerateOptions, Generation, GenerationResult, Piece, Prompt } from './generation';
 export type { AnswerFormat } from './grammar';

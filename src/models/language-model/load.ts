@@ -8,6 +8,7 @@ import { openWeights, type WeightsLike } from '../../weights/open';
 import { Weights } from '../../weights/weights';
 import { createDecoder, type DecoderConfig, type DecoderOptions } from '../decoder';
 import type { LoadOptions } from '../load';
+import { withCalibrations } from './calibration';
 import { filesOfGguf } from './gguf-tokenizer';
 import { LANGUAGE_MODEL, LanguageModel, type LanguageModelOptions } from './language-model';
 import { type LanguageTokenizer, languageTokenizer } from './tokenizer';
@@ -26,7 +27,8 @@ export const LOAD_DECODER = ['runtime', 'attention', 'types', 'config', ...LANGU
 
 /**
  * A language model from a folder as Hugging Face's libraries write it, the weights in one, or a GGUF file: anything that
- * `openWeights` opens, or what it has opened, which stays open.
+ * `openWeights` opens, or what it has opened, which stays open. Thresholds of methods that were calibrated for it are read from
+ * beside it where `attention` leaves them out.
  *
  * @throws {ParameterError | ParseError | ShapeError} a configuration or a tokenizer that is missing or unknown, weights that do not
  * fit it, more than the heap holds
@@ -41,7 +43,7 @@ export async function loadDecoder(from: WeightsLike | Weights, options: LoadDeco
     const config = given !== undefined ? given : (weights.config ?? (await jsonBeside(weights, 'config.json', signal)));
     if (!config)
       throw new ParameterError(`${weights.name} has no config.json beside it: pass the configuration as config`);
-    const decoder = createDecoder(config, { attention });
+    const decoder = createDecoder(config, { attention: await withCalibrations(weights, attention, config, signal) });
     const tokenizer = others.tokenizer !== undefined ? others.tokenizer : await tokenizerBeside(weights, signal);
     const generation = await jsonBeside(weights, 'generation_config.json', signal);
     const ends =

@@ -37,6 +37,8 @@ export const deltallm = defineMethod({
   }),
   isCausal: () => true,
   gradient: false,
+  // Reconstructed after SALE's, from the threshold in the code.
+  calibration: { param: 'threshold', heads: 'k', start: 0.6, least: 1e-3, error: 0.4 },
 
   reference,
 

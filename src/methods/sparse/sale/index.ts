@@ -49,6 +49,7 @@ export const sale = defineMethod({
   }),
   isCausal: () => true,
   gradient: false,
+  calibration: { param: 'threshold', heads: 'q', start: 0.008, least: 1e-4, error: 0.4 },
 
   reference,
 
