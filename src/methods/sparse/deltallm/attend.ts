@@ -38,7 +38,7 @@ function nearby({ window, sink }: DeltaParams, size: number): Mask | undefined {
 }
 
 /** q [b,n,h,d], the last of the tokens of k [b,m,g,d] and v [b,m,g,e]. */
-export function deltaAttention(
+function deltaAttention(
   q: Tensor,
   k: Tensor,
   v: Tensor,
