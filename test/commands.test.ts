@@ -29,6 +29,7 @@ const NOT_RUN: Readonly<Record<string, string>> = {
   'npx saccade calibrate': 'needs a model',
   'npx saccade serve': 'does not end',
   'npx saccade quantize': 'writes a folder once; cli/weights.test.ts rounds a model',
+  'npx saccade compare --image cat.jpg': 'needs weights of a network; compare/picture-methods.test.ts has random ones',
   'npx saccade train': 'takes minutes; cli/train.test.ts trains with less',
 };
 
