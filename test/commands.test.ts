@@ -22,14 +22,13 @@ const NOT_RUN: Readonly<Record<string, string>> = {
   'npx saccade compare --methods all': 'takes minutes',
   'npx saccade compare --methods attention,s2-attention': 'compares Moby Dick, 4096 tokens; so does npm start',
   'npx saccade compare --methods ./landmarks.mjs': "takes a module of the reader's; cli/methods.test.ts has one",
-  'npx saccade compare --image cat.jpg --model': 'needs weights; cli/compare.test.ts has a network',
+  'npx saccade compare --image cat.jpg --model': 'needs weights; compare/picture-methods.test.ts has a network',
   'npx saccade generate': 'needs a model; so do the three below, and cli/language.test.ts makes one',
   'npx saccade chat': 'waits for lines',
   'npx saccade perplexity': 'needs a model',
   'npx saccade calibrate': 'needs a model',
   'npx saccade serve': 'does not end',
   'npx saccade quantize': 'writes a folder once; cli/weights.test.ts rounds a model',
-  'npx saccade compare --image cat.jpg': 'needs weights of a network; compare/picture-methods.test.ts has random ones',
   'npx saccade train': 'takes minutes; cli/train.test.ts trains with less',
 };
 
