@@ -44,7 +44,7 @@ export interface LookOptions extends Pick<Control, 'signal'> {
   readonly parameters: Parameters;
   /** Default: as the model takes pictures. */
   readonly settings?: PictureSettings | undefined;
-  /** Of the classes; default: those of ImageNet for 1000, of Cityscapes for 19 classes of places, else their numbers. */
+  /** What the classes are called; default: as ImageNet has it for 1000, as Cityscapes for 19 classes of places, else by numbers. */
   readonly names?: readonly string[] | undefined;
 }
 

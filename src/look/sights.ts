@@ -14,7 +14,7 @@ import { besideEachOther, type Colour, dimmed, framedBox, heat, mixed, repainted
 
 /** A picture for people, with what it shows. */
 export interface Sight {
-  /** Of its file. */
+  /** The name of its file, without the ending. */
   readonly name: string;
   readonly title: string;
   readonly note: string;

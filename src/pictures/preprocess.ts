@@ -11,7 +11,7 @@ export interface PictureSettings {
   readonly size?: number | undefined;
   /** The share of the shorter side that `size` is, once the picture is scaled down; default 1. */
   readonly crop?: number | undefined;
-  /** Of a whole picture: rows and columns are made multiples of it; default 1. */
+  /** Rows and columns of a whole picture are made multiples of it; default 1. */
   readonly multipleOf?: number | undefined;
   readonly interpolation: Interpolation;
   /** Subtracted from colours from 0 to 1, and what they are divided by then; one number each makes a grey picture. */
