@@ -7,7 +7,7 @@ import { ShapeError } from '../../errors';
 import { BRANCHES, type LargeKernel, namesOf } from '../../methods/large-kernels/dilated-reparam-conv/branches';
 import { mergeDilatedReparam } from '../../methods/large-kernels/dilated-reparam-conv/merge';
 import { linear } from '../../nn/linear';
-import { prefixed } from '../../nn/module';
+import { type Described, prefixed } from '../../nn/module';
 import { add, multiply, power } from '../../ops/map';
 import { map } from '../../ops/map/map';
 import { mean, sum } from '../../ops/reduce';
@@ -156,7 +156,7 @@ function blockOf(c: number, kernel: Kernel): Layer {
       norm: batchNorm(c),
       se: squeezeExcitation(c),
       pwconv1: sequence({ 1: dense(c, 4 * c, { activation: 'gelu' }) }),
-      act: sequence({ 1: responseNorm(4 * c, true) }),
+      act: sequence({ 1: responseNorm(4 * c) }),
       pwconv2: sequence({ 0: dense(4 * c, c, { bias: false }), 2: batchNorm(c) }),
     },
     { gamma: value([c], 1e-6) },
@@ -168,16 +168,25 @@ function blockOf(c: number, kernel: Kernel): Layer {
 
 function mergedBlock(c: number, kernel: Kernel): Layer {
   const large = depthwise(c, { kernel, std: 0.02 });
+  const last = dense(4 * c, c);
   return layerOf(
     {
       dwconv: isLarge(kernel) ? sequence({ lk_origin: large }) : large,
       se: squeezeExcitation(c),
       pwconv1: sequence({ 1: dense(c, 4 * c, { activation: 'gelu' }) }),
-      act: sequence({ 1: responseNorm(4 * c, false) }),
-      pwconv2: sequence({ 0: dense(4 * c, c) }),
     },
-    {},
-    (x, { dwconv, se, pwconv1, act, pwconv2 }) => add(x, pwconv2(act(pwconv1(se(dwconv(x)))))),
+    { 'act.1.gamma': responseGain(4 * c), ...prefixed(last.parameters, 'pwconv2.0') } as Described,
+    (x, { dwconv, se, pwconv1 }, own, control) => {
+      const hidden = pwconv1(se(dwconv(x)));
+      const factors = responses(hidden, own['act.1.gamma'] as Tensor);
+      const isOne = x.shape[0] === 1;
+      // The channels of one picture are weighed in the matrix, which is smaller than the picture.
+      const weight = isOne
+        ? multiply(own['pwconv2.0.weight'] as Tensor, factors.reshape([1, 4 * c]))
+        : own['pwconv2.0.weight'];
+      const find: Find = (name) => (name === 'weight' ? weight : own['pwconv2.0.bias']);
+      return add(x, last.forward(isOne ? hidden : multiply(hidden, factors), find, control));
+    },
   );
 }
 
@@ -231,15 +240,18 @@ const squeezeExcitation = (c: number): Layer =>
     (x, { $mean, down, up }) => multiply(x, up(down($mean(x)))),
   );
 
+const responseGain = (c: number) => value([1, 1, 1, c], 0);
+
 /** Global response norm: channels of x by how large they are in the whole picture beside the others. */
-const responseNorm = (c: number, hasBias: boolean): Layer => ({
-  parameters: { gamma: value([1, 1, 1, c], 0), ...(hasBias && { beta: value([1, 1, 1, c], 0) }) },
-  forward(x, find) {
-    const energies = sum(power(x, 2), { axes: [1, 2], keepDims: true });
-    const sizes = map((energy) => Math.sqrt(energy), energies);
-    const average = mean(sizes, { axes: [3], keepDims: true });
-    const factors = map((size, all, gain) => (gain * size) / (all + 1e-6) + 1, sizes, average, find('gamma') as Tensor);
-    const beta = find('beta');
-    return beta ? addScaled(beta, factors, x) : multiply(x, factors);
-  },
+const responseNorm = (c: number): Layer => ({
+  parameters: { gamma: responseGain(c), beta: value([1, 1, 1, c], 0) },
+  forward: (x, find) => addScaled(find('beta') as Tensor, responses(x, find('gamma') as Tensor), x),
 });
+
+/** [b, 1, 1, c]: what a global response norm multiplies each channel of x by. */
+function responses(x: Tensor, gain: Tensor): Tensor<'f32'> {
+  const energies = sum(power(x, 2), { axes: [1, 2], keepDims: true });
+  const sizes = map((energy) => Math.sqrt(energy), energies);
+  const average = mean(sizes, { axes: [3], keepDims: true });
+  return map((size, all, gain) => (gain * size) / (all + 1e-6) + 1, sizes, average, gain) as Tensor<'f32'>;
+}

@@ -76,6 +76,9 @@ describe.each(SMALL)('%s', (name, network) => {
       expect(logits.shape.slice(0, 2)).toEqual([shape[0], networks[name].classes]);
       expect(relativeError(await logits.toHost(), hostTensor(expected, logits.shape))).toBeLessThan(1e-5);
     }
+    const { logits: one } = network.forward({ x: x.slice(0, 0, 1) }, folded, {});
+    const first = hostTensor(expected.slice(0, one.size), one.shape);
+    expect(relativeError(await one.toHost(), first)).toBeLessThan(2e-5);
   });
 
   test.skipIf(name === 'biformer-nchw')(
