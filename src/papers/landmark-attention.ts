@@ -20,29 +20,4 @@ export const paper: Paper = {
     'A memory of the past for transformers that does not fade.',
   ],
   methods: ['landmark-attention'],
-  claims: [
-    {
-      claim:
-        'At 4096 tokens, reading 470 of them a token, perplexity on PG19 is 14.72, where Transformer-XL has 14.55.',
-      source: 'table 1',
-      mark: 'from the paper',
-    },
-    {
-      claim:
-        'A landmark for each head and token is best; sharing the blocks over tokens or heads costs at most 0.4 of perplexity.',
-      source: 'table 2',
-      mark: 'from the paper',
-    },
-    {
-      claim: 'LLaMA-7B, tuned at 512 tokens, finds a passkey at 32K tokens in 98% of the prompts.',
-      source: 'section on fine-tuning',
-      mark: 'from the paper',
-    },
-    {
-      claim:
-        'Blocks are chosen well only by landmarks that were trained: the mean key of a block misses most of the mass.',
-      source: 'a test on synthetic keys',
-      mark: 'reconstructed',
-    },
-  ],
 };

@@ -76,7 +76,12 @@ export class LandmarkCache implements OwnCache {
       if (count === 0) continue;
       const before = row.length;
       this.#write(row, part(k, 0, count), part(v, 0, count), rotate);
-      contiguous(this.#attend(row, before, part(q, 0, count), rotate), { out: part(out, 0, count) });
+      runtime.scope(
+        () =>
+          void contiguous(this.#attend(row, before, part(q, 0, count), rotate) as Tensor<'f32'>, {
+            out: part(out, 0, count) as Tensor<'f32'>,
+          }),
+      );
     }
     return out;
   }
@@ -164,18 +169,23 @@ export class LandmarkCache implements OwnCache {
       const at = Math.floor((first + from) / (block + 1));
       const past = Math.min(n, (at + 1) * (block + 1) - first);
       const count = past - from;
-      const own = contiguous(
-        q
-          .slice(1, from, past)
-          .reshape([1, count, g, h / g, d])
-          .permute([0, 2, 3, 1, 4]),
+      // What blocks of queries open is freed before the next.
+      outs.push(
+        q.runtime.scope(() => {
+          const own = contiguous(
+            q
+              .slice(1, from, past)
+              .reshape([1, count, g, h / g, d])
+              .permute([0, 2, 3, 1, 4]),
+          );
+          const queries = own.reshape([1, g, (h / g) * count, d]);
+          const opened = open(queries, from, past);
+          const rows = { first: first + from - at * (block + 1), count };
+          const given = { q: queries, ...parts.before(at), ...parts.own(at), opened };
+          const out = attendRows(given, rows, { block, scale: 1 }, {});
+          return contiguous(out.reshape([1, g, h / g, count, e]).permute([0, 3, 1, 2, 4])).reshape([1, count, h, e]);
+        }),
       );
-      const queries = own.reshape([1, g, (h / g) * count, d]);
-      const opened = open(queries, from, past);
-      const rows = { first: first + from - at * (block + 1), count };
-      const given = { q: queries, ...parts.before(at), ...parts.own(at), opened };
-      const out = attendRows(given, rows, { block, scale: 1 }, {});
-      outs.push(contiguous(out.reshape([1, g, h / g, count, e]).permute([0, 3, 1, 2, 4])).reshape([1, count, h, e]));
       from = past;
     }
     return outs.length === 1 ? (outs[0] as Tensor) : concat(outs as Tensor<'f32'>[], 1);
