@@ -67,6 +67,12 @@ export const TEXT_OPTIONS = {
     undefined,
     String,
   ),
+  jump: option(
+    '--jump <positions>',
+    'with landmarks: positions jump by up to so many less one after each, for texts longer than --length; default: 1, no jumps',
+    1,
+    wholeNumber(1, 2 ** 16),
+  ),
   layers: option('--layers <count>', 'default: 4', 4, wholeNumber(1, MOST_LAYERS)),
   width: option('--width <numbers>', 'of each token in a layer; default: 128', 128, wholeNumber(1, 2 ** 16)),
   heads: option('--heads <count>', 'of each layer; default: 4', 4, wholeNumber(1, MOST_HEADS)),

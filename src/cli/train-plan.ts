@@ -6,11 +6,12 @@ import { DTypeError, ParameterError, ShapeError } from '../errors';
 import type { Method } from '../methods/define';
 import { findMethod, methods as library } from '../methods/registry';
 import { createDecoder, type Decoder, type DecoderConfig } from '../models';
-import { insertTargets, type Landmarks, NO_TARGET } from '../models/decoder/landmarks';
+import { insertTargets, jumpedPositions, type Landmarks, NO_TARGET } from '../models/decoder/landmarks';
 import { sampleTokens } from '../models/decoder/sample';
 import type { ModuleControl, TrainableParameters } from '../nn';
 import type { Runtime } from '../runtime/runtime';
 import type { HostTensor } from '../tensor/host';
+import { uniformGenerator } from '../tensor/random';
 import { formatShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { printable } from '../text/printable';
@@ -77,8 +78,11 @@ export interface Plan {
 /** The loss of a decoder on a batch; landmarks have no targets. */
 const lossOf =
   (decoder: Decoder): Plan['loss'] =>
-  (parameters, { tokens, targets }) =>
-    decoder.loss(parameters, tokens as Tensor, targets as Tensor, decoder.landmarks && { ignore: NO_TARGET });
+  (parameters, { tokens, targets, positions }) =>
+    decoder.loss(parameters, tokens as Tensor, targets as Tensor, {
+      ...(decoder.landmarks && { ignore: NO_TARGET }),
+      positions: positions as Tensor<'i32'> | undefined,
+    });
 
 /** A training in which everything is given: the decoder, its initial weights, the tokens in order, and the optimiser. */
 export async function planOfFiles(runtime: Runtime, options: TrainOptions): Promise<Plan> {
@@ -146,7 +150,14 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
   const plain = base?.config ?? configOf(options, tokenizer.size);
   const config = hasLandmarks ? configWithLandmarks(plain, tokenizer.size) : plain;
   const decoder = createDecoder(config, { attention });
-  const toBatch = (host: HostTensor<'i32'>) => batchOf(runtime, host, decoder.landmarks);
+  const { landmarks } = decoder;
+  if (options.jump > 1 && !landmarks)
+    throw new ParameterError('--jump is for methods with landmarks: landmark-attention');
+  const toBatch = (host: HostTensor<'i32'>) => batchOf(runtime, host, landmarks);
+  const withJumps = (batch: Batch, index: number): Batch =>
+    landmarks && options.jump > 1
+      ? { ...batch, positions: jumped(batch.tokens as Tensor, landmarks, options.jump, seed + index) }
+      : batch;
   const parameters = base ? parametersFrom(base, decoder, runtime, seed) : decoder.initialize(runtime, { seed });
   const prompt = tokens.slice(-length - 1).slice(0, SAMPLE.prompt);
   return {
@@ -158,7 +169,7 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
     optimizer,
     parameters,
     schedule: warmupCosine({ steps, warmup: Math.ceil(WARMUP * steps), floor: 0.1 }),
-    batches: (index) => toBatch(index < short ? data.batches(index) : long.batches(index - short)),
+    batches: (index) => withJumps(toBatch(index < short ? data.batches(index) : long.batches(index - short)), index),
     validate: {
       every,
       count: Math.min(data.validation.count, MOST_VALIDATION_BATCHES),
@@ -175,6 +186,12 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
       return tokenizer.decode([...prompt, ...added]);
     },
   };
+}
+
+/** Positions for all rows of a batch that jump after landmarks. */
+function jumped({ runtime, shape }: Tensor, landmarks: Landmarks, most: number, seed: number): Tensor {
+  const [, n] = shape as [number, number];
+  return runtime.tensor(jumpedPositions(n, landmarks, most, uniformGenerator(seed)), [n], 'i32');
 }
 
 /** A vocabulary that is learned from a text. */

@@ -209,7 +209,7 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
         ...extra?.inputs(x, given as typeof projections, parameters as TrainableParameters, { signal }),
       });
       const known = { ...projections, ...others };
-      const isLater = positions !== undefined && extra?.isSequential;
+      const isLater = attend && length !== undefined && extra?.isSequential;
       const inputs = isLater ? known : complete(known);
       const out = attend
         ? attend(inputs, { rotate, complete: isLater ? complete : undefined })

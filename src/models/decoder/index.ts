@@ -60,6 +60,8 @@ export interface DecoderControl extends Omit<ModuleControl, 'activations'> {
 }
 
 export interface DecoderForwardOptions extends DecoderControl {
+  /** The positions of the tokens, [n] or [b, n] i32; default: from 0 on. Jumps after landmarks train a model for longer texts. */
+  readonly positions?: Tensor<'i32'> | undefined;
   /**
    * Takes the place of a layer's attention, q [b, n, h, d], k [b, n, g, d], v [b, n, g, e] -> [b, n, h, e]; where it gives
    * undefined, the layer's own is computed, as by `own`.
@@ -200,7 +202,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       return flopsOf(parameters, blueprint, attentions, b, n);
     },
     forward(given, tokens, options = {}) {
-      checkOptions('forward', options, [...CONTROL, 'attend']);
+      checkOptions('forward', options, [...CONTROL, 'attend', 'positions']);
       check(given, { tokens }, options);
       const contextOf = attendingBy(attentions, options);
       return tokens.runtime.scope(() => logits(given, hidden(given, tokens, options, contextOf), options));
@@ -221,7 +223,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       );
     },
     loss(given, tokens, targets, options = {}) {
-      checkOptions('loss', options, [...CONTROL, 'chunk', 'ignore', 'attend']);
+      checkOptions('loss', options, [...CONTROL, 'chunk', 'ignore', 'attend', 'positions']);
       check(given, { tokens, targets }, options);
       const { chunk, ignore, signal } = options;
       const contextOf = attendingBy(attentions, options);
@@ -268,14 +270,19 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
 }
 
 /** What the attention of each layer gets, in whose place `attend` may say what it is. */
-function attendingBy(attentions: readonly AttentionLayer[], { attend, signal, training }: DecoderForwardOptions) {
+function attendingBy(
+  attentions: readonly AttentionLayer[],
+  { attend, positions, signal, training }: DecoderForwardOptions,
+) {
   if (attend !== undefined) checkFunction('attend', attend);
+  if (positions !== undefined) checkTensors({ positions });
   return (layer: number): AttentionContext => {
-    if (!attend) return { signal, training };
+    if (!attend) return { signal, training, positions };
     const { method, params } = attentions[layer] as AttentionLayer;
     return {
       signal,
       training,
+      positions,
       attend(inputs) {
         const own = () => method.forward(inputs, params, { signal }).out as Tensor;
         const out = attend(inputs, layer, own) ?? own();

@@ -67,6 +67,18 @@ export function insertTargets(
   };
 }
 
+/**
+ * Positions of so many tokens with landmarks, after each of which they jump by up to `most` - 1 more, so that a model trained on short
+ * texts sees large ones. `draw` gives numbers from 0 to below 1; a `most` of 1 gives the usual positions.
+ */
+export function jumpedPositions(count: number, { every }: Landmarks, most: number, draw: () => number): number[] {
+  let jumped = 0;
+  return Array.from({ length: count }, (_, at) => {
+    if (at > 0 && at % (every + 1) === 0) jumped += Math.floor(most * draw());
+    return at + jumped;
+  });
+}
+
 export interface Inserted {
   /** [rows, n] i32. */
   readonly tokens: Tensor;
