@@ -25,6 +25,7 @@ const ROOMS = [
     'train',
     'models',
     'default-model',
+    'pipelines',
     'papers',
     'experiments',
     'compare',

@@ -2,6 +2,7 @@
 import type { Method } from '../../src/methods/define';
 import type { Model } from '../../src/models/define';
 import { type ListedPaper, papers } from '../../src/papers';
+import type { Pipeline } from '../../src/pipelines';
 import { type Html, html } from '../site/html';
 import { measuredClaims, openClaims } from './claims';
 import { costOf, LENGTHS, WIDTH } from './costs';
@@ -17,7 +18,7 @@ export const paperPath = (id: string) => `papers/${id}/index.html`;
 
 export function paperPage(paper: ListedPaper): Html {
   const { id, name, title, authors, year, arxiv, family, summary, problems, claims } = paper;
-  const { present, networks, missing, works, verdicts } = standingOf(paper);
+  const { present, networks, pipelines, missing, works, verdicts } = standingOf(paper);
   const run = runs.get(id);
   const toCome = missing.map((what) => html`<li data-missing>to come: ${what}</li>`);
   return html`
@@ -32,7 +33,7 @@ export function paperPage(paper: ListedPaper): Html {
 <section class="section"><h2>The idea</h2><div class="prose"><p class="lede">${summary}</p>${glyph(id) && figure(paper)}</div></section>
 <section class="section"><h2>What it solves</h2><div class="prose"><ul>${problems.map((problem) => html`<li>${problem}</li>`)}</ul></div></section>
 ${costSection(paper)}
-<section class="section"><h2>Methods and models</h2><div class="prose"><ul>${present.map(methodItem)}${networks.map(modelItem)}${toCome}</ul></div></section>
+<section class="section"><h2>Methods and models</h2><div class="prose"><ul>${present.map(methodItem)}${networks.map(modelItem)}${pipelines.map(pipelineItem)}${toCome}</ul></div></section>
 ${run && measuredClaims(run)}
 ${claims && openClaims(claims)}
 ${neighbours(paper)}`;
@@ -66,6 +67,8 @@ function methodItem(method: Method): Html {
 
 const modelItem = (model: Model) =>
   html`<li><a href="../../models/${model.name}/index.html">${modelTitle(model)}</a>: ${model.summary}</li>`;
+
+const pipelineItem = ({ command, summary }: Pipeline) => html`<li><code>${command}</code> ${summary}</li>`;
 
 function neighbours(paper: ListedPaper): Html {
   const at = papers.indexOf(paper);

@@ -9,6 +9,7 @@ import type { Model } from '../../src/models/define';
 import { models } from '../../src/models/registry';
 import type { ListedPaper } from '../../src/papers';
 import { findPaper } from '../../src/papers/find';
+import { PIPELINES, type Pipeline } from '../../src/pipelines/names';
 import type { Reproduction } from '../../src/report/reproduction';
 
 export const ROOT = resolve(import.meta.dirname, '../..');
@@ -39,6 +40,7 @@ export type Working = Readonly<Record<'CPU' | 'GPU' | 'gradients', Works>>;
 export interface Standing {
   readonly present: readonly Method[];
   readonly networks: readonly Model[];
+  readonly pipelines: readonly Pipeline[];
   /** The missing parts, a phrase each. */
   readonly missing: readonly string[];
   readonly works: Working;
@@ -57,12 +59,13 @@ export function standingOf({
   const missing = [
     ...names.filter((name) => !known.includes(name)).map((name) => `the method ${name}`),
     ...wanted.filter((name) => !known.includes(name)).map((name) => `the model ${name}`),
-    ...pipelines.map((name) => `the pipeline ${name}`),
+    ...pipelines.filter((name) => !Object.hasOwn(PIPELINES, name)).map((name) => `the pipeline ${name}`),
     ...(lacking ? [lacking] : []),
   ];
   return {
     present,
     networks: models.filter(({ name }) => wanted.includes(name)),
+    pipelines: pipelines.flatMap((name) => PIPELINES[name] ?? []),
     missing,
     works: workingOf(present, missing.length > 0),
     verdicts: runs.get(id)?.findings.map(({ verdict }) => verdict) ?? [],

@@ -50,6 +50,10 @@ const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => P
     async () => (await import('./reproduce')).reproduceCommand(),
   ],
   train: ['train a decoder whose attention is any causal method', async () => (await import('./train')).trainCommand()],
+  continual: [
+    'learn tasks one after the other without forgetting, from labelled pictures',
+    async () => (await import('./continual')).continualCommand(),
+  ],
   fit: [
     'fit points by kernel ridge regression, a Gaussian process or random features',
     async () => (await import('./fit')).fitCommand(),

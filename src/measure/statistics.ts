@@ -55,6 +55,20 @@ export function estimateMedian(sample: readonly number[]): Estimate {
   };
 }
 
+/** The 97.5% points of Student's t for 1 to 9 degrees of freedom, and of the normal distribution. */
+const STUDENT = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262];
+const NORMAL = 1.96;
+
+/** The mean of a sample, and Student's interval for that of the population with 95% confidence; infinite for a sample of one. */
+export function estimateMean(sample: readonly number[]): Estimate {
+  const count = sample.length;
+  const value = sample.reduce((sum, each) => sum + each, 0) / count;
+  const squares = sample.reduce((sum, each) => sum + (each - value) ** 2, 0);
+  const half =
+    count > 1 ? (STUDENT[count - 2] ?? NORMAL) * Math.sqrt(squares / (count - 1) / count) : Number.POSITIVE_INFINITY;
+  return { value, low: value - half, high: value + half };
+}
+
 /** The largest k for which fewer than k heads in `count` throws have a chance of at most 2.5%; the k-th member is the bound. */
 function membersOutside(count: number): number {
   let [chance, below, k] = [0.5 ** count, 0, 0];

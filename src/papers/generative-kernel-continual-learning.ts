@@ -23,18 +23,4 @@ export const paper: Paper = {
   ],
   methods: ['kernel-ridge'],
   pipelines: ['generative-kernel-continual-learning'],
-  claims: [
-    {
-      claim:
-        'On split CIFAR-100 a linear kernel is as accurate as kernel continual learning with a tenth of its memory.',
-      source: 'abstract',
-      mark: 'from the paper',
-    },
-    { claim: 'With equal memory it is 10.1 points more accurate.', source: 'abstract', mark: 'from the paper' },
-    {
-      claim: 'A hundred samples generated for each class support a machine as well as twenty stored ones.',
-      source: 'a test on synthetic classes',
-      mark: 'reconstructed',
-    },
-  ],
 };

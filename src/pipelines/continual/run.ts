@@ -1,0 +1,164 @@
+/** Several learners on a series of tasks, over seeds; goes on where it was cut off. */
+import { ParameterError } from '../../errors';
+import type { Kernel } from '../../kernels';
+import { contiguous } from '../../ops/copy';
+import type { Runtime } from '../../runtime/runtime';
+import type { HostTensor } from '../../tensor/host';
+import { accuracy } from '../metrics';
+import { generativeLearner } from './generative';
+import type { Learner } from './learner';
+import { networkLearner } from './network';
+import { storedLearner } from './stored';
+import { type Parts, type SeriesOptions, type Task, tasksOf } from './tasks';
+
+export const LEARNERS = ['generative', 'stored', 'fine-tuned', 'joint'] as const;
+export type LearnerName = (typeof LEARNERS)[number];
+
+export interface ContinualSettings extends Omit<SeriesOptions, 'seed'> {
+  readonly learners: readonly LearnerName[];
+  readonly seeds: number;
+  readonly steps: number;
+  readonly batch: number;
+  readonly hidden: number;
+  readonly latent: number;
+  /** Rows that the generative learner makes of each class, and that the stored one keeps. */
+  readonly support: number;
+  readonly stored: number;
+  readonly kernel: Kernel;
+  readonly ridge: number;
+}
+
+/** What is told after each task that was learned, and written down. */
+export interface Progress {
+  readonly learner: LearnerName;
+  readonly seed: number;
+  /** [task learned last][task]. */
+  readonly accuracies: readonly (readonly number[])[];
+  readonly bytes: { readonly network: number; readonly ofClass: number };
+}
+
+/** What a run keeps between tasks, so that it can go on. */
+export interface Store {
+  /** What was written for a learner and a seed. */
+  read(progress: Pick<Progress, 'learner' | 'seed'>): Promise<Saved | undefined>;
+  write(progress: Progress, parameters: Readonly<Record<string, HostTensor>>): Promise<void>;
+}
+
+export interface Saved {
+  readonly accuracies: Progress['accuracies'];
+  readonly parameters: Readonly<Record<string, HostTensor>>;
+}
+
+export interface ContinualControl {
+  readonly signal?: AbortSignal | undefined;
+  /** The share of all that is done, and what is learned. */
+  readonly onProgress?: ((share: number, text: string) => void) | undefined;
+}
+
+export interface Continual {
+  readonly tasks: readonly string[];
+  readonly found: readonly Progress[];
+  /** Rows that the generative learner made of each class in the end, with the last seed: [classes, samples, width]. */
+  readonly samples?: Float32Array | undefined;
+}
+
+/** Rows of each class that are made to be looked at. */
+export const SAMPLES = 8;
+const LEARNING_RATE: Readonly<Record<LearnerName, number>> = {
+  generative: 2e-3,
+  stored: 1e-3,
+  'fine-tuned': 1e-3,
+  joint: 1e-3,
+};
+/** Weights of the generative learner's losses, beside cross entropies that are summed over a row; the contrastive one a number. */
+const [BETA, CONTRAST] = [0.5, 1 / 80];
+/** Of the stored one: random features, and the weight of their distribution's distance. */
+const [FEATURES, TAU] = [256, 0.01];
+
+/**
+ * Learns a series of tasks from pictures with each learner and seed, and tells the accuracy on all tasks so far after each.
+ *
+ * @throws {ParameterError} pictures or settings that give no tasks
+ */
+export async function continual(
+  runtime: Runtime,
+  parts: Parts,
+  settings: ContinualSettings,
+  store?: Store,
+  { signal, onProgress }: ContinualControl = {},
+): Promise<Continual> {
+  const { learners, seeds, ...series } = settings;
+  const found: Progress[] = [];
+  let [names, samples]: [string[], Float32Array | undefined] = [[], undefined];
+  const all = learners.length * seeds;
+  for (let seed = 0; seed < seeds; seed++) {
+    const tasks = tasksOf(parts, { ...series, seed });
+    names = tasks.map(({ name }) => name);
+    for (const name of learners) {
+      const saved = await store?.read({ learner: name, seed });
+      const accuracies = [...(saved?.accuracies ?? [])];
+      const learner = makeLearner(name, { ...settings, runtime, tasks, seed });
+      try {
+        if (saved) restore(learner, saved.parameters, runtime);
+        for (let task = accuracies.length; task < tasks.length; task++) {
+          const done = found.length + task / tasks.length;
+          await learner.learn(task, {
+            signal,
+            onStep: (share, loss) =>
+              onProgress?.(
+                (done + share / tasks.length) / all,
+                `${name}, seed ${seed}, ${names[task]}: loss ${loss.toPrecision(3)}`,
+              ),
+          });
+          const row: number[] = [];
+          for (let each = 0; each <= task; each++) row.push(await accuracyOn(learner, tasks, each));
+          accuracies.push(row);
+          await store?.write({ learner: name, seed, accuracies, bytes: learner.bytes() }, await hosts(learner));
+        }
+        found.push({ learner: name, seed, accuracies, bytes: learner.bytes() });
+        const labels = tasks.flatMap(({ classes }) =>
+          classes.flatMap((label) => new Array<number>(SAMPLES).fill(label)),
+        );
+        samples = (await learner.samples?.(labels, seed)) ?? samples;
+      } finally {
+        learner.dispose();
+      }
+    }
+  }
+  return { tasks: names, found, samples };
+}
+
+async function accuracyOn(learner: Learner, tasks: readonly Task[], task: number): Promise<number> {
+  const { unseen } = tasks[task] as Task;
+  return accuracy(await learner.tell(task, unseen), unseen.labels);
+}
+
+interface Made extends Omit<ContinualSettings, 'tasks'> {
+  readonly runtime: Runtime;
+  readonly tasks: readonly Task[];
+  readonly seed: number;
+}
+
+function makeLearner(name: LearnerName, settings: Made): Learner {
+  const common = { ...settings, learningRate: LEARNING_RATE[name] };
+  const width = settings.tasks[0]?.learned.width as number;
+  if (name === 'generative')
+    return generativeLearner({ ...common, beta: BETA, contrast: CONTRAST * width, replay: true });
+  if (name === 'stored') return storedLearner({ ...common, features: FEATURES, tau: TAU });
+  return networkLearner({ ...common, joint: name === 'joint' });
+}
+
+async function hosts({ parameters }: Learner): Promise<Record<string, HostTensor>> {
+  const read = Object.entries(parameters).map(async ([name, tensor]) => [name, await tensor.toHost()] as const);
+  return Object.fromEntries(await Promise.all(read));
+}
+
+/** Writes what was saved over a learner's parameters. */
+function restore(learner: Learner, saved: Readonly<Record<string, HostTensor>>, runtime: Runtime): void {
+  for (const [name, tensor] of Object.entries(learner.parameters)) {
+    const host = saved[name];
+    if (!host) throw new ParameterError(`what was saved has no parameter '${name}': begin anew in another folder`);
+    using from = runtime.fromHost(host as HostTensor<'f32'>);
+    contiguous(from, { out: tensor as never });
+  }
+}
