@@ -17,6 +17,7 @@ import * as models from '../src/models';
 import { decoderModel } from '../src/models/decoder-model';
 import * as nn from '../src/nn';
 import * as pictures from '../src/pictures';
+import * as pipelines from '../src/pipelines';
 import * as scores from '../src/scores';
 import * as simulate from '../src/simulate';
 import * as train from '../src/train';
@@ -1269,6 +1270,36 @@ entry(
   },
   pictures.preprocess,
 );
+const numbers = leaf([1, 0], 'float64');
+entry('pipelines.auroc', { scores: leaf([0.5, 1], 'float64'), labels: numbers }, pipelines.auroc);
+entry('pipelines.accuracy', { told: numbers, actual: numbers }, pipelines.accuracy);
+entry('pipelines.confusionMatrix', { told: numbers, actual: numbers, classes: whole(2) }, pipelines.confusionMatrix);
+entry('pipelines.averageAccuracy', { accuracies: leaf([[1]]) }, pipelines.averageAccuracy);
+entry('pipelines.forgetting', { accuracies: leaf([[1]]) }, pipelines.forgetting);
+const labelledPictures = object({
+  shape: leaf([2, 1, 1, 1]),
+  pixels: leaf(Uint8Array.of(0, 255)),
+  labels: leaf(Int32Array.of(0, 1)),
+});
+entry(
+  'pipelines.continual',
+  {
+    runtime: leaf(runtime),
+    parts: object({ learned: labelledPictures, unseen: labelledPictures }),
+    settings: object({
+      ...{ kind: choice('split'), learners: leaf(['joint']), tasks: maybe(leaf(1)), most: maybe(whole(2)) },
+      ...{
+        kernel: leaf({ kernel: 'linear' }),
+        ridge: atLeast0(0.1),
+        seeds: whole(1),
+        steps: whole(1),
+        batch: whole(1),
+      },
+      ...{ hidden: whole(2), latent: whole(2), support: whole(1), stored: whole(1) },
+    }),
+  },
+  pipelines.continual,
+);
 /** Objects with names, too. */
 const TENSORS = ['tensor of another runtime', 'disposed tensor', 'proxy of a tensor'];
 const { name: _, ...declared } = saccade.findMethod('attention');
@@ -1542,6 +1573,9 @@ const OTHERS: Record<string, string> = {
   PackedWeight: 'made by packWeight',
   Tensor: 'made by a runtime; its methods are above',
   'train.IGNORED': 'a number',
+  'pipelines.LEARNERS': 'names',
+  'pipelines.SERIES': 'names',
+  'pipelines.PIPELINES': 'commands',
   'pictures.CITYSCAPES': 'names and colours',
   'pictures.imageNetNames': 'takes nothing',
   'weights.Weights': 'made by openWeights; its methods are above',
@@ -1559,6 +1593,7 @@ test('every export has an entry', () => {
     models,
     nn,
     pictures,
+    pipelines,
     scores,
     simulate,
     train,

@@ -1,4 +1,5 @@
 /** Figures of merit of classifiers and detectors. */
+import { checkArray, checkNumbers, checkWhole } from '../check';
 import { ParameterError } from '../errors';
 
 /**
@@ -13,7 +14,6 @@ export function auroc(scores: ArrayLike<number>, labels: ArrayLike<number>): num
   for (let first = 0; first < order.length; ) {
     let past = first;
     while (past < order.length && scores[order[past] as number] === scores[order[first] as number]) past++;
-    if (past === first) throw new ParameterError('scores must be numbers, got NaN');
     const tied = order.slice(first, past).filter((at) => labels[at]).length;
     positives += tied;
     ranks += (tied * (first + past + 1)) / 2;
@@ -32,6 +32,7 @@ export function auroc(scores: ArrayLike<number>, labels: ArrayLike<number>): num
  */
 export function confusionMatrix(told: ArrayLike<number>, actual: ArrayLike<number>, classes: number): number[][] {
   checkAlike('told', told, 'actual', actual);
+  checkWhole('classes', classes, 1);
   const counts = Array.from({ length: classes }, () => new Array<number>(classes).fill(0));
   for (let at = 0; at < told.length; at++) {
     const [is, was] = [told[at] as number, actual[at] as number];
@@ -56,18 +57,33 @@ export type AccuracyMatrix = readonly (readonly number[])[];
 
 /** The mean over all tasks, after the last. */
 export function averageAccuracy(accuracies: AccuracyMatrix): number {
-  const last = accuracies.at(-1) ?? [];
+  const last = lastOf(accuracies);
   return last.reduce((sum, each) => sum + each, 0) / last.length;
 }
 
 /** How far tasks fell from their best until the end, the mean over all but the last task; 0 of one task. */
 export function forgetting(accuracies: AccuracyMatrix): number {
-  const last = accuracies.at(-1) ?? [];
+  const last = lastOf(accuracies);
   const falls = last.slice(0, -1).map((end, task) => Math.max(...accuracies.map((row) => row[task] ?? 0)) - end);
   return falls.reduce((sum, each) => sum + each, 0) / Math.max(1, falls.length);
 }
 
+/** The accuracies in the end; throws unless there are rows of numbers. */
+function lastOf(accuracies: AccuracyMatrix): readonly number[] {
+  checkArray('accuracies', accuracies);
+  for (const [task, row] of accuracies.entries())
+    checkNumbers(`accuracies[${task}]`, row, 'numbers', (value) => !Number.isNaN(value));
+  const last = accuracies.at(-1);
+  if (!last?.length) throw new ParameterError('accuracies must be of a task at least, got none');
+  return last;
+}
+
 function checkAlike(a: string, given: ArrayLike<number>, b: string, others: ArrayLike<number>): void {
+  for (const [name, each] of [
+    [a, given],
+    [b, others],
+  ] as const)
+    checkNumbers(name, each, 'numbers', (value) => !Number.isNaN(value));
   if (given.length === others.length && given.length > 0) return;
   throw new ParameterError(`${a} and ${b} must be equally many, and some, got ${given.length} and ${others.length}`);
 }

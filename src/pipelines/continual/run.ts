@@ -1,15 +1,20 @@
 /** Several learners on a series of tasks, over seeds; goes on where it was cut off. */
+import { checkArray, checkKnown, checkNumbers, checkWhole, show } from '../../check';
 import { ParameterError } from '../../errors';
 import type { Kernel } from '../../kernels';
+import { checkKernel } from '../../kernels/kernel';
+import { checkRidge } from '../../kernels/points';
 import { contiguous } from '../../ops/copy';
-import type { Runtime } from '../../runtime/runtime';
+import { Runtime } from '../../runtime/runtime';
 import type { HostTensor } from '../../tensor/host';
+import { formatShape, sizeOf } from '../../tensor/shape';
+import type { LabelledPictures } from '../../train/pictures';
 import { accuracy } from '../metrics';
 import { generativeLearner } from './generative';
 import type { Learner } from './learner';
 import { networkLearner } from './network';
 import { storedLearner } from './stored';
-import { type Parts, type SeriesOptions, type Task, tasksOf } from './tasks';
+import { type Parts, SERIES, type SeriesOptions, type Task, tasksOf } from './tasks';
 
 export const LEARNERS = ['generative', 'stored', 'fine-tuned', 'joint'] as const;
 export type LearnerName = (typeof LEARNERS)[number];
@@ -87,6 +92,7 @@ export async function continual(
   store?: Store,
   { signal, onProgress }: ContinualControl = {},
 ): Promise<Continual> {
+  checkContinual(runtime, parts, settings);
   const { learners, seeds, ...series } = settings;
   const found: Progress[] = [];
   let [names, samples]: [string[], Float32Array | undefined] = [[], undefined];
@@ -161,4 +167,39 @@ function restore(learner: Learner, saved: Readonly<Record<string, HostTensor>>, 
     using from = runtime.fromHost(host as HostTensor<'f32'>);
     contiguous(from, { out: tensor as never });
   }
+}
+
+/** What settings hold beside these has its own checks. */
+const COUNTS = ['seeds', 'steps', 'batch', 'hidden', 'latent', 'support', 'stored'] as const;
+const SETTINGS = ['kind', 'learners', 'tasks', 'most', 'kernel', 'ridge', ...COUNTS];
+
+function checkContinual(runtime: Runtime, parts: Parts, settings: ContinualSettings): void {
+  if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
+  checkKnown('parts', parts, ['learned', 'unseen'], (name) => `parts have no '${name}'`);
+  for (const part of ['learned', 'unseen'] as const) checkPictures(`${part} of parts`, parts[part]);
+  checkKnown('settings', settings, SETTINGS, (name) => `continual has no setting '${name}'`);
+  const { kind, learners, kernel, ridge } = settings;
+  if (!SERIES.includes(kind))
+    throw new ParameterError(`kind of settings must be one of ${SERIES.join(', ')}, got ${show(kind)}`);
+  checkArray('learners of settings', learners);
+  if (learners.length === 0 || !Array.from(learners).every((learner) => LEARNERS.includes(learner)))
+    throw new ParameterError(`learners of settings must be some of ${LEARNERS.join(', ')}, got ${show(learners)}`);
+  checkKernel(kernel);
+  checkRidge('ridge of settings', ridge);
+  for (const name of COUNTS) checkWhole(`${name} of settings`, settings[name], 1);
+  for (const name of ['tasks', 'most'] as const)
+    if (settings[name] !== undefined) checkWhole(`${name} of settings`, settings[name] as number, 1);
+}
+
+function checkPictures(name: string, pictures: LabelledPictures): void {
+  checkKnown(name, pictures, ['shape', 'pixels', 'labels'], (key) => `${name} has no '${key}'`);
+  const { shape, pixels, labels } = pictures;
+  checkNumbers(`shape of ${name}`, shape, 'integers >= 1', (extent) => Number.isSafeInteger(extent) && extent >= 1);
+  if (shape.length !== 4)
+    throw new ParameterError(`shape of ${name} must be [count, rows, columns, channels], got ${formatShape(shape)}`);
+  const [count, size] = [shape[0], sizeOf(shape)];
+  if (!(pixels instanceof Uint8Array) || pixels.length !== size)
+    throw new ParameterError(`pixels of ${name} must be a Uint8Array of ${size}, its shape's, got ${show(pixels)}`);
+  if (!(labels instanceof Int32Array) || labels.length !== count)
+    throw new ParameterError(`labels of ${name} must be an Int32Array of ${count}, its pictures', got ${show(labels)}`);
 }
