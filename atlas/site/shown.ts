@@ -38,21 +38,23 @@ export function shownAs(name: string, spec: string, tensor: ShownTensor): Shown 
     const planes = Math.min(MOST, channels);
     return { name, kind: 'picture', shape, planes, rows, columns, data: take(data, planes * rows * columns) };
   }
+  // Integers are places or counts, but for zeros and ones.
+  const isOfPlaces = dtype === 'i32' && Array.from(data).some((value) => value !== 0 && value !== 1);
   const [columns = 1, rows = 1, ...rest] = shape.filter((extent) => extent > 1).reverse();
   const [lines, points] = [Math.min(rows, columns), Math.max(rows, columns)];
-  if (dtype !== 'i32' && rest.length === 0 && lines <= MOST && points >= LEAST_POINTS) {
+  if (!isOfPlaces && rest.length === 0 && lines <= MOST && points >= LEAST_POINTS) {
     const value = (line: number, at: number) =>
       data[rows < columns || rows === 1 ? line * columns + at : at * columns + line];
     const curves = Array.from({ length: lines * points }, (_, at) => value(Math.floor(at / points), at % points));
     return { name, kind: 'curves', shape, planes: 1, rows: lines, columns: points, data: curves };
   }
-  if (dtype !== 'i32' && columns < LEAST_SIDE && rest.length === 1 && Math.min(rows, rest[0]) >= LEAST_SIDE) {
+  if (!isOfPlaces && columns < LEAST_SIDE && rest.length === 1 && Math.min(rows, rest[0]) >= LEAST_SIDE) {
     const cells = rest[0] * rows;
     const plane = (at: number) => data[(at % cells) * columns + Math.floor(at / cells)];
     const numbers = Array.from({ length: columns * cells }, (_, at) => plane(at));
     return { name, kind: 'picture', shape, planes: columns, rows: rest[0], columns: rows, data: numbers };
   }
-  if (dtype !== 'i32' && lines >= LEAST_SIDE) {
+  if (!isOfPlaces && lines >= LEAST_SIDE) {
     const planes = rest.reduce((size, extent) => Math.min(MOST, size * extent), 1);
     return { name, kind: 'picture', shape, planes, rows, columns, data: take(data, planes * rows * columns) };
   }
