@@ -18,7 +18,7 @@ import { dataOf, type PageData } from './page-data';
 import { form, outputsFigure, runSection } from './parts';
 import { reading } from './readings';
 import { folderOf, pageOf, paperOf, ROOT, runs, workingOf } from './standing';
-import { capital, shortTitle, titleOf } from './titles';
+import { breakable, capital, shortTitle, titleOf } from './titles';
 
 export function methodPage(method: Method): Html {
   const { name, summary } = method;
@@ -54,7 +54,7 @@ function head(method: Method, idea: string): Html {
   const verdicts = runs.get(id)?.findings.map(({ verdict }) => verdict);
   return html`<div class="title${glyph(id) ? '' : ' bare'}">
   ${glyph(id) && glyphBox(id)}
-  <div><h1>${titleOf(method)}</h1><cite><a href="../../papers/${id}/index.html">${title}</a> <span>${authors} ${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite><p class="question">${idea}</p></div>
+  <div><h1>${breakable(titleOf(method))}</h1><cite><a href="../../papers/${id}/index.html">${title}</a> <span>${authors} ${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite><p class="question">${idea}</p></div>
   <div class="aside">
     <p class="crumbs"><a href="../../index.html#${id}">${family}</a></p>
     <dl class="standing"><dt>runs on</dt><dd>${Object.entries(workingOf([method])).map(([what, how]) => html`${workMark(how)}${what} `)}</dd>

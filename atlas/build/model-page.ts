@@ -7,7 +7,7 @@ import { Html, html } from '../site/html';
 import type { FormData } from './page-data';
 import { paperPath } from './paper-page';
 import { form, outputsFigure, runSection } from './parts';
-import { capital, modelTitle } from './titles';
+import { breakable, capital, modelTitle } from './titles';
 
 export interface ModelData extends FormData {
   /** By which `saccade/models` exports it, if it does. */
@@ -34,7 +34,7 @@ export function modelPage(model: Model): Html {
   const code = html`<div class="code"><pre tabindex="0"><code data-code></code></pre><button type="button" data-copy>copy</button></div>`;
   return html`
 <script type="application/json" id="model">${new Html(JSON.stringify(data).replaceAll('<', '\\u003c'))}</script>
-<div class="title bare"><div><h1>${modelTitle(model)}</h1>${paper && html`<cite><a href="../../${paperPath(paper.id)}">${paper.title}</a> <span>${paper.authors} ${paper.year}</span></cite>`}<p class="question">${capital(summary)}.</p></div></div>
+<div class="title bare"><div><h1>${breakable(modelTitle(model))}</h1>${paper && html`<cite><a href="../../${paperPath(paper.id)}">${paper.title}</a> <span>${paper.authors} ${paper.year}</span></cite>`}<p class="question">${capital(summary)}.</p></div></div>
 <section class="bench" id="bench" aria-label="The model, live">
   ${form(params, data)}
   ${outputsFigure(outputs)}

@@ -12,7 +12,7 @@ import { glyphBox } from './layout';
 import { reading } from './readings';
 import { seriesPlot } from './series-plot';
 import { pageOf, runs, standingOf, workingOf } from './standing';
-import { modelTitle, titleOf } from './titles';
+import { breakable, modelTitle, titleOf } from './titles';
 
 export const paperPath = (id: string) => `papers/${id}/index.html`;
 
@@ -23,7 +23,7 @@ export function paperPage(paper: ListedPaper): Html {
   const toCome = missing.map((what) => html`<li data-missing>to come: ${what}</li>`);
   return html`
 <div class="title bare">
-  <div><h1>${name}</h1><cite>${title} <span>${authors} ${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite></div>
+  <div><h1>${breakable(name)}</h1><cite>${title} <span>${authors} ${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite></div>
   <div class="aside">
     <p class="crumbs"><a href="../../index.html#${id}">${family}</a></p>
     <dl class="standing"><dt>runs on</dt><dd>${Object.entries(works).map(([what, how]) => html`${workMark(how)}${what} `)}</dd>

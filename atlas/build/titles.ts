@@ -4,6 +4,8 @@ import { resolve } from 'node:path';
 import type { Method } from '../../src/methods/define';
 import type { Model } from '../../src/models/define';
 import { findPaper } from '../../src/papers/find';
+import { escaped } from '../site/highlight';
+import { Html } from '../site/html';
 import { folderOf } from './standing';
 
 /** As its README says. */
@@ -20,5 +22,8 @@ export function modelTitle({ name, summary, paper }: Model): string {
   const [spelled] = new RegExp(`\\b${name}\\b`, 'i').exec(`${summary} ${findPaper(paper)?.name}`) ?? [];
   return spelled ?? capital(name.replaceAll('-', ' '));
 }
+
+/** A title on a page, where words that others were joined to may break. */
+export const breakable = (title: string) => new Html(escaped(title).replace(/(?<=[a-z])(?=[A-Z])/g, '<wbr>'));
 
 export const capital = (text: string) => text[0].toUpperCase() + text.slice(1);
