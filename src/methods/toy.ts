@@ -22,7 +22,7 @@ export interface ToyOptions {
 const topicOf = (token: number) => TOPICS[Math.floor(token / STRETCH) % TOPICS.length] as number;
 
 /** Rows of `d` numbers: each the topic of its token and what has drifted from it. */
-export function toyRows(tokens: number, d: number, seed: number): Float32Array[] {
+function toyRows(tokens: number, d: number, seed: number): Float32Array[] {
   const topics = normal(5 * d, 7);
   const steps = normal(tokens * d, seed);
   const drift = normal(d, seed + 1);
