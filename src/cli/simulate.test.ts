@@ -164,3 +164,34 @@ test('an unknown simulation is refused, none is helped', async () => {
   await expectRefusal(['simulate', 'gnna'], "unknown command 'gnna'");
   expect(await saccade('simulate')).toMatchObject({ code: 2, stderr: expect.stringContaining('gna') });
 });
+
+describe('memory', () => {
+  test('tells from which length on a step no longer fits, beside what it takes here', async () => {
+    const words = [
+      'simulate',
+      'memory',
+      '--phase',
+      'train',
+      '--lengths',
+      '1024',
+      '--measured',
+      '64',
+      '--memory',
+      '64MiB',
+    ];
+    const { rows, longest } = await json(...words);
+    expect(rows.map(({ n }: { n: number }) => n)).toEqual([64, 1024]);
+    expect(longest).toBeGreaterThan(64);
+    expect(longest).toBeLessThan(1024);
+    expect(rows[0].measured.parameters).toBe(rows[0].predicted.parameters);
+  });
+
+  test.each([
+    [['--memory', 'much'], 'expected a size such as 512MiB or 16GiB'],
+    [['--lengths', '0'], 'lengths'],
+    [['--config', 'none.json'], '--config cannot be read'],
+    [['--method', 'bilevel-routing-attention'], 'bilevel-routing-attention'],
+  ])('refuses %j', async (words, message) => {
+    await expectRefusal(['simulate', 'memory', ...words], message);
+  });
+});

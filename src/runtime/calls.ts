@@ -62,6 +62,11 @@ export class Calls<T extends CallTensor> {
     }
   }
 
+  /** Runs `work`, each of whose calls is computed before the next where the calling thread can wait, so that no results of later ones are held. */
+  oneByOne<Result>(work: () => Result): Result {
+    return this.watch(() => this.#order.settle(), work);
+  }
+
   *#turn<Call>(op: Op<Call>, call: CallOf<Call>, { outcome, sources, held }: CallInTurn, control: Control): Turn {
     let answer: Promise<void> | undefined;
     let fault: Fault | undefined;

@@ -82,8 +82,13 @@ export class Order {
     while (this.#isAbove(1 / 2) && this.#pause?.block?.()) this.#end(this.#pause, (turn) => turn.next());
   }
 
+  /** Waits for all turns, as long as the calling thread can. */
+  settle(): void {
+    while (this.#pause?.block?.()) this.#end(this.#pause, (turn) => turn.next());
+  }
+
   /**
-   * The same for a call: there may be no end of calls, while reads and `finish()` are always let in.
+   * `makeRoom` for a call: there may be no end of calls, while reads and `finish()` are always let in.
    * @throws {BackendError} too many turns wait for something that the calling thread cannot wait for
    */
   makeRoomForCall(): void {
