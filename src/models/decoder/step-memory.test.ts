@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { createRuntime } from '../../index';
-import { exactAttention, gatedDeltaRule, type Method } from '../../methods';
+import { exactAttention, gatedDeltaRule } from '../../methods';
+import type { Method } from '../../methods/define';
 import { measureStepMemory, predictStepMemory, type StepMemorySettings, totalOf } from './step-memory';
 
 const CONFIG = {
