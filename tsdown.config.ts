@@ -23,6 +23,7 @@ export default defineConfig({
   copy: [
     { from: 'src/**/*.wasm', to: 'dist', flatten: false },
     { from: 'src/default-model/*.{json,safetensors}', to: 'dist', flatten: false },
+    { from: 'src/models/vision/trained/*/*.{json,safetensors}', to: 'dist', flatten: false },
   ],
   platform: 'neutral',
   target: 'es2022',

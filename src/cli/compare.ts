@@ -241,11 +241,15 @@ async function throughNetwork(
     throw new ParameterError(
       `--model must be one of ${networks.map((each) => each.name).join(', ')} where --image is given, got '${name}'`,
     );
-  const params = parseJson(json) as object;
   await using file = weights === undefined ? undefined : await openFile(weights);
-  const published = file || json !== undefined ? undefined : await model.published?.();
+  const { published } = file || json !== undefined ? {} : model;
+  const params = published?.params ?? (parseJson(json) as object);
   const { load, initialize } = model.create(params as never);
-  const parameters = file ? await load(runtime, file) : published ? load(runtime, published) : initialize(runtime);
+  const parameters = file
+    ? await load(runtime, file)
+    : published
+      ? load(runtime, (await published.load()).tensors)
+      : initialize(runtime);
   return networkInputs(runtime, { model, params, parameters, isRandom: !file && !published }, picture, layer);
 }
 

@@ -35,6 +35,8 @@ interface Options extends Pick<RuntimeOptions, 'backend' | 'threads'> {
 }
 
 const WIDTH = 100;
+const SMALL =
+  'The weights are those of the small network that comes with the library: it knows clothes of 28 x 28 pixels, or drawn streets.';
 const RANDOM = 'The weights are random: classes mean nothing, and what is shown is how the network is built.';
 
 /** Those that take pictures. */
@@ -48,7 +50,7 @@ export function lookCommand(): Command {
     .requiredOption('--image <file>', 'PNG, JPEG or WebP of less than 100 megapixels')
     .option(
       '--weights <path>',
-      'in safetensors, a checkpoint of PyTorch or a folder, whose config.json is read as timm writes it; default: random ones',
+      'in safetensors, a checkpoint of PyTorch or a folder, whose config.json is read as timm writes it; default: a small network that was trained here or, with --variant or --params, random ones',
     )
     .option('--variant <name>', 'of the network, as saccade list NAME tells them')
     .addOption(paramsOption())
@@ -70,20 +72,24 @@ async function look({ model: name, image, weights, variant, params: json, out, .
   }
   const picture = await decodePicture(image, await readBytes(image, MOST_BYTES));
   await using file = weights === undefined ? undefined : await openFile(weights);
-  const { params: configured, ...config } = lookConfig(file?.config);
+  const published = file || json !== undefined || variant !== undefined ? undefined : await model.published?.load();
+  const { params: configured, ...config } = lookConfig(published ? published.config : file?.config);
   const given = parseJson(json);
   if (!isRecord(given)) throw new ParameterError(`--params must be an object, got ${show(given)}`);
   const params = { ...configured, ...given, ...(variant !== undefined && { variant }) };
   const created = model.create(params as never);
   using runtime = await createRuntime(options);
   const seen = await withProgress(name, async ({ signal }) => {
-    const all = await parametersOf(created, runtime, file, { signal });
+    const all = published
+      ? created.load(runtime, published.tensors)
+      : await parametersOf(created, runtime, file, { signal });
     const parameters = runtime.scope(() => created.fold(all));
     return lookAt(runtime, model, picture, { ...config, params, parameters, signal });
   });
-  const written =
-    out === undefined ? [] : await write(out, await pageOf(seen, { name, params, image, file, runtime }), seen);
-  await say(summary(seen, { name, params, image, isRandom: !file, written }));
+  const source = published ? SMALL : file ? `Weights: ${printable(file.name)}.` : RANDOM;
+  const subject = { name, params, image, isRandom: source === RANDOM, source };
+  const written = out === undefined ? [] : await write(out, await pageOf(seen, runtime, subject), seen);
+  await say(summary(seen, { ...subject, written }));
 }
 
 async function parametersOf(created: CreatedModel, runtime: Runtime, file: Weights | undefined, control: Control) {
@@ -94,6 +100,9 @@ interface Subject {
   readonly name: string;
   readonly params: Readonly<Record<string, unknown>>;
   readonly image: string;
+  readonly isRandom: boolean;
+  /** Where the weights are from. */
+  readonly source: string;
 }
 
 /** The network and its variant, and the picture. */
@@ -104,7 +113,7 @@ function subjectOf({ name, params, image }: Subject, { extents: [rows, columns] 
 
 const isOfPlaces = ({ classes }: Look) => classes.some(({ colour }) => colour);
 
-function summary(look: Look, given: Subject & { isRandom: boolean; written: readonly string[] }): string {
+function summary(look: Look, given: Subject & { readonly written: readonly string[] }): string {
   const rows = look.classes.map(({ name, share }) => [formatPercent(share), printable(name)]);
   const header = isOfPlaces(look) ? ['share of places', 'class'] : ['probability', 'class'];
   return [
@@ -112,21 +121,18 @@ function summary(look: Look, given: Subject & { isRandom: boolean; written: read
     '',
     formatTable([{ header: header[0] as string, align: 'right' }, { header: header[1] as string }], rows),
     '',
-    ...(given.isRandom ? [styleText('yellow', wrap(RANDOM, WIDTH)), ''] : []),
+    ...(given.isRandom || given.source === SMALL ? [styleText('yellow', wrap(given.source, WIDTH)), ''] : []),
     ...look.sights.map(({ title, note }) => wrap(`${title}: ${note}`, WIDTH)),
     ...given.written.map((path) => `Written: ${printable(path)}`),
   ].join('\n');
 }
 
-async function pageOf(
-  look: Look,
-  { file, runtime, ...subject }: Subject & { readonly file: Weights | undefined; readonly runtime: Runtime },
-): Promise<LookPage> {
+async function pageOf(look: Look, runtime: Runtime, subject: Subject): Promise<LookPage> {
   return {
     model: subject.name,
     subject: subjectOf(subject, look),
-    weights: file ? `Weights: ${printable(file.name)}.` : RANDOM,
-    isRandom: !file,
+    weights: subject.source,
+    isRandom: subject.isRandom,
     ofPlaces: isOfPlaces(look),
     classes: look.classes,
     sights: look.sights.map(({ title, note, picture }) => ({

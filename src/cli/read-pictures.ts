@@ -12,7 +12,7 @@ import { cropTo } from '../pictures/picture';
 import type { HostTensor } from '../tensor/host';
 import { formatShape, sizeOf } from '../tensor/shape';
 import { type LabelledPictures, splitPictures } from '../train/pictures';
-import { MOST_BYTES, readBytes } from './read-tensors';
+import { MOST_BYTES, readBytes, readText } from './read-tensors';
 
 /** Pictures to learn from, and others to test with; classes by name where folders have them. */
 export interface PictureData {
@@ -29,6 +29,8 @@ const PARTS = [
 type Part = (typeof PARTS)[number];
 /** The share of pictures that is not learned from where no part is for tests: every tenth. */
 const UNSEEN = 10;
+/** Where the names of classes may be, a line each. */
+const CLASSES = 'classes.txt';
 const PICTURE = /\.(png|jpe?g|webp)$/i;
 /** What compressed IDX files may become, against bombs. */
 const MOST_INFLATED = 2 ** 31 - 1;
@@ -41,9 +43,15 @@ const MOST_INFLATED = 2 ** 31 - 1;
  */
 export async function readPictures(folder: string, size?: readonly number[]): Promise<PictureData> {
   const names = (await readdir(folder)).sort();
-  if (names.some((name) => /^train-images/.test(name))) return bothParts((part) => readIdxPart(folder, names, part));
-  if (names.includes('train.safetensors'))
-    return bothParts(({ name }) => readSafetensorsPart(join(folder, `${name}.safetensors`)));
+  const read = names.some((name) => /^train-images/.test(name))
+    ? (part: Part) => readIdxPart(folder, names, part)
+    : names.includes('train.safetensors')
+      ? ({ name }: Part) => readSafetensorsPart(join(folder, `${name}.safetensors`))
+      : undefined;
+  if (read) {
+    const said = names.includes(CLASSES) ? await readText(join(folder, CLASSES)) : undefined;
+    return { ...(await bothParts(read)), classes: said?.text.trim().split(/\r?\n/) };
+  }
   if (PARTS.every(({ name }) => names.includes(name))) return readFolders(folder, size);
   const classes = await classesIn(folder);
   if (classes.length < 2)

@@ -5,7 +5,7 @@ import { writeSafetensors } from '../io';
 import { withGradients } from '../methods/define';
 import { type Results, settled } from '../methods/outputs';
 import { methods } from '../methods/registry';
-import type { CreatedModel, Model } from '../models/define';
+import { type CreatedModel, isPublishedWith, type Model } from '../models/define';
 import { models } from '../models/registry';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
 import { controlOf } from '../runtime/guard';
@@ -81,13 +81,14 @@ async function runModel(model: Model, { in: input, out, params, grad, weights, s
   await checkWritable(out);
   const inputs = await readTensorsOf(model, input);
   using runtime = await createRuntime(options);
-  const published = file || seed !== undefined ? undefined : await model.published?.();
+  const isPublished = !file && seed === undefined && isPublishedWith(model, parseJson(params));
+  const published = isPublished ? await model.published?.load() : undefined;
   const parameters = file
     ? await withProgress(file.name, (control) =>
         load(runtime, file, { ...control, types: model.keepsTypes ? 'stored' : 'f32' }),
       )
     : published
-      ? load(runtime, published)
+      ? load(runtime, published.tensors)
       : initialize(runtime, { seed: seed ?? 0 });
   const tensors = onRuntime(runtime, inputs);
   const folded = runtime.scope(() => fold(parameters));

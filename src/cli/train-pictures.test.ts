@@ -120,6 +120,7 @@ test('learns the places of drawn streets', async () => {
 test('reads safetensors, and refuses what is no set of pictures by name', async () => {
   await mkdir(at('tensors'));
   const { pixels, labels } = picturesOf(40, 3);
+  await writeFile(at('tensors', 'classes.txt'), 'top\nbelow\n');
   const write = (name: string, shape: readonly number[], x = pixels) =>
     writeFile(
       at('tensors', `${name}.safetensors`),
@@ -135,6 +136,7 @@ test('reads safetensors, and refuses what is no set of pictures by name', async 
   await write('test', [40, 1, SIDE, SIDE]);
   const onTensors = [...MINI, '--steps', '1', '--data', at('tensors')];
   expect((await saccade(...onTensors, '--out', at('read'))).code).toBe(0);
+  expect(await jsonOf('read', 'config.json')).toMatchObject({ label_names: ['top', 'below'] });
   const refuse = (message: string, ...words: string[]) => expectRefusal([...words, '--out', at('none')], message);
   await write('test', [40, SIDE * SIDE]);
   await refuse('x of ', ...onTensors);

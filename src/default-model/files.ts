@@ -1,6 +1,5 @@
 /** The files of the default model, which lie beside this module. */
-import { ParameterError } from '../errors';
-import { fetchAsset, readAsset } from '../io/asset';
+import { assetFiles } from '../io/asset';
 import { checkControl } from '../ops/check';
 import type { Control } from '../runtime/backend';
 
@@ -13,19 +12,5 @@ const FILES: Readonly<Record<string, () => URL>> = {
 /** As of a folder. @throws {ParameterError} files that cannot be had */
 export function defaultModelFiles(control: Pick<Control, 'signal'> = {}): Promise<File[]> {
   checkControl(control);
-  return Promise.all(
-    Object.entries(FILES).map(async ([name, place]) => {
-      const url = place();
-      try {
-        // Never by a call that waits: the worker of a page could not be told to stop.
-        const inNode = url.protocol === 'file:' ? readAsset(url) : undefined;
-        return new File([inNode ?? (await fetchAsset(url, control.signal))], name);
-      } catch (error) {
-        control.signal?.throwIfAborted();
-        throw new ParameterError(
-          `the default model's ${name} cannot be loaded from ${url} (${(error as Error).message}): a bundler must take the package's files along`,
-        );
-      }
-    }),
-  );
+  return assetFiles('the default model', FILES, control.signal);
 }

@@ -1,5 +1,34 @@
 /** Files that lie beside modules of the library, by their addresses: `new URL('./x', import.meta.url)`, which bundlers look for. */
 
+import { ParameterError } from '../errors';
+
+/**
+ * Files of `what` by their names, as of a folder.
+ *
+ * @throws {ParameterError} files that cannot be had
+ */
+export function assetFiles(
+  what: string,
+  places: Readonly<Record<string, () => URL>>,
+  signal?: AbortSignal,
+): Promise<File[]> {
+  return Promise.all(
+    Object.entries(places).map(async ([name, place]) => {
+      const url = place();
+      try {
+        // Never by a call that waits: the worker of a page could not be told to stop.
+        const inNode = url.protocol === 'file:' ? readAsset(url) : undefined;
+        return new File([inNode ?? (await fetchAsset(url, signal))], name);
+      } catch (error) {
+        signal?.throwIfAborted();
+        throw new ParameterError(
+          `${what}'s ${name} cannot be loaded from ${url} (${(error as Error).message}): a bundler must take the package's files along`,
+        );
+      }
+    }),
+  );
+}
+
 /** The bytes, where the calling thread may wait for them: in Node, and in the workers of a page. */
 export function readAsset(url: URL): Uint8Array<ArrayBuffer> | undefined {
   const fs = url.protocol === 'file:' && globalThis.process?.getBuiltinModule?.('node:fs');

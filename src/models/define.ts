@@ -32,6 +32,17 @@ export interface Network<In, Out> extends WeightNames {
   penalty?(outputs: Out): Tensor;
 }
 
+/** Trained weights of a network. */
+export interface Published<Params = object> {
+  /** Those of the network. */
+  readonly params: Params;
+  /** The tensors by the names of the network, and what a `config.json` beside them would say. */
+  load(): Promise<{
+    readonly tensors: Readonly<Record<string, HostTensor>>;
+    readonly config?: Readonly<Record<string, unknown>> | undefined;
+  }>;
+}
+
 /** The declaration of a model: inputs and outputs in letters, params as a schema, and the network that they describe. */
 export interface ModelSpec<
   Schema extends ParamsSchema,
@@ -53,8 +64,8 @@ export interface ModelSpec<
   configured?(config: Readonly<Record<string, unknown>>): Partial<valibot.InferInput<Schema>>;
   /** Whether its matrices may be of 16 bits and in blocks, as files have them; default false: they become f32. */
   readonly keepsTypes?: boolean;
-  /** Trained weights that a package ships, by the names of the network; default: there are none. */
-  published?(): Promise<Readonly<Record<string, HostTensor>>>;
+  /** Trained weights that a package ships; default: there are none. */
+  readonly published?: Published<valibot.InferInput<Schema>>;
 }
 
 /** A model with its params, as a function of its inputs and of parameters, which the caller holds. */
@@ -156,6 +167,10 @@ function checkForward(spec: Declared, inputs: object, control: ModuleControl, kn
 }
 
 type Declared = Pick<Model, 'name' | 'inputs' | 'optional' | 'integers'>;
+
+/** Whether a package ships weights of the network that params describe. */
+export const isPublishedWith = ({ published, parse }: Model, params: object): boolean =>
+  published !== undefined && JSON.stringify(parse(published.params)) === JSON.stringify(parse(params));
 
 /** Throws unless the inputs are those declared, of their element types and shapes, on one runtime. */
 function checkInputs(spec: Declared, inputs: object): void {

@@ -54,18 +54,21 @@ export function readable(tensor: StoredTensor): ReadableTensor {
 export const isBlockType = (type: string): type is BlockType => Object.hasOwn(BLOCKS, type);
 
 /**
- * The extents of a quantised tensor's bytes: those of its numbers, with the bytes of a row last.
+ * The extents of a quantised tensor's bytes: those of its numbers, with the bytes of a row last. A row is the last axis or, where
+ * that does not divide into blocks, as in kernels of convolutions, all but the first.
  *
  * @throws {ParseError} rows that do not divide into blocks
  */
 export function blockShape(label: string, type: BlockType, shape: Shape): Shape {
   const { numbers, bytes } = BLOCKS[type];
-  const row = shape.at(-1);
-  if (row === undefined || row % numbers !== 0)
-    throw new ParseError(
-      `${label}: rows of ${type} must divide into blocks of ${numbers}, got shape ${formatShape(shape)}`,
-    );
-  return [...shape.slice(0, -1), (row / numbers) * bytes];
+  for (const axis of [shape.length - 1, 1]) {
+    const row = sizeOf(shape.slice(axis));
+    if (axis >= 0 && shape.length > axis && row % numbers === 0)
+      return [...shape.slice(0, axis), (row / numbers) * bytes];
+  }
+  throw new ParseError(
+    `${label}: rows of ${type} must divide into blocks of ${numbers}, got shape ${formatShape(shape)}`,
+  );
 }
 
 /** Bytes of a tensor of such a type. */

@@ -3,7 +3,7 @@ import { checkArray, checkChoice, checkOptions, labelled, show } from '../check'
 import { ParameterError } from '../errors';
 import { quote } from '../io/bytes';
 import { isFloat } from '../tensor/dtype';
-import type { Shape } from '../tensor/shape';
+import { type Shape, sizeOf } from '../tensor/shape';
 import { decodeBlocks } from './blocks';
 import { type Blocks, isBlockType, ownType, readable, storedBytes } from './elements';
 import { type EncodedType, encodeBlocks } from './encode-blocks';
@@ -34,8 +34,8 @@ export interface QuantizedTensor {
 }
 
 /**
- * Writes weights to a folder as `writeWeights` does (Node), matrices whose rows divide into blocks rounded to 8 or 4 bits, all
- * other tensors as they are, with the configuration. A part of one tensor is in memory as f32, and its blocks.
+ * Writes weights to a folder as `writeWeights` does (Node), matrices and kernels of convolutions whose rows divide into blocks
+ * rounded to 8 or 4 bits, all other tensors as they are, with the configuration. A part of one tensor is in memory as f32, and its blocks.
  *
  * @throws {ParameterError} a matrix with numbers that are infinite or not a number, by its name
  * @throws {ParseError} a tensor of a type that is not read, before anything is written
@@ -76,10 +76,10 @@ export async function quantizeWeights(
   return report;
 }
 
-/** The type that a tensor gets: matrices of floats are rounded where their rows divide into blocks. */
+/** The type that a tensor gets: matrices of floats, and kernels of convolutions, are rounded where their rows divide into blocks. */
 function roundedType(type: StoredType, shape: Shape, to: QuantizeOptions['type']): StoredType {
-  const [, row = 0, ...more] = shape;
-  if (isBlockType(type) || !isFloat(type) || row === 0 || row % 32 !== 0 || more.length > 0) return type;
+  const row = sizeOf(shape.slice(1));
+  if (isBlockType(type) || !isFloat(type) || shape.length < 2 || row === 0 || row % 32 !== 0) return type;
   if (to === 'q8') return 'q8_0';
   return row % 256 === 0 ? 'q4_k' : 'q4_1';
 }

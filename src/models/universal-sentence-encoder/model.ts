@@ -31,5 +31,5 @@ export const universalSentenceEncoder = defineModel({
     },
   }),
   sample: () => ({ params: {}, inputs: { tokens: hostTensor(SENTENCES.flat(), [3, 5], 'i32') } }),
-  published: async () => weightsOf(await readModel(undefined)),
+  published: { params: {}, load: async () => ({ tensors: weightsOf(await readModel(undefined)) }) },
 });

@@ -40,6 +40,7 @@ import {
   samplePicture,
   stagedNetwork,
 } from './picture-network';
+import { trainedHere } from './trained';
 
 /** Whether a network is the first form of the authors' code, or the later one on channels first, which names and pads otherwise. */
 type Form = 'legacy' | 'nchw';
@@ -91,6 +92,12 @@ export const biformer = defineModel({
     pictures: variant === 'mini' ? SMALL_PICTURES : photographs(0.875),
   }),
   sample: () => ({ params: { variant: 't', classes: 10 }, inputs: { x: samplePicture(112) } }),
+  published: trainedHere(
+    'biformer',
+    { variant: 'mini', classes: 10 },
+    () => new URL('./trained/biformer/model.safetensors', import.meta.url),
+    () => new URL('./trained/biformer/config.json', import.meta.url),
+  ),
 });
 
 export function biformerNetwork(config: BiFormerConfig, settings: HeadSettings) {

@@ -40,8 +40,13 @@ export const photographs = (crop: number, size = 224): PictureSettings => ({
   ...IMAGENET_COLOURS,
 });
 
-/** The pictures of 28 x 28 pixels that the smallest variants learn. */
-export const SMALL_PICTURES = photographs(1, 28);
+/** The pictures of clothes, of 28 x 28 pixels, that the smallest variants have learned (Fashion-MNIST). */
+export const SMALL_PICTURES: PictureSettings = {
+  size: 28,
+  interpolation: 'bilinear',
+  mean: [0.286, 0.286, 0.286],
+  std: [0.353, 0.353, 0.353],
+};
 
 export type PictureNetwork = Omit<ReturnType<typeof stagedNetwork>, 'ignored'>;
 

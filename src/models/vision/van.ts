@@ -37,6 +37,7 @@ import {
   samplePicture,
   stagedNetwork,
 } from './picture-network';
+import { trainedHere } from './trained';
 
 /** What tells the variants apart: the width and the number of blocks of each stage. */
 interface VanConfig {
@@ -78,6 +79,12 @@ export const van = defineModel({
     pictures: variant === 'mini' ? SMALL_PICTURES : photographs(0.9),
   }),
   sample: () => ({ params: { variant: 'b0', classes: 10 }, inputs: { x: samplePicture(64) } }),
+  published: trainedHere(
+    'van',
+    { variant: 'mini', classes: 10 },
+    () => new URL('./trained/van/model.safetensors', import.meta.url),
+    () => new URL('./trained/van/config.json', import.meta.url),
+  ),
 });
 
 /** The network of these widths and depths; the last of its widths is that of its head. */
