@@ -20,7 +20,7 @@ const folder = resolve(positionals[0] ?? 'networks');
 const root = resolve(import.meta.dirname, '..');
 const dist = new URL('../dist/', import.meta.url).href;
 const { main } = await import(`${dist}cli/main.mjs`);
-const { createRuntime } = await import(`${dist}index.mjs`);
+const { countParameters } = await import(`${dist}nn/index.mjs`);
 const { writeSafetensors } = await import(`${dist}io/index.mjs`);
 const models = await import(`${dist}models/index.mjs`);
 
@@ -57,7 +57,7 @@ const SHIPPED = new Map([
   ...ON_PICTURES.slice(0, -1).map((model) => [`fashion-${model}`, model] as const),
   ['street-bevanet', 'bevanet'],
 ]);
-const STEPS = { fashion: 600, digits: 400, street: 400, pruned: 200 };
+const STEPS = { fashion: 600, digits: 600, street: 300, pruned: 150 };
 const BATCH = { fashion: 64, digits: 64, street: 8 };
 
 mkdirSync(folder, { recursive: true });
@@ -106,7 +106,7 @@ async function trained(recipe: Recipe, seed: number) {
     ...{ name, model, params, data, seed, steps: log.losses.length, batch: BATCH[data] },
     ...(meanIou === undefined ? { accuracy, interval, pictures } : { accuracy, meanIou }),
     ...JSON.parse(readFileSync(measured, 'utf8')),
-    ...(await sizeOf(recipe, out)),
+    ...sizeOf(recipe, out),
   };
 }
 
@@ -169,37 +169,12 @@ function digits(place: string): string[] {
   return [...'0123456789'];
 }
 
-/** Numbers that are trained, and multiplications of products and convolutions for one picture, in inference. */
-async function sizeOf({ model, params }: Recipe, out: string) {
+/** Numbers that are trained, and multiplications for one picture. */
+function sizeOf({ model, params }: Recipe, out: string) {
   const { pretrained_cfg: taken, num_classes: classes } = JSON.parse(readFileSync(join(out, 'config.json'), 'utf8'));
   const created = models[model].create({ ...params, classes });
-  const trainable = Object.values<{ shape: number[]; isBuffer?: boolean }>(created.parameters).filter(
-    (each) => !each.isBuffer,
-  );
-  const parameters = trainable.reduce((sum, { shape }) => sum + product(shape), 0);
-  using runtime = await createRuntime({ threads: 1 });
-  const folded = created.fold(created.initialize(runtime));
-  const { backend } = runtime;
-  const run = backend.run;
-  let multiplications = 0;
-  backend.run = function* (op: { readonly name: string }, call: Call, control: object) {
-    const { a, out, weight } = call;
-    if (op.name === 'matmul' && a && out) multiplications += product(out.shape) * (a.shape.at(-1) as number);
-    if (op.name === 'conv' && weight && out)
-      multiplications += (product(out.shape) * product(weight.shape)) / (weight.shape[0] as number);
-    return yield* run.call(backend, op, call, control);
-  };
-  created.forward({ x: runtime.random([1, ...taken.input_size]) }, folded);
-  await runtime.finish();
-  return { parameters, multiplications };
-}
-
-interface View {
-  readonly shape: readonly number[];
-}
-type Call = Partial<Record<'a' | 'out' | 'weight', View>>;
-function product(extents: readonly number[]): number {
-  return extents.reduce((a, b) => a * b, 1);
+  const multiplications = models.countMultiplications(created, { x: [1, ...taken.input_size] });
+  return { parameters: countParameters(created), multiplications };
 }
 
 /** Rounds the weights to 8 bits and puts them beside the networks. */

@@ -56,7 +56,7 @@ const VARIANTS = {
   s: { width: 32, blocks: [2, 2, 3], pyramid: 96, head: 128 },
   base: { width: 64, blocks: [2, 2, 4], pyramid: 96, head: 128 },
   l: { width: 64, blocks: [3, 3, 4], pyramid: 112, head: 256 },
-  mini: { width: 8, blocks: [1, 1, 1], pyramid: 24, head: 32 },
+  mini: { width: 4, blocks: [1, 1, 1], pyramid: 16, head: 24 },
 } satisfies Record<string, BevanetConfig>;
 
 /** Nominal kernels of the branch of meaning and of that of details. */
