@@ -170,7 +170,8 @@ type Declared = Pick<Model, 'name' | 'inputs' | 'optional' | 'integers'>;
 
 /** Whether a package ships weights of the network that params describe. */
 export const isPublishedWith = ({ published, parse }: Model, params: object): boolean =>
-  published !== undefined && JSON.stringify(parse(published.params)) === JSON.stringify(parse(params));
+  published !== undefined &&
+  JSON.stringify(parse(published.params as never)) === JSON.stringify(parse(params as never));
 
 /** Throws unless the inputs are those declared, of their element types and shapes, on one runtime. */
 function checkInputs(spec: Declared, inputs: object): void {

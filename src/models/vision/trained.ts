@@ -4,7 +4,7 @@ import type { HostTensor } from '../../tensor/host';
 import type { Published } from '../define';
 
 /** Those at these places, in 8 bits, with their configuration; a page fetches them when they are loaded. */
-export const trainedHere = <Params extends object>(
+export const trainedHere = <const Params extends object>(
   name: string,
   params: Params,
   weights: () => URL,
