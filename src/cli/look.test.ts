@@ -56,6 +56,13 @@ test('look shows the tokens that a transformer keeps and where it looks, and the
   expect(await pictureAt('regions', 'regions-1.png')).toMatchObject({ extents: [4 * 448 + 24, 448] });
 });
 
+test('look takes the small network that comes along, and says what it is', async () => {
+  const { stdout } = await look('--model', 'van');
+  expect(stdout).toMatch(/%\s+(T-shirt|trousers|pullover|dress|coat|sandal|shirt|sneaker|bag|ankle boot)\n/);
+  expect(stdout).toContain('28 x 28 pixels');
+  expect(stdout).not.toContain('weights are random');
+});
+
 test('look refuses what it cannot show, and writes nothing', async () => {
   await writeFile(at('text.png'), 'no picture');
   await expectRefusal(['look', '--model', 'van', '--image', at('text.png')], `${at('text.png')} is neither a PNG`);

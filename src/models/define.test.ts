@@ -123,6 +123,18 @@ test.each(models.map((model) => [model.name, model] as const))('%s: its sample r
   for (const each of Object.values(results)) for (const value of await each.read()) expect(value).not.toBeNaN();
 });
 
+test.each(models.flatMap((model) => (model.published ? [[model.name, model] as const] : [])))(
+  '%s: the weights that come along are of the params that are said, and are read',
+  async (_, { name, create, published }) => {
+    using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+    const { tensors } = await published!.load();
+    const model = create(published!.params as never);
+    expect(Object.keys(model.load(runtime, tensors))).toEqual(Object.keys(model.parameters));
+    for (const [tensor, { data }] of Object.entries(tensors))
+      expect((data as Float32Array).every(Number.isFinite), `${tensor} of ${name}`).toBe(true);
+  },
+);
+
 test('sentences of one meaning are closer than others', async () => {
   using runtime = await createRuntime();
   const model = universalSentenceEncoder;
