@@ -4,10 +4,9 @@
  * A glyph is 4096 numbers from -1 to 1, row by row: 0 is paper, 1 full ink, and negative numbers have the opposite ink. Where
  * a method has queries and keys, rows are queries and columns keys.
  */
-import { LONGCA_MASKS, type Mask } from '../../src/masks';
 import type { Method } from '../../src/methods/define';
 import { methods } from '../../src/methods/registry';
-import { normal, uniform } from '../../src/tensor/random';
+import { normal } from '../../src/tensor/random';
 import { LAYER_INKS, TILE } from '../site/constants';
 import { tokensIn } from '../site/problem';
 import { layersOfPairs } from '../site/tasks/layers';
@@ -29,7 +28,6 @@ function drawing(numbers: Float32Array): () => number {
   return () => numbers[at++];
 }
 const normals = (seed: number) => drawing(normal(8192, seed));
-const uniforms = (seed: number) => drawing(uniform(8192, seed));
 
 function grid(value: (i: number, j: number) => number): Float32Array {
   const out = new Float32Array(N * N);
@@ -56,41 +54,6 @@ function picture(side: number): Vector[] {
     const [y, x] = [(Math.floor(t / side) + 0.5) / side, ((t % side) + 0.5) / side];
     const parts = discs.map(([cx, cy, r]) => Math.exp(-(((x - cx) ** 2 + (y - cy) ** 2) / r ** 2) * 1.6));
     return [...parts.map((p) => 2 * p), 0.8 - Math.max(...parts), 0.12 * draw(), 0.12 * draw()];
-  });
-}
-
-// ---- Fixed masks: those of the library
-
-/** The cells of a mask of so many queries and keys, of one head of `h`. */
-function cells(mask: Mask, size = N, head = 0, h = 1): Uint8Array[] {
-  const place = { b: 1, n: size, m: size, h, g: h, batch: 0, head };
-  return Array.from({ length: size }, (_, i) =>
-    Uint8Array.from({ length: size }, (_, j) => (mask.sees(i, j, place) ? 1 : 0)),
-  );
-}
-
-/** The benchmark's twelve static masks on 14 tokens, and two block-sparse ones, as a sheet of small pictures. */
-function sheet() {
-  const T = 14;
-  const next = uniforms(3);
-  const kept = Array.from({ length: 49 }, () => next() < 0.4);
-  const edges = [0, 1, 4, 6, 7, 10, 13, 14];
-  const part = (t: number) => edges.findIndex((edge) => edge > t) - 1;
-  const statics = LONGCA_MASKS.map(({ mask }) =>
-    cells(mask({ tokens: T, lengths: [4, 6, 4], window: 2, prefix: 5, block: 2 }), T),
-  );
-  return grid((y, x) => {
-    const [row, column] = [Math.floor((y - 1) / 16), Math.floor((x - 1) / 16)];
-    const [q, k] = [y - 1 - row * 16, x - 1 - column * 16];
-    const at = row * 4 + column;
-    if (y < 1 || x < 1 || q >= T || k >= T || at >= statics.length + 2) return 0;
-    const seen =
-      at < statics.length
-        ? statics[at][q][k] === 1
-        : at === statics.length
-          ? kept[Math.floor(q / 2) * 7 + Math.floor(k / 2)]
-          : kept[48 - part(q) * 7 - part(k)];
-    return seen ? 1 : 0.1;
   });
 }
 
@@ -125,7 +88,6 @@ const nested = () => {
 };
 
 const GLYPHS: Readonly<Record<string, () => Float32Array>> = {
-  'longca-bench': sheet,
   'as-vit': pruned,
   'scaling-up-your-kernels': nested,
 };

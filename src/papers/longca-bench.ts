@@ -11,10 +11,7 @@ export const paper: Paper = {
   training: 'none',
   summary:
     'One benchmark for attention kernels under fourteen masks, and for five ways to spread a long sequence over devices. The masks run here as masks of exact attention.',
-  picture: {
-    shows: 'Its twelve fixed masks and two block-sparse ones, on 14 tokens each.',
-    ink: 'Ink: seen in one layer.',
-  },
+  picture: { shows: 'One of its fourteen masks: causal attention within each document.' },
   problems: [
     'Benchmark: which attention kernel is fastest for my mask and my length?',
     'Compare the speed of attention implementations on one or many GPUs.',
