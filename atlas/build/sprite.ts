@@ -8,7 +8,7 @@ import { glyph, N } from './glyphs';
 
 const COLUMNS = 8;
 /** Few enough for four bits a cell; nobody sees more shades. */
-const SHADES = 14;
+const SHADES = 11;
 
 const IDS = papers.map(({ id }) => id);
 const SIGNED = IDS.filter((id) => glyph(id)?.some((value) => value < 0));
