@@ -5,8 +5,8 @@ import { LONGCA_MASKS, type LongCaParams } from '../../../masks/longca';
 import { drawLengths, type LengthTable } from '../../../masks/longca-lengths';
 import { uniformGenerator } from '../../../tensor/random';
 
-export const STATIC = LONGCA_MASKS.map(({ name }) => name);
-export const DYNAMIC = ['uniform-block-sparse', 'variable-block-sparse'] as const;
+const STATIC = LONGCA_MASKS.map(({ name }) => name);
+const DYNAMIC = ['uniform-block-sparse', 'variable-block-sparse'] as const;
 /** The fourteen masks by name. */
 export const MASK_NAMES = [...STATIC, ...DYNAMIC] as readonly string[];
 
