@@ -14,7 +14,7 @@ import type { Tensor } from '../tensor/tensor';
 
 type Tensors = Readonly<Record<string, Tensor>>;
 
-/** Of maps, KL beside the squared error; of the model, layers, logits and the task. */
+/** The KL divergence of maps beside their squared error; then the model's layers, logits and task. */
 const WEIGHTS = { mapKl: 0.1, hidden: 5, logitsKl: 0.2, task: 0.1 };
 
 interface Layer {

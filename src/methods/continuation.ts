@@ -67,7 +67,7 @@ export type Rotate = (x: Tensor, positions: NonNullable<RopeOptions['positions']
 export interface OwnCache {
   /** Tokens that each row has seen. */
   readonly lengths: readonly number[];
-  /** Of memory that is held, and those of it that are read only here and there, so that they may lie in slow memory. */
+  /** The memory that is held, and the part of it that is read only here and there, so that it may lie in slow memory. */
   readonly bytes: number;
   readonly slowBytes: number;
   /** The results for the first `counts[r]` tokens of each row, q [rows, n, h, d], k and v, which it has from then on. */

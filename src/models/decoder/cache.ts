@@ -207,7 +207,7 @@ export class DecoderCache {
     return this.parts.reduce((sum, { bytes }) => sum + bytes, this.memories.bytes);
   }
 
-  /** Of `bytes`, those of blocks that are read only where a landmark opens them: they might lie in slow memory. */
+  /** Those of `bytes` in blocks that are read only where a landmark opens them: they might lie in slow memory. */
   get slowBytes(): number {
     this.#assertUsable('slowBytes');
     return this.parts.reduce((sum, part) => sum + (part instanceof OwnPart ? part.slowBytes : 0), 0);

@@ -34,7 +34,7 @@ import { readConfig } from './architectures';
 import type { Blueprint, LayerBlueprint } from './architectures/architecture';
 import type { DecoderConfig } from './architectures/settings';
 import { createDecoderCache, DecoderCache, type DecoderCacheOptions } from './cache';
-import { insertedRows, type Landmarks, landmarksOf, withoutLandmarks } from './landmarks';
+import { type Inserted, insertedRows, type Landmarks, landmarksOf, withoutLandmarks } from './landmarks';
 import { type DecoderAttention, type DecoderLayer, layersOf } from './layers';
 
 export type { DecoderConfig } from './architectures/settings';
@@ -248,25 +248,35 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
     step(given, tokens, cache, options = {}) {
       checkOptions('step', options, ['counts', 'signal']);
       check(given, { tokens }, options);
-      if (!(cache instanceof DecoderCache))
-        throw new ParameterError(`cache must be made by cache(), got ${show(cache)}`);
-      const { runtime, shape } = tokens;
-      if (cache.runtime !== runtime) throw new ParameterError('tokens live on another runtime than the cache');
-      const [rows, n] = shape as [number, number];
-      if (rows !== cache.rows)
-        throw new ShapeError(`tokens must have ${cache.rows} rows as the cache, got ${formatShape(shape)}`);
-      const { signal } = options;
-      const counts = checkCounts(options.counts, rows, n);
-      return runtime.scope(() => {
-        const plain = { tokens, counts, last: counts.map((count) => Math.max(0, count - 1)) };
-        const taken = landmarks ? insertedRows(tokens, cache.lengths, counts, landmarks) : plain;
-        return cache.advance(taken.tokens.shape[1] as number, { counts: taken.counts, signal }, (contextOf) => {
-          const h = hidden(given, taken.tokens, options, contextOf);
-          return logits(given, rowsOf(h, taken.last), options);
-        });
-      });
+      return stepped(tokens, cache, options, landmarks, ({ tokens, last }, contextOf) =>
+        logits(given, rowsOf(hidden(given, tokens, options, contextOf), last), options),
+      );
     },
   };
+}
+
+/** What `run` makes of tokens, with landmarks among them, that a cache has from then on. */
+function stepped(
+  tokens: Tensor,
+  cache: DecoderCache,
+  options: DecoderStepOptions,
+  landmarks: Landmarks | undefined,
+  run: (taken: Inserted, contextOf: (layer: number) => AttentionContext) => Tensor<'f32'>,
+): Tensor<'f32'> {
+  if (!(cache instanceof DecoderCache)) throw new ParameterError(`cache must be made by cache(), got ${show(cache)}`);
+  const { runtime, shape } = tokens;
+  if (cache.runtime !== runtime) throw new ParameterError('tokens live on another runtime than the cache');
+  const [rows, n] = shape as [number, number];
+  if (rows !== cache.rows)
+    throw new ShapeError(`tokens must have ${cache.rows} rows as the cache, got ${formatShape(shape)}`);
+  const { signal } = options;
+  const counts = checkCounts(options.counts, rows, n);
+  return runtime.scope(() => {
+    const plain = { tokens, counts, last: counts.map((count) => Math.max(0, count - 1)) };
+    const taken = landmarks ? insertedRows(tokens, cache.lengths, counts, landmarks) : plain;
+    const width = taken.tokens.shape[1] as number;
+    return cache.advance(width, { counts: taken.counts, signal }, (contextOf) => run(taken, contextOf));
+  });
 }
 
 /** What the attention of each layer gets, in whose place `attend` may say what it is. */

@@ -82,7 +82,7 @@ export function jumpedPositions(count: number, { every }: Landmarks, most: numbe
 export interface Inserted {
   /** [rows, n] i32. */
   readonly tokens: Tensor;
-  /** Of each row, landmarks among them. */
+  /** Tokens of each row, landmarks among them. */
   readonly counts: readonly number[];
   /** The place of the last token of each row's text; 0 for none. */
   readonly last: readonly number[];

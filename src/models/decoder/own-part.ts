@@ -22,7 +22,7 @@ export class OwnPart {
     return this.layers.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
-  /** Of `bytes`, those that are read here and there only. */
+  /** Those of `bytes` that are read only here and there. */
   get slowBytes(): number {
     return this.layers.reduce((sum, { slowBytes }) => sum + slowBytes, 0);
   }

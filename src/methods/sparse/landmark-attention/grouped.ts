@@ -26,7 +26,7 @@ interface Parts {
   readonly k?: Tensor | undefined;
   readonly v?: Tensor | undefined;
   readonly landmarks?: Tensor | undefined;
-  /** Of the own block, [b, g, w, d] and [b, g, w, e]. */
+  /** Keys and values of the own block, [b, g, w, d] and [b, g, w, e]. */
   readonly ownK: Tensor;
   readonly ownV: Tensor;
   /** Blocks that each row has opened by itself, if any. */

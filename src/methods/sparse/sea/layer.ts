@@ -20,7 +20,7 @@ import { seaPositions } from '../../linear/performer/sea';
 
 interface Estimating {
   readonly causal: boolean;
-  /** Of a map. */
+  /** How many a map has. */
   readonly cells: number;
   /** Tokens that the causal estimator can tell apart by their places. */
   readonly positions: number;

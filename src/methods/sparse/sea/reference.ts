@@ -87,7 +87,7 @@ const range = (count: number) => Array.from({ length: count }, (_, at) => at);
 const cellOf = (j: number, visible: number, width: number) =>
   Math.max(0, Math.floor(((j + 0.5) / visible) * width - 1e-4));
 
-/** Of each cell of the estimate whether its pool keeps it. */
+/** Whether the pool of each cell of the estimate keeps it. */
 function keptCells(
   estimate: Float64Array,
   { keys, causal, pool = causal ? 'causal-batch' : 'query' }: SeaParams,
