@@ -173,7 +173,8 @@ export function deitNetwork(config: DeitConfig, { classes, prune, features = fal
       control.signal?.throwIfAborted();
       const stage = prune?.layers.indexOf(at) ?? -1;
       if (prune && stage >= 0) {
-        const [least] = (await thresholdOf(x, find, prune, stage).read()) as Float32Array;
+        using threshold = thresholdOf(x, find, prune, stage);
+        const [least] = (await threshold.read()) as Float32Array;
         const places = [...scores.keys()].filter((place) => (scores[place] as number) > (least as number));
         onGlance?.({ layer: at, tokens, scores, kept: places.map((place) => tokens[place] as number) });
         tokens = places.map((place) => tokens[place] as number);
@@ -208,14 +209,16 @@ export function deitNetwork(config: DeitConfig, { classes, prune, features = fal
           captured: { weight: BUDGET_WEIGHT },
         }),
     }),
-    infer: async (inputs: { readonly x: Tensor }, parameters: Parameters, control: ModuleControl) =>
-      prune && inputs.x.shape[0] === 1
-        ? dropping(channelsLast(inputs.x), findIn(parameters), control)
-        : network.forward(inputs, parameters, control),
+    async infer(inputs: { readonly x: Tensor }, parameters: Parameters, control: ModuleControl) {
+      if (!prune || inputs.x.shape[0] !== 1) return network.forward(inputs, parameters, control);
+      using x = channelsLast(inputs.x);
+      return await dropping(x, findIn(parameters), control);
+    },
     /** What the class token saw of one picture, where tokens were pruned and in the last layer. */
     async glances({ x }: { readonly x: Tensor }, parameters: Parameters, control: ModuleControl) {
       const found: Glance[] = [];
-      const results = await dropping(channelsLast(x), findIn(parameters), control, (glance) => found.push(glance));
+      using picture = channelsLast(x);
+      const results = await dropping(picture, findIn(parameters), control, (glance) => found.push(glance));
       for (const result of Object.values(results)) result?.dispose();
       return found;
     },

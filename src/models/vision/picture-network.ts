@@ -61,7 +61,7 @@ export function networkOf<Out>(layer: Layer<Out>, ignored?: RegExp) {
     ...(ignored && { ignored }),
     fold: (parameters: Parameters) => folded(layer, lookUp(parameters)),
     forward: ({ x }: { readonly x: Tensor }, parameters: Parameters, control: ModuleControl) =>
-      layer.forward(channelsLast(x), lookUp(parameters), control),
+      x.runtime.scope(() => layer.forward(channelsLast(x), lookUp(parameters), control)),
   };
 }
 
