@@ -18,7 +18,7 @@ export interface TrainOptions
 }
 
 /** An option: flags, help, default value, and the parser of its value. */
-export const option = <T>(flags: string, help: string, preset: T, take: (text: string) => T) => ({
+const option = <T>(flags: string, help: string, preset: T, take: (text: string) => T) => ({
   flags,
   help,
   preset,

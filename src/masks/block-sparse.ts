@@ -21,7 +21,7 @@ export interface BlockSparse {
   readonly acrossQueries?: boolean | undefined;
   /** Blocks have random lengths, others for queries and keys and in each head. Default false. */
   readonly variable?: boolean | undefined;
-  /** Of scores and lengths. */
+  /** For scores and lengths. */
   readonly seed: number;
 }
 

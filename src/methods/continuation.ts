@@ -24,7 +24,7 @@ export interface AttendOptions extends Control {
 export interface Memory {
   /** Bytes of memory. */
   readonly bytes: number;
-  /** Of each row the first `lengths[r]` tokens stay. */
+  /** The first `lengths[r]` tokens of each row stay. */
   truncate(lengths: readonly number[]): void;
   /** That of a cache whose row i continues from row `rows[i]`. */
   fork(rows: readonly number[]): Memory;

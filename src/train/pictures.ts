@@ -27,7 +27,7 @@ export interface PictureBatch {
 }
 
 /** How a picture is changed before it is learned from. */
-export interface Augmentation {
+interface Augmentation {
   /** The most pixels by which it moves along both axes. */
   readonly shift: number;
   /** Whether half of them are mirrored. */

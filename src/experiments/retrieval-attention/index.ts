@@ -16,7 +16,7 @@ const NOISE = 0.6;
 const SHIFT = 6;
 const QUERIES = 64;
 const K = 100;
-/** Of 128K tokens, as the abstract has them; in quick runs it only shows that it works. */
+/** Tokens: 128K, as the abstract has them; in quick runs it only shows that it works. */
 const TOKENS = 131_072;
 const QUICK_TOKENS = 4096;
 const BEAMS = [100, 128, 200, 300, 400, 600, 900, 1400];

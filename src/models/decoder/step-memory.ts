@@ -21,10 +21,10 @@ export interface StepMemorySettings {
   readonly attention: LayerAttention;
   /** Sequences side by side. */
   readonly rows: number;
-  /** Of decoding: how matrices, and keys and values, are stored. */
+  /** How matrices, and keys and values, are stored for decoding. */
   readonly weights: WeightKind;
   readonly cache: CacheDType;
-  /** Of training: the tape keeps the input of each layer only. */
+  /** Whether the tape keeps only the input of each layer in training. */
   readonly recompute: boolean;
 }
 

@@ -15,7 +15,7 @@ import { createDecoder, type DecoderAttention, type DecoderConfig, type LayerAtt
 import type { LanguageModel } from './language-model';
 
 export interface CalibrateOptions extends Control {
-  /** Of the method, beside what is found. */
+  /** The method's params beside what is found. */
   readonly params?: Readonly<Record<string, unknown>> | undefined;
   /** The sum of absolute differences from exact attention that a head may have for each token; default: the method's. */
   readonly error?: number | undefined;

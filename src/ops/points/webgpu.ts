@@ -5,7 +5,7 @@ import type { FarthestCall, NearestCall } from './reference';
 
 const LANES = 64;
 
-/** Of the lanes' candidates the first in order, into all lanes' `best`: `before` tells whether a comes before b. */
+/** The first in order among the lanes' candidates, into all lanes' `best`: `before` tells whether a comes before b. */
 const FIRST = (before: string) => `
 var<workgroup> keys: array<f32, ${LANES}>;
 var<workgroup> places: array<u32, ${LANES}>;

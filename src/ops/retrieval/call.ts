@@ -282,7 +282,7 @@ const retrieveOp: Op<RetrieveCall & OnKeys> = {
     const found = Math.min(topK, m);
     const beamBytes = 8 * (Math.max(beam, 2 * found) + probes);
     const marksBytes = 4 * Math.ceil(m / 32);
-    // Of keys that are neither retrieved nor in an index yet are all that it lacks.
+    // What it lacks are keys that are neither retrieved nor in an index yet.
     const window = first + recent + (index ? Math.max(0, m - recent - index.past) : 0);
     const attendedKeys = 4 * Math.ceil((Math.min(m, window + found) + 4) / 4);
     const scannedKeys = Math.min(m, index ? 20 * beam : m);

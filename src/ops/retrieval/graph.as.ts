@@ -199,7 +199,7 @@ function clear(marks: usize, key: i32): void {
 }
 
 /**
- * Of candidates in order of their distance, which are overwritten, writes up to `most` as edges: those that are nearer to the key than to all
+ * Writes up to `most` candidates, in order of their distance and overwritten, as edges: those that are nearer to the key than to all
  * that are kept, then the nearest of the others; -1 up to `degree`.
  */
 function keepApart(rows: Rows, first: i32, list: usize, count: i32, row: usize, most: i32, degree: i32, scratch: usize): void {

@@ -73,7 +73,7 @@ export const RetrieveParams = struct({
   scale: 'f64',
   ...fields('tensor', 'out', 'lse', 'scanned'),
   ...fields('i32', 'rowsOfTask'),
-  /** Of each task: bits of the keys, entries of the best keys and cells, and keys that are attended to with their weights. */
+  /** For each task: bits of the keys, entries of the best keys and cells, and keys that are attended to with their weights. */
   ...fields('usize', 'marks', 'beams', 'attended'),
   ...fields('i32', 'marksBytes', 'beamBytes', 'attendedKeys'),
 });

@@ -135,7 +135,7 @@ function graphOf(
 
 const leastDegree = (degree: number) => Math.floor((3 * degree + 3) / 4);
 
-/** Of candidates in order, those nearer to the key than to all that are kept, then the nearest of the others. */
+/** From candidates in order those nearer to the key than to all that are kept, then the nearest of the others. */
 function apart(key: Row, candidates: readonly Scored[], most: number): number[] {
   const kept: number[] = [];
   const left: number[] = [];

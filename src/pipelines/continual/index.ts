@@ -1,7 +1,6 @@
 /** Tasks one after the other, without forgetting: generative kernel continual learning and what it is measured beside. */
 export { type GenerativeOptions, generativeLearner } from './generative';
-export type { LearnControl, Learner, LearnerOptions } from './learner';
-export { type NetworkOptions, networkLearner } from './network';
+export type { Learner } from './learner';
 export {
   type Continual,
   type ContinualControl,
@@ -14,5 +13,5 @@ export {
   type Saved,
   type Store,
 } from './run';
-export { type StoredOptions, storedLearner } from './stored';
+export { storedLearner } from './stored';
 export { type Parts, type Rows, SERIES, type SeriesOptions, type Task, tasksOf } from './tasks';

@@ -77,7 +77,7 @@ const LEARNING_RATE: Readonly<Record<LearnerName, number>> = {
 };
 /** Weights of the generative learner's losses, beside cross entropies that are summed over a row; the contrastive one a number. */
 const [BETA, CONTRAST] = [0.5, 1 / 80];
-/** Of the stored one: random features, and the weight of their distribution's distance. */
+/** Random features of the stored one, and the weight of their distribution's distance. */
 const [FEATURES, TAU] = [256, 0.01];
 
 /**

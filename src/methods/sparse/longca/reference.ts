@@ -55,7 +55,7 @@ export function seesFixed(mask: string, params: LongCaParams): Sees {
 }
 
 interface Drawn extends BlockSparse {
-  /** Of the blocks of queries and of keys, by head of keys. */
+  /** Lengths of the blocks of queries and of keys, by head of keys. */
   readonly lengths: readonly (readonly (readonly number[])[])[];
   /** [query blocks][key blocks], by head of keys. */
   readonly scores: readonly Float64Array[];

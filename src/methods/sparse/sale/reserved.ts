@@ -15,7 +15,7 @@ interface Span {
   readonly seen: number;
 }
 
-/** Of block `a` of the last n queries of m tokens. */
+/** For block `a` of the last n queries of m tokens. */
 function spanOf(a: number, n: number, m: number, { queryBlock, keyBlock, local, segment }: Reserving): Span {
   const seen = Math.ceil((m - n + Math.min((a + 1) * queryBlock, n)) / keyBlock);
   const [size, least] = [segment / keyBlock, local / keyBlock];
