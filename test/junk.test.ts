@@ -1177,6 +1177,16 @@ entry(
   async (...args: [Any, Any]) => (await models.loadDecoder(...args)).dispose(),
 );
 entry(
+  'models.calibrate',
+  {
+    model: leaf(models.languageModel(runtime, decoder, decoder.initialize(runtime))),
+    method: leaf(library.deltallm),
+    text: called('prompt', leaf([1, 0, 1, 1])),
+    options: options({ error: maybe(above0(1)), params: maybe(leaf({}, ...EMPTY_OBJECTS)), ...control }),
+  },
+  models.calibrate,
+);
+entry(
   'defaultModel.loadDefaultModel',
   { options: object({ runtime: aRuntime, context: language.context!, signal: control.signal! }) },
   async (options: Any) => (await defaultModel.loadDefaultModel(options)).dispose(),

@@ -1,5 +1,5 @@
 /** Thresholds of a method by layer and head, found on a text, kept beside a model, and used where its params leave them out. */
-import { checkNumbers, checkOptions, isRecord, partName, show } from '../../check';
+import { checkArray, checkNumbers, checkOptions, checkRecord, isRecord, partName, show } from '../../check';
 import { ParameterError, ParseError, UnsupportedError } from '../../errors';
 import type { Calibration } from '../../methods/calibration';
 import { checkMethod, type Method } from '../../methods/define';
@@ -12,7 +12,7 @@ import type { Control } from '../../runtime/backend';
 import type { Tensor } from '../../tensor/tensor';
 import type { Weights } from '../../weights/weights';
 import { createDecoder, type DecoderAttention, type DecoderConfig, type LayerAttention } from '../decoder';
-import type { LanguageModel } from './language-model';
+import { LanguageModel } from './language-model';
 
 export interface CalibrateOptions extends Control {
   /** The method's params beside what is found. */
@@ -49,13 +49,17 @@ export async function calibrate(
   text: string | readonly number[],
   options: CalibrateOptions = {},
 ): Promise<Pick<CalibrationFile, 'error' | 'tokens' | 'layers'>> {
+  if (!(model instanceof LanguageModel))
+    throw new ParameterError(`model must be made by loadDecoder or languageModel, got ${show(model)}`);
   checkMethod('method', method);
   checkOptions('calibrate', options, ['params', 'error', 'signal', 'onProgress']);
   checkControl(options);
+  if (typeof text !== 'string') checkArray('text', text);
+  if (options.params !== undefined) checkRecord('params', options.params);
   const { calibration } = method;
   if (!calibration) throw new UnsupportedError(`${method.name} has nothing to calibrate`);
   const { params = {}, error = calibration.error, signal, onProgress } = options;
-  checkNumbers('error', [error], 'a positive number', (value) => value > 0);
+  checkNumbers('error', [error], 'a positive number', (value) => value > 0 && value < Number.POSITIVE_INFINITY);
   const { runtime, decoder, parameters, context } = model;
   const tokens = model.tokensOf(text);
   const pieces = Math.ceil(tokens.length / context);
