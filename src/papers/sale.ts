@@ -20,23 +20,4 @@ export const paper: Paper = {
     'Which blocks of the attention matrix can be left out?',
   ],
   methods: ['sale'],
-  claims: [
-    {
-      claim:
-        'Attention over 64K tokens and more of an 8B model is at least 3.36 times as fast as when computed in full.',
-      source: 'abstract',
-      mark: 'from the paper',
-    },
-    {
-      claim: 'Choosing blocks adds about 11% of the time of full attention.',
-      source: 'abstract',
-      mark: 'from the paper',
-    },
-    {
-      claim:
-        'Four bits choose nearly the blocks that exact scores would: the error is the same within a few percent, where a map of block means errs as much as random blocks.',
-      source: 'a test on one synthetic head',
-      mark: 'reconstructed',
-    },
-  ],
 };

@@ -107,7 +107,10 @@ async function hybrid({ runtime, quick, step }: MeasureContext) {
         line.push(relativeDistance(await outOf(runtime, qkv, { threshold, windowShare }), exact));
       lines[`correlation ${correlation}, ${name}`] = line;
     }
-    const [alone, window] = [lines[`correlation ${correlation}, alone`]!, lines[`correlation ${correlation}, with a window`]!];
+    const [alone, window] = [
+      lines[`correlation ${correlation}, alone`]!,
+      lines[`correlation ${correlation}, with a window`]!,
+    ];
     ratios.push(...window.map((error, at) => error / alone[at]!));
   }
   return {

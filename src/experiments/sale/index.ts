@@ -36,10 +36,12 @@ export const experiment = defineExperiment({
       },
     },
     speed: {
-      claim: 'Attention over 64K tokens and more of an 8B model is at least 3.36 times as fast as when computed in full.',
+      claim:
+        'Attention over 64K tokens and more of an 8B model is at least 3.36 times as fast as when computed in full.',
       source: 'abstract',
       criteria: { speedup: figure('speed-up at the longest prompt', [3.36, 20], [1.3, 20], [0.05, 50]) },
-      untested: 'The figure is of an 8B model on an RTX 4090, whose 4-bit products are four times as fast as its others.',
+      untested:
+        'The figure is of an 8B model on an RTX 4090, whose 4-bit products are four times as fast as its others.',
       timed: true,
     },
     overhead: {

@@ -60,6 +60,7 @@ export async function calibrate(
   if (!calibration) throw new UnsupportedError(`${method.name} has nothing to calibrate`);
   const { params = {}, error = calibration.error, signal, onProgress } = options;
   checkNumbers('error', [error], 'a positive number', (value) => value > 0 && value < Number.POSITIVE_INFINITY);
+  method.parse({ ...params, [calibration.param]: calibration.start } as never);
   const { runtime, decoder, parameters, context } = model;
   const tokens = model.tokensOf(text);
   const pieces = Math.ceil(tokens.length / context);
