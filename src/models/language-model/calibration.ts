@@ -5,7 +5,6 @@ import type { Calibration } from '../../methods/calibration';
 import { checkMethod, type Method } from '../../methods/define';
 import { attention } from '../../ops/attention';
 import { checkControl } from '../../ops/check';
-import { contiguous } from '../../ops/copy';
 import { map } from '../../ops/map/map';
 import { sum } from '../../ops/reduce';
 import type { Control } from '../../runtime/backend';
@@ -72,8 +71,7 @@ export async function calibrate(
       signal?.throwIfAborted();
       const inputs = runtime.scope(() => {
         const row = runtime.tensor([...own], [1, own.length], 'i32');
-        const { q, k, v } = decoder.attentionInputs(parameters, row, layer, { signal });
-        return { q: contiguous(q), k: contiguous(k), v: contiguous(v) };
+        return decoder.attentionInputs(parameters, row, layer, { signal });
       });
       try {
         found[layer] ??= new Array((inputs[calibration.heads].shape as number[])[2] as number).fill(calibration.start);
