@@ -58,6 +58,7 @@ export const cellAttentionBackwardOp = defineOp({
   webgpu: async () => (await import('./webgpu')).planCellsBackward,
 });
 
+/** @internal */
 export const cellAttentionOp = defineOp({
   name: 'cellAttention',
   inputs,

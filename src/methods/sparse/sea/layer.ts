@@ -90,20 +90,29 @@ function estimated(
     matmul(x, of(`${name}.weight`), { transposeB: true, bias: of(`${name}.bias`), signal });
   const norm = (x: Tensor, name: string) =>
     layerNorm(x, { gain: of(`${name}.weight`), bias: of(`${name}.bias`), signal });
-  const values = contiguous(v.reshape([b, n, g, 1, e]).expand([b, n, g, h / g, e])).reshape([b, n, h, e]);
-  const found = performed(q, k, v, placesOf({ b, n, g, d }, of('positions'), params, q), params, { signal });
-  const z = gelu(norm(linear(concat([found, values] as Tensor<'f32'>[], 3), 'encoder'), 'encoder_norm'), { signal });
+  const { runtime } = q;
+  // Each stage frees what it needed, since all of them together are many times the inputs.
+  const z = runtime.scope(() => {
+    const values = contiguous(v.reshape([b, n, g, 1, e]).expand([b, n, g, h / g, e])).reshape([b, n, h, e]);
+    const found = performed(q, k, v, placesOf({ b, n, g, d }, of('positions'), params, q), params, { signal });
+    const both = concat([found, values] as Tensor<'f32'>[], 3);
+    return gelu(norm(linear(both, 'encoder'), 'encoder_norm'), { signal });
+  });
   const gates = sigmoid(linear(z, 'gates'), { signal });
   const gate = (at: number) => contiguous(gates.slice(3, at, at + 1)).reshape([b, n, h]);
-  const decoded = linear(z, 'decoder');
   const channels = params.causal ? 2 : 4;
-  const narrow = decoded.reshape([b, n, h, channels, -1]);
-  const ready = params.causal ? norm(narrow, 'decoder_norm') : narrow;
-  const maps = contiguous(ready.permute([0, 2, 3, 1, 4])).reshape([b, h * channels, n, -1]);
-  const wide = params.causal
-    ? norm(causalMaps(maps, of, params.cells, signal), 'map_norm')
-    : fullMaps(maps, of, [n, params.cells], signal);
-  return { estimate: softmax(wide, { signal }), prob: gate(0), mix: gate(1) };
+  const maps = runtime.scope(() => {
+    const narrow = linear(z, 'decoder').reshape([b, n, h, channels, -1]);
+    const ready = params.causal ? norm(narrow, 'decoder_norm') : narrow;
+    return contiguous(ready.permute([0, 2, 3, 1, 4])).reshape([b, h * channels, n, -1]);
+  });
+  const estimate = runtime.scope(() => {
+    const wide = params.causal
+      ? norm(causalMaps(maps, of, params.cells, signal), 'map_norm')
+      : fullMaps(maps, of, [n, params.cells], signal);
+    return softmax(wide, { signal });
+  });
+  return { estimate, prob: gate(0), mix: gate(1) };
 }
 
 /** What tells positions apart, [b, n, g, d]: rows of the identity stretched over all tokens, or learned ones. */
