@@ -22,19 +22,4 @@ export const paper: Paper = {
     'Decode from a context of a hundred thousand tokens on one consumer GPU.',
   ],
   methods: ['retrieval-attention'],
-  claims: [
-    {
-      claim:
-        'An index built with queries of the prompt finds what it needs by scanning 1 to 3% of the keys, where usual indices scan about 30%.',
-      source: 'abstract',
-      mark: 'from the paper',
-    },
-    { claim: 'An 8B model serves 128K tokens in 16 GB of GPU memory.', source: 'abstract', mark: 'from the paper' },
-    { claim: 'On one RTX 4090 a token takes 0.188 s at 128K tokens.', source: 'abstract', mark: 'from the paper' },
-    {
-      claim: 'Queries lie more than ten times as far from keys as keys do from each other.',
-      source: 'discussion of the paper',
-      mark: 'from a third party',
-    },
-  ],
 };
