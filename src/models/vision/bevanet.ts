@@ -40,6 +40,7 @@ import {
   STAGES,
   samplePicture,
 } from './picture-network';
+import { trainedHere } from './trained';
 
 interface BevanetConfig {
   /** Channels of the first stage, p; the others have 2, 4, 8 and 16 times as many. */
@@ -95,6 +96,12 @@ export const bevanet = defineModel({
     pictures: settings.task === 'segment' ? STREETS : photographs(0.875),
   }),
   sample: () => ({ params: { variant: 's' }, inputs: { x: samplePicture(64) } }),
+  published: trainedHere(
+    'bevanet',
+    { variant: 'mini', classes: 7 },
+    () => new URL('./trained/bevanet/model.safetensors', import.meta.url),
+    () => new URL('./trained/bevanet/config.json', import.meta.url),
+  ),
 });
 
 /** Whole pictures, scaled to what its branches need. */

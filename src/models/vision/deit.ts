@@ -43,6 +43,7 @@ import {
   STAGES,
   samplePicture,
 } from './picture-network';
+import { trainedHere } from './trained';
 
 interface DeitConfig {
   readonly width: number;
@@ -102,6 +103,12 @@ export const deit = defineModel({
     pictures: variant === 'mini' ? SMALL_PICTURES : photographs(0.9),
   }),
   sample: () => ({ params: { variant: 'ti', classes: 10 }, inputs: { x: samplePicture(224) } }),
+  published: trainedHere(
+    'deit',
+    { variant: 'mini', classes: 10 },
+    () => new URL('./trained/deit/model.safetensors', import.meta.url),
+    () => new URL('./trained/deit/config.json', import.meta.url),
+  ),
 });
 
 interface Pruning {

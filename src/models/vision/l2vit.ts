@@ -37,6 +37,7 @@ import {
   samplePicture,
   stagedNetwork,
 } from './picture-network';
+import { trainedHere } from './trained';
 
 interface L2ViTConfig {
   readonly width: number;
@@ -80,6 +81,12 @@ export const l2vit = defineModel({
     pictures: variant === 'mini' ? SMALL_PICTURES : photographs(0.875),
   }),
   sample: () => ({ params: { variant: 't', classes: 10 }, inputs: { x: samplePicture(64) } }),
+  published: trainedHere(
+    'l2vit',
+    { variant: 'mini', classes: 10 },
+    () => new URL('./trained/l2vit/model.safetensors', import.meta.url),
+    () => new URL('./trained/l2vit/config.json', import.meta.url),
+  ),
 });
 
 export function l2vitNetwork(

@@ -42,6 +42,7 @@ import {
   samplePicture,
   stagedNetwork,
 } from './picture-network';
+import { trainedHere } from './trained';
 
 /** What tells the variants apart: the width of the first stage, which doubles, and the kernels of the blocks of each. */
 interface UniRepLKNetConfig {
@@ -110,6 +111,12 @@ export const unireplknet = defineModel({
     };
   },
   sample: () => ({ params: { variant: 'a', classes: 10 }, inputs: { x: samplePicture(64) } }),
+  published: trainedHere(
+    'unireplknet',
+    { variant: 'mini', classes: 10 },
+    () => new URL('./trained/unireplknet/model.safetensors', import.meta.url),
+    () => new URL('./trained/unireplknet/config.json', import.meta.url),
+  ),
 });
 
 interface Settings extends HeadSettings {
