@@ -35,7 +35,7 @@ export const experiment = defineExperiment({
       claim: 'Landmarks must be trained: mean keys choose worse blocks, and weigh them wrongly.',
       source: 'reconstructed',
       criteria: {
-        lost: share('attention held by 4 blocks, less that of blocks chosen by mean keys', [0.05, 1], [0, 1]),
+        lost: figure('attention held by 4 blocks, less that of blocks chosen by mean keys', [0.05, 1], [0, 1], [-1, 1]),
         error: figure(
           'error of results by mean keys over that by exact landmarks, 4 blocks',
           [2, 100],

@@ -30,7 +30,7 @@ export const experiment = defineExperiment({
       claim: 'After training, a larger budget of keys lowers the perplexity further.',
       source: 'dynamic k, as quoted',
       criteria: {
-        gain: share('least attention gained from a budget to twice as much', [0, 1]),
+        gain: figure('least attention gained from a budget to twice as much', [0, 1], [-1, 1]),
         held: share(`attention held with ${BUDGETS.at(-1)} keys of 256`, [0.6, 1], [0.3, 1]),
       },
       untested:
