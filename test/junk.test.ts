@@ -1064,6 +1064,18 @@ entry(
   { config: open(decoderConfig), options: options({ attention: called('method', attentionChoice) }) },
   models.createDecoder,
 );
+entry(
+  'models.insertLandmarks',
+  {
+    tokens: leaf([1, 2, 3], 'array', 'float64', 'uint8'),
+    landmarks: object({
+      every: called('every of landmarks', whole(2)),
+      token: called('token of landmarks', integer(6)),
+    }),
+    before: maybe(from0(1)),
+  },
+  models.insertLandmarks,
+);
 const decoder = models.createDecoder(
   Object.fromEntries(Object.entries(decoderConfig).map(([key, slot]) => [key, slot.make()])),
 );

@@ -1,5 +1,5 @@
 /** Landmarks: tokens that a decoder puts after every so many of a text's, and that no text shows. */
-import { checkWhole, show } from '../../check';
+import { checkKnown, checkNumbers, checkWhole, show } from '../../check';
 import { ParameterError } from '../../errors';
 import type { AttentionLayer } from '../../nn/attention';
 import { map } from '../../ops/map/map';
@@ -43,7 +43,12 @@ export const withoutLandmarks = (length: number, { every }: Landmarks): number =
 
 /** A text's tokens, from number `before` of the text on, with the landmarks that end its blocks. */
 export function insertLandmarks(tokens: readonly number[], landmarks: Landmarks, before = 0): number[] {
-  return tokens.flatMap((token, at) =>
+  checkNumbers('tokens', tokens, 'integers', Number.isSafeInteger);
+  checkKnown('landmarks', landmarks, ['every', 'token'], (name) => `landmarks have no '${name}'`);
+  checkWhole('every of landmarks', landmarks.every, 1);
+  checkWhole('token of landmarks', landmarks.token, NO_TARGET);
+  checkWhole('before', before, 0);
+  return Array.from(tokens).flatMap((token, at) =>
     (before + at + 1) % landmarks.every === 0 ? [token, landmarks.token] : [token],
   );
 }
