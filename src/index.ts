@@ -163,12 +163,11 @@ export {
   type KeyIndex,
   type KeyIndexOptions,
   keyIndex,
-  loadKeyIndex,
   type RetrievedAttention,
   type RetrievedAttentionOptions,
   retrievedAttention,
-  saveKeyIndex,
 } from './ops/retrieval';
+export { loadKeyIndex, saveKeyIndex } from './ops/retrieval/saved';
 export { type RopeOptions, type RopeScaling, type RopeSettings, rope } from './ops/rope';
 export { focus, focusBackward, route } from './ops/routing';
 export { scatterAdd } from './ops/scatter-add';

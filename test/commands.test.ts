@@ -23,6 +23,7 @@ const NOT_RUN: Readonly<Record<string, string>> = {
   'npx saccade compare --methods attention,s2-attention': 'compares Moby Dick, 4096 tokens; so does npm start',
   'npx saccade compare --methods ./landmarks.mjs': "takes a module of the reader's; cli/methods.test.ts has one",
   'npx saccade compare --image cat.jpg --model': 'needs weights; compare/picture-methods.test.ts has a network',
+  'npx saccade look --model van --weights clothes': 'needs the network that the command before it trains',
   'npx saccade generate': 'needs a model; so do the three below, and cli/language.test.ts makes one',
   'npx saccade chat': 'waits for lines',
   'npx saccade perplexity': 'needs a model',

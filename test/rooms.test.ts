@@ -74,7 +74,7 @@ test('what networks and decoders load is not the registry of all methods', () =>
 
 /** What a method's reference may be made of: host tensors, other references in float64, and random directions, which are data. */
 const OF_REFERENCES =
-  /^src\/(tensor\/(host|shape|dtype|float16|random|wide)|text\/.*|check|errors|bounded-map|feature-maps\/draw|ops\/[^/]*\/(softmax|recurrence|regression)|.*\/reference)\.ts$/;
+  /^src\/(tensor\/(host|shape|dtype|float16|random|wide)|text\/.*|check|errors|bounded-map|feature-maps\/draw|ops\/[^/]*\/(softmax|recurrence|regression|kinds)|.*\/reference)\.ts$/;
 
 test("methods' references share no code with fast paths", () => {
   const references = globSync('src/methods/*/*/reference.ts');

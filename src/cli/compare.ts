@@ -116,7 +116,7 @@ export function compareCommand(): Command {
     )
     .option(
       '--methods <names>',
-      `methods to compare, separated by commas, with all their variants, each ${METHOD_OR_MODULE}; or all; default: 24 variants, of each method the first`,
+      `methods to compare, separated by commas, with all their variants, each ${METHOD_OR_MODULE}; or all; default: 26 variants, of each method the first`,
     )
     .option('--max-error <share>', 'largest output error to recommend, as a share of 1', parseShare, 0.1)
     .option('--json <file>', 'write everything that was measured')

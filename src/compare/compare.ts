@@ -41,7 +41,7 @@ export interface CompareOptions extends Control {
   /**
    * Methods to compare, with all their variants. They must have inputs q, k, v (others are left out) and outputs out, lse, or
    * `needsTraining` and an output out. 'all': all of the registry that take q, k and v of these extents. Default:
-   * at most 24 variants of these, in turns, so that as many methods as possible are included.
+   * at most 26 variants of these, in turns, so that as many methods as possible are included.
    */
   readonly methods?: readonly Method[] | 'all' | undefined;
   /** Largest output error (relative L2) that a recommended variant may have. Default 0.1. */

@@ -97,7 +97,7 @@ export function inputsBeyond(method: Method): string[] {
 type Candidate = Omit<Contender, 'flops' | 'visited'>;
 
 /** How many variants are measured, beside the baselines, unless methods are named. */
-const USUAL = 24;
+const USUAL = 26;
 
 /**
  * Exact full attention and the variants that are compared with it, then exact causal attention and its variants; on a

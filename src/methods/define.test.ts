@@ -101,7 +101,7 @@ test('how methods go on is what they say, or follows from what they take and giv
   const said = (continuation: unknown) => () =>
     of(defineMethod({ ...findMethod('performer'), continuation: () => continuation as Continuation }));
   expect(said({ from: 'memory' })).toThrow(
-    "from of continuation of performer must be one of state, keys, inputs, got 'memory'",
+    "from of continuation of performer must be one of state, keys, inputs, own, got 'memory'",
   );
   expect(said({ from: 'keys' })).toThrow('attend of continuation of performer must be a function, got undefined');
   expect(said({ from: 'state', state: { initial_state: 'state' } })).toThrow(

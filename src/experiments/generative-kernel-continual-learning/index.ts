@@ -125,8 +125,8 @@ async function runOf(context: MeasureContext, seed: number, from: number, span: 
   let at = 0;
   /** Trains a learner, and tells how it does by each of some ways to tell. */
   const take = async (learner: Learner, arms: Partial<Record<Arm, Learner['tell']>>) => {
-    await context.step(from + (span * at++) / 5, `seed ${seed}: ${Object.keys(arms)[0]}`);
     try {
+      await context.step(from + (span * at++) / 5, `seed ${seed}: ${Object.keys(arms)[0]}`);
       const matrices = new Map<string, number[][]>(Object.keys(arms).map((arm) => [arm, []]));
       for (let task = 0; task < tasks.length; task++) {
         await learner.learn(task, { signal });

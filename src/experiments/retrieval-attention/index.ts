@@ -258,7 +258,7 @@ async function timesOf(queries: Tensor, keys: Tensor, index: KeyIndex, beam: num
     return took;
   };
   for (let at = 0; at < QUERIES; at++) {
-    const query = queries.slice(1, at, at + 1);
+    using query = queries.slice(1, at, at + 1);
     own = Math.min(
       own,
       await timed(() => Object.values(retrievedAttention(query, keys, keys, { ...ALL, index, beam }))),
@@ -314,11 +314,15 @@ async function measureNeedle(context: MeasureContext) {
   using v = of(values, n);
   using step = of(query, 1);
   using index = keyIndex(all, { queries: prompt });
-  const read = async ({ out }: { readonly out: Tensor }) => out.read();
-  const exact = await read(attention(step, all, v, { causal: false }));
-  const found = await read(retrievedAttention(step, all, v, { index }));
+  /** Only the result stays of what is computed, until it is read. */
+  const read = async (compute: () => { readonly out: Tensor }) => {
+    using out = runtime.scope(() => compute().out);
+    return await out.read();
+  };
+  const exact = await read(() => attention(step, all, v, { causal: false }));
+  const found = await read(() => retrievedAttention(step, all, v, { index }));
   const window = (x: Tensor) => concat([x.slice(1, 0, 128), x.slice(1, n - 512, n)] as Tensor<'f32'>[], 1);
-  const alone = await read(attention(step, window(all), window(v), { causal: false }));
+  const alone = await read(() => attention(step, window(all), window(v), { causal: false }));
   const apart = (other: ArrayLike<number>) => Math.max(...exact.map((x, at) => Math.abs(x - (other[at] as number))));
   const error = apart(found as Float32Array) / apart(alone as Float32Array);
   keys.dispose();

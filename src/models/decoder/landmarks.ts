@@ -2,7 +2,8 @@
 import { checkKnown, checkNumbers, checkWhole, show } from '../../check';
 import { ParameterError } from '../../errors';
 import type { AttentionLayer } from '../../nn/attention';
-import { map } from '../../ops/map/map';
+import { cast, concat } from '../../ops/copy';
+import { gather } from '../../ops/gather';
 import type { Tensor } from '../../tensor/tensor';
 import type { DecoderConfig } from './architectures/settings';
 
@@ -106,16 +107,18 @@ export function insertedRows(
     return insertLandmarks(own, { ...landmarks, token: -1 }, before[row]);
   });
   const width = Math.max(1, ...places.map(({ length }) => length));
-  const all = Int32Array.from(
-    { length: places.length * width },
-    (_, at) => places[Math.floor(at / width)]?.[at % width] ?? -1,
-  );
+  // Behind all tokens comes the landmark.
+  const all = Int32Array.from({ length: places.length * width }, (_, at) => {
+    const place = places[Math.floor(at / width)]?.[at % width] ?? -1;
+    return place < 0 ? tokens.size : place;
+  });
   const { runtime } = tokens;
-  const inserted = map(
-    (place, { tokens, landmark }) => (place < 0 ? landmark : (tokens[place] as number)),
-    runtime.tensor(all, [places.length, width], 'i32'),
-    { captured: { tokens, landmark: landmarks.token }, dtype: 'i32' },
-  ) as Tensor;
+  const inserted = runtime.scope(() => {
+    const own = cast(tokens, 'f32').reshape([tokens.size, 1]) as Tensor<'f32'>;
+    const table = concat([own, runtime.tensor([landmarks.token], [1, 1])], 0);
+    const indices = runtime.tensor(all, [places.length, width], 'i32');
+    return cast(gather(table, indices).reshape([places.length, width]), 'i32');
+  });
   return {
     tokens: inserted,
     counts: places.map(({ length }) => length),

@@ -23,9 +23,9 @@ import type { CacheLayer } from '../cache/layer';
 import { type CachedRow, openTokens, type PageLayout, slabsOf } from '../cache/layout';
 import { PAGE_ROWS } from '../cache/params';
 import { compute } from '../compute';
+import { INDEXES } from './kinds';
 import type * as declared from './params';
-import { INDEXES, KEYS, MOVERS, QUERIES, ROUNDS } from './params';
-import { BuildParams, ExtendParams, kernels, RetrieveParams } from './params.generated';
+import { BuildParams, ExtendParams, KEYS, kernels, MOVERS, QUERIES, RetrieveParams, ROUNDS } from './params.generated';
 import type { BuildCall, ExtendCall, IndexExtent, IndexTensors, RetrieveCall } from './reference';
 
 /** Keys and values in tensors, k [b, m, g, d] and v [b, m, g, e], or in the pages of a row of a cache. */

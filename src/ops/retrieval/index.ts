@@ -21,10 +21,9 @@ import { checkHeads, largestHead, STRIDED, scale } from '../heads';
 import { cachedSource, type KeySource, retrievedBy, sourceOf } from './call';
 import { retrieveFlat } from './flat';
 import { buildIndex, KeyIndex } from './key-index';
-import { MOST_NEIGHBORS } from './params';
+import { MOST_NEIGHBORS } from './params.generated';
 
 export { KeyIndex } from './key-index';
-export { loadKeyIndex, saveKeyIndex } from './saved';
 
 /** Tokens that are seen by all, and so are in no index. */
 const window = {

@@ -8,7 +8,7 @@ import { disposeKey, type Tensor } from '../../tensor/tensor';
 import { describesItself } from '../../text/inspect';
 import { concat } from '../copy';
 import { buildingOf, extendingBy, type KeySource } from './call';
-import { ENTRIES } from './params';
+import { ENTRIES } from './params.generated';
 import type { IndexExtent } from './reference';
 
 export interface IndexSettings extends IndexExtent {

@@ -1,8 +1,9 @@
 import { Operand } from '../../runtime/cpu/params';
 import { fields, struct } from '../../runtime/cpu/struct';
 
+export { INDEXES } from './kinds';
 // The definition has these too.
-export { CANDIDATES, DRAWN, ENTRIES, INDEXES, LINKING_BEAM, ROUNDS } from './reference';
+export { CANDIDATES, DRAWN, ENTRIES, LINKING_BEAM, ROUNDS } from './reference';
 
 /** Queries of a task that searches all keys, and panels of keys that it takes at a time. */
 export const QUERIES = 48;

@@ -2,6 +2,7 @@
 import type { Host } from '../../runtime/op';
 import type { Elements } from '../../tensor/elements';
 import { at, dot, rowOf } from '../../tensor/wide';
+import type { INDEXES } from './kinds';
 
 /** The most neighbours of a key that are looked at. */
 export const CANDIDATES = 256;
@@ -14,8 +15,6 @@ export const LINKING_BEAM = 64;
 /** Rounds by which cells are found. */
 export const ROUNDS = 6;
 
-/** How keys are found: by a look at all, in a graph of keys, or in cells around centres. */
-export const INDEXES = ['flat', 'graph', 'ivf'] as const;
 type IndexKind = (typeof INDEXES)[number];
 
 /** What an index of keys [b, m, g, d] from `first` to before `past` consists of (params.ts). */

@@ -7,10 +7,15 @@ export const page: Page = {
   question: 'Which of fourteen masks fits a task, and what does it cost?',
   sample: {
     extents: { n: 64, h: 2, d: 16 },
-    params: { mask: 'causal-document', documents: DOCUMENTS },
+    params: { mask: 'global-sliding-window', window: 8 },
     inputs: toyQkv,
   },
   presets: [
+    {
+      name: 'documents',
+      params: { mask: 'causal-document', documents: DOCUMENTS },
+      note: 'Several texts in one row, as models are pre-trained: each sees itself alone.',
+    },
     {
       name: 'several answers',
       params: { mask: 'share-question', documents: DOCUMENTS },
