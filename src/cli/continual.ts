@@ -90,7 +90,8 @@ function learnerNames(text: string): LearnerName[] {
 async function learnContinually({ data, out, resume, backend, threads, ...asked }: ContinualOptions): Promise<void> {
   const { series: kind, ...rest } = asked;
   const settings: ContinualSettings = { ...FIXED, ...rest, kind };
-  const parts = await readPictures(data);
+  const { learned, unseen } = await readPictures(data);
+  const parts = { learned, unseen };
   using _ = lockFolder(out);
   const described = { settings, pictures: [parts.learned.shape, parts.unseen.shape] };
   await checkFolder(out, described, resume === true);

@@ -1,0 +1,37 @@
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expectRefusal, saccade } from '../../test/command-line';
+import { writeSafetensors } from '../io';
+import { hostTensor } from '../tensor/host';
+import { writeFileAtomic } from './write-file';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'saccade-continual-'));
+  // The class is which of the places is bright.
+  const y = Int32Array.from({ length: 24 }, (_, at) => at % 4);
+  const x = Float32Array.from({ length: 24 * 12 }, (_, at) => (at % 4 === y[Math.floor(at / 12)] ? 0.9 : 0.1));
+  const pictures = writeSafetensors({ x: hostTensor(x, [24, 3, 4]), y: hostTensor(y, [24]) });
+  for (const part of ['train', 'test']) await writeFileAtomic(join(folder, `${part}.safetensors`), pictures);
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+test('learns tasks in turn, tells what was forgotten, and goes on only with the same run', async () => {
+  const out = join(folder, 'out');
+  const command = ['continual', '--data', folder, '--out', out, '--tasks', '2', '--seeds', '1', '--steps', '2'];
+  const run = [...command, '--learners', 'generative,joint', '--support', '3', '--threads', '1', '--backend', 'wasm'];
+  const { stdout, stderr } = await saccade(...run);
+  expect(stderr).toBe('');
+  expect(stdout).toMatch(/learner +accuracy +forgotten +network +a class +0 or 1 +2 or 3\n/);
+  const { tasks, learners } = JSON.parse(await readFile(join(out, 'continual.json'), 'utf8'));
+  expect([tasks, learners.map(({ learner }: { learner: string }) => learner)]).toEqual([
+    ['0 or 1', '2 or 3'],
+    ['generative', 'joint'],
+  ]);
+  expect((await stat(join(out, 'samples.png'))).size).toBeGreaterThan(100);
+  expect((await saccade(...run, '--resume')).stdout).toBe(stdout);
+  await expectRefusal(run, 'is of a run already: go on with --resume, or pass another folder as --out');
+  await expectRefusal([...run, '--resume', '--most', '5'], 'is of other settings or pictures');
+});
