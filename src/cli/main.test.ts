@@ -240,6 +240,7 @@ describe('run', () => {
     const given = { q: tensors.q, k, v, alibi_slopes, documents };
     const gradOut = hostTensor(normal(2 * 5 * 4 * 6, 9), [2, 5, 4, 6]);
     const [input, out] = [await save('in', { ...given, grad_out: gradOut }), join(folder, 'out')];
+    await expectRefusal(['run', 'roi-boxes', '--in', input, '--out', out, '--grad'], 'roi-boxes has no gradient');
     const run = (file: string) => ['run', 'attention', '--in', file, '--out', out, '--grad', '--backend', 'reference'];
     expect(await saccade(...run(input))).toMatchObject({ code: 0, stderr: '' });
     const found = readSafetensors(await readFile(out));

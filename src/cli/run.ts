@@ -116,6 +116,8 @@ async function runMethod(
   if ((weights ?? seed) !== undefined)
     throw new ParameterError(`--weights and --seed are of models: ${name} is a method`);
   const settings = parseParams(method, params);
+  // A method without gradients is refused before its file is asked for one.
+  if (grad) withGradients(method, {});
   await checkWritable(out);
   const { [GRAD_OUT]: gradOut, ...inputs } = await readTensorsOf(method, input, {
     // The same file can be used with and without --grad.
