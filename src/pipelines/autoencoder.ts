@@ -2,12 +2,14 @@
  * A variational autoencoder of labelled rows from 0 to 1, with a Gaussian of its own as the prior of each class.
  * Source: Kingma and Welling 2013, arXiv 1312.6114.
  */
-import { linear, type ModuleParameter } from '../nn';
+import type { ModuleParameter } from '../nn';
+import { project } from '../nn/projection';
 import { gather } from '../ops/gather';
 import { relu, sigmoid } from '../ops/map';
 import { map } from '../ops/map/map';
 import { sum } from '../ops/reduce';
 import type { Tensor } from '../tensor/tensor';
+import { divergence, drawn, type Gaussian } from './gaussian';
 
 export interface AutoencoderConfig {
   /** Numbers of a row. */
@@ -49,15 +51,13 @@ export function autoencoderParameters(config: AutoencoderConfig): Readonly<Recor
   return parameters;
 }
 
-function layer(p: Parameters, name: string, x: Tensor): Tensor<'f32'> {
-  return linear(x, p[`${name}.weight`] as Tensor, { bias: p[`${name}.bias`] as Tensor });
-}
+const layer = (p: Parameters, name: string, x: Tensor) => project(name, x, p, {});
 
 const hiddenOf = (p: Parameters, name: string, x: Tensor) =>
   relu(layer(p, `${name}.1`, relu(layer(p, `${name}.0`, x))));
 
 /** Rows [b, width] -> mean and logarithm of the variance of their latents, [b, latent] each. */
-export function encode(p: Parameters, x: Tensor): Record<'mean' | 'logVariance', Tensor> {
+export function encode(p: Parameters, x: Tensor): Gaussian {
   const both = layer(p, 'encoder.out', hiddenOf(p, 'encoder', x));
   const latent = (both.shape[1] as number) / 2;
   return { mean: both.slice(1, 0, latent), logVariance: both.slice(1, latent, 2 * latent) };
@@ -66,13 +66,15 @@ export function encode(p: Parameters, x: Tensor): Record<'mean' | 'logVariance',
 /** Latents [b, latent] -> logits of rows [b, width]. */
 const decode = (p: Parameters, z: Tensor): Tensor<'f32'> => layer(p, 'decoder.out', hiddenOf(p, 'decoder', z));
 
-const drawn = (mean: Tensor, logVariance: Tensor, noise: Tensor): Tensor =>
-  map((mean, log, noise) => mean + Math.exp(0.5 * log) * noise, mean, logVariance, noise);
+/** The prior of each label's class. */
+const priorOf = (p: Parameters, labels: Tensor): Gaussian => ({
+  mean: gather(p['prior.mean'] as Tensor, labels),
+  logVariance: gather(p['prior.log_variance'] as Tensor, labels),
+});
 
 /** Rows [b, width] of these classes, [b] i32, from latents of their priors; noise [b, latent], of a normal distribution. */
 export function generate(p: Parameters, labels: Tensor, noise: Tensor): Tensor<'f32'> {
-  const [mean, log] = ['prior.mean', 'prior.log_variance'].map((name) => gather(p[name] as Tensor, labels));
-  return sigmoid(decode(p, drawn(mean as Tensor, log as Tensor, noise)));
+  return sigmoid(decode(p, drawn(priorOf(p, labels), noise)));
 }
 
 export interface LabelledRows {
@@ -89,20 +91,12 @@ export interface LabelledRows {
  * its class's (Kullback and Leibler), and the means of latents.
  */
 export function autoencoderLoss(p: Parameters, { x, labels, noise }: LabelledRows, beta: number) {
-  const { mean, logVariance } = encode(p, x);
-  const logits = decode(p, drawn(mean, logVariance, noise));
+  const latent = encode(p, x);
+  const logits = decode(p, drawn(latent, noise));
   const lost = sum(map((x, logit, { softplus }) => softplus(logit) - x * logit, x, logits));
-  const apart = sum(
-    map(
-      (mean, log, m, s) => 0.5 * (s - log + (Math.exp(log) + (mean - m) * (mean - m)) * Math.exp(-s) - 1),
-      mean,
-      logVariance,
-      gather(p['prior.mean'] as Tensor, labels),
-      gather(p['prior.log_variance'] as Tensor, labels),
-    ),
-  );
+  const apart = divergence(latent, priorOf(p, labels));
   const loss = map((lost, apart, { beta, b }) => (lost + beta * apart) / b, lost, apart, {
     captured: { beta, b: x.shape[0] as number },
   });
-  return { loss, mean };
+  return { loss, mean: latent.mean };
 }

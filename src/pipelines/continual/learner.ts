@@ -16,7 +16,7 @@ export interface LearnControl {
 
 /** Learns tasks in turn; for rows of a task it was told, it tells which of the task's classes they are of. */
 export interface Learner {
-  /** All that it keeps of what it learned but for `stored`; saved and restored under these names. */
+  /** What it learned, saved and restored under these names; rows that it keeps are those of its tasks. */
   readonly parameters: TrainableParameters;
   learn(task: number, control?: LearnControl): Promise<void>;
   /** A class for each row. */

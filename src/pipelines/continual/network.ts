@@ -1,5 +1,6 @@
 /** A network with a linear head for each task: trained on each task in turn, or on all tasks so far. */
-import { initial, linear, type ModuleParameter } from '../../nn';
+import { initial, type ModuleParameter } from '../../nn';
+import { project } from '../../nn/projection';
 import { crossEntropy } from '../../ops/cross-entropy';
 import { relu } from '../../ops/map';
 import { map } from '../../ops/map/map';
@@ -79,8 +80,7 @@ function described(width: number, hidden: number, classes: number): Readonly<Rec
 }
 
 function logitsOf(p: Parameters, x: Tensor): Tensor<'f32'> {
-  const layer = (name: string, x: Tensor) =>
-    linear(x, p[`${name}.weight`] as Tensor, { bias: p[`${name}.bias`] as Tensor });
+  const layer = (name: string, x: Tensor) => project(name, x, p, {});
   return layer('head', relu(layer('1', relu(layer('0', x)))));
 }
 

@@ -3,16 +3,18 @@
  * Its kernel is of random features whose frequencies are drawn from a distribution that networks tell of the kept rows.
  * Source: Derakhshani et al. 2021, arXiv 2107.05757, and the authors' code; rows of features have length 1, as there for CIFAR.
  */
-import { initial, linear, type ModuleParameter } from '../../nn';
+import { initial, type ModuleParameter } from '../../nn';
+import { project } from '../../nn/projection';
 import { crossEntropy } from '../../ops/cross-entropy';
 import { solve } from '../../ops/linalg';
 import { elu, relu } from '../../ops/map';
 import { map } from '../../ops/map/map';
 import { matmul } from '../../ops/matmul';
-import { mean, sum } from '../../ops/reduce';
+import { mean } from '../../ops/reduce';
 import { normal, uniform } from '../../tensor/random';
 import type { Tensor } from '../../tensor/tensor';
 import { unitRows } from '../contrastive';
+import { divergence, drawn, type Gaussian } from '../gaussian';
 import {
   bytesOf,
   chosenRows,
@@ -129,34 +131,25 @@ function described(width: number, hidden: number, tasks: number): Readonly<Recor
   return parameters;
 }
 
-const layer = (p: Parameters, name: string, x: Tensor) =>
-  linear(x, p[`${name}.weight`] as Tensor, { bias: p[`${name}.bias`] as Tensor });
+const layer = (p: Parameters, name: string, x: Tensor) => project(name, x, p, {});
 
 const featuresOf = (p: Parameters, x: Tensor) => unitRows(relu(layer(p, '1', relu(layer(p, '0', x)))));
 
-/** Mean and logarithm of the variance of frequencies, [1, hidden] each, from the mean of some rows' features. */
-function frequencies(p: Parameters, net: (typeof NETS)[number], features: Tensor) {
+/** The distribution of frequencies, [1, hidden], from the mean of some rows' features. */
+function frequencies(p: Parameters, net: (typeof NETS)[number], features: Tensor): Gaussian {
   let x: Tensor = mean(features, { axes: [0], keepDims: true });
   for (const at of ['0', '1', '2']) x = elu(layer(p, `${net}.${at}`, x));
-  return { mean: layer(p, `${net}.mean`, x), log: layer(p, `${net}.log_variance`, x) };
+  return { mean: layer(p, `${net}.mean`, x), logVariance: layer(p, `${net}.log_variance`, x) };
 }
 
 /** Logits [b, classes of the task], and how far the distribution of frequencies is from the batch's own. */
 function logitsOf(p: Parameters, task: number, { x, kept, y, noise, phases }: Omit<Batch, 'labels'>) {
   const [own, others] = [featuresOf(p, kept), featuresOf(p, x)];
   const [q, prior] = [frequencies(p, 'posterior', own), frequencies(p, 'prior', others)];
-  const apart = sum(
-    map(
-      (m, log, m0, log0) => 0.5 * (log0 - log + (Math.exp(log) + (m - m0) * (m - m0)) * Math.exp(-log0) - 1),
-      q.mean,
-      q.log,
-      prior.mean,
-      prior.log,
-    ),
-  );
-  const drawn = map((m, log, noise) => m + Math.exp(0.5 * log) * noise, q.mean, q.log, noise);
+  const apart = divergence(q, prior);
+  const omega = drawn(q, noise);
   const waves = (rows: Tensor) =>
-    map((x, phase, { size }) => size * Math.cos(x + phase), matmul(rows, drawn, { transposeB: true }), phases, {
+    map((x, phase, { size }) => size * Math.cos(x + phase), matmul(rows, omega, { transposeB: true }), phases, {
       captured: { size: Math.sqrt(2 / (noise.shape[0] as number)) },
     });
   const [support, query] = [waves(own), waves(others)];
