@@ -2,6 +2,7 @@
 import { DTypeError, ParameterError } from '../../errors';
 import { apply } from '../../expressions/expression';
 import type { Value } from '../../expressions/typed';
+import { groupBy } from '../../group-by';
 import type { Control } from '../../runtime/backend';
 import { address, codeOf, ELEMENTS_PER_MICROSECOND, F32, type Machine, type Plan } from '../../runtime/cpu/plan';
 import type { Op } from '../../runtime/op';
@@ -9,7 +10,7 @@ import type { DType } from '../../tensor/dtype';
 import { type Shape, sameShape, sizeOf } from '../../tensor/shape';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
-import { checkOut, checkOutsApart, overlaps } from '../check';
+import { checkOut, checkOutsApart, memoryOf, overlaps } from '../check';
 import { compute, type ResultSpec } from '../compute';
 import type { ResultOptions } from '../float32';
 import { reduce } from '../reduce/core';
@@ -247,6 +248,8 @@ function checkInPlace(
   const results = Object.entries({ ...others, ...written }).flatMap(([name, { given }]) =>
     given ? [[name, given] as const] : [],
   );
+  const read = items.flatMap((inputs, item) => inputs.map((x, input) => ({ x, item, input })));
+  const near = groupBy(read, ({ x }) => memoryOf(x));
   items.forEach((_, at) => {
     for (const name of names(at).outs) {
       const { given: out, shape, dtype } = written[name] ?? {};
@@ -254,14 +257,11 @@ function checkInPlace(
       checkOut(name, out, shape as Shape, dtype as DType, {});
       for (const [tensor, x] of Object.entries(captured))
         if (overlaps(out, x)) throw new ParameterError(`${name} overlaps ${tensor}: pass a tensor of its own`);
-      items.forEach((inputs, other) => {
-        inputs.forEach((x, input) => {
-          if (overlaps(out, x) && !(other === at && isSameView(out, x)))
-            throw new ParameterError(
-              `${name} overlaps ${names(other).inputs[input]} otherwise than exactly: pass a tensor of its own`,
-            );
-        });
-      });
+      for (const { x, item, input } of near.get(memoryOf(out)) ?? [])
+        if (overlaps(out, x) && !(item === at && isSameView(out, x)))
+          throw new ParameterError(
+            `${name} overlaps ${names(item).inputs[input]} otherwise than exactly: pass a tensor of its own`,
+          );
     }
   });
   checkOutsApart(results);
