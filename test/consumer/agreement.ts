@@ -33,7 +33,9 @@ export async function agreement(options: saccade.RuntimeOptions): Promise<Agreem
   const runtime = await saccade.createRuntime(options);
   const reference = await saccade.createRuntime({ backend: 'reference' });
   let worst = 0;
-  for (const { q, k, e, options } of CASES) {
+  // GPUs in software compile kernels for most of a second each.
+  const cases = options.backend === 'webgpu' ? CASES.slice(1, 3) : CASES;
+  for (const { q, k, e, options } of cases) {
     const shapes = [q, k, [...k.slice(0, 3), e]];
     const expected = await attend(reference, shapes, options);
     const actual = await attend(runtime, shapes, options);
@@ -41,7 +43,7 @@ export async function agreement(options: saccade.RuntimeOptions): Promise<Agreem
   }
   worst = Math.max(worst, difference(await decode(runtime), await decode(reference)));
   worst = Math.max(worst, difference(await learn(runtime), await learn(reference)));
-  const report = { explain: runtime.explain(), cases: CASES.length, worst, leaked: runtime.memory().live };
+  const report = { explain: runtime.explain(), cases: cases.length, worst, leaked: runtime.memory().live };
   runtime.dispose();
   reference.dispose();
   return report;

@@ -119,9 +119,14 @@ function expectAgreement(actual: Record<string, HostTensor>, wanted: Record<stri
     expect(relativeError(x, wanted[name] as HostTensor, small), name).toBeLessThan(tolerance);
 }
 
+/** What is expected of each case, which all backends are held to. */
+const known = new Map<string, Record<string, HostTensor>>();
+
 async function agrees(runtime: Runtime, c: Case): Promise<void> {
   const host = given(c);
-  expectAgreement(await computed(runtime, host, settingsOf(c)), expected(c, host));
+  const key = JSON.stringify(c);
+  if (!known.has(key)) known.set(key, expected(c, host));
+  expectAgreement(await computed(runtime, host, settingsOf(c)), known.get(key) as Record<string, HostTensor>);
 }
 
 const PLAIN = { b: 1, n: 100, m: 100, h: 1, g: 1, d: 5, e: 9, causal: true, stated: false };
@@ -144,7 +149,7 @@ describeOnBackends('linearAttention', (runtime) => {
     ],
     ['parts of columns', { n: 60, m: 60, d: 4, e: 150, stated: true }],
     ['parts of columns and segments', { n: 3200, m: 3200, d: 2, e: 70, decay: [0.99] }],
-    ['the widest heads', { n: 99, m: 99, d: 256, e: 256, normalise: true, stated: true }],
+    ['the widest heads', { n: 50, m: 50, d: 256, e: 256, normalise: true, stated: true }],
     ['more features than a block has', { n: 60, m: 60, h: 2, d: 257, e: 7, decay: [0.9, 1], stated: true }],
     ['a few more, shared, normalised', { n: 60, m: 60, h: 2, d: 266, e: 8, normalise: true, stated: true }],
     ['two blocks, all keys', { causal: false, n: 7, m: 60, d: 500, e: 12, normalise: true, stated: true }],
@@ -152,7 +157,7 @@ describeOnBackends('linearAttention', (runtime) => {
     ['5000 features', { n: 5, m: 5, d: 5000, e: 3, decay: [0.9], normalise: true, stated: true }],
     ['as many as there may be', { causal: false, n: 3, m: 2, d: 8192, e: 2 }],
     ['nine heads, three shared by three', { h: 9, g: 3, b: 2, decay: [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2] }],
-  ])('%s', (_, change) => agrees(runtime(), { ...PLAIN, ...change }), 20_000);
+  ])('%s', (_, change) => agrees(runtime(), { ...PLAIN, ...change }), 60_000);
 
   test("the sheet's hand case", async () => {
     const host = {

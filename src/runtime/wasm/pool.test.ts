@@ -101,7 +101,7 @@ describe.each(CALLERS)('%s', (_, Pool) => {
   test.each([0, 1, 2, 3])('jobs of all lengths one after another, %i threads', async (threads) => {
     const run = await open(threads, Pool);
     const lengths = Object.values(MICROSECONDS);
-    for (let round = 0; round < 1200; round++) {
+    for (let round = 0; round < 500; round++) {
       const length = 1 + ((round * 7919) % LENGTH);
       numbers.fill(3);
       await run(maps, squaring(length, lengths[(round ^ (round >> 2)) % lengths.length] as number));
