@@ -1,12 +1,8 @@
 /** Shared by references in float64: plain loops over rows of numbers, and sums of values by weights of pairs. */
 import { type HostTensor, toFloat64 } from '../tensor/host';
-import { add, at, dot, dotAt, rowOf, tensor, type Wide, zeros } from '../tensor/wide';
+import { add, addTo, at, dot, dotAt, rowOf, tensor, type Wide, zeros } from '../tensor/wide';
 
-export { add, at, dot, rowOf, tensor, type Wide, zeros };
-
-export function addTo(into: Float64Array, x: Float64Array, factor: number): void {
-  for (let i = 0; i < x.length; i++) add(into, i, factor * at(x, i));
-}
+export { add, addTo, at, dot, rowOf, tensor, type Wide, zeros };
 
 /** The key rows that a row of queries [b, n, h] may see among [b, m, g], from key `first` to the one before `past`. */
 function keyRows(row: number, { n, h, m, g }: Extents, first = 0, past = m): number[] {

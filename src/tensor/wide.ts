@@ -14,6 +14,10 @@ export function add(x: Float64Array, index: number, value: number): void {
   x[index] = at(x, index) + value;
 }
 
+export function addTo(into: Float64Array, x: Float64Array, factor: number): void {
+  for (let i = 0; i < x.length; i++) add(into, i, factor * at(x, i));
+}
+
 /** The dot product of `length` numbers from a[i] and b[j] on, in four sums, since a single one would wait for each addition. */
 export function dotAt(a: Float64Array, i: number, b: Float64Array, j: number, length: number): number {
   let [first, second, third, fourth] = [0, 0, 0, 0];

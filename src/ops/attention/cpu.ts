@@ -56,3 +56,20 @@ export function planned<Name extends string>(
 ): Plan {
   return { bytes, tables: tablesRead(programs), jobs };
 }
+
+/** The plan of an op that has joined in: its jobs take so many times as long, and have its params behind attention's. */
+export function extended(
+  plan: Plan,
+  times: number,
+  params: (at: Readonly<Record<string, number>>) => readonly number[],
+): Plan {
+  return {
+    ...plan,
+    jobs: (at, addressOf) =>
+      plan.jobs(at, addressOf).map((job) => ({
+        ...job,
+        params: [...job.params, ...params(at)],
+        microseconds: times * job.microseconds,
+      })),
+  };
+}

@@ -34,6 +34,7 @@ export function own(f: BackwardParams): Backward {
 @unmanaged
 export class BackwardTilt {
   @inline get hasScores(): bool { return false; }
+  @inline together(f: BackwardParams): i32 { return 1; }
   @inline factor(f: BackwardParams): f32 { return 1; }
 
   startPair(d: i32): void {

@@ -3,6 +3,7 @@
 import { contiguous, type Machine, operand, type Plan } from '../../runtime/cpu/plan';
 import type { Steps } from '../../runtime/turns';
 import { planAttentionBackward } from '../attention/backward/cpu';
+import { extended } from '../attention/cpu';
 import { planCached } from '../attention/decode/cached';
 import { planAttention } from '../attention/forward/cpu';
 import type { CachedParallaxCall, ParallaxBackwardCall, ParallaxCall } from './call';
@@ -12,7 +13,7 @@ import { Backward, Forward } from './params.generated';
 const QUERIES_OF_GROUP = 2;
 
 export function* planParallax(call: ParallaxCall, machine: Machine): Steps<Plan> {
-  const plan = yield* planAttention(call, machine, QUERIES_OF_GROUP);
+  const plan = yield* planAttention(call, machine, { queriesOfGroup: QUERIES_OF_GROUP });
   return extended(plan, 2, () => forwardParams(call));
 }
 
@@ -34,20 +35,3 @@ export function* planParallaxBackward(call: ParallaxBackwardCall, machine: Machi
 
 const forwardParams = ({ r, mean, level }: Pick<ParallaxCall, 'r'> & Partial<ParallaxCall>) =>
   Forward({ r: operand(r), mean, level });
-
-/** A plan whose jobs take so many times as long, and have these params behind their own. */
-function extended(
-  plan: Plan,
-  times: number,
-  params: (at: Readonly<Record<string, number>>) => readonly number[],
-): Plan {
-  return {
-    ...plan,
-    jobs: (at, addressOf) =>
-      plan.jobs(at, addressOf).map((job) => ({
-        ...job,
-        params: [...job.params, ...params(at)],
-        microseconds: times * job.microseconds,
-      })),
-  };
-}

@@ -31,6 +31,10 @@ export class ForwardTilt {
   level: f64;
 
   @inline get hasScores(): bool { return false; }
+  @inline get hasOwnWeights(): bool { return false; }
+  @inline together(f: ForwardParams): i32 { return 1; }
+  @inline weigh(f: ForwardParams, place: i32, segments: i32, panels: i32, rows: i32, tile: usize, scratch: usize): void {}
+  @inline exceptionalRow(f: ForwardParams, place: i32, r: i32, tile: usize, scratch: usize): void {}
   @inline get passes(): i32 { return 3; }
 
   open(f: ForwardParams, batch: i32, head: i32, first: i32, rows: i32, keyNorm: f32, scratch: usize): f32 {

@@ -5,6 +5,7 @@
 import { checkChoice } from '../../../check';
 import { cast, concat, contiguous, widened } from '../../../ops/copy';
 import { gather } from '../../../ops/gather';
+import { isGroupedHere, landmarkAttention } from '../../../ops/landmark-attention';
 import { map } from '../../../ops/map/map';
 import { matmul } from '../../../ops/matmul';
 import { max } from '../../../ops/reduce';
@@ -145,6 +146,8 @@ export class LandmarkCache implements OwnCache {
     const k = topBlocks === undefined ? nearby(keys) : rotate(nearby(keys), { offset: base });
     const queries = rotate(contiguous(q as Tensor<'f32'>), { offset: base + before - near });
     const { scale = 1 / Math.sqrt(this.place.d) } = this.retrieval;
+    // A prompt has nothing before it.
+    if (before === 0 && isGroupedHere(q, block)) return landmarkAttention(queries, k, nearby(values), block, { scale });
     const scaled = map((x, { scale }) => scale * x, queries, { captured: { scale } }) as Tensor;
     const chosen = blocks > 0 ? this.#choose(row, blocks, scaled, rotate) : undefined;
     const open = (queries: Tensor, from: number, past: number) =>

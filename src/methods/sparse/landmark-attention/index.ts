@@ -5,6 +5,7 @@
  */
 import * as valibot from 'valibot';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
+import { landmarkAttention as grouped, isGroupedHere } from '../../../ops/landmark-attention';
 import { bindShapes } from '../../../tensor/shape';
 import { defineMethod } from '../../define';
 import { choice, scale, whole } from '../../schema';
@@ -45,7 +46,9 @@ export const landmarkAttention = defineMethod({
     checkContiguous(inputs);
     const { q, k, v } = inputs;
     bindShapes(landmarkAttention.inputs, { q: q.shape, k: k.shape, v: v.shape });
-    const { scale = 1 / Math.sqrt(q.shape[3] as number) } = params;
+    const { block, topBlocks, scale = 1 / Math.sqrt(q.shape[3] as number) } = params;
+    if (topBlocks === undefined && isGroupedHere(q, block))
+      return { out: grouped(q, k, v, block, { scale, ...control }) };
     return q.runtime.scope(() => ({ out: groupedAttention(inputs, { ...params, scale }, control) }));
   },
 

@@ -1,13 +1,16 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { describeMethod, sequences, weightsOf } from '../../../../test/describe-method';
+import { describeOnBackends, fewOnGpu, isOnGpu } from '../../../../test/backends';
+import { describeMethod, differentiated, relativeError, sequences, weightsOf } from '../../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../../test/expect';
+import { scoped } from '../../../../test/scoped';
 import { createRuntime, rope } from '../../../index';
 import { softmaxAttention } from '../../../ops/attention/softmax';
 import { type HostTensor, hostTensor } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import { sizeOf } from '../../../tensor/shape';
 import type { FromOwn, OwnCache } from '../../continuation';
+import type { Method } from '../../define';
 import { landmarkAttention as method } from '.';
 
 const cases = fc
@@ -20,6 +23,55 @@ const cases = fc
   }));
 
 describeMethod(method, cases, 12);
+
+describeOnBackends('landmark attention of hard inputs', (runtime) => {
+  const shape = [1, 400, 2, 6];
+  const scaled = (by: number, seed: number) =>
+    hostTensor(
+      normal(sizeOf(shape), seed).map((x) => by * x),
+      shape,
+      'f32',
+    );
+  /** Scores beside which others vanish, and blocks that hold nearly nothing; huge ones; longer blocks than kernels take. */
+  const hard = fewOnGpu(
+    [
+      { block: 50, scores: 6 },
+      { block: 167, scores: 3 },
+      { block: 168, scores: 1 },
+      { block: 5, scores: 1e16 },
+    ],
+    1,
+  );
+  test.each(hard)('blocks of $block, scores times $scores', async ({ block, scores }) => {
+    const host = { q: scaled(scores, 1), k: scaled(scores, 2), v: scaled(1, 3) };
+    const byOut = scaled(1, 4);
+    const params = method.parse({ block });
+    const wanted = method.reference(host, params, byOut);
+    await scoped(runtime(), async () => {
+      const tensors = Object.entries(host).map(([name, x]) => [name, runtime().fromHost(x as HostTensor<'f32'>)]);
+      const gradOut = runtime().fromHost(byOut as HostTensor<'f32'>);
+      const { results, gradients } = differentiated(method as Method, Object.fromEntries(tensors), params, gradOut);
+      expect(relativeError(await results.out!.toHost(), wanted.out!)).toBeLessThan(1e-5);
+      // Inputs of the backward pass are ordinary.
+      if (scores > 100) return;
+      for (const name of ['q', 'k', 'v'])
+        expect(relativeError(await gradients[name]!.toHost(), wanted[`grad_${name}`]!)).toBeLessThan(5e-5);
+    });
+  });
+
+  test.skipIf(isOnGpu)('keys that are not numbers reach the queries behind them, and no others', async () => {
+    const k = scaled(1, 2);
+    (k.data as Float32Array)[10 * 12 + 1] = Number.NaN;
+    const host = { q: scaled(1, 1), k, v: scaled(1, 3) };
+    const params = method.parse({ block: 20 });
+    await scoped(runtime(), async () => {
+      const [q, k, v] = [host.q, host.k, host.v].map((x) => runtime().fromHost(x as HostTensor<'f32'>));
+      const out = await method.forward({ q: q!, k: k!, v: v! }, params).out.read();
+      const wanted = method.reference(host, params).out!.data as Float64Array;
+      expect([...out].map(Number.isNaN)).toEqual([...wanted].map(Number.isNaN));
+    });
+  });
+});
 
 describe('landmark attention', () => {
   const random = (shape: readonly number[], seed: number) => hostTensor(normal(sizeOf(shape), seed), shape, 'f32');

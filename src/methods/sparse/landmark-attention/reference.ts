@@ -1,5 +1,5 @@
-import { type HostTensor, toFloat64 } from '../../../tensor/host';
-import { add, addTo, at, dot, rowOf, type Wide, zeros } from '../../reference';
+import { groupedSoftmax } from '../../../ops/landmark-attention/softmax';
+import type { HostTensor } from '../../../tensor/host';
 
 export interface LandmarkInputs<T> {
   /** [b, n, h, d]. */
@@ -16,67 +16,10 @@ export interface LandmarkParams {
 
 /** Softmax within each earlier block, times the weight of its landmark among the tokens of the query's own block. */
 export function reference(
-  { q, k, v }: LandmarkInputs<HostTensor>,
-  { block, topBlocks = Number.POSITIVE_INFINITY, scale }: LandmarkParams,
+  inputs: LandmarkInputs<HostTensor>,
+  { scale = 1 / Math.sqrt(inputs.q.shape[3] as number), ...params }: LandmarkParams,
   gradOut?: HostTensor,
-): Record<string, Wide> {
-  const [b, n, h, d] = q.shape as [number, number, number, number];
-  const [g, e] = v.shape.slice(2) as [number, number];
-  const factor = scale ?? 1 / Math.sqrt(d);
-  const [queries, keys, values] = [q, k, v].map(toFloat64) as [Float64Array, Float64Array, Float64Array];
-  const byOut = gradOut && toFloat64(gradOut);
-  const [out, gradQ, gradK, gradV] = [zeros([b, n, h, e]), zeros(q.shape), zeros(k.shape), zeros(v.shape)];
-  for (let row = 0; row < b * n * h; row++) {
-    const [head, i, batch] = [row % h, Math.floor(row / h) % n, Math.floor(row / h / n)];
-    const keyRow = (j: number) => (batch * n + j) * g + Math.floor((head * g) / h);
-    const query = rowOf(queries, row, d);
-    const score = (j: number) => factor * dot(query, rowOf(keys, keyRow(j), d));
-    const own = Math.floor(i / (block + 1));
-    const regular = (at: number) => range(at * (block + 1), block);
-    const landmark = (at: number) => at * (block + 1) + block;
-    const opened = range(0, own)
-      .sort((one, other) => score(landmark(other)) - score(landmark(one)) || one - other)
-      .slice(0, topBlocks)
-      .sort((one, other) => one - other);
-    const near = regular(own).filter((j) => j <= i);
-    const first = softmax([...near, ...opened.map(landmark)].map(score));
-    const groups = [
-      ...near.map((j, place) => ({ gate: j, share: at(first, place), tokens: [j] })),
-      ...opened.map((each, place) => ({
-        gate: landmark(each),
-        share: at(first, near.length + place),
-        tokens: regular(each),
-      })),
-    ].map((group) => ({ ...group, within: softmax(group.tokens.map(score)) }));
-    const result = rowOf(out.data, row, e);
-    for (const { share, tokens, within } of groups)
-      for (const [place, j] of tokens.entries()) addTo(result, rowOf(values, keyRow(j), e), share * at(within, place));
-    if (!byOut) continue;
-    const by = rowOf(byOut, row, e);
-    const mean = dot(by, result);
-    const byScore = (j: number, gradient: number) => {
-      addTo(rowOf(gradQ.data, row, d), rowOf(keys, keyRow(j), d), factor * gradient);
-      addTo(rowOf(gradK.data, keyRow(j), d), query, factor * gradient);
-    };
-    for (const { gate, share, tokens, within } of groups) {
-      const ofTokens = tokens.map((j) => dot(by, rowOf(values, keyRow(j), e)));
-      const ofGroup = ofTokens.reduce((sum, each, place) => sum + each * at(within, place), 0);
-      byScore(gate, share * (ofGroup - mean));
-      for (const [place, j] of tokens.entries()) {
-        const weight = share * at(within, place);
-        for (let c = 0; c < e; c++) add(gradV.data, keyRow(j) * e + c, weight * at(by, c));
-        byScore(j, weight * (at(ofTokens, place) - ofGroup));
-      }
-    }
-  }
+): Record<string, HostTensor<'f64'>> {
+  const { out, gradQ, gradK, gradV } = groupedSoftmax(inputs, { ...params, scale }, gradOut);
   return gradOut ? { out, grad_q: gradQ, grad_k: gradK, grad_v: gradV } : { out };
-}
-
-const range = (first: number, count: number) => Array.from({ length: count }, (_, at) => first + at);
-
-function softmax(scores: readonly number[]): number[] {
-  const most = Math.max(...scores);
-  const exponentials = scores.map((score) => Math.exp(score - most));
-  const sum = exponentials.reduce((total, each) => total + each, 0);
-  return exponentials.map((each) => each / sum);
 }

@@ -73,8 +73,11 @@ function addPart<H>(f: BackwardParams, task: i32, sumsOfTables: usize, scratch: 
   const hook = hookOf<H>(scratch);
   const t = changetype<Part>(scratch + PART);
   t.batch = bg / p.g;
-  t.first = <i32>((<i64>panels * part) / parts);
-  t.past = <i32>((<i64>panels * (part + 1)) / parts);
+  const together = hook.together(f);
+  const groups = <i64>((panels + together - 1) / together);
+  const most = (BLOCK_PANELS / together) * together;
+  t.first = <i32>((groups * part) / parts) * together;
+  t.past = min(panels, <i32>((groups * (part + 1)) / parts) * together);
   t.sliceBytes = sliceBytes;
   t.keyPanels = panelsAt(f.keyPanels, bg, panels, d);
   t.keySlices = f.keySlices + <usize>(bg * slicesOf(d)) * sliceBytes;
@@ -97,11 +100,11 @@ function addPart<H>(f: BackwardParams, task: i32, sumsOfTables: usize, scratch: 
       startPair(walk, p, place, t.tile, t.first, t.past);
       memory.fill(scratch + SUMS, 0, <usize>(slicesOf(d) * SLICE) * ROW);
       hook.startPair(d);
-      let segments = takePairs(walk, p, BLOCK_PANELS, scratch + SEGMENTS);
+      let segments = takePairs(walk, p, most, scratch + SEGMENTS);
       if (segments > 0) openPair<H>(f, t, scratch);
       while (segments > 0) {
         hook.addBlock(f, t, segments, scratch);
-        segments = takePairs(walk, p, BLOCK_PANELS, scratch + SEGMENTS);
+        segments = takePairs(walk, p, most, scratch + SEGMENTS);
       }
       const rows = min(2, tiles - t.tile) * TILE;
       const own = sums + (<usize>(t.tile * TILE * d) << 2);

@@ -8,6 +8,8 @@ import { Part } from './memory.as';
 export class BackwardHook {
   /** Whether scores may have a modifier. */
   @inline get hasScores(): bool { return true; }
+  /** Panels, from the first on, of which each part and each block of keys takes whole groups. */
+  @inline together(f: BackwardParams): i32 { return 1; }
   /** The factor on gradients of queries and keys that is left for the end. */
   @inline factor(f: BackwardParams): f32 { return <f32>f.problem.scale; }
 

@@ -29,8 +29,19 @@ const TASKS_OF_THREAD = 16;
 /** The most tiles of each head in a task that takes all heads. */
 const MOST_TILES = 64;
 
-/** With few queries, a group of rows holds `queriesOfGroup` of them: its other rows are another op's. */
-export function* planAttention(call: AttentionCall, machine: Machine, queriesOfGroup = GROUP): Steps<Plan> {
+/** What another op that joins in wants. */
+interface Joined {
+  /** With few queries, a group of rows holds so many of them: its other rows are the op's. */
+  readonly queriesOfGroup?: number;
+  /** Parts of the keys hold whole groups of so many panels. */
+  readonly panelsTogether?: number;
+}
+
+export function* planAttention(
+  call: AttentionCall,
+  machine: Machine,
+  { queriesOfGroup = GROUP, panelsTogether = 1 }: Joined = {},
+): Steps<Plan> {
   const { memory, threads } = machine;
   const { k, v, out, lse, score } = call;
   const extents = extentsOf(call);
@@ -42,7 +53,7 @@ export function* planAttention(call: AttentionCall, machine: Machine, queriesOfG
     return planDecode(call, { extents, k: operand(k), v: operand(v), rows, queriesOfGroup }, machine);
   }
   const problem = problemOf(call, extents, map, memory);
-  const cut = cutAttention(map, extents, threads);
+  const cut = cutAttention(map, extents, threads, panelsTogether);
   const packed = cut.packsItself ? 0 : b * g * map.panels * PANEL * 4;
   const chunks = Math.ceil(map.panels / CHUNK_PANELS);
   const bytes = {
@@ -75,7 +86,12 @@ export function* planAttention(call: AttentionCall, machine: Machine, queriesOfG
 }
 
 /** How attention is cut: into tasks, which changes no bits, and each tile's keys into parts, which follow from the shapes. */
-function cutAttention({ tiles, panels, visited }: BlockMap, { b, h, g, d, e }: Extents, threads: number) {
+function cutAttention(
+  { tiles, panels, visited }: BlockMap,
+  { b, h, g, d, e }: Extents,
+  threads: number,
+  together: number,
+) {
   // Where tiles see keys here and there, and those of one stay in a thread's cache, a task is some tiles of all heads;
   // else one of one head or, where its keys outgrow the cache that threads share, some that go through them together.
   const panelsOfTile = visited / (b * h * tiles);
@@ -97,6 +113,6 @@ function cutAttention({ tiles, panels, visited }: BlockMap, { b, h, g, d, e }: E
     tilesOfTask,
     headsOfTask: heads,
     tasks: packsItself ? Math.ceil((b * g) / heads) : Math.ceil(tiles / tilesOfTask) * (takesAllHeads ? 1 : b * h),
-    rangePanels: Math.ceil(panels / Math.max(1, ranges)),
+    rangePanels: together * Math.ceil(panels / together / Math.max(1, ranges)),
   };
 }

@@ -13,7 +13,10 @@ import { Operand, PANEL, TILE } from '../../../runtime/cpu/params.generated.as';
 export function exceptionalTile<H>(f: ForwardParams, place: i32, own: usize, scratch: usize): void {
   const state = stateOf(own);
   state.isDone = true;
-  for (let r: i32 = 0; r < state.rows; r++) exceptionalRow<H>(f, place, r, own, scratch);
+  for (let r: i32 = 0; r < state.rows; r++) {
+    if (changetype<H>(0).hasOwnWeights) hookOf<H>(own).exceptionalRow(f, place, r, own, scratch);
+    else exceptionalRow<H>(f, place, r, own, scratch);
+  }
 }
 
 function exceptionalRow<H>(f: ForwardParams, place: i32, r: i32, own: usize, scratch: usize): void {

@@ -151,12 +151,15 @@ function addKeys<H>(f: ForwardParams, place: i32, pastPanel: i32, own: usize, sc
   const rows = state.rows;
   const walk = changetype<Walk>(own + WALK);
   let left = panelsBefore(walk, p, pastPanel);
+  const together = hookOf<H>(own).together(f);
+  const most = (BLOCK_PANELS / together) * together;
   // Even in size: a short last block would waste the accumulators' way to memory and back.
-  for (let blocks = (left + BLOCK_PANELS - 1) / BLOCK_PANELS; blocks > 0; blocks--) {
-    const taken = left / blocks;
+  for (let blocks = (left + most - 1) / most; blocks > 0; blocks--) {
+    const taken = blocks == 1 ? left : ((left + together - 1) / together / blocks) * together;
     left -= taken;
     const segments = takeSegments(walk, p, taken, scratch + SEGMENTS);
-    if (state.isSmall) {
+    if (changetype<H>(0).hasOwnWeights) hookOf<H>(own).weigh(f, place, segments, taken, rows, own, scratch);
+    else if (state.isSmall) {
       fill(scratch + BLOCK, 0);
       scoreBlock(p, keys, d, segments, rows, own, scratch, STORE_EXP);
       addSums(own, scratch);

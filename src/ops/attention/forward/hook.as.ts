@@ -11,6 +11,14 @@ import { rowOfSlices } from './block.as';
 export class ForwardHook {
   /** Whether scores may have a modifier. */
   @inline get hasScores(): bool { return true; }
+  /** Whether it makes weights of a block itself (`weigh`, `exceptionalRow`). */
+  @inline get hasOwnWeights(): bool { return false; }
+  /** Panels, from the first on, of which each block of keys takes whole groups. */
+  @inline together(f: ForwardParams): i32 { return 1; }
+  /** Weights of a block of keys at SCORES, and what they add to the tile's maxima and sums. */
+  @inline weigh(f: ForwardParams, place: i32, segments: i32, panels: i32, rows: i32, own: usize, scratch: usize): void {}
+  /** Row r of an exceptional tile. */
+  @inline exceptionalRow(f: ForwardParams, place: i32, r: i32, own: usize, scratch: usize): void {}
   /** Passes over the keys of an exceptional row: for the largest score, for the sums, and perhaps more. */
   @inline get passes(): i32 { return 2; }
 
