@@ -6,8 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { writeSafetensors } from '../io';
 import type { Session } from './contender';
-import { givenOf } from './given';
-import type { Task } from './problem';
+import type { Given } from './problem';
 
 /** The share of the free memory that a peer may take before it is stopped. */
 const MEMORY_SHARE = 0.75;
@@ -96,10 +95,10 @@ export class PeerProcess {
   }
 }
 
-/** Prepares a peer for calls on a task, with this `setting`. The process ends with the session. */
+/** Prepares a peer for calls on what it is given, with this `setting`. The process ends with the session. */
 export async function openPeer(
   process: PeerProcess,
-  task: Task,
+  { tensors, settings }: Given,
   setting: object,
   signal: AbortSignal,
 ): Promise<Session> {
@@ -107,7 +106,6 @@ export async function openPeer(
     const { threads, label } = await process.ask<Pick<Session, 'threads' | 'label'>>('open', setting, signal);
     // In files, which cost the child less than messages of 100 MB.
     await withFile(async (path) => {
-      const { tensors, settings } = givenOf(task);
       await writeFile(path, writeSafetensors(tensors));
       await process.ask('prepare', { inputs: path, ...settings }, signal);
     });

@@ -12,8 +12,9 @@ import { promisify } from 'node:util';
 import { cacheFolder } from '../cache-folder';
 import { UnsupportedError } from '../errors';
 import type { Contender } from './contender';
+import { givenOf } from './given';
 import { memoryLimit, openPeer, PeerProcess } from './peer-process';
-import type { MaskName, Problem } from './problem';
+import type { Given, MaskName, Problem } from './problem';
 
 export interface PeerInfo {
   readonly label: string;
@@ -92,9 +93,13 @@ function llamaPlatform(): string {
 export function peer(name: string, folder: string, threads: number): Contender {
   return {
     name,
-    open: async (task, signal) => openPeer(startHost(folder, name), task, { threads }, signal),
+    open: async (task, signal) => openGiven(name, folder, threads, givenOf(task), signal),
   };
 }
+
+/** A peer on what it is given. */
+export const openGiven = (name: string, folder: string, threads: number, given: Given, signal: AbortSignal) =>
+  openPeer(startHost(folder, name), given, { threads }, signal);
 
 /** Runs `host.mjs` in the peers' folder. */
 function startHost(folder: string, name: string): PeerProcess {

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { UnsupportedError } from '../errors';
 import type { Contender } from './contender';
+import { givenOf } from './given';
 import type { BenchBackend } from './options';
 import { memoryLimit, openPeer, PeerProcess } from './peer-process';
 
@@ -49,7 +50,7 @@ export function pytorch(
       const env = { PYTHONDONTWRITEBYTECODE: '1', ...threadsOfProducts(), ...process.env };
       const child = new PeerProcess(spawn(python, [join(folder, script)], { env, stdio: 'pipe' }));
       const setting = { backend, threads, dtype, limit: memoryLimit() };
-      return openPeer(child, task, setting, signal).catch((error) => {
+      return openPeer(child, givenOf(task), setting, signal).catch((error) => {
         if (error.code !== 'ENOENT' && error.code !== 'EACCES') throw error;
         throw new UnsupportedError(
           `'${python}' cannot be run (${error.code}): install Python and PyTorch, or name a Python that has it in SACCADE_PYTHON`,

@@ -1,5 +1,5 @@
 /** Keys and values of past tokens, for decoders. */
-import { checkOptions, checkWhole } from '../check';
+import { checkOptions, checkRecord, checkWhole } from '../check';
 import { DisposedError, DTypeError, ParameterError, ShapeError } from '../errors';
 import { append, copyPages } from '../ops/cache';
 import {
@@ -27,11 +27,13 @@ import {
 import type { Control } from '../runtime/backend';
 import { LARGEST_HEAD } from '../runtime/cpu/params';
 import type { Runtime } from '../runtime/runtime';
-import { formatShape } from '../tensor/shape';
+import { checkHost, type HostTensor, hostTensor } from '../tensor/host';
+import { formatShape, sameShape } from '../tensor/shape';
 import { disposeKey, type Tensor } from '../tensor/tensor';
 import { describesItself } from '../text/inspect';
 import { PagePool, type SharedPage } from './pool';
 import { checkRows, rowLengths } from './rows';
+import { restorePages, savedPages } from './saved-pages';
 
 export interface AppendOptions extends Control {
   /** How many of the tokens belong to each row: its first ones. Default: all. */
@@ -346,6 +348,91 @@ export class KeyValueCache {
     );
   }
 
+  /**
+   * What it holds as tensors of a file, which `writeSafetensors` writes: pages as they lie, so that `restore` gives the same bits.
+   * Resolves once all that was appended is there.
+   */
+  async save(): Promise<Record<string, HostTensor<'i32'>>> {
+    this.#assertUsable('save()');
+    const { runtime, layout } = this.#shared;
+    const rows = (this.#rows[0] as Row[]).length;
+    const lengths = this.#rows.flatMap((all) => all.map(({ length }) => length));
+    const saved: Record<string, HostTensor<'i32'>> = {
+      about: hostTensor(Int32Array.from(aboutOf(layout)), [ABOUT.length], 'i32'),
+      lengths: hostTensor(Int32Array.from(lengths), [this.layers, rows], 'i32'),
+    };
+    // As it is now, whatever is appended meanwhile.
+    using copy = this.fork(Array.from({ length: rows }, (_, row) => row));
+    for (const [layer, all] of copy.#rows.entries())
+      for (const [at, row] of all.entries()) {
+        const filled = filledOf(row);
+        const places = Int32Array.from(filled, ({ place }) => place);
+        saved[`places.${layer}.${at}`] = hostTensor(places, [places.length], 'i32');
+        saved[`pages.${layer}.${at}`] = await savedPages(runtime, layout, filled);
+      }
+    return saved;
+  }
+
+  /**
+   * Takes what `save` gave of a cache with the same layers, rows and heads, in the place of nothing.
+   *
+   * @throws {ParameterError} a cache that has tokens already; tensors of another cache, or more tokens than its capacity
+   */
+  restore(saved: Readonly<Record<string, HostTensor>>): void {
+    this.#assertUsable('restore()');
+    checkRecord('saved', saved);
+    const { runtime, layout, capacity, pool } = this.#shared;
+    if (this.#rows.some((rows) => rows.some(({ length }) => length > 0)))
+      throw new ParameterError(`restore() needs a cache without tokens, got one of ${this.lengths.join(', ')}`);
+    const numbers = (name: string, ...shape: readonly number[]) => numbersIn(saved, name, shape);
+    const about = [...numbers('about', ABOUT.length)];
+    const own = aboutOf(layout);
+    const unlike = ABOUT.findIndex((_, at) => about[at] !== own[at]);
+    if (unlike >= 0)
+      throw new ParameterError(
+        `saved must be of a cache with ${ABOUT[unlike]} ${own[unlike]}, got one with ${about[unlike]}`,
+      );
+    const rows = (this.#rows[0] as Row[]).length;
+    const lengths = numbers('lengths', this.layers, rows);
+    const next = this.#rows.map((all, layer) =>
+      all.map((_, at) => {
+        const length = lengths[layer * rows + at] as number;
+        const held = this.#held(layer, length);
+        if (length < 0 || held > capacity)
+          throw new ParameterError(
+            `saved has ${held} tokens of row ${at} in layer ${layer}, expected at most the capacity of ${capacity}`,
+          );
+        const places = numbers(`places.${layer}.${at}`);
+        const pages = numbers(`pages.${layer}.${at}`, places.length, layout.bytes / 4);
+        const count = Math.ceil(length / PAGE_ROWS);
+        const isPlaced = places.every((place, i) => place > (places[i - 1] ?? -1) && place < count);
+        if (!isPlaced || !this.#hasWindow(layer, length, places))
+          throw new ParameterError(`places.${layer}.${at} of saved must be those of the pages of ${length} tokens`);
+        return { length, places, pages, count };
+      }),
+    );
+    const taken = pool.take(next.flat().reduce((sum, { places }) => sum + places.length, 0));
+    const spare = [...taken];
+    try {
+      for (const [layer, all] of next.entries())
+        for (const [at, { length, places, pages, count }] of all.entries()) {
+          const row = (this.#rows[layer] as Row[])[at] as Row;
+          row.pages = new Array<SharedPage | undefined>(count).fill(undefined);
+          for (const place of places) row.pages[place] = spare.pop();
+          row.length = length;
+          restorePages(runtime, layout, hostTensor(pages, [places.length, layout.bytes / 4], 'i32'), filledOf(row));
+        }
+    } catch (error) {
+      for (const rows of this.#rows)
+        for (const row of rows) {
+          row.pages = [];
+          row.length = 0;
+        }
+      for (const page of taken) pool.release(page);
+      throw error;
+    }
+  }
+
   /** Returns its pages. Disposing twice is harmless. */
   dispose(): void {
     if (this.#disposed) return;
@@ -368,6 +455,17 @@ export class KeyValueCache {
   #held(layer: number, length: number): number {
     const { window, sinks: first = 0 } = this.#shared.layers[layer] as CacheLayerOptions;
     return window === undefined ? length : Math.min(length, window - 1 + first);
+  }
+
+  /** Whether these places have all that a query behind so many tokens may see. */
+  #hasWindow(layer: number, length: number, places: Int32Array): boolean {
+    const { window, sinks: first = 0 } = this.#shared.layers[layer] as CacheLayerOptions;
+    const from = window === undefined ? 0 : Math.floor(this.#firstKept(layer, length) / PAGE_ROWS);
+    const there = new Set(places);
+    const isSeen = (place: number) => place >= from || place * PAGE_ROWS < first;
+    return Array.from({ length: Math.ceil(length / PAGE_ROWS) }, (_, place) => place).every(
+      (place) => !isSeen(place) || there.has(place),
+    );
   }
 
   #evict(layer: number, row: Row): void {
@@ -393,3 +491,27 @@ export class KeyValueCache {
 }
 
 describesItself(KeyValueCache, 'KeyValueCache');
+
+/** What tells pages of one kind from others, and how messages call it. */
+const ABOUT = ['pages of', 'numbers of type', 'heads', 'columns of a key', 'columns of a value'] as const;
+
+const aboutOf = ({ dtype, heads, d, e }: PageLayout): readonly number[] => [PAGE_ROWS, dtype, heads, d, e];
+
+/** The pages of a row that are there, and where. */
+const filledOf = ({ length, pages }: Row) =>
+  pages.flatMap((page, place) =>
+    page ? [{ page, place, tokens: Math.min(PAGE_ROWS, length - place * PAGE_ROWS) }] : [],
+  );
+
+/** The numbers of a tensor of a file, of this shape; of rank 1 and any length without one. */
+function numbersIn(saved: Readonly<Record<string, HostTensor>>, name: string, shape: readonly number[]): Int32Array {
+  const host = saved[name];
+  if (host === undefined) throw new ParameterError(`saved must have '${name}', as save() gives it`);
+  checkHost(`${name} of saved`, host);
+  const fits = shape.length === 0 ? host.shape.length === 1 : sameShape(host.shape, shape);
+  if (host.dtype !== 'i32' || !fits)
+    throw new ParameterError(
+      `${name} of saved must be i32 ${shape.length === 0 ? 'of rank 1' : formatShape(shape)}, got ${host.dtype} ${formatShape(host.shape)}`,
+    );
+  return host.data as Int32Array;
+}

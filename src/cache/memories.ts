@@ -1,5 +1,8 @@
 /** What methods keep beside keys and values, by layer, behind the interface of a cache. */
 import type { Memory } from '../methods/continuation';
+import type { CacheLayer } from '../ops/cache/layer';
+import type { HostTensor } from '../tensor/host';
+import { partOf, prefixed } from './named';
 
 export class Memories {
   constructor(
@@ -35,6 +38,18 @@ export class Memories {
       all,
       counts.reduce((sum, count) => sum + count, 0),
     );
+  }
+
+  /** What all layers keep, for the keys of each. */
+  async save(keysOf: (index: number) => CacheLayer): Promise<Record<string, HostTensor>> {
+    const saved: Record<string, HostTensor> = {};
+    for (const [at, memory] of this.all.entries())
+      Object.assign(saved, prefixed(`${at}.`, await memory.save(keysOf(at))));
+    return saved;
+  }
+
+  async restore(saved: Readonly<Record<string, HostTensor>>, keysOf: (index: number) => CacheLayer): Promise<void> {
+    for (const [at, memory] of this.all.entries()) await memory.restore(partOf(`${at}.`, saved), keysOf(at));
   }
 
   dispose(): void {

@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Command } from 'commander';
 import { ParameterError } from '../errors';
+import type { Calibration } from '../methods/calibration';
 import { type CalibrationFile, calibrate } from '../models';
 import { calibrationName } from '../models/language-model/calibration';
 import { loadDecoder } from '../models/language-model/load';
@@ -68,8 +69,7 @@ async function runCalibrate(name: string, options: Options): Promise<void> {
       [right('layer'), 'thresholds by head'],
       found.layers.map((layer, at) => [
         String(at),
-        Object.values(layer)
-          .flat()
+        (layer[(method.calibration as Calibration).param] as readonly number[])
           .map((value) => significant(value))
           .join(' '),
       ]),

@@ -4,7 +4,7 @@ import { checkWhole } from '../check';
 import { compare } from '../compare/compare';
 import type { Use } from '../compare/comparison';
 import { type ComparisonReport, hasLoss, hasReach, isMeasured, needsTraining, type Row } from '../compare/comparison';
-import { checkComparable, inputsBeyond } from '../compare/contenders';
+import { type Calibrated, checkComparable, inputsBeyond } from '../compare/contenders';
 import { alps, imageInputs, type NamedPicture } from '../compare/image-inputs';
 import {
   checkPackagesOfText,
@@ -20,8 +20,9 @@ import { describeMachine, formatMachine } from '../machine';
 import type { Method } from '../methods/define';
 import { exactAttention } from '../methods/dense/attention';
 import { methods as allMethods } from '../methods/registry';
-import { type LanguageModel, loadDecoder } from '../models';
+import { type CalibrationFile, type LanguageModel, loadDecoder } from '../models';
 import { MOST_LAYERS } from '../models/decoder/architectures/settings';
+import { readCalibration } from '../models/language-model/calibration';
 import { models } from '../models/registry';
 import { loadUniversalSentenceEncoder } from '../models/universal-sentence-encoder';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
@@ -37,6 +38,7 @@ import type { Tensor } from '../tensor/tensor';
 import { formatPercent, formatRatio, significant } from '../text/format';
 import { printable } from '../text/printable';
 import { formatTable, styledLines } from '../text/table';
+import type { Weights } from '../weights';
 import { failIfAny, WITH_FAILURES } from './failures';
 import { openModel } from './language';
 import { METHOD_OR_MODULE, readMethods } from './methods';
@@ -141,7 +143,8 @@ async function runComparison(options: CompareOptions): Promise<void> {
   const machine = await describeMachine();
   const { report, picture } = await withProgress('comparing', async ({ signal, onProgress }, show) => {
     onProgress(0, 'reading the inputs');
-    const { inputs, description: input, picture, losses, ...held } = await readInputs(runtime, options, { signal });
+    const found = await readInputs(runtime, { ...options, among: methods }, { signal });
+    const { inputs, description: input, picture, losses, calibrated, ...held } = found;
     using _ = held.model;
     const rows: Row[] = [];
     const onRow = (row: Row) => {
@@ -155,6 +158,7 @@ async function runComparison(options: CompareOptions): Promise<void> {
       maxError,
       onRow,
       losses,
+      calibrated,
     });
     const report: ComparisonReport = { format: 'saccade compare', version: 1, machine, input, ...comparison };
     return { report, picture };
@@ -176,7 +180,12 @@ async function runComparison(options: CompareOptions): Promise<void> {
 /** q, k and v, and the model that they are of, where it is of use afterwards. */
 type Read = DescribedInputs & { readonly model?: LanguageModel };
 
-async function readInputs(runtime: Runtime, options: CompareOptions, { signal }: Control): Promise<Read> {
+interface ReadOptions extends CompareOptions {
+  /** The methods that are compared; default: all. */
+  readonly among: readonly Method[] | 'all' | undefined;
+}
+
+async function readInputs(runtime: Runtime, options: ReadOptions, { signal }: Control): Promise<Read> {
   const { text, in: path, image, grid, model, length = DEFAULT_LENGTH, layer = DEFAULT_LAYER } = options;
   checkOfNetwork(options);
   if (image !== undefined) {
@@ -193,7 +202,8 @@ async function readInputs(runtime: Runtime, options: CompareOptions, { signal }:
     const language = await loadDecoder(weights, { runtime, context: Math.max(2, length), signal });
     try {
       const each = options.eachLayer === true;
-      return { model: language, ...decoderInputs(language, named, { length, layer, each }, { signal }) };
+      const calibrated = await calibratedOf(weights, options.among, language.decoder.layers, layer, signal);
+      return { model: language, calibrated, ...decoderInputs(language, named, { length, layer, each }, { signal }) };
     } catch (error) {
       language.dispose();
       throw error;
@@ -212,6 +222,22 @@ async function readInputs(runtime: Runtime, options: CompareOptions, { signal }:
   const [q, k, v] = names.map((name) => runtime.fromHost(host[name] as HostTensor<DType>)) as [Tensor, Tensor, Tensor];
   const shapes = Object.entries({ q, k, v }).map(([name, { shape }]) => `${name} ${formatShape(shape)}`);
   return { inputs: { q, k, v }, description: `${printable(path)}: ${shapes.join(', ')}.` };
+}
+
+/** What files beside the weights say of methods, by layer. */
+async function calibratedOf(
+  weights: Weights,
+  among: ReadOptions['among'],
+  count: number,
+  layer: number,
+  signal: AbortSignal | undefined,
+): Promise<Calibrated> {
+  const layers = new Map<Method, CalibrationFile['layers']>();
+  for (const method of Array.isArray(among) ? (among as readonly Method[]) : allMethods) {
+    const file = await readCalibration(weights, method, count, signal);
+    if (file) layers.set(method, file.layers);
+  }
+  return { layer, layers };
 }
 
 /** Throws if options of a network are given without one, or those of patches with one. */

@@ -107,7 +107,21 @@ test('calibrate finds thresholds by layer and head, which commands use beside th
     return stdout;
   };
   // The method alone would refuse to run without a threshold.
-  expect(await by('--attention', 'deltallm', '--params', params)).toBe(await by());
+  expect(await by('--attention', 'deltallm')).toBe(await by());
+  const compared = await saccade(
+    'compare',
+    ...model(),
+    '--methods',
+    'deltallm',
+    '--text',
+    at('text'),
+    '--length',
+    '16',
+  );
+  expect([compared.code, compared.stdout], compared.stderr).toEqual([
+    0,
+    expect.stringMatching(/^DeltaLLM calibrated /m),
+  ]);
   const refuse = async (change: object, message: string) => {
     await writeFile(file, JSON.stringify({ ...rest, format: 'saccade calibration', version: 1, layers, ...change }));
     await expectRefusal(['perplexity', ...model(), ...given, '--attention', 'deltallm'], message);

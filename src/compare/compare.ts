@@ -18,6 +18,7 @@ import type { Tensor } from '../tensor/tensor';
 import { reasonOf } from '../text/reason';
 import type { Comparison, FailedRow, MeasuredRow, Row } from './comparison';
 import {
+  type Calibrated,
   type Contender,
   checkComparable,
   contendersAt,
@@ -40,7 +41,7 @@ import { recommend } from './recommend';
 export interface CompareOptions extends Control {
   /**
    * Methods to compare, with all their variants. They must have inputs q, k, v (others are left out) and outputs out, lse, or
-   * `needsTraining` and an output out. 'all': all of the registry that take q, k and v of these extents. Default:
+   * `needsTraining` or `calibration` and an output out. 'all': all of the registry that take q, k and v of these extents. Default:
    * at most 26 variants of these, in turns, so that as many methods as possible are included.
    */
   readonly methods?: readonly Method[] | 'all' | undefined;
@@ -55,9 +56,11 @@ export interface CompareOptions extends Control {
   readonly onRow?: ((row: Row) => void) | undefined;
   /** Measures the losses of the language model that q, k and v are of, for exact causal attention and its variants. */
   readonly losses?: NextTokenLosses | undefined;
+  /** What was calibrated for this model: a variant more of each of these methods. */
+  readonly calibrated?: Calibrated | undefined;
 }
 
-const OPTION_NAMES = ['methods', 'maxError', 'seconds', 'onRow', 'losses', 'signal', 'onProgress'];
+const OPTION_NAMES = ['methods', 'maxError', 'seconds', 'onRow', 'losses', 'calibrated', 'signal', 'onProgress'];
 /** The number of queries over which the entropy is averaged. */
 const QUERIES = 12;
 
@@ -118,7 +121,7 @@ async function compareOn(runtime: Runtime, { q, k, v }: Qkv, options: CompareOpt
   using flatV = v.reshape([b, m, g, e]);
   const flat = { q: flatQ, k: flatK, v: flatV };
   const host = await readFinite(flat);
-  const { contenders, leftOut } = contendersAt(letters, methods, given === undefined ? 'usual' : 'all');
+  const { contenders, leftOut } = contendersAt(letters, methods, given ? 'all' : 'usual', options.calibrated);
   using plain = plainOf(runtime, host);
   const viewsOf = ({ spatial, method }: Contender): Qkv =>
     spatial ? { q, k, v } : method.needsTraining ? plain.inputs() : flat;
@@ -285,7 +288,7 @@ async function withLoss(
   { signal }: Control,
 ): Promise<Measured> {
   if (!causal || method.needsTraining) return measured;
-  const attend: Attend = (inputs) => forward({ ...inputs }, { signal }).out;
+  const attend: Attend = (inputs, layer) => forward({ ...inputs }, { signal }, layer).out;
   return { ...measured, loss: await losses(baseline ? undefined : attend, { signal }) };
 }
 

@@ -16,6 +16,12 @@ export interface Qkv {
 
 type Params = Readonly<Record<string, unknown>>;
 
+/** What was calibrated for the model that q, k and v are of: the params of each layer, by method; and which layer they are of. */
+export interface Calibrated {
+  readonly layer: number;
+  readonly layers: ReadonlyMap<Method, readonly Params[]>;
+}
+
 /** One setting of one method, to be measured. */
 export interface Contender {
   readonly method: Method;
@@ -32,19 +38,21 @@ export interface Contender {
   readonly scale?: number;
   readonly flops: number;
   readonly visited?: number;
-  forward(inputs: Inputs, control: Control): Results<Tensor>;
+  /** By the params of a layer where those are calibrated, by default of the layer that is compared. */
+  forward(inputs: Inputs, control: Control, layer?: number): Results<Tensor>;
 }
 
 /**
- * What is read of the results of comparable methods: out [b, n, h, e] and, unless they need training or have spatial axes
- * instead of n, lse [b, n, h].
+ * What is read of the results of comparable methods: out [b, n, h, e] and, where they have a mask, lse [b, n, h].
  */
 export type Results<T> = { readonly out: T; readonly lse?: T };
 
 /** Whether a method computes attention from q, k, v and stand-ins for the rest, and so can be compared with exact attention. */
 export function isComparable(method: Method): boolean {
-  const { outputs, promised = [], needsTraining = false } = method;
-  const returns = 'out' in outputs && (needsTraining || 'lse' in outputs || isSpatial(method));
+  const { outputs, promised = [], needsTraining = false, calibration } = method;
+  // What is calibrated against exact attention stands in for it.
+  const isJudged = needsTraining || 'lse' in outputs || isSpatial(method) || calibration !== undefined;
+  const returns = 'out' in outputs && isJudged;
   return inputsBeyond(method).length === 0 && returns && !promised.includes('out');
 }
 
@@ -107,6 +115,7 @@ export function contendersAt(
   letters: Letters,
   methods: readonly Method[],
   choice: 'usual' | 'all',
+  calibrated?: Calibrated,
 ): { readonly contenders: Contender[]; readonly leftOut: LeftOut } {
   const baselines = [{}, { causal: true }].map((params) => candidate(exactAttention as Method, params, letters, true));
   const isBaseline = (method: Method, params: Params) =>
@@ -116,7 +125,8 @@ export function contendersAt(
   const variantsOf = (method: Method): Candidate[] => {
     try {
       const others = method.variants(letters).filter((params) => !isBaseline(method, params));
-      return withShortLabels(others.map((params) => candidate(method, params, letters, false)));
+      const variants = withShortLabels(others.map((params) => candidate(method, params, letters, false)));
+      return [...calibratedVariant(method, letters, calibrated), ...variants];
     } catch (error) {
       return [
         failing({ method, params: {}, label: shortName(method), causal: false, spatial: isSpatial(method) }, error),
@@ -182,6 +192,20 @@ function candidate(method: Method, given: Params, letters: Letters, baseline: bo
     forward: (inputs, control) =>
       method.forward(inputsOf(method, inputs as never), params, control) as unknown as Results<Tensor>,
   };
+}
+
+/** A method by what was calibrated for it, if anything was. */
+function calibratedVariant(method: Method, letters: Letters, calibrated: Calibrated | undefined): Candidate[] {
+  const layers = calibrated?.layers.get(method);
+  if (!calibrated || !layers) return [];
+  const all = layers.map((params) => candidate(method, params, letters, false));
+  return [
+    {
+      ...(all[calibrated.layer] as Candidate),
+      label: `${shortName(method)} calibrated`,
+      forward: (inputs, control, layer = calibrated.layer) => (all[layer] as Candidate).forward(inputs, control),
+    },
+  ];
 }
 
 /** A candidate that fails when it is called, so that an earlier error of its method costs only its own row. */

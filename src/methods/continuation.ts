@@ -6,6 +6,7 @@ import type { CacheDType } from '../ops/cache/layout';
 import type { RopeOptions } from '../ops/rope';
 import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
+import type { HostTensor } from '../tensor/host';
 import type { Tensor } from '../tensor/tensor';
 
 /** From a state of fixed size. */
@@ -30,6 +31,10 @@ export interface Memory {
   fork(rows: readonly number[]): Memory;
   /** That of all rows of this one and others, which have `rows[i]` each. */
   join(others: readonly Memory[], rows: readonly number[]): Memory;
+  /** What it keeps as tensors of a file, for the keys of its layer. */
+  save(keys: CacheLayer): Promise<Record<string, HostTensor>>;
+  /** Takes what `save` gave for the same keys. */
+  restore(saved: Readonly<Record<string, HostTensor>>, keys: CacheLayer): Promise<void>;
   dispose(): void;
 }
 

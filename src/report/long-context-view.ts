@@ -1,5 +1,7 @@
 /** What `saccade bench long-context` shows in the browser. */
 import {
+  INDEX_COLUMNS,
+  indexCells,
   LOSS_COLUMNS,
   type LongContextReport,
   longFailures,
@@ -14,7 +16,7 @@ import { type Child, element, list, paragraph, scrollingTable, section, warning 
 import { findingsFigure } from './findings-figure';
 
 export function longContextView(report: LongContextReport): readonly Child[] {
-  const { machine, runtime, setting, command, complete, speed, losses } = report;
+  const { machine, runtime, setting, command, complete, speed, losses, indexes } = report;
   const table = (title: string, columns: typeof SPEED_COLUMNS, rows: readonly (readonly string[])[]) => {
     const kind = (at: number) => (at === 1 ? undefined : 'number');
     const header = columns.map(([name, help], at) =>
@@ -27,7 +29,9 @@ export function longContextView(report: LongContextReport): readonly Child[] {
   };
   const series = longSeries(report);
   const failures = longFailures(report);
-  const meanings = [...SPEED_COLUMNS, ...LOSS_COLUMNS].flatMap(([name, help]) => (help ? [`${name}: ${help}`] : []));
+  const meanings = [...SPEED_COLUMNS, ...LOSS_COLUMNS, ...INDEX_COLUMNS].flatMap(([name, help]) =>
+    help ? [`${name}: ${help}`] : [],
+  );
   return [
     ...(complete ? [] : [warning(INCOMPLETE)]),
     paragraph(`${formatMachine(machine)}. ${runtime.join('; ')}.`, 'muted'),
@@ -39,6 +43,9 @@ export function longContextView(report: LongContextReport): readonly Child[] {
       : []),
     ...(losses.length > 0
       ? [section('What it costs a model', table('By length', LOSS_COLUMNS, losses.map(lossCells)))]
+      : []),
+    ...(indexes.length > 0
+      ? [section('Indexes of keys', table('By keys', INDEX_COLUMNS, indexes.flatMap(indexCells)))]
       : []),
     ...(failures.length > 0 ? [section('Not measured', list(failures))] : []),
     section('What the columns mean', list(meanings)),

@@ -1,7 +1,7 @@
 /** What `saccade bench long-context` finds: the JSON it writes, and the rows and curves that its table and its page show. */
 import type { Series } from '../../experiments/experiment';
 import type { Machine } from '../../machine';
-import { formatBytes, formatTime, significant } from '../../text/format';
+import { formatBytes, formatPercent, formatRatio, formatTime, significant } from '../../text/format';
 
 /** A contender after so many tokens. */
 export interface SpeedRow {
@@ -15,8 +15,9 @@ export interface SpeedRow {
   /** Bytes: what the cache keeps, and what the process took at most. */
   readonly cache?: number;
   readonly resident?: number;
-  /** Why it was not measured. */
+  /** Why it was not measured; and whether for want of time, so that it is yet to come. */
   readonly reason?: string;
+  readonly isLate?: true;
 }
 
 /** A contender in the default model. */
@@ -28,6 +29,31 @@ export interface LossRow {
   /** By where the needle is, as a share of the text: nats a token of its repetition. */
   readonly needles?: readonly { readonly depth: number; readonly loss: number }[];
   readonly reason?: string;
+  readonly isLate?: true;
+}
+
+/** An index of the keys of a head, or the exact prompt beside which it is made. */
+export interface IndexRow {
+  readonly label: string;
+  readonly n: number;
+  /** Milliseconds, and over those of the exact prompt; bytes of memory. */
+  readonly build?: number;
+  readonly ofPrompt?: number;
+  readonly bytes?: number;
+  /** What is found of the 100 keys with the largest products, by settings of a search. */
+  readonly searches?: readonly IndexSearch[];
+  readonly reason?: string;
+  readonly isLate?: true;
+}
+
+export interface IndexSearch {
+  readonly setting: string;
+  readonly recall: number;
+  /** The share of the keys that are scored, where it is known. */
+  readonly scanned?: number;
+  /** Milliseconds of a step, and how many times as fast as an exact one it is. */
+  readonly step: number;
+  readonly speedup?: number;
 }
 
 export interface LongContextReport {
@@ -43,6 +69,7 @@ export interface LongContextReport {
   readonly complete: boolean;
   readonly speed: readonly SpeedRow[];
   readonly losses: readonly LossRow[];
+  readonly indexes: readonly IndexRow[];
 }
 
 export const SPEED_COLUMNS: readonly (readonly [header: string, help: string])[] = [
@@ -81,14 +108,45 @@ export const lossCells = ({ n, label, loss, needles = [], reason }: LossRow): st
   needles.length === 0 ? '–' : significant(needles.reduce((sum, { loss }) => sum + loss, 0) / needles.length),
 ];
 
+export const INDEX_COLUMNS: readonly (readonly [header: string, help: string])[] = [
+  ['keys', 'in clusters, of one head of 64 dimensions; queries lie apart from them'],
+  ['index', ''],
+  ['made in', ''],
+  ['of a prompt', 'the time of making it, over that of the exact prompt'],
+  ['size', ''],
+  ['search', ''],
+  ['recall', 'of the 100 keys with the largest products, the mean over 64 queries'],
+  ['scored', 'share of the keys'],
+  ['step', 'least time of attention to what is found; of another library that of the search alone'],
+  ['speed-up', 'over an exact step, measured in turns'],
+];
+
+/** A line for each search. */
+export function indexCells({ n, label, build, ofPrompt, bytes, searches = [], reason }: IndexRow): string[][] {
+  const made = [
+    build === undefined ? '–' : formatTime(build),
+    ofPrompt === undefined ? '' : formatRatio(ofPrompt),
+    bytes === undefined ? '' : formatBytes(bytes),
+  ];
+  if (searches.length === 0) return [[String(n), label, ...made, '', '', '', reason === undefined ? '' : '–', '']];
+  return searches.map(({ setting, recall, scanned, step, speedup }, at) => [
+    ...(at === 0 ? [String(n), label, ...made] : ['', '', '', '', '']),
+    setting,
+    significant(recall),
+    scanned === undefined ? '' : formatPercent(scanned),
+    formatTime(step),
+    speedup === undefined ? '' : formatRatio(speedup),
+  ]);
+}
+
 /** Why rows are missing, each reason once. */
-export function longFailures({ speed, losses }: LongContextReport): string[] {
-  const failed = [...speed, ...losses].filter(({ reason }) => reason !== undefined);
+export function longFailures({ speed, losses, indexes }: LongContextReport): string[] {
+  const failed = [...speed, ...losses, ...indexes].filter(({ reason }) => reason !== undefined);
   return [...new Set(failed.map(({ label, n, reason }) => `${label}, ${n} tokens: ${reason}`))];
 }
 
 /** The curves. */
-export function longSeries({ speed, losses }: LongContextReport): Series[] {
+export function longSeries({ speed, losses, indexes }: LongContextReport): Series[] {
   const measured = speed.filter(({ reason }) => reason === undefined);
   const byLength = <Row extends { readonly label: string; readonly n: number }>(
     title: string,
@@ -127,5 +185,20 @@ export function longSeries({ speed, losses }: LongContextReport): Series[] {
           },
         ]
       : []),
+    ...indexSeries(indexes),
   ];
+}
+
+/** Recall by the time of a step, at the most keys that there are. */
+function indexSeries(indexes: readonly IndexRow[]): Series[] {
+  const most = Math.max(...indexes.map(({ n }) => n));
+  const measured = indexes.filter(({ n, searches = [] }) => n === most && searches.length > 0);
+  if (measured.length === 0) return [];
+  const times = measured.flatMap(({ searches = [] }) => searches.map(({ step }) => Number(step.toPrecision(3))));
+  const values = [...new Set(times)].sort((a, b) => a - b);
+  const lines = measured.map(({ label, searches = [] }) => {
+    const at = new Map(searches.map(({ step, recall }) => [Number(step.toPrecision(3)), recall]));
+    return { label, values: values.map((time) => at.get(time) ?? null) };
+  });
+  return [{ title: `Recall by milliseconds of a step, ${most} keys`, x: { label: 'milliseconds', values }, lines }];
 }

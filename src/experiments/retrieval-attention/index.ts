@@ -4,19 +4,15 @@ import { concat } from '../../ops/copy';
 import { matmul } from '../../ops/matmul';
 import { type KeyIndex, keyIndex, retrievedAttention } from '../../ops/retrieval';
 import { topK } from '../../ops/top-k';
-import { normal, uniformGenerator } from '../../tensor/random';
+import { normal } from '../../tensor/random';
 import type { Tensor } from '../../tensor/tensor';
 import { formatPercent, formatRatio, significant } from '../../text/format';
 import { chart, defineExperiment, figure, type MeasureContext, share, together } from '../experiment';
+import { CLUSTERS, D, drawnKeys, drawnQueries, NOISE } from './drawn';
 
-const D = 64;
-const CLUSTERS = 60;
-const NOISE = 0.6;
-/** The length of what queries lie apart from keys. */
-const SHIFT = 6;
 const QUERIES = 64;
 const K = 100;
-/** Tokens: half of the abstract's; `scripts/retrieval-reach.ts` has them all. In quick runs it only shows that it works. */
+/** Tokens: half of the abstract's; `saccade bench long-context` has them all. In quick runs it only shows that it works. */
 const TOKENS = 65_536;
 const QUICK_TOKENS = 4096;
 const BEAMS = [100, 128, 200, 300, 400, 600, 900, 1400];
@@ -90,28 +86,12 @@ export const experiment = defineExperiment({
   },
 });
 
-/** Keys [1, n, 1, d] in clusters. */
-function keysOf({ runtime }: MeasureContext, n: number): Tensor<'f32'> {
-  const centres = normal(CLUSTERS * D, 1);
-  const noise = normal(n * D, 2);
-  const pick = uniformGenerator(3);
-  const clusters = Array.from({ length: n }, () => Math.floor(CLUSTERS * pick()));
-  const values = noise.map(
-    (value, at) => (centres[(clusters[Math.floor(at / D)] as number) * D + (at % D)] as number) + NOISE * value,
-  );
-  return runtime.tensor(values, [1, n, 1, D]);
-}
+/** Keys [1, n, 1, d]. */
+const keysOf = ({ runtime }: MeasureContext, n: number): Tensor<'f32'> => runtime.tensor(drawnKeys(n), [1, n, 1, D]);
 
-/** Queries [1, n, 1, d] that are stretched along half of the coordinates, and lie apart from the keys. */
-function queriesOf({ runtime }: MeasureContext, n: number, seed: number): Tensor<'f32'> {
-  const scales = Array.from(normal(D, 4), (value) => (value < 0 ? 0.3 : 3));
-  const direction = normal(D, 5);
-  const length = Math.hypot(...direction);
-  const values = normal(n * D, seed).map(
-    (value, at) => value * (scales[at % D] as number) - (SHIFT * (direction[at % D] as number)) / length,
-  );
-  return runtime.tensor(values, [1, n, 1, D]);
-}
+/** Queries [1, n, 1, d]. */
+const queriesOf = ({ runtime }: MeasureContext, n: number, seed: number): Tensor<'f32'> =>
+  runtime.tensor(drawnQueries(n, seed), [1, n, 1, D]);
 
 interface Found {
   readonly recall: number;

@@ -1,16 +1,18 @@
 /** What a decoder keeps of past tokens, in each layer as its method goes on. */
 import { checkTokens, type Recurrence } from '../../cache/advance';
-import { createKeyValueCache, type KeyValueCache } from '../../cache/key-value-cache';
+import { createKeyValueCache, KeyValueCache } from '../../cache/key-value-cache';
 import { Memories } from '../../cache/memories';
+import { partOf, prefixed } from '../../cache/named';
 import { openRecurrentCache, type RecurrentCache } from '../../cache/recurrent-cache';
 import { checkRows, rowLengths } from '../../cache/rows';
-import { checkArray, checkOptions, checkWhole, show } from '../../check';
-import { DisposedError, ParameterError } from '../../errors';
+import { checkArray, checkOptions, checkRecord, checkWhole, show } from '../../check';
+import { DisposedError, ParameterError, UnsupportedError } from '../../errors';
 import type { AttendOptions, FromKeys, FromOwn, Memory } from '../../methods/continuation';
 import type { AttentionContext, AttentionLayer, Continuing } from '../../nn/attention';
-import { checkCounts, positionsFrom } from '../../ops/cache/layer';
+import { type CacheLayer, checkCounts, positionsFrom } from '../../ops/cache/layer';
 import type { CacheDType } from '../../ops/cache/layout';
 import type { Runtime } from '../../runtime/runtime';
+import type { HostTensor } from '../../tensor/host';
 import { disposeKey, type Tensor } from '../../tensor/tensor';
 import { describesItself } from '../../text/inspect';
 import { type Landmarks, withLandmarks, withoutLandmarks } from './landmarks';
@@ -50,6 +52,8 @@ interface Plan {
   readonly landmarks: Landmarks | undefined;
   /** The names of the layers in each part, for messages. */
   readonly names: readonly (readonly string[])[];
+  /** The keys that each memory is of. */
+  readonly remembered: readonly { readonly part: number; readonly layer: number }[];
 }
 
 /** @throws {ParameterError} options that do not fit, a method that cannot go on from tokens that it has seen */
@@ -68,6 +72,7 @@ export function createDecoderCache(
   const names: string[][] = [];
   const attends: Attend[] = [];
   const memories: Memory[] = [];
+  const remembered: Plan['remembered'][number][] = [];
   const add = (part: Part, places: readonly number[]) => {
     names.push(places.map((at) => nameOf(layers, at)));
     return parts.push(part) - 1;
@@ -93,6 +98,7 @@ export function createDecoderCache(
     );
     for (const [index, { at, continuation }] of alike.entries()) {
       const memory = continuation.memory ? memories.push(continuation.memory()) - 1 : -1;
+      if (memory >= 0) remembered.push({ part, layer: index });
       attends[at] = (own, inputs, options, _, memories) => {
         const keys = own[part] as KeyValueCache;
         keys.append(index, inputs.k as Tensor, inputs.v as Tensor, options);
@@ -122,7 +128,7 @@ export function createDecoderCache(
   }
   const plain = layers.map((_, at) => own.some((each) => each.at === at));
   return new DecoderCache(
-    { runtime, capacity, attends, names, plain, landmarks },
+    { runtime, capacity, attends, names, plain, landmarks, remembered },
     parts,
     new Memories(memories, rows),
     rows,
@@ -305,6 +311,52 @@ export class DecoderCache {
       this.#truncate(before);
       throw error;
     }
+  }
+
+  /**
+   * What it holds of all tokens as tensors, which `writeSafetensors` writes: keys and values as they lie, and indexes of them. They
+   * are of the parameters that made them, and of no others.
+   *
+   * @throws {UnsupportedError} a layer that keeps something else, by its name
+   */
+  async save(): Promise<Record<string, HostTensor>> {
+    const saved: Record<string, HostTensor> = {};
+    for (const [at, part] of this.#keyed('save()').entries())
+      Object.assign(saved, prefixed(`keys.${at}.`, await part.save()));
+    return Object.assign(saved, prefixed('memory.', await this.memories.save(this.#keysOf)));
+  }
+
+  /**
+   * Goes on from what `save` gave of a cache of the same decoder, rows and type; this one has no tokens yet.
+   *
+   * @throws {ParameterError} a cache that has tokens; tensors of another cache, or an index of other keys
+   * @throws {UnsupportedError} a layer that keeps something else, by its name
+   */
+  async restore(saved: Readonly<Record<string, HostTensor>>): Promise<void> {
+    checkRecord('saved', saved);
+    const parts = this.#keyed('restore()');
+    try {
+      for (const [at, part] of parts.entries()) part.restore(partOf(`keys.${at}.`, saved));
+      await this.memories.restore(partOf('memory.', saved), this.#keysOf);
+    } catch (error) {
+      this.#truncate(new Array<number>(this.rows).fill(0));
+      throw error;
+    }
+  }
+
+  readonly #keysOf = (memory: number): CacheLayer => {
+    const { part, layer } = this.plan.remembered[memory] as Plan['remembered'][number];
+    return (this.parts[part] as KeyValueCache).layer(layer);
+  };
+
+  #keyed(use: string): KeyValueCache[] {
+    this.#assertUsable(use);
+    return this.parts.map((part, at) => {
+      if (part instanceof KeyValueCache) return part;
+      throw new UnsupportedError(
+        `${use}: ${this.plan.names[at]?.join(', ')} keeps no keys and values that could be saved: give the tokens anew`,
+      );
+    });
   }
 
   /** Frees what is held. Disposing twice is harmless. */

@@ -41,6 +41,34 @@ describeOnBackends('decoder by retrieval attention', (runtime) => {
       }),
   );
 
+  test('a cache that was saved goes on with its index, as the bits that it was', () =>
+    scoped(runtime(), async () => {
+      const { decoder, step } = open({ index: 'graph', degree: 4, neighbors: 4 });
+      const opened = () => decoder.cache(runtime(), { capacity: 32, dtype: 'i8' });
+      using cache = opened();
+      await step(cache, TEXT.slice(0, 17));
+      const saved = await cache.save();
+      const names = Object.keys(saved);
+      expect(names.filter((name) => name.startsWith('memory.'))).toContain('memory.1.0.edges');
+      using other = opened();
+      await other.restore(saved);
+      for (const token of TEXT.slice(17)) expect(await step(other, [token])).toEqual(await step(cache, [token]));
+      await expect(other.restore(saved)).rejects.toThrow('restore() needs a cache without tokens, got one of 22');
+      using empty = opened();
+      const about = { ...saved['keys.0.about'], data: Int32Array.of(32, 0, 2, 6, 6) } as never;
+      await expect(empty.restore({ ...saved, 'keys.0.about': about })).rejects.toThrow(
+        'numbers of type 3, got one with 0',
+      );
+      const pages = saved['keys.0.pages.1.0']!;
+      const changed = { ...pages, data: (pages.data as Int32Array).map((word) => word ^ 1) } as never;
+      await expect(empty.restore({ ...saved, 'keys.0.pages.1.0': changed })).rejects.toThrow(
+        'saved is the index of other keys',
+      );
+      // It is as empty as before.
+      await empty.restore(saved);
+      expect(empty.lengths).toEqual([17]);
+    }));
+
   test('a prompt is exact and makes the graph, by which steps agree with a look at all', () =>
     scoped(runtime(), async () => {
       const exact = open({}, { method: exactAttention as never, params: {} as never });

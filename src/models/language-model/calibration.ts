@@ -29,8 +29,8 @@ export interface CalibrationFile {
   readonly error: number;
   /** Tokens of the text. */
   readonly tokens: number;
-  /** The params of each layer. */
-  readonly layers: readonly Readonly<Record<string, readonly number[]>>[];
+  /** The params of each layer: those that were given, and what was found. */
+  readonly layers: readonly Readonly<Record<string, unknown>>[];
 }
 
 export const calibrationName = (method: string) => `${method}.calibration.json`;
@@ -87,7 +87,7 @@ export async function calibrate(
     throw new ParameterError(
       `text must be so long that ${method.name} leaves something out, got ${tokens.length} tokens in pieces of at most ${context}: give more, or params with which it does`,
     );
-  return { error, tokens: tokens.length, layers: found.map((values) => ({ [calibration.param]: values })) };
+  return { error, tokens: tokens.length, layers: found.map((values) => ({ ...params, [calibration.param]: values })) };
 }
 
 interface Narrowing {
@@ -159,18 +159,24 @@ export async function withCalibrations(
     }
     if (!files.has(name)) files.set(name, await readCalibration(weights, method, layers, signal));
     const own = files.get(name)?.layers[layer];
-    result.push(own ? { ...rest, method, params: { ...params, ...own } } : (choice as Method));
+    result.push(own ? { ...rest, method, params: { ...own, ...params } } : (choice as Method));
   }
   return [...files.values()].some(Boolean) ? result : given;
 }
 
-async function readCalibration(
+/**
+ * What was calibrated of a method for these weights, if a file beside them has it.
+ *
+ * @throws {ParseError} a file of another model or method, with other layers, or no numbers
+ */
+export async function readCalibration(
   weights: Weights,
   { name, calibration }: Method,
   layers: number,
-  signal: AbortSignal | undefined,
+  signal?: AbortSignal,
 ): Promise<CalibrationFile | undefined> {
-  const { param } = calibration as Calibration;
+  if (!calibration) return undefined;
+  const { param } = calibration;
   const bytes = await weights.readBeside(calibrationName(name), { signal });
   if (!bytes) return undefined;
   const label = `${calibrationName(name)} of ${weights.name}`;

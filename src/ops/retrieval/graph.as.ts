@@ -4,11 +4,12 @@
  * and then the nearest. Keys with few edges, such as those in no list, search the graph for their neighbours.
  */
 import { entryAt, entryOf, insert, intAt, keepBest, placeOf, pushed, scoreOf, setEntry, setInt, sort } from './entries.as';
-import { BuildParams, CANDIDATES, DRAWN, ENTRIES, ExtendParams, Index, LINKING_BEAM } from './params.generated.as';
+import { BuildParams, CANDIDATES, DRAWN, ENTRIES, ExtendParams, Index, LINKING_BEAM, MOST_DEGREE } from './params.generated.as';
 import { BUFFER, distance, openKeys, product, QUERY, Rows, rowAt, ROWS_END, SECOND } from './rows.as';
 
 const LIST: usize = ROWS_END; // entries of candidates
-export const GRAPH_BYTES: usize = LIST + <usize>(2 * CANDIDATES) * 8;
+const FOUND: usize = LIST + <usize>(2 * CANDIDATES) * 8; // keys of a row of edges that are new, then their entries
+export const GRAPH_BYTES: usize = FOUND + <usize>MOST_DEGREE * 8;
 
 /** Spreads products over the integers: 2^32 over the golden ratio. */
 const DRAW: i32 = <i32>0x9e3779b1;
@@ -351,17 +352,38 @@ export function searchGraph(
     setEntry(list, next, entry | 1);
     let lowest = next + 1;
     const row = edges + <usize>placeOf(entry) * (<usize>degree << 2);
-    for (let at: i32 = 0; at < degree; at++) {
-      const key = intAt(row, at);
-      if (key < 0) break;
-      if (key >= limit || !isNew(marks, key - first)) continue;
-      scored++;
-      const place = insert(list, count, beam, scoreKey(rows, query, byDistance, first, key, scratch));
+    const fresh = newKeys(row, degree, first, limit, marks, scratch + FOUND);
+    scored += fresh;
+    // Scores apart from branches on them, so that many rows are on their way from memory at a time.
+    for (let at: i32 = 0; at < fresh; at++) {
+      const key = <i32>entryAt(scratch + FOUND, at);
+      setEntry(scratch + FOUND, at, scoreKey(rows, query, byDistance, first, key, scratch));
+    }
+    for (let at: i32 = 0; at < fresh; at++) {
+      const place = insert(list, count, beam, entryAt(scratch + FOUND, at));
       if (place < 0) continue;
       count = min(count + 1, beam);
       lowest = min(lowest, place);
     }
     next = lowest;
+  }
+  return count;
+}
+
+/** Writes those keys of a row of edges that were not marked, and marks them; returns their number. */
+@inline
+function newKeys(row: usize, degree: i32, first: i32, limit: i32, marks: usize, to: usize): i32 {
+  let count: i32 = 0;
+  for (let at: i32 = 0; at < degree; at++) {
+    const key = intAt(row, at);
+    if (key < 0) break;
+    if (key >= limit) continue;
+    const word = marks + (<usize>((key - first) >> 5) << 2);
+    const bits = i32.load(word);
+    const bit = 1 << ((key - first) & 31);
+    i32.store(word, bits | bit);
+    setEntry(to, count, <u64>key);
+    count += i32((bits & bit) == 0);
   }
   return count;
 }

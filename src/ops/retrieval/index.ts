@@ -21,7 +21,7 @@ import { checkHeads, largestHead, STRIDED, scale } from '../heads';
 import { cachedSource, type KeySource, retrievedBy, sourceOf } from './call';
 import { retrieveFlat } from './flat';
 import { buildIndex, KeyIndex } from './key-index';
-import { MOST_NEIGHBORS } from './params.generated';
+import { MOST_DEGREE, MOST_NEIGHBORS } from './params.generated';
 
 export { KeyIndex } from './key-index';
 
@@ -49,7 +49,7 @@ export const keyIndexOp = defineComposite({
     queries: f32('b p h d', STRIDED),
     ...window,
     /** Edges of a key of a graph, at most. Default 32. */
-    degree: whole({ least: 1, most: 256 }, 32),
+    degree: whole({ least: 1, most: MOST_DEGREE }, 32),
     /** Keys of each query that make a graph. Default 100. */
     neighbors: whole({ least: 1, most: MOST_NEIGHBORS }, 100),
     /** Default: the square root of the keys, rounded. */

@@ -8,8 +8,9 @@ export { CANDIDATES, DRAWN, ENTRIES, LINKING_BEAM, ROUNDS } from './reference';
 /** Queries of a task that searches all keys, and panels of keys that it takes at a time. */
 export const QUERIES = 48;
 export const BLOCK_PANELS = 16;
-/** The most keys of a query's list. */
+/** The most keys of a query's list, and edges of a key. */
 export const MOST_NEIGHBORS = 256;
+export const MOST_DEGREE = 256;
 /** Keys of a task that packs, links or assigns keys. */
 export const KEYS = 512;
 /** Tasks that move the centres of cells. */

@@ -1,11 +1,17 @@
 /** Retrieval in a cache: prompts are attended to exactly and make an index, by which each step retrieves. */
-import type { AttendOptions, Memory } from '../../../methods/continuation';
+
+import { partOf, prefixed } from '../../../cache/named';
+import { ParameterError } from '../../../errors';
 import { attention } from '../../../ops/attention';
+import { readCache } from '../../../ops/cache';
 import type { CacheLayer } from '../../../ops/cache/layer';
 import type { CachedRow } from '../../../ops/cache/layout';
 import { concat } from '../../../ops/copy';
 import { extendFromCache, indexOfCache, type KeyIndex, retrieveFromCache, usualCells } from '../../../ops/retrieval';
+import { loadKeyIndex, saveKeyIndex } from '../../../ops/retrieval/saved';
+import { type HostTensor, hostTensor } from '../../../tensor/host';
 import type { Tensor } from '../../../tensor/tensor';
+import type { AttendOptions, Memory } from '../../continuation';
 import type { RetrievalParams } from './reference';
 
 /** An index, how many rows of caches have it, and what may have ended its build. */
@@ -58,6 +64,35 @@ export class RetrievalMemory implements Memory {
     return joined;
   }
 
+  async save(keys: CacheLayer): Promise<Record<string, HostTensor>> {
+    const saved: Record<string, HostTensor> = {};
+    for (const [row, held] of this.#rows.entries()) {
+      if (!held) continue;
+      using k = keysOf(keys, row);
+      const built = hostTensor(Int32Array.of(this.#built[row] as number), [1], 'i32');
+      Object.assign(saved, prefixed(`${row}.`, { ...(await saveKeyIndex(held.index, k)), built }));
+    }
+    return saved;
+  }
+
+  async restore(saved: Readonly<Record<string, HostTensor>>, keys: CacheLayer): Promise<void> {
+    const { index: kind, first } = this.params;
+    for (const row of keys.rows.keys()) {
+      const tensors = partOf(`${row}.`, saved);
+      if (Object.keys(tensors).length === 0) continue;
+      using k = keysOf(keys, row);
+      const index = await loadKeyIndex(k, tensors);
+      if (index.kind !== kind || index.first !== first) {
+        const found = `${index.kind} from key ${index.first} on`;
+        index.dispose();
+        throw new ParameterError(`saved must have an index ${kind} from key ${first} on, got ${found}`);
+      }
+      this.#release(row);
+      this.#rows[row] = { index, owners: 1 };
+      this.#built[row] = (tensors.built?.data as Int32Array | undefined)?.[0] ?? index.past - first;
+    }
+  }
+
   dispose(): void {
     for (const row of this.#rows.keys()) this.#release(row);
   }
@@ -107,6 +142,14 @@ export class RetrievalMemory implements Memory {
     this.#built[row] = 0;
     if (held && --held.owners === 0) held.index.dispose();
   }
+}
+
+/** The keys of a row, [1, m, g, d]. */
+function keysOf(layer: CacheLayer, row: number): Tensor {
+  const { length, pages } = layer.rows[row] as CachedRow;
+  const { k, v } = readCache(layer, pages, length, {});
+  v.dispose();
+  return k;
 }
 
 /** Prompts see all, and single tokens what is retrieved: q [rows, n, h, d] -> [rows, n, h, e]. */
