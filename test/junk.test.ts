@@ -679,6 +679,14 @@ entry(
 entry('simulate.publishedRows', {}, () => simulate.publishedRows.length);
 entry('simulate.sweepStrides', { setting: sweepSetting, tiles }, simulate.sweepStrides);
 entry('simulate.tilesOfMenu', { menu: choice('hopper'), rank: called('grid', leaf(2, '3')) }, simulate.tilesOfMenu);
+const link = maybe(object({ seconds: above0(1e-6), bytesPerSecond: above0(1e9) }));
+const onDevices = object({
+  ...{ devices: few(2), tokens: few(6), heads: few(3), keyHeads: maybe(leaf(1, '3')), d: few(4) },
+  ...{ causal: maybe(boolean()), documents: notGiven(leaf([6])), bytes: maybe(few(4)), node: maybe(few(2)) },
+  ...{ within: link, between: link, flopsPerSecond: maybe(above0(1e12)) },
+});
+entry('simulate.simulateContextParallel', { options: onDevices }, simulate.simulateContextParallel);
+entry('simulate.contiguousImbalance', { options: onDevices }, simulate.contiguousImbalance);
 entry(
   'simulate.expectedRandomField',
   { size: few(8), window: leaf(2, '3'), layers: few(2) },

@@ -195,3 +195,17 @@ describe('memory', () => {
     await expectRefusal(['simulate', 'memory', ...words], message);
   });
 });
+
+describe('context-parallel', () => {
+  test('prints a row of mechanisms for each count of devices, and a map of the cheapest', async () => {
+    const report = await json('simulate', 'context-parallel', '--devices', '8,64');
+    expect(report.rows.map(({ devices }: { devices: number }) => devices)).toEqual([8, 64]);
+    expect(report.rows[0]).toMatchObject({ tokens: 65_536, contiguous: expect.closeTo(1.875, 3) });
+    const { stdout } = await saccade('simulate', 'context-parallel', '--devices', '96', '--documents', 'short');
+    expect(stdout).toMatch(/ulysses +96 x 1 .* - +96 devices do not divide 64 heads/);
+    expect(stdout).toContain('Padding adds up to');
+    expect(stdout).toMatch(/The cheapest.*U ulysses, R ring/);
+    await expectRefusal(['simulate', 'context-parallel', '--key-heads', '7'], 'keyHeads must divide heads 64, got 7');
+    await expectRefusal(['simulate', 'context-parallel', '--rate', '0'], 'It must be a number above 0.');
+  });
+});

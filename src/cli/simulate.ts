@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { simulateContextParallelCommand } from './simulate-context-parallel';
 import { simulateGnaCommand } from './simulate-gna';
 import { simulateMemoryCommand } from './simulate-memory';
 import { simulateReachCommand } from './simulate-reach';
@@ -7,6 +8,7 @@ export function simulateCommand(): Command {
   const command = new Command('simulate').helpCommand(false).hook('preSubcommand', (parent, child) => {
     child.copyInheritedSettings(parent);
   });
-  for (const sub of [simulateGnaCommand(), simulateReachCommand(), simulateMemoryCommand()]) command.addCommand(sub);
+  const commands = [simulateGnaCommand, simulateReachCommand, simulateMemoryCommand, simulateContextParallelCommand];
+  for (const create of commands) command.addCommand(create());
   return command;
 }
