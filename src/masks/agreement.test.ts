@@ -211,6 +211,9 @@ const cases: Record<string, fc.Arbitrary<Case>> = {
   power: anywhere(sinkAndWindow.map(power)),
   'sliding blocks': anywhere(sinkAndWindow.map(slidingBlocks)),
   'stride slash': anywhere(fc.tuple(sinkAndWindow, whole(1, 6)).map(([is, stride]) => strideSlash({ ...is, stride }))),
+  'dilated and causal': anywhere(
+    fc.tuple(whole(0, 20), whole(2, 3)).map(([reach, step]) => and(causal(), dilated(reach, step), band(9, 9))),
+  ),
   'dilated blocks': anywhere(
     fc.record({ block: whole(1, 5), reach: whole(1, 20), step: whole(1, 3) }).map(dilatedBlocks),
   ),
@@ -303,9 +306,9 @@ function expectArrangement(mask: Mask, place: Place, seen: boolean[][], count: n
   const arrangement = mask.arrange?.(place);
   if (!arrangement) return;
   const { queries, keys } = arrangement;
-  const tokens = Array.from({ length: place.n }, (_, token) => token);
-  expect(Array.from(queries.filter((query) => query !== -1)).sort((a, b) => a - b)).toEqual(tokens);
-  expect(Array.from(keys.filter((key) => key !== -1)).sort((a, b) => a - b)).toEqual(tokens);
+  const each = (count: number) => Array.from({ length: count }, (_, token) => token);
+  expect(Array.from(queries.filter((query) => query !== -1)).sort((a, b) => a - b)).toEqual(each(place.n));
+  expect(Array.from(keys.filter((key) => key !== -1)).sort((a, b) => a - b)).toEqual(each(place.m));
   for (let first = 0; first < queries.length; first += count) {
     const tile = Array.from(queries.subarray(first, first + count));
     const expected = Array.from(keys, (j) => wordOf(tile.map((i) => i !== -1 && j !== -1 && seen[i]?.[j])));

@@ -4,12 +4,14 @@ import { checkMask } from './check';
 import type { Intervals } from './intervals';
 import { joinIntervals } from './intervals';
 import { KeyWords, keyWords, mergeWords } from './key-words';
-import type { Mask, Place } from './mask';
+import type { Arrangement, Extent, Mask, Place } from './mask';
 
 /** The keys that all of the masks see. */
 export function and(...masks: readonly Mask[]): Mask {
+  const arranging = masks.find((mask) => mask?.arrange);
   return combine(masks, {
     name: 'and',
+    ...(arranging && { arrange: (extent) => arrangedAs(arranging, masks, extent) }),
     sees: (i, j, place) => masks.every((mask) => mask.sees(i, j, place)),
     keys: (a, b) => a && b,
     words: (a, b) => a & b,
@@ -50,14 +52,14 @@ export function not(mask: Mask): Mask {
   }));
 }
 
-interface Junction {
+interface Junction extends Pick<Mask, 'arrange'> {
   readonly name: string;
   sees(i: number, j: number, place: Place): boolean;
   keys(a: boolean, b: boolean): boolean;
   words(a: number, b: number): number;
 }
 
-function combine(masks: readonly Mask[], { name: word, sees, keys, words }: Junction): Mask {
+function combine(masks: readonly Mask[], { name: word, sees, keys, words, arrange }: Junction): Mask {
   if (masks.length === 0) throw new ParameterError(`${word}() needs at least one mask, got none`);
   masks.forEach((mask, at) => {
     checkMask(`mask ${at} of ${word}()`, mask);
@@ -82,8 +84,38 @@ function combine(masks: readonly Mask[], { name: word, sees, keys, words }: Junc
         }),
     // Each row of a sliding mask is a run that holds its position, so these are as well.
     ...(masks.every((mask) => mask.slides) && { slides: true }),
+    ...(arrange && { arrange }),
     ...traitsOf(masks),
   }));
+}
+
+/** The order that one of several masks proposes, for what all of them see. */
+function arrangedAs(own: Mask, masks: readonly Mask[], extent: Extent): Arrangement | undefined {
+  const arrangement = own.arrange?.(extent);
+  if (!arrangement) return undefined;
+  const { queries, keys } = arrangement;
+  const others = masks.filter((mask) => mask !== own);
+  return {
+    queries,
+    keys,
+    words(first, count, place) {
+      // Slots without a query see nothing by the mask itself.
+      const tokens = queries.subarray(first, first + count).map((query) => Math.max(0, query));
+      const seen = others
+        .map((mask) => keyWords(mask, tokens, place))
+        .reduce((a, b) => mergeWords(a, b, (x, y) => x & y));
+      const { starts, words } = arrangement.words(first, count, place);
+      const result = new KeyWords();
+      starts.forEach((start, at) => {
+        const word = words[at] as number;
+        if (word === 0) result.push(start, 0);
+        else
+          for (let slot = start; slot < (starts[at + 1] as number); slot++)
+            result.push(slot, word & seen.at(keys[slot] as number));
+      });
+      return result;
+    },
+  };
 }
 
 /** Names of the masks to which it is due that query i sees key j, or does not. */

@@ -1,6 +1,7 @@
 import { checkWhole } from './check';
 import { congruent, everyNth } from './intervals';
 import { interned, type Mask } from './mask';
+import { arrangeByResidue } from './residues';
 
 /** Every `step`-th key around the query's position i + m - n, at most `reach` away on either side. */
 export function dilated(reach: number, step: number): Mask {
@@ -17,5 +18,9 @@ export function dilated(reach: number, step: number): Mask {
       const first = congruent(position, Math.max(0, position - reach), step);
       return everyNth(first, Math.min(m, position + reach + 1), step);
     },
+    arrange: arrangeByResidue(step, (position, m) => [
+      Math.max(0, position - reach),
+      Math.min(m, position + reach + 1),
+    ]),
   });
 }

@@ -21,6 +21,18 @@ export class KeyWords {
     words.push(word);
   }
 
+  /** The word of a key. */
+  at(key: number): number {
+    const { starts, words } = this;
+    let [low, high] = [0, starts.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((starts[middle] as number) <= key) low = middle + 1;
+      else high = middle;
+    }
+    return words[low - 1] ?? 0;
+  }
+
   /** Number of pairs seen; the last word must be 0. */
   count(): number {
     let pairs = 0;

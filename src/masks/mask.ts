@@ -43,8 +43,8 @@ export interface Mask {
   words?(queries: ArrayLike<number>, place: Place): KeyWords;
   /** Places with equal variants see the same keys; default: all do. */
   variant?(place: Place): number | string;
-  /** An order of queries and keys with fewer partial tiles, for masks that benefit from one. */
-  arrange?(extent: Extent): Arrangement;
+  /** An order of queries and keys with fewer partial tiles, for masks and extents that benefit from one. */
+  arrange?(extent: Extent): Arrangement | undefined;
   /** The keys that tiles of `size` queries see, for masks of a single call, which are not cached. */
   tiles?(extent: Extent, size: number): Tiles;
   /** The names of the parts because of which query i sees key j, or does not; default: all of it. */

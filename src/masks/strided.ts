@@ -1,6 +1,7 @@
 import { checkWhole } from './check';
 import { congruent, everyNth } from './intervals';
 import { interned, type Mask } from './mask';
+import { arrangeByResidue } from './residues';
 
 /** The keys at multiples of `stride` from the query's position i + m - n: slashes in the picture. */
 export function strided(stride: number): Mask {
@@ -9,5 +10,6 @@ export function strided(stride: number): Mask {
     name: `stride ${stride}`,
     sees: (i, j, { n, m }) => (i + m - n - j) % stride === 0,
     intervals: (i, { n, m }) => everyNth(congruent(i + m - n, 0, stride), m, stride),
+    arrange: arrangeByResidue(stride, (_, m) => [0, m]),
   });
 }

@@ -107,7 +107,7 @@ export function attendToCache<Call extends CachedCall>(
   const selection = chosen && checkSelection(chosen, { b: rows.length, n, m, h, g });
   const seen = cache.mask ? maskOf({ causal, window, mask: mask ? and(cache.mask, mask) : cache.mask }) : own;
   const readsPages = to.readsPagesOnGpu || runtime.backend.name !== 'webgpu';
-  if (n > FEW_QUERIES || !readsPages || seen.arrange || cache.rope?.apply === 'read')
+  if (n > FEW_QUERIES || !readsPages || seen.arrange?.({ b: 1, n, m, h, g }) || cache.rope?.apply === 'read')
     return attendToCopies({ ...given, mask: seen }, selection, options, to);
   const call = ({ out, lse }: Attended, values: Values) => {
     const masks = rows.map((_, row) => (selection ? selection.narrow(seen, values, row) : seen));

@@ -152,7 +152,7 @@ export function* planTables(
   const { isSoftware } = workspace.device;
   const shared = { ...given, map: tilesOf(map, workspace), ...scoreOperands(code, workspace) };
   const dispatches = [overElements(clearKernel, { x: gradTables }, gradTables.size)];
-  const tiles = { owners: map.owners, isArranged: mask.arrange !== undefined };
+  const tiles = { owners: map.owners, isArranged: mask.arrange?.(extent) !== undefined };
   placesOf(score).forEach(({ index, first, length }, place) => {
     if (length === 0) return;
     const { parts, copies } = partsOf({ index, length }, extent, tiles, workspace.device);

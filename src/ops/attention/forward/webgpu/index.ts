@@ -56,7 +56,7 @@ export function* planAttention(call: AttentionCall, workspace: Workspace): Steps
   };
   if (n <= FEW) {
     const map = yield* tileMap(call.mask, extent, DECODE_CUT);
-    const width = call.mask.arrange ? DECODE_CUT.queries : n;
+    const width = call.mask.arrange?.(extent) ? DECODE_CUT.queries : n;
     const { parts, merge } = decode({ call, batches: b, g, map, score, width }, workspace);
     return { dispatches: [...parts, merge] };
   }
