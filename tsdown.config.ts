@@ -18,6 +18,7 @@ export default defineConfig({
     'src/bench/browser/page.ts',
     'src/bench/against-child.ts',
     'src/bench/long-context/child.ts',
+    'src/bench/longca/ours.ts',
   ],
   unbundle: true,
   copy: [

@@ -1,11 +1,12 @@
 /**
- * The process in which one peer runs: `host.mjs PEER MEMORY_LIMIT`. The parent sends { id, question, ... } over IPC and
- * gets { id, value } or { id, error } back. A peer module exports
+ * The process in which one peer runs, a module beside this one or at a URL: `host.mjs PEER MEMORY_LIMIT`. The parent sends
+ * { id, question, ... } over IPC and gets { id, value } or { id, error } back. A peer module exports
  *   open({ threads })            loads it; resolves to { threads, prepare }, with the threads it really uses
  *   prepare({ q, k, v, ... })    its own tensors, in the layout it prefers; resolves to { run, result }
  *   run()                        one call; resolves when the result is complete
  *   products                     how many calls a run is; default 1
  *   result()                     the last call's result as float32, of attention [n, h, d]
+ *   memory()                     bytes that it holds at most, where the process does not tell: on a GPU
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
@@ -17,9 +18,9 @@ let memoryAtStart;
 let largestSeen = 0;
 
 const answers = {
-  async open({ threads }) {
-    const { open } = await import(`./${name}.mjs`);
-    peer = await open({ threads });
+  async open(settings) {
+    const { open } = await import(name.startsWith('file:') ? name : `./${name}.mjs`);
+    peer = await open(settings);
     return { threads: peer.threads };
   },
   /** `inputs` is a safetensors file: for attention of q, k and v, whose mask is [left, right], -1 for unbounded. */
@@ -41,7 +42,7 @@ const answers = {
     writeFileSync(path, new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength));
   },
   /** Bytes that preparing and running added at most; the high-water mark counts only if it rose since then. */
-  memory: () => (peakMemory() > memoryAtStart.peak ? peakMemory() : largestSeen) - memoryAtStart.now,
+  memory: () => call.memory?.() ?? (peakMemory() > memoryAtStart.peak ? peakMemory() : largestSeen) - memoryAtStart.now,
 };
 
 process.on('message', async ({ id, question, ...parameters }) => {

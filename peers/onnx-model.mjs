@@ -1,5 +1,5 @@
 /** ONNX models of one node, written as the protobuf messages of onnx.proto, and how onnxruntime runs them. */
-import { additiveMask, isCausal, isFull } from './mask.mjs';
+import { additiveMask, headsOfMask, isCausal, isFull } from './mask.mjs';
 
 const IR_VERSION = 8;
 const OPSETS = { '': 17, 'com.microsoft': 1 };
@@ -22,21 +22,24 @@ export function multiHeadAttention(problem, { biasOfEachHead = false } = {}) {
       floatAttribute('scale', 1 / Math.sqrt(d)),
       intAttribute('unidirectional', causal ? 1 : 0),
     ],
-    inputs: [...tokens(problem), ...(biased ? [null, null, attentionBias(problem, biasOfEachHead ? h : 1)] : [])],
+    inputs: [
+      ...tokens(problem),
+      ...(biased ? [null, null, attentionBias(problem, biasOfEachHead || headsOfMask(problem) > 1 ? h : 1)] : []),
+    ],
     outputs: { out: [1, n, h * d] },
   };
 }
 
 /** GroupQueryAttention, which is always causal and knows windows: a width counts the query's own key. */
 export function groupQueryAttention(problem) {
-  const { n, h, d, left, right } = problem;
+  const { n, h, g = h, d, left, right } = problem;
   if (right !== 0) throw new Error('GroupQueryAttention is always causal');
-  const cache = [1, h, n, d];
+  const cache = [1, g, n, d];
   return {
     operator: 'GroupQueryAttention',
     attributes: [
       intAttribute('num_heads', h),
-      intAttribute('kv_num_heads', h),
+      intAttribute('kv_num_heads', g),
       floatAttribute('scale', 1 / Math.sqrt(d)),
       ...(left === -1 ? [] : [intAttribute('local_window_size', left + 1)]),
     ],
@@ -68,13 +71,17 @@ export async function prepareWith({ InferenceSession, Tensor }, options, node) {
 function attentionBias(problem, heads) {
   const { n } = problem;
   const mask = additiveMask(problem);
-  const data = new Float32Array(heads * n * n);
-  for (let head = 0; head < heads; head++) data.set(mask, head * n * n);
+  const size = n * n;
+  const data = new Float32Array(heads * size);
+  for (let head = 0; head < heads; head++) {
+    const own = Math.floor((head * mask.length) / (heads * size)) * size;
+    data.set(mask.subarray(own, own + size), head * size);
+  }
   return { name: 'bias', data, shape: [1, heads, n, n] };
 }
 
-function tokens({ q, k, v, n, h, d }) {
-  return Object.entries({ q, k, v }).map(([name, data]) => ({ name, data, shape: [1, n, h * d] }));
+function tokens({ q, k, v, n }) {
+  return Object.entries({ q, k, v }).map(([name, data]) => ({ name, data, shape: [1, n, data.length / n] }));
 }
 
 function typeOf(data) {

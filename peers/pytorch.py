@@ -52,10 +52,15 @@ def answer_prepare(inputs, n, h, d, left, right):
     elif (left, right) == (-1, 0):
         peer.mask = {"is_causal": True}
     else:
-        place = torch.arange(n, device=peer.device)
-        distance = place - place.view(n, 1)
-        least, most = (-n if left == -1 else -left), (n if right == -1 else right)
-        peer.mask = {"attn_mask": (distance >= least) & (distance <= most)}
+        peer.mask = {"attn_mask": band_mask(n, left, right)}
+
+
+def band_mask(n, left, right):
+    """bool [n, n]: keys within `left` before the query and `right` after it, -1 for unbounded."""
+    place = torch.arange(n, device=peer.device)
+    distance = place - place.view(n, 1)
+    least, most = (-n if left == -1 else -left), (n if right == -1 else right)
+    return (distance >= least) & (distance <= most)
 
 
 def answer_run(calls):

@@ -48,7 +48,7 @@ export const backwardBy = (settingsOf: MakeSettings, name = 'attention backward'
   flops: (problem) => 10 * problem.d * pairs(problem),
   size: ({ n, h, g = h, d }) => n * (h + 2 * g) * d,
   bytes: ({ n, h, g = h, d, dtype }) => bytesOf(dtype) * n * (4 * h + 4 * g) * d + 4 * n * h,
-  expected: expectedGradients,
+  expected: (problem, inputs) => expectedGradients(problem, inputs),
   open(runtime, task) {
     const settings = settingsOf(runtime, task.problem);
     const { q, k, v, out, lse } = operandsOf(runtime, task);

@@ -5,7 +5,7 @@ import { hostTensor, pickRows } from '../tensor/host';
 import { extentOf, type Inputs, type Problem } from './problem';
 
 /** All queries are checked if there are at most this many, otherwise a few from the first to the last. */
-const ALL_QUERIES = 256;
+export const ALL_QUERIES = 256;
 const SOME_QUERIES = 16;
 
 export const someOf = (n: number): number[] => spreadOver(n, n <= ALL_QUERIES ? n : SOME_QUERIES);
@@ -53,15 +53,16 @@ const gradientWithRespectTo = (name: string) => `largest gradient with respect t
 /**
  * The gradients with respect to q, k and v for some tokens. A gradient with respect to a query takes its own row of
  * weights; one with respect to a key takes those of every query, so with many tokens only the last key/value head is
- * checked. Places count through gradQ, gradK and gradV, one after the other.
+ * checked. Places count through gradQ, gradK and gradV, one after the other. `last` is the forward pass of the heads of
+ * that one, which takes long in float64; default: the reference's.
  */
-export function expectedGradients(problem: Problem, inputs: Inputs): Expected[] {
+export function expectedGradients(problem: Problem, inputs: Inputs, last?: Attended): Expected[] {
   const { n, h, g = h, d } = problem;
   const some = someOf(n);
   const all = Array.from({ length: g }, (_, head) => head);
   const heads = (some.length === n ? all : all.slice(-1)).map((head) => ({
     head,
-    rows: keyGradients(problem, inputs, { head, keys: some }),
+    rows: keyGradients(problem, inputs, { head, keys: some, attended: head === g - 1 ? last : undefined }),
   }));
   const ofKeys = (name: 'k' | 'v', from: number): Expected => {
     const known = heads.flatMap(({ head, rows }) =>
@@ -92,11 +93,18 @@ function queryGradients(problem: Problem, inputs: Inputs, queries: readonly numb
 
 type KeyGradients = Readonly<Record<'k' | 'v', Float64Array>>;
 
+/** The result and the lse of the query heads that share a key/value head, query by query. */
+export type Attended = Readonly<Record<'out' | 'lse', Float32Array | Float64Array>>;
+
 /** For some keys of a key/value head, from the result and lse of every query of the heads that share it. */
 function keyGradients(
   problem: Problem,
   inputs: Inputs,
-  { head, keys }: { readonly head: number; readonly keys: readonly number[] },
+  {
+    head,
+    keys,
+    attended,
+  }: { readonly head: number; readonly keys: readonly number[]; readonly attended?: Attended | undefined },
 ): KeyGradients[] {
   const { n, h, g = h, d, mask } = problem;
   const shared = h / g;
@@ -110,14 +118,14 @@ function keyGradients(
   const [q, k, v, gradOut] = [given.q.data, given.k.data, given.v.data, pick(inputs.gradOut, h, shares).data];
   const places = shares.map((head) => ({ ...extentOf(problem), batch: 0, head }));
   const sees = (i: number, j: number, r: number) => mask.sees(i, j, places[r] as (typeof places)[number]);
-  const { out, lse } = softmaxAttention(given, scale, sees);
+  const { out, lse } = attended ?? attendedBy(softmaxAttention(given, scale, sees));
   return keys.map((key) => {
     const gradK = new Float64Array(d);
     const gradV = new Float64Array(d);
     for (let row = 0; row < n * shared; row++) {
       if (!sees(Math.floor(row / shared), key, row % shared)) continue;
-      const weight = Math.exp(scale * dot(q, row * d, k, key * d, d) - (lse.data[row] as number));
-      const byWeight = dot(gradOut, row * d, v, key * d, d) - dot(gradOut, row * d, out.data, row * d, d);
+      const weight = Math.exp(scale * dot(q, row * d, k, key * d, d) - (lse[row] as number));
+      const byWeight = dot(gradOut, row * d, v, key * d, d) - dot(gradOut, row * d, out, row * d, d);
       for (let c = 0; c < d; c++) {
         gradV[c]! += weight * gradOut[row * d + c]!;
         gradK[c]! += scale * weight * byWeight * q[row * d + c]!;
@@ -127,7 +135,12 @@ function keyGradients(
   });
 }
 
-function dot(a: Float64Array, fromA: number, b: Float64Array, fromB: number, count: number): number {
+const attendedBy = ({ out, lse }: Readonly<Record<'out' | 'lse', { readonly data: Float64Array }>>): Attended => ({
+  out: out.data,
+  lse: lse.data,
+});
+
+function dot(a: Float64Array, fromA: number, b: Attended['out'], fromB: number, count: number): number {
   let sum = 0;
   for (let c = 0; c < count; c++) sum += (a[fromA + c] as number) * (b[fromB + c] as number);
   return sum;

@@ -1,7 +1,7 @@
 /** The rows of attention on this machine's GPU: Saccade in f32 and f16, a copy, and PyTorch on the same GPU. */
 import { tokenCopy } from './copy';
 import { type BenchOptions, optionsOf } from './options';
-import type { Problem } from './problem';
+import { isKnownToPeers, type Problem } from './problem';
 import { PYTORCH, PYTORCH_NAMES, pytorch } from './pytorch';
 import type { Goal } from './report';
 import type { Place, PlannedRow } from './suite';
@@ -39,6 +39,6 @@ export function gpuRows({ gpu, peers }: Place, options: BenchOptions, problem: P
     row(SACCADE, 'Saccade f32', problem),
     row(SACCADE_F16, 'Saccade f16', half),
     row(COPY, 'copy of as many bytes', { ...problem, operation: tokenCopy }),
-    ...(peers === undefined ? [] : fromPyTorch(peers)),
+    ...(peers && isKnownToPeers(mask.name) ? fromPyTorch(peers) : []),
   ];
 }

@@ -1,8 +1,11 @@
 /** The settings of a benchmark, and the command line that repeats it. */
+
+import { MASK_NAMES as LONGCA_NAMES } from '../methods/sparse/longca/settings';
 import type { RuntimeOptions } from '../ops/create-runtime';
 import { shellCommand } from '../text/shell';
 import type { DecoderShapeName, WeightType } from './decoder-file';
-import { MASKS, type MaskName, type Problem } from './problem';
+import { maskOf } from './longca/cases';
+import { isKnownToPeers, MASK_NAMES, MASKS, named, type Problem } from './problem';
 
 /** Where Saccade computes, and the peers that have a choice. */
 export const BENCH_BACKENDS = ['wasm', 'webgpu'] as const;
@@ -12,7 +15,8 @@ export interface BenchOptions {
   readonly backend: BenchBackend;
   readonly n: readonly number[];
   readonly d: readonly number[];
-  readonly masks: readonly MaskName[];
+  /** Of `BENCH_MASKS`. */
+  readonly masks: readonly string[];
   readonly heads: number;
   /** Threads of contenders on the CPU. */
   readonly threads: number;
@@ -63,14 +67,24 @@ export function commandWords(...[suite, options, defaults]: Described): string[]
   return ['bench', suite, ...flags];
 }
 
+/** Masks by name: those of LongCA-bench are drawn for the length. */
+export const BENCH_MASKS: readonly string[] = [...new Set([...MASK_NAMES, ...LONGCA_NAMES])];
+
 /** Every combination of the extents and masks. */
 export function problemsOf({ n, d, masks, heads }: Pick<BenchOptions, 'n' | 'd' | 'masks' | 'heads'>): Problem[] {
   return d.flatMap((dim) =>
-    masks.flatMap((mask) => n.map((extent) => ({ n: extent, h: heads, d: dim, mask: MASKS[mask] }))),
+    masks.flatMap((name) =>
+      n.map((extent) => {
+        const mask = isKnownToPeers(name)
+          ? MASKS[name]
+          : named(name, maskOf({ mask: name, n: extent, h: heads, g: heads }));
+        return { n: extent, h: heads, d: dim, mask };
+      }),
+    ),
   );
 }
 
 /** The options by which `problemsOf` gives this problem alone. */
 export function optionsOf({ n, d, mask }: Problem): Pick<BenchOptions, 'n' | 'd' | 'masks'> {
-  return { n: [n], d: [d], masks: [mask.name as MaskName] };
+  return { n: [n], d: [d], masks: [mask.name] };
 }

@@ -14,7 +14,7 @@ import { UnsupportedError } from '../errors';
 import type { Contender } from './contender';
 import { givenOf } from './given';
 import { memoryLimit, openPeer, PeerProcess } from './peer-process';
-import type { Given, MaskName, Problem } from './problem';
+import { type Given, isKnownToPeers, type MaskName, type Problem } from './problem';
 
 export interface PeerInfo {
   readonly label: string;
@@ -50,9 +50,10 @@ export const PEERS = {
 export type PeerName = keyof typeof PEERS;
 export const PEER_NAMES = Object.keys(PEERS) as PeerName[];
 
-/** The peers that can compute a problem with one of the masks that options name. */
+/** The peers that can compute a problem: `bench longca` has them under other masks. */
 export function peersFor({ mask }: Problem): PeerName[] {
-  const name = mask.name as MaskName;
+  const { name } = mask;
+  if (!isKnownToPeers(name)) return [];
   return PEER_NAMES.filter((peer) => ((PEERS[peer] as PeerInfo).masks ?? [name]).includes(name));
 }
 
@@ -90,20 +91,27 @@ function llamaPlatform(): string {
 }
 
 /** A peer as a contender: a module of `folder`, which is where the peers are installed. */
-export function peer(name: string, folder: string, threads: number): Contender {
+export const peer = (name: string, folder: string, threads: number): Contender => hosted(name, folder, { threads });
+
+/**
+ * A module as a contender, of the peers in `folder` or at a URL, in a process that ends if it takes more than `memory` bytes;
+ * default: most of what is free.
+ */
+export function hosted(name: string, folder: string, setting: object, memory?: number): Contender {
   return {
     name,
-    open: async (task, signal) => openGiven(name, folder, threads, givenOf(task), signal),
+    open: async (task, signal) =>
+      openPeer(startHost(folder, name, memory ?? memoryLimit()), givenOf(task), setting, signal),
   };
 }
 
 /** A peer on what it is given. */
 export const openGiven = (name: string, folder: string, threads: number, given: Given, signal: AbortSignal) =>
-  openPeer(startHost(folder, name), given, { threads }, signal);
+  openPeer(startHost(folder, name, memoryLimit()), given, { threads }, signal);
 
 /** Runs `host.mjs` in the peers' folder. */
-function startHost(folder: string, name: string): PeerProcess {
-  const child = fork(join(folder, 'host.mjs'), [name, String(memoryLimit())], {
+function startHost(folder: string, name: string, memory: number): PeerProcess {
+  const child = fork(join(folder, 'host.mjs'), [name, String(memory)], {
     cwd: folder,
     execArgv: [],
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],

@@ -19,6 +19,9 @@ export const MASKS = {
 export type MaskName = keyof typeof MASKS;
 export const MASK_NAMES = Object.keys(MASKS) as MaskName[];
 
+/** Whether it is one of the masks above, which pages and other systems know too. */
+export const isKnownToPeers = (name: string): name is MaskName => (MASK_NAMES as string[]).includes(name);
+
 /** Self-attention of q [1, n, h, d], k and v [1, n, g, d]. */
 export interface Problem {
   readonly n: number;

@@ -25,6 +25,8 @@ interface Setting {
   readonly threads: number;
   /** A file of the folder; default: the one for attention. */
   readonly script?: string;
+  /** Bytes that it may take; default: most of what is free. */
+  readonly memory?: number;
 }
 
 /**
@@ -40,7 +42,7 @@ function threadsOfProducts(): Readonly<Record<string, string>> {
 export function pytorch(
   name: PyTorchName,
   folder: string,
-  { backend, threads, script = 'pytorch.py' }: Setting,
+  { backend, threads, script = 'pytorch.py', memory }: Setting,
 ): Contender {
   const { dtype } = PYTORCH[name];
   return {
@@ -49,7 +51,7 @@ export function pytorch(
       const python = process.env.SACCADE_PYTHON || 'python3';
       const env = { PYTHONDONTWRITEBYTECODE: '1', ...threadsOfProducts(), ...process.env };
       const child = new PeerProcess(spawn(python, [join(folder, script)], { env, stdio: 'pipe' }));
-      const setting = { backend, threads, dtype, limit: memoryLimit() };
+      const setting = { backend, threads, dtype, limit: memory ?? memoryLimit() };
       return openPeer(child, givenOf(task), setting, signal).catch((error) => {
         if (error.code !== 'ENOENT' && error.code !== 'EACCES') throw error;
         throw new UnsupportedError(

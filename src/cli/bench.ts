@@ -3,9 +3,8 @@ import { builds, formatAgainst, runAgainst } from '../bench/against';
 import { openBrowser } from '../bench/browser/host';
 import { PAGE_PEER_NAMES } from '../bench/browser/rows';
 import { DECODER_SHAPES, WEIGHT_TYPES } from '../bench/decoder-file';
-import { BENCH_BACKENDS, type BenchOptions } from '../bench/options';
+import { BENCH_BACKENDS, BENCH_MASKS, type BenchOptions } from '../bench/options';
 import { installPeers, PEER_NAMES, peersSource } from '../bench/peers';
-import { MASK_NAMES } from '../bench/problem';
 import { PYTORCH_NAMES } from '../bench/pytorch';
 import { type BenchReport, formatProblem } from '../bench/report';
 import { checkOptions, runSuite } from '../bench/run';
@@ -17,6 +16,7 @@ import { ParameterError, UnsupportedError } from '../errors';
 import { htmlPage } from '../report/page';
 import { formatTable } from '../text/table';
 import { LONG_CONTEXT, longContextCommand } from './bench-long-context';
+import { LONGCA, longCaCommand } from './bench-longca';
 import { QUALITY, qualityCommand } from './bench-quality';
 import { failIfAny, WITH_FAILURES } from './failures';
 import { wholeNumber } from './options';
@@ -34,7 +34,7 @@ interface Extras {
 export function benchCommand(
   act: (suite: Suite, options: BenchOptions, extras: Extras) => Promise<void> = bench,
 ): Command {
-  const known = [...suites, QUALITY, LONG_CONTEXT];
+  const known = [...suites, QUALITY, LONG_CONTEXT, LONGCA];
   const command = new Command('bench')
     .argument('[suite]')
     .hook('preSubcommand', (parent, child) => {
@@ -62,6 +62,7 @@ export function benchCommand(
   }
   command.addCommand(qualityCommand().copyInheritedSettings(command));
   command.addCommand(longContextCommand().copyInheritedSettings(command));
+  command.addCommand(longCaCommand().copyInheritedSettings(command));
   return command;
 }
 
@@ -149,8 +150,8 @@ function optionsOf(suite: Suite): Option[] {
   const all: Record<keyof BenchOptions, Option> = {
     n: new Option('--n <lengths>', 'sequence lengths, such as 1024,4096').argParser(listOf(count)),
     d: new Option('--d <dimensions>', 'head dimensions').argParser(listOf(wholeNumber(1, 256))),
-    masks: new Option('--masks <names>', `of ${MASK_NAMES.join(', ')} (causal, 256 keys)`).argParser(
-      listOf(choice(MASK_NAMES)),
+    masks: new Option('--masks <names>', `of ${BENCH_MASKS.join(', ')}; window is causal, 256 keys`).argParser(
+      listOf(choice(BENCH_MASKS)),
     ),
     cached: new Option('--cached <lengths>', 'tokens before a step').argParser(listOf(wholeNumber(0, 2 ** 20))),
     shape: new Option('--shape <name>', 'the shape of the decoder').choices(Object.keys(DECODER_SHAPES)),

@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest';
 import { areaAt } from './area';
 import {
+  type Arrangement,
   and,
   band,
   causal,
@@ -67,7 +68,7 @@ test('a neighborhood in the order of a Morton curve', () => {
 test('a neighborhood in tiles of 8 x 8 tokens', () => {
   const tile = [8, 8];
   const mask = neighborhood({ grid: [32, 32], window: 7 }, { queries: tile, keys: tile });
-  const { queries, keys } = (mask.arrange as NonNullable<Mask['arrange']>)(oneHead(1024, 1024));
+  const { queries, keys } = (mask.arrange as NonNullable<Mask['arrange']>)(oneHead(1024, 1024)) as Arrangement;
   expect(tileCounts(mask, queries, keys, 64)).toEqual([0, 100]);
 });
 

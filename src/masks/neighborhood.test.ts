@@ -18,7 +18,7 @@ import {
 
 const square = (n: number) => oneHead(n, n);
 const product = (extents: readonly number[]) => extents.reduce((size, extent) => size * extent, 1);
-const arranged = (mask: Mask, extent: Extent) => (mask.arrange as NonNullable<Mask['arrange']>)(extent);
+const arranged = (mask: Mask, extent: Extent) => mask.arrange?.(extent) as Arrangement;
 const rows = (mask: Mask, n: number) => Array.from({ length: n }, (_, i) => mask.intervals?.(i, square(n)));
 const span = (first: number, past: number) => Array.from({ length: past - first }, (_, at) => first + at);
 
@@ -108,7 +108,7 @@ describe('arrangement', () => {
   test('few tiles are visited: those that the window of the tile touches', () => {
     const mask = neighborhood({ grid: [32, 48], window: [8, 12] });
     const tokens = 32 * 48;
-    const arrangement: Arrangement = arranged(mask, square(tokens));
+    const arrangement = arranged(mask, square(tokens));
     // The windows of an inner tile of 4 x 6 queries cover 11 x 17 keys: 6 or 7 tiles by 6 or 7.
     const tile = arrangement.queries.indexOf(12 * 48 + 24);
     const { starts, words } = arrangement.words(tile, 24, square(tokens));

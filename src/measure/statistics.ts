@@ -5,6 +5,12 @@ function quantile(sorted: readonly number[], share: number): number {
   return below + (above - below) * (at - Math.floor(at));
 }
 
+/** The values below which these shares of a sample lie, linearly interpolated. */
+export function quantiles(sample: readonly number[], shares: readonly number[]): number[] {
+  const sorted = [...sample].sort((a, b) => a - b);
+  return shares.map((share) => quantile(sorted, share));
+}
+
 export interface Summary {
   readonly median: number;
   readonly min: number;

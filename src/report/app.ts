@@ -5,6 +5,7 @@ import { compareView } from './compare-view';
 import type { Child } from './dom';
 import { element } from './dom';
 import { longContextView } from './long-context-view';
+import { longCaView } from './longca-view';
 import { lookView } from './look-view';
 import type { Page } from './page';
 import { qualityView } from './quality-view';
@@ -16,6 +17,7 @@ const views: Record<string, (data: any) => readonly Child[]> = {
   bench: benchView,
   compare: compareView,
   'long-context': longContextView,
+  longca: longCaView,
   look: lookView,
   quality: qualityView,
   reproduce: reproduceView,

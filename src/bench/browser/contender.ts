@@ -1,5 +1,6 @@
+import { UnsupportedError } from '../../errors';
 import type { Contender } from '../contender';
-import type { MaskName } from '../problem';
+import { isKnownToPeers, MASK_NAMES } from '../problem';
 import type { BrowserHost } from './host';
 import type { Opening } from './protocol';
 
@@ -10,7 +11,9 @@ export function inPage(host: BrowserHost, name: string, setting: Omit<Opening, '
     async open({ problem: { n, h, d, mask } }, signal) {
       const page = await host.open(signal);
       try {
-        const problem = { n, h, d, mask: mask.name as MaskName };
+        if (!isKnownToPeers(mask.name))
+          throw new UnsupportedError(`pages know the masks ${MASK_NAMES.join(', ')}, got ${mask.name}`);
+        const problem = { n, h, d, mask: mask.name };
         const { threads } = await page.ask('open', { ...setting, problem }, signal);
         return {
           threads,

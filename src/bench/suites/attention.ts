@@ -4,7 +4,7 @@ import { GPU_ROW_NAMES, gpuRows } from '../gpu-rows';
 import { PATIENCE } from '../measure';
 import { type BenchOptions, optionsOf, problemsOf } from '../options';
 import { PEER_NAMES, PEERS, peer, peersFor } from '../peers';
-import { MASK_NAMES, type Problem } from '../problem';
+import { isKnownToPeers, MASK_NAMES, type Problem } from '../problem';
 import { PYTORCH, pytorch } from '../pytorch';
 import type { Goal } from '../report';
 import { type Place, type PlannedRow, timedSuite } from '../suite';
@@ -80,6 +80,6 @@ function contenders({ peers }: Place, options: BenchOptions, problem: Problem): 
   return [
     row(SACCADE, 'Saccade'),
     ...(threads > 1 ? [row(ONE_THREAD, 'Saccade, 1 thread', { threads: 1 })] : []),
-    ...(peers ? fromPeers(peers) : []),
+    ...(peers && isKnownToPeers(mask.name) ? fromPeers(peers) : []),
   ];
 }
