@@ -132,6 +132,11 @@ test('calibrate finds thresholds by layer and head, which commands use beside th
   await refuse({ layers: layers.map(() => ({ threshold: [1, -1] })) }, 'layers[0].threshold must be numbers >= 0');
   await refuse({ layers: layers.map(() => ({ threshold: [1] })) }, 'threshold must be a number, or one for each of');
   await rm(file);
+  const without = ['perplexity', ...model(), ...given, '--attention', 'deltallm'];
+  await expectRefusal(
+    without,
+    'deltallm needs its param threshold, such as 0.6, or what saccade calibrate deltallm finds',
+  );
   const short = ['calibrate', 'sale', ...model(), ...given];
   await expectRefusal(short, 'text must be so long that sale leaves something out');
   await expectRefusal(['calibrate', 'attention', ...model(), ...given], 'attention has nothing to calibrate');

@@ -43,8 +43,8 @@ const QUICK: Readonly<Record<string, readonly string[]>> = {
   dydila: [yes, yes, partly, yes],
   parallax: [yes, yes, yes, yes, identity, untested, untested],
   'local-linear-attention': [yes, yes, identity, untested],
-  sale: [yes, yes, untested, untested],
-  deltallm: [partly, yes, yes, untested],
+  sale: [yes, yes, partly, untested, untested],
+  deltallm: [partly, yes, yes, partly, untested],
 };
 
 test.each(measured.map(({ id }) => id))('%s: every claim has a source, a measurement and a verdict', async (name) => {

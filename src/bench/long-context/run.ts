@@ -2,11 +2,12 @@
 import { fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { extname } from 'node:path';
+import { openDefaultModel } from '../../experiments/default-model';
 import type { Control } from '../../runtime/backend';
 import type { Runtime } from '../../runtime/runtime';
 import { type LongContender, shareRead } from './contenders';
 import { type Baseline, exactRow, INDEXES, type IndexContender, openBaseline } from './indexes';
-import { lossesOf, openDefaultModel, textsOf } from './losses';
+import { lossesOf, textsOf } from './losses';
 import type { IndexRow, LongContextReport, LossRow, SpeedRow } from './report';
 import { HEADS, LAYERS, type LongAsked, type LongMeasured } from './speed';
 

@@ -3,6 +3,8 @@ import { deltallm } from '../../methods/sparse/deltallm';
 import { attention } from '../../ops/attention';
 import type { Runtime } from '../../runtime/runtime';
 import { normal } from '../../tensor/random';
+import { significant } from '../../text/format';
+import { eachLayer, lossOf, networkWith, openDefaultModel, textOf } from '../default-model';
 import { chart, defineExperiment, figure, listed, type MeasureContext, share } from '../experiment';
 import { disposeAll, held, numbersOf, type Qkv } from '../held';
 import { timeContest } from '../rounds';
@@ -33,6 +35,19 @@ export const experiment = defineExperiment({
       source: 'the code: differences are from what was told last',
       criteria: { drift: figure('error of the last tokens over that of the first ones', [0.3, 2], [0.1, 4], [0, 100]) },
     },
+    model: {
+      claim: 'Accuracy stays where up to 60% of the products of queries and keys are skipped.',
+      source: 'abstract',
+      criteria: {
+        share: share(
+          'products skipped where the loss of the default model rises by 0.02 nats a token at most',
+          [0.57, 1],
+          [0.3, 1],
+        ),
+        knee: figure('rise of the loss at the largest threshold, nats a token', [0.02, 2], [0, 2], [-1, 10]),
+      },
+      untested: 'BitNet b1.58 and Llama 3.2, which have a thousand times the parameters.',
+    },
     time: {
       claim: 'Edge devices save the time of the products that are skipped.',
       source: 'title; the paper gives no times',
@@ -40,7 +55,7 @@ export const experiment = defineExperiment({
       timed: true,
     },
   },
-  measure: { sparsity, hybrid, bounded, time },
+  measure: { sparsity, hybrid, bounded, model, time },
 });
 
 /** Keys of which each is `correlation` times the one before and noise, of variance 1. */
@@ -138,6 +153,42 @@ async function bounded({ runtime, quick, step }: MeasureContext) {
     values: { drift: errors[7]! / errors[1]! },
     details: 'A correlation of 0.9, a threshold of 0.4, no window.',
     series: chart('relative error of the output', { eighth: [1, 2, 3, 4, 5, 6, 7, 8] }, { error: errors }),
+  };
+}
+
+/** Losses of the default model by threshold, beside the share of differences that are 0 in its layers. */
+async function model({ runtime, quick, signal, step }: MeasureContext) {
+  await step(0.55, 'the default model');
+  const opened = await openDefaultModel(runtime);
+  using _ = opened.model;
+  const n = quick ? 256 : 1024;
+  const tokens = await textOf(opened, n);
+  const thresholds = [0.2, 0.4, 0.6, 0.9, 1.2, 1.8, 2.4];
+  const exact = await lossOf(networkWith(opened), tokens, { signal });
+  const rises: number[] = [];
+  const shares = thresholds.map(() => 0);
+  for (const threshold of thresholds) {
+    const network = networkWith(opened, { method: deltallm, params: { threshold } });
+    rises.push((await lossOf(network, tokens, { signal })) - exact);
+  }
+  await eachLayer(opened, tokens, async ({ q, k, v }) => {
+    for (const [at, threshold] of thresholds.entries()) {
+      const params = deltallm.parse({ threshold });
+      const zeros = await numbersOf(runtime, () => deltallm.forward({ q, k, v }, params).sparsity);
+      const mean = zeros.reduce((sum, zero) => sum + zero, 0) / zeros.length;
+      shares[at]! += (mean * (1 - WINDOW)) / opened.model.decoder.layers;
+    }
+  });
+  const past = rises.findIndex((rise) => rise > 0.02);
+  const skipped = past < 0 ? shares.at(-1)! : past === 0 ? 0 : shares[past - 1]!;
+  return {
+    measured: `losses rise by ${listed(rises)} nats a token where ${listed(shares)} of the products are skipped`,
+    values: { share: skipped, knee: rises.at(-1)! },
+    details: `${n} tokens that the model wrote itself, of which it has ${significant(exact)} nats a token with exact attention; thresholds ${listed(thresholds)}, a window of ${WINDOW}; a true mean over heads and layers.`,
+    series: [
+      chart('rise of the loss, nats a token', { threshold: thresholds }, { loss: rises }),
+      chart('share of the products that is skipped', { threshold: thresholds }, { share: shares }),
+    ],
   };
 }
 

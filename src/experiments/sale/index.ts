@@ -4,6 +4,8 @@ import { keptBlocks } from '../../methods/sparse/sale/attend';
 import { attention } from '../../ops/attention';
 import type { Runtime } from '../../runtime/runtime';
 import { normal, uniformGenerator } from '../../tensor/random';
+import { significant } from '../../text/format';
+import { eachLayer, lossOf, networkWith, openDefaultModel, textOf } from '../default-model';
 import { chart, defineExperiment, figure, listed, type MeasureContext, together } from '../experiment';
 import { disposeAll, held, numbersOf, type Qkv } from '../held';
 import { timeContest } from '../rounds';
@@ -35,6 +37,15 @@ export const experiment = defineExperiment({
         error: figure('largest fall of the error, from one threshold to the next', [-1, 0], [-1, 1]),
       },
     },
+    model: {
+      claim: 'Accuracy is that of full attention.',
+      source: 'abstract',
+      criteria: {
+        rise: figure('rise of the loss of the default model, nats a token', [-1, 0.01], [-1, 0.05], [-10, 10]),
+        dropped: figure('share of the estimated blocks that are left out', [0.1, 1], [0, 1]),
+      },
+      untested: 'Models of billions of parameters, and prompts of 64K tokens.',
+    },
     speed: {
       claim:
         'Attention over 64K tokens and more of an 8B model is at least 3.36 times as fast as when computed in full.',
@@ -51,7 +62,7 @@ export const experiment = defineExperiment({
       timed: true,
     },
   },
-  measure: { choice, threshold, ...together(['speed', 'overhead'], times) },
+  measure: { choice, threshold, model, ...together(['speed', 'overhead'], times) },
 });
 
 /** Queries that all see the first keys, of which a few look for one key far back: the sheet's needle head. */
@@ -172,9 +183,42 @@ async function threshold({ runtime, quick, step }: MeasureContext) {
   };
 }
 
+/** Losses of the default model, by thresholds that are the same for all heads. */
+async function model({ runtime, quick, signal, step }: MeasureContext) {
+  await step(0.4, 'the default model');
+  const opened = await openDefaultModel(runtime);
+  using _ = opened.model;
+  const n = quick ? 512 : 2048;
+  const tokens = await textOf(opened, n);
+  const thresholds = [0.002, 0.008, 0.032, 0.128];
+  const exact = await lossOf(networkWith(opened), tokens, { signal });
+  const rises: number[] = [];
+  for (const each of thresholds) {
+    const network = networkWith(opened, { method: sale, params: { threshold: each, denseBelow: 0 } });
+    rises.push((await lossOf(network, tokens, { signal })) - exact);
+  }
+  const [all, kept] = [[0], thresholds.map(() => 0)];
+  const count = (flags: Int32Array) => flags.reduce((sum, flag) => sum + flag, 0);
+  await eachLayer(opened, tokens, async ({ q, k, v }) => {
+    const qkv = { q, k, v } as Qkv;
+    const least = count(await flagsOf(runtime, qkv, paramsOf(1e30)));
+    all[0]! += count(await flagsOf(runtime, qkv, paramsOf(0))) - least;
+    for (const [at, each] of thresholds.entries())
+      kept[at]! += count(await flagsOf(runtime, qkv, paramsOf(each))) - least;
+  });
+  const dropped = kept.map((blocks) => 1 - blocks / all[0]!);
+  const at = thresholds.indexOf(0.008);
+  return {
+    measured: `losses rise by ${listed(rises)} nats a token where ${listed(dropped)} of the estimated blocks are left out`,
+    values: { rise: rises[at]!, dropped: dropped[at]! },
+    details: `${n} tokens that the model wrote itself, of which it has ${significant(exact)} nats a token with exact attention; thresholds ${listed(thresholds)}, the second judged, with which the authors' calibration begins.`,
+    series: chart('by threshold', { threshold: thresholds }, { 'rise of the loss': rises, 'left out': dropped }),
+  };
+}
+
 async function times(context: MeasureContext) {
   const { runtime, quick } = context;
-  const lengths = quick ? [2048] : [8192, 16384];
+  const lengths = quick ? [2048] : [16_384, 32_768, 65_536];
   const inputs = lengths.map((n) => needleHead(runtime, n));
   using _ = held(inputs);
   const params = paramsOf(THRESHOLD);

@@ -1,4 +1,5 @@
 /** Thresholds of a method by layer and head, found on a text, kept beside a model, and used where its params leave them out. */
+import { is } from 'valibot';
 import { checkArray, checkNumbers, checkOptions, checkRecord, isRecord, partName, show } from '../../check';
 import { ParameterError, ParseError, UnsupportedError } from '../../errors';
 import type { Calibration } from '../../methods/calibration';
@@ -137,6 +138,7 @@ async function narrow(
  * has it.
  *
  * @throws {ParseError} a file of another model or method, with other layers or heads, or no numbers
+ * @throws {ParameterError} neither a param that a method needs nor a file that has it
  */
 export async function withCalibrations(
   weights: Weights,
@@ -159,9 +161,19 @@ export async function withCalibrations(
     }
     if (!files.has(name)) files.set(name, await readCalibration(weights, method, layers, signal));
     const own = files.get(name)?.layers[layer];
+    if (!own) checkStarted(method, params as Readonly<Record<string, unknown>>);
     result.push(own ? { ...rest, method, params: { ...own, ...params } } : (choice as Method));
   }
   return [...files.values()].some(Boolean) ? result : given;
+}
+
+/** Throws if all that a method lacks is what could be calibrated. */
+function checkStarted({ name, params: schema, calibration }: Method, params: Readonly<Record<string, unknown>>): void {
+  const { param, start } = calibration as Calibration;
+  if (is(schema, params) || !is(schema, { ...params, [param]: start })) return;
+  throw new ParameterError(
+    `${name} needs its param ${param}, such as ${start}, or what saccade calibrate ${name} finds for the model and keeps beside it`,
+  );
 }
 
 /**

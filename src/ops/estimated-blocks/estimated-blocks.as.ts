@@ -1,10 +1,10 @@
 /**
  * Blocks of keys in which some estimated score is above its query's limit. Integers of keys are kept plus 8, from 1 to 15, so that the
  * dot product of relaxed SIMD takes them as its unsigned side; what that adds, 8 times the sum of a query, is added to its limit.
- * 16 bits hold the sums: 256 terms of at most 7 * 15, beside biases and limits that are checked. Two queries go through 32 keys at a time, at first by the
- * first half of their terms: where these and the norms of the rest cannot reach the limit, the rest is left out.
+ * 16 bits hold the sums: 256 terms of at most 7 * 15, beside biases and limits that are checked. Two queries go through 32 keys at a time, at first by
+ * their first terms: where these and the norms of the rest cannot reach the limit, the rest is left out.
  */
-import { dot } from '../../runtime/wasm/assembly/vector.as';
+import { dot, madd } from '../../runtime/wasm/assembly/vector.as';
 import { EstimatedBlocksParams, KEYS, LARGEST, NONE, QUERY_GROUP, THREAD } from './params.generated.as';
 
 /** Added to the integers of keys. */
@@ -14,7 +14,7 @@ const MOST_LIMIT: f32 = 10000;
 const MOST_BIAS: f32 = 5000;
 /** How far truncating the limit and the bias can move a comparison. */
 const MARGIN: i32 = 2;
-/** Below so many terms they are not taken in halves. */
+/** Below so many terms they are taken at once. */
 const LEAST_TERMS: i32 = 32;
 
 /** Sums of products of two queries with 32 keys, 16 bits each. */
@@ -25,11 +25,11 @@ function depthOf(p: EstimatedBlocksParams): i32 {
   return (p.d + 3) & ~3;
 }
 
-/** Terms of the first half, all where they are few. */
+/** The terms that are taken first, three eighths; all where they are few. */
 @inline
-function halfOf(p: EstimatedBlocksParams): i32 {
+function firstOf(p: EstimatedBlocksParams): i32 {
   const depth = depthOf(p);
-  return depth < LEAST_TERMS ? depth : (depth >> 3) << 2;
+  return depth < LEAST_TERMS ? depth : (3 * depth >> 5) << 2;
 }
 
 /** Keys of a block with those that fill it up. */
@@ -88,7 +88,7 @@ export function estimateQueries(params: usize, task: i32, scratch: usize): void 
     f32.store(p.rowInverses + at, inverse);
     f32.store(p.tops + at, inverse * f32.load(rowOf(p.limits, row / p.h, p.n, i, p.h, row % p.h, 1)));
     const to = p.rows + <usize>(row * p.n + i) * <usize>depth;
-    const half = halfOf(p);
+    const terms = firstOf(p);
     let sum: i32 = 0;
     let first: i32 = 0;
     let rest: i32 = 0;
@@ -96,7 +96,7 @@ export function estimateQueries(params: usize, task: i32, scratch: usize): void 
       const integer = c < p.d ? integerOf(f32.load(x + (<usize>c << 2)), scale) : 0;
       store<i8>(to + <usize>c, <i8>integer);
       sum += integer;
-      if (c < half) first = sum;
+      if (c < terms) first = sum;
       else rest += integer * integer;
     }
     i32.store(p.rowSums + 2 * at, SHIFT * first);
@@ -163,8 +163,8 @@ function roundKeys(p: EstimatedBlocksParams, task: i32, x: usize, step: usize, c
     f32.store(scales + (<usize>j << 2), largest / <f32>LARGEST);
   }
   memory.fill(columns, <u8>SHIFT, <usize>keys * <usize>depth);
-  const half = halfOf(p);
-  let mostRest: i32 = 0;
+  const terms = firstOf(p);
+  const norms = p.columnNorms + (<usize>(task * keys) << 2);
   let largest: f32 = 0;
   for (let j: i32 = 0; j < keys; j++) {
     const scale = f32.load(scales + (<usize>j << 2));
@@ -175,11 +175,10 @@ function roundKeys(p: EstimatedBlocksParams, task: i32, x: usize, step: usize, c
     for (let c: i32 = 0; j < count && c < p.d; c++) {
       const integer = integerOf(f32.load(x + <usize>j * step + (<usize>c << 2)), scale);
       store<i8>(columns + (<usize>((c >> 2) * keys + j) << 2) + <usize>(c & 3), <i8>(integer + SHIFT));
-      if (c >= half) rest += integer * integer;
+      if (c >= terms) rest += integer * integer;
     }
-    mostRest = max(mostRest, rest);
+    f32.store(norms + (<usize>j << 2), <f32>Math.sqrt(<f64>rest));
   }
-  f32.store(p.blockNorms + (<usize>task << 2), <f32>Math.sqrt(<f64>mostRest));
   f32.store(p.largestInverses + (<usize>task << 2), largest);
 }
 
@@ -219,7 +218,7 @@ function isAbove(p: EstimatedBlocksParams, row: i32, first: i32, past: i32, bloc
 function isAboveInIntegers(p: EstimatedBlocksParams, row: i32, first: i32, past: i32, block: i32, scratch: usize): bool {
   const keys = keysOf(p);
   const depth = <usize>depthOf(p);
-  const half = <usize>halfOf(p);
+  const terms = <usize>firstOf(p);
   const blocks = blocksOf(p);
   const at = (row / p.h * p.g + row % p.h * p.g / p.h) * blocks + block;
   const own = <usize>(row * p.n) << 2;
@@ -231,7 +230,7 @@ function isAboveInIntegers(p: EstimatedBlocksParams, row: i32, first: i32, past:
   const rowSums = p.rowSums + 2 * own;
   const inverses = p.inverses + (<usize>(at * keys) << 2);
   const biases = p.biases + (<usize>((row * blocks + block) * keys) << 2);
-  const blockNorm = f32.load(p.blockNorms + (<usize>at << 2));
+  const norms = p.columnNorms + (<usize>(at * keys) << 2);
   const mostTop = MOST_LIMIT / f32.load(p.largestInverses + (<usize>at << 2));
   const mostInverse = MOST_BIAS / f32.load(p.largestBiases + (<usize>(row * blocks + block) << 2));
   const isThread = p.quantize == THREAD;
@@ -246,7 +245,6 @@ function isAboveInIntegers(p: EstimatedBlocksParams, row: i32, first: i32, past:
     // Whether 16 bits hold limits and biases; not for what is not a number.
     let found = max(abs(topX), abs(topY)) <= mostTop && max(inverseX, inverseY) <= mostInverse ? BELOW : NEAR;
     const norm = max(f32.load(rowNorms + (<usize>i << 2)), f32.load(rowNorms + (<usize>other << 2)));
-    const bound = <i32>(norm * blockNorm) + 1;
     const x = rows + <usize>i * depth;
     const y = rows + <usize>other * depth;
     for (let key: i32 = 0; key < keys && found == BELOW; key += KEYS) {
@@ -255,15 +253,16 @@ function isAboveInIntegers(p: EstimatedBlocksParams, row: i32, first: i32, past:
       const scale = inverses + (<usize>key << 2);
       let sumX = rowSums + (<usize>i << 3);
       let sumY = rowSums + (<usize>other << 3);
-      multiply(x, y, column, keys, half, scratch, true);
-      if (half < depth) {
-        found = compare(isThread, scratch, sumX, sumY, bias, inverseX, inverseY, scale, topX, topY, MARGIN + bound);
+      multiply(x, y, column, keys, terms, scratch, true);
+      if (terms < depth) {
+        const rest = norms + (<usize>key << 2);
+        found = compare(isThread, scratch, sumX, sumY, bias, rest, norm, inverseX, inverseY, scale, topX, topY, MARGIN + 1);
         if (found == BELOW) continue;
-        multiply(x + half, y + half, column + half * <usize>keys, keys, depth - half, scratch, false);
+        multiply(x + terms, y + terms, column + terms * <usize>keys, keys, depth - terms, scratch, false);
         sumX += 4;
         sumY += 4;
       }
-      found = compare(isThread, scratch, sumX, sumY, bias, inverseX, inverseY, scale, topX, topY, MARGIN);
+      found = compare(isThread, scratch, sumX, sumY, bias, 0, 0, inverseX, inverseY, scale, topX, topY, MARGIN);
       if (found == ABOVE) return true;
     }
     if (found != BELOW && (isAboveExactly(p, row, i, block) || isAboveExactly(p, row, other, block))) return true;
@@ -333,34 +332,47 @@ function joined(a: v128, b: v128): v128 {
 /** Eight floats times a factor, as integers of 16 bits. */
 @inline
 function truncated(from: usize, factor: v128): v128 {
-  const low = f32x4.mul(v128.load(from), factor);
-  const high = f32x4.mul(v128.load(from, 16), factor);
+  return integers(f32x4.mul(v128.load(from), factor), f32x4.mul(v128.load(from, 16), factor));
+}
+
+@inline
+function integers(low: v128, high: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD)
     return i16x8.narrow_i32x4_s(i32x4.relaxed_trunc_f32x4_s(low), i32x4.relaxed_trunc_f32x4_s(high));
   return i16x8.narrow_i32x4_s(i32x4.trunc_sat_f32x4_s(low), i32x4.trunc_sat_f32x4_s(high));
 }
 
+/** The same, and what the rest of the terms adds at most, if there is a rest. */
+@inline
+function mostOf(biases: usize, factor: v128, rest: usize, norm: v128, at: usize): v128 {
+  if (rest == 0) return truncated(biases + at, factor);
+  const low = madd(v128.load(biases + at), factor, f32x4.mul(v128.load(rest + at), norm));
+  const high = madd(v128.load(biases + at, 16), factor, f32x4.mul(v128.load(rest + at, 16), norm));
+  return integers(low, high);
+}
+
 /**
  * Whether a sum of two queries, with the bias of its key, is above the query's limit over the key's scale, or less than `margin`
- * below it.
+ * below it. `rest` are norms of terms that keys have beside those of the sums, and `norm` is that of the queries.
  */
 @inline
 function compare(
-  isThread: bool, from: usize, sumX: usize, sumY: usize, biases: usize, inverseX: f32, inverseY: f32, inverses: usize, topX: f32,
-  topY: f32, margin: i32,
+  isThread: bool, from: usize, sumX: usize, sumY: usize, biases: usize, rest: usize, norm: f32, inverseX: f32, inverseY: f32,
+  inverses: usize, topX: f32, topY: f32, margin: i32,
 ): i32 {
   const factor = f32x4.splat(inverseX);
-  let c0 = truncated(biases, factor);
-  let c1 = truncated(biases + 32, factor);
-  let c2 = truncated(biases + 64, factor);
-  let c3 = truncated(biases + 96, factor);
+  const norms = f32x4.splat(norm);
+  let c0 = mostOf(biases, factor, rest, norms, 0);
+  let c1 = mostOf(biases, factor, rest, norms, 32);
+  let c2 = mostOf(biases, factor, rest, norms, 64);
+  let c3 = mostOf(biases, factor, rest, norms, 96);
   const found = compareRow(isThread, from, i32.load(sumX), c0, c1, c2, c3, inverses, topX, margin);
   if (inverseX != inverseY) {
     const factor = f32x4.splat(inverseY);
-    c0 = truncated(biases, factor);
-    c1 = truncated(biases + 32, factor);
-    c2 = truncated(biases + 64, factor);
-    c3 = truncated(biases + 96, factor);
+    c0 = mostOf(biases, factor, rest, norms, 0);
+    c1 = mostOf(biases, factor, rest, norms, 32);
+    c2 = mostOf(biases, factor, rest, norms, 64);
+    c3 = mostOf(biases, factor, rest, norms, 96);
   }
   return max(found, compareRow(isThread, from + 64, i32.load(sumY), c0, c1, c2, c3, inverses, topY, margin));
 }

@@ -52,7 +52,7 @@ const estimatedBlocksOp = defineOp({
       columns: isRounded ? keys * depth : 0,
       columnScales: 4 * keys,
       inverses: 4 * keys,
-      blockNorms: 4 * blocks,
+      columnNorms: 4 * keys,
       largestInverses: 4 * blocks,
       products: (4 * keys * h) / g,
       biases: (4 * keys * h) / g,

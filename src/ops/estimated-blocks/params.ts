@@ -30,22 +30,21 @@ export const EstimatedBlocksParams = struct({
   limits: 'tensor',
   spans: 'tensor',
   kept: 'tensor',
-  /** Integers of queries, [b][h][n][depth], depth a multiple of 4; 8 times their sums, of the first half and of all [b][h][n][2]. */
+  /** Integers of queries, [b][h][n][depth], depth a multiple of 4; 8 times their sums, of the first terms and of all [b][h][n][2]. */
   rows: 'usize',
   rowSums: 'usize',
-  /** [b][h][n]: their scales and inverses, limits over scales, and norms of the second half of the integers. */
+  /** [b][h][n]: their scales and inverses, limits over scales, and norms of the integers behind the first terms. */
   rowScales: 'usize',
   rowInverses: 'usize',
   tops: 'usize',
   rowNorms: 'usize',
   /** Integers of keys plus 8, [b][g][blocks][depth / 4][keys][4]. */
   columns: 'usize',
-  /** [b][g][blocks][keys]. */
+  /** [b][g][blocks][keys]: their scales and inverses, and norms of the integers behind the first terms. */
   columnScales: 'usize',
   inverses: 'usize',
-  /** [b][g][blocks]: the largest norm of the second half of a key. */
-  blockNorms: 'usize',
-  /** The largest inverse of each block. */
+  columnNorms: 'usize',
+  /** [b][g][blocks]: the largest inverse of each block. */
   largestInverses: 'usize',
   /** Products of keys with the centers, [b][h][blocks][keys], those over the scales, and the largest of each block. */
   products: 'usize',
