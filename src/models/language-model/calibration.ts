@@ -170,7 +170,8 @@ export async function withCalibrations(
 /** Throws if all that a method lacks is what could be calibrated. */
 function checkStarted({ name, params: schema, calibration }: Method, params: Readonly<Record<string, unknown>>): void {
   const { param, start } = calibration as Calibration;
-  if (is(schema, params) || !is(schema, { ...params, [param]: start })) return;
+  const started = { ...params, [param]: start };
+  if (is(schema, params) || !is(schema, started)) return;
   throw new ParameterError(
     `${name} needs its param ${param}, such as ${start}, or what saccade calibrate ${name} finds for the model and keeps beside it`,
   );
