@@ -11,7 +11,7 @@ import {
   reaches,
 } from '../../src/bench/report';
 import { formatMachine } from '../../src/machine';
-import type { PLOTS } from '../site/bench-plots';
+import { type PLOTS, ratedLines } from '../site/bench-plots';
 import { Html, html } from '../site/html';
 import { lengthsOf, linesOf, panelOf } from '../site/series';
 import { seriesPlot } from './series-plot';
@@ -109,19 +109,44 @@ function runSection(run: BenchReport, id: string): Html {
 ${notes.map((note) => html`<p><strong>${note}</strong></p>`)}
 <div class="code"><pre tabindex="0"><code>npx ${command}</code></pre></div>
 <script type="application/json" id="${id}">${new Html(JSON.stringify(run).replaceAll('<', '\\u003c'))}</script>
-${plot && html`<figure data-live="bench" data-state="idle" data-of="${id}" data-kind="${plot}"><figcaption class="figure-title"><h3></h3><span class="saves" data-saves></span></figcaption><div class="plot" data-plot></div><p class="caption" data-said></p></figure>`}
+${plot && html`<div class="all-series large">${plot.panels.map((panel) => figure(plot.kind, id, panel))}</div><p class="caption">${plot.said}</p>`}
 <div class="scroll" tabindex="0" role="region" aria-label="Rows">${table(run)}</div>
 <details class="caption"><summary>What the columns mean, and what was not measured</summary><ul>${remarks.map((fact) => html`<li>${fact}</li>`)}</ul></details></section>`;
 }
 
-/** The plot for which the rows have the numbers. */
-function plotOf(rows: readonly BenchRow[]): keyof typeof PLOTS | undefined {
-  const rated = rows.filter(({ measures: { rate } }) => rate !== undefined);
-  const lined = new Set(linesOf(rated).map(([{ mask }]) => mask));
-  if (rows.every(({ mask }) => lined.has(mask))) return 'speed';
-  const compared = rows.filter(({ measures: { visited, ratio } }) => visited !== undefined && ratio !== undefined);
-  return compared.length > 2 ? 'tiles' : undefined;
+interface Plot {
+  readonly kind: keyof typeof PLOTS;
+  /** A figure for each. */
+  readonly panels: readonly string[];
+  readonly said: string;
 }
+
+/** The plot for which the rows have the numbers. */
+function plotOf(rows: readonly BenchRow[]): Plot | undefined {
+  const lines = ratedLines(rows);
+  const lined = new Set(lines.map(([{ mask }]) => mask));
+  if (rows.every(({ mask }) => lined.has(mask)))
+    return {
+      kind: 'speed',
+      panels: [...new Set(lines.map(([row]) => panelOf(row)))],
+      said: 'Useful operations a nanosecond (GF/s): only the pairs that the mask lets through count, so that more is faster whatever the mask. Both axes are logarithmic.',
+    };
+  const compared = rows.filter(({ measures: { visited, ratio } }) => visited !== undefined && ratio !== undefined);
+  if (compared.length <= 2) return undefined;
+  return {
+    kind: 'tiles',
+    panels: [''],
+    said: 'On the dashed line time goes with the tiles that a mask visits; above it tiles cost more than those of dense attention. Both axes are logarithmic.',
+  };
+}
+
+const TITLES: Readonly<Record<keyof typeof PLOTS, string>> = {
+  speed: 'Speed by length',
+  tiles: 'Time by tiles visited',
+};
+
+const figure = (kind: keyof typeof PLOTS, id: string, panel: string) =>
+  html`<figure data-live="bench" data-state="idle" data-of="${id}" data-kind="${kind}"${panel && html` data-panel="${panel}"`}><figcaption class="figure-title"><h3>${[TITLES[kind], panel].filter(Boolean).join(': ')}</h3><span class="saves" data-saves></span></figcaption><div class="plot" data-plot></div></figure>`;
 
 const meaning = ({ ratio }: BenchReport, measure: MeasureName) =>
   measure === 'ratio' && ratio ? ratio : MEASURES[measure].help;

@@ -6,10 +6,14 @@ import { draw } from './live';
 import { $, $$ } from './page';
 
 for (const box of $$('[data-live="bench"]')) {
-  const run = JSON.parse($(`#${box.dataset.of}`).textContent!) as BenchReport;
-  const { title, said, picture } = PLOTS[box.dataset.kind as keyof typeof PLOTS];
-  draw(box, `${run.suite}-${box.dataset.of}`, (width) => picture(run.rows, width), run);
-  $('h3', box).textContent = title;
-  $('[data-said]', box).textContent = said;
+  const { of, kind, panel = '' } = box.dataset;
+  const run = JSON.parse($(`#${of}`).textContent!) as BenchReport;
+  const plot = PLOTS[kind as keyof typeof PLOTS];
+  draw(
+    box,
+    [run.suite, of, panel].join(' ').trim().replaceAll(/\W+/g, '-'),
+    (width) => plot(run.rows, width, panel),
+    run,
+  );
   box.dataset.state = 'done';
 }

@@ -19,8 +19,11 @@ export interface PlotLine {
   readonly width?: number;
   readonly dash?: string;
   readonly opacity?: number;
-  /** The radius of dots on its points. */
+  /** The radius of dots on its points, and what each says under the pointer. */
   readonly dots?: number;
+  readonly said?: readonly string[];
+  /** Stands above its last point. */
+  readonly tag?: string;
 }
 
 export interface LinePlot {
@@ -38,9 +41,10 @@ export interface LinePlot {
 const [TOP, BOTTOM] = [12, 40];
 const LINE_HEIGHT = 14;
 /** Pixels of a letter, and letters of a line of a name. */
-const LETTER = 7.8;
+const [LETTER, BOLD] = [7.8, 8.8];
 const LETTERS = 15;
-const roomFor = (texts: readonly string[]) => 10 + LETTER * Math.max(0, ...texts.map((text) => text.length));
+const roomFor = (texts: readonly string[], letter = LETTER) =>
+  10 + letter * Math.max(0, ...texts.map((text) => text.length));
 
 const pixel = (at: number) => String(Math.round(10 * at) / 10);
 
@@ -52,12 +56,13 @@ const words = (text: string, x: number, y: number, rest = '') =>
 
 const stroke = (path: string, ink: string, rest = '') => `<path d="${path}" fill="none" stroke="${ink}" ${rest}/>`;
 
-const dot = ([x, y]: Point, radius: number, ink: string, rest = '') =>
-  `<circle cx="${pixel(x)}" cy="${pixel(y)}" r="${radius}" fill="${ink}" ${rest}/>`;
+const dot = ([x, y]: Point, radius: number, ink: string, { rest = '', said = '' } = {}) =>
+  `<circle cx="${pixel(x)}" cy="${pixel(y)}" r="${radius}" fill="${ink}" ${rest}>${said && `<title>${escaped(said)}</title>`}</circle>`;
 
 export function linePlot({ label, width, height = 228, x, y, lines, picked = {} }: LinePlot): string {
   const left = roomFor(y.ticks.map(y.written));
-  const end = width - Math.max(24, roomFor(lines.flatMap(({ name }) => (name ? broken(name) : []))));
+  const rooms = lines.map(({ name, width }) => roomFor(name ? broken(name) : [], width === OWN ? BOLD : LETTER));
+  const end = width - Math.max(24, ...rooms);
   const floor = height - BOTTOM;
   const across = (value: number) => left + shareOf(x, value) * (end - left);
   const down = (value: number) => floor - shareOf(y, value) * (floor - TOP);
@@ -67,11 +72,17 @@ export function linePlot({ label, width, height = 228, x, y, lines, picked = {} 
     words(y.written(tick), left - 7, down(tick) + 4, 'text-anchor="end"'),
   ]);
   const feet = x.ticks.map((tick) => words(x.written(tick), across(tick), floor + 17, 'text-anchor="middle"'));
-  const drawn = lines.flatMap(({ points, ink, width = 1.5, dash = '', opacity = 1, dots }) => {
+  const drawn = lines.flatMap(({ points, ink, width = 1.5, dash = '', opacity = 1, dots, said, tag }) => {
     const places = points.map(place);
     const line = `M${places.map((at) => at.map(pixel).join(' ')).join('L')}`;
     const path = stroke(line, ink, `stroke-width="${width}" stroke-dasharray="${dash}" opacity="${opacity}"`);
-    return places.length === 0 ? [] : [path, ...(dots ? places.map((at) => dot(at, dots, ink)) : [])];
+    if (places.length === 0) return [];
+    const [x, y] = places.at(-1)!;
+    return [
+      path,
+      ...(dots ? places.map((at, point) => dot(at, dots, ink, { said: said?.[point] })) : []),
+      tag ? words(tag, x, y - 8, `text-anchor="middle" fill="${ink}"`) : '',
+    ];
   });
   const hand = 'var(--hand)';
   return frame(label, width, height, [
@@ -80,7 +91,7 @@ export function linePlot({ label, width, height = 228, x, y, lines, picked = {} 
     x.label ? words(`${x.label} →`, end, height - 5, 'text-anchor="end"') : '',
     picked.at === undefined ? '' : stroke(`M${pixel(across(picked.at))} ${TOP}V${floor}`, hand),
     ...drawn,
-    ...(picked.points ?? []).map((at) => dot(place(at), 4.5, hand, 'stroke="var(--paper)"')),
+    ...(picked.points ?? []).map((at) => dot(place(at), 4.5, hand, { rest: 'stroke="var(--paper)"' })),
     ...names(lines, place, { end, floor }),
   ]);
 }

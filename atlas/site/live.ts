@@ -75,12 +75,10 @@ export const headOf = ({ value }: HTMLInputElement, { extents }: Setting) =>
 export const layersShown = () => Number($<HTMLInputElement>('[name=layers]:checked').value);
 
 /** Puts a plot into a part, redraws it at other widths, and offers files of it. */
-export function draw(box: HTMLElement, name: string, drawing: (width: number) => string | Element, json: object): void {
+export function draw(box: HTMLElement, name: string, drawing: (width: number) => string, json: object): void {
   const place = $('[data-plot]', box);
   const show = () => {
-    const drawn = drawing(place.clientWidth || 320);
-    if (typeof drawn === 'string') place.innerHTML = drawn;
-    else place.replaceChildren(drawn);
+    place.innerHTML = drawing(place.clientWidth || 320);
   };
   show();
   const svg = () => $<SVGSVGElement>('svg', place);
