@@ -2,7 +2,7 @@
 import { lettersOf } from '../../src/methods/page';
 import { baseline } from '../../src/methods/registry';
 import type { ListedPaper } from '../../src/papers';
-import { atLength, isAttention } from '../site/problem';
+import { atLength, costInLayer, isAttention } from '../site/problem';
 import { pageOf, standingOf } from './standing';
 
 /** Numbers of a head, or channels. */
@@ -32,7 +32,7 @@ export function costOf(paper: ListedPaper): CostCurve | undefined {
   const parsed = method.parse(params) as never;
   const flops = LENGTHS.map((n) => {
     try {
-      return method.cost(lettersOf(atLength({ ...extents, h: 1, d: WIDTH, c: WIDTH }, n)), parsed).flops;
+      return costInLayer(method, lettersOf(atLength({ ...extents, h: 1, d: WIDTH, c: WIDTH }, n)), parsed).flops;
     } catch {
       return null;
     }

@@ -1,11 +1,19 @@
 /** The extents of a setting, and the attentions among the methods: those of q, k and v. */
-import type { Method } from '../../src/methods/define';
+import type { Cost, Letters, Method } from '../../src/methods/define';
 import type { Extents } from '../../src/methods/page';
 
 export const isSpatial = ({ inputs }: Pick<Method, 'inputs'>) =>
   Object.values(inputs).some((spec) => spec.includes('...space'));
 
 export const isAttention = ({ inputs }: Pick<Method, 'inputs'>) => ['q', 'k', 'v'].every((name) => name in inputs);
+
+/** The cost of a method with what a layer computes for it, such as an estimate. */
+export function costInLayer(method: Method, letters: Letters, params: never): Cost {
+  const { n = 1, h = 1, g = h, d = 1, e = d } = letters;
+  const config = { width: h * d, heads: h, keyHeads: g, d, e, layer: 0, layers: 1 };
+  const cost = method.cost(letters, params);
+  return { ...cost, flops: cost.flops + (method.layer?.(config, params).flops?.(n) ?? 0) };
+}
 
 /** Tokens of a sequence, or along both axes of a grid. */
 export const gridIn = (extents: Extents): number[] =>

@@ -125,6 +125,8 @@ export interface Layer {
     parameters: Readonly<Record<string, Tensor>>,
     control?: Control,
   ): Readonly<Record<string, Tensor>>;
+  /** Multiplications and additions that `inputs` takes for so many tokens, where it does more than project x. Default: 0. */
+  flops?(tokens: number): number;
 }
 
 /** What methods and models declare alike. */

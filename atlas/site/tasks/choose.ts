@@ -7,7 +7,7 @@ import { nextTurn } from '../../../src/next-turn';
 import type { BackendName } from '../../../src/runtime/backend';
 import type { TaskControl } from '../answer';
 import type { MethodTime } from '../method-time';
-import { isAttention, isSpatial } from '../problem';
+import { costInLayer, isAttention, isSpatial } from '../problem';
 import type { Setting } from './setting';
 
 export interface Wish {
@@ -158,7 +158,7 @@ function counted(method: Method, wish: Asked): Counted | undefined {
   const mask = method.mask?.(parsed, problem);
   const place = { ...problem, batch: 0, head: 0 };
   return {
-    cost: method.cost(letters, parsed),
+    cost: costInLayer(method, letters, parsed),
     sees: mask ? keyWords(mask, [problem.n - 1], place).count() : problem.n,
   };
 }

@@ -2,7 +2,7 @@ import { baseline } from '../../../src/methods/baseline';
 import type { Cost } from '../../../src/methods/define';
 import type { TaskControl } from '../answer';
 import { LENGTHS } from '../constants';
-import { atLength, isAttention, lengthIn, lengthOf } from '../problem';
+import { atLength, costInLayer, isAttention, lengthIn, lengthOf } from '../problem';
 import { know, loadMethod, type Setting, settle } from './setting';
 
 /** Milliseconds that counting at one length may take, for the next to be tried. */
@@ -59,7 +59,7 @@ export async function costSeries(
       const start = performance.now();
       const { method, params, letters } = settle({ ...setting, extents: extentsAt(setting.extents, n) });
       try {
-        costs.push(method.cost(letters, params));
+        costs.push(costInLayer(method, letters, params));
       } catch {
         costs.push(undefined);
       }

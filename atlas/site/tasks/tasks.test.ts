@@ -5,7 +5,7 @@ import { methods } from '../../../src/methods/registry';
 import { type KeysOf, keysOfMask, receptiveField } from '../../../src/simulate/reach';
 import { TILE } from '../constants';
 import type { MethodTime } from '../method-time';
-import { isAttention, isSpatial } from '../problem';
+import { costInLayer, isAttention, isSpatial } from '../problem';
 import { chooseFrom, type Wish } from './choose';
 import { costSeries } from './cost';
 import { maskInWords, maskTile, pairInWords } from './mask';
@@ -112,7 +112,7 @@ test.each(methods.map(({ name }) => name))('costs of %s stand beside those of ot
   if (!isAttention(method)) return;
   const setting = settingOf(own, { extents: isSpatial(method) ? { rows: 16, columns: 32 } : { n: 512 } });
   const { params, letters } = settle(setting);
-  expect(lines.at(-1)!.costs[lengths.indexOf(512)]).toEqual(method.cost(letters, params));
+  expect(lines.at(-1)!.costs[lengths.indexOf(512)]).toEqual(costInLayer(method, letters, params));
 });
 
 describe('choosing', () => {
@@ -129,7 +129,7 @@ describe('choosing', () => {
     expect(chosen.map(({ flops }) => flops)).toEqual(chosen.map(({ flops }) => flops).toSorted((a, b) => a - b));
     for (const { setting, flops } of chosen) {
       const { method, params, letters } = settle(setting);
-      expect(flops, setting.method).toBe(method.cost(letters, params).flops);
+      expect(flops, setting.method).toBe(costInLayer(method, letters, params).flops);
       expect(method.isCausal?.(params) ?? (params as { causal?: boolean }).causal, setting.method).toBe(true);
     }
     const exact = chosen.find(({ setting }) => setting.method === 'attention')!;

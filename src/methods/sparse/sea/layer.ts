@@ -63,7 +63,18 @@ export function layer(config: LayerConfig, params: Estimating): Layer {
     parameters: all,
     isSequential: true,
     inputs: (_, { q, k, v }, parameters, control = {}) => estimated({ q, k, v }, parameters, params, control),
+    flops: (n) => estimating(n, config, params),
   };
+}
+
+/** Operations of the estimator on n tokens: Performer, products with matrices, and convolutions. */
+function estimating(n: number, { heads: h, keyHeads: g, d, e }: LayerConfig, { causal, cells }: Estimating): number {
+  const [channels, width] = causal ? [2, cells / NARROWER.causal] : [4, cells / NARROWER.full];
+  const { flops } = performer.cost({ b: 1, n, m: n, h, g, d, e: d + e }, performing(d, causal));
+  const dense = 2 * (d + 2 * e) * 2 * d + 2 * 2 * d * (channels * width + 2) + (causal ? 2 * (width + 2) * cells : 0);
+  // Of the taps of the three: without a causal order the first two have half as many rows, and the last has all nine.
+  const taps = channels * h * (causal ? 2 * 9 * channels * h + h : 9 * channels * h + 9 * h);
+  return flops + n * (h * dense + 2 * width * taps);
 }
 
 const zeros = (extent: number): LayerParameter => ({ shape: [extent], initial: { value: 0 } });
@@ -131,10 +142,13 @@ function placesOf(
 /** Performer of the values and their places: [b, n, h, d + e]. */
 function performed(q: Tensor, k: Tensor, v: Tensor, places: Tensor, { causal }: Estimating, control: Control): Tensor {
   const d = q.shape[3] as number;
-  const features = Math.max(1, Math.floor((d * Math.log(d)) / (causal ? 8 : 1)));
-  const settings = performer.parse({ kernel: causal ? 'relu' : 'softmax', features, causal });
   const both = concat([places, v] as Tensor<'f32'>[], 3);
-  return performer.forward({ q, k, v: both }, settings, control).out;
+  return performer.forward({ q, k, v: both }, performing(d, causal), control).out;
+}
+
+function performing(d: number, causal: boolean) {
+  const features = Math.max(1, Math.floor((d * Math.log(d)) / (causal ? 8 : 1)));
+  return performer.parse({ kernel: causal ? 'relu' : 'softmax', features, causal });
 }
 
 const positive = (): Elementwise => elementwise((x, { relu }) => relu(x));

@@ -3,21 +3,21 @@ import { toyQkv } from '../../toy';
 
 export const page: Page = {
   question: 'Which keys are worth exact attention, if a rough map of it is known?',
-  sample: { extents: { n: 64, h: 2, d: 16, w: 16 }, params: { keys: 8, causal: true }, inputs: sampleOf },
+  sample: { extents: { n: 64, h: 2, d: 16, w: 16 }, params: { keys: 8, causal: true, cells: 16 }, inputs: sampleOf },
   presets: [
     {
       name: 'the estimate alone',
-      params: { keys: 1, causal: true },
+      params: { keys: 1, causal: true, cells: 16 },
       note: 'It fails to see more than a cell or two of each query: what is left is the mean of the values.',
     },
     {
       name: 'more keys',
-      params: { keys: 32, causal: true },
+      params: { keys: 32, causal: true, cells: 16 },
       note: 'The budget may grow after training, without another.',
     },
     {
       name: 'all keys',
-      params: { keys: 64, causal: true },
+      params: { keys: 64, causal: true, cells: 16 },
       note: 'With prob and mix of 1 this is exact attention, whatever the estimate says.',
     },
   ],
