@@ -18,91 +18,78 @@ import { paperOf, runs } from './standing';
 import { modelTitle, titleOf } from './titles';
 
 export function pages(): Map<string, string> {
-  const all = new Map<string, Omit<Page, 'up'>>();
-  all.set('index.html', {
-    title: `Saccade atlas: ${papers.length} papers on efficient attention and kernel methods`,
-    description:
-      'Every paper on one page, every method live in the browser: masks, reach, cost, and what was measured.',
-    script: 'list-page.ts',
-    current: 'Methods',
-    body: indexPage(),
-  });
-  all.set('choose/index.html', {
-    title: 'Choose attention, Saccade atlas',
+  const all = new Map<string, Omit<Page, 'up'>>([
+    [
+      'index.html',
+      {
+        title: `Saccade atlas: ${papers.length} papers on efficient attention and kernel methods`,
+        description:
+          'Every paper on one page, every method live in the browser: masks, reach, cost, and what was measured.',
+        script: 'list-page.ts',
+        current: 'Methods',
+        body: indexPage(),
+      },
+    ],
+  ]);
+  const add = (path: string, { title, ...page }: Omit<Page, 'up'>) =>
+    all.set(path, { title: `${title}, Saccade atlas`, ...page });
+  add('choose/index.html', {
+    title: 'Choose attention',
     description: 'Which attention for your length, device and model: ranked, each with its reason.',
     script: 'choose-page.ts',
     current: 'Choose',
     body: choosePage(),
   });
   for (const { path, title, body } of guidePages()) {
-    all.set(path, {
-      title: `${title}, Saccade atlas`,
-      description: `How to use Saccade: ${title}.`,
-      script: 'text-page.ts',
-      current: 'Guide',
-      body,
-    });
+    const description = `How to use Saccade: ${title}.`;
+    add(path, { title, description, script: 'text-page.ts', current: 'Guide', body });
   }
   for (const { path, title, body } of apiPages()) {
-    all.set(path, {
-      title: `${title}, Saccade atlas`,
-      description: `What ${title} has: functions, classes and types, with their shapes, options and errors.`,
-      script: 'api-page.ts',
-      current: 'API',
-      body,
-    });
+    const description = `What ${title} has: functions, classes and types, with their shapes, options and errors.`;
+    add(path, { title, description, script: 'api-page.ts', current: 'API', body });
   }
-  all.set('benchmarks/index.html', {
-    title: 'Benchmarks, Saccade atlas',
+  add('benchmarks/index.html', {
+    title: 'Benchmarks',
     description: 'Stored benchmark runs: what was measured, on which machine, and the command that repeats it.',
     script: 'text-page.ts',
     current: 'Benchmarks',
     body: benchIndex(),
   });
   for (const { suite, body } of benchPages()) {
-    all.set(`benchmarks/${suite}/index.html`, {
-      title: `Benchmark ${suite}, Saccade atlas`,
-      description: `The stored runs of saccade bench ${suite}.`,
-      script: 'bench-page.ts',
-      current: 'Benchmarks',
+    const [title, description] = [`Benchmark ${suite}`, `The stored runs of saccade bench ${suite}.`];
+    add(`benchmarks/${suite}/index.html`, { title, description, script: 'bench-page.ts', current: 'Benchmarks', body });
+  }
+  const ofMethods = { current: 'Methods' } as const;
+  for (const method of methods) {
+    const { name, summary } = method;
+    const [title, description, { family }] = [titleOf(method), `${name}: ${summary}`, paperOf(method)];
+    const body = methodPage(method);
+    add(`methods/${name}/index.html`, { ...ofMethods, title, description, script: 'method-page.ts', family, body });
+  }
+  for (const model of models) {
+    const { name, summary } = model;
+    const [title, description] = [modelTitle(model), `${name}: ${summary}`];
+    const { family } = findPaper(model.paper) ?? {};
+    const body = modelPage(model);
+    add(modelPath(name), {
+      ...ofMethods,
+      title,
+      description,
+      script: 'model-page.ts',
+      ...(family && { family }),
       body,
     });
   }
-  for (const method of methods) {
-    all.set(`methods/${method.name}/index.html`, {
-      title: `${titleOf(method)}, Saccade atlas`,
-      description: `${method.name}: ${method.summary}`,
-      script: 'method-page.ts',
-      current: 'Methods',
-      family: paperOf(method).family,
-      body: methodPage(method),
-    });
-  }
-  for (const model of models) {
-    all.set(modelPath(model.name), {
-      title: `${modelTitle(model)}, Saccade atlas`,
-      description: `${model.name}: ${model.summary}`,
-      script: 'model-page.ts',
-      current: 'Methods',
-      ...(findPaper(model.paper) && { family: findPaper(model.paper)!.family }),
-      body: modelPage(model),
-    });
-  }
   for (const paper of papers) {
-    all.set(paperPath(paper.id), {
-      title: `${paper.name}, Saccade atlas`,
-      description: paper.summary,
-      script: 'text-page.ts',
-      current: 'Methods',
-      family: paper.family,
-      body: paperPage(paper),
-    });
+    const { id, name: title, summary: description, family } = paper;
+    const body = paperPage(paper);
+    add(paperPath(id), { ...ofMethods, title, description, script: 'text-page.ts', family, body });
   }
-  all.set('404.html', {
-    title: 'Not here, Saccade atlas',
+  add('404.html', {
+    ...ofMethods,
+    title: 'Not here',
     description: 'There is no such page.',
     script: 'text-page.ts',
-    current: 'Methods',
     body: html`<div class="title plain"><div><h1>Nothing here</h1><p class="lede">There is no page at this address. The <a href="index.html">list of papers</a> has a search, the <a href="guide/index.html">guide</a> shows how to begin, and the <a href="api/index.html">API reference</a> has every name.</p></div></div>`,
   });
   const paths = new Set(all.keys());
@@ -111,38 +98,36 @@ export function pages(): Map<string, string> {
   );
 }
 
+/** Where the date of a run is not known. */
+const BEGAN = '2026-11-01T00:00:00Z';
+const updatedOf = (id: string) => runs.get(id)?.machine.date ?? BEGAN;
+
 /** An entry for each method, model, paper and stored run, the newest first. Atom wants absolute names: URNs. */
 export function feed(): string {
-  const began = '2026-11-01T00:00:00Z';
-  const entry = (id: string, title: string, path: string, updated: string, summary: string) =>
-    `<entry><id>urn:saccade:${id}</id><title>${escaped(title)}</title><link href="${path}"/><updated>${updated}</updated><summary>${escaped(summary)}</summary></entry>`;
-  const results = [...runs.values()].map(({ paper, findings, machine: { date }, title }) => ({
-    updated: date,
-    text: entry(
-      `run:${paper.id}`,
-      `${paper.id}: ${findings.length} claims measured`,
-      `${paperPath(paper.id)}#claims`,
-      date,
-      title,
-    ),
-  }));
-  const added = methods.map((method) => {
-    const { name, summary } = method;
-    const updated = runs.get(paperOf(method).id)?.machine.date ?? began;
-    return { updated, text: entry(`method:${name}`, name, `methods/${name}/index.html`, updated, summary) };
-  });
-  const listed = papers.map(({ id, name, summary }) => ({
-    updated: runs.get(id)?.machine.date ?? began,
-    text: entry(`paper:${id}`, name, paperPath(id), runs.get(id)?.machine.date ?? began, summary),
-  }));
-  const networks = models.map(({ name, summary }) => ({
-    updated: began,
-    text: entry(`model:${name}`, name, modelPath(name), began, summary),
-  }));
-  const entries = [...added, ...networks, ...listed, ...results].sort((a, b) => b.updated.localeCompare(a.updated));
+  const entries = [
+    ...methods.map((method) => {
+      const { name, summary } = method;
+      const path = `methods/${name}/index.html`;
+      return { id: `method:${name}`, title: name, path, updated: updatedOf(paperOf(method).id), summary };
+    }),
+    ...models.map(({ name, summary }) => {
+      return { id: `model:${name}`, title: name, path: modelPath(name), updated: BEGAN, summary };
+    }),
+    ...papers.map(({ id, name, summary }) => {
+      return { id: `paper:${id}`, title: name, path: paperPath(id), updated: updatedOf(id), summary };
+    }),
+    ...[...runs.values()].map(({ paper: { id }, findings, title }) => {
+      const [said, path] = [`${id}: ${findings.length} claims measured`, `${paperPath(id)}#claims`];
+      return { id: `run:${id}`, title: said, path, updated: updatedOf(id), summary: title };
+    }),
+  ].sort((a, b) => b.updated.localeCompare(a.updated));
+  const written = entries.map(
+    ({ id, title, path, updated, summary }) =>
+      `<entry><id>urn:saccade:${id}</id><title>${escaped(title)}</title><link href="${path}"/><updated>${updated}</updated><summary>${escaped(summary)}</summary></entry>`,
+  );
   return `<?xml version="1.0" encoding="utf-8"?>
 <feed xmlns="http://www.w3.org/2005/Atom"><id>urn:saccade:atlas</id><title>Saccade atlas</title><subtitle>Papers, methods, models and results</subtitle><author><name>Saccade</name></author><link rel="self" href="feed.xml"/><link href="index.html"/><updated>${entries[0].updated}</updated>
-${entries.map(({ text }) => text).join('\n')}
+${written.join('\n')}
 </feed>
 `;
 }

@@ -5,7 +5,7 @@ import { $, grouped } from './page';
 import { withinPlot } from './plots';
 
 /** Shares that differ by less look alike. */
-const ALIKE = 0.06;
+const ALIKE = 0.08;
 
 export function startWithin({ data, form }: MethodPage, weigher: Helper): () => Promise<void> {
   if (!part('within')) return async () => undefined;

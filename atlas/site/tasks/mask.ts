@@ -153,6 +153,7 @@ export function pairInWords({
     if (seen && parts[0] === mask.name) return '';
     if (seen) return `: ${parts.filter((part) => part !== 'causal' || parts.length === 1).join(', ')}`;
     if (parts.includes('causal')) return ': it comes later';
+    if (way.length === 2) return '; another head sees it';
     const jumps = way.map((token) => token.toLocaleString('en')).join(' → ');
     return way.length > 0 ? `; reached in ${way.length - 1} jumps, ${jumps}` : '';
   }
