@@ -1,5 +1,6 @@
 /** The page of a model, from its declaration. */
 import { describeParams } from '../../src/methods/params';
+import { paramsJsonSchema } from '../../src/methods/params-json-schema';
 import * as exported from '../../src/models';
 import type { Model } from '../../src/models/define';
 import { findPaper } from '../../src/papers/find';
@@ -50,13 +51,15 @@ ${runSection({ time: modelTitle(model), memory: 'memory', error: 'largest error'
 function dataOf(model: Model): ModelData {
   const { name, inputs, outputs, promised = [] } = model;
   const [output] = Object.keys(outputs);
+  const hasFeatures = 'features' in (paramsJsonSchema(model.params).properties ?? {});
   const [own] = Object.entries<unknown>(exported).find(([, value]) => value === model) ?? [];
   return {
     name,
     ...(own && { exported: own }),
     spatial: false,
     fields: [],
-    sample: { extents: {}, params: model.sample().params as FormData['sample']['params'] },
+    // What each stage makes of the picture says more than classes do by random weights.
+    sample: { extents: {}, params: { ...model.sample().params, ...(hasFeatures && { features: true }) } },
     presets: [],
     inputs: Object.keys(inputs),
     output,

@@ -38,7 +38,8 @@ export function startOutputs(
         for (const again of paints) again();
       };
       repaint();
-      return 'Computed by the library on the sample of this page, at the setting chosen.';
+      const weights = task === 'modelShown' ? ', with random weights' : '';
+      return `Computed by the library on the sample of this page${weights}, at the setting chosen.`;
     }).then(first.resolve),
   );
   return () => {
@@ -48,7 +49,8 @@ export function startOutputs(
 }
 
 function figureOf(shown: Shown): HTMLElement {
-  const { name, kind, shape, rows, columns, planes, data } = shown;
+  const { name, kind, shape, rows, columns, planes, data, note } = shown;
+  const said = note ?? `[${shape.join(', ')}], ${rangeOf(data)}${partOf(shown)}`;
   const contents = {
     table: () => tableOf(shown),
     curves: () => html`<div data-plot></div>`,
@@ -56,7 +58,7 @@ function figureOf(shown: Shown): HTMLElement {
       html`<canvas width="${columns * planes + planes - 1}" height="${rows}" role="img" aria-label="Picture of ${name}"></canvas>`,
   };
   return element(
-    html`<div class="${planes > 1 && 'wide'}"><div class="figure-title"><h3>${name}</h3><span class="saves" data-saves></span></div>${contents[kind]()}<p class="caption">[${shape.join(', ')}], ${rangeOf(data)}${partOf(shown)}</p></div>`,
+    html`<div class="${(planes > 1 || (kind === 'picture' && columns >= 2 * rows)) && 'wide'}"><div class="figure-title"><h3>${name}</h3><span class="saves" data-saves></span></div>${contents[kind]()}<p class="caption">${said}</p></div>`,
   );
 }
 

@@ -11,10 +11,13 @@ export interface Shown {
   readonly columns: number;
   /** Row by row, plane by plane. */
   readonly data: ArrayLike<number>;
+  /** How it is read; default: by its shape and its extremes. */
+  readonly note?: string;
 }
 
-/** Planes and curves that are drawn. */
+/** Planes that are drawn, and curves. */
 const MOST = 12;
+const MOST_CURVES = 4;
 /** Points that make a curve. */
 const LEAST_POINTS = 8;
 /** Sides of what is a picture whatever its letters. */
@@ -23,10 +26,10 @@ const LEAST_SIDE = 5;
 const MOST_ROWS = 12;
 const MOST_COLUMNS = 8;
 
-export const isPicture = (spec: string) => spec.endsWith('rows columns');
+export const isPicture = (spec: string) => /(rows columns|down\d? across\d?)$/.test(spec);
 
 /**
- * How a tensor is shown. `[... rows columns]` by its letters is a picture for each channel, of the first of a batch; a vector or
+ * How a tensor is shown. What has places by its letters, `[... rows columns]`, is a picture for each channel, of the first of a batch; a vector or
  * rows of vectors are curves along the longer axis, unless they are integers or few; numbers over two other long axes are a
  * picture, whose planes may be the last axis; anything else is a table, or its beginning.
  */
@@ -42,7 +45,7 @@ export function shownAs(name: string, spec: string, tensor: ShownTensor): Shown 
   const isOfPlaces = dtype === 'i32' && Array.from(data).some((value) => value !== 0 && value !== 1);
   const [columns = 1, rows = 1, ...rest] = shape.filter((extent) => extent > 1).reverse();
   const [lines, points] = [Math.min(rows, columns), Math.max(rows, columns)];
-  if (!isOfPlaces && rest.length === 0 && lines <= MOST && points >= LEAST_POINTS) {
+  if (!isOfPlaces && rest.length === 0 && lines <= MOST_CURVES && points >= LEAST_POINTS) {
     const value = (line: number, at: number) =>
       data[rows < columns || rows === 1 ? line * columns + at : at * columns + line];
     const curves = Array.from({ length: lines * points }, (_, at) => value(Math.floor(at / points), at % points));

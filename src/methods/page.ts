@@ -51,6 +51,26 @@ export interface Page {
   readonly glyph?: { readonly output: string; readonly plane?: number };
   /** A picture before the outputs: the first number of the first output, for params down and across. */
   readonly sweep?: { readonly name: string; readonly down: Swept; readonly across: Swept };
+  /** Pictures of inputs and results, where these alone show little: before the outputs, or in place of those of their names. */
+  pictures?(tensors: Readonly<Record<string, Numbers>>, params: Params): readonly Picture[];
+}
+
+/** An input or a result: its shape, and its numbers row by row. */
+interface Numbers {
+  readonly shape: readonly number[];
+  readonly data: ArrayLike<number>;
+}
+
+interface Picture {
+  readonly name: string;
+  readonly rows: number;
+  readonly columns: number;
+  /** How many lie side by side. Default: 1. */
+  readonly planes?: number;
+  /** Row by row, and plane by plane: full ink is the largest magnitude; negative numbers have the opposite ink. */
+  readonly data: ArrayLike<number>;
+  /** How it is read, in a sentence. */
+  readonly note: string;
 }
 
 interface Swept {

@@ -19,7 +19,8 @@ export interface ToyOptions {
   features?(row: Float32Array): Float32Array;
 }
 
-const topicOf = (token: number) => TOPICS[Math.floor(token / STRETCH) % TOPICS.length] as number;
+/** Which topic a token is of, from 0 to 4. */
+export const topicOf = (token: number) => TOPICS[Math.floor(token / STRETCH) % TOPICS.length] as number;
 
 /** Rows of `d` numbers: each the topic of its token and what has drifted from it. */
 function toyRows(tokens: number, d: number, seed: number): Float32Array[] {

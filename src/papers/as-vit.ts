@@ -11,7 +11,10 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'Drops the patches that the class token overlooks, as many as learned thresholds say: simple pictures keep fewer.',
-  picture: { shows: '64, 42, 27 and 18 tokens left.' },
+  picture: {
+    shows: '64 tokens, of which an earlier layer dropped those of two topics.',
+    ink: 'Ink: the weight of a pair. What was dropped is seen only by itself. Toy data.',
+  },
   problems: [
     'Token pruning: drop tokens of a vision transformer that do not matter.',
     'My vision transformer is too slow, and many patches show only background.',

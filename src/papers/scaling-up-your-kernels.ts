@@ -11,7 +11,10 @@ export const paper: Paper = {
   training: 'needed',
   summary:
     'Rules by which few large kernels do better than many small ones, and a convolution that lets one modality be the kernel over another.',
-  picture: { shows: 'Kernels of 31, 21, 13, 9, 5 and 3.' },
+  picture: {
+    shows: 'A sequence down, its channels across: each has the pattern elsewhere.',
+    ink: 'Ink: how well the pattern, as the kernel, fits there; the other ink: how ill. Toy data.',
+  },
   problems: [
     'Design a convolutional network with very large kernels, as an alternative to transformers.',
     'How large should convolution kernels be?',

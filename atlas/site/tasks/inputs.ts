@@ -41,7 +41,7 @@ export async function inputsOf(runtime: Runtime, setting: Setting, real?: RealQk
   const specOf: Readonly<Record<string, string>> = { ...method.optional, ...method.inputs };
   const specs = Object.entries(specOf);
   const known = specs
-    .filter(([name]) => name in method.inputs || name in numbers)
+    .filter(([name]) => name in method.inputs || (!real && name in numbers))
     .map(([name, spec]) => [name, shapeOfSpec(spec, extents)] as const)
     .filter((entry): entry is [string, number[]] => !entry[1].includes(undefined));
   return runtime.scope(() => {

@@ -14,7 +14,7 @@ test('a model runs on its sample as the reference does, and its outputs are show
   expect(rows[0].error).toBeLessThan(1e-5);
   expect(rows[0].time).toBeGreaterThan(0);
   const [logits] = await modelShown({ setting });
-  expect([logits.name, logits.shape, logits.kind]).toEqual(['logits', [1, 9, 256], 'curves']);
+  expect([logits.name, logits.shape, logits.kind]).toEqual(['logits', [1, 9, 26], 'picture']);
 });
 
 test('params that a model refuses are a sentence', async () => {

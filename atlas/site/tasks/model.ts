@@ -1,3 +1,4 @@
+/// <reference types="vite/client" />
 /** Models on the samples that they declare, with random weights, the same on every backend. */
 import { summarise } from '../../../src/measure/statistics';
 import { timeCalls, timeInterleaved } from '../../../src/measure/timing';
@@ -18,10 +19,15 @@ import type { Setting } from './setting';
 
 type Hosts = Readonly<Record<string, HostTensor>>;
 
-/** Models and what they need come with the first of them. */
+const modules = import.meta.glob<Record<string, unknown>>([
+  '../../../src/models/{*,vision/*,universal-sentence-encoder/model}.ts',
+  '!**/{index,registry,*.test}.ts',
+]);
+
+/** Loads a model, whose module begins with its name, so that a page fetches no other. */
 async function modelOf(name: string): Promise<Model> {
-  const { models } = await import('../../../src/models/registry');
-  return models.find((each) => each.name === name)!;
+  const path = Object.keys(modules).find((path) => new RegExp(`/${name}(-model|/model)?\\.ts$`).test(path))!;
+  return Object.values(await modules[path]()).find((each) => (each as Model).name === name) as Model;
 }
 
 /** Throws what is wrong with its params, if anything is. */
@@ -29,7 +35,7 @@ export async function checkModel({ setting: { method, params } }: { readonly set
   (await modelOf(method)).create(params);
 }
 
-/** The outputs on the sample, as they are shown, behind the pictures in it. */
+/** Pictures in the sample, then the outputs on it as they are shown, pictures first. */
 export async function modelShown({ setting }: { readonly setting: Setting }): Promise<Shown[]> {
   const model = await modelOf(setting.method);
   const sampled = Object.entries(model.sample().inputs as Hosts).filter(([name]) => isPicture(model.inputs[name]));
@@ -37,7 +43,7 @@ export async function modelShown({ setting }: { readonly setting: Setting }): Pr
   const { results } = await computed(model, setting, 'wasm', await weightsOf(model, setting), async (outputs) =>
     Promise.all(Object.entries(outputs).map(([name, output]) => shownTensor(name, model.outputs[name], output))),
   );
-  return [...pictures, ...results];
+  return [...pictures, ...results.sort((a, b) => Number(b.kind === 'picture') - Number(a.kind === 'picture'))];
 }
 
 /** Runs a model on every backend here: its time, and its error against the reference in float64. */

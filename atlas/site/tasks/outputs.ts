@@ -1,5 +1,5 @@
 import { disposeResults, settled } from '../../../src/methods/outputs';
-import { shapeOfSpec } from '../../../src/methods/page';
+import { type Page, shapeOfSpec } from '../../../src/methods/page';
 import { createRuntime } from '../../../src/ops/create-runtime';
 import type { Runtime } from '../../../src/runtime/runtime';
 import { toFloat64 } from '../../../src/tensor/host';
@@ -30,16 +30,19 @@ export async function outputsShown(
   const inputs = await inputsOf(await starting, setting);
   try {
     const pictures = Object.entries(method.inputs).filter(([, spec]) => isPicture(spec));
-    const swept = await sweptOf(setting, inputs);
+    const { page } = (await method.page?.()) ?? {};
+    const swept = page?.sweep ? [await sweptOf(page.sweep, setting, inputs)] : [];
     const results = await settled(method.forward(inputs as never, params, { signal }));
     try {
+      const made = await madeBy(page, { ...inputs, ...results }, params);
       const all = await Promise.all([
         ...swept,
         ...pictures.map(([name, spec]) => shownTensor(name, spec, inputs[name])),
         ...Object.entries(results).map(([name, result]) => shownTensor(name, method.outputs[name], result)),
       ]);
-      const first = (await method.page?.())?.page.glyph?.output;
-      return all.sort((a, b) => Number(b.name === first) - Number(a.name === first));
+      const shown = [...made, ...all.filter(({ name }) => !made.some((picture) => picture.name === name))];
+      const first = page?.glyph?.output;
+      return shown.sort((a, b) => Number(b.name === first) - Number(a.name === first));
     } finally {
       disposeResults(results);
     }
@@ -48,11 +51,12 @@ export async function outputsShown(
   }
 }
 
-/** The first number of the first output at each pair of two params, if the page has such a picture. */
-async function sweptOf(setting: Setting, inputs: Readonly<Record<string, Tensor>>): Promise<Shown[]> {
-  const sweep = (await settle(setting).method.page?.())?.page.sweep;
-  if (!sweep) return [];
-  const { name, down, across } = sweep;
+/** The first number of the first output at each pair of two params. */
+async function sweptOf(
+  { name, down, across }: NonNullable<Page['sweep']>,
+  setting: Setting,
+  inputs: Readonly<Record<string, Tensor>>,
+): Promise<Shown> {
   const pairs = down.values.flatMap((y) => across.values.map((x) => ({ [down.param]: y, [across.param]: x })));
   const numbers = pairs.map(async (pair) => {
     const { method, params } = settle({ ...setting, params: { ...setting.params, ...pair } });
@@ -63,11 +67,29 @@ async function sweptOf(setting: Setting, inputs: Readonly<Record<string, Tensor>
   });
   const [rows, columns] = [down.values.length, across.values.length];
   const shape = [rows, columns];
-  return [{ name, kind: 'picture', shape, planes: 1, rows, columns, data: await Promise.all(numbers) }];
+  return { name, kind: 'picture', shape, planes: 1, rows, columns, data: await Promise.all(numbers) };
 }
 
+/** The page's own pictures. */
+async function madeBy(
+  page: Page | undefined,
+  tensors: Readonly<Record<string, Tensor>>,
+  params: object,
+): Promise<Shown[]> {
+  if (!page?.pictures) return [];
+  const read = Object.entries(tensors).map(async ([name, tensor]) => [name, await numbersOf(tensor)] as const);
+  const pictures = page.pictures(Object.fromEntries(await Promise.all(read)), params as Page['sample']['params']);
+  return pictures.map(({ planes = 1, ...picture }) => {
+    const { rows, columns } = picture;
+    return { ...picture, kind: 'picture', planes, shape: planes > 1 ? [planes, rows, columns] : [rows, columns] };
+  });
+}
+
+const numbersOf = async (tensor: Tensor) => ({
+  shape: tensor.shape,
+  data: toFloat64((await tensor.toHost()) as never),
+});
+
 export async function shownTensor(name: string, spec: string, tensor: Tensor): Promise<Shown> {
-  const { shape, dtype } = tensor;
-  const host = await tensor.toHost();
-  return shownAs(name, spec, { shape, dtype, data: toFloat64(host as never) });
+  return shownAs(name, spec, { dtype: tensor.dtype, ...(await numbersOf(tensor)) });
 }

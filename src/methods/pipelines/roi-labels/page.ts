@@ -17,5 +17,10 @@ export const page: Page = {
   ],
   rivals: ['roi-boxes'],
   view: 'outputs',
+  pictures({ labels }) {
+    const [, rows, columns] = labels!.shape as [number, number, number];
+    const data = Array.from({ length: rows * columns }, (_, at) => ({ 1: 1, 0: -1 })[labels!.data[at] as 0 | 1] ?? 0);
+    return [{ name: 'labels', rows, columns, data, note: 'Ink: looked at. The other ink: not. Paper: left open.' }];
+  },
   glyph: { output: 'attention' },
 };

@@ -36,4 +36,13 @@ export const page: Page = {
   ],
   rivals: ['simprune-attention'],
   view: 'outputs',
+  pictures({ cross }, { subjects }) {
+    const [, s, , t] = cross!.shape as [number, number, number, number];
+    const tokens = subjects as readonly number[];
+    const data = tokens.flatMap((token) =>
+      Array.from({ length: s * s }, (_, at) => cross!.data[at * t + token] as number),
+    );
+    const note = 'The grid of a picture, for each subject. Ink: how much a place attends to it.';
+    return [{ name: 'cross', rows: s, columns: s, planes: tokens.length, data, note }];
+  },
 };
