@@ -102,9 +102,19 @@ export function blocksOfLengths(lengths: readonly number[]): Blocks {
   };
 }
 
+/** The regions of small grids: a network has few of them, and asks for each in every block. */
+const kept = new BoundedMap<string, Blocks>(16);
+/** Tokens of the largest grid whose regions are kept. */
+const MOST_KEPT = 2 ** 16;
+
 /** Regions of a row-major grid, in row-major order, and their tokens likewise; the last along an axis may be short. */
 export function regionsOf(grid: readonly number[], region: readonly number[]): Blocks {
   const tokens = grid.reduce((product, length) => product * length, 1);
+  const make = () => newRegions(tokens, grid, region);
+  return tokens > MOST_KEPT ? make() : kept.get(`${grid}/${region}`, make);
+}
+
+function newRegions(tokens: number, grid: readonly number[], region: readonly number[]): Blocks {
   const counts = grid.map((length, axis) => Math.ceil(length / (region[axis] as number)));
   const count = counts.reduce((product, regions) => product * regions, 1);
   const of = new Int32Array(tokens);
