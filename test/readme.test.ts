@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
+import { NETWORK_COLUMNS, NETWORK_WORDS, networkCells, summaries } from '../scripts/network-rows';
 import type { BenchReport, BenchRow, MeasureName } from '../src/bench/report';
 import { groupBy } from '../src/group-by';
 import { formatMachine, machineFile } from '../src/machine';
@@ -21,6 +22,12 @@ async function expectCurrent(page: string, sections: Readonly<Record<string, str
 }
 
 test('the README has the methods of the registry', () => expectCurrent('README.md', { methods: methodsSection() }));
+
+test('the table of small networks is that of docs/networks', async () => {
+  const { rows } = JSON.parse(await readFile(`${root}/docs/networks/networks.json`, 'utf8'));
+  const table = markdownTable([NETWORK_COLUMNS, ...networkCells(summaries(rows))], NETWORK_WORDS);
+  await expectCurrent('src/models/vision/trained/README.md', { networks: table });
+});
 
 test('the tables of benchmarks are those of docs/bench', async () =>
   expectCurrent('docs/benchmarks.md', {

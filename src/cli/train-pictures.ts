@@ -4,19 +4,16 @@ import { ParameterError } from '../errors';
 import type { Model, Network } from '../models/define';
 import { loaderOf } from '../models/load';
 import { models } from '../models/registry';
+import { asLarge, classLoss } from '../models/vision/losses';
 import { type Described, initial, splitBuffers } from '../nn/module';
-import { contiguous } from '../ops/copy';
-import { crossEntropy } from '../ops/cross-entropy';
-import { add } from '../ops/map';
 import { argmax } from '../ops/reduce';
-import { resize } from '../ops/resize';
 import type { Runtime } from '../runtime/runtime';
 import type { HostTensor } from '../tensor/host';
 import { sameShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { formatPercent } from '../text/format';
 import { printable } from '../text/printable';
-import { IGNORED, type TrainingSettings, warmupCosine } from '../train';
+import { type TrainingSettings, warmupCosine } from '../train';
 import {
   batchOf,
   type LabelledPictures,
@@ -88,12 +85,12 @@ export async function planOfPictures(
       },
     }),
     // Features that are frozen are those of inference: batch norms keep their statistics.
-    loss: (own, { x, labels }, control) =>
-      lossOf(
-        network.forward({ x: x as Tensor }, own, freeze ? {} : control),
-        labels as Tensor,
-        control.training && network,
-      ),
+    loss(own, { x, labels }, control) {
+      const outputs = network.forward({ x: x as Tensor }, own, freeze ? {} : control);
+      return control.training && !freeze && network.loss
+        ? network.loss(outputs, labels as Tensor)
+        : classLoss(outputs.logits as Tensor, labels as Tensor);
+    },
     settings: { ...(options as TrainingSettings), hash: hashOf(data.learned.pixels) },
     unit: 'pictures',
     unitsOfBatch: batch,
@@ -138,6 +135,7 @@ function networkOf(model: Model, { params: text, classes: asked }: PictureOption
   const heads = Object.keys(network.parameters).filter(
     (name) => !sameShape(shapeOf(network.parameters, name), shapeOf(other.parameters, name)),
   );
+  if (heads.length === 0) throw new ParameterError(`--params must make a network that tells classes, got '${text}'`);
   return { params, classes, network, heads };
 }
 
@@ -224,19 +222,6 @@ function configOf(
 
 const numbersFrom = (from: number, count: number, { shape }: LabelledPictures) =>
   Array.from({ length: Math.min(count, shape[0] - from) }, (_, at) => from + at);
-
-/** The mean cross entropy of pictures or of their places, and what the network adds to it in training. */
-function lossOf(outputs: Readonly<Record<string, Tensor>>, labels: Tensor, trained: AnyNetwork | undefined): Tensor {
-  const loss = crossEntropy(asLarge(outputs.logits as Tensor, labels), labels as Tensor<'i32'>, { ignore: IGNORED });
-  const more = trained?.penalty?.(outputs);
-  return more ? add(loss, more) : loss;
-}
-
-/** Logits of pictures [b, classes] as they are; those of places [b, classes, down, across] with classes last and as large as labels. */
-function asLarge(logits: Tensor, { shape }: Pick<Tensor, 'shape'>): Tensor {
-  if (logits.rank === 2) return logits;
-  return resize(contiguous(logits.permute([0, 2, 3, 1]) as Tensor<'f32'>), { size: shape.slice(1) });
-}
 
 interface Tested {
   readonly unseen: LabelledPictures;

@@ -71,8 +71,9 @@ export async function lookAt(runtime: Runtime, model: Model, picture: Picture, o
   using x = runtime.fromHost(normalized(frame, settings));
   const { signal } = options;
   const { logits, ...others } = await created.infer({ x }, options.parameters, { signal });
-  using scores = logits as Tensor<'f32'>;
   for (const each of Object.values(others)) each?.dispose();
+  if (!logits) throw new ParameterError(`${model.name} with these params tells no classes`);
+  using scores = logits as Tensor<'f32'>;
   const seen = { ...options, runtime, model, x, shown };
   const { classes, sights } = await (scores.rank === 4 ? placesOf(scores, seen) : classesOf(scores, seen));
   const looked = [...sights, ...((await OWN_SIGHTS[model.name]?.(seen)) ?? [])];

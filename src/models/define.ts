@@ -28,8 +28,8 @@ export interface Network<In, Out> extends WeightNames {
   infer?(inputs: In, parameters: Parameters, control: ModuleControl): Promise<Out>;
   /** How it takes pictures as its input x; default: it takes none. */
   readonly pictures?: PictureSettings | undefined;
-  /** What training adds to the loss, from the outputs: a tensor of one number; default: nothing. */
-  penalty?(outputs: Out): Tensor;
+  /** What training lowers, from the outputs and the classes of pictures or places: a tensor of one number; default: their mean cross entropy. */
+  loss?(outputs: Out, labels: Tensor): Tensor;
 }
 
 /** Trained weights of a network. */

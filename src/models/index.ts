@@ -30,6 +30,7 @@ export { bevanet } from './vision/bevanet';
 export { biformer } from './vision/biformer';
 export { deit, type PruningLossOptions, pruningLoss } from './vision/deit';
 export { l2vit } from './vision/l2vit';
+export { type LogMelOptions, logMel } from './vision/log-mel';
 export { resnet } from './vision/resnet';
 export { unireplknet } from './vision/unireplknet';
 export {

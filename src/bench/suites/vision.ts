@@ -122,7 +122,7 @@ export const visionSuite = timedSuite({
     ...ROWS.map((row) => networkGroup(row, backend === 'wasm' ? peers : undefined, threads)),
     routedGroup(),
     prunedGroup(),
-    [{ ...networkRow(BEVANET, SEGMENTED), goal: { measure: 'memory', atMost: 2 ** 30 } }],
+    [{ ...networkRow(BEVANET, SEGMENTED), goal: { measure: 'memory', atMost: 2 ** 30 } }, productRow(BEVANET)],
   ],
 });
 

@@ -29,13 +29,14 @@ import {
   pooling,
   sequence,
 } from './layers';
+import { streetLoss } from './losses';
 import {
   channelsFirst,
-  classesParam,
-  featuresParam,
   type HeadSettings,
   networkOf,
   photographs,
+  pictureParams,
+  placesTask,
   STAGE_NAMES,
   STAGES,
   samplePicture,
@@ -50,13 +51,15 @@ interface BevanetConfig {
   /** Channels of the pyramid and of the head. */
   readonly pyramid: number;
   readonly head: number;
+  /** Pixels of a place of the first stage along both axes; default 4, as the authors'. */
+  readonly stride?: 2 | 4 | undefined;
 }
 
 const VARIANTS = {
   s: { width: 32, blocks: [2, 2, 3], pyramid: 96, head: 128 },
   base: { width: 64, blocks: [2, 2, 4], pyramid: 96, head: 128 },
   l: { width: 64, blocks: [3, 3, 4], pyramid: 112, head: 256 },
-  mini: { width: 4, blocks: [1, 1, 1], pyramid: 16, head: 24 },
+  mini: { width: 4, blocks: [1, 1, 1], pyramid: 16, head: 24, stride: 2 },
 } satisfies Record<string, BevanetConfig>;
 
 /** Nominal kernels of the branch of meaning and of that of details. */
@@ -75,22 +78,18 @@ export const bevanet = defineModel({
     ...STAGES,
   },
   sometimes: ['auxiliary', 'boundary', ...STAGE_NAMES],
-  params: valibot.strictObject({
-    variant: valibot.optional(valibot.picklist(['s', 'base', 'l', 'mini']), 's'),
-    task: valibot.optional(
-      valibot.pipe(
-        valibot.picklist(['segment', 'classify']),
-        valibot.description('classes of every eighth place along both axes, or of the picture'),
+  params: pictureParams(
+    VARIANTS,
+    's',
+    {
+      task: placesTask('segment'),
+      auxiliary: valibot.optional(
+        valibot.pipe(valibot.boolean(), valibot.description('whether there are the heads that only training uses')),
+        false,
       ),
-      'segment',
-    ),
-    classes: classesParam(19),
-    auxiliary: valibot.optional(
-      valibot.pipe(valibot.boolean(), valibot.description('whether there are the heads that only training uses')),
-      false,
-    ),
-    features: featuresParam,
-  }),
+    },
+    19,
+  ),
   network: ({ variant, ...settings }) => ({
     ...bevanetNetwork(VARIANTS[variant], settings),
     pictures: settings.task === 'segment' ? STREETS : photographs(0.875),
@@ -107,7 +106,7 @@ export const bevanet = defineModel({
 /** Whole pictures, scaled to what its branches need. */
 const STREETS = { multipleOf: 8, interpolation: 'bilinear', ...IMAGENET_COLOURS } as const;
 
-interface Settings extends HeadSettings {
+interface Settings extends Omit<HeadSettings, 'task'> {
   readonly task: 'segment' | 'classify';
   readonly auxiliary?: boolean;
 }
@@ -119,10 +118,11 @@ export function bevanetNetwork(
   config: BevanetConfig,
   { task, classes, auxiliary = false, features = false }: Settings,
 ) {
-  const { width: p, head } = config;
+  const { width: p, head, stride = 4 } = config;
   const own = task === 'segment' ? segmenting(config, classes) : classifying(p, classes);
   const heads = { seghead_ds: pixels(2 * p, 2 * p, head, classes), seghead_db: pixels(2 * p, 2 * p, p, 1) };
   const layer = layerOf({ ...branches(config), ...own, ...(auxiliary && heads) }, {}, (x, calls: Calls, _, control) => {
+    checkExtents(x, 2 * stride);
     const { meaning, detail, inner, ...near } = twoBranches(x, calls);
     const stages = features ? [near.shared, near.far, meaning, detail].map(channelsFirst) : [];
     const found = Object.fromEntries(stages.map((stage, at) => [STAGE_NAMES[at], stage]));
@@ -133,16 +133,20 @@ export function bevanetNetwork(
     const [early, boundary] = [calls.seghead_ds!(inner), calls.seghead_db!(detail)];
     return { logits, auxiliary: channelsFirst(early), boundary: channelsFirst(boundary), ...found };
   });
-  return networkOf(layer, /^seghead_(ds|db)\./);
+  return {
+    ...networkOf(layer, /^seghead_(ds|db)\./),
+    ...(auxiliary && task === 'segment' && { loss: streetLoss as never }),
+  };
 }
 
 /** What both tasks compute, up to the last stage. */
-function branches({ width: p, blocks: [first, second, third] }: BevanetConfig): Readonly<Record<string, Layer>> {
+function branches({ width: p, blocks, stride = 4 }: BevanetConfig): Readonly<Record<string, Layer>> {
+  const [first, second, third] = blocks;
   const stem = { kernel: 3, stride: 2, padding: 1, activation: 'relu' } as const;
   return {
     conv1: sequence({
       $first: normedConvolution(['0', '1'], 3, p, stem),
-      $second: normedConvolution(['3', '4'], p, p, stem),
+      $second: normedConvolution(['3', '4'], p, p, { ...stem, stride: stride / 2 }),
     }),
     layer1: residuals(p, p, first, 1),
     layer2: residuals(p, 2 * p, second, 2),
@@ -161,15 +165,17 @@ function branches({ width: p, blocks: [first, second, third] }: BevanetConfig): 
   };
 }
 
+function checkExtents({ shape: [, rows, columns] }: Tensor, step: number): void {
+  if ((rows as number) % step === 0 && (columns as number) % step === 0) return;
+  throw new ShapeError(`x must have rows and columns that are multiples of ${step}, got ${rows} x ${columns}`);
+}
+
 /**
  * The branches of meaning, with a 32nd of the extents, and of details, with an eighth; what the second was in between, and
  * what both begin with, at an eighth and, for meaning, a sixteenth.
  */
 function twoBranches(x: Tensor, calls: Calls) {
   const call = (name: string, y: Tensor) => (calls[name] as Call)(y);
-  const [, rows, columns] = x.shape as [number, number, number];
-  if (rows % 8 !== 0 || columns % 8 !== 0)
-    throw new ShapeError(`x must have rows and columns that are multiples of 8, got ${rows} x ${columns}`);
   const shared = relu(call('layer2', relu(call('layer1', call('conv1', x)))));
   const far = relu(call('layer3_semantic', shared));
   const near = call('layer3_detail', shared);

@@ -2,7 +2,6 @@
  * BiFormer, four stages of bilevel routing attention, the last of attention to the whole picture.
  * Source: Zhu et al. 2023, arXiv 2303.08810, and the authors' code: both forms of their networks with names, paddings and epsilons.
  */
-import * as valibot from 'valibot';
 import { ShapeError } from '../../errors';
 import { type Routing, routedAttention } from '../../methods/sparse/bilevel-routing-attention/route';
 import type { ModuleControl, Parameters } from '../../nn/module';
@@ -29,14 +28,15 @@ import {
   upTo,
 } from './layers';
 import {
-  classesParam,
-  featuresParam,
+  CLASSIFIER,
+  countParam,
+  denseTask,
   type HeadSettings,
   type PictureNetwork,
   photographs,
+  pictureParams,
   SMALL_PICTURES,
   STAGE_NAMES,
-  STAGES,
   samplePicture,
   stagedNetwork,
 } from './picture-network';
@@ -79,13 +79,14 @@ export const biformer = defineModel({
   name: 'biformer',
   summary: 'classes of a picture, whose regions choose what they see: BiFormer',
   paper: '2303.08810',
-  inputs: { x: 'b 3 rows columns' },
-  outputs: { logits: 'b classes', ...STAGES },
-  sometimes: STAGE_NAMES,
-  params: valibot.strictObject({
-    variant: valibot.optional(valibot.picklist(['t', 's', 'b', 'stl', 'mini']), 't'),
-    classes: classesParam(1000),
-    features: featuresParam,
+  ...CLASSIFIER,
+  sometimes: ['logits', ...STAGE_NAMES],
+  params: pictureParams(VARIANTS, 't', {
+    regions: countParam(
+      REGIONS,
+      'regions along both axes; the authors have 16 where they detect and 8 where they segment',
+    ),
+    task: denseTask,
   }),
   network: ({ variant, ...settings }) => ({
     ...biformerNetwork(VARIANTS[variant], settings),
@@ -100,7 +101,12 @@ export const biformer = defineModel({
   ),
 });
 
-export function biformerNetwork(config: BiFormerConfig, settings: HeadSettings) {
+interface Settings extends HeadSettings {
+  /** Default 7. */
+  readonly regions?: number | undefined;
+}
+
+export function biformerNetwork(config: BiFormerConfig, settings: Settings) {
   const [legacy, nchw] = (['legacy', 'nchw'] as const).map((form) => networkOf(config, form, settings)) as [
     PictureNetwork,
     PictureNetwork,
@@ -120,11 +126,12 @@ const NCHW_NAME = 'stages.0.blocks.0.attn.qkv_linear.weight';
 function networkOf(
   { widths, depths, ratio, isSwin, stride = 4 }: BiFormerConfig,
   form: Form,
-  { classes, features = false }: HeadSettings,
+  { classes, regions = REGIONS, features, task }: Settings,
 ): PictureNetwork {
   const blocks = isSwin ? '.blocks' : '';
   const parts = widths.map((c, at): Readonly<Record<string, Layer>> => {
-    const attn = at < widths.length - 1 ? ROUTED[form](c, TOP_REGIONS[at] as number) : global(c, form);
+    const attn =
+      at < widths.length - 1 ? ROUTED[form](c, { regions, topRegions: TOP_REGIONS[at] as number }) : global(c, form);
     const block = blockOf(c, ratio * c, attn, isSwin, form);
     const before = widths[at - 1] ?? 3;
     return {
@@ -136,11 +143,13 @@ function networkOf(
   });
   const last = widths.at(-1) as number;
   const head = { norm: batchNorm(last), $mean: pooling, head: dense(last, classes) };
-  return stagedNetwork(
-    Object.assign({}, ...parts, head),
-    widths.map((_, at) => `stages.${at}${blocks}`),
+  const isDense = task === 'dense';
+  const norms = widths.map((c, at) => [`extra_norms.${at}`, layerNorm(c)] as const);
+  return stagedNetwork(Object.assign({}, ...parts, !isDense && head), {
+    stages: widths.map((_, at) => `stages.${at}${blocks}`),
     features,
-  );
+    norms: isDense ? Object.fromEntries(norms) : undefined,
+  });
 }
 
 const half = { kernel: 3, stride: 2, padding: 1 } as const;
@@ -195,35 +204,40 @@ const matrices = (name: string, c: number, form: Form, hasBias = true) => ({
 /** Who looks on is told the regions of each block, in the order of the blocks. */
 export type RoutedControl = ModuleControl & Pick<Routing, 'onRoutes'>;
 
+interface Regions {
+  readonly regions: number;
+  readonly topRegions: number;
+}
+
 /** Attention within chosen regions and, for each channel, a convolution of the values. */
 const ROUTED = {
   /** Zeros fill the last regions before the projection, so that they count with its bias. */
-  legacy: (c: number, topRegions: number): Layer =>
+  legacy: (c: number, { regions, topRegions }: Regions): Layer =>
     layerOf(
       { lepe: depthwise(c, { kernel: 5 }), wo: dense(c, c) },
       matrices('qkv.qkv', c, 'legacy'),
       (x, { lepe, wo }, own, { onRoutes }: RoutedControl) => {
         const [, rows, columns] = x.shape as [number, number, number];
-        const [high, wide] = [upTo(rows, REGIONS), upTo(columns, REGIONS)];
+        const [high, wide] = [upTo(rows, regions), upTo(columns, regions)];
         const padded = paddedTo(x, high, wide);
         const [q, k, v] = projected(padded, c / HEAD, own['qkv.qkv.weight'] as Tensor, own['qkv.qkv.bias']);
-        const region = [high / REGIONS, wide / REGIONS] as const;
+        const region = [high / regions, wide / regions] as const;
         const out = routedAttention(q, k, v, { region, topRegions, scale: c ** -0.5, onRoutes });
         return cropped(wo(add(out.reshape(padded.shape), lepe(v.reshape(padded.shape)))), rows, columns);
       },
     ),
 
   /** Zeros fill the last regions after the projection; means of regions are without them. */
-  nchw: (c: number, topRegions: number): Layer =>
+  nchw: (c: number, { regions, topRegions }: Regions): Layer =>
     layerOf(
       { lepe: depthwise(c, { kernel: 5 }), output_linear: pointwise(c, c) },
       matrices('qkv_linear', c, 'nchw'),
       (x, { lepe, output_linear }, own, { onRoutes }: RoutedControl) => {
         const [, rows, columns] = x.shape as [number, number, number];
-        const region = [Math.floor(rows / REGIONS), Math.floor(columns / REGIONS)] as const;
+        const region = [Math.floor(rows / regions), Math.floor(columns / regions)] as const;
         if (region.includes(0))
           throw new ShapeError(
-            `x must be at least ${16 * REGIONS} pixels high and wide in this form of the network, of which ${rows} x ${columns} places are left`,
+            `x must be at least ${16 * regions} pixels high and wide in this form of the network, of which ${rows} x ${columns} places are left`,
           );
         const [high, wide] = [upTo(rows, region[0]), upTo(columns, region[1])];
         const flat = projected(x, c / HEAD, own['qkv_linear.weight'] as Tensor, own['qkv_linear.bias']).map((each) =>

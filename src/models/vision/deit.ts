@@ -30,17 +30,17 @@ import {
   tokensOf,
   within,
 } from './layers';
+import { classLoss } from './losses';
 import {
+  CLASSIFIER,
   channelsFirst,
   channelsLast,
-  classesParam,
-  featuresParam,
   type HeadSettings,
   networkOf,
   photographs,
+  pictureParams,
   SMALL_PICTURES,
   STAGE_NAMES,
-  STAGES,
   samplePicture,
 } from './picture-network';
 import { trainedHere } from './trained';
@@ -72,13 +72,10 @@ export const deit = defineModel({
   name: 'deit',
   summary: 'classes of a picture, by a transformer that may prune its tokens: DeiT, AS-ViT',
   paper: '2209.13802',
-  inputs: { x: 'b 3 rows columns' },
-  outputs: { logits: 'b classes', kept: 'b pruned', ...STAGES },
+  ...CLASSIFIER,
+  outputs: { ...CLASSIFIER.outputs, kept: 'b pruned' },
   sometimes: ['kept', ...STAGE_NAMES],
-  params: valibot.strictObject({
-    variant: valibot.optional(valibot.picklist(['ti', 's', 'b', 'mini']), 'ti'),
-    classes: classesParam(1000),
-    features: featuresParam,
+  params: pictureParams(VARIANTS, 'ti', {
     prune: valibot.optional(
       valibot.pipe(
         valibot.strictObject({
@@ -211,10 +208,15 @@ export function deitNetwork(config: DeitConfig, { classes, prune, features = fal
   return {
     ...network,
     ...(prune && {
-      penalty: ({ kept }: { readonly kept?: Tensor }) =>
-        map((loss, { weight }) => weight * loss, pruningLossOf(kept as Tensor, config, prune), {
-          captured: { weight: BUDGET_WEIGHT },
-        }),
+      loss: ({ logits, kept }: { readonly logits: Tensor; readonly kept?: Tensor }, labels: Tensor) =>
+        map(
+          (loss, distance, { weight }) => loss + weight * distance,
+          classLoss(logits, labels),
+          pruningLossOf(kept as Tensor, config, prune),
+          {
+            captured: { weight: BUDGET_WEIGHT },
+          },
+        ) as Tensor,
     }),
     async infer(inputs: { readonly x: Tensor }, parameters: Parameters, control: ModuleControl) {
       if (!prune || inputs.x.shape[0] !== 1) return network.forward(inputs, parameters, control);

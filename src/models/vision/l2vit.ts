@@ -2,7 +2,6 @@
  * L2ViT, four stages in which attention within windows and linear attention over the whole picture take turns.
  * Source: Zheng 2025, arXiv 2501.16182, and the author's code: names, padding, epsilons, and the order of the parts.
  */
-import * as valibot from 'valibot';
 import { l2vit as enhancedLinearAttention } from '../../methods/linear/l2vit';
 import { attention } from '../../ops/attention';
 import { add } from '../../ops/map';
@@ -27,13 +26,12 @@ import {
   upTo,
 } from './layers';
 import {
-  classesParam,
-  featuresParam,
+  CLASSIFIER,
+  countParam,
   type HeadSettings,
   photographs,
+  pictureParams,
   SMALL_PICTURES,
-  STAGE_NAMES,
-  STAGES,
   samplePicture,
   stagedNetwork,
 } from './picture-network';
@@ -59,23 +57,8 @@ export const l2vit = defineModel({
   name: 'l2vit',
   summary: 'classes of a picture, by windows and linear attention in turn: L2ViT',
   paper: '2501.16182',
-  inputs: { x: 'b 3 rows columns' },
-  outputs: { logits: 'b classes', ...STAGES },
-  sometimes: STAGE_NAMES,
-  params: valibot.strictObject({
-    variant: valibot.optional(valibot.picklist(['t', 's', 'b', 'mini']), 't'),
-    window: valibot.optional(
-      valibot.pipe(
-        valibot.number(),
-        valibot.integer(),
-        valibot.minValue(1),
-        valibot.description('tokens of a window along both axes'),
-      ),
-      7,
-    ),
-    classes: classesParam(1000),
-    features: featuresParam,
-  }),
+  ...CLASSIFIER,
+  params: pictureParams(VARIANTS, 't', { window: countParam(7, 'tokens of a window along both axes') }),
   network: ({ variant, window, ...settings }) => ({
     ...l2vitNetwork(VARIANTS[variant], window, settings),
     pictures: variant === 'mini' ? SMALL_PICTURES : photographs(0.875),
@@ -92,7 +75,7 @@ export const l2vit = defineModel({
 export function l2vitNetwork(
   { width, depths, heads, stride = 4 }: L2ViTConfig,
   window: number,
-  { classes, features = false }: HeadSettings,
+  { classes, features }: HeadSettings,
 ) {
   const parts = depths.map((depth, at): Readonly<Record<string, Layer>> => {
     const [c, own] = [width * 2 ** at, heads * 2 ** at];
@@ -106,11 +89,8 @@ export function l2vitNetwork(
   });
   const last = width * 2 ** (depths.length - 1);
   const head = { norm: layerNorm(last, EPSILON), $mean: pooling, head: dense(last, classes) };
-  return stagedNetwork(
-    Object.assign({}, ...parts, head),
-    depths.map((_, at) => `stages.${at}`),
-    features,
-  );
+  const stages = depths.map((_, at) => `stages.${at}`);
+  return stagedNetwork(Object.assign({}, ...parts, head), { stages, features });
 }
 
 const EPSILON = 1e-5;

@@ -7,29 +7,54 @@ import { type HostTensor, hostTensor } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
 import { type Find, folded, type Layer, layerOf } from './layers';
 
-/** The param `classes`. */
-export const classesParam = (preset: number) =>
-  valibot.optional(
-    valibot.pipe(
-      valibot.number(),
-      valibot.integer(),
-      valibot.minValue(1),
-      valibot.description('classes to choose from'),
+/**
+ * The params of a network on pictures: which of its variants, what it has `more`, its classes, and whether it gives the features of
+ * its stages.
+ */
+export const pictureParams = <const Variant extends string | number, const More extends valibot.ObjectEntries>(
+  variants: Readonly<Record<Variant, unknown>>,
+  preset: NoInfer<`${Variant}`>,
+  more: More,
+  classes = 1000,
+) =>
+  valibot.strictObject({
+    variant: valibot.optional(valibot.picklist(Object.keys(variants) as `${Variant}`[]), preset),
+    ...more,
+    classes: countParam(classes, 'classes to choose from'),
+    features: valibot.optional(
+      valibot.pipe(valibot.boolean(), valibot.description('whether results have the features of the four stages, too')),
+      false,
     ),
+  });
+
+const choice = <const Choice extends string>(choices: readonly Choice[], preset: NoInfer<Choice>, says: string) =>
+  valibot.optional(valibot.pipe(valibot.picklist(choices), valibot.description(says)), preset);
+
+/** The param `task` of networks that classify the places of pictures, too. */
+export const placesTask = (preset: 'segment' | 'classify') =>
+  choice(['segment', 'classify'], preset, 'classes of every eighth place along both axes, or of the picture');
+
+/** The param `task` of networks whose authors use them under detection and segmentation, too. */
+export const denseTask = choice(
+  ['classify', 'dense'],
+  'classify',
+  'what it ends with: classes, or norms of the features of each stage, on which dense tasks stand',
+);
+
+/** A whole number from 1 on. */
+export const countParam = (preset: number, says: string) =>
+  valibot.optional(
+    valibot.pipe(valibot.number(), valibot.integer(), valibot.minValue(1), valibot.description(says)),
     preset,
   );
-
-/** The param `features`. */
-export const featuresParam = valibot.optional(
-  valibot.pipe(valibot.boolean(), valibot.description('whether results have the features of the four stages, too')),
-  false,
-);
 
 /** What a network ends with. */
 export interface HeadSettings {
   readonly classes: number;
   /** Whether results have the features of stages; default false. */
   readonly features?: boolean | undefined;
+  /** Of those with norms for dense tasks, whether it ends with these; default classify. */
+  readonly task?: 'classify' | 'dense' | undefined;
 }
 
 /** How photographs of ImageNet are taken, at 224 x 224 of a shorter side that is larger by 1 / crop. */
@@ -81,27 +106,43 @@ export const STAGES = {
 type Stage = keyof typeof STAGES;
 export const STAGE_NAMES = Object.keys(STAGES) as Stage[];
 
+/** What a classifier of pictures takes and gives. */
+export const CLASSIFIER = {
+  inputs: { x: 'b 3 rows columns' },
+  outputs: { logits: 'b classes', ...STAGES },
+  sometimes: STAGE_NAMES,
+} as const;
+
 /** Logits [b, classes] and, where they are asked for, features of stages. */
 type Staged = { readonly logits: Tensor<'f32'> } & { readonly [Name in Stage]?: Tensor<'f32'> };
 
-/**
- * The parts one after the other, the last of which gives [b, 1, 1, classes], or with `isOfPlaces` those of places; with `features`
- * also what the parts of these names give, channels first.
- */
+interface StagedOptions extends Pick<HeadSettings, 'features'> {
+  /** The parts whose results are the features of stages. */
+  readonly stages: readonly string[];
+  /** Whether the last part gives logits of places; default: [b, 1, 1, classes]. */
+  readonly isOfPlaces?: boolean;
+  /** Norms of the features of each stage, which no further part sees; with them there are these features alone. */
+  readonly norms?: Readonly<Record<string, Layer>> | undefined;
+}
+
+/** The parts one after the other. */
 export function stagedNetwork(
   parts: Readonly<Record<string, Layer>>,
-  stages: readonly string[],
-  features: boolean,
-  isOfPlaces = false,
+  { stages, features = false, isOfPlaces = false, norms }: StagedOptions,
 ) {
-  const layer = layerOf(parts, {}, (x, calls): Staged => {
+  const names = Object.keys(norms ?? {});
+  const layer = layerOf({ ...parts, ...norms }, {}, (x, calls): Staged => {
+    const call = (name: string, y: Tensor) => (calls[name] as (y: Tensor) => Tensor<'f32'>)(y);
     const found: Partial<Record<Stage, Tensor<'f32'>>> = {};
     let h = x as Tensor<'f32'>;
-    for (const [name, call] of Object.entries<(x: Tensor) => Tensor<'f32'>>(calls)) {
-      h = call(h);
-      const stage = STAGE_NAMES[stages.indexOf(name)];
-      if (features && stage) found[stage] = channelsFirst(h);
+    for (const name of Object.keys(parts)) {
+      h = call(name, h);
+      const at = stages.indexOf(name);
+      const stage = STAGE_NAMES[at];
+      if (stage && norms) found[stage] = channelsFirst(call(names[at] as string, h));
+      else if (stage && features) found[stage] = channelsFirst(h);
     }
+    if (norms) return found as Staged;
     return { logits: isOfPlaces ? channelsFirst(h) : h.reshape([x.shape[0] as number, -1]), ...found };
   });
   return networkOf(layer);

@@ -3,20 +3,18 @@
  * convolutional network, their places.
  * Sources: He et al. 2015, arXiv 1512.03385, under the names of torchvision's checkpoints; Long et al. 2014, arXiv 1411.4038.
  */
-import * as valibot from 'valibot';
 import { add, relu } from '../../ops/map';
 import { pool } from '../../ops/pool';
 import type { Tensor } from '../../tensor/tensor';
 import { defineModel } from '../define';
 import { dense, type Layer, layerOf, normedConvolution, pooling, sequence } from './layers';
 import {
-  classesParam,
-  featuresParam,
+  CLASSIFIER,
   type HeadSettings,
   photographs,
+  pictureParams,
+  placesTask,
   SMALL_PICTURES,
-  STAGE_NAMES,
-  STAGES,
   samplePicture,
   stagedNetwork,
 } from './picture-network';
@@ -33,6 +31,7 @@ const VARIANTS = {
   18: large([2, 2, 2, 2]),
   34: large([3, 4, 6, 3]),
   mini: { widths: [16, 32, 64], depths: [2, 2, 1], hasPool: false },
+  micro: { widths: [8, 18, 36], depths: [2, 2, 1], hasPool: false },
 } satisfies Record<string, ResnetConfig>;
 
 /** Pixels of a place that is classified, along both axes. */
@@ -41,30 +40,17 @@ const PLACE = 8;
 export const resnet = defineModel({
   name: 'resnet',
   summary: 'classes of a picture or of its places, by residual convolutions: the baseline of other networks',
-  inputs: { x: 'b 3 rows columns' },
   // The logits of places are [b, classes, down, across].
-  outputs: { logits: 'b classes', ...STAGES },
-  sometimes: STAGE_NAMES,
-  params: valibot.strictObject({
-    variant: valibot.optional(valibot.picklist(['18', '34', 'mini']), '18'),
-    task: valibot.optional(
-      valibot.pipe(
-        valibot.picklist(['segment', 'classify']),
-        valibot.description('classes of every eighth place along both axes, or of the picture'),
-      ),
-      'classify',
-    ),
-    classes: classesParam(1000),
-    features: featuresParam,
-  }),
+  ...CLASSIFIER,
+  params: pictureParams(VARIANTS, '18', { task: placesTask('classify') }),
   network: ({ variant, task, ...settings }) => ({
     ...resnetNetwork(VARIANTS[variant], task, settings),
     pictures:
       task === 'segment'
         ? { ...photographs(1), size: undefined, multipleOf: 8 }
-        : variant === 'mini'
-          ? SMALL_PICTURES
-          : photographs(0.875),
+        : VARIANTS[variant].hasPool
+          ? photographs(0.875)
+          : SMALL_PICTURES,
   }),
   sample: () => ({ params: { variant: 'mini', classes: 10 }, inputs: { x: samplePicture(64) } }),
 });
@@ -72,7 +58,7 @@ export const resnet = defineModel({
 function resnetNetwork(
   { widths, depths, hasPool }: ResnetConfig,
   task: 'segment' | 'classify',
-  { classes, features = false }: HeadSettings,
+  { classes, features }: HeadSettings,
 ) {
   const first = widths[0] as number;
   const stem = normedConvolution(['conv1', 'bn1'], 3, first, {
@@ -100,7 +86,7 @@ function resnetNetwork(
     fc: dense(widths.at(-1) as number, classes),
   };
   const names = widths.map((_, at) => `layer${at + 1}`);
-  return stagedNetwork(parts as Readonly<Record<string, Layer>>, names, features, !isWhole);
+  return stagedNetwork(parts as Readonly<Record<string, Layer>>, { stages: names, features, isOfPlaces: !isWhole });
 }
 
 const largest: Layer = {

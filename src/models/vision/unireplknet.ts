@@ -32,13 +32,14 @@ import {
   within,
 } from './layers';
 import {
-  classesParam,
-  featuresParam,
+  CLASSIFIER,
+  countParam,
+  denseTask,
   type HeadSettings,
   photographs,
+  pictureParams,
   SMALL_PICTURES,
   STAGE_NAMES,
-  STAGES,
   samplePicture,
   stagedNetwork,
 } from './picture-network';
@@ -81,20 +82,15 @@ export const unireplknet = defineModel({
   summary: 'classes of a picture, or of anything laid out as one, by few large convolutions: UniRepLKNet',
   paper: '2311.15599',
   inputs: { x: 'b channels rows columns' },
-  outputs: { logits: 'b classes', ...STAGES },
-  sometimes: STAGE_NAMES,
-  params: valibot.strictObject({
-    variant: valibot.optional(valibot.picklist(['a', 'f', 'p', 'n', 't', 's', 'b', 'l', 'xl', 'mini']), 'a'),
-    classes: classesParam(1000),
-    features: featuresParam,
-    channels: valibot.optional(
-      valibot.pipe(valibot.number(), valibot.integer(), valibot.minValue(1), valibot.description('channels of x')),
-      3,
-    ),
+  outputs: CLASSIFIER.outputs,
+  sometimes: ['logits', ...STAGE_NAMES],
+  params: pictureParams(VARIANTS, 'a', {
+    channels: countParam(3, 'channels of x'),
     merged: valibot.optional(
       valibot.pipe(valibot.boolean(), valibot.description('whether weights have the names of the merged form')),
       false,
     ),
+    task: denseTask,
   }),
   network({ variant, ...settings }) {
     const network = unireplknetNetwork(VARIANTS[variant], settings);
@@ -126,7 +122,7 @@ interface Settings extends HeadSettings {
 
 export function unireplknetNetwork(
   { width, kernels, stride = 4 }: UniRepLKNetConfig,
-  { classes, channels, merged, features = false }: Settings,
+  { classes, channels, merged, features, task }: Settings,
 ) {
   const block = merged ? mergedBlock : blockOf;
   const parts = kernels.map((each, at): Readonly<Record<string, Layer>> => {
@@ -139,11 +135,13 @@ export function unireplknetNetwork(
   });
   const last = width * 2 ** (kernels.length - 1);
   const head = { $mean: pooling, norm: layerNorm(last), head: dense(last, classes) };
-  return stagedNetwork(
-    Object.assign({}, ...parts, head),
-    kernels.map((_, at) => `stages.${at}`),
+  const norms = kernels.map((_, at) => [`norm${at}`, layerNorm(width * 2 ** at)] as const);
+  const isDense = task === 'dense';
+  return stagedNetwork(Object.assign({}, ...parts, !isDense && head), {
+    stages: kernels.map((_, at) => `stages.${at}`),
     features,
-  );
+    norms: isDense ? Object.fromEntries(norms) : undefined,
+  });
 }
 
 /** A convolution by steps of two, or `stride`, and the norm of its results, from this index on. */

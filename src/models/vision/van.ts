@@ -2,7 +2,6 @@
  * VAN, four stages of blocks whose attention is a gate by a large convolution.
  * Source: Guo et al. 2023, arXiv 2202.09741, and the authors' code: names, epsilons, and the inner shortcut around the gate.
  */
-import * as valibot from 'valibot';
 import { prefixed } from '../../nn/module';
 import { add, multiply } from '../../ops/map';
 import type { Tensor } from '../../tensor/tensor';
@@ -27,13 +26,11 @@ import {
   within,
 } from './layers';
 import {
-  classesParam,
-  featuresParam,
+  CLASSIFIER,
   type HeadSettings,
   photographs,
+  pictureParams,
   SMALL_PICTURES,
-  STAGE_NAMES,
-  STAGES,
   samplePicture,
   stagedNetwork,
 } from './picture-network';
@@ -66,14 +63,8 @@ export const van = defineModel({
   name: 'van',
   summary: 'classes of a picture, by convolutions that gate: Visual Attention Network',
   paper: '2202.09741',
-  inputs: { x: 'b 3 rows columns' },
-  outputs: { logits: 'b classes', ...STAGES },
-  sometimes: STAGE_NAMES,
-  params: valibot.strictObject({
-    variant: valibot.optional(valibot.picklist(['b0', 'b1', 'b2', 'b3', 'b4', 'b5', 'b6', 'mini']), 'b0'),
-    classes: classesParam(1000),
-    features: featuresParam,
-  }),
+  ...CLASSIFIER,
+  params: pictureParams(VARIANTS, 'b0', {}),
   network: ({ variant, ...settings }) => ({
     ...vanNetwork(VARIANTS[variant], settings),
     pictures: variant === 'mini' ? SMALL_PICTURES : photographs(0.9),
@@ -88,7 +79,7 @@ export const van = defineModel({
 });
 
 /** The network of these widths and depths; the last of its widths is that of its head. */
-export function vanNetwork({ widths, depths, stride = 4 }: VanConfig, { classes, features = false }: HeadSettings) {
+export function vanNetwork({ widths, depths, stride = 4 }: VanConfig, { classes, features }: HeadSettings) {
   const stages = widths.map((width, at): Readonly<Record<string, Layer>> => {
     const [i, before] = [at + 1, widths[at - 1] ?? 3];
     const size = at === 0 ? { kernel: 7, stride, padding: 3 } : { kernel: 3, stride: 2, padding: 1 };
@@ -100,11 +91,7 @@ export function vanNetwork({ widths, depths, stride = 4 }: VanConfig, { classes,
     };
   });
   const parts = { ...Object.assign({}, ...stages), $mean: pooling, head: dense(widths.at(-1) as number, classes) };
-  return stagedNetwork(
-    parts,
-    widths.map((_, at) => `norm${at + 1}`),
-    features,
-  );
+  return stagedNetwork(parts, { stages: widths.map((_, at) => `norm${at + 1}`), features });
 }
 
 function blockOf(c: number, hidden: number): Layer {

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { relativeError } from '../../../test/describe-method';
 import { expectRefusal } from '../../../test/expect';
-import networks from '../../../test/fixtures/networks.json';
-import { contiguous, createRuntime, mean, multiply, sum, type Tensor } from '../../index';
+import fixture from '../../../test/fixtures/networks.json';
+import { contiguous, createRuntime, layerNorm, mean, multiply, sum, type Tensor } from '../../index';
 import { countParameters, splitBuffers, TrainingPass } from '../../nn';
 import type { Described } from '../../nn/module';
 import { differentiate } from '../../tape';
@@ -15,10 +15,14 @@ import { bevanet, bevanetNetwork } from './bevanet';
 import { biformer, biformerNetwork } from './biformer';
 import { deit, deitNetwork, pruningLoss } from './deit';
 import { l2vit, l2vitNetwork } from './l2vit';
+import { logMel } from './log-mel';
+import { streetLoss } from './losses';
 import type { PictureNetwork } from './picture-network';
 import { unireplknet, unireplknetNetwork } from './unireplknet';
 import { audioPicture, pointPictures, seriesPicture, videoPicture } from './unireplknet-inputs';
 import { van, vanNetwork } from './van';
+
+const { 'log-mel': features, ...networks } = fixture;
 
 const swin = biformerNetwork(networks['biformer-swin'].config, { classes: 3 });
 
@@ -172,7 +176,7 @@ test('deit prunes as many tokens of each picture as thresholds say, and learns t
 });
 
 /** Parameters, and multiplications in thousands of millions at an extent, as the authors' networks have them. */
-test.each([
+const COUNTS = [
   [van, { variant: 'b0' }, 4_105_800, 0.864],
   [van, { variant: 'b1' }, 13_861_800, 2.495],
   [van, { variant: 'b2' }, 26_578_472, 4.993],
@@ -213,14 +217,19 @@ test.each([
   [deit, { variant: 'ti', prune: {} }, 5_717_419],
   [deit, { variant: 's' }, 22_050_664, 4.5985 + 0.000384],
   [deit, { variant: 'b' }, 86_567_656, 17.5631 + 0.000768],
-] as const)('$name %o has the counts of the authors’', (model, params, parameters, products?, extents?) => {
-  const created = (model as Model).create(params as never);
-  expect(countParameters(created)).toBe(parameters);
-  if (products === undefined) return;
-  const digits = `${products}`.replace(/\d+\.?/, '').length;
-  const counted = countMultiplications(created, { x: [1, 3, ...(extents ?? [224, 224])] });
-  expect(Math.abs(counted / 1e9 - products)).toBeLessThan(0.51 * 10 ** -Math.min(digits, 4));
-});
+] as const;
+
+test.each(COUNTS.map(([model, params, ...counts]) => [model.name, params, model, ...counts] as const))(
+  '%s %j has the counts of the authors’',
+  (_, params, model, parameters, products?, extents?) => {
+    const created = (model as Model).create(params as never);
+    expect(countParameters(created)).toBe(parameters);
+    if (products === undefined) return;
+    const digits = `${products}`.replace(/\d+\.?/, '').length;
+    const counted = countMultiplications(created, { x: [1, 3, ...(extents ?? [224, 224])] });
+    expect(Math.abs(counted / 1e9 - products)).toBeLessThan(0.51 * 10 ** -Math.min(digits, 4));
+  },
+);
 
 test('the loss of pruning is the distance of the mean share of multiplications from the one that is aimed at', async () => {
   using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
@@ -246,13 +255,105 @@ test('the loss of pruning is the distance of the mean share of multiplications f
   await expectRefusal(runtime, () => pruningLoss(short), 'kept must have shape [b, 3], that of layers, got [1, 1]');
 });
 
+test('bevanet learns by its hard places, its early head and the boundaries of classes', async () => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+  const labels = [0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 0, 2, 0, 0, 0, -100];
+  const isBoundary = [0, 1, 1, 0, 0, 1, 1, 1, 0, 1, 1, 1, 0, 0, 1, 1];
+  const values = { logits: wave(48, 2).map((value) => 4 * value), auxiliary: wave(48, 3), boundary: wave(16, 4) };
+  values.boundary = values.boundary.map((value) => 3 * value);
+  // In the order of tensors, [1, classes, 4, 4].
+  const lossAt = (logits: readonly number[], at: number) => {
+    const own = [0, 1, 2].map((c) => logits[16 * c + at] as number);
+    return Math.log(own.reduce((sum, value) => sum + Math.exp(value), 0)) - (own[labels[at] as number] as number);
+  };
+  const mean = (all: readonly number[]) => all.reduce((sum, value) => sum + value, 0) / Math.max(all.length, 1);
+  const known = [...labels.keys()].filter((at) => (labels[at] as number) >= 0);
+  const hard = known.filter((at) => lossAt(values.logits, at) > -Math.log(0.9));
+  const sure = hard.filter((at) => (values.boundary[at] as number) > Math.log(4));
+  const share = mean(isBoundary);
+  const boundary = values.boundary.map((logit, at) => {
+    const probability = 1 / (1 + Math.exp(-logit));
+    return isBoundary[at] ? -(1 - share) * Math.log(probability) : -share * Math.log(1 - probability);
+  });
+  const [all, edges] = [hard, sure].map((places) => mean(places.map((at) => lossAt(values.logits, at))));
+  const early = mean(known.map((at) => lossAt(values.auxiliary, at)));
+  expect(hard.length).toBeLessThan(known.length);
+  expect(sure.length).toBeGreaterThan(0);
+  const tensors = {
+    logits: runtime.tensor(values.logits, [1, 3, 4, 4]),
+    auxiliary: runtime.tensor(values.auxiliary, [1, 3, 4, 4]),
+    boundary: runtime.tensor(values.boundary, [1, 1, 4, 4]),
+  };
+  const [loss] = await streetLoss(tensors, runtime.tensor(labels, [1, 4, 4], 'i32')).read();
+  expect(loss).toBeCloseTo((all as number) + (edges as number) + 0.4 * early + 20 * mean(boundary), 4);
+});
+
+test('dense tasks have a norm of the features of each stage, which no further stage sees, in the place of a head', async () => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 2 });
+  const settings = { classes: 3, channels: 1, merged: false };
+  const all: readonly (readonly [keyof typeof networks, (task: 'classify' | 'dense') => PictureNetwork, RegExp])[] = [
+    [
+      'unireplknet',
+      (task) => unireplknetNetwork(networks.unireplknet.config as never, { ...settings, task, features: true }),
+      /^norm\d\./,
+    ],
+    [
+      'biformer',
+      (task) => biformerNetwork(networks.biformer.config, { classes: 3, task, features: true }),
+      /^extra_norms\.\d\./,
+    ],
+  ];
+  for (const [name, networkOf, norms] of all) {
+    const { x: shape } = networks[name];
+    const x = runtime.tensor(wave(sizeOf(shape), 5), shape);
+    const results = (['classify', 'dense'] as const).map((task) => {
+      const network = networkOf(task);
+      const weights = loaderOf(network)(runtime, weightsOf(network));
+      return { weights, stages: network.forward({ x }, weights, {}) as Readonly<Record<string, Tensor<'f32'>>> };
+    });
+    const [plain, dense] = results as [(typeof results)[0], (typeof results)[0]];
+    expect(Object.keys(dense.stages)).toEqual(Object.keys(plain.stages).filter((stage) => stage !== 'logits'));
+    expect(Object.keys(dense.weights).filter((weight) => !(weight in plain.weights))).toSatisfy((names: string[]) =>
+      names.every((each) => norms.test(each)),
+    );
+    const gains = Object.entries(dense.weights).filter(([weight]) => norms.test(weight));
+    for (const [at, [stage, normed]] of Object.entries(dense.stages).entries()) {
+      const [gain, bias] = gains.slice(2 * at, 2 * at + 2).map(([, tensor]) => tensor as Tensor<'f32'>);
+      const places = contiguous((plain.stages[stage] as Tensor<'f32'>).permute([0, 2, 3, 1]));
+      const expected = contiguous(layerNorm(places, { gain, bias, epsilon: 1e-6 }).permute([0, 3, 1, 2]));
+      expect(relativeError(await normed.toHost(), await expected.toHost()), stage).toBeLessThan(1e-5);
+    }
+  }
+});
+
 describe('what is no picture laid out as one', () => {
   const counts = (channels: number, extents: readonly number[]) =>
     countMultiplications(unireplknet.create({ variant: 's', channels }), { x: [1, channels, ...extents] });
 
-  test('sound: log-mel features of a second', async () => {
+  test('sound: log-mel features are those of Kaldi', async () => {
     using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
-    const features = runtime.random([2, 98, 128], { seed: 1 });
+    const { x: shape, bins, logits: expected } = features;
+    const sounds = runtime.tensor(
+      wave(sizeOf(shape), 3).map((value) => Math.sin(40 * value)),
+      shape,
+    );
+    const found = logMel(sounds, { bins });
+    expect(found.shape).toEqual([2, 3, bins]);
+    for (const [at, value] of (await found.read()).entries()) expect(value).toBeCloseTo(expected[at] as number, 4);
+    const silence = await logMel(runtime.full([1, 400], 0), { bins: 2 }).read();
+    for (const value of silence) expect(value).toBeCloseTo(-23 * Math.LN2, 5);
+    const short = runtime.empty([1, 399]);
+    await expectRefusal(
+      runtime,
+      () => logMel(short),
+      'waves must have shape [b, samples], of at least 400, got [1, 399]',
+    );
+  });
+
+  test('sound: features of a second', async () => {
+    using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+    const features = logMel(runtime.random([2, 16_000], { seed: 1 }));
+    expect(features.shape).toEqual([2, 98, 128]);
     const x = audioPicture(features);
     expect(x.shape).toEqual([2, 1, 128, 128]);
     const [from, to] = [await features.read(), await x.read()];
