@@ -1,6 +1,7 @@
 /** The pages of stored benchmark runs: one for each folder of docs/bench. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import type { LongContextReport } from '../../src/bench/long-context/report';
 import {
   type BenchReport,
   type BenchRow,
@@ -14,6 +15,7 @@ import { formatMachine } from '../../src/machine';
 import { type PLOTS, ratedLines } from '../site/bench-plots';
 import { Html, html } from '../site/html';
 import { lengthsOf, linesOf, panelOf } from '../site/series';
+import { longContextSection } from './long-context-page';
 import { seriesPlot } from './series-plot';
 import { ROOT } from './standing';
 import { capital } from './titles';
@@ -21,32 +23,43 @@ import { capital } from './titles';
 const folder = resolve(ROOT, 'docs/bench');
 
 /** The runs of a suite, one for each machine, the newest first. */
-function runsOf(suite: string): BenchReport[] {
+function runsOf<Run extends BenchReport | LongContextReport>(suite: string, wanted: Run['format']): Run[] {
   const files = readdirSync(resolve(folder, suite));
-  const all = files.map((file) => JSON.parse(readFileSync(resolve(folder, suite, file), 'utf8')) as BenchReport);
-  return all
-    .filter(({ format }) => format === 'saccade bench')
-    .sort((a, b) => b.machine.date.localeCompare(a.machine.date));
+  const all = files.map((file) => JSON.parse(readFileSync(resolve(folder, suite, file), 'utf8')) as Run);
+  return all.filter(({ format }) => format === wanted).sort((a, b) => b.machine.date.localeCompare(a.machine.date));
 }
 
 const suites: ReadonlyMap<string, readonly BenchReport[]> = new Map(
   readdirSync(folder)
-    .map((suite) => [suite, runsOf(suite)] as const)
+    .map((suite) => [suite, runsOf<BenchReport>(suite, 'saccade bench')] as const)
     .filter(([, runs]) => runs.length > 0),
 );
 
-export const benchPages = () => [...suites].map(([suite, runs]) => ({ suite, body: benchPage(suite, runs) }));
+/** Runs of another kind have a page of their own. */
+const LONG = 'long-context';
+const LONG_SUMMARY = 'prompts and steps of a decoder by each method for long contexts, and what they cost a model';
+const longRuns = existsSync(resolve(folder, LONG)) ? runsOf<LongContextReport>(LONG, 'saccade long context') : [];
+const named = [...suites.keys(), ...(longRuns.length > 0 ? [LONG] : [])];
+
+export const benchPages = () => [
+  ...[...suites].map(([suite, runs]) => ({ suite, body: benchPage(suite, runs[0].summary, runs.map(runSection)) })),
+  ...(longRuns.length > 0
+    ? [{ suite: LONG, body: benchPage(LONG, LONG_SUMMARY, longRuns.map(longContextSection)) }]
+    : []),
+];
 
 const links = (up: string, current?: string) =>
-  html`<nav class="side" aria-label="Benchmarks"><ul class="contents"><li><a href="${up}index.html"${current === undefined && html` aria-current="page"`}>All</a></li>${[...suites.keys()].map((suite) => html`<li><a href="${up}${suite}/index.html"${suite === current && html` aria-current="page"`}>${suite}</a></li>`)}</ul></nav>`;
+  html`<nav class="side" aria-label="Benchmarks"><ul class="contents"><li><a href="${up}index.html"${current === undefined && html` aria-current="page"`}>All</a></li>${named.map((suite) => html`<li><a href="${up}${suite}/index.html"${suite === current && html` aria-current="page"`}>${suite}</a></li>`)}</ul></nav>`;
 
 export function benchIndex(): Html {
   const rows = [...suites].map(
     ([suite, runs]) =>
       html`<h2><a href="${suite}/index.html">${suite}</a></h2><p>${capital(runs[0].summary)}.</p>${glance(runs[0].rows)}<ul>${runs.map(({ machine, rows }) => html`<li>${formatMachine(machine)}: ${rows.length} rows</li>`)}</ul>`,
   );
+  const long =
+    longRuns.length > 0 && html`<h2><a href="${LONG}/index.html">${LONG}</a></h2><p>${capital(LONG_SUMMARY)}.</p>`;
   return html`<div class="title plain"><h1>Benchmarks</h1></div>
-<div class="document">${links('')}<div class="prose"><p>Runs stored in the repository, as they were measured. The contenders for a problem take turns, and every result was checked against the float64 reference before its time counted; one that failed says so instead of a time. Each page has the command that repeats the run on your machine.</p>${rows}</div></div>`;
+<div class="document">${links('')}<div class="prose"><p>Runs stored in the repository, as they were measured. The contenders for a problem take turns, and every result was checked against the float64 reference before its time counted; one that failed says so instead of a time. Each page has the command that repeats the run on your machine.</p>${rows}${long}</div></div>`;
 }
 
 /** Lines and bars that a small plot has room for, and letters of a name; what tells names apart is at their ends. */
@@ -87,12 +100,13 @@ function bars(timed: readonly BenchRow[]): Html {
   });
 }
 
-function benchPage(suite: string, runs: readonly BenchReport[]): Html {
-  return html`<div class="title plain"><h1>${suite}</h1><p class="lede">${capital(runs[0].summary)}.</p></div>
-<div class="document">${links('../', suite)}<div class="wide">${runs.map((run, at) => runSection(run, `run-${at}`))}</div></div>`;
+function benchPage(suite: string, summary: string, sections: readonly Html[]): Html {
+  return html`<div class="title plain"><h1>${suite}</h1><p class="lede">${capital(summary)}.</p></div>
+<div class="document">${links('../', suite)}<div class="wide">${sections}</div></div>`;
 }
 
-function runSection(run: BenchReport, id: string): Html {
+function runSection(run: BenchReport, at: number): Html {
+  const id = `run-${at}`;
   const { machine, runtime, notes = [], command, rows } = run;
   const ways = new Map(rows.flatMap(({ label, how }) => (how ? [[label, how]] : [])));
   const plot = plotOf(rows);

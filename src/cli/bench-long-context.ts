@@ -125,7 +125,16 @@ async function benchLongContext(options: Options): Promise<void> {
   const report = (complete: boolean): LongContextReport => ({
     format: 'saccade long context',
     version: 1,
-    command: commandOf({ n, losses, indexes, only, budget, ...(threads && { threads }) }),
+    command: commandOf({
+      n,
+      losses,
+      indexes,
+      only,
+      peers,
+      trained: [...trained.keys()].map((label) => `${label}=FOLDER`),
+      budget,
+      threads,
+    }),
     machine,
     runtime: runtime.backend.explain(),
     setting: SETTING,
@@ -207,11 +216,13 @@ const SETTING = [
   'Losses: the default model at each token of a text that it wrote itself with exact attention; retrieval then takes place at each token, by a look at all keys. Needles are 24 tokens of another text that occur twice, whose last 20 are to be told the second time.',
 ];
 
-function commandOf(options: object): string {
-  const flags = Object.entries(options).flatMap(([name, value]) =>
-    Array.isArray(value) ? (value.length > 0 ? [`--${name}`, value.join()] : []) : [`--${name}`, String(value)],
-  );
-  return shellCommand(['saccade', 'bench', 'long-context', ...flags]);
+function commandOf({ trained, peers, ...options }: Readonly<Record<string, unknown>>): string {
+  const flags = Object.entries(options).flatMap(([name, value]) => {
+    const text = String(value ?? '');
+    return text === '' ? [] : [`--${name}`, text];
+  });
+  const folders = (trained as readonly string[]).flatMap((each) => ['--trained', each]);
+  return shellCommand(['saccade', 'bench', 'long-context', ...flags, ...(peers ? ['--peers'] : []), ...folders]);
 }
 
 function textOf(report: LongContextReport, files: readonly string[]): string {

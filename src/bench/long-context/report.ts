@@ -104,7 +104,7 @@ export const LOSS_COLUMNS: readonly (readonly [header: string, help: string])[] 
 export const lossCells = ({ n, label, loss, needles = [], reason }: LossRow): string[] => [
   String(n),
   label,
-  reason === undefined ? significant(loss as number) : '–',
+  reason === undefined ? (loss as number).toFixed(4) : '–',
   needles.length === 0 ? '–' : significant(needles.reduce((sum, { loss }) => sum + loss, 0) / needles.length),
 ];
 
@@ -163,6 +163,8 @@ export function longSeries({ speed, losses, indexes }: LongContextReport): Serie
     return { title, x: { label: 'tokens', values }, lines };
   };
   const known = losses.filter(({ reason }) => reason === undefined);
+  const exactAt = ({ n }: LossRow) => known.find((row) => row.label === 'exact' && row.n === n)?.loss;
+  const others = known.filter((row) => row.label !== 'exact' && exactAt(row) !== undefined);
   const longest = Math.max(...known.map(({ n }) => n));
   const last = known.filter(({ n, needles }) => n === longest && needles);
   const depths = last[0]?.needles?.map(({ depth }) => depth) ?? [];
@@ -175,7 +177,15 @@ export function longSeries({ speed, losses, indexes }: LongContextReport): Serie
           byLength('Megabytes of the resident set', measured, ({ resident }) => (resident as number) / 1e6),
         ]
       : []),
-    ...(known.length > 0 ? [byLength('Nats a token, default model', known, ({ loss }) => loss)] : []),
+    ...(others.length > 0
+      ? [
+          byLength(
+            'Nats a token more than with exact attention, default model',
+            others,
+            (row) => row.loss! - exactAt(row)!,
+          ),
+        ]
+      : []),
     ...(depths.length > 0
       ? [
           {
