@@ -4,12 +4,14 @@ import { readdir, readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import { NETWORK_COLUMNS, NETWORK_WORDS, networkCells, summaries } from '../scripts/network-rows';
+import { pairsOf } from '../src/bench/longca/cases';
+import type { LongCaReport, LongCaRow } from '../src/bench/longca/report';
 import type { BenchReport, BenchRow, MeasureName } from '../src/bench/report';
 import { groupBy } from '../src/group-by';
 import { formatMachine, machineFile } from '../src/machine';
 import { describeParams } from '../src/methods/params';
 import { methods } from '../src/methods/registry';
-import { formatPercent, formatRatio, formatTime } from '../src/text/format';
+import { formatPercent, formatRatio, formatTime, significant } from '../src/text/format';
 import { markdownTable, replaceSection } from './markdown';
 
 const root = resolve(import.meta.dirname, '..');
@@ -36,6 +38,17 @@ test('the tables of benchmarks are those of docs/bench', async () =>
     'bench browser': browserSection(await runsOf('browser')),
     'bench train': trainSection(await runsOf('train'), await runsOf('train-browser')),
   }));
+
+test('the table of the masks of LongCA-bench is that of its newest stored run, which is kept by machine', async () => {
+  const files = await readdir(`${root}/docs/longca`);
+  const runs = await Promise.all(
+    files.map(async (file) => JSON.parse(await readFile(`${root}/docs/longca/${file}`, 'utf8')) as LongCaReport),
+  );
+  expect(runs.map(({ machine }) => machineFile(machine))).toEqual(files);
+  expect(runs.map(({ complete }) => complete)).toEqual(files.map(() => true));
+  const [newest] = runs.sort((a, b) => b.machine.date.localeCompare(a.machine.date)) as [LongCaReport];
+  await expectCurrent('src/methods/sparse/longca/README.md', { 'bench longca': masksSection(newest) });
+});
 
 test.each(methods.map((method) => [method.name, method] as const))(
   'the page of %s names its params and inputs',
@@ -93,6 +106,29 @@ function methodsSection(): string {
     return [existsSync(`${root}/${page}`) ? `[\`${name}\`](${page})` : `\`${name}\``, family, summary];
   });
   return markdownTable([['method', 'family', 'what it computes'], ...rows], 3);
+}
+
+/** GFLOP/s forward and backward by mask and contender, with heads alike, at the length that most was measured at. */
+function masksSection({ rows, contenders, machine, runtime, command }: LongCaReport): string {
+  const alike = rows.filter(({ h, g }) => h === g);
+  const lengths = [...groupBy(alike, ({ n }) => String(n))].sort(([, a], [, b]) => b.length - a.length);
+  const [[n, own]] = lengths as [[string, LongCaRow[]]];
+  const shown = contenders.filter(({ name }) => own.some(({ contender }) => contender === name));
+  const cell = (name: string, mask: string, pass: string) => {
+    const row = own.find((row) => row.contender === name && row.mask === mask && row.pass === pass);
+    return row?.time ? significant(row.flops / row.time / 1e6) : (row?.status ?? '');
+  };
+  const lines = [...new Set(own.map(({ mask }) => mask))].map((mask) => {
+    const [{ h, g }] = own as [LongCaRow];
+    const share = pairsOf({ mask, n: Number(n), h, g }) / (h * Number(n) ** 2);
+    return [
+      mask,
+      formatPercent(share),
+      ...shown.flatMap(({ name }) => ['forward', 'backward'].map((pass) => cell(name, mask, pass))),
+    ];
+  });
+  const header = ['mask', 'pairs seen', ...shown.flatMap(({ label }) => [label, `${label}, backward`])];
+  return `GFLOP/s of the pairs seen, ${n} tokens:\n\n${markdownTable([header, ...lines])}\n\n${formatMachine(machine)}; ${runtime.join('; ')}. By \`${command}\`; every case is in [docs/longca](../../../../docs/longca).`;
 }
 
 /** Masks beside our own dense attention of the same extents: lengths at which there are peers are left out. */

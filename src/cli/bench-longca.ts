@@ -4,7 +4,6 @@ import { styleText } from 'node:util';
 import { Command, InvalidArgumentError } from 'commander';
 import { casesOf, type Heads, PASSES, type Pass } from '../bench/longca/cases';
 import { LONGCA_CONTENDERS, type LongCaContender } from '../bench/longca/contenders';
-import { disagreements } from '../bench/longca/disagreements';
 import {
   type LongCaReport,
   type LongCaRow,
@@ -19,6 +18,7 @@ import { INCOMPLETE } from '../bench/report';
 import { isRecord, show } from '../check';
 import { ParameterError, ParseError } from '../errors';
 import { describeMachine } from '../machine';
+import { disagreements } from '../masks/longca-disagreements';
 import { MASK_NAMES } from '../methods/sparse/longca/settings';
 import { createRuntime } from '../ops/create-runtime';
 import { htmlPage } from '../report/page';
@@ -75,7 +75,7 @@ export function longCaCommand(): Command {
   return new Command(LONGCA.name)
     .description(LONGCA.summary)
     .option('--n <lengths>', 'tokens, such as 1K,8192', lengths, LENGTHS)
-    .option('--sparse <lengths>', 'further lengths of the masks of chosen blocks; 0 for none', lengths, SPARSE)
+    .option('--sparse <lengths>', 'further lengths of the masks of chosen blocks; 0 for none', lengthsOrNone, SPARSE)
     .option('--masks <names>', `of ${MASK_NAMES.join(', ')}`, namesOf(MASK_NAMES), MASK_NAMES)
     .option('--passes <names>', `of ${PASSES.join(', ')}`, namesOf(PASSES), [...PASSES])
     .option('--heads <pairs>', 'query heads, and those of keys and values', headsOf, HEADS)
@@ -287,9 +287,10 @@ function tableOf(report: LongCaReport): string {
   );
 }
 
+const lengthsOrNone = (text: string): number[] => (text === '0' ? [] : lengths(text));
+
 /** Numbers of tokens, each also in units of 1024: 48K. */
 function lengths(text: string): number[] {
-  if (text === '0') return [];
   const all = text.split(',').map((each) => {
     const [, number, unit] = /^(\d+)(K?)$/i.exec(each.trim()) ?? [];
     return Number(number) * (unit ? K : 1);

@@ -39,10 +39,5 @@ export const paper: Paper = {
       source: 'notes on the paper',
       mark: 'from a third party',
     },
-    {
-      claim: 'The time of a kernel that skips empty tiles is proportional to the tiles that are not empty.',
-      source: 'a test with 64 × 64 tiles',
-      mark: 'reconstructed',
-    },
   ],
 };

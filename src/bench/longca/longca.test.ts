@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { disagreements } from '../../masks/longca-disagreements';
 import type { findMethod } from '../../methods/registry';
 import { maskNamed } from '../../methods/sparse/longca';
 import { MASK_NAMES } from '../../methods/sparse/longca/settings';
@@ -9,7 +10,6 @@ import { givenOf } from '../given';
 import { extentOf, type Task } from '../problem';
 import { casesOf, flopsOf, keyOf, type LongCaCase, type LongCaProblem, maskOf, pairsOf } from './cases';
 import type { LongCaContender } from './contenders';
-import { disagreements } from './disagreements';
 import { byWorth } from './plan';
 import { heatMaps, type LongCaRow, longCaCsv, longCaFailures, panelsOf } from './report';
 import { type LongCaOptions, runLongCa } from './run';

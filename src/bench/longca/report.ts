@@ -1,8 +1,8 @@
 /** What `saccade bench longca` finds: the JSON it writes, its CSV, and what its tables and its page show. */
 import { formatMachine, type Machine } from '../../machine';
+import type { Disagreement } from '../../masks/longca-disagreements';
 import { formatBytes, formatTime, significant } from '../../text/format';
 import type { LongCaCase } from './cases';
-import type { Disagreement } from './disagreements';
 
 /** What came of a case that has no time. */
 type NoTime = 'out of memory' | 'not supported' | 'too slow' | 'wrong' | 'failed';

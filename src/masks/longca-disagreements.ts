@@ -2,14 +2,14 @@
  * Where the authors' own forms of a mask disagree, counted on an example.
  * Source: code of LongCA-bench (arXiv 2510.17896), read at 22683e3.
  */
-import { area } from '../../masks/area';
-import { band, causal } from '../../masks/band';
-import { and, not, or } from '../../masks/combine';
-import { prefix } from '../../masks/first';
-import { globalSliding } from '../../masks/global-sliding';
-import type { Mask } from '../../masks/mask';
-import { oneHead } from '../../masks/mask';
-import { prefixDocuments } from '../../masks/prefix-documents';
+import { area } from './area';
+import { band, causal } from './band';
+import { and, not, or } from './combine';
+import { prefix } from './first';
+import { globalSliding } from './global-sliding';
+import type { Mask } from './mask';
+import { oneHead } from './mask';
+import { prefixDocuments } from './prefix-documents';
 
 export interface Disagreement {
   readonly mask: string;
