@@ -41,7 +41,8 @@ export function startCost({ data, form }: MethodPage, counter: Helper): () => Pr
           : '';
       const much = exact === undefined || data.name === data.baseline ? '' : besideExact(mine, exact);
       const [length, name] = [grouped(lengths[near]), lengthName(data)];
-      const at = name.length === 1 ? `With ${name} = ${length}:` : `At ${length} ${name}`;
+      const counted = lengths[near] === 1 ? name.replace(/s$/, '') : name;
+      const at = name.length === 1 ? `With ${name} = ${length}:` : `At ${length} ${counted}`;
       return `${at} ${written(metric, mine)}${much}.${missing}`;
     }),
   );

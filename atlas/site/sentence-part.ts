@@ -54,7 +54,10 @@ export function startSentence(page: MethodPage, { counter, weigher }: Helpers): 
       arcs.replaceChildren();
       point();
       const taken = page.words.length < all.length ? `The first ${grouped(page.words.length)}` : grouped(all.length);
-      return `${taken} pieces of words, as the encoder reads them: point at one to see what it takes of the others.`;
+      const pieces = page.words.length === 1 ? 'piece' : 'pieces';
+      const isUnknown = page.words.some((word) => word.includes('\ufffd'));
+      const unknown = isUnknown ? ' \ufffd is what the encoder, which has read English, does not know.' : '';
+      return `${taken} ${pieces} of words, as the encoder reads them: point at one to see what it takes of the others.${unknown}`;
     });
 
   /** The shares that the word takes of the others as ink behind them, and the largest as arcs. */
