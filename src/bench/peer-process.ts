@@ -128,7 +128,7 @@ export async function openPeer(
 }
 
 /** The last line of an error's text that says what happened, without the stack and what Node adds. */
-function lastLine(stderr: string): string | undefined {
+export function lastLine(stderr: string): string | undefined {
   const lines = stderr.split('\n').map((line) => line.trim());
   return lines.filter((line) => /error|memory/i.test(line) && !line.startsWith('at ')).at(-1);
 }

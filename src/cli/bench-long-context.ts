@@ -62,13 +62,13 @@ export function longContextCommand(): Command {
     .option(
       '--losses <lengths>',
       `tokens at which the default model's losses are taken; 0 for none`,
-      listOf(0, MOST_LOSS),
+      listOf(64, MOST_LOSS, true),
       LOSSES,
     )
     .option(
       '--indexes <lengths>',
       'keys of which indexes are made and searched; 0 for none',
-      listOf(0, 2 ** 18),
+      listOf(256, 2 ** 18, true),
       INDEXES,
     )
     .option('--peers', 'beside them an index of another library, which is installed on first use')
@@ -151,10 +151,8 @@ async function benchLongContext(options: Options): Promise<void> {
   let isComplete = false;
   try {
     await withProgress('bench long-context', async (control, show) => {
-      const someOf = (lengths: readonly number[]) => lengths.filter((each) => each > 0);
       const folder = peers && (await installPeers((line) => process.stderr.write(`${line}\n`), control.signal));
-      const some = { losses: someOf(losses), indexes: someOf(indexes), peers: folder };
-      const asked = { n, ...some, contenders, trained, threads, budget };
+      const asked = { n, losses, indexes, peers: folder, contenders, trained, threads, budget };
       await runLongContext(asked, before, runtime, {
         ...control,
         async onRow(kind, row) {
@@ -202,8 +200,10 @@ async function readRows(path: string | undefined, machine: Machine, { backend }:
   const isWhole = [speed, losses, indexes].every(Array.isArray);
   if (format !== 'saccade long context' || version !== 1 || !isWhole)
     throw new ParseError(`--resume: ${printable(path)} must be a report of bench long-context, version 1`);
-  const here = [machine.cpu, ...backend.explain()].join();
-  if ([report?.machine?.cpu, ...(report?.runtime ?? [])].join() !== here)
+  // What a runtime chose for single calls is not known before them.
+  const placeOf = (cpu: string | undefined, facts: readonly string[]) =>
+    [cpu, ...facts.filter((fact) => /^(backend|kernels|threads):/.test(fact))].join();
+  if (placeOf(report?.machine?.cpu, report?.runtime ?? []) !== placeOf(machine.cpu, backend.explain()))
     throw new ParameterError(
       `--resume: ${printable(path)} was measured on another machine or with other threads: write to another file`,
     );
@@ -218,8 +218,8 @@ const SETTING = [
 
 function commandOf({ trained, peers, ...options }: Readonly<Record<string, unknown>>): string {
   const flags = Object.entries(options).flatMap(([name, value]) => {
-    const text = String(value ?? '');
-    return text === '' ? [] : [`--${name}`, text];
+    if (value === undefined || (name === 'only' && String(value) === '')) return [];
+    return [`--${name}`, String(value) || '0'];
   });
   const folders = (trained as readonly string[]).flatMap((each) => ['--trained', each]);
   return shellCommand(['saccade', 'bench', 'long-context', ...flags, ...(peers ? ['--peers'] : []), ...folders]);
@@ -262,9 +262,11 @@ function trainedOf(text: string, all: ReadonlyMap<string, string>): Map<string, 
   return new Map([...all, [label, path]]);
 }
 
-function listOf(least: number, most: number) {
+/** `isOptional`: 0 stands for none. */
+function listOf(least: number, most: number, isOptional = false) {
   const parse = wholeNumber(least, most);
   return (text: string): number[] => {
+    if (isOptional && text.trim() === '0') return [];
     const all = [...new Set(text.split(',').map((each) => parse(each.trim())))];
     if (all.length === 0) throw new InvalidArgumentError('It must be numbers, separated by commas.');
     return all.sort((a, b) => a - b);

@@ -5,6 +5,7 @@ import { extname } from 'node:path';
 import { openDefaultModel } from '../../experiments/default-model';
 import type { Control } from '../../runtime/backend';
 import type { Runtime } from '../../runtime/runtime';
+import { lastLine } from '../peer-process';
 import { type LongContender, shareRead } from './contenders';
 import { type Baseline, exactRow, INDEXES, type IndexContender, openBaseline } from './indexes';
 import { lossesOf, textsOf } from './losses';
@@ -201,9 +202,10 @@ function inChild(asked: LongAsked, milliseconds: number, signal: AbortSignal | u
       clearTimeout(timer);
       signal?.removeEventListener('abort', kill);
       if (signal?.aborted) return reject(signal.reason);
-      const last = stderr.trim().split('\n').at(-1);
       resolve(
-        found ?? { reason: last || `its process ended with ${by ?? `code ${code}`}, perhaps for want of memory` },
+        found ?? {
+          reason: lastLine(stderr) ?? `its process ended with ${by ?? `code ${code}`}, perhaps for want of memory`,
+        },
       );
     });
   });
