@@ -1330,6 +1330,73 @@ entry(
   },
   pipelines.continual,
 );
+const triangle = pipelines.readGeometry('a.obj', new TextEncoder().encode('v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3'));
+entry(
+  'pipelines.readGeometry',
+  { name: leaf('a.xyz'), file: file(new TextEncoder().encode('0 0 0')) },
+  pipelines.readGeometry,
+);
+entry(
+  'pipelines.sampleMesh',
+  {
+    mesh: object({ points: leaf(triangle.points), faces: leaf(triangle.faces), labels: notGiven(leaf(undefined)) }),
+    count: whole(2),
+    seed: integer(1),
+  },
+  pipelines.sampleMesh,
+);
+entry('pipelines.loadPointMae', { runtime: leaf(runtime), tensors: notGiven(leaf({})) }, pipelines.loadPointMae);
+const encoder = await pipelines.loadPointMae(runtime);
+const cloud = pipelines.sampleMesh(triangle, 128, 1).points;
+const anomalySettings = {
+  arms: ['no-advisor'],
+  tasks: 1,
+  seeds: 1,
+  steps: 1,
+  batch: 1,
+  views: 1,
+  features: 2,
+} as const;
+let savedDetector: Readonly<Record<string, HostTensor>> = {};
+await pipelines.anomaly(
+  runtime,
+  encoder,
+  [{ name: 'a', learned: [{ name: 'b', points: cloud }], unseen: [] }],
+  anomalySettings,
+  {
+    read: async () => undefined,
+    async write(_, tensors) {
+      savedDetector = tensors;
+    },
+  },
+);
+const encoderSlot = leaf(encoder);
+entry(
+  'pipelines.anomaly',
+  {
+    runtime: leaf(runtime),
+    encoder: encoderSlot,
+    classes: leaf([{ name: 'a', learned: [{ name: 'b', points: cloud }], unseen: [] }]),
+    settings: object({
+      ...{ arms: leaf(['no-advisor']), tasks: leaf(1), seeds: whole(1), steps: whole(1) },
+      ...{ batch: whole(1), views: whole(1), features: whole(2) },
+    }),
+  },
+  pipelines.anomaly,
+);
+entry(
+  'pipelines.loadDetector',
+  {
+    runtime: leaf(runtime),
+    encoder: encoderSlot,
+    file: object({
+      arm: choice('no-advisor'),
+      settings: open({ steps: whole(1), batch: whole(1), features: whole(2) }),
+      tensors: leaf(savedDetector),
+    }),
+  },
+  pipelines.loadDetector,
+);
 /** Objects with names, too. */
 const TENSORS = ['tensor of another runtime', 'disposed tensor', 'proxy of a tensor'];
 const { name: _, ...declared } = saccade.findMethod('attention');
@@ -1603,6 +1670,7 @@ const OTHERS: Record<string, string> = {
   PackedWeight: 'made by packWeight',
   Tensor: 'made by a runtime; its methods are above',
   'train.IGNORED': 'a number',
+  'pipelines.ARMS': 'names',
   'pipelines.LEARNERS': 'names',
   'pipelines.SERIES': 'names',
   'pipelines.PIPELINES': 'commands',

@@ -54,6 +54,10 @@ const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => P
     'learn tasks one after the other without forgetting, from labelled pictures',
     async () => (await import('./continual')).continualCommand(),
   ],
+  anomaly: [
+    'find defects in clouds of points, by what clouds without them look like',
+    async () => (await import('./anomaly')).anomalyCommand(),
+  ],
   fit: [
     'fit points by kernel ridge regression, a Gaussian process or random features',
     async () => (await import('./fit')).fitCommand(),

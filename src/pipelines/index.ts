@@ -1,5 +1,26 @@
 /** Whole programs of papers: from data to an answer. */
 export {
+  type Anomaly,
+  type AnomalyControl,
+  type AnomalyProgress,
+  type AnomalySettings,
+  type AnomalyStore,
+  ARMS,
+  type ArmName,
+  anomaly,
+  type ClassFigures,
+  type CloudClass,
+  type CloudSample,
+  type CloudScore,
+  type DetectorFile,
+  type LoadedDetector,
+  type LoadedEncoder,
+  loadDetector,
+  loadPointMae,
+  type SavedDetector,
+} from './anomaly';
+export { type Geometry, readGeometry, type Surface, sampleMesh } from './clouds';
+export {
   type Continual,
   type ContinualControl,
   type ContinualSettings,

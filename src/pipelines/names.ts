@@ -7,6 +7,11 @@ export interface Pipeline {
 
 /** By the names that papers have for them. */
 export const PIPELINES: Readonly<Record<string, Pipeline>> = {
+  'c3d-ad': {
+    command: 'saccade anomaly train --data shapes',
+    summary:
+      'learns classes of point clouds task by task, and scores clouds and points by how unlike those they are, beside detectors without the advisor, with softmaxes, and without the loss of changed parameters',
+  },
   'generative-kernel-continual-learning': {
     command: 'saccade continual --data digits',
     summary:

@@ -1,0 +1,104 @@
+/** Clouds of files and folders: classes to learn and test, or some to score. */
+import { readdir, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { ParameterError } from '../errors';
+import { type CloudClass, type CloudSample, madeClass, type ShapeDataOptions } from '../pipelines/anomaly';
+import { isCloudFile, readGeometry, SHAPES, sampleMesh } from '../pipelines/clouds';
+import { readBytes } from './read-tensors';
+
+/** The name of the data that a seed makes. */
+export const MADE = 'shapes';
+/** The folder of test clouds without a defect. */
+const GOOD = 'good';
+/** A file of ten million points as text. */
+const MOST = 2 ** 31 - 1;
+const SEED = 77;
+
+/** A file's points; of a mesh so many of its surface. */
+async function readCloud(path: string, points: number): Promise<Omit<CloudSample, 'defect'>> {
+  const found = readGeometry(path, await readBytes(path, MOST));
+  const name = basename(path).replace(/\.[^.]*$/, '');
+  return found.faces
+    ? { name, points: sampleMesh(found, points, SEED).points }
+    : { name, points: found.points, labels: found.labels };
+}
+
+/**
+ * The classes of `data`: the shapes, if that is its name, or a folder with a folder for each class, which has `train` with clouds and
+ * `test` with folders of clouds, `good` and one for each kind of defect. Each of the meshes is a class, too, to which defects are made.
+ */
+export async function readClasses(
+  data: string,
+  meshes: readonly string[],
+  made: Omit<ShapeDataOptions, 'seed'>,
+): Promise<CloudClass[]> {
+  const classes =
+    data === MADE
+      ? SHAPES.map((name, at) => madeClass(name, name, { ...made, seed: SEED + 10 ** 6 * at }))
+      : await Promise.all((await foldersIn(data)).map((name) => readClass(data, name, made.points)));
+  for (const [at, path] of meshes.entries()) {
+    const mesh = readGeometry(path, await readBytes(path, MOST));
+    if (!mesh.faces)
+      throw new ParameterError(`${path} must be a mesh, whose surface clouds are taken of: it has points alone`);
+    classes.push(
+      madeClass(basename(path).replace(/\.[^.]*$/, ''), mesh, { ...made, seed: SEED + 10 ** 6 * (SHAPES.length + at) }),
+    );
+  }
+  const names = classes.map(({ name }) => name);
+  const twice = names.find((name, at) => names.indexOf(name) !== at);
+  if (twice !== undefined) throw new ParameterError(`classes must have different names, got ${twice} twice`);
+  if (classes.length === 0)
+    throw new ParameterError(`${data} must have a folder for each class, with clouds in train, got none`);
+  return classes;
+}
+
+async function readClass(data: string, name: string, points: number): Promise<CloudClass> {
+  const folder = join(data, name);
+  const inside = await foldersIn(folder);
+  if (!inside.includes('train'))
+    throw new ParameterError(`${folder} must have a folder train, with clouds to learn from`);
+  const learned = await cloudsIn(join(folder, 'train'), points);
+  if (learned.length === 0) throw new ParameterError(`${join(folder, 'train')} has no clouds`);
+  const unseen: CloudSample[] = [];
+  for (const kind of inside.includes('test') ? await foldersIn(join(folder, 'test')) : [])
+    for (const cloud of await cloudsIn(join(folder, 'test', kind), points))
+      unseen.push({ ...cloud, defect: kind === GOOD ? undefined : kind });
+  return { name, learned, unseen };
+}
+
+async function cloudsIn(folder: string, points: number): Promise<Omit<CloudSample, 'defect'>[]> {
+  const files = (await readdir(folder)).filter(isCloudFile).sort();
+  const found = [];
+  for (const file of files) found.push(await readCloud(join(folder, file), points));
+  return found;
+}
+
+async function foldersIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch((error) => {
+    throw Object.assign(error, { syscall: 'read' });
+  });
+  return entries.flatMap((entry) => (entry.isDirectory() ? [entry.name] : [])).sort();
+}
+
+/** Clouds to score: a file, those of a folder, or the tests of its classes, whose names begin with that of the class. */
+export async function readScored(
+  data: string,
+  meshes: readonly string[],
+  made: Omit<ShapeDataOptions, 'seed'>,
+): Promise<CloudSample[]> {
+  if (data !== MADE) {
+    const stats = await stat(data).catch((error) => {
+      throw Object.assign(error, { syscall: 'read' });
+    });
+    if (!stats.isDirectory()) return [await readCloud(data, made.points)];
+    const clouds = await cloudsIn(data, made.points);
+    if (clouds.length > 0) return clouds;
+  }
+  const classes = await readClasses(data, meshes, made);
+  return classes.flatMap(({ name, unseen }) =>
+    unseen.map((sample) => ({
+      ...sample,
+      name: sample.name.startsWith(name) ? sample.name : `${name}-${sample.name}`,
+    })),
+  );
+}

@@ -1,0 +1,305 @@
+/** Detectors that learn classes of clouds task by task, tested on all classes so far after each; goes on where it was cut off. */
+import { checkChoice, checkKnown, checkRecord, checkWhole } from '../../check';
+import { ParameterError } from '../../errors';
+import { contiguous } from '../../ops/copy';
+import type { Runtime } from '../../runtime/runtime';
+import type { HostTensor } from '../../tensor/host';
+import { formatShape, sameShape } from '../../tensor/shape';
+import type { Tensor } from '../../tensor/tensor';
+import { auroc } from '../metrics';
+import { checkAnomaly, checkEncoder, checkSample } from './check';
+import { type CloudClass, type CloudSample, tasksOfClasses } from './data';
+import { type Detector, type DetectorSettings, detector } from './detector';
+import { type Encoder, encodeCloud, type Places } from './encode';
+import { type CloudScore, objectScore, pointScores } from './score';
+
+/** The whole method, and the same without a part of it: the advisor, kernels in place of softmaxes, the loss of changed parameters. */
+export const ARMS = ['c3d-ad', 'no-advisor', 'softmax', 'no-perturbation'] as const;
+export type ArmName = (typeof ARMS)[number];
+
+export interface AnomalySettings {
+  readonly arms: readonly ArmName[];
+  /** How many tasks, or the names of the classes of each. */
+  readonly tasks: number | readonly (readonly string[])[];
+  readonly seeds: number;
+  /** Steps of a task, and clouds of a step. */
+  readonly steps: number;
+  readonly batch: number;
+  /** How often each cloud is learned from, grouped anew. */
+  readonly views: number;
+  /** Random features of kernel attention, in the frozen network and in the one that learns. */
+  readonly features: number;
+}
+
+/** AUROC of a class; undefined where its clouds, or their points, are all of one kind. */
+export interface ClassFigures {
+  readonly name: string;
+  readonly object?: number | undefined;
+  readonly point?: number | undefined;
+}
+
+/** What is found after each task, and written down. */
+export interface AnomalyProgress {
+  readonly arm: ArmName;
+  readonly seed: number;
+  /** [task learned last], of the classes so far. */
+  readonly figures: readonly (readonly ClassFigures[])[];
+}
+
+/** What a run keeps between tasks, so that it can go on. */
+export interface AnomalyStore {
+  /** What was written for an arm and a seed. */
+  read(progress: Pick<AnomalyProgress, 'arm' | 'seed'>): Promise<SavedDetector | undefined>;
+  write(progress: AnomalyProgress, tensors: Readonly<Record<string, HostTensor>>): Promise<void>;
+}
+
+export interface SavedDetector {
+  readonly figures: AnomalyProgress['figures'];
+  readonly tensors: Readonly<Record<string, HostTensor>>;
+}
+
+export interface AnomalyControl {
+  readonly signal?: AbortSignal | undefined;
+  /** The share of all that is done, and what is learned. */
+  readonly onProgress?: ((share: number, text: string) => void) | undefined;
+}
+
+export interface Anomaly {
+  readonly tasks: readonly (readonly string[])[];
+  readonly found: readonly AnomalyProgress[];
+}
+
+/** Sizes of the network that learns, and what else all arms share. */
+const FIXED = {
+  ...{ hidden: 64, layers: 2, alpha: 0.7, beta: 0.7, learningRate: 5e-3, noise: 0.5 },
+  ...{ epsilon: 0.1, search: 2, frozen: false },
+} as const;
+const [PERTURBATION, ANCHOR] = [0.01, 0.02];
+/** The seed of the random features in the frozen network. */
+const KERNEL = 42;
+
+/** The settings of an arm's detector. */
+function detectorSettings(
+  arm: ArmName,
+  { steps, batch, features }: DetectorFile['settings'],
+  width: number,
+): DetectorSettings {
+  const attention = arm === 'softmax' ? 'softmax' : arm === 'no-advisor' ? 'kernel' : 'advisor';
+  const isPlain = arm === 'no-perturbation' || arm === 'no-advisor';
+  return {
+    ...FIXED,
+    ...{ width, steps, batch, features, attention },
+    perturbation: isPlain ? 0 : PERTURBATION,
+    anchor: arm === 'no-advisor' ? 0 : ANCHOR,
+  };
+}
+
+/** The frozen network as an arm takes it: with kernel attention, or with the softmax that it was trained with. */
+const encoderOf = (arm: ArmName, encoder: Encoder, { features }: Pick<AnomalySettings, 'features'>): Encoder => ({
+  ...encoder,
+  kernel: arm === 'softmax' ? undefined : { features, seed: KERNEL },
+});
+
+/**
+ * Learns the classes of each task in turn, with each arm and seed, and tells AUROC by cloud and by point for all classes so far.
+ *
+ * @throws {ParameterError} settings or classes that cannot be learned; clouds too small for the encoder's groups
+ */
+export async function anomaly(
+  runtime: Runtime,
+  encoder: Encoder,
+  classes: readonly CloudClass[],
+  settings: AnomalySettings,
+  store?: AnomalyStore,
+  { signal, onProgress }: AnomalyControl = {},
+): Promise<Anomaly> {
+  checkAnomaly(runtime, encoder, classes, settings, ARMS);
+  const { arms, seeds } = settings;
+  const names = classes.map(({ name }) => name);
+  const tasks = tasksOfClasses(names, settings.tasks);
+  const found: AnomalyProgress[] = [];
+  const all = arms.length * seeds;
+  const encoded = new Map<string, ReturnType<typeof placesOf>>();
+  for (const arm of arms) {
+    const own = encoderOf(arm, encoder, settings);
+    const kind = own.kernel ? 'kernel' : 'softmax';
+    const places = encoded.get(kind) ?? placesOf(runtime, own, classes, settings.views, signal);
+    encoded.set(kind, places);
+    for (let seed = 0; seed < seeds; seed++) {
+      const saved = await store?.read({ arm, seed });
+      const figures = [...(saved?.figures ?? [])];
+      const learner = detector(runtime, detectorSettings(arm, settings, encoder.config.width), seed);
+      try {
+        if (saved) restore(learner, saved.tensors, runtime);
+        for (let task = figures.length; task < tasks.length; task++) {
+          const [classesOfTask, done] = [tasks[task] as string[], found.length + task / tasks.length];
+          const tell = (share: number, what: string) =>
+            onProgress?.(
+              (done + share / tasks.length) / all,
+              `${arm}, seed ${seed}, ${classesOfTask.join(', ')}: ${what}`,
+            );
+          tell(0, 'features of clouds');
+          const clouds: Places[] = [];
+          for (const name of classesOfTask) clouds.push(...(await places(name)).learned);
+          await learner.learn(task, clouds, {
+            signal,
+            onStep: (share, loss) => tell(share, `loss ${loss.toPrecision(3)}`),
+          });
+          const row: ClassFigures[] = [];
+          for (const name of tasks.slice(0, task + 1).flat())
+            row.push(await figuresOf(learner, name, (await places(name)).unseen));
+          figures.push(row);
+          await store?.write({ arm, seed, figures }, await hostsOf(learner));
+        }
+        found.push({ arm, seed, figures });
+      } finally {
+        learner.dispose();
+      }
+    }
+  }
+  return { tasks, found };
+}
+
+interface Tested {
+  readonly sample: CloudSample;
+  readonly groupings: readonly Places[];
+}
+
+interface ClassPlaces {
+  readonly learned: readonly Places[];
+  readonly unseen: readonly Tested[];
+}
+
+/** Features of a class's clouds, computed when they are first asked for. */
+function placesOf(
+  runtime: Runtime,
+  encoder: Encoder,
+  classes: readonly CloudClass[],
+  views: number,
+  signal?: AbortSignal,
+) {
+  const known = new Map<string, ClassPlaces>();
+  return async (name: string): Promise<ClassPlaces> => {
+    const before = known.get(name);
+    if (before) return before;
+    const { learned, unseen } = classes.find((each) => each.name === name) as CloudClass;
+    const found = { learned: [] as Places[], unseen: [] as Tested[] };
+    for (const [at, sample] of learned.entries())
+      for (let view = 0; view < views; view++) {
+        signal?.throwIfAborted();
+        found.learned.push(await encodeCloud(runtime, encoder, sample, 1000 * at + view));
+      }
+    for (const sample of unseen) {
+      signal?.throwIfAborted();
+      found.unseen.push({ sample, groupings: await groupingsOf(runtime, encoder, sample) });
+    }
+    known.set(name, found);
+    return found;
+  };
+}
+
+/** How often clouds for tests are grouped, and the first seed of that. */
+const [GROUPINGS, UNSEEN] = [4, 2 ** 20];
+
+async function groupingsOf(
+  runtime: Runtime,
+  encoder: Encoder,
+  cloud: Pick<CloudSample, 'name' | 'points'>,
+): Promise<Places[]> {
+  const found: Places[] = [];
+  for (let at = 0; at < GROUPINGS; at++) found.push(await encodeCloud(runtime, encoder, cloud, UNSEEN + at));
+  return found;
+}
+
+/** The scores of a cloud and of its points by all its groupings. */
+async function scoreOf(learner: Detector, points: Float32Array, groupings: readonly Places[]): Promise<CloudScore> {
+  const errors: number[] = [];
+  const sums = new Float32Array(points.length / 3);
+  for (const places of groupings) {
+    const own = await learner.errors(places);
+    errors.push(...own);
+    pointScores(points, places, own).forEach((score, at) => {
+      sums[at] = (sums[at] as number) + score / groupings.length;
+    });
+  }
+  return { object: objectScore(Float32Array.from(errors)), points: sums };
+}
+
+async function figuresOf(learner: Detector, name: string, tested: readonly Tested[]): Promise<ClassFigures> {
+  const [scores, kinds, points, labels]: [number[], number[], number[], number[]] = [[], [], [], []];
+  for (const { sample, groupings } of tested) {
+    const { object, points: found } = await scoreOf(learner, sample.points, groupings);
+    scores.push(object);
+    kinds.push(sample.defect === undefined ? 0 : 1);
+    if (!sample.labels) continue;
+    for (const score of found) points.push(score);
+    for (const label of sample.labels) labels.push(label);
+  }
+  return { name, object: aurocOf(scores, kinds), point: aurocOf(points, labels) };
+}
+
+/** Undefined of one kind alone. */
+export const aurocOf = (scores: readonly number[], labels: readonly number[]): number | undefined =>
+  new Set(labels).size === 2 ? auroc(scores, labels) : undefined;
+
+async function hostsOf({ tensors }: Detector): Promise<Record<string, HostTensor>> {
+  const read = Object.entries(tensors).map(async ([name, tensor]) => [name, await tensor.toHost()] as const);
+  return Object.fromEntries(await Promise.all(read));
+}
+
+/** What `anomaly` saved of a detector, and how it was asked for. */
+export interface DetectorFile {
+  readonly arm: ArmName;
+  readonly settings: Pick<AnomalySettings, 'steps' | 'batch' | 'features'>;
+  readonly tensors: SavedDetector['tensors'];
+}
+
+/** Scores clouds by what a detector learned. The caller disposes it. */
+export interface LoadedDetector extends Disposable {
+  /**
+   * @throws {ParameterError} a cloud with fewer points than the encoder's groups need, or all at one place
+   */
+  score(cloud: Pick<CloudSample, 'name' | 'points'>): Promise<CloudScore>;
+}
+
+/**
+ * A detector that `anomaly` saved, on the encoder it learned with.
+ *
+ * @throws {ParameterError} an unknown arm; a tensor that is missing or of another shape
+ */
+export function loadDetector(runtime: Runtime, encoder: Encoder, file: DetectorFile): LoadedDetector {
+  checkEncoder(runtime, encoder);
+  checkKnown('file', file, ['arm', 'settings', 'tensors'], (name) => `file has no '${name}'`);
+  const { arm, settings, tensors } = file;
+  checkChoice('arm', arm, ARMS);
+  for (const [what, value] of Object.entries({ settings, tensors })) checkRecord(`${what} of file`, value);
+  for (const name of ['steps', 'batch', 'features'] as const) checkWhole(`${name} of settings`, settings[name], 1);
+  const learner = detector(runtime, detectorSettings(arm, settings, encoder.config.width), 0);
+  try {
+    restore(learner, tensors, runtime);
+  } catch (error) {
+    learner.dispose();
+    throw error;
+  }
+  const own = encoderOf(arm, encoder, settings);
+  return {
+    async score(cloud) {
+      checkSample('cloud', cloud);
+      return scoreOf(learner, cloud.points, await groupingsOf(runtime, own, cloud));
+    },
+    [Symbol.dispose]: () => learner.dispose(),
+  };
+}
+
+/** Writes what was saved over a detector's tensors. */
+function restore(learner: Detector, saved: SavedDetector['tensors'], runtime: Runtime): void {
+  for (const [name, tensor] of Object.entries(learner.tensors)) {
+    const host = saved[name];
+    if (host?.dtype !== 'f32' || !sameShape(host.shape, tensor.shape))
+      throw new ParameterError(
+        `what was saved needs a tensor '${name}', f32 ${formatShape(tensor.shape)}, got ${host ? `${host.dtype} ${formatShape(host.shape)}` : 'none'}`,
+      );
+    using from = runtime.fromHost(host as HostTensor<'f32'>) as Tensor<'f32'>;
+    contiguous(from, { out: tensor as Tensor<'f32'> });
+  }
+}
