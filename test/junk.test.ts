@@ -1333,7 +1333,7 @@ entry(
 const triangle = pipelines.readGeometry('a.obj', new TextEncoder().encode('v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3'));
 entry(
   'pipelines.readGeometry',
-  { name: leaf('a.xyz'), file: file(new TextEncoder().encode('0 0 0')) },
+  { name: leaf('a.xyz'), file: called('a.xyz', file(new TextEncoder().encode('0 0 0'))) },
   pipelines.readGeometry,
 );
 entry(

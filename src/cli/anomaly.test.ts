@@ -22,8 +22,8 @@ test('learns clouds of a folder in tasks, goes on, and colours what it scores', 
     ...['anomaly', 'train', '--data', data, '--out', out, '--tasks', 'ball;box', '--arms', 'c3d-ad', '--seeds', '1'],
     ...['--steps', '2', '--views', '1', '--features', '4', ...backend],
   ];
-  const { stdout, stderr } = await saccade(...run);
-  expect(stderr).toBe('');
+  const { code, stdout } = await saccade(...run);
+  expect(code).toBe(0);
   expect(stdout).toMatch(/arm +after task 1 +after task 2 +points\nc3d-ad/);
   const { tasks, arms } = JSON.parse(await readFile(join(out, 'anomaly.json'), 'utf8'));
   expect([tasks, arms.length, arms[0].figures[0].length]).toEqual([[['ball'], ['box']], 1, 2]);

@@ -8,16 +8,9 @@ import { encodeCloud } from './encode';
 import { perturbationLoss } from './perturbation';
 import { chamfer, type PointMaeConfig } from './point-mae';
 import { pretrain } from './pretrain';
-import {
-  type AnomalyProgress,
-  type AnomalySettings,
-  type AnomalyStore,
-  ARMS,
-  anomaly,
-  loadDetector,
-  type SavedDetector,
-} from './run';
+import { type AnomalyProgress, type AnomalyStore, anomaly, loadDetector, type SavedDetector } from './run';
 import { objectScore, pointScores } from './score';
+import { type AnomalySettings, ARMS } from './settings';
 
 const wasm = () => createRuntime({ backend: 'wasm', threads: 1 });
 const CONFIG: PointMaeConfig = {
@@ -153,7 +146,7 @@ describe('anomaly', () => {
     expect(points).toHaveLength(60);
     expect((await detector.score(cloud)).object).toBe(object);
     expect(() => loadDetector(runtime, encoder, { arm: 'softmax', settings: SETTINGS, tensors: {} })).toThrow(
-      "what was saved needs a tensor 'input.mean', f32 [8], got none",
+      "tensors that were saved must have 'input.weight', f32 [64, 8], got none",
     );
     for (const tensor of Object.values(encoder.parameters)) tensor.dispose();
   });

@@ -17,7 +17,6 @@ import {
   type ReconstructionConfig,
   reconstruct,
   reconstructionParameters,
-  standardised,
 } from './reconstruction';
 
 export interface DetectorSettings extends ReconstructionConfig {
@@ -25,7 +24,7 @@ export interface DetectorSettings extends ReconstructionConfig {
   readonly steps: number;
   readonly batch: number;
   readonly learningRate: number;
-  /** Of the noise on features, over their own size. */
+  /** Standard deviation of the noise on features, which are standardised. */
   readonly noise: number;
   /** Weight of the loss under the worst change of the parameters, and how long that change is; a weight of 0 for none. */
   readonly perturbation: number;
@@ -38,7 +37,7 @@ export interface DetectorSettings extends ReconstructionConfig {
   readonly frozen: boolean;
 }
 
-export interface LearnControl {
+interface LearnControl {
   readonly signal?: AbortSignal | undefined;
   /** The share of the task that is done, and its loss. */
   readonly onStep?: ((share: number, loss: number) => void) | undefined;
@@ -52,9 +51,6 @@ export interface Detector {
   errors(cloud: Pick<Places, 'centers' | 'features'>): Promise<Float32Array>;
   dispose(): void;
 }
-
-/** The least variance of a channel. */
-const LEAST = 1e-6;
 
 interface Batch {
   readonly features: Tensor;
@@ -72,8 +68,7 @@ export function detector(runtime: Runtime, settings: DetectorSettings, seed: num
   const told = (p: TrainableParameters, { features, centers, noise: drawn }: Omit<Batch, 'number'>, use: AdvisorUse) =>
     reconstruct(p, settings, { features: noisy(features, drawn, noise), centers }, use);
 
-  function lossOf(p: TrainableParameters, raw: Batch, training: TrainingPass | undefined): Tensor<'f32'> {
-    const given = { ...raw, features: standardised(p, raw.features) };
+  function lossOf(p: TrainableParameters, given: Batch, training: TrainingPass | undefined): Tensor<'f32'> {
     const apart = map((a, b) => (a - b) * (a - b), told(p, given, { isFrozen: false, training }), given.features);
     if (perturbation === 0) return mean(apart);
     // The search takes many passes: one cloud of the batch has to do.
@@ -85,7 +80,8 @@ export function detector(runtime: Runtime, settings: DetectorSettings, seed: num
       own,
       { epsilon, steps: search, seed: given.number },
     );
-    const captured = { weight: perturbation };
+    // The mean over places, as of the other loss: their sum would outweigh it a hundredfold.
+    const captured = { weight: perturbation / (first.features.shape[1] as number) };
     return map((a, b, { weight }) => a + weight * b, mean(apart), worst, { captured }) as Tensor<'f32'>;
   }
 
@@ -93,7 +89,6 @@ export function detector(runtime: Runtime, settings: DetectorSettings, seed: num
     tensors,
     async learn(task, clouds, { signal, onStep } = {}) {
       using optimizer = adamw(parameters, { learningRate, weightDecay: 0 });
-      if (task === 0) standardiseBy(clouds, tensors, width);
       const before = anchor > 0 && task > 0 ? copies(parameters) : undefined;
       try {
         await train<Batch>({
@@ -113,7 +108,7 @@ export function detector(runtime: Runtime, settings: DetectorSettings, seed: num
     async errors({ centers, features }) {
       const places = centers.length / 3;
       using errors = runtime.scope(() => {
-        const given = standardised(tensors, runtime.tensor(features, [1, places, width]));
+        const given = runtime.tensor(features, [1, places, width]);
         const placed = { features: given, centers: runtime.tensor(centers, [1, places, 3]) };
         return errorsOf(reconstruct(tensors, settings, placed, { isFrozen: frozen }), given);
       });
@@ -123,23 +118,6 @@ export function detector(runtime: Runtime, settings: DetectorSettings, seed: num
       for (const tensor of Object.values(tensors)) tensor.dispose();
     },
   };
-}
-
-/** Takes the mean and standard deviation of each channel from clouds. */
-function standardiseBy(clouds: readonly Places[], tensors: TrainableParameters, width: number): void {
-  const [means, squares] = [new Float64Array(width), new Float64Array(width)];
-  const rows = clouds.reduce((sum, { features }) => sum + features.length / width, 0);
-  for (const { features } of clouds)
-    features.forEach((value, at) => {
-      means[at % width] = (means[at % width] as number) + value / rows;
-      squares[at % width] = (squares[at % width] as number) + value ** 2 / rows;
-    });
-  const deviations = squares.map((square, c) => Math.sqrt(Math.max(square - (means[c] as number) ** 2, LEAST)));
-  for (const [name, values] of Object.entries({ mean: means, deviation: deviations })) {
-    const to = tensors[`input.${name}`] as Tensor<'f32'>;
-    using from = to.runtime.tensor(Float32Array.from(values), [width]);
-    contiguous(from, { out: to });
-  }
 }
 
 interface Chosen extends Pick<DetectorSettings, 'width' | 'batch'> {

@@ -6,10 +6,7 @@ export {
   type Anomaly,
   type AnomalyControl,
   type AnomalyProgress,
-  type AnomalySettings,
   type AnomalyStore,
-  ARMS,
-  type ArmName,
   anomaly,
   aurocOf,
   type ClassFigures,
@@ -19,4 +16,5 @@ export {
   type SavedDetector,
 } from './run';
 export type { CloudScore } from './score';
+export { type AnomalySettings, ARMS, type ArmName } from './settings';
 export { type LoadedEncoder, loadPointMae } from './trained';

@@ -16,19 +16,19 @@ import { stopGradient } from '../../tape';
 import type { Tensor } from '../../tensor/tensor';
 
 /** What tokens attend to: the advisor, the tokens of their cloud by random features or by a softmax. */
-export const ATTENTIONS = ['advisor', 'kernel', 'softmax'] as const;
+const ATTENTIONS = ['advisor', 'kernel', 'softmax'] as const;
 
 export interface ReconstructionConfig {
   readonly attention: (typeof ATTENTIONS)[number];
   /** Numbers of a feature. */
   readonly width: number;
-  /** Of a token within. */
+  /** Numbers of a token within. */
   readonly hidden: number;
   /** Layers of the encoder, and as many of the decoder. */
   readonly layers: number;
   /** Random features of a query or key. */
   readonly features: number;
-  /** Of the advisor: it learns 1 + alpha times the values, and a call corrects this share of its error. */
+  /** How the advisor learns: 1 + alpha times the values, and a call corrects this share of its error. */
   readonly alpha: number;
   readonly beta: number;
 }
@@ -64,8 +64,6 @@ export function reconstructionParameters(config: ReconstructionConfig): Record<s
     parameters[`${name}.weight`] = { shape: [hidden], initial: { value: 1 } };
     parameters[`${name}.bias`] = { shape: [hidden], initial: { value: 0 } };
   };
-  for (const [name, value] of Object.entries({ mean: 0, deviation: 1 }))
-    parameters[`input.${name}`] = { shape: [width], initial: { value }, isBuffer: true };
   linear('input', hidden, width);
   linear('position.0', hidden, 3 + 6 * WAVES.length);
   linear('position.1', hidden, hidden);
@@ -152,15 +150,6 @@ function attended(
   training?.update(kept, mean(stopGradient(found.advisor as Tensor), { axes: [0], keepDims: true }));
   return back(found.out as Tensor);
 }
-
-/** Features of mean 0 and unit standard deviation in each channel, by those of the first clouds. */
-export const standardised = (p: Parameters, features: Tensor): Tensor<'f32'> =>
-  map(
-    (x, mean, deviation) => (x - mean) / deviation,
-    features,
-    p['input.mean'] as Tensor,
-    p['input.deviation'] as Tensor,
-  ) as Tensor<'f32'>;
 
 /** How far what is told is from the features, for each place: [b, n]. */
 export const errorsOf = (told: Tensor, features: Tensor): Tensor<'f32'> => {

@@ -1,5 +1,5 @@
 /** Detectors that learn classes of clouds task by task, tested on all classes so far after each; goes on where it was cut off. */
-import { checkChoice, checkKnown, checkRecord, checkWhole } from '../../check';
+import { checkKnown, checkRecord, checkWhole, show } from '../../check';
 import { ParameterError } from '../../errors';
 import { contiguous } from '../../ops/copy';
 import type { Runtime } from '../../runtime/runtime';
@@ -7,29 +7,11 @@ import type { HostTensor } from '../../tensor/host';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { auroc } from '../metrics';
-import { checkAnomaly, checkEncoder, checkSample } from './check';
 import { type CloudClass, type CloudSample, tasksOfClasses } from './data';
 import { type Detector, type DetectorSettings, detector } from './detector';
-import { type Encoder, encodeCloud, type Places } from './encode';
+import { type Encoder, encodeCloud, type Places, standardised } from './encode';
 import { type CloudScore, objectScore, pointScores } from './score';
-
-/** The whole method, and the same without a part of it: the advisor, kernels in place of softmaxes, the loss of changed parameters. */
-export const ARMS = ['c3d-ad', 'no-advisor', 'softmax', 'no-perturbation'] as const;
-export type ArmName = (typeof ARMS)[number];
-
-export interface AnomalySettings {
-  readonly arms: readonly ArmName[];
-  /** How many tasks, or the names of the classes of each. */
-  readonly tasks: number | readonly (readonly string[])[];
-  readonly seeds: number;
-  /** Steps of a task, and clouds of a step. */
-  readonly steps: number;
-  readonly batch: number;
-  /** How often each cloud is learned from, grouped anew. */
-  readonly views: number;
-  /** Random features of kernel attention, in the frozen network and in the one that learns. */
-  readonly features: number;
-}
+import { type AnomalySettings, ARMS, type ArmName, checkAnomaly, checkEncoder, checkSample } from './settings';
 
 /** AUROC of a class; undefined where its clouds, or their points, are all of one kind. */
 export interface ClassFigures {
@@ -95,10 +77,16 @@ function detectorSettings(
 }
 
 /** The frozen network as an arm takes it: with kernel attention, or with the softmax that it was trained with. */
-const encoderOf = (arm: ArmName, encoder: Encoder, { features }: Pick<AnomalySettings, 'features'>): Encoder => ({
-  ...encoder,
-  kernel: arm === 'softmax' ? undefined : { features, seed: KERNEL },
-});
+const encoderOf = (
+  runtime: Runtime,
+  encoder: Encoder,
+  arm: ArmName,
+  { features }: Pick<AnomalySettings, 'features'>,
+): Promise<Encoder> =>
+  standardised(runtime, {
+    ...encoder,
+    kernel: arm === 'softmax' ? undefined : { features, seed: KERNEL },
+  });
 
 /**
  * Learns the classes of each task in turn, with each arm and seed, and tells AUROC by cloud and by point for all classes so far.
@@ -113,19 +101,19 @@ export async function anomaly(
   store?: AnomalyStore,
   { signal, onProgress }: AnomalyControl = {},
 ): Promise<Anomaly> {
-  checkAnomaly(runtime, encoder, classes, settings, ARMS);
+  checkAnomaly(runtime, encoder, classes, settings);
   const { arms, seeds } = settings;
   const names = classes.map(({ name }) => name);
   const tasks = tasksOfClasses(names, settings.tasks);
   const found: AnomalyProgress[] = [];
   const all = arms.length * seeds;
   const encoded = new Map<string, ReturnType<typeof placesOf>>();
-  for (const arm of arms) {
-    const own = encoderOf(arm, encoder, settings);
-    const kind = own.kernel ? 'kernel' : 'softmax';
-    const places = encoded.get(kind) ?? placesOf(runtime, own, classes, settings.views, signal);
-    encoded.set(kind, places);
-    for (let seed = 0; seed < seeds; seed++) {
+  for (let seed = 0; seed < seeds; seed++)
+    for (const arm of arms) {
+      const kind = arm === 'softmax' ? 'softmax' : 'kernel';
+      const own = () => encoderOf(runtime, encoder, arm, settings);
+      const places = encoded.get(kind) ?? placesOf(runtime, own, classes, settings.views, signal);
+      encoded.set(kind, places);
       const saved = await store?.read({ arm, seed });
       const figures = [...(saved?.figures ?? [])];
       const learner = detector(runtime, detectorSettings(arm, settings, encoder.config.width), seed);
@@ -156,7 +144,6 @@ export async function anomaly(
         learner.dispose();
       }
     }
-  }
   return { tasks, found };
 }
 
@@ -173,15 +160,18 @@ interface ClassPlaces {
 /** Features of a class's clouds, computed when they are first asked for. */
 function placesOf(
   runtime: Runtime,
-  encoder: Encoder,
+  encoderFor: () => Promise<Encoder>,
   classes: readonly CloudClass[],
   views: number,
   signal?: AbortSignal,
 ) {
   const known = new Map<string, ClassPlaces>();
+  let making: Promise<Encoder> | undefined;
   return async (name: string): Promise<ClassPlaces> => {
     const before = known.get(name);
     if (before) return before;
+    making ??= encoderFor();
+    const encoder = await making;
     const { learned, unseen } = classes.find((each) => each.name === name) as CloudClass;
     const found = { learned: [] as Places[], unseen: [] as Tested[] };
     for (const [at, sample] of learned.entries())
@@ -271,7 +261,7 @@ export function loadDetector(runtime: Runtime, encoder: Encoder, file: DetectorF
   checkEncoder(runtime, encoder);
   checkKnown('file', file, ['arm', 'settings', 'tensors'], (name) => `file has no '${name}'`);
   const { arm, settings, tensors } = file;
-  checkChoice('arm', arm, ARMS);
+  if (!ARMS.includes(arm)) throw new ParameterError(`arm must be one of ${ARMS.join(', ')}, got ${show(arm)}`);
   for (const [what, value] of Object.entries({ settings, tensors })) checkRecord(`${what} of file`, value);
   for (const name of ['steps', 'batch', 'features'] as const) checkWhole(`${name} of settings`, settings[name], 1);
   const learner = detector(runtime, detectorSettings(arm, settings, encoder.config.width), 0);
@@ -281,11 +271,12 @@ export function loadDetector(runtime: Runtime, encoder: Encoder, file: DetectorF
     learner.dispose();
     throw error;
   }
-  const own = encoderOf(arm, encoder, settings);
+  let own: Promise<Encoder> | undefined;
   return {
     async score(cloud) {
       checkSample('cloud', cloud);
-      return scoreOf(learner, cloud.points, await groupingsOf(runtime, own, cloud));
+      own ??= encoderOf(runtime, encoder, arm, settings);
+      return scoreOf(learner, cloud.points, await groupingsOf(runtime, await own, cloud));
     },
     [Symbol.dispose]: () => learner.dispose(),
   };
@@ -297,7 +288,7 @@ function restore(learner: Detector, saved: SavedDetector['tensors'], runtime: Ru
     const host = saved[name];
     if (host?.dtype !== 'f32' || !sameShape(host.shape, tensor.shape))
       throw new ParameterError(
-        `what was saved needs a tensor '${name}', f32 ${formatShape(tensor.shape)}, got ${host ? `${host.dtype} ${formatShape(host.shape)}` : 'none'}`,
+        `tensors that were saved must have '${name}', f32 ${formatShape(tensor.shape)}, got ${host ? `${host.dtype} ${formatShape(host.shape)}` : 'none'}`,
       );
     using from = runtime.fromHost(host as HostTensor<'f32'>) as Tensor<'f32'>;
     contiguous(from, { out: tensor as Tensor<'f32'> });

@@ -2,9 +2,9 @@
 import type { Places } from './encode';
 
 export interface CloudScore {
-  /** Of the cloud as a whole: the higher, the more unlike those that were learned from. */
+  /** The score of the cloud as a whole: the higher, the more unlike those that were learned from. */
   readonly object: number;
-  /** [n], of its points. */
+  /** Those of its points: [n]. */
   readonly points: Float32Array;
 }
 

@@ -1,4 +1,5 @@
 /** The small Point-MAE that was trained here, and encoders of its tensors. */
+
 import { checkRecord } from '../../check';
 import { ParameterError } from '../../errors';
 import { trainedHere } from '../../models/vision/trained';
@@ -6,9 +7,9 @@ import type { Runtime } from '../../runtime/runtime';
 import type { HostTensor } from '../../tensor/host';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
-import { checkRuntime } from './check';
 import type { Encoder } from './encode';
 import { POINT_MAE, pointMaeParameters } from './point-mae';
+import { checkRuntime } from './settings';
 
 const trained = trainedHere(
   'Point-MAE',
@@ -39,7 +40,7 @@ export async function loadPointMae(
     const host = given[name];
     if (host?.dtype !== 'f32' || !sameShape(host.shape, shape))
       throw new ParameterError(
-        `Point-MAE needs a tensor '${name}', f32 ${formatShape(shape)}, got ${host ? `${host.dtype} ${formatShape(host.shape)}` : 'none'}`,
+        `tensors of Point-MAE must have '${name}', f32 ${formatShape(shape)}, got ${host ? `${host.dtype} ${formatShape(host.shape)}` : 'none'}`,
       );
     parameters[name] = runtime.fromHost(host as HostTensor<'f32'>);
   }

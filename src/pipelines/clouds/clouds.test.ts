@@ -141,8 +141,8 @@ describe('readGeometry', () => {
   const ply = (...changes: readonly (readonly [string, string])[]) =>
     text(changes.reduce((header, [from, to]) => header.replace(from, to), plyHeader('ascii')).trim(), '0 0 0 0');
   test.each<[string, Uint8Array, string]>([
-    ['a.dae', text(''), 'a.dae must end with one of .ply, .obj'],
-    ['constructor', text(''), 'constructor must end with one of'],
+    ['a.dae', text(''), 'the name must end with one of .ply, .obj'],
+    ['constructor', text(''), ".pts, .csv, got 'constructor'"],
     ['e.xyz', text('# nothing'), 'e.xyz has no points'],
     ['n.xyz', text('0 0 nan'), 'n.xyz must have a number in line 1, got "nan"'],
     [

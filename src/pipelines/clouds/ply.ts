@@ -6,7 +6,7 @@ import { isType, type NumberType, readerOf, sizeOfType } from './number-types';
 interface Property {
   readonly name: string;
   readonly type: NumberType;
-  /** Of a list: the type of how many there are. */
+  /** The type of a list's length; undefined for a single number. */
   readonly count?: NumberType | undefined;
 }
 

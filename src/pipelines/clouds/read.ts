@@ -36,7 +36,8 @@ export function readGeometry(name: string, file: FileBytes): Geometry {
   if (typeof name !== 'string') throw new ParameterError(`name must be a string, got ${show(name)}`);
   const end = endOf(name);
   const reader = Object.hasOwn(READERS, end) && READERS[end];
-  if (!reader) throw new ParameterError(`${name} must end with one of .${CLOUD_FORMATS.join(', .')}`);
+  if (!reader)
+    throw new ParameterError(`the name must end with one of .${CLOUD_FORMATS.join(', .')}, got ${show(name)}`);
   return checkGeometry(name, reader(name, fileBytes(file, name)));
 }
 

@@ -1,4 +1,4 @@
-/** Checks of what `anomaly` takes. */
+/** What `anomaly` takes, and its checks. */
 import { checkArray, checkKnown, checkRecord, checkWhole, show } from '../../check';
 import { ParameterError } from '../../errors';
 import { Runtime } from '../../runtime/runtime';
@@ -7,7 +7,24 @@ import { Tensor } from '../../tensor/tensor';
 import type { CloudClass, CloudSample } from './data';
 import type { Encoder } from './encode';
 import { POINT_MAE, pointMaeParameters } from './point-mae';
-import type { AnomalySettings } from './run';
+
+/** The whole method, and the same without a part of it: the advisor, kernels in place of softmaxes, the loss of changed parameters. */
+export const ARMS = ['c3d-ad', 'no-advisor', 'softmax', 'no-perturbation'] as const;
+export type ArmName = (typeof ARMS)[number];
+
+export interface AnomalySettings {
+  readonly arms: readonly ArmName[];
+  /** How many tasks, or the names of the classes of each. */
+  readonly tasks: number | readonly (readonly string[])[];
+  readonly seeds: number;
+  /** Steps of a task, and clouds of a step. */
+  readonly steps: number;
+  readonly batch: number;
+  /** How often each cloud is learned from, grouped anew. */
+  readonly views: number;
+  /** Random features of kernel attention, in the frozen network and in the one that learns. */
+  readonly features: number;
+}
 
 const COUNTS = ['seeds', 'steps', 'batch', 'views', 'features'] as const;
 const SETTINGS = ['arms', 'tasks', ...COUNTS];
@@ -17,7 +34,6 @@ export function checkAnomaly(
   encoder: Encoder,
   classes: readonly CloudClass[],
   settings: AnomalySettings,
-  known: readonly string[],
 ): void {
   checkEncoder(runtime, encoder);
   checkArray('classes', classes);
@@ -26,13 +42,13 @@ export function checkAnomaly(
   checkKnown('settings', settings, SETTINGS, (name) => `anomaly has no setting '${name}'`);
   const { arms, tasks } = settings;
   checkArray('arms of settings', arms);
-  if (arms.length === 0 || !Array.from(arms).every((arm) => known.includes(arm)))
-    throw new ParameterError(`arms of settings must be some of ${known.join(', ')}, got ${show(arms)}`);
+  if (arms.length === 0 || !Array.from(arms).every((arm) => ARMS.includes(arm)))
+    throw new ParameterError(`arms of settings must be some of ${ARMS.join(', ')}, got ${show(arms)}`);
   for (const name of COUNTS) checkWhole(`${name} of settings`, settings[name], 1);
   if (typeof tasks === 'number') checkWhole('tasks of settings', tasks, 1);
   else {
     checkArray('tasks of settings', tasks);
-    for (const task of tasks) checkArray('a task of settings', task);
+    for (const [at, task] of tasks.entries()) checkArray(`tasks[${at}] of settings`, task);
   }
 }
 
@@ -50,7 +66,7 @@ function checkClass(where: string, given: CloudClass): void {
 /** Throws unless the encoder is as `loadPointMae` makes one, on this runtime. */
 export function checkEncoder(runtime: Runtime, encoder: Encoder): void {
   checkRuntime(runtime);
-  checkKnown('encoder', encoder, ['config', 'parameters', 'kernel'], (key) => `encoder has no '${key}'`);
+  checkKnown('encoder', encoder, ['config', 'parameters', 'kernel', 'standard'], (key) => `encoder has no '${key}'`);
   const { config, parameters } = encoder;
   checkKnown('config of encoder', config, Object.keys(POINT_MAE), (key) => `config of encoder has no '${key}'`);
   for (const [name, value] of Object.entries(POINT_MAE))
