@@ -1339,13 +1339,20 @@ entry(
 entry(
   'pipelines.sampleMesh',
   {
-    mesh: object({ points: leaf(triangle.points), faces: leaf(triangle.faces), labels: notGiven(leaf(undefined)) }),
+    mesh: object({
+      points: leaf(triangle.points),
+      faces: leaf(triangle.faces),
+      labels: maybe(leaf(new Uint8Array(3))),
+    }),
     count: whole(2),
     seed: integer(1),
   },
   pipelines.sampleMesh,
 );
-entry('pipelines.loadPointMae', { runtime: leaf(runtime), tensors: notGiven(leaf({})) }, pipelines.loadPointMae);
+entry('pipelines.loadPointMae', { runtime: leaf(runtime) }, async (runtime) => {
+  const { parameters } = await pipelines.loadPointMae(runtime);
+  for (const tensor of Object.values(parameters)) tensor.dispose();
+});
 const encoder = await pipelines.loadPointMae(runtime);
 const cloud = pipelines.sampleMesh(triangle, 128, 1).points;
 const anomalySettings = {
@@ -1395,7 +1402,9 @@ entry(
       tensors: leaf(savedDetector),
     }),
   },
-  pipelines.loadDetector,
+  (...args) => {
+    using _ = pipelines.loadDetector(...(args as [typeof runtime, typeof encoder, pipelines.DetectorFile]));
+  },
 );
 /** Objects with names, too. */
 const TENSORS = ['tensor of another runtime', 'disposed tensor', 'proxy of a tensor'];

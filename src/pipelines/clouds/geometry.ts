@@ -26,9 +26,9 @@ export function checkGeometry(label: string, geometry: Geometry): Geometry {
   const { points, faces } = geometry;
   const count = points.length / 3;
   if (points.length % 3 !== 0)
-    throw new ParseError(`${label} must have three numbers for each point, got ${points.length}`);
+    throw new ParseError(`points of ${label} must be three numbers each, got ${points.length}`);
   if (faces && faces.length % 3 !== 0)
-    throw new ParseError(`${label} must have three corners for each triangle, got ${faces.length}`);
+    throw new ParseError(`faces of ${label} must be three corners each, got ${faces.length}`);
   if (count === 0) throw new ParseError(`${label} has no points`);
   const strange = points.findIndex((value) => !(Math.abs(value) <= LARGEST));
   if (strange >= 0)

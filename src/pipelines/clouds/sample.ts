@@ -19,11 +19,13 @@ export interface Surface {
  */
 export function sampleMesh(mesh: Geometry, count: number, seed: number): Surface {
   checkKnown('mesh', mesh, ['points', 'faces', 'labels'], (name) => `mesh has no '${name}'`);
-  const { points, faces = new Uint32Array() } = mesh;
+  const { points, faces = new Uint32Array(), labels } = mesh;
   if (!(points instanceof Float32Array && faces instanceof Uint32Array))
     throw new ParameterError(
       `a mesh must have points in a Float32Array and faces in a Uint32Array, got ${show(points)} and ${show(faces)}`,
     );
+  if (labels !== undefined && !(labels instanceof Uint8Array && labels.length === points.length / 3))
+    throw new ParameterError(`labels of a mesh must be a Uint8Array with one for each point, got ${show(labels)}`);
   checkGeometry('the mesh', mesh);
   checkWhole('count', count, 1, MOST_POINTS);
   checkSeed(seed);
@@ -33,8 +35,7 @@ export function sampleMesh(mesh: Geometry, count: number, seed: number): Surface
     area += length(crossed(points, faces, face)) / 2;
     ends[face] = area;
   }
-  if (!(area > 0 && area < Number.POSITIVE_INFINITY))
-    throw new ParameterError('the triangles of a mesh must have an area');
+  if (!(area > 0 && area < Number.POSITIVE_INFINITY)) throw new ParameterError('faces of a mesh must have an area');
   const random = uniformGenerator(seed);
   const found = { points: new Float32Array(3 * count), normals: new Float32Array(3 * count) };
   for (let at = 0; at < count; at++) {
