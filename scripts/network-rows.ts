@@ -11,15 +11,15 @@ export interface NetworkRow {
   readonly batch: number;
   /** Right of the pictures that it has not seen, or of their places. */
   readonly accuracy: number;
-  /** Of classes of places: the mean of intersection over union. */
+  /** The mean over classes of places of intersection over union. */
   readonly meanIou?: number;
-  /** Of pictures, by their number: 95%. */
+  /** The 95% interval of the accuracy by the number of pictures. */
   readonly interval?: readonly [low: number, high: number];
-  /** Of the training if that `isWhole`, else of its last part. */
+  /** Processor time of the training if that `isWhole`, else of its last part. */
   readonly cpuSeconds: number;
   readonly isWhole: boolean;
   readonly parameters: number;
-  /** Of one picture. */
+  /** Products of one picture. */
   readonly multiplications: number;
 }
 

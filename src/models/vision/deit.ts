@@ -209,14 +209,7 @@ export function deitNetwork(config: DeitConfig, { classes, prune, features = fal
     ...network,
     ...(prune && {
       loss: ({ logits, kept }: { readonly logits: Tensor; readonly kept?: Tensor }, labels: Tensor) =>
-        map(
-          (loss, distance, { weight }) => loss + weight * distance,
-          classLoss(logits, labels),
-          pruningLossOf(kept as Tensor, config, prune),
-          {
-            captured: { weight: BUDGET_WEIGHT },
-          },
-        ) as Tensor,
+        addScaled(classLoss(logits, labels), BUDGET_WEIGHT, pruningLossOf(kept as Tensor, config, prune)),
     }),
     async infer(inputs: { readonly x: Tensor }, parameters: Parameters, control: ModuleControl) {
       if (!prune || inputs.x.shape[0] !== 1) return network.forward(inputs, parameters, control);
@@ -355,6 +348,10 @@ function pruned(
   // A step of training is over all tokens again; those that were pruned score far below any threshold.
   return before && !training ? multiply(kept, before) : kept;
 }
+
+/** loss + weight other, of one number each. */
+const addScaled = (loss: Tensor, weight: number, other: Tensor) =>
+  map((value, more, { weight }) => value + weight * more, loss, other, { captured: { weight } }) as Tensor;
 
 export interface PruningLossOptions {
   /** The network's variant; default `ti`. */

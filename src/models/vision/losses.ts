@@ -21,7 +21,7 @@ export function asLarge(logits: Tensor, { shape }: Pick<Tensor, 'shape'>): Tenso
 export const classLoss = (logits: Tensor, labels: Tensor): Tensor<'f32'> =>
   crossEntropy(asLarge(logits, labels), labels as Tensor<'i32'>, { ignore: IGNORED });
 
-/** Of the places, in a step of the authors' training: 131,072 of twelve crops of 1024 x 1024. */
+/** The share of places that count in each step of the authors' training: 131,072 of twelve crops of 1024 x 1024. */
 const LEAST_HARD = 1 / 96;
 /** What is as likely as this is learned. */
 const LEARNED = 0.9;

@@ -53,7 +53,7 @@ export interface HeadSettings {
   readonly classes: number;
   /** Whether results have the features of stages; default false. */
   readonly features?: boolean | undefined;
-  /** Of those with norms for dense tasks, whether it ends with these; default classify. */
+  /** Whether a network that has norms for dense tasks ends with these; default classify. */
   readonly task?: 'classify' | 'dense' | undefined;
 }
 
