@@ -166,6 +166,17 @@ test('compares on the patches of a picture, with methods for grids and without c
   expect(Object.keys(data.pictures)).toEqual(report.rows.filter(({ mass }) => mass).map(({ label }) => label));
 });
 
+test('a network on a picture is as the config.json beside its weights says', async () => {
+  const png = join(folder, 'small.png');
+  await writeFile(
+    png,
+    encode({ width: 8, height: 8, channels: 1, data: Uint8Array.from({ length: 64 }, (_, i) => 3 * i) }),
+  );
+  const weights = join(import.meta.dirname, '../models/vision/trained/deit');
+  const printed = await run('--image', png, '--model', 'deit', '--weights', weights, '--methods', 'attention');
+  expect(printed.replace(/\s+/g, ' ')).toContain('7 × 7 tokens, 5 heads of 8 dimensions.');
+});
+
 test.each([
   [['--in', 'qkv.safetensors', '--text', 'a.txt'], /'--in <file>' cannot be used with option '--text <file>'/],
   [['--in', 'nowhere.safetensors'], /ENOENT.*nowhere\.safetensors/],

@@ -16,6 +16,7 @@ import {
 } from '../compare/inputs';
 import { networkInputs } from '../compare/network-inputs';
 import { ParameterError } from '../errors';
+import { lookConfig } from '../look/look';
 import { describeMachine, formatMachine } from '../machine';
 import type { Method } from '../methods/define';
 import { exactAttention } from '../methods/dense/attention';
@@ -268,15 +269,13 @@ async function throughNetwork(
       `--model must be one of ${networks.map((each) => each.name).join(', ')} where --image is given, got '${name}'`,
     );
   await using file = weights === undefined ? undefined : await openFile(weights);
-  const { published } = file || json !== undefined ? {} : model;
-  const params = published?.params ?? (parseJson(json) as object);
+  const trained = file || json !== undefined ? undefined : await model.published?.load();
+  const { params: configured, settings } = lookConfig(trained ? trained.config : file?.config);
+  const params = { ...configured, ...(parseJson(json) as object) };
   const { load, initialize } = model.create(params as never);
-  const parameters = file
-    ? await load(runtime, file)
-    : published
-      ? load(runtime, (await published.load()).tensors)
-      : initialize(runtime);
-  return networkInputs(runtime, { model, params, parameters, isRandom: !file && !published }, picture, layer);
+  const parameters = file ? await load(runtime, file) : trained ? load(runtime, trained.tensors) : initialize(runtime);
+  const network = { model, params, parameters, settings, isRandom: !file && !trained };
+  return networkInputs(runtime, network, picture, layer);
 }
 
 async function readPicture(path: string): Promise<NamedPicture> {

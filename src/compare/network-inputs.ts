@@ -3,7 +3,7 @@ import { ParameterError } from '../errors';
 import type { Model } from '../models/define';
 import { watchProjections } from '../models/vision/layers';
 import type { Parameters } from '../nn/module';
-import { framed, normalized } from '../pictures/preprocess';
+import { framed, normalized, type PictureSettings } from '../pictures/preprocess';
 import type { Runtime } from '../runtime/runtime';
 import type { DType } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
@@ -15,6 +15,8 @@ export interface NetworkOnPictures {
   readonly model: Model;
   readonly params: object;
   readonly parameters: Parameters;
+  /** How it takes pictures; default: as the model does. */
+  readonly settings?: PictureSettings | undefined;
   /** Whether the parameters are random ones. */
   readonly isRandom: boolean;
 }
@@ -27,11 +29,11 @@ export interface NetworkOnPictures {
  */
 export async function networkInputs(
   runtime: Runtime,
-  { model, params, parameters, isRandom }: NetworkOnPictures,
+  { model, params, parameters, settings: given, isRandom }: NetworkOnPictures,
   { name, picture }: NamedPicture,
   layer: number,
 ): Promise<DescribedInputs> {
-  const settings = model.create(params as never).pictures;
+  const settings = given ?? model.create(params as never).pictures;
   if (!settings) throw new ParameterError(`--model must be a network on pictures, got ${model.name}`);
   const network = model.network(model.parse(params as never));
   const frame = framed(picture, settings);
