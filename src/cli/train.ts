@@ -27,6 +27,7 @@ import { readBytes } from './read-tensors';
 import { OF_FILES, PICTURE_OPTIONS, TEXT_OPTIONS, type TrainOptions } from './train-options';
 import { planOfPictures } from './train-pictures';
 import { type Plan, planOfFiles, planOfText } from './train-plan';
+import { planOfRegions } from './train-regions';
 import { isStream, say, writeFileAtomic } from './write-file';
 
 /** Options that only trainings on texts or pictures take: `every`, `optimizer` and `weights` are for files too. */
@@ -140,6 +141,11 @@ async function runTraining(options: TrainOptions): Promise<void> {
 
 /** What is asked for, or what the checkpoint is of. */
 function planOf(runtime: Runtime, options: TrainOptions, remembered: TrainingSettings): Promise<Plan> {
+  if ((options.task ?? remembered.task) === 'regions') {
+    if (options.model !== undefined)
+      throw new ParameterError('--model must be left out: regions have a model of their own');
+    return planOfRegions(runtime, options, remembered);
+  }
   if (options.model !== undefined || 'model' in remembered) return planOfPictures(runtime, options, remembered);
   const only = ONLY_OF_PICTURES.find((name) => options[name as keyof TrainOptions] !== undefined);
   if (only) throw new ParameterError(`--${only} is of trainings on pictures: name a model by --model`);

@@ -8,11 +8,10 @@ import { argmax } from '../ops/reduce';
 import { resize } from '../ops/resize';
 import { CITYSCAPES, imageNetNames, type Picture, type PictureSettings } from '../pictures';
 import { framed, normalized } from '../pictures/preprocess';
-import { resized } from '../pictures/resize';
 import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
 import type { Tensor } from '../tensor/tensor';
-import { type Colour, enlarged } from './paint';
+import { atMost, type Colour, magnified } from './paint';
 import {
   type DeitNetwork,
   receptiveField,
@@ -57,8 +56,8 @@ interface Seen extends LookOptions {
   readonly shown: Picture;
 }
 
-/** Pixels of a picture, at least about and, where it is taken whole, at most; and those of one whose gradient is computed. */
-const [LEAST_SHOWN, MOST_WHOLE, MOST_FIELD] = [448, 2048, 512];
+/** Pixels of a side of a picture whose gradient is computed. */
+const MOST_FIELD = 512;
 const MOST_CLASSES = 5;
 
 /** @throws {ParameterError} a model that takes no pictures */
@@ -66,8 +65,8 @@ export async function lookAt(runtime: Runtime, model: Model, picture: Picture, o
   const created = model.create(options.params as never) as unknown as AnyNetwork;
   const settings = options.settings ?? created.pictures;
   if (!settings) throw new ParameterError(`${model.name} with these params takes no pictures`);
-  const frame = framed(settings.size === undefined ? atMost(picture, MOST_WHOLE) : picture, settings);
-  const shown = enlarged(frame, Math.max(1, Math.round(LEAST_SHOWN / Math.max(frame.width, frame.height))));
+  const frame = framed(settings.size === undefined ? atMost(picture) : picture, settings);
+  const shown = magnified(frame);
   using x = runtime.fromHost(normalized(frame, settings));
   const { signal } = options;
   const { logits, ...others } = await created.infer({ x }, options.parameters, { signal });
@@ -85,13 +84,6 @@ export async function lookAt(runtime: Runtime, model: Model, picture: Picture, o
 
 const givenNote = (picture: Picture, { width, height }: Picture) =>
   `${width} x ${height} pixels, from a picture of ${picture.width} x ${picture.height}.`;
-
-/** Scaled down, so that no side is longer. */
-function atMost(picture: Picture, most: number): Picture {
-  const scale = Math.min(1, most / Math.max(picture.width, picture.height));
-  const [width, height] = [picture.width, picture.height].map((extent) => Math.max(1, Math.round(scale * extent)));
-  return scale === 1 ? picture : resized(picture, width as number, height as number, 'bilinear');
-}
 
 /** The sights that one kind of network has alone. */
 const OWN_SIGHTS: Readonly<Record<string, (seen: Seen) => Promise<Sight[]>>> = {
@@ -112,8 +104,7 @@ async function fieldOf({ runtime, model, params, parameters }: Seen, frame: Pict
   const featured = model.create({ ...others, features: true } as never) as unknown as AnyNetwork;
   using x = runtime.fromHost(normalized(frame, settings));
   const sight = await receptiveField(featured, parameters, x);
-  const { width, height } = sight.picture;
-  return { ...sight, picture: enlarged(sight.picture, Math.max(1, Math.round(LEAST_SHOWN / Math.max(width, height)))) };
+  return { ...sight, picture: magnified(sight.picture) };
 }
 
 async function classesOf(logits: Tensor<'f32'>, { names }: Seen) {

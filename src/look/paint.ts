@@ -1,6 +1,7 @@
 /** Pictures drawn over pictures. */
 import { encode } from 'fast-png';
 import type { Picture } from '../pictures';
+import { resized } from '../pictures/resize';
 
 export type Colour = readonly [red: number, green: number, blue: number];
 
@@ -34,6 +35,20 @@ export function enlarged({ width, height, rgb }: Picture, factor: number): Pictu
     const at = 3 * (Math.floor(y / factor) * width + Math.floor(x / factor));
     return rgb.subarray(at, at + 3) as unknown as Colour;
   });
+}
+
+/** Pixels of a side of a picture that is shown, at least about and at most. */
+const [LEAST_SHOWN, MOST_SHOWN] = [448, 2048];
+
+/** Large enough to be looked at. */
+export const magnified = (picture: Picture): Picture =>
+  enlarged(picture, Math.max(1, Math.round(LEAST_SHOWN / Math.max(picture.width, picture.height))));
+
+/** Scaled down, so that no side is longer; by default as long as pictures are shown. */
+export function atMost(picture: Picture, most = MOST_SHOWN): Picture {
+  const scale = Math.min(1, most / Math.max(picture.width, picture.height));
+  const [width, height] = [picture.width, picture.height].map((extent) => Math.max(1, Math.round(scale * extent)));
+  return scale === 1 ? picture : resized(picture, width as number, height as number, 'bilinear');
 }
 
 export const mixed = (a: Colour, b: Colour, share: number): Colour =>

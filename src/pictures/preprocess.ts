@@ -79,7 +79,8 @@ export function preprocess(picture: Picture, settings: PictureSettings | undefin
   return normalized(framed(picture, known), known);
 }
 
-function checkPicture(picture: Picture): void {
+/** @throws {ParameterError} anything but a picture */
+export function checkPicture(picture: Picture): void {
   checkKnown('picture', picture, ['width', 'height', 'rgb'], (name) => `picture has no '${name}'`);
   const { width, height, rgb } = picture;
   checkWhole('width of picture', width, 1);

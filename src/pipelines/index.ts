@@ -34,5 +34,26 @@ export {
   type SeriesOptions,
   type Store,
 } from './continual';
-export { type AccuracyMatrix, accuracy, auroc, averageAccuracy, confusionMatrix, forgetting } from './metrics';
+export {
+  type AccuracyMatrix,
+  accuracy,
+  auroc,
+  averageAccuracy,
+  averagePrecision,
+  confusionMatrix,
+  forgetting,
+} from './metrics';
 export { PIPELINES, type Pipeline } from './names';
+export {
+  type Answer,
+  type LoadViewerOptions,
+  loadViewer,
+  lookTwice,
+  type PlaceBox,
+  type RegionsLook,
+  type RegionsOptions,
+  type SecondLook,
+  type SourceBox,
+  type Viewer,
+  type ViewerConfig,
+} from './regions';

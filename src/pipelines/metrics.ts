@@ -26,6 +26,27 @@ export function auroc(scores: ArrayLike<number>, labels: ArrayLike<number>): num
 }
 
 /**
+ * Average precision: the mean, over positives, of the share of positives among all scores that are no lower.
+ *
+ * @throws {ParameterError} scores and labels of different numbers, a score that is NaN, or no positive
+ */
+export function averagePrecision(scores: ArrayLike<number>, labels: ArrayLike<number>): number {
+  checkAlike('scores', scores, 'labels', labels);
+  const order = Array.from(scores, (_, at) => at).sort((a, b) => (scores[b] as number) - (scores[a] as number));
+  let [positives, precisions] = [0, 0];
+  for (let first = 0; first < order.length; ) {
+    let past = first;
+    while (past < order.length && scores[order[past] as number] === scores[order[first] as number]) past++;
+    const tied = order.slice(first, past).filter((at) => labels[at]).length;
+    positives += tied;
+    precisions += (tied * positives) / past;
+    first = past;
+  }
+  if (positives === 0) throw new ParameterError(`labels must have a positive, got none of ${order.length}`);
+  return precisions / positives;
+}
+
+/**
  * How often each class was told for each: [classes][classes], true ones down.
  *
  * @throws {ParameterError} different numbers of both, or a class that is none

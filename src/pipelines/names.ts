@@ -17,4 +17,9 @@ export const PIPELINES: Readonly<Record<string, Pipeline>> = {
     summary:
       'learns tasks of labelled pictures one after the other, and tells what is forgotten, beside stored rows, fine-tuning and joint training',
   },
+  'sd-rpn': {
+    command: "saccade look --regions --image garments.png --question 'which red shoe'",
+    summary:
+      'answers a question about a picture, finds by a predictor that learned from its attention where the answer lies, and answers again after a closer look there',
+  },
 };

@@ -8,7 +8,7 @@ import { sizeOf } from '../tensor/shape';
 import { autoencoderLoss, autoencoderParameters } from './autoencoder';
 import { type ContinualSettings, continual, type Progress, type Saved, type Store, tasksOf } from './continual';
 import { contrastiveLoss, positives } from './contrastive';
-import { accuracy, auroc, averageAccuracy, confusionMatrix, forgetting } from './metrics';
+import { accuracy, auroc, averageAccuracy, averagePrecision, confusionMatrix, forgetting } from './metrics';
 
 /** The tensors of the fixture's script. */
 function wave(shape: readonly number[], name: string): Float32Array {
@@ -32,6 +32,8 @@ describe('metrics', () => {
   test('of hand examples', () => {
     expect(auroc([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])).toBe(0.75);
     expect(auroc([5, 5, 5], [1, 0, 1])).toBe(0.5);
+    expect(averagePrecision([0.1, 0.4, 0.35, 0.8], [0, 0, 1, 1])).toBeCloseTo(5 / 6, 12);
+    expect(averagePrecision([3, 3, 3, 3], [0, 1, 0, 0])).toBe(0.25);
     const matrix = [[1], [0.8, 0.9], [0.9, 0.7, 0.6]];
     expect(averageAccuracy(matrix)).toBeCloseTo(2.2 / 3, 12);
     expect(forgetting(matrix)).toBeCloseTo((0.1 + 0.2) / 2, 12);
@@ -40,6 +42,7 @@ describe('metrics', () => {
 
   test('refuse what has no figure', () => {
     expect(() => auroc([1, 2], [1])).toThrow('scores and labels must be equally many, and some, got 2 and 1');
+    expect(() => averagePrecision([1, 2], [0, 0])).toThrow('labels must have a positive, got none of 2');
     expect(() => auroc([1, 2], [1, 1])).toThrow('labels must have both kinds, got 2 positive of 2');
     expect(() => auroc([Number.NaN, 2], [1, 0])).toThrow('scores must be numbers, got NaN');
     expect(() => confusionMatrix([0, 3], [0, 1], 3)).toThrow('classes must be from 0 to 2, got 1 told as 3 at 1');

@@ -12,7 +12,13 @@ export interface LookPage {
   readonly isRandom: boolean;
   /** Whether shares are of the places of the picture, or probabilities. */
   readonly ofPlaces: boolean;
-  readonly classes: readonly { readonly name: string; readonly share: number; readonly colour?: Colour | undefined }[];
+  readonly classes: readonly {
+    readonly name: string;
+    readonly share: number;
+    readonly colour?: Colour | undefined;
+    /** The probability after a second look, where there was one. */
+    readonly after?: number | undefined;
+  }[];
   readonly sights: readonly {
     readonly title: string;
     readonly note: string;
@@ -28,11 +34,17 @@ export interface LookPage {
 export function lookView(page: LookPage): readonly Child[] {
   const { subject, weights, isRandom, ofPlaces, classes, sights, machine, runtime } = page;
   const [first, ...others] = sights.map(figureOf);
+  const isTwice = classes.some(({ after }) => after !== undefined);
   const header = element(
     'tr',
     {},
     element('th', { scope: 'col' }, 'class'),
-    element('th', { scope: 'col', class: 'number' }, ofPlaces ? 'share of places' : 'probability'),
+    element(
+      'th',
+      { scope: 'col', class: 'number' },
+      ofPlaces ? 'share of places' : isTwice ? 'first look' : 'probability',
+    ),
+    ...(isTwice ? [element('th', { scope: 'col', class: 'number' }, 'second look')] : []),
   );
   const caption = ofPlaces ? 'Classes of the places' : 'The likeliest classes';
   return [
@@ -44,11 +56,12 @@ export function lookView(page: LookPage): readonly Child[] {
   ];
 }
 
-function rowOf({ name, share, colour }: LookPage['classes'][number]): HTMLElement {
+function rowOf({ name, share, colour, after }: LookPage['classes'][number]): HTMLElement {
   const swatch = colour && element('span', { class: 'swatch' });
   if (swatch && colour) swatch.style.background = `rgb(${colour.map((value) => Math.round(255 * value)).join(' ')})`;
   const label = element('td', {}, ...(swatch ? [swatch] : []), name);
-  return element('tr', {}, label, element('td', { class: 'number' }, formatPercent(share)));
+  const numbers = [share, after].flatMap((each) => (each === undefined ? [] : formatPercent(each)));
+  return element('tr', {}, label, ...numbers.map((number) => element('td', { class: 'number' }, number)));
 }
 
 function figureOf({ title, note, width, height, png }: LookPage['sights'][number]): HTMLElement {

@@ -14,20 +14,19 @@ export interface BoxSettings {
 /** [x0, y0, x1, y1], the ends not included. */
 export type Box = readonly [number, number, number, number];
 
+/** The places of a map of logits [rows, columns] that are above the threshold once it is blurred, row-major. */
+export function placesAbove(logits: Float64Array, rows: number, columns: number, settings: BoxSettings): number[] {
+  const { sigma, threshold } = settings;
+  const shares = logits.map((logit) => 1 / (1 + Math.exp(-logit)));
+  const blurred = blur(blur(shares, rows, columns, columns, 1, sigma), columns, rows, 1, columns, sigma);
+  const least = threshold < 0 ? -threshold * Math.max(...blurred) : threshold;
+  return [...blurred.keys()].filter((at) => (blurred[at] as number) > least);
+}
+
 /** The boxes of a map of logits [rows, columns], in the order of their regions' first places. */
 export function boxesOf(logits: Float64Array, rows: number, columns: number, settings: BoxSettings): Box[] {
-  const shares = logits.map((logit) => 1 / (1 + Math.exp(-logit)));
-  const blurred = blur(
-    blur(shares, rows, columns, columns, 1, settings.sigma),
-    columns,
-    rows,
-    1,
-    columns,
-    settings.sigma,
-  );
-  const { threshold, smallArea, maximumArea } = settings;
-  const least = threshold < 0 ? -threshold * Math.max(...blurred) : threshold;
-  return regionsOf(blurred, rows, columns, least)
+  const { smallArea, maximumArea } = settings;
+  return regionsOf(placesAbove(logits, rows, columns, settings), rows, columns)
     .filter((places) => places.length > 1 && places.length <= maximumArea)
     .map((places) => {
       const [ys, xs] = [places.map((at) => Math.floor(at / columns)), places.map((at) => at % columns)];
@@ -67,9 +66,9 @@ function mirrored(at: number, extent: number): number {
   return at < 0 ? -at : at < extent ? at : 2 * (extent - 1) - at;
 }
 
-/** Places above `least` that hang together, corners included, each in the order found. */
-function regionsOf(x: Float64Array, rows: number, columns: number, least: number): number[][] {
-  const left = new Set([...x.keys()].filter((at) => (x[at] as number) > least));
+/** Places that hang together, corners included, each in the order found. */
+function regionsOf(places: readonly number[], rows: number, columns: number): number[][] {
+  const left = new Set(places);
   const regions: number[][] = [];
   for (const first of left) {
     left.delete(first);
