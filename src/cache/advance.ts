@@ -1,6 +1,6 @@
 /** How methods go on from what is kept of the tokens before: a state, or the inputs of all of them. */
 import { ParameterError } from '../errors';
-import type { Continuation, FromKeys, FromOwn } from '../methods/continuation';
+import type { Complete, Continuation, FromKeys, FromOwn } from '../methods/continuation';
 import type { Method } from '../methods/define';
 import { checkTensors } from '../ops/check';
 import { concat, contiguous, pad } from '../ops/copy';
@@ -9,9 +9,6 @@ import type { Control } from '../runtime/backend';
 import type { Tensor } from '../tensor/tensor';
 
 export type Tensors = Readonly<Record<string, Tensor>>;
-
-/** Inputs that follow from those of all tokens are added to these. */
-export type Complete = (inputs: Tensors) => Tensors;
 
 export interface Recurrence {
   readonly method: Method;

@@ -1,6 +1,7 @@
 /** States of recurrent methods behind the interface of a key-value cache, so that layers of both kinds decode side by side. */
 import { checkArray, checkOptions, checkWhole, show } from '../check';
 import { DisposedError, ParameterError, ShapeError } from '../errors';
+import type { Complete } from '../methods/continuation';
 import type { Method } from '../methods/define';
 import { checkCounts } from '../ops/cache/layer';
 import { checkControl, checkTensors, commonRuntime } from '../ops/check';
@@ -10,7 +11,7 @@ import { bytesPerElement } from '../tensor/dtype';
 import { formatShape } from '../tensor/shape';
 import { disposeKey, type Tensor } from '../tensor/tensor';
 import { describesItself } from '../text/inspect';
-import { advance, type Complete, joined, keptOf, type Moment, type Recurrence } from './advance';
+import { advance, joined, keptOf, type Moment, type Recurrence } from './advance';
 import type { AppendOptions } from './key-value-cache';
 import { checkRows, rowLengths } from './rows';
 

@@ -1,6 +1,7 @@
 /** Trainings that go on from a model: its weights in the place of random ones, and perhaps what it knows as what is learned. */
 import { ParameterError } from '../errors';
 import { createDecoder, type Decoder, type DecoderConfig } from '../models';
+import type { LandmarkConfig } from '../models/decoder/landmarks';
 import { concat } from '../ops/copy';
 import { mean } from '../ops/reduce';
 import type { Runtime } from '../runtime/runtime';
@@ -36,10 +37,11 @@ export async function baseOf(
   return { config, decoder, parameters, tokenizer: tokenizerOf(JSON.parse(new TextDecoder().decode(file))) };
 }
 
-/** A configuration with a token for landmarks, behind those of the tokenizer. */
+/** A configuration with a token for landmarks, behind those of the tokenizer, for blocks of any length. */
 export function configWithLandmarks(config: DecoderConfig, tokens: number): DecoderConfig {
   const vocabulary = Math.max(config.vocab_size as number, tokens + 1);
-  return { landmark_token_id: vocabulary - 1, ...config, vocab_size: vocabulary } as DecoderConfig;
+  const { landmark_every: _, ...others } = config as DecoderConfig & LandmarkConfig;
+  return { landmark_token_id: vocabulary - 1, ...others, vocab_size: vocabulary } as DecoderConfig;
 }
 
 /** Parameters of a decoder: the base's where it has them, of new tokens the mean of all; random ones else. */

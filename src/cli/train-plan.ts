@@ -148,9 +148,9 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
   const short = context > length ? steps - Math.ceil(LONG * steps) : steps;
   const hasLandmarks = methods.some(({ landmarkEvery }) => landmarkEvery);
   const plain = base?.config ?? configOf(options, tokenizer.size);
-  const config = hasLandmarks ? configWithLandmarks(plain, tokenizer.size) : plain;
-  const decoder = createDecoder(config, { attention });
+  const decoder = createDecoder(hasLandmarks ? configWithLandmarks(plain, tokenizer.size) : plain, { attention });
   const { landmarks } = decoder;
+  const config = landmarks ? { ...configWithLandmarks(plain, tokenizer.size), landmark_every: landmarks.every } : plain;
   if (options.jump > 1 && !landmarks)
     throw new ParameterError('--jump is for methods with landmarks: landmark-attention');
   const toBatch = (host: HostTensor<'i32'>) => batchOf(runtime, host, landmarks);

@@ -68,6 +68,9 @@ export interface FromInputs {
 /** Queries or keys [b, n, h, d] rotated by positions [n] or [b, n], or from a first one on. */
 export type Rotate = (x: Tensor, positions: NonNullable<RopeOptions['positions']>) => Tensor;
 
+/** Adds to inputs those that follow from the inputs of all tokens. */
+export type Complete = (inputs: Readonly<Record<string, Tensor>>) => Readonly<Record<string, Tensor>>;
+
 /** What a layer keeps by itself; queries and keys come to it as they are before they are rotated by their positions. */
 export interface OwnCache {
   /** Tokens that each row has seen. */
@@ -75,8 +78,16 @@ export interface OwnCache {
   /** The memory that is held, and the part of it that is read only here and there, so that it may lie in slow memory. */
   readonly bytes: number;
   readonly slowBytes: number;
-  /** The results for the first `counts[r]` tokens of each row, q [rows, n, h, d], k and v, which it has from then on. */
-  append(inputs: Readonly<Record<string, Tensor>>, options: AttendOptions, rotate: Rotate): Tensor;
+  /**
+   * The results for the first `counts[r]` tokens of each row, q [rows, n, h, d], k and v, which it has from then on. `complete` is
+   * there if the method's layer is sequential, and may be given what it was given before beside these.
+   */
+  append(
+    inputs: Readonly<Record<string, Tensor>>,
+    options: AttendOptions,
+    rotate: Rotate,
+    complete?: Complete | undefined,
+  ): Tensor;
   /** Takes tokens back: of each row the first `lengths[r]` stay. */
   truncate(lengths: readonly number[]): void;
   /** A cache whose row i continues from row `rows[i]` of this one. */

@@ -4,10 +4,9 @@
  * Letters: b batch, n tokens, h query heads, g key/value heads, d head dimension, e value dimension.
  */
 import type { InferInput } from 'valibot';
-import type { Complete } from '../cache/advance';
 import { checkBoolean, checkKnown, checkNumbers, checkWhole, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
-import type { Rotate } from '../methods/continuation';
+import type { Complete, Rotate } from '../methods/continuation';
 import { checkMethod, type Method, type MethodOf } from '../methods/define';
 import { exactAttention } from '../methods/dense/attention';
 import type { ParamsSchema } from '../methods/params';

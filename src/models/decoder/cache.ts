@@ -123,8 +123,8 @@ export function createDecoderCache(
       own.map(({ at }) => at),
     );
     for (const [index, { at }] of own.entries())
-      attends[at] = (held, inputs, options, { rotate }) =>
-        (held[part] as OwnPart).layer(index).append(inputs, options, rotate);
+      attends[at] = (held, inputs, options, { rotate, complete }) =>
+        (held[part] as OwnPart).layer(index).append(inputs, options, rotate, complete);
   }
   const plain = layers.map((_, at) => own.some((each) => each.at === at));
   return new DecoderCache(

@@ -489,7 +489,7 @@ describe('methods of a decoder', () => {
 
   test('have parameters of other names than the layers of every architecture, and take a step in each', () =>
     scoped(runtime, async () => {
-      const tokens = runtime.tensor([1, 2, 3, 4, 5, 6], [2, 3], 'i32');
+      const tokens = runtime.tensor([1, 2, 3, 4, 5, 0], [2, 3], 'i32');
       const bias = { attention_bias: true, head_dim: 4, initializer_range: 0.01 };
       let steps = 0;
       for (const model_type of ['llama', 'mistral', 'qwen2', 'qwen3', 'gpt2'])
@@ -734,5 +734,19 @@ describeOnBackends('landmarks in a decoder', (runtime) => {
     expect(() => createDecoder(config, { attention: two })).toThrow('attention of layer 1: its block must be 2');
     const other = { ...config, landmark_token_id: 7 } as typeof config;
     expect(() => createDecoder(other, { attention: method })).toThrow('landmark_token_id of the configuration');
+    const trained = { ...config, landmark_every: 3 } as typeof config;
+    expect(() => createDecoder(trained, { attention: { method, params: { block: 2 } } })).toThrow('block must be 3');
   });
+
+  test('landmarks that are missing, or at wrong places, are faults of what is computed', () =>
+    scoped(runtime(), async () => {
+      const decoder = createDecoder(config, { attention: { method, params: { block: 2 } } });
+      const parameters = decoder.initialize(runtime(), { seed: 5 });
+      const logits = (tokens: number[]) =>
+        decoder.forward(parameters, runtime().tensor(tokens, [1, tokens.length], 'i32')).read();
+      await expect(logits([1, 2, 3, 4])).rejects.toThrow(
+        'tokens[0][2] must be the landmark 6, which follows every 2 tokens, got 3',
+      );
+      await expect(logits([1, 2, 6, 6])).rejects.toThrow('tokens[0][3] must be no landmark');
+    }));
 });

@@ -34,7 +34,7 @@ import { readConfig } from './architectures';
 import type { Blueprint, LayerBlueprint } from './architectures/architecture';
 import type { DecoderConfig } from './architectures/settings';
 import { createDecoderCache, DecoderCache, type DecoderCacheOptions } from './cache';
-import { type Inserted, insertedRows, type Landmarks, landmarksOf, withoutLandmarks } from './landmarks';
+import { checkedPlaces, type Inserted, insertedRows, type Landmarks, landmarksOf, withoutLandmarks } from './landmarks';
 import { type DecoderAttention, type DecoderLayer, layersOf } from './layers';
 
 export type { DecoderConfig } from './architectures/settings';
@@ -184,6 +184,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
   const vocabulary = parameters[blueprint.head]?.shape[0] as number;
   const landmarks = landmarksOf(attentions, config, vocabulary);
   const positions = landmarks ? withoutLandmarks(context, landmarks) : context;
+  const placed = (tokens: Tensor) => (landmarks ? checkedPlaces(tokens, landmarks) : tokens);
 
   return {
     ...names,
@@ -205,13 +206,15 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       checkOptions('forward', options, [...CONTROL, 'attend', 'positions']);
       check(given, { tokens }, options);
       const contextOf = attendingBy(attentions, options);
-      return tokens.runtime.scope(() => logits(given, hidden(given, tokens, options, contextOf), options));
+      return tokens.runtime.scope(() => logits(given, hidden(given, placed(tokens), options, contextOf), options));
     },
     check: checkParameters,
     hidden(given, tokens, options = {}) {
       checkOptions('hidden', options, CONTROL);
       check(given, { tokens }, options);
-      return tokens.runtime.scope(() => normed(given, hidden(given, tokens, options), options) as Tensor<'f32'>);
+      return tokens.runtime.scope(
+        () => normed(given, hidden(given, placed(tokens), options), options) as Tensor<'f32'>,
+      );
     },
     attentionInputs(given, tokens, layer, options = {}) {
       checkOptions('attentionInputs', options, CONTROL);
@@ -228,7 +231,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       const { chunk, ignore, signal } = options;
       const contextOf = attendingBy(attentions, options);
       return tokens.runtime.scope(() => {
-        const h = hidden(given, tokens, options, contextOf);
+        const h = hidden(given, placed(tokens), options, contextOf);
         const classes = contiguous(targets).reshape([tokens.size]);
         const head = given[blueprint.head] as Tensor | PackedWeight;
         if (head instanceof PackedWeight)

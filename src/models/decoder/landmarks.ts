@@ -2,8 +2,9 @@
 import { checkKnown, checkNumbers, checkWhole, show } from '../../check';
 import { ParameterError } from '../../errors';
 import type { AttentionLayer } from '../../nn/attention';
-import { cast, concat } from '../../ops/copy';
+import { cast, concat, expecting } from '../../ops/copy';
 import { gather } from '../../ops/gather';
+import { map } from '../../ops/map/map';
 import type { Tensor } from '../../tensor/tensor';
 import type { DecoderConfig } from './architectures/settings';
 
@@ -14,7 +15,13 @@ export interface Landmarks {
   readonly token: number;
 }
 
-/** @throws {ParameterError} layers that want them at different places, a token that there is not */
+/** What configurations of models with landmarks say beside all others. */
+export interface LandmarkConfig {
+  readonly landmark_token_id?: unknown;
+  readonly landmark_every?: unknown;
+}
+
+/** @throws {ParameterError} layers that want them at different places, or not where they were in training, a token that there is not */
 export function landmarksOf(
   layers: readonly AttentionLayer[],
   config: DecoderConfig,
@@ -28,7 +35,11 @@ export function landmarksOf(
     throw new ParameterError(
       `attention of layer ${other}: its block must be ${first}, as in the layers before it, since landmarks are tokens of all layers, got ${wanted[other]}`,
     );
-  const { landmark_token_id: token = vocabulary - 1 } = config as { readonly landmark_token_id?: unknown };
+  const { landmark_token_id: token = vocabulary - 1, landmark_every: trained = first } = config as LandmarkConfig;
+  if (trained !== first)
+    throw new ParameterError(
+      `block must be ${show(trained)}, with which the model was trained (landmark_every of the configuration), got ${first}`,
+    );
   if (typeof token !== 'number')
     throw new ParameterError(`landmark_token_id of the configuration must be a token, got ${show(token)}`);
   checkWhole('landmark_token_id of the configuration', token, 0, vocabulary - 1);
@@ -82,6 +93,37 @@ export function jumpedPositions(count: number, { every }: Landmarks, most: numbe
   return Array.from({ length: count }, (_, at) => {
     if (at > 0 && at % (every + 1) === 0) jumped += Math.floor(most * draw());
     return at + jumped;
+  });
+}
+
+/** Beyond all tokens, in float32 too. */
+const BEYOND = 2 ** 23;
+
+/** The same tokens [b, n]; a landmark that is missing behind a block, or that stands elsewhere, is their fault. */
+export function checkedPlaces(tokens: Tensor, { every, token }: Landmarks): Tensor {
+  const { runtime } = tokens;
+  const n = tokens.shape[1] as number;
+  const isPlace = (at: number) => (at % n) % (every + 1) === every;
+  return runtime.scope(() => {
+    const places = runtime.tensor(
+      Float32Array.from({ length: n }, (_, at) => Number(isPlace(at))),
+      [n],
+    );
+    const found = map(
+      (x, place, { token, beyond }) => ((x === token ? 1 : 0) === place ? x : -beyond - x),
+      cast(tokens, 'f32'),
+      places,
+      { captured: { token, beyond: BEYOND } },
+    ) as Tensor;
+    const checked = expecting(found, {
+      least: 1 - BEYOND,
+      most: Number.POSITIVE_INFINITY,
+      error: (value, at) =>
+        new ParameterError(
+          `tokens[${Math.floor(at / n)}][${at % n}] must be ${isPlace(at) ? `the landmark ${token}, which follows every ${every} tokens` : `no landmark, ${token}, which stands behind every ${every} tokens only`}, got ${-value - BEYOND}`,
+        ),
+    });
+    return cast(checked, 'i32');
   });
 }
 

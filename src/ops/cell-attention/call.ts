@@ -16,7 +16,7 @@ export interface Pools {
 }
 
 /**
- * q [b,n,h,d], k [b,n,g,d], v [b,n,g,e], estimate [b,h,n,w], f32, contiguous -> out [b,n,h,e], lse [b,n,h], and which cells each row
+ * q [b,n,h,d], k [b,m,g,d], v [b,m,g,e], estimate [b,h,n,w], f32, contiguous -> out [b,n,h,e], lse [b,n,h], and which cells each row
  * of the estimate keeps: those above bounds [b,h,n] and, of those equal to it, the first ties [b,h,n].
  */
 export interface CellCall extends Pools {

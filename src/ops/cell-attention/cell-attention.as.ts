@@ -32,7 +32,7 @@ export function chooseCells(params: usize, task: i32, scratch: usize): void {
   const bytes = <usize>width << 2;
   const step = <usize>p.rowStep;
   const first = <usize>(task / p.pools) * <usize>(p.h * p.n) + <usize>(task % p.pools) * <usize>p.poolStep;
-  const visible: f64 = p.causal ? <f64>(<i32>(first % <usize>p.n) + 1) : 1;
+  const visible: f64 = p.causal ? <f64>(<i32>(first % <usize>p.n) + 1 + p.m - p.n) : 1;
   const most = <f64>rows * <f64>width;
   let left = <i32>min<f64>(most, max<f64>(1, floor(p.budget / visible + 0.5)));
   const counts = scratch + COUNTS;
@@ -106,7 +106,7 @@ function openWalk(p: CellParams, walk: Walk, batch: i32, head: i32, i: i32): voi
   walk.bound = f32.load(p.bounds + row);
   walk.ties = i32.load(p.ties + row);
   walk.width = p.width;
-  walk.visible = p.causal ? i + 1 : p.n;
+  walk.visible = p.causal ? i + 1 + p.m - p.n : p.m;
   walk.cell = 0;
   walk.key = 0;
   walk.past = 0;
@@ -191,7 +191,7 @@ function attendRow(p: CellParams, batch: i32, head: i32, i: i32, scratch: usize)
 /** The row of a key/value head at the first key of a batch. */
 @inline
 function keyHead(p: CellParams, batch: i32, head: i32): usize {
-  return <usize>(batch * p.n) * <usize>p.g + <usize>((head * p.g) / p.h);
+  return <usize>(batch * p.m) * <usize>p.g + <usize>((head * p.g) / p.h);
 }
 
 /** The query, times scale and log2(e). */
@@ -251,8 +251,8 @@ export function cellsBackward(params: usize, task: i32, scratch: usize): void {
   const batch = task / p.g;
   const shared = p.h / p.g;
   const first = (task % p.g) * shared;
-  for (let j: i32 = 0; j < p.n; j++) {
-    const row = <usize>(batch * p.n + j) * <usize>p.g + <usize>(task % p.g);
+  for (let j: i32 = 0; j < p.m; j++) {
+    const row = <usize>(batch * p.m + j) * <usize>p.g + <usize>(task % p.g);
     memory.fill(f.gradK + ((row * <usize>p.d) << 2), 0, <usize>p.d << 2);
     memory.fill(f.gradV + ((row * <usize>p.e) << 2), 0, <usize>p.e << 2);
   }

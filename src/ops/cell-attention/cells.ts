@@ -13,14 +13,14 @@ const budgetOf = ({ budget, rows }: Pools, width: number, visible: number): numb
 export function chosenCells(
   estimate: ArrayLike<number>,
   pools: Pools & { readonly causal: boolean },
-  { b, h, n, w }: Readonly<Record<'b' | 'h' | 'n' | 'w', number>>,
+  { b, h, n, m = n, w }: Readonly<Record<'b' | 'h' | 'n' | 'w', number>> & { readonly m?: number },
 ): { readonly bounds: Float64Array; readonly ties: Int32Array } {
   const [bounds, ties] = [new Float64Array(b * h * n), new Int32Array(b * h * n)];
   for (let pool = 0; pool < b * pools.pools; pool++) {
     const first = Math.floor(pool / pools.pools) * h * n + (pool % pools.pools) * pools.poolStep;
     const rows = Array.from({ length: pools.rows }, (_, row) => first + row * pools.rowStep);
     const values = rows.flatMap((row) => Array.from({ length: w }, (_, cell) => estimate[row * w + cell] as number));
-    const count = budgetOf(pools, w, pools.causal ? (first % n) + 1 : 1);
+    const count = budgetOf(pools, w, pools.causal ? (first % n) + 1 + m - n : 1);
     const bound = [...values].sort((x, y) => y - x)[count - 1] as number;
     let left = count - values.filter((value) => value > bound).length;
     for (const [at, row] of rows.entries()) {

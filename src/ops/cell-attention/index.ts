@@ -1,9 +1,9 @@
 /**
  * Softmax attention to the keys of chosen cells: rows of an estimate stretch `w` cells over the keys that each query sees, pools of
  * rows keep their largest cells, and each query and head attends to the keys of its own. Linear in the number of tokens.
- * Letters: b batch, n tokens, h query heads, g key/value heads, d head dimension, e value dimension, w cells.
+ * Letters: b batch, n queries, m keys, h query heads, g key/value heads, d head dimension, e value dimension, w cells.
  */
-import { ParameterError } from '../../errors';
+import { ParameterError, ShapeError } from '../../errors';
 import { withMemory } from '../../runtime/cpu/plan';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
@@ -13,13 +13,13 @@ import { checkHeads, largestHead, scale } from '../heads';
 import { type CellBackwardCall, type CellCall, POOLS, type Pool, type Pools } from './call';
 import { CellBackwardParams, CellParams, kernels, QUERIES } from './params.generated';
 
-const inputs = { q: f32('b n h d'), k: f32('b n g d'), v: f32('b n g e'), estimate: f32('b h n w') };
+const inputs = { q: f32('b n h d'), k: f32('b m g d'), v: f32('b m g e'), estimate: f32('b h n w') };
 
 function paramsOf(call: Omit<CellCall, keyof Pools> & Partial<Pools>) {
   const [b, n, h, d] = call.q.shape as [number, number, number, number];
-  const [g, e] = call.v.shape.slice(2) as [number, number];
+  const [m, g, e] = call.v.shape.slice(1) as [number, number, number];
   const none = { pools: 0, poolStep: 0, rows: 0, rowStep: 0, budget: 0 };
-  return { ...none, ...call, b, n, h, g, d, e, width: call.estimate.shape[3] as number };
+  return { ...none, ...call, b, n, m, h, g, d, e, width: call.estimate.shape[3] as number };
 }
 
 /** Cycles for each number of a key and its value, in and out of the cache, about. */
@@ -39,8 +39,8 @@ export const cellAttentionBackwardOp = defineOp({
   options: { causal: boolean(false), scale },
   results: {
     gradQ: f32('b n h d', { fresh: true }),
-    gradK: f32('b n g d', { fresh: true }),
-    gradV: f32('b n g e', { fresh: true }),
+    gradK: f32('b m g d', { fresh: true }),
+    gradV: f32('b m g e', { fresh: true }),
   },
   largest: largestHead,
   fits: checkHeads,
@@ -65,7 +65,7 @@ export const cellAttentionOp = defineOp({
   options: {
     /** Keys that a query keeps, about, on average over its pool. Default 64. */
     keys: whole({ least: 1 }, 64),
-    /** Whether query i sees the keys up to i only; cells are stretched over these. Default false. */
+    /** Whether query i sees the keys up to i + m - n only; cells are stretched over these. Default false. */
     causal: boolean(false),
     /**
      * Rows of the estimate that share a budget of cells: `query`, none; `causal-batch`, those of a query in all heads, if
@@ -88,7 +88,7 @@ export const cellAttentionOp = defineOp({
   kernels,
   cpu(call: CellCall & { readonly keys: number }) {
     const params = paramsOf(call);
-    const { b, n, h } = params;
+    const { b, n, m, h } = params;
     return withMemory({}, () => [
       {
         phases: [
@@ -96,7 +96,7 @@ export const cellAttentionOp = defineOp({
           { kernel: 'attendToCells', tasks: b * h * Math.ceil(n / QUERIES), main: true },
         ],
         params: CellParams(params),
-        microseconds: microseconds(call, Math.min(n, call.keys)),
+        microseconds: microseconds(call, Math.min(m, call.keys)),
       },
     ]);
   },
@@ -115,7 +115,7 @@ export const cellAttentionOp = defineOp({
 export interface CellAttentionOptions extends OptionsOf<typeof cellAttentionOp>, ResultOptions {}
 
 /**
- * softmax(scale q k^T) v over the keys of the cells that each query and head keeps: q [b, n, h, d], k [b, n, g, d], v [b, n, g, e],
+ * softmax(scale q k^T) v over the keys of the cells that each query and head keeps: q [b, n, h, d], k [b, m, g, d], v [b, m, g, e],
  * estimate [b, h, n, w], f32, contiguous -> [b, n, h, e]. Of the L keys that a query sees, key j lies in cell
  * floor((j + 1/2) w / L - 1e-4). A pool keeps so many of its largest cells as its share of `keys` fills, of equal ones the earlier,
  * one at least. A query that keeps none gives zeros. No gradient passes through the choice.
@@ -136,8 +136,10 @@ export function cellAttention(
   return out;
 }
 
-function poolsOf(keys: number, causal: boolean, pool: Pool, { h, n, w }: Readonly<Record<string, number>>): Pools {
-  const [heads, rows, width] = [h, n, w] as [number, number, number];
+function poolsOf(keys: number, causal: boolean, pool: Pool, { h, n, m, w }: Readonly<Record<string, number>>): Pools {
+  const [heads, rows, seen, width] = [h, n, m, w] as [number, number, number, number];
+  if (causal && seen < rows)
+    throw new ShapeError(`k must have as many tokens as q at least, ${rows}, if causal, got ${seen}`);
   if (causal ? pool === 'head' || pool === 'batch' : pool === 'causal-batch')
     throw new ParameterError(
       causal
@@ -145,7 +147,7 @@ function poolsOf(keys: number, causal: boolean, pool: Pool, { h, n, w }: Readonl
         : 'pool must be query, head or batch unless causal, got causal-batch',
     );
   // Where queries see different numbers of keys, each divides by its own.
-  const share = (keys * width) / (causal ? 1 : rows);
+  const share = (keys * width) / (causal ? 1 : seen);
   const one = { pools: heads * rows, poolStep: 1, rows: 1, rowStep: 1, budget: share };
   if (pool === 'head') return { ...one, pools: heads, poolStep: rows, rows, budget: rows * share };
   if (pool === 'batch') return { ...one, pools: 1, rows: heads * rows, budget: heads * rows * share };

@@ -6,7 +6,7 @@ export const QUERIES = 32;
 export const KEYS = 512;
 
 export const CellParams = struct({
-  ...fields('i32', 'b', 'n', 'h', 'g', 'd', 'e', 'width'),
+  ...fields('i32', 'b', 'n', 'm', 'h', 'g', 'd', 'e', 'width'),
   scale: 'f64',
   causal: 'bool',
   ...fields('tensor', 'q', 'k', 'v', 'estimate', 'out', 'lse', 'bounds', 'ties'),

@@ -7,7 +7,7 @@ import { cellOf, chosenCells, keptCells } from './cells';
 export function forward(call: CellCall, { tensor, numbers, store }: Host): void {
   const { q, k, v, estimate, out, lse, bounds, ties, scale } = call;
   const [b, h, n, w] = estimate.shape as [number, number, number, number];
-  const chosen = chosenCells(numbers(estimate), call, { b, h, n, w });
+  const chosen = chosenCells(numbers(estimate), call, { b, h, n, m: k.shape[1] as number, w });
   const sees = seesOf(call, numbers(estimate), chosen.bounds, Float64Array.from(chosen.ties));
   const result = softmaxAttention({ q: tensor(q), k: tensor(k), v: tensor(v) }, scale, sees);
   store(out, result.out.data);
@@ -27,19 +27,20 @@ export function backward(call: CellBackwardCall, { tensor, numbers, store }: Hos
 }
 
 function seesOf(
-  { estimate, causal }: Pick<CellCall, 'estimate' | 'causal'>,
+  { estimate, k, causal }: Pick<CellCall, 'estimate' | 'k' | 'causal'>,
   values: Float64Array,
   bounds: Float64Array,
   ties: Float64Array,
 ) {
   const [, h, n, w] = estimate.shape as [number, number, number, number];
+  const m = k.shape[1] as number;
   const known = new Map<number, boolean[]>();
   return (i: number, j: number, head: number, batch: number): boolean => {
     const row = (batch * h + head) * n + i;
     const own = () => keptCells(values.subarray(row * w, (row + 1) * w), bounds[row] as number, ties[row] as number);
     const kept = known.get(row) ?? own();
     known.set(row, kept);
-    const visible = causal ? i + 1 : n;
+    const visible = causal ? i + 1 + m - n : m;
     return j < visible && (kept[cellOf(j, visible, w)] as boolean);
   };
 }

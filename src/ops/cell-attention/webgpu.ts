@@ -10,7 +10,7 @@ import type { CellBackwardCall, CellCall, Pools } from './call';
 const LANES = 64;
 const READ = { access: 'read' } as const;
 const WRITE = { access: 'write' } as const;
-const EXTENTS = u32s('n', 'h', 'g', 'd', 'e', 'width', 'causal');
+const EXTENTS = u32s('n', 'm', 'h', 'g', 'd', 'e', 'width', 'causal');
 
 const chooseKernel: Kernel = {
   name: 'choice of cells',
@@ -41,7 +41,7 @@ fn count_from(first: u32, key: u32, lane: u32) -> u32 {
 }
 fn run(task: u32, lane: u32) {
   let first = task / numbers.pools * numbers.h * numbers.n + task % numbers.pools * numbers.poolStep;
-  let visible = select(1u, first % numbers.n + 1, numbers.causal == 1);
+  let visible = select(1u, first % numbers.n + 1 + numbers.m - numbers.n, numbers.causal == 1);
   let budget = clamp((2 * numbers.budget + visible) / (2 * visible), 1u, numbers.rows * numbers.width);
   var found = 0u;
   for (var bit = 0u; bit < 32; bit++) {
@@ -70,7 +70,7 @@ const CELLS = { estimate: READ, bounds: READ, ties: READ } as const;
 
 /** Cells of keys, and what goes through those that a row keeps. */
 const cellsCode = `
-fn visible_of(i: u32) -> u32 { return select(numbers.n, i + 1, numbers.causal == 1); }
+fn visible_of(i: u32) -> u32 { return select(numbers.m, i + 1 + numbers.m - numbers.n, numbers.causal == 1); }
 fn cell_of(j: u32, visible: u32) -> u32 {
   let place = (2 * j + 1) * numbers.width;
   let cell = place / (2 * visible);
@@ -87,7 +87,7 @@ fn dot_of_key(query: u32, key: u32) -> f32 {
   for (var c = 0u; c < numbers.d; c++) { sum = fma(load_q(query * numbers.d + c), load_k(key * numbers.d + c), sum); }
   return sum * numbers.scale;
 }
-fn key_row(batch: u32, head: u32, j: u32) -> u32 { return (batch * numbers.n + j) * numbers.g + head * numbers.g / numbers.h; }`;
+fn key_row(batch: u32, head: u32, j: u32) -> u32 { return (batch * numbers.m + j) * numbers.g + head * numbers.g / numbers.h; }`;
 
 /** `each` for the keys j of a row, whose number among those of the estimate is `row`. */
 const eachKey = (each: string) => `
@@ -197,11 +197,12 @@ fn run(task: u32, lane: u32) {
   let key = task * ${LANES} + lane;
   if (key >= numbers.count) { return; }
   let shared_by = numbers.h / numbers.g;
-  let j = key / numbers.g % numbers.n;
-  let batch = key / numbers.g / numbers.n;
+  let j = key / numbers.g % numbers.m;
+  let batch = key / numbers.g / numbers.m;
+  let before = numbers.m - numbers.n;
   var ofKey: array<f32, ${d}>;
   var ofValue: array<f32, ${e}>;
-  for (var i = select(0u, j, numbers.causal == 1); i < numbers.n; i++) {
+  for (var i = select(0u, max(j, before) - before, numbers.causal == 1); i < numbers.n; i++) {
     let cell = cell_of(j, visible_of(i));
     for (var r = 0u; r < shared_by; r++) {
       let head = key % numbers.g * shared_by + r;
@@ -221,8 +222,8 @@ fn run(task: u32, lane: u32) {
 
 function numbersOf({ q, v, estimate, causal, scale }: Omit<CellCall, keyof Pools | 'out' | 'lse'>) {
   const [b, n, h, d] = q.shape as [number, number, number, number];
-  const [g, e] = v.shape.slice(2) as [number, number];
-  return { b, numbers: { n, h, g, d, e, width: estimate.shape[3] as number, causal: Number(causal), scale } };
+  const [m, g, e] = v.shape.slice(1) as [number, number, number];
+  return { b, numbers: { n, m, h, g, d, e, width: estimate.shape[3] as number, causal: Number(causal), scale } };
 }
 
 const regions = <Name extends string>(call: Readonly<Record<Name, Region>>, ...names: Name[]) =>
@@ -256,7 +257,7 @@ export function planCells(call: CellCall): Plan {
 
 export function planCellsBackward(call: CellBackwardCall): Plan {
   const { b, numbers } = numbersOf(call);
-  const { n, h, g, d, e } = numbers;
+  const { n, m, h, g, d, e } = numbers;
   const operands = regions(call, 'q', 'k', 'v', 'estimate', 'bounds', 'ties', 'gradOut', 'out', 'lse');
   return {
     dispatches: [
@@ -270,8 +271,8 @@ export function planCellsBackward(call: CellBackwardCall): Plan {
       {
         kernel: keysKernel({ d, e }),
         operands: { ...operands, gradK: flat(call.gradK), gradV: flat(call.gradV) },
-        numbers: { ...numbers, count: b * n * g },
-        tasks: Math.ceil((b * n * g) / LANES),
+        numbers: { ...numbers, count: b * m * g },
+        tasks: Math.ceil((b * m * g) / LANES),
         operations: 4 * b * n * h * n * (d + e),
       },
     ],

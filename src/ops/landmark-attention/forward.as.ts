@@ -15,7 +15,7 @@ import { exp2Clamped, larger } from '../../runtime/wasm/assembly/vector.as';
 import { PANEL, SLICE, TILE } from '../../runtime/cpu/params.generated.as';
 
 const ROW: usize = TILE * 4;
-// Of each block of tokens and query: the score that takes part in the softmax, and the sum of its tokens' exponentials.
+// For each block of tokens and query: the score that takes part in the softmax, and the sum of the tokens' exponentials.
 const GATES: usize = AFTER_HOOKS;
 const TOTALS: usize = GATES + <usize>BLOCK_PANELS * ROW;
 export const FORWARD_BYTES: usize = TOTALS + <usize>BLOCK_PANELS * ROW;

@@ -7,6 +7,7 @@ import { arcCosine, type FeatureMap, type FeatureOptions, positive } from '../..
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { linearAttention } from '../../../ops/linear-attention';
 import { map } from '../../../ops/map/map';
+import type { Control } from '../../../runtime/backend';
 import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
@@ -58,6 +59,26 @@ export const performer = defineMethod({
   variants: ({ n, m }) => (n === m ? [{}, { causal: true }] : [{}]),
   page: () => import('./page'),
 });
+
+/** What tokens leave to those behind them: `state` and `keySum` of linear attention. */
+export interface PerformerState {
+  readonly state?: Tensor | undefined;
+  readonly keySum?: Tensor | undefined;
+}
+
+/** Performer of tokens behind others, causal, from what these left, and what all of them leave. */
+export function performerBehind(inputs: Qkv, params: PerformerParams, before: PerformerState, control: Control) {
+  const { q, k } = mapped(inputs, params, { signal: control.signal });
+  const { out, state, keySum } = linearAttention(q, k, inputs.v, {
+    causal: true,
+    epsilon: params.epsilon,
+    normalise: true,
+    initialState: before.state,
+    initialKeySum: before.keySum,
+    ...control,
+  });
+  return { out, state, keySum };
+}
 
 type Qkv = Readonly<Record<'q' | 'k' | 'v', Tensor>>;
 

@@ -8,18 +8,17 @@ import { ParameterError } from '../../../errors';
 import { cellAttention } from '../../../ops/cell-attention';
 import { POOLS } from '../../../ops/cell-attention/call';
 import { contiguous } from '../../../ops/copy';
-import { cumulativeSum } from '../../../ops/cumulative-sum';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { gather } from '../../../ops/gather';
-import { multiply } from '../../../ops/map';
-import { map } from '../../../ops/map/map';
 import { matmul } from '../../../ops/matmul';
 import { mean } from '../../../ops/reduce';
 import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
 import { causal, choice, scale, whole } from '../../schema';
+import { SeaCache } from './cache';
 import { layer } from './layer';
+import { mixed, runningMean } from './mixed';
 import { reference, type SeaInputs } from './reference';
 
 export const sea = defineMethod({
@@ -52,22 +51,13 @@ export const sea = defineMethod({
     checkContiguous(inputs);
     if (causal && pool !== undefined && pool !== 'causal-batch')
       throw new ParameterError(`pool must be causal-batch if causal, got ${pool}`);
-    const { q, k, v, estimate, prob, mix } = inputs;
+    const { q, k, v, estimate } = inputs;
     const shapes = Object.fromEntries(Object.entries(inputs).map(([name, x]) => [name, x.shape]));
-    const { b, n, h, g, e } = bindShapes(sea.inputs, shapes) as Record<'b' | 'n' | 'h' | 'g' | 'e', number>;
+    const { g } = bindShapes(sea.inputs, shapes) as Record<'g', number>;
     return q.runtime.scope(() => {
       const chosen = cellAttention(q, k, v, estimate, { keys, causal, pool, scale, ...control });
       const around = causal ? runningMean(v) : estimatedMean(inputs);
-      const shape = [b, n, g, h / g];
-      const mixed = map(
-        (chosen, mean, prob, mix) => mix * prob * chosen + (1 - mix) * mean,
-        chosen.reshape([...shape, e]),
-        around,
-        prob.reshape([...shape, 1]),
-        mix.reshape([...shape, 1]),
-        { signal: control?.signal },
-      ) as Tensor<'f32'>;
-      return { out: mixed.reshape([b, n, h, e]) };
+      return { out: mixed(chosen, around, inputs, g, control) };
     });
   },
 
@@ -82,6 +72,18 @@ export const sea = defineMethod({
   },
 
   layer,
+  continuation: (params) =>
+    params.causal
+      ? {
+          from: 'own',
+          open: (place) =>
+            new SeaCache(
+              place,
+              params,
+              Array.from({ length: place.rows }, () => ({ length: 0 })),
+            ),
+        }
+      : { from: 'inputs' },
 
   /** None: it takes more than q, k and v, so `compare` leaves it out. */
   variants: () => [],
@@ -92,17 +94,6 @@ export const sea = defineMethod({
 function keptCausally(n: number, keys: number): number {
   const few = Math.min(n, keys);
   return (few * (few + 1)) / 2 + (n - few) * keys;
-}
-
-/** The mean of the values up to each token: v [b, n, g, e] -> [b, n, g, 1, e]. */
-function runningMean(v: Tensor): Tensor {
-  const [b, n, g, e] = v.shape as [number, number, number, number];
-  const sums = cumulativeSum(contiguous(v.permute([0, 2, 3, 1])));
-  const shares = v.runtime.tensor(
-    Float32Array.from({ length: n }, (_, i) => 1 / (i + 1)),
-    [n],
-  );
-  return contiguous(multiply(sums, shares).permute([0, 3, 1, 2])).reshape([b, n, g, 1, e]);
 }
 
 /** The values by the mean of all estimated maps, each cell's number for all its keys: [b, 1, g, h / g, e]. */

@@ -15,7 +15,7 @@ import { softmax } from '../../../ops/softmax';
 import type { Control } from '../../../runtime/backend';
 import type { Tensor } from '../../../tensor/tensor';
 import type { Layer, LayerConfig, LayerParameter } from '../../define';
-import { performer } from '../../linear/performer';
+import { type PerformerState, performer, performerBehind } from '../../linear/performer';
 import { seaPositions } from '../../linear/performer/sea';
 
 interface Estimating {
@@ -62,7 +62,7 @@ export function layer(config: LayerConfig, params: Estimating): Layer {
   return {
     parameters: all,
     isSequential: true,
-    inputs: (_, { q, k, v }, parameters, control = {}) => estimated({ q, k, v }, parameters, params, control),
+    inputs: (_, given, parameters, control = {}) => estimated(given, parameters, params, control),
     flops: (n) => estimating(n, config, params),
   };
 }
@@ -87,30 +87,81 @@ const normOf = (name: string, extent: number): Record<string, LayerParameter> =>
   [`${name}.bias`]: zeros(extent),
 });
 
-/** estimate [b, h, n, cells], prob and mix [b, n, h], of q [b, n, h, d], k [b, n, g, d] and v [b, n, g, e]. */
-function estimated(
-  { q, k, v }: Readonly<Record<'q' | 'k' | 'v', Tensor>>,
-  parameters: Parameters,
-  params: Estimating,
-  { signal }: Control,
-) {
+/** Tokens whose maps are estimated at a time, if causal: all together they are many times the inputs. */
+const CHUNK = 1024;
+/** Tokens before others that the convolutions see for these. */
+const SEEN_BEFORE = 8;
+
+/** What the causal estimator needs of tokens to go on behind them: of the last of them what Performer found, and their values. */
+export interface Reached extends Readonly<Record<'state' | 'keySum' | 'found' | 'values', Tensor>> {}
+
+/** Tokens; in a decoder also the keys of all that it has seen, these among them, and what those before these left. */
+type Given = Readonly<Record<'q' | 'k' | 'v', Tensor>> & Partial<Reached & Readonly<Record<'seen', Tensor>>>;
+
+/**
+ * estimate [b, h, n, cells], prob and mix [b, n, h], of q [b, n, h, d], k [b, n, g, d] and v [b, n, g, e]; in a decoder also what is
+ * needed to go on behind these tokens.
+ */
+function estimated(given: Given, parameters: Parameters, params: Estimating, { signal }: Control) {
+  const { q, k, v } = given;
   const [b, n, h, d] = q.shape as [number, number, number, number];
-  const [g, e] = v.shape.slice(2) as [number, number];
+  const g = v.shape[2] as number;
   const of = (name: string) => parameters[`estimator.${name}`] as Tensor;
+  const { runtime } = q;
+  return runtime.scope(() => {
+    const first = ((given.seen ?? k).shape[1] as number) - n;
+    const { out, ...left } = runtime.scope(() => {
+      const places = placesOf({ b, n, g, d, first }, of('positions'), params, q);
+      return performed(q, k, v, places, given, params, { signal });
+    });
+    const all = (before: Tensor | undefined, own: Tensor) =>
+      before ? concat([before, own] as Tensor<'f32'>[], 1) : own;
+    const [found, values] = [all(given.found, out), all(given.values, v)];
+    const rows = found.shape[1] as number;
+    const slice = (x: Tensor, from: number, to: number) =>
+      from === 0 && to === rows ? x : contiguous(x.slice(1, from, to) as Tensor<'f32'>);
+    const chunk = params.causal ? CHUNK : n;
+    const parts: ReturnType<typeof estimatedRows>[] = [];
+    for (let at = rows - n; at < rows; at += chunk) {
+      const from = Math.max(0, at - SEEN_BEFORE);
+      const to = Math.min(rows, at + chunk);
+      parts.push(
+        runtime.scope(() =>
+          estimatedRows(slice(found, from, to), slice(values, from, to), at - from, of, params, h, signal),
+        ),
+      );
+    }
+    const joined = (name: 'estimate' | 'prob' | 'mix', axis: number) => {
+      const all = parts.map((part) => part[name] as Tensor<'f32'>);
+      return all.length === 1 ? (all[0] as Tensor) : concat(all, axis);
+    };
+    const maps = { estimate: joined('estimate', 2), prob: joined('prob', 1), mix: joined('mix', 1) };
+    const last = (x: Tensor) => contiguous(x.slice(1, Math.max(0, rows - SEEN_BEFORE), rows) as Tensor<'f32'>);
+    return given.seen ? { ...maps, ...left, found: last(found), values: last(values) } : maps;
+  });
+}
+
+/** The same for some tokens, without the first `skipped` of them: found is what Performer found, [b, n, h, d + e]. */
+function estimatedRows(
+  found: Tensor,
+  v: Tensor,
+  skipped: number,
+  of: (name: string) => Tensor,
+  params: Estimating,
+  h: number,
+  signal: AbortSignal | undefined,
+) {
+  const [b, n, g, e] = v.shape as [number, number, number, number];
+  const { runtime } = v;
   const linear = (x: Tensor, name: string) =>
     matmul(x, of(`${name}.weight`), { transposeB: true, bias: of(`${name}.bias`), signal });
   const norm = (x: Tensor, name: string) =>
     layerNorm(x, { gain: of(`${name}.weight`), bias: of(`${name}.bias`), signal });
-  const { runtime } = q;
-  // Each stage frees what it needed, since all of them together are many times the inputs.
+  // Each stage frees what it needed.
   const z = runtime.scope(() => {
     const values = contiguous(v.reshape([b, n, g, 1, e]).expand([b, n, g, h / g, e])).reshape([b, n, h, e]);
-    const found = performed(q, k, v, placesOf({ b, n, g, d }, of('positions'), params, q), params, { signal });
-    const both = concat([found, values] as Tensor<'f32'>[], 3);
-    return gelu(norm(linear(both, 'encoder'), 'encoder_norm'), { signal });
+    return gelu(norm(linear(concat([found, values] as Tensor<'f32'>[], 3), 'encoder'), 'encoder_norm'), { signal });
   });
-  const gates = sigmoid(linear(z, 'gates'), { signal });
-  const gate = (at: number) => contiguous(gates.slice(3, at, at + 1)).reshape([b, n, h]);
   const channels = params.causal ? 2 : 4;
   const maps = runtime.scope(() => {
     const narrow = linear(z, 'decoder').reshape([b, n, h, channels, -1]);
@@ -118,32 +169,49 @@ function estimated(
     return contiguous(ready.permute([0, 2, 3, 1, 4])).reshape([b, h * channels, n, -1]);
   });
   const estimate = runtime.scope(() => {
-    const wide = params.causal
-      ? norm(causalMaps(maps, of, params.cells, signal), 'map_norm')
-      : fullMaps(maps, of, [n, params.cells], signal);
-    return softmax(wide, { signal });
+    if (!params.causal) return softmax(fullMaps(maps, of, [n, params.cells], signal), { signal });
+    const own = contiguous(causalMaps(maps, of, params.cells, signal).slice(2, skipped, n) as Tensor<'f32'>);
+    return softmax(norm(own, 'map_norm'), { signal });
   });
+  const gates = sigmoid(linear(contiguous(z.slice(1, skipped, n) as Tensor<'f32'>), 'gates'), { signal });
+  const gate = (at: number) => contiguous(gates.slice(3, at, at + 1)).reshape([b, n - skipped, h]);
   return { estimate, prob: gate(0), mix: gate(1) };
 }
 
-/** What tells positions apart, [b, n, g, d]: rows of the identity stretched over all tokens, or learned ones. */
+/** What tells positions apart, [b, n, g, d]: rows of the identity stretched over all tokens, or learned ones from `first` on. */
 function placesOf(
-  { b, n, g, d }: Readonly<Record<'b' | 'n' | 'g' | 'd', number>>,
+  { b, n, g, d, first }: Readonly<Record<'b' | 'n' | 'g' | 'd' | 'first', number>>,
   learned: Tensor | undefined,
   { positions }: Estimating,
   { runtime }: Tensor,
 ): Tensor {
   if (!learned) return runtime.fromHost(seaPositions({ b, m: n, g, width: d }));
-  if (n > positions)
-    throw new ParameterError(`sea: a sequence of ${n} tokens needs as many positions, got params with ${positions}`);
-  return contiguous(learned.slice(0, 0, n).reshape([1, n, 1, d]).expand([b, n, g, d]));
+  if (first + n > positions)
+    throw new ParameterError(
+      `sea: a sequence of ${first + n} tokens needs as many positions, got params with ${positions}`,
+    );
+  return contiguous(
+    learned
+      .slice(0, first, first + n)
+      .reshape([1, n, 1, d])
+      .expand([b, n, g, d]),
+  );
 }
 
-/** Performer of the values and their places: [b, n, h, d + e]. */
-function performed(q: Tensor, k: Tensor, v: Tensor, places: Tensor, { causal }: Estimating, control: Control): Tensor {
+/** Performer of the values and their places: [b, n, h, d + e]; if causal, from and with what tokens leave to later ones. */
+function performed(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  places: Tensor,
+  before: PerformerState,
+  { causal }: Estimating,
+  control: Control,
+): { readonly out: Tensor } & PerformerState {
   const d = q.shape[3] as number;
-  const both = concat([places, v] as Tensor<'f32'>[], 3);
-  return performer.forward({ q, k, v: both }, performing(d, causal), control).out;
+  const settings = performing(d, causal);
+  const inputs = { q, k, v: concat([places, v] as Tensor<'f32'>[], 3) };
+  return causal ? performerBehind(inputs, settings, before, control) : performer.forward(inputs, settings, control);
 }
 
 function performing(d: number, causal: boolean) {

@@ -1,13 +1,20 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { describeMethod, sequences } from '../../../../test/describe-method';
+import { describeOnBackends } from '../../../../test/backends';
+import { describeMethod, relativeError, sequences } from '../../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../../test/expect';
-import { createRuntime } from '../../../index';
+import { scoped } from '../../../../test/scoped';
+import { createRuntime, differentiate } from '../../../index';
 import { softmaxAttention } from '../../../ops/attention/softmax';
+import { cellAttention } from '../../../ops/cell-attention';
 import { cellOf } from '../../../ops/cell-attention/cells';
+import { contiguous } from '../../../ops/copy';
+import { map } from '../../../ops/map/map';
+import { sum } from '../../../ops/reduce';
 import { type HostTensor, hostTensor } from '../../../tensor/host';
 import { normal, uniform } from '../../../tensor/random';
 import { sizeOf } from '../../../tensor/shape';
+import type { Tensor } from '../../../tensor/tensor';
 import { sea as method } from '.';
 
 const random = (shape: readonly number[], seed: number) => hostTensor(normal(sizeOf(shape), seed), shape, 'f32');
@@ -54,6 +61,32 @@ const cases = fc
 
 describeMethod(method, cases, 10);
 
+describeOnBackends('attention to cells', (runtime) => {
+  test('the last queries of a sequence choose, read and hand back gradients as they do among all', async () => {
+    const [n, last, h, g, d, w] = [11, 3, 4, 2, 5, 4];
+    await scoped(runtime(), async () => {
+      const tensor = (host: HostTensor) => runtime().fromHost(host as HostTensor<'f32'>);
+      const [q, k, v] = [
+        tensor(random([1, n, h, d], 1)),
+        tensor(random([1, n, g, d], 2)),
+        tensor(random([1, n, g, d], 3)),
+      ];
+      const estimate = tensor(maps([1, h, n, w], 4));
+      const ofLast = (x: Tensor, axis: number) => contiguous(x.slice(axis, n - last, n) as Tensor<'f32'>);
+      const lossOf = (attend: (k: Tensor, v: Tensor) => Tensor) =>
+        differentiate(({ k, v }) => sum(map((x) => x * x, attend(k, v))), { k, v });
+      const all = lossOf((k, v) => ofLast(cellAttention(q, k, v, estimate, { keys: 4, causal: true }), 1));
+      const few = lossOf((k, v) => cellAttention(ofLast(q, 1), k, v, ofLast(estimate, 2), { keys: 4, causal: true }));
+      for (const [one, other] of [
+        [few.loss, all.loss],
+        [few.gradients.k, all.gradients.k],
+        [few.gradients.v, all.gradients.v],
+      ] as const)
+        expect(relativeError(await one.toHost(), await other.toHost())).toBeLessThan(1e-5);
+    });
+  });
+});
+
 describe('SEA', () => {
   test('cells of keys, as the sheet counts them', () => {
     const cells = (width: number, visible: number) =>
@@ -76,6 +109,30 @@ describe('SEA', () => {
     expectClose(outOf(1).data as Float64Array, exact.out.data, 1e-12);
     const mean = softmaxAttention({ q, k, v }, 0, (i, j) => j <= i);
     expectClose(outOf(0).data as Float64Array, mean.out.data, 1e-12);
+  });
+
+  test('its layer estimates maps of long texts in parts, which no part shows', async () => {
+    using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+    const [n, few, d] = [1100, 1030, 2];
+    const { parameters, inputs } = method.layer!(
+      { width: d, heads: 1, keyHeads: 1, d, e: d },
+      method.parse({ causal: true, cells: 4 }),
+    );
+    const weights = Object.fromEntries(
+      Object.entries(parameters).map(([name, { shape }], at) => [
+        name,
+        runtime.fromHost(random(shape, at) as HostTensor<'f32'>),
+      ]),
+    );
+    const estimateOf = (count: number) => {
+      const [q, k, v] = [1, 2, 3].map((seed) => {
+        const all = runtime.fromHost(random([1, n, 1, d], seed) as HostTensor<'f32'>);
+        return contiguous(all.slice(1, 0, count));
+      });
+      return (inputs(q!, { q: q!, k: k!, v: v! }, weights).estimate as Tensor).read();
+    };
+    const [all, some] = [await estimateOf(n), await estimateOf(few)];
+    expectClose(all.slice(0, some.length), some, 1e-5);
   });
 
   test('refuses what does not fit by name', async () => {
