@@ -93,7 +93,7 @@ const CHUNK = 1024;
 const SEEN_BEFORE = 8;
 
 /** What the causal estimator needs of tokens to go on behind them: of the last of them what Performer found, and their values. */
-export interface Reached extends Readonly<Record<'state' | 'keySum' | 'found' | 'values', Tensor>> {}
+export type Reached = Readonly<Record<'state' | 'keySum' | 'found' | 'values', Tensor>>;
 
 /** Tokens; in a decoder also the keys of all that it has seen, these among them, and what those before these left. */
 type Given = Readonly<Record<'q' | 'k' | 'v', Tensor>> & Partial<Reached & Readonly<Record<'seen', Tensor>>>;
@@ -137,7 +137,9 @@ function estimated(given: Given, parameters: Parameters, params: Estimating, { s
     };
     const maps = { estimate: joined('estimate', 2), prob: joined('prob', 1), mix: joined('mix', 1) };
     const last = (x: Tensor) => contiguous(x.slice(1, Math.max(0, rows - SEEN_BEFORE), rows) as Tensor<'f32'>);
-    return given.seen ? { ...maps, ...left, found: last(found), values: last(values) } : maps;
+    if (!given.seen) return maps;
+    const reached = { ...left, found: last(found), values: last(values) } as Reached;
+    return { ...maps, ...reached };
   });
 }
 

@@ -115,7 +115,7 @@ describe('SEA', () => {
     using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
     const [n, few, d] = [1100, 1030, 2];
     const { parameters, inputs } = method.layer!(
-      { width: d, heads: 1, keyHeads: 1, d, e: d },
+      { width: d, heads: 1, keyHeads: 1, d, e: d, layer: 0, layers: 1 },
       method.parse({ causal: true, cells: 4 }),
     );
     const weights = Object.fromEntries(
