@@ -14,7 +14,7 @@ import { wrap } from './wrap';
 import { say } from './write-file';
 import { type Shown, writeLook } from './write-look';
 
-export interface LookRegions extends Pick<RuntimeOptions, 'backend' | 'threads'>, RegionsOptions {
+interface LookRegions extends Pick<RuntimeOptions, 'backend' | 'threads'>, RegionsOptions {
   readonly question: string;
   readonly image: string;
   readonly weights?: string | undefined;

@@ -109,7 +109,7 @@ function checkViewer(viewer: Viewer): void {
 }
 
 /** A question by its tokens, and perhaps boxes in the place of those that the predictor finds. */
-export interface RegionsQuestion {
+interface RegionsQuestion {
   readonly words: readonly number[];
   readonly boxes?: readonly PlaceBox[] | undefined;
 }

@@ -17,12 +17,12 @@ const OF_PREDICTOR = ['after', 'predictor', 'found'] as const;
 type Figure = (typeof FIGURES)[number] | (typeof OF_PREDICTOR)[number];
 
 /** Means over seeds of scenes, from 0 to 1, with intervals of 95%. */
-export interface RegionsQuality {
+interface RegionsQuality {
   readonly questions: number;
   readonly figures: Readonly<Partial<Record<Figure, ReturnType<typeof estimateMean>>>>;
 }
 
-export interface QualityOptions {
+interface QualityOptions {
   /** Scenes of each of three seeds. */
   readonly scenes: number;
   readonly signal?: AbortSignal | undefined;

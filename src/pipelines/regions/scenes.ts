@@ -18,7 +18,7 @@ const OTHERS = ANSWERS.flatMap((_, label) => (Object.values(KINDS).flat().includ
 /** The share of scenes with one garment of each kind, which is asked for without a colour too. */
 const SINGLE = 0.35;
 
-export interface SceneQuestion {
+interface SceneQuestion {
   readonly words: readonly number[];
   readonly answer: number;
   /** Where the garment is that it asks for. */

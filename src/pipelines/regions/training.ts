@@ -25,7 +25,7 @@ import {
 } from './viewer';
 import { ANSWERS, QUESTION } from './words';
 
-export interface RegionsTraining {
+interface RegionsTraining {
   readonly parameters: Record<string, Tensor>;
   /** What stays as it is. */
   readonly buffers: Record<string, Tensor>;
@@ -33,7 +33,7 @@ export interface RegionsTraining {
   loss(parameters: TrainableParameters, batch: Readonly<Record<string, Tensor>>): Tensor;
 }
 
-export interface RegionsTrainingOptions {
+interface RegionsTrainingOptions {
   readonly config: ViewerConfig;
   /** As Fashion-MNIST has them: one grey channel, and its ten classes. */
   readonly pictures: LabelledPictures;
