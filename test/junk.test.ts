@@ -1436,6 +1436,39 @@ entry(
     for (const tensor of Object.values((await pipelines.loadViewer(...args)).parameters)) tensor.dispose();
   },
 );
+entry('pipelines.cosineSchedule', { steps: whole(3) }, pipelines.cosineSchedule);
+entry(
+  'pipelines.linearSchedule',
+  { steps: whole(3), first: maybe(leaf(0.1, '0', '0.5')), last: maybe(leaf(0.2, '0', '0.5')) },
+  pipelines.linearSchedule,
+);
+entry('pipelines.spacedSteps', { schedule: leaf(pipelines.cosineSchedule(4)), count: whole(2) }, pipelines.spacedSteps);
+const featureRows = object({ width: leaf(1, '3'), x: leaf([1, 2, 4], 'float64') });
+entry(
+  'pipelines.frechetDistance',
+  { runtime: leaf(runtime), a: featureRows, b: featureRows },
+  pipelines.frechetDistance,
+);
+entry('pipelines.openStudio', { runtime: leaf(runtime) }, async (on) => (await pipelines.openStudio(on)).dispose());
+const studio = await pipelines.openStudio(runtime);
+entry(
+  'pipelines.paint',
+  {
+    studio: leaf(studio),
+    text: called('the prompt', leaf('a hat and a bag')),
+    settings: options({
+      steps: maybe(leaf(1, '3')),
+      guidance: maybe(atLeast0(2)),
+      eta: maybe(leaf(0.5, '0')),
+      seed: maybe(from0(1)),
+      mapper: maybe(
+        object({ rounds: from0(1), steps: from0(0), last: from0(0), missing: maybe(atLeast0(1)) }, ...EMPTY_OBJECTS),
+      ),
+      prune: maybe(object({ ratio: leaf(0.25, '0', '0.5'), way: maybe(choice('merge')), shared: maybe(whole(1)) })),
+    }),
+  },
+  pipelines.paint,
+);
 /** Objects with names, too. */
 const TENSORS = ['tensor of another runtime', 'disposed tensor', 'proxy of a tensor'];
 const { name: _, ...declared } = saccade.findMethod('attention');

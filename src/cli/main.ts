@@ -58,6 +58,10 @@ const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => P
     'find defects in clouds of points, by what clouds without them look like',
     async () => (await import('./anomaly')).anomalyCommand(),
   ],
+  paint: [
+    'paint garments from words by diffusion, with placed noise and pruned places',
+    async () => (await import('./paint')).paintCommand(),
+  ],
   fit: [
     'fit points by kernel ridge regression, a Gaussian process or random features',
     async () => (await import('./fit')).fitCommand(),
@@ -99,12 +103,14 @@ export async function program(called = Object.keys(COMMANDS)): Promise<Command> 
     .version(version)
     .addHelpText('after', EXAMPLES)
     .helpCommand(false)
+    .enablePositionalOptions()
     .configureHelp({ subcommandTerm: (command) => command.name() })
     .exitOverride()
     .configureOutput({ outputError: () => {} });
   for (const [name, [summary, load]] of Object.entries(COMMANDS)) {
     const command = called.includes(name) ? await load() : new Command(name);
     root.addCommand(command.description(summary).copyInheritedSettings(root));
+    for (const part of command.commands) part.copyInheritedSettings(root);
   }
   return root;
 }

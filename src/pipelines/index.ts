@@ -34,6 +34,8 @@ export {
   type SeriesOptions,
   type Store,
 } from './continual';
+export { cosineSchedule, linearSchedule, type NoiseSchedule, spacedSteps } from './diffusion';
+export { type FeatureRows, frechetDistance } from './frechet';
 export {
   type AccuracyMatrix,
   accuracy,
@@ -44,6 +46,8 @@ export {
   forgetting,
 } from './metrics';
 export { PIPELINES, type Pipeline } from './names';
+export { type PaintControl, type Painting, type PaintSettings, paint } from './paint/paint';
+export { openStudio, type Studio } from './paint/studio';
 export {
   type Answer,
   type LoadViewerOptions,

@@ -22,4 +22,9 @@ export const PIPELINES: Readonly<Record<string, Pipeline>> = {
     summary:
       'answers a question about a picture, finds by a predictor that learned from its attention where the answer lies, and answers again after a closer look there',
   },
+  optiprune: {
+    command: 'saccade paint "a shirt and a shoe" --latent-mapper --prune 0.5',
+    summary:
+      'paints garments from words by diffusion networks that were trained here, with the first noise placed by attention and alike places pruned',
+  },
 };

@@ -8,6 +8,7 @@ import { longContextView } from './long-context-view';
 import { longCaView } from './longca-view';
 import { lookView } from './look-view';
 import type { Page } from './page';
+import { paintView } from './paint-view';
 import { qualityView } from './quality-view';
 import { reproduceView } from './reproduce-view';
 
@@ -19,6 +20,7 @@ const views: Record<string, (data: any) => readonly Child[]> = {
   'long-context': longContextView,
   longca: longCaView,
   look: lookView,
+  paint: paintView,
   quality: qualityView,
   reproduce: reproduceView,
 };

@@ -64,7 +64,7 @@ function rowOf({ name, share, colour, after }: LookPage['classes'][number]): HTM
   return element('tr', {}, label, ...numbers.map((number) => element('td', { class: 'number' }, number)));
 }
 
-function figureOf({ title, note, width, height, png }: LookPage['sights'][number]): HTMLElement {
+export function figureOf({ title, note, width, height, png }: LookPage['sights'][number]): HTMLElement {
   const image = element('img', { src: `data:image/png;base64,${png}`, alt: title, width, height });
   const caption = element('figcaption', {}, element('strong', {}, title), ' ', note);
   return element('figure', { class: width > 2 * height ? 'sight wide' : 'sight' }, image, caption);

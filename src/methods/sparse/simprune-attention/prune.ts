@@ -19,6 +19,8 @@ export interface Pruning {
   readonly count: number;
   /** Factor on the noise. */
   readonly alpha: number;
+  /** Whether a pruned token copies only from the bases, as merged tokens do; default: from any that is kept. */
+  readonly fromBases?: boolean | undefined;
 }
 
 /** Which tokens of a picture are kept; all i32. */
@@ -39,7 +41,11 @@ const LEAST_NORM = 1e-12;
  * tokens [n, c] of one picture, noise [n] -> what is kept. By cosines: in each patch the token most like all is its base; of
  * the others those most like a base are pruned. No gradient passes.
  */
-export function pruned(tokens: Tensor, noise: Tensor | undefined, { grid, patch, count, alpha }: Pruning): Kept {
+export function pruned(
+  tokens: Tensor,
+  noise: Tensor | undefined,
+  { grid, patch, count, alpha, fromBases }: Pruning,
+): Kept {
   const { runtime } = tokens;
   const [n] = tokens.shape as [number, number];
   return runtime.scope(() => {
@@ -52,23 +58,22 @@ export function pruned(tokens: Tensor, noise: Tensor | undefined, { grid, patch,
     const bases = basesOf(scores, grid, patch);
     const ones = (size: number) => runtime.tensor(new Float32Array(size).fill(1), [size, 1]);
     const flagged = (places: Tensor) => scatterAdd(ones(places.size), places, n).reshape([n]);
-    const nearest = max(matmul(rows, gather(rows, bases), { transposeB: true }), { axes: [1] });
-    const order = map((cosine, isBase, { never }) => cosine + never * isBase, nearest, flagged(bases), {
+    const likeBase = max(matmul(rows, gather(rows, bases), { transposeB: true }), { axes: [1] });
+    const order = map((cosine, isBase, { never }) => cosine + never * isBase, likeBase, flagged(bases), {
       captured: { never: NEVER },
     });
     const { indices: gone } = topK(order, count);
     const isGone = flagged(gone);
     const kept = argsort(isGone).slice(0, 0, n - count);
-    const alike = matmul(gather(rows, gone), gather(rows, kept), { transposeB: true });
-    const places = scatterAdd(
-      map((x) => x, argmax(alike, { axes: [1] }), { dtype: 'f32' }).reshape([count, 1]),
-      gone,
-      n,
-    );
+    const before = cumulativeSum(map((x) => 1 - x, isGone));
+    const models = fromBases ? bases : kept;
+    const alike = matmul(gather(rows, gone), gather(rows, models), { transposeB: true });
+    const placed = gather(before.reshape([n, 1]), models);
+    const places = scatterAdd(gather(placed, argmax(alike, { axes: [1] })), gone, n);
     const sources = map(
-      (isGone, before, place) => (isGone > 0 ? place : before - 1),
+      (isGone, before, place) => (isGone > 0 ? place : before) - 1,
       isGone,
-      cumulativeSum(map((x) => 1 - x, isGone)),
+      before,
       places.reshape([n]),
       { dtype: 'i32' },
     );
