@@ -1425,7 +1425,11 @@ entry(
     viewer: object({ config: leaf(viewerConfig, ...EMPTY_OBJECTS), parameters: leaf(viewerParameters) }),
     picture: object({ width: leaf(1), height: leaf(1), rgb: leaf(new Float32Array(3)) }),
     question: text('which shoe'),
-    options: options({ threshold: maybe(leaf(0.5)), upscaling: maybe(choice('boxes')), mostBoxes: maybe(whole(1)) }),
+    options: options({
+      threshold: maybe(leaf(0.5, '0', '-1', '0.5')),
+      upscaling: maybe(choice('boxes')),
+      mostBoxes: maybe(whole(1)),
+    }),
   },
   pipelines.lookTwice,
 );

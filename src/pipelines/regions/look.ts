@@ -99,7 +99,7 @@ export async function lookTwice(
 /** Throws unless it is a model with its predictor. */
 function checkViewer(viewer: Viewer): void {
   checkKnown('viewer', viewer, ['config', 'parameters'], (name) => `viewer has no '${name}'`);
-  const config = viewerConfig(viewer.config as unknown as Readonly<Record<string, unknown>>);
+  const config = viewerConfig(viewer.config as unknown as Readonly<Record<string, unknown>>, 'config of viewer');
   checkRecord('parameters of viewer', viewer.parameters);
   checkTensors(viewer.parameters);
   const needed = Object.keys({ ...viewerParameters(config), ...predictorParameters(config) });

@@ -49,8 +49,8 @@ export const VIEWER: ViewerConfig = {
 const COUNTS = ['side', 'width', 'heads', 'hidden', 'layers', 'frozen', 'predictor'] as const;
 
 /** @throws {ParameterError} settings that make no model */
-export function viewerConfig(given: Readonly<Record<string, unknown>>): ViewerConfig {
-  checkKnown('params', given, [...COUNTS, 'teacher'], (name) => `the model has no '${name}'`);
+export function viewerConfig(given: Readonly<Record<string, unknown>>, what = 'params'): ViewerConfig {
+  checkKnown(what, given, [...COUNTS, 'teacher'], (name) => `the model has no '${name}'`);
   const config = { ...VIEWER, ...given } as ViewerConfig;
   for (const name of COUNTS) checkWhole(name, config[name], 1, 4096);
   const { side, width, heads, layers, frozen, predictor, teacher } = config;
