@@ -35,7 +35,7 @@ export interface ViewerConfig {
   readonly teacher: { readonly layer: number; readonly heads: readonly number[] };
 }
 
-export const VIEWER: ViewerConfig = {
+const VIEWER: ViewerConfig = {
   side: 12,
   width: 64,
   heads: 4,
