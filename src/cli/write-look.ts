@@ -20,7 +20,10 @@ export async function writeLook(out: string, { title, sights, ...shown }: Shown,
   const page: LookPage = {
     ...shown,
     sights: sights.map(({ title, note, picture: { width, height } }, at) => ({
-      ...{ title, note, width, height },
+      title,
+      note,
+      width,
+      height,
       png: Buffer.from((pictures[at] as (typeof pictures)[number])[1]).toString('base64'),
     })),
     machine: await describeMachine(),
