@@ -15,7 +15,7 @@ export interface BenchOptions {
   readonly backend: BenchBackend;
   readonly n: readonly number[];
   readonly d: readonly number[];
-  /** Of `BENCH_MASKS`. */
+  /** Names from `BENCH_MASKS`. */
   readonly masks: readonly string[];
   readonly heads: number;
   /** Threads of contenders on the CPU. */

@@ -66,7 +66,7 @@ const torch = {
 };
 
 const isGrouped = ({ h, g }: LongCaProblem) => g < h;
-/** Of which GroupQueryAttention has attributes. */
+/** Masks that GroupQueryAttention has attributes for. */
 const CAUSAL_BANDS = ['causal', 'sliding-window-causal'];
 
 const onnxruntime = (name: 'onnxruntime-node' | 'onnxruntime-web') => ({

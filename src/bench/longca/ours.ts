@@ -12,7 +12,7 @@ interface Setting {
 
 interface Given extends Omit<LongCaProblem, 'mask'>, Readonly<Record<'q' | 'k' | 'v', Float32Array>> {
   readonly maskName: string;
-  /** Of the backward pass. */
+  /** The gradient of the output, for the backward pass. */
   readonly gradOut?: Float32Array;
 }
 

@@ -95,7 +95,7 @@ export interface HeatMap {
 
 interface HeatCell {
   readonly text: string;
-  /** Of the best of all in the pass, from 0 to 1; undefined where there is no number. */
+  /** The share of the best of all in the pass, from 0 to 1; undefined where there is no number. */
   readonly share?: number | undefined;
   /** More about it. */
   readonly title: string;

@@ -72,7 +72,7 @@ function estimating(n: number, { heads: h, keyHeads: g, d, e }: LayerConfig, { c
   const [channels, width] = causal ? [2, cells / NARROWER.causal] : [4, cells / NARROWER.full];
   const { flops } = performer.cost({ b: 1, n, m: n, h, g, d, e: d + e }, performing(d, causal));
   const dense = 2 * (d + 2 * e) * 2 * d + 2 * 2 * d * (channels * width + 2) + (causal ? 2 * (width + 2) * cells : 0);
-  // Of the taps of the three: without a causal order the first two have half as many rows, and the last has all nine.
+  // The taps of the three: without a causal order the first two have half as many rows, and the last has all nine.
   const taps = channels * h * (causal ? 2 * 9 * channels * h + h : 9 * channels * h + 9 * h);
   return flops + n * (h * dense + 2 * width * taps);
 }
