@@ -25,16 +25,6 @@ export const paper: Paper = {
   pipelines: ['optiprune'],
   claims: [
     {
-      claim: 'Prompts of two animals get pictures with both more often than by earlier methods.',
-      source: 'abstract; no figure could be read',
-      mark: 'from the paper',
-    },
-    {
-      claim: 'Pruned tokens make generation cheaper.',
-      source: 'abstract; no figure could be read',
-      mark: 'from the paper',
-    },
-    {
       claim: 'Pruning by similarity, as in SiTo, makes Stable Diffusion 1.5 1.90 times as fast on COCO30k.',
       source: 'readme of SiTo, on which the pruning is modelled',
       mark: "from the authors' code",
