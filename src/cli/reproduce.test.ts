@@ -45,6 +45,7 @@ const QUICK: Readonly<Record<string, readonly string[]>> = {
   'local-linear-attention': [yes, yes, identity, untested],
   sale: [yes, yes, partly, untested, untested],
   deltallm: [partly, yes, yes, partly, untested],
+  'sd-rpn': [no, no, yes, yes],
 };
 
 test.each(measured.map(({ id }) => id))('%s: every claim has a source, a measurement and a verdict', async (name) => {

@@ -34,16 +34,5 @@ export const paper: Paper = {
       source: 'table of high-resolution benchmarks',
       mark: 'from the paper',
     },
-    {
-      claim:
-        'Each step helps the mean of four benchmarks: 53.4 without, 56.9 by raw attention, 59.0 by regression on it, 61.4 with selective labels, 62.4 without sinks.',
-      source: 'ablation',
-      mark: 'from the paper',
-    },
-    {
-      claim: 'A student of noisy labels errs less than its teacher: independent noise averages out.',
-      source: 'appendix',
-      mark: 'from the paper',
-    },
   ],
 };
