@@ -50,6 +50,11 @@ test('the table of the masks of LongCA-bench is that of its newest stored run, w
   await expectCurrent('src/methods/sparse/longca/README.md', { 'bench longca': masksSection(newest) });
 });
 
+test('the table of detectors is that of docs/pipelines', async () => {
+  const run = JSON.parse(await readFile(`${root}/docs/pipelines/c3d-ad.json`, 'utf8'));
+  await expectCurrent('src/pipelines/README.md', { detectors: detectorsSection(run) });
+});
+
 test.each(methods.map((method) => [method.name, method] as const))(
   'the page of %s names its params and inputs',
   async (_, method) => {
@@ -129,6 +134,33 @@ function masksSection({ rows, contenders, machine, runtime, command }: LongCaRep
   });
   const header = ['mask', 'pairs seen', ...shown.flatMap(({ label }) => [label, `${label}, backward`])];
   return `GFLOP/s of the pairs seen, ${n} tokens:\n\n${markdownTable([header, ...lines])}\n\n${formatMachine(machine)}; ${runtime.join('; ')}. By \`${command}\`; every case is in [docs/longca](../../../../docs/longca).`;
+}
+
+interface DetectorsRun {
+  readonly settings: { readonly arms: readonly string[]; readonly seeds: number };
+  readonly dataSeed: number;
+  readonly tasks: readonly (readonly string[])[];
+  readonly arms: readonly {
+    readonly arm: string;
+    /** After each task; JSON has null for the infinite bounds of one seed. */
+    readonly object: readonly Record<'value' | 'low' | 'high', number | null>[];
+    readonly point: DetectorsRun['arms'][number]['object'];
+  }[];
+}
+
+/** AUROC by cloud after each task, and by point after the last. */
+function detectorsSection({ settings: { arms, seeds }, dataSeed, tasks, arms: found }: DetectorsRun): string {
+  const cell = ({ value, high }: DetectorsRun['arms'][number]['object'][number]) =>
+    `${(value as number).toFixed(3)}${high === null ? '' : ` ± ${(high - (value as number)).toFixed(3)}`}`;
+  const header = ['after task', ...tasks.map((_, task) => String(task + 1)), 'by point, in the end'];
+  const rows = found.map(({ arm, object, point }) => [
+    `\`${arm}\``,
+    ...object.map(cell),
+    cell(point.at(-1) as (typeof point)[number]),
+  ]);
+  const classes = ['classes', ...tasks.map((_, task) => String(tasks.slice(0, task + 1).flat().length)), ''];
+  const command = `saccade anomaly train --data shapes --data-seed ${dataSeed} --arms ${arms.join(',')} --seeds ${seeds}`;
+  return `${markdownTable([header, classes, ...rows])}\n\n${seeds === 1 ? 'One seed, so no intervals' : `Means over ${seeds} seeds, with 95% intervals`}. By \`${command}\`; the run is [docs/pipelines/c3d-ad.json](../../docs/pipelines/c3d-ad.json).`;
 }
 
 /** Masks beside our own dense attention of the same extents: lengths at which there are peers are left out. */

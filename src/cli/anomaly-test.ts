@@ -9,7 +9,7 @@ import { formatPercent, significant } from '../text/format';
 import { printable } from '../text/printable';
 import { formatTable, right } from '../text/table';
 import { openDetector, openPointMae } from './anomaly-model';
-import { type MadeOptions, withMade } from './anomaly-train';
+import { type MadeOptions, madeBy, withMade } from './anomaly-train';
 import { lockFolder } from './lock-folder';
 import { backendOption, threadsOption } from './options';
 import { withProgress } from './progress';
@@ -54,11 +54,11 @@ export function anomalyTestCommand(): Command {
     .action(test);
 }
 
-async function test({ model, data, meshes, learned, unseen, out, arm, pointMae, backend, threads }: TestOptions) {
+async function test({ model, data, meshes, out, arm, pointMae, backend, threads, ...made }: TestOptions) {
   using runtime = await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
   const encoder = await openPointMae(runtime, pointMae);
   using detector = await openDetector(runtime, encoder, model, arm);
-  const clouds = await readScored(data, meshes, { learned, unseen, points: encoder.config.points });
+  const clouds = await readScored(data, meshes, madeBy(made));
   using _ = lockFolder(out);
   const scored = await withProgress('scoring', async ({ signal, onProgress }) => {
     const all: Scored[] = [];

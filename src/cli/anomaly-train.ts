@@ -16,6 +16,7 @@ import {
   anomaly,
   type CloudClass,
   POINT_MAE,
+  type ShapeDataOptions,
   tasksOfClasses,
 } from '../pipelines/anomaly';
 import { formatPercent } from '../text/format';
@@ -34,6 +35,7 @@ export interface MadeOptions {
   readonly meshes: readonly string[];
   readonly learned: number;
   readonly unseen: number;
+  readonly dataSeed: number;
 }
 
 interface TrainOptions extends MadeOptions, Pick<RuntimeOptions, 'backend' | 'threads'> {
@@ -70,7 +72,21 @@ export const withMade = (command: Command): Command =>
       'clouds for tests of each kind of defect, and as many as all without',
       wholeNumber(1, 1000),
       2,
+    )
+    .option(
+      '--data-seed <number>',
+      'of clouds and defects that are made; settings were chosen on 77',
+      wholeNumber(0, 2 ** 30),
+      500,
     );
+
+/** What clouds that are made are made by. */
+export const madeBy = ({ learned, unseen, dataSeed }: Omit<MadeOptions, 'data' | 'meshes'>): ShapeDataOptions => ({
+  learned,
+  unseen,
+  points: POINT_MAE.points,
+  seed: dataSeed,
+});
 
 export function anomalyTrainCommand(): Command {
   return withMade(
@@ -115,17 +131,18 @@ async function learn({
   meshes,
   learned,
   unseen,
+  dataSeed,
   pointMae,
   ...asked
 }: TrainOptions) {
   const settings: AnomalySettings = { ...asked, batch: BATCH };
-  const classes = await readClasses(data, meshes, { learned, unseen, points: POINT_MAE.points });
+  const classes = await readClasses(data, meshes, madeBy({ learned, unseen, dataSeed }));
   tasksOfClasses(
     classes.map(({ name }) => name),
     settings.tasks,
   );
   using _ = lockFolder(out);
-  const described = { settings, classes: classes.map(countsOf) };
+  const described = { settings, dataSeed, classes: classes.map(countsOf) };
   await checkFolder(out, described, resume === true);
   await writeFileAtomic(join(out, SETTINGS), json(described));
   using runtime = await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
@@ -147,7 +164,7 @@ async function checkFolder(out: string, described: object, resumes: boolean): Pr
   if (!resumes)
     throw new ParameterError(`${path} is of a run already: go on with --resume, or pass another folder as --out`);
   const found = parsedJson(path, bytes);
-  const was = isRecord(found) ? { settings: found.settings, classes: found.classes } : found;
+  const was = isRecord(found) ? { settings: found.settings, dataSeed: found.dataSeed, classes: found.classes } : found;
   if (JSON.stringify(was) !== JSON.stringify(described))
     throw new ParameterError(`${path} is of other settings or clouds: pass the same ones to go on, or another --out`);
 }

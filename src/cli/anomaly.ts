@@ -1,12 +1,12 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { type CloudSample, POINT_MAE } from '../pipelines/anomaly';
+import type { CloudSample } from '../pipelines/anomaly';
 import { writePly } from '../pipelines/clouds';
 import { printable } from '../text/printable';
 import { anomalyPretrainCommand } from './anomaly-pretrain';
 import { anomalyTestCommand } from './anomaly-test';
-import { anomalyTrainCommand, type MadeOptions, withMade } from './anomaly-train';
+import { anomalyTrainCommand, type MadeOptions, madeBy, withMade } from './anomaly-train';
 import { MADE, readClasses } from './read-clouds';
 import { say, writeFileAtomic } from './write-file';
 
@@ -29,8 +29,8 @@ function anomalyShapesCommand(): Command {
     .action(writeShapes);
 }
 
-async function writeShapes({ out, meshes, ...counts }: ShapesOptions): Promise<void> {
-  const classes = await readClasses(MADE, meshes, { ...counts, points: POINT_MAE.points });
+async function writeShapes({ out, meshes, ...made }: ShapesOptions): Promise<void> {
+  const classes = await readClasses(MADE, meshes, madeBy(made));
   let written = 0;
   const write = async (folder: string, { name, points, labels }: CloudSample) => {
     await mkdir(folder, { recursive: true });

@@ -12,6 +12,7 @@ export const MADE = 'shapes';
 const GOOD = 'good';
 /** A file of ten million points as text. */
 const MOST = 2 ** 31 - 1;
+/** Seeds the points that are taken of a mesh in a file. */
 const SEED = 77;
 
 /** A file's points; of a mesh so many of its surface. */
@@ -30,18 +31,21 @@ async function readCloud(path: string, points: number): Promise<Omit<CloudSample
 export async function readClasses(
   data: string,
   meshes: readonly string[],
-  made: Omit<ShapeDataOptions, 'seed'>,
+  made: ShapeDataOptions,
 ): Promise<CloudClass[]> {
   const classes =
     data === MADE
-      ? SHAPES.map((name, at) => madeClass(name, name, { ...made, seed: SEED + 10 ** 6 * at }))
+      ? SHAPES.map((name, at) => madeClass(name, name, { ...made, seed: made.seed + 10 ** 6 * at }))
       : await Promise.all((await foldersIn(data)).map((name) => readClass(data, name, made.points)));
   for (const [at, path] of meshes.entries()) {
     const mesh = readGeometry(path, await readBytes(path, MOST));
     if (!mesh.faces)
       throw new ParameterError(`${path} must be a mesh, whose surface clouds are taken of: it has points alone`);
     classes.push(
-      madeClass(basename(path).replace(/\.[^.]*$/, ''), mesh, { ...made, seed: SEED + 10 ** 6 * (SHAPES.length + at) }),
+      madeClass(basename(path).replace(/\.[^.]*$/, ''), mesh, {
+        ...made,
+        seed: made.seed + 10 ** 6 * (SHAPES.length + at),
+      }),
     );
   }
   const names = classes.map(({ name }) => name);
@@ -84,7 +88,7 @@ async function foldersIn(folder: string): Promise<string[]> {
 export async function readScored(
   data: string,
   meshes: readonly string[],
-  made: Omit<ShapeDataOptions, 'seed'>,
+  made: ShapeDataOptions,
 ): Promise<CloudSample[]> {
   if (data !== MADE) {
     const stats = await stat(data).catch((error) => {

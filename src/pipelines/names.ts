@@ -10,7 +10,7 @@ export const PIPELINES: Readonly<Record<string, Pipeline>> = {
   'c3d-ad': {
     command: 'saccade anomaly train --data shapes',
     summary:
-      'learns classes of point clouds task by task, and scores clouds and points by how unlike those they are, beside detectors without the advisor, with softmaxes, and without the loss of changed parameters',
+      'learns classes of point clouds task by task, and scores clouds and points by how unlike those they are, beside detectors without the advisor, with softmaxes, without the loss of changed parameters, and fine-tuned',
   },
   'generative-kernel-continual-learning': {
     command: 'saccade continual --data digits',

@@ -1,4 +1,5 @@
 /** Defects in clouds of points whose classes arrive task by task: C3D-AD and what it is measured beside. */
+export { ARMS, type ArmName } from './arms';
 export { type CloudClass, type CloudSample, madeClass, type ShapeDataOptions, tasksOfClasses } from './data';
 export { POINT_MAE } from './point-mae';
 export { pretrain } from './pretrain';
@@ -16,5 +17,5 @@ export {
   type SavedDetector,
 } from './run';
 export type { CloudScore } from './score';
-export { type AnomalySettings, ARMS, type ArmName } from './settings';
+export type { AnomalySettings } from './settings';
 export { type LoadedEncoder, loadPointMae } from './trained';

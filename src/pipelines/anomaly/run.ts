@@ -7,11 +7,12 @@ import type { HostTensor } from '../../tensor/host';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { auroc } from '../metrics';
+import { ARMS, type ArmName, detectorSettings, encoderOf, frozenAttention } from './arms';
 import { type CloudClass, type CloudSample, tasksOfClasses } from './data';
-import { type Detector, type DetectorSettings, detector } from './detector';
-import { type Encoder, encodeCloud, type Places, standardised } from './encode';
+import { type Detector, detector } from './detector';
+import { type Encoder, encodeCloud, type Places } from './encode';
 import { type CloudScore, objectScore, pointScores } from './score';
-import { type AnomalySettings, ARMS, type ArmName, checkAnomaly, checkEncoder, checkSample } from './settings';
+import { type AnomalySettings, checkAnomaly, checkEncoder, checkSample } from './settings';
 
 /** AUROC of a class; undefined where its clouds, or their points, are all of one kind. */
 export interface ClassFigures {
@@ -51,43 +52,6 @@ export interface Anomaly {
   readonly found: readonly AnomalyProgress[];
 }
 
-/** Sizes of the network that learns, and what else all arms share. */
-const FIXED = {
-  ...{ hidden: 64, layers: 2, alpha: 0.7, beta: 0.7, learningRate: 5e-3, noise: 0.5 },
-  ...{ epsilon: 0.1, search: 2, frozen: false },
-} as const;
-const [PERTURBATION, ANCHOR] = [0.01, 0.02];
-/** The seed of the random features in the frozen network. */
-const KERNEL = 42;
-
-/** The settings of an arm's detector. */
-function detectorSettings(
-  arm: ArmName,
-  { steps, batch, features }: DetectorFile['settings'],
-  width: number,
-): DetectorSettings {
-  const attention = arm === 'softmax' ? 'softmax' : arm === 'no-advisor' ? 'kernel' : 'advisor';
-  const isPlain = arm === 'no-perturbation' || arm === 'no-advisor';
-  return {
-    ...FIXED,
-    ...{ width, steps, batch, features, attention },
-    perturbation: isPlain ? 0 : PERTURBATION,
-    anchor: arm === 'no-advisor' ? 0 : ANCHOR,
-  };
-}
-
-/** The frozen network as an arm takes it: with kernel attention, or with the softmax that it was trained with. */
-const encoderOf = (
-  runtime: Runtime,
-  encoder: Encoder,
-  arm: ArmName,
-  { features }: Pick<AnomalySettings, 'features'>,
-): Promise<Encoder> =>
-  standardised(runtime, {
-    ...encoder,
-    kernel: arm === 'softmax' ? undefined : { features, seed: KERNEL },
-  });
-
 /**
  * Learns the classes of each task in turn, with each arm and seed, and tells AUROC by cloud and by point for all classes so far.
  *
@@ -110,7 +74,7 @@ export async function anomaly(
   const encoded = new Map<string, ReturnType<typeof placesOf>>();
   for (let seed = 0; seed < seeds; seed++)
     for (const arm of arms) {
-      const kind = arm === 'softmax' ? 'softmax' : 'kernel';
+      const kind = frozenAttention(arm);
       const own = () => encoderOf(runtime, encoder, arm, settings);
       const places = encoded.get(kind) ?? placesOf(runtime, own, classes, settings.views, signal);
       encoded.set(kind, places);

@@ -4,13 +4,10 @@ import { ParameterError } from '../../errors';
 import { Runtime } from '../../runtime/runtime';
 import { formatShape, sameShape } from '../../tensor/shape';
 import { Tensor } from '../../tensor/tensor';
+import { ARMS, type ArmName } from './arms';
 import type { CloudClass, CloudSample } from './data';
 import type { Encoder } from './encode';
 import { POINT_MAE, pointMaeParameters } from './point-mae';
-
-/** The whole method, and the same without a part of it: the advisor, kernels in place of softmaxes, the loss of changed parameters. */
-export const ARMS = ['c3d-ad', 'no-advisor', 'softmax', 'no-perturbation'] as const;
-export type ArmName = (typeof ARMS)[number];
 
 export interface AnomalySettings {
   readonly arms: readonly ArmName[];
