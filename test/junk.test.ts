@@ -46,6 +46,7 @@ const junk = junkOf(random(1), keep(other.random([1])), disposed);
 const scratch = mkdtempSync(join(tmpdir(), 'saccade-'));
 
 afterAll(() => {
+  quick.dispose();
   runtime.dispose();
   other.dispose();
   rmSync(scratch, { recursive: true });
@@ -1345,7 +1346,7 @@ entry(
     mesh: object({
       points: leaf(triangle.points),
       faces: leaf(triangle.faces),
-      labels: maybe(leaf(new Uint8Array(3))),
+      labels: maybe(leaf(new Uint8Array(3), 'uint8')),
     }),
     count: whole(2),
     seed: integer(1),
@@ -1440,33 +1441,49 @@ entry(
     for (const tensor of Object.values((await pipelines.loadViewer(...args)).parameters)) tensor.dispose();
   },
 );
+entry(
+  'models.logMel',
+  { waves: called('x', tensor(1, 30)), options: options({ rate: maybe(leaf(1000)), bins: maybe(few(4)) }) },
+  models.logMel,
+);
 entry('pipelines.cosineSchedule', { steps: whole(3) }, pipelines.cosineSchedule);
 entry(
   'pipelines.linearSchedule',
   { steps: whole(3), first: maybe(leaf(0.1, '0', '0.5')), last: maybe(leaf(0.2, '0', '0.5')) },
   pipelines.linearSchedule,
 );
-entry('pipelines.spacedSteps', { schedule: leaf(pipelines.cosineSchedule(4)), count: whole(2) }, pipelines.spacedSteps);
-const featureRows = object({ width: leaf(1, '3'), x: leaf([1, 2, 4], 'float64') });
+entry(
+  'pipelines.spacedSteps',
+  { schedule: leaf(pipelines.cosineSchedule(4), 'float64'), count: whole(2) },
+  pipelines.spacedSteps,
+);
+const featureRows = open({ width: leaf(1, '3'), x: leaf([1, 2, 4], 'float64', 'uint8') });
 entry(
   'pipelines.frechetDistance',
   { runtime: leaf(runtime), a: featureRows, b: featureRows },
   pipelines.frechetDistance,
 );
 entry('pipelines.openStudio', { runtime: leaf(runtime) }, async (on) => (await pipelines.openStudio(on)).dispose());
-const studio = await pipelines.openStudio(runtime);
+// What it takes is painted, for which the reference needs seconds.
+const quick = await saccade.createRuntime({ backend: 'wasm', threads: 1 });
+const studio = await pipelines.openStudio(quick);
 entry(
   'pipelines.paint',
   {
     studio: leaf(studio),
     text: called('the prompt', leaf('a hat and a bag')),
-    settings: options({
+    options: options({
       steps: maybe(leaf(1, '3')),
       guidance: maybe(atLeast0(2)),
-      eta: maybe(leaf(0.5, '0')),
+      eta: maybe(leaf(0.5, '0', '0.5')),
       seed: maybe(from0(1)),
       mapper: maybe(
-        object({ rounds: from0(1), steps: from0(0), last: from0(0), missing: maybe(atLeast0(1)) }, ...EMPTY_OBJECTS),
+        options({
+          rounds: maybe(from0(1)),
+          steps: maybe(from0(0)),
+          last: maybe(from0(0)),
+          missing: maybe(atLeast0(1)),
+        }),
       ),
       prune: maybe(object({ ratio: leaf(0.25, '0', '0.5'), way: maybe(choice('merge')), shared: maybe(whole(1)) })),
     }),
@@ -1747,6 +1764,7 @@ const OTHERS: Record<string, string> = {
   Tensor: 'made by a runtime; its methods are above',
   'train.IGNORED': 'a number',
   'pipelines.ARMS': 'names',
+  'simulate.MECHANISMS': 'names',
   'pipelines.LEARNERS': 'names',
   'pipelines.SERIES': 'names',
   'pipelines.PIPELINES': 'commands',

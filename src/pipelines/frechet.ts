@@ -40,11 +40,12 @@ function checkRows(name: string, rows: FeatureRows): void {
   checkNumbers(`x of ${name}`, rows.x, 'finite', Number.isFinite);
   if (rows.x.length % rows.width !== 0)
     throw new ShapeError(`x of ${name} must have whole rows of ${rows.width}, got ${rows.x.length} numbers`);
+  if (rows.x.length < 2 * rows.width)
+    throw new ShapeError(`x of ${name} must have at least two rows of ${rows.width} features`);
 }
 
 function momentsOf({ width, x }: FeatureRows) {
   const rows = x.length / width;
-  if (!(rows >= 2)) throw new ShapeError(`features must have at least two rows, got ${rows}`);
   const mean = Float64Array.from({ length: width }, (_, c) => {
     let sum = 0;
     for (let row = 0; row < rows; row++) sum += x[row * width + c] as number;

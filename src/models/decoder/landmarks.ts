@@ -1,10 +1,12 @@
 /** Landmarks: tokens that a decoder puts after every so many of a text's, and that no text shows. */
 import { checkKnown, checkNumbers, checkWhole, show } from '../../check';
 import { ParameterError } from '../../errors';
+import { apply, constant } from '../../expressions/expression';
 import type { AttentionLayer } from '../../nn/attention';
 import { cast, concat, expecting } from '../../ops/copy';
 import { gather } from '../../ops/gather';
-import { map } from '../../ops/map/map';
+import { mapOne } from '../../ops/map/core';
+import { ElementwiseFunction, element, once } from '../../ops/map/function';
 import type { Tensor } from '../../tensor/tensor';
 import type { DecoderConfig } from './architectures/settings';
 
@@ -99,22 +101,27 @@ export function jumpedPositions(count: number, { every }: Landmarks, most: numbe
 /** Beyond all tokens, in float32 too. */
 const BEYOND = 2 ** 23;
 
+/** x where it is the landmark just as its place is one, else below -BEYOND. Built by hand: pages of decoders have no parser. */
+const placed = once(() => {
+  const [x, place, landmark] = [element(0), element(1), element(2)];
+  const isLandmark = apply('select', apply('equal', x, landmark), constant(1), constant(0));
+  return new ElementwiseFunction('landmarks', 3, [
+    apply('select', apply('equal', isLandmark, place), x, apply('subtract', constant(-BEYOND), x)),
+  ]);
+});
+
 /** The same tokens [b, n]; a landmark that is missing behind a block, or that stands elsewhere, is their fault. */
 export function checkedPlaces(tokens: Tensor, { every, token }: Landmarks): Tensor {
   const { runtime } = tokens;
   const n = tokens.shape[1] as number;
   const isPlace = (at: number) => (at % n) % (every + 1) === every;
   return runtime.scope(() => {
-    const places = runtime.tensor(
-      Float32Array.from({ length: n }, (_, at) => Number(isPlace(at))),
-      [n],
-    );
-    const found = map(
-      (x, place, { token, beyond }) => ((x === token ? 1 : 0) === place ? x : -beyond - x),
-      cast(tokens, 'f32'),
-      places,
-      { captured: { token, beyond: BEYOND } },
-    ) as Tensor;
+    const place = Float32Array.from({ length: n }, (_, at) => Number(isPlace(at)));
+    const found = mapOne(placed(), {
+      x: cast(tokens, 'f32'),
+      place: runtime.tensor(place, [n]),
+      landmark: runtime.tensor([token], []),
+    });
     const checked = expecting(found, {
       least: 1 - BEYOND,
       most: Number.POSITIVE_INFINITY,

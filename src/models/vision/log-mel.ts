@@ -33,7 +33,7 @@ export function logMel(waves: Tensor, options: LogMelOptions = {}): Tensor<'f32'
   checkOptions('logMel', options, ['rate', 'bins']);
   const { rate = 16_000, bins = 128 } = options;
   checkWhole('bins', bins, 1);
-  checkNumbers('rate', [rate], 'of at least 1000', (value) => value >= 1000);
+  checkNumbers('rate', [rate], 'from 1000 to 1000000', (value) => value >= 1000 && value <= 1e6);
   if (!(waves instanceof Tensor)) throw new ParameterError(`waves must be a Tensor, got ${show(waves)}`);
   const [window, shift] = [Math.floor(rate * WINDOW_SECONDS), Math.floor(rate * SHIFT_SECONDS)];
   const [b, samples] = waves.shape;

@@ -127,7 +127,13 @@ export function checkMapper(options: MapperOptions): void {
   checkOptions('mapper', options, ['rounds', 'steps', 'last', ...names]);
   const { rounds = 0, steps = 0, last = 0 } = options;
   for (const [name, value] of Object.entries({ rounds, steps, last })) checkWhole(name, value, 0);
-  for (const name of names) checkNumbers(name, [options[name] ?? 0], 'at least 0', (value) => value >= 0);
+  for (const name of names)
+    checkNumbers(
+      name,
+      [options[name] === undefined ? 0 : options[name]],
+      'finite and at least 0',
+      (value) => value >= 0 && value < Infinity,
+    );
 }
 
 export function checkSubjects({ subjects }: Prompt): void {

@@ -69,11 +69,11 @@ test("the Frechet distance is scipy's", () =>
     const b = { width: 4, x: wave([12, 4], 'b').map((each) => 1.5 * each + 0.2) };
     expect(await frechetDistance(runtime, a, b)).toBeCloseTo(fixture.frechet, 5);
     expect(await frechetDistance(runtime, a, a)).toBeCloseTo(0, 10);
-    await expect(frechetDistance(runtime, a, { width: 2, x: [1, 2] })).rejects.toThrow(
+    await expect(frechetDistance(runtime, a, { width: 2, x: [1, 2, 3, 4] })).rejects.toThrow(
       'features must be of one width, got 4 and 2',
     );
     await expect(frechetDistance(runtime, { width: 2, x: [1, 2] }, { width: 2, x: [1, 2] })).rejects.toThrow(
-      'features must have at least two rows, got 1',
+      'x of a must have at least two rows of 2 features',
     );
   }));
 

@@ -110,7 +110,8 @@ function checkAll(studio: Studio, text: string, settings: PaintSettings): void {
   if (!(studio instanceof Studio)) throw new ParameterError(`studio must be one of openStudio(), got ${show(studio)}`);
   if (typeof text !== 'string') throw new ParameterError(`text must be a string, got ${show(text)}`);
   checkOptions('paint', settings, ['steps', 'guidance', 'eta', 'seed', 'mapper', 'prune']);
-  const { guidance = 0, eta = 0, seed = 0, mapper, prune } = settings;
+  const { steps = 1, guidance = 0, eta = 0, seed = 0, mapper, prune } = settings;
+  checkWhole('steps', steps, 1, NOISE_STEPS);
   checkNumbers('guidance', [guidance], 'finite and at least 0', (each) => each >= 0 && each < Number.POSITIVE_INFINITY);
   checkNumbers('eta', [eta], 'from 0 to 1', (each) => each >= 0 && each <= 1);
   checkWhole('seed', seed, 0);
