@@ -137,7 +137,7 @@ function masksSection({ rows, contenders, machine, runtime, command }: LongCaRep
 }
 
 interface DetectorsRun {
-  readonly settings: { readonly arms: readonly string[]; readonly seeds: number };
+  readonly settings: { readonly arms: readonly string[]; readonly seeds: number; readonly steps: number };
   readonly dataSeed: number;
   readonly tasks: readonly (readonly string[])[];
   readonly arms: readonly {
@@ -149,7 +149,7 @@ interface DetectorsRun {
 }
 
 /** AUROC by cloud after each task, and by point after the last. */
-function detectorsSection({ settings: { arms, seeds }, dataSeed, tasks, arms: found }: DetectorsRun): string {
+function detectorsSection({ settings: { arms, seeds, steps }, dataSeed, tasks, arms: found }: DetectorsRun): string {
   const cell = ({ value, high }: DetectorsRun['arms'][number]['object'][number]) =>
     `${(value as number).toFixed(3)}${high === null ? '' : ` ± ${(high - (value as number)).toFixed(3)}`}`;
   const header = ['after task', ...tasks.map((_, task) => String(task + 1)), 'by point, in the end'];
@@ -159,7 +159,7 @@ function detectorsSection({ settings: { arms, seeds }, dataSeed, tasks, arms: fo
     cell(point.at(-1) as (typeof point)[number]),
   ]);
   const classes = ['classes', ...tasks.map((_, task) => String(tasks.slice(0, task + 1).flat().length)), ''];
-  const command = `saccade anomaly train --data shapes --data-seed ${dataSeed} --arms ${arms.join(',')} --seeds ${seeds}`;
+  const command = `saccade anomaly train --data shapes --data-seed ${dataSeed} --arms ${arms.join(',')} --seeds ${seeds} --steps ${steps}`;
   return `${markdownTable([header, classes, ...rows])}\n\n${seeds === 1 ? 'One seed, so no intervals' : `Means over ${seeds} seeds, with 95% intervals`}. By \`${command}\`; the run is [docs/pipelines/c3d-ad.json](../../docs/pipelines/c3d-ad.json).`;
 }
 
