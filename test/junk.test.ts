@@ -1357,7 +1357,9 @@ entry('pipelines.loadPointMae', { runtime: leaf(runtime) }, async (runtime) => {
   const { parameters } = await pipelines.loadPointMae(runtime);
   for (const tensor of Object.values(parameters)) tensor.dispose();
 });
-const encoder = await pipelines.loadPointMae(runtime);
+// What these take is trained and painted, for which the reference needs seconds.
+const quick = await saccade.createRuntime({ backend: 'wasm', threads: 1 });
+const encoder = await pipelines.loadPointMae(quick);
 const cloud = pipelines.sampleMesh(triangle, 128, 1).points;
 const anomalySettings = {
   arms: ['no-advisor'],
@@ -1370,7 +1372,7 @@ const anomalySettings = {
 } as const;
 let savedDetector: Readonly<Record<string, HostTensor>> = {};
 await pipelines.anomaly(
-  runtime,
+  quick,
   encoder,
   [{ name: 'a', learned: [{ name: 'b', points: cloud }], unseen: [] }],
   anomalySettings,
@@ -1385,7 +1387,7 @@ const encoderSlot = leaf(encoder);
 entry(
   'pipelines.anomaly',
   {
-    runtime: leaf(runtime),
+    runtime: leaf(quick),
     encoder: encoderSlot,
     classes: leaf([{ name: 'a', learned: [{ name: 'b', points: cloud }], unseen: [] }]),
     settings: object({
@@ -1398,7 +1400,7 @@ entry(
 entry(
   'pipelines.loadDetector',
   {
-    runtime: leaf(runtime),
+    runtime: leaf(quick),
     encoder: encoderSlot,
     file: object({
       arm: choice('no-advisor'),
@@ -1464,8 +1466,6 @@ entry(
   pipelines.frechetDistance,
 );
 entry('pipelines.openStudio', { runtime: leaf(runtime) }, async (on) => (await pipelines.openStudio(on)).dispose());
-// What it takes is painted, for which the reference needs seconds.
-const quick = await saccade.createRuntime({ backend: 'wasm', threads: 1 });
 const studio = await pipelines.openStudio(quick);
 entry(
   'pipelines.paint',
