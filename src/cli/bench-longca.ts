@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { styleText } from 'node:util';
 import { Command, InvalidArgumentError } from 'commander';
-import { casesOf, type Heads, PASSES, type Pass } from '../bench/longca/cases';
+import { casesOf, type Heads, type LongCaChoice, PASSES } from '../bench/longca/cases';
 import { LONGCA_CONTENDERS, type LongCaContender } from '../bench/longca/contenders';
 import {
   type LongCaReport,
@@ -33,13 +33,7 @@ import { MOST_BYTES, readIfThere } from './read-tensors';
 import { wrap } from './wrap';
 import { checkWritable, say, writeFileAtomic } from './write-file';
 
-interface Options {
-  readonly n: readonly number[];
-  readonly sparse: readonly number[];
-  readonly masks: readonly string[];
-  readonly passes: readonly Pass[];
-  readonly heads: readonly Heads[];
-  readonly d: number;
+interface Options extends Omit<LongCaChoice, 'contenders'> {
   readonly only: readonly string[];
   readonly peers?: true;
   readonly threads: number;

@@ -96,13 +96,13 @@ const rowsOf = ({ studio, classes, before, after }: Shown) =>
 
 function factsOf({ before, after }: Shown): string[] {
   const mapped = after?.mapped;
-  const scores = ({ missing, overlap }: { missing: number; overlap: number }) =>
-    `${significant(missing)} missing of the worst subject, ${significant(overlap)} of overlap`;
+  const fromTo = (score: 'missing' | 'overlap') =>
+    mapped && `from ${significant(mapped.before[score])} to ${significant(mapped.scores[score])}`;
   const cost = (painting: Painting) => painting.passes + 2 * painting.backward;
   return [
     ...(mapped
       ? [
-          `The first noise was moved from ${scores(mapped.before)} to ${scores(mapped.scores)}; its distance from normal noise is ${significant(mapped.distance)} a number.`,
+          `Placing the first noise took the attention that the worst subject lacks ${fromTo('missing')}, and the overlap of subjects ${fromTo('overlap')}; its distance from normal noise is ${significant(mapped.distance)} a number.`,
         ]
       : []),
     ...(after && cost(after) !== cost(before)
