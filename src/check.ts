@@ -136,6 +136,12 @@ export function isNumbers(value: unknown): value is ArrayLike<number> {
   return ArrayBuffer.isView(value) && !(value instanceof DataView) && !kindOf(value).startsWith('Big');
 }
 
+/** Throws a ParameterError unless `value` is a number that is as `fits` says. */
+export function checkNumber(what: string, value: number, expected: string, fits: (value: number) => boolean): void {
+  if (!(typeof value === 'number' && fits(value)))
+    throw new ParameterError(`${what} must be ${expected}, got ${show(value)}`);
+}
+
 /** Throws a ParameterError unless `values` is an array or typed array of numbers that all are as `fits` says. */
 export function checkNumbers(
   what: string,

@@ -1,5 +1,5 @@
 /** What networks are given of a picture: resized, cropped and normalised as they were trained. */
-import { checkChoice, checkKnown, checkNumbers, checkWhole, show } from '../check';
+import { checkChoice, checkKnown, checkNumber, checkNumbers, checkWhole, show } from '../check';
 import { ParameterError } from '../errors';
 import { type HostTensor, hostTensor } from '../tensor/host';
 import type { Picture } from './picture';
@@ -99,7 +99,7 @@ function checkSettings(settings: PictureSettings): void {
   const { size, crop = 1, multipleOf = 1, interpolation, mean, std } = settings;
   if (size !== undefined) checkWhole('size', size, 1);
   checkWhole('multipleOf', multipleOf, 1);
-  checkNumbers('crop', [crop], 'above 0 and at most 1', (value) => value > 0 && value <= 1);
+  checkNumber('crop', crop, 'above 0 and at most 1', (value) => value > 0 && value <= 1);
   if (interpolation === undefined)
     throw new ParameterError(`interpolation must be one of ${INTERPOLATIONS.join(', ')}`);
   checkChoice('interpolation', interpolation, INTERPOLATIONS);

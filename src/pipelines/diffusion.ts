@@ -3,7 +3,7 @@
  * Sources: Ho, Jain and Abbeel 2020, arXiv 2006.11239; Song, Meng and Ermon 2020, arXiv 2010.02502; Nichol and Dhariwal 2021,
  * arXiv 2102.09672 (the cosine); Salimans and Ho 2022, arXiv 2202.00512 (velocities).
  */
-import { checkNumbers, checkWhole, show } from '../check';
+import { checkNumber, checkWhole, show } from '../check';
 import { ParameterError } from '../errors';
 import { map } from '../ops/map/map';
 import type { Tensor } from '../tensor/tensor';
@@ -26,7 +26,7 @@ export function cosineSchedule(steps: number): NoiseSchedule {
 export function linearSchedule(steps: number, first = 1e-4, last = 0.02): NoiseSchedule {
   checkWhole('steps', steps, 2);
   for (const [name, share] of Object.entries({ first, last }))
-    checkNumbers(name, [share], 'from 0 to below 1', (each) => each >= 0 && each < 1);
+    checkNumber(name, share, 'from 0 to below 1', (each) => each >= 0 && each < 1);
   return products(steps, (step) => first + ((last - first) * step) / (steps - 1));
 }
 

@@ -3,7 +3,7 @@
  * Attention Benchmark, and an alpha-beta model of their links. Source: Bu et al. 2025, arXiv 2510.17896, and the authors'
  * code; the model of time is ours.
  */
-import { checkArray, checkBoolean, checkOptions, checkWhole, show } from '../check';
+import { checkArray, checkBoolean, checkNumber, checkOptions, checkWhole } from '../check';
 import { ParameterError } from '../errors';
 
 export const MECHANISMS = ['ulysses', 'ring', 'all-gather', 'usp', 'loongtrain'] as const;
@@ -76,6 +76,8 @@ const NAMES = [
   ...['within', 'between', 'flopsPerSecond'],
 ];
 
+const isPositive = (value: number) => Number.isFinite(value) && value > 0;
+
 type Settings = { readonly [Name in keyof ContextParallelSettings]-?: NonNullable<ContextParallelSettings[Name]> };
 
 /**
@@ -121,11 +123,11 @@ function checked(caller: string, given: ContextParallelSettings): Settings {
   for (const name of ['devices', 'tokens', 'heads', 'keyHeads', 'd', 'bytes', 'node'] as const)
     checkWhole(name, settings[name], 1);
   checkBoolean('causal', settings.causal);
-  checkPositive('flopsPerSecond', settings.flopsPerSecond);
+  checkNumber('flopsPerSecond', settings.flopsPerSecond, 'a number above 0', isPositive);
   for (const name of ['within', 'between'] as const) {
     checkOptions(name, settings[name], ['seconds', 'bytesPerSecond']);
-    checkPositive(`${name}.seconds`, settings[name].seconds);
-    checkPositive(`${name}.bytesPerSecond`, settings[name].bytesPerSecond);
+    for (const part of ['seconds', 'bytesPerSecond'] as const)
+      checkNumber(`${name}.${part}`, settings[name][part], 'a number above 0', isPositive);
   }
   const { heads, keyHeads, tokens, documents } = settings;
   if (heads % keyHeads !== 0) throw new ParameterError(`keyHeads must divide heads ${heads}, got ${keyHeads}`);
@@ -134,11 +136,6 @@ function checked(caller: string, given: ContextParallelSettings): Settings {
   const sum = documents.reduce((total, length) => total + length, 0);
   if (sum !== tokens) throw new ParameterError(`documents must sum to the ${tokens} tokens, got ${sum}`);
   return settings;
-}
-
-function checkPositive(name: string, value: number): void {
-  if (!(Number.isFinite(value) && value > 0))
-    throw new ParameterError(`${name} must be a number above 0, got ${show(value)}`);
 }
 
 /** How a mechanism lays its devices out: rank = ulysses index x `ulyssesStride` + ring index x `ringStride`. */

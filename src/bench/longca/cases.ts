@@ -5,7 +5,7 @@ import { maskNamed } from '../../methods/sparse/longca';
 import { isDynamic, MASK_NAMES } from '../../methods/sparse/longca/settings';
 
 export const PASSES = ['forward', 'backward'] as const;
-export type Pass = (typeof PASSES)[number];
+type Pass = (typeof PASSES)[number];
 
 /** Query heads, and those of keys and values. */
 export type Heads = readonly [h: number, g: number];

@@ -1,6 +1,6 @@
 /** Thresholds of a method by layer and head, found on a text, kept beside a model, and used where its params leave them out. */
 import { is } from 'valibot';
-import { checkArray, checkNumbers, checkOptions, checkRecord, isRecord, partName, show } from '../../check';
+import { checkArray, checkNumber, checkOptions, checkRecord, isRecord, partName, show } from '../../check';
 import { ParameterError, ParseError, UnsupportedError } from '../../errors';
 import type { Calibration } from '../../methods/calibration';
 import { checkMethod, type Method } from '../../methods/define';
@@ -59,7 +59,7 @@ export async function calibrate(
   const { calibration } = method;
   if (!calibration) throw new UnsupportedError(`${method.name} has nothing to calibrate`);
   const { params = {}, error = calibration.error, signal, onProgress } = options;
-  checkNumbers('error', [error], 'a positive number', (value) => value > 0 && value < Number.POSITIVE_INFINITY);
+  checkNumber('error', error, 'a positive number', (value) => value > 0 && value < Number.POSITIVE_INFINITY);
   method.parse({ ...params, [calibration.param]: calibration.start } as never);
   const { runtime, decoder, parameters, context } = model;
   const tokens = model.tokensOf(text);

@@ -4,7 +4,7 @@
  * Sources: Touvron et al. 2021, arXiv 2012.12877 (names, epsilons); Liu, Wu and Guo 2022, arXiv 2209.13802, and their code.
  */
 import * as valibot from 'valibot';
-import { checkChoice, checkNumbers, checkOptions, show } from '../../check';
+import { checkChoice, checkNumber, checkNumbers, checkOptions, show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
 import { scoredAttention } from '../../methods/sparse/adaptive-token-pruning/scored';
 import { type Described, type ModuleControl, type Parameters, prefixed } from '../../nn/module';
@@ -375,7 +375,7 @@ export function pruningLoss(kept: Tensor, options: PruningLossOptions = {}): Ten
   const { variant = 'ti', layers = LAYERS, budget = BUDGET } = options;
   checkChoice('variant', variant, Object.keys(VARIANTS));
   checkNumbers('layers', layers, 'integers', Number.isInteger);
-  checkNumbers('budget', [budget], 'from 0 to 1', (value) => value >= 0 && value <= 1);
+  checkNumber('budget', budget, 'from 0 to 1', (value) => value >= 0 && value <= 1);
   return pruningLossOf(kept, VARIANTS[variant], { layers, budget });
 }
 

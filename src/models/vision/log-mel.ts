@@ -3,7 +3,7 @@
  * pre-emphasis of 0.97, a Hann window, the powers of their frequencies, and the logarithms of triangles of these on the mel scale.
  * Source: the authors' call of torchaudio's kaldi.fbank with 128 bins and without dither, whose other settings are its defaults.
  */
-import { checkNumbers, checkOptions, checkWhole, show } from '../../check';
+import { checkNumber, checkOptions, checkWhole, show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
 import { linear } from '../../nn/linear';
 import { conv } from '../../ops/conv';
@@ -33,7 +33,7 @@ export function logMel(waves: Tensor, options: LogMelOptions = {}): Tensor<'f32'
   checkOptions('logMel', options, ['rate', 'bins']);
   const { rate = 16_000, bins = 128 } = options;
   checkWhole('bins', bins, 1);
-  checkNumbers('rate', [rate], 'from 1000 to 1000000', (value) => value >= 1000 && value <= 1e6);
+  checkNumber('rate', rate, 'from 1000 to 1000000', (value) => value >= 1000 && value <= 1e6);
   if (!(waves instanceof Tensor)) throw new ParameterError(`waves must be a Tensor, got ${show(waves)}`);
   const [window, shift] = [Math.floor(rate * WINDOW_SECONDS), Math.floor(rate * SHIFT_SECONDS)];
   const [b, samples] = waves.shape;

@@ -2,7 +2,7 @@
  * LatentMapper: a first noise from which attention finds every subject of the prompt and keeps them apart, still nearly normal.
  * Sources: OptiPrune, 2025, arXiv 2507.00789, by a third party's summary; rounds and constants from the code of InitNO.
  */
-import { checkNumbers, checkOptions, checkWhole } from '../../check';
+import { checkNumber, checkOptions, checkWhole } from '../../check';
 import { ParameterError } from '../../errors';
 import { subjectScores } from '../../methods/pipelines/subject-scores';
 import { contiguous } from '../../ops/copy';
@@ -128,9 +128,9 @@ export function checkMapper(options: MapperOptions): void {
   const { rounds = 0, steps = 0, last = 0 } = options;
   for (const [name, value] of Object.entries({ rounds, steps, last })) checkWhole(name, value, 0);
   for (const name of names)
-    checkNumbers(
+    checkNumber(
       name,
-      [options[name] === undefined ? 0 : options[name]],
+      options[name] === undefined ? 0 : options[name],
       'finite and at least 0',
       (value) => value >= 0 && value < Infinity,
     );

@@ -1,5 +1,5 @@
 /** Pictures from prompts: noise, perhaps steered by attention, then steps of the painter with guidance, then the codec. */
-import { checkNumbers, checkOptions, checkWhole, show } from '../../check';
+import { checkNumber, checkOptions, checkWhole, show } from '../../check';
 import { ParameterError } from '../../errors';
 import { concat } from '../../ops/copy';
 import { sigmoid } from '../../ops/map';
@@ -112,8 +112,8 @@ function checkAll(studio: Studio, text: string, settings: PaintSettings): void {
   checkOptions('paint', settings, ['steps', 'guidance', 'eta', 'seed', 'mapper', 'prune']);
   const { steps = 1, guidance = 0, eta = 0, seed = 0, mapper, prune } = settings;
   checkWhole('steps', steps, 1, NOISE_STEPS);
-  checkNumbers('guidance', [guidance], 'finite and at least 0', (each) => each >= 0 && each < Number.POSITIVE_INFINITY);
-  checkNumbers('eta', [eta], 'from 0 to 1', (each) => each >= 0 && each <= 1);
+  checkNumber('guidance', guidance, 'finite and at least 0', (each) => each >= 0 && each < Number.POSITIVE_INFINITY);
+  checkNumber('eta', eta, 'from 0 to 1', (each) => each >= 0 && each <= 1);
   checkWhole('seed', seed, 0);
   if (mapper !== undefined) checkMapper(mapper);
   if (prune !== undefined) checkPrune(prune);

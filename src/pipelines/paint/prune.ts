@@ -3,7 +3,7 @@
  * several steps, and token merging beside it.
  * Sources: OptiPrune, 2025, arXiv 2507.00789; the code of SiTo; Bolya and Hoffman 2023, arXiv 2303.17604 (merging).
  */
-import { checkChoice, checkNumbers, checkOptions, checkWhole } from '../../check';
+import { checkChoice, checkNumber, checkOptions, checkWhole } from '../../check';
 import { ParameterError } from '../../errors';
 import { type Kept, pruned, rowsAt, together } from '../../methods/sparse/simprune-attention/prune';
 import { attention } from '../../ops/attention';
@@ -49,11 +49,11 @@ export interface Pruner {
 export function checkPrune(options: PruneOptions): void {
   checkOptions('prune', options, ['ratio', 'way', 'base', 'recover', 'alpha', 'shared', 'seed']);
   const { ratio, way = 'simprune', base = 'alike', recover = 'after', alpha = 0, shared = 1, seed = 0 } = options;
-  checkNumbers('ratio', [ratio], 'from 0 to below 1', (each) => each >= 0 && each < 1);
+  checkNumber('ratio', ratio, 'from 0 to below 1', (each) => each >= 0 && each < 1);
   checkChoice('way', way, WAYS);
   checkChoice('base', base, BASES);
   checkChoice('recover', recover, RECOVERIES);
-  checkNumbers('alpha', [alpha], 'finite and at least 0', (each) => each >= 0 && each < Number.POSITIVE_INFINITY);
+  checkNumber('alpha', alpha, 'finite and at least 0', (each) => each >= 0 && each < Number.POSITIVE_INFINITY);
   checkWhole('shared', shared, 1);
   checkWhole('seed', seed, 0);
 }
