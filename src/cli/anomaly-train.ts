@@ -98,7 +98,7 @@ export function anomalyTrainCommand(): Command {
     .option('--arms <names>', `of ${ARMS.join(', ')}`, armNames, [...ARMS])
     .option('--tasks <count or classes>', "how many, or the classes of each, such as 'ball,egg;box'", tasksOf, 4)
     .option('--seeds <count>', 'runs, over which intervals are told', wholeNumber(1, 1000), 3)
-    .option('--steps <count>', 'steps of a task', wholeNumber(1, 1_000_000), 100)
+    .option('--steps <count>', 'steps of a task', wholeNumber(1, 1_000_000), 400)
     .option('--views <count>', 'how often a cloud is learned from, grouped anew', wholeNumber(1, 1000), 2)
     .option('--features <count>', 'random features of kernel attention', wholeNumber(1, 256), 64)
     .option('--point-mae <file>', 'the frozen network, from anomaly pretrain; default: the one that comes along')
