@@ -18,6 +18,7 @@ const ROOMS = [
     'tune',
     'feature-maps',
     'kernels',
+    'cluster',
     'methods',
   ],
   ...[

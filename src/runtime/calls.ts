@@ -7,8 +7,8 @@ import { type Fault, faultIn, Outcome, type Part, writersOf } from '../tensor/ou
 import type { CallTensor, Storage } from '../tensor/storage';
 import type { Backend, Control } from './backend';
 import { guard } from './guard';
-import type { Op } from './op';
-import { Order, type Turn, until } from './order';
+import type { Beside, Op } from './op';
+import { Order, type Pause, type Turn, until } from './order';
 
 type OnCall<T> = (op: string, outputs: readonly T[]) => void;
 
@@ -20,6 +20,8 @@ export class Calls<T extends CallTensor> {
   readonly #reported = new WeakSet<object>();
   /** Calls whose turn is over and whose outcome is not known yet. */
   readonly #unsettled = new Set<Outcome>();
+  /** What turns wait for that need results of calls which go on beside the order. */
+  readonly #landings = new WeakSet<Pause>();
   #onCall: OnCall<T> | undefined;
   #disposed = false;
 
@@ -29,14 +31,23 @@ export class Calls<T extends CallTensor> {
    * Calls an op whose arguments have been checked, at once if nothing is ahead of it. What goes wrong is a fault of its
    * outputs and of all that is computed from them.
    */
-  run<Call>(op: Op<Call>, call: CallOf<Call>, inputs: readonly T[], outputs: readonly T[], control: Control): void {
+  run<Call>(
+    op: Op<Call> | Beside<Call>,
+    call: CallOf<Call>,
+    inputs: readonly T[],
+    outputs: readonly T[],
+    control: Control,
+  ): void {
     this.#order.makeRoomForCall();
     const outcome = new Outcome();
     const held: Storage[] = [];
+    const isBeside = 'begin' in op;
     let sources = NONE;
+    let before = NONE;
     let bytes = 0;
     for (const input of inputs) {
       held.push(input.storage.hold());
+      if (isBeside) input.storage.isReadBeside(outcome);
       const { writers } = input;
       if (writers.length > 0) sources = [...sources, ...writers];
     }
@@ -44,10 +55,16 @@ export class Calls<T extends CallTensor> {
     for (const output of outputs) {
       held.push(output.storage.hold());
       bytes += output.size * bytesPerElement(output.dtype);
+      const { writers, storage } = output;
+      if (writers.length > 0 || storage.readers.length > 0) before = [...before, ...writers, ...storage.readers];
       output.isWrittenBy(outcome);
     }
     for (const { written, from, to } of call.writes ?? NO_PARTS) written.add(from, to, outcome);
-    this.#order.take(this.#turn(op, call, { outcome, sources, held }, control), bytes);
+    const inTurn = { outcome, sources, before, held };
+    this.#order.take(
+      isBeside ? this.#goBeside(op, call, inTurn, control) : this.#turn(op, call, inTurn, control),
+      bytes,
+    );
     this.#onCall?.(op.name, outputs);
   }
 
@@ -67,10 +84,12 @@ export class Calls<T extends CallTensor> {
     return this.watch(() => this.#order.settle(), work);
   }
 
-  *#turn<Call>(op: Op<Call>, call: CallOf<Call>, { outcome, sources, held }: CallInTurn, control: Control): Turn {
+  *#turn<Call>(op: Op<Call>, call: CallOf<Call>, inTurn: CallInTurn, control: Control): Turn {
+    const { outcome, sources, held } = inTurn;
     let answer: Promise<void> | undefined;
     let fault: Fault | undefined;
     try {
+      yield* landed(inTurn);
       // A call must not be made from elements that turn out to be wrong.
       for (const _ in call.known) for (const source of sources) if (!source.isSettled) yield* until(source.settled);
       fault = faultIn(sources);
@@ -96,8 +115,32 @@ export class Calls<T extends CallTensor> {
     else outcome.settle(fault ?? faultIn(sources));
   }
 
+  /** The turn of a call that goes on beside the order, and takes part even if what it reads has a fault. */
+  *#goBeside<Call>(op: Beside<Call>, call: CallOf<Call>, inTurn: CallInTurn, control: Control): Turn {
+    const { outcome, sources, held } = inTurn;
+    const end = (thrown?: { readonly error: unknown }) => {
+      for (const storage of held) storage.letGo();
+      this.#unsettled.delete(outcome);
+      outcome.settle(faultIn(sources) ?? (thrown && this.#faultOf(thrown.error)));
+    };
+    try {
+      yield* landed(inTurn);
+      for (const source of sources) if (!source.isSettled) yield* until(source.settled);
+      if (this.#disposed) throw disposedWhilePending();
+      const { backend } = this;
+      const isComputing = () => this.#order.pause !== undefined && !this.#landings.has(this.#order.pause);
+      this.#unsettled.add(outcome);
+      const landing = yield* op.begin(call.make({}), { backend, fault: faultIn(sources), control, isComputing, end });
+      if (outcome.isSettled) return;
+      outcome.landing = landing;
+      this.#landings.add(landing);
+    } catch (error) {
+      end({ error });
+    }
+  }
+
   async #settleLater(
-    { outcome, sources }: Omit<CallInTurn, 'held'>,
+    { outcome, sources }: Pick<CallInTurn, 'outcome' | 'sources'>,
     fault: Fault | undefined,
     answer: Promise<void> | undefined,
   ) {
@@ -130,13 +173,14 @@ export class Calls<T extends CallTensor> {
     this.#order.makeRoom();
     storage.hold();
     const bytes = await new Promise<Uint8Array>((resolve, reject) => {
-      this.#order.do(() => {
+      const copy = () => {
         if (this.#disposed) reject(disposedWhilePending());
         else if (faultIn(writers)) resolve(NO_BYTES);
         // A device copies in this turn, whenever the copy arrives.
         else this.backend.read(storage.buffer, byteOffset, length).then(resolve, reject);
         storage.letGo();
-      });
+      };
+      this.#order.take(copyOnce(writers, copy));
     });
     for (const { settled } of writers) await settled;
     const fault = faultIn(writers);
@@ -180,10 +224,23 @@ interface CallOf<Call> {
   readonly writes?: readonly Part[] | undefined;
 }
 
+/** Waits for what calls beside the order write and is read here, and for those that read what is written here. */
+function* landed({ sources, before }: Pick<CallInTurn, 'sources' | 'before'>): Turn {
+  for (const { landing } of sources) if (landing) yield landing;
+  for (const { landing } of before) if (landing) yield landing;
+}
+
+function* copyOnce(sources: readonly Outcome[], copy: () => void): Turn {
+  yield* landed({ sources, before: NONE });
+  copy();
+}
+
 interface CallInTurn {
   readonly outcome: Outcome;
   /** The outcomes of the calls that wrote its inputs. */
   readonly sources: readonly Outcome[];
+  /** Those of the calls that read or wrote before it what it writes. */
+  readonly before: readonly Outcome[];
   /** Kept until it has been computed. */
   readonly held: readonly Storage[];
 }

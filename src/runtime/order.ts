@@ -58,6 +58,11 @@ export class Order {
   /** The next of `#waiting`; those before it are cut off now and then. */
   #next = 0;
 
+  /** What the current turn waits for. */
+  get pause(): Pause | undefined {
+    return this.#pause;
+  }
+
   /** `bytes` is the size of its results. */
   take(turn: Turn, bytes = 0): void {
     if (this.#current) {

@@ -28,9 +28,10 @@ export function backward(
     for (let at = steps.length - 1; at >= 0; at--) {
       control.signal?.throwIfAborted();
       const step = steps[at] as Step;
-      const { derivative } = step;
+      const { derivative, always } = step;
       // Permuted axes are put back without a copy.
-      const gradients = takeAll(step.results, typeof derivative === 'object' && derivative.kind === 'permute');
+      const reached = takeAll(step.results, typeof derivative === 'object' && derivative.kind === 'permute');
+      const gradients = reached ?? (always ? {} : undefined);
       if (gradients) {
         const found =
           typeof derivative === 'object'

@@ -1,5 +1,7 @@
 /** Outcomes of calls, and which calls wrote where: a fault covers what its call wrote, and nothing else, until it is overwritten. */
 
+import type { Pause } from '../runtime/order';
+
 /** Why results are wrong: all results of a call share it, and so does what is computed from them. */
 export interface Fault {
   readonly error: unknown;
@@ -13,6 +15,8 @@ export class Outcome {
   #isSettled = false;
   #settled: Promise<void> | undefined;
   #resolve: (() => void) | undefined;
+  /** While its call goes on beside the order: what is to be waited for until its results are there. */
+  landing: Pause | undefined;
 
   get isSettled(): boolean {
     return this.#isSettled;
@@ -35,6 +39,7 @@ export class Outcome {
   settle(fault?: Fault): void {
     this.#fault = fault;
     this.#isSettled = true;
+    this.landing = undefined;
     this.#resolve?.();
   }
 }

@@ -15,6 +15,8 @@ export class Storage extends Written {
   #uses = 0;
   /** Tapes that need it for a backward pass. */
   #tapes = 0;
+  /** The outcomes of calls that read it beside the order of calls. */
+  #readers: readonly Outcome[] = NO_READERS;
   /** The tape that tracks what was computed into it. */
   recording: Recording | undefined;
 
@@ -45,6 +47,16 @@ export class Storage extends Written {
     this.release();
   }
 
+  /** A call reads it that goes on beside the order: until its outcome is settled nothing may be written here. */
+  isReadBeside(outcome: Outcome): void {
+    this.#readers = [...this.readers, outcome];
+  }
+
+  get readers(): readonly Outcome[] {
+    if (this.#readers.length > 0) this.#readers = this.#readers.filter(({ isSettled }) => !isSettled);
+    return this.#readers;
+  }
+
   /** For a tape, until `endKeeping`. */
   keep(): this {
     this.#tapes++;
@@ -66,6 +78,8 @@ export class Storage extends Written {
     return this.#uses > 0 || this.isPending;
   }
 }
+
+const NO_READERS: readonly Outcome[] = [];
 
 /** Elements in such memory. */
 export interface Stored extends Elements {

@@ -13,6 +13,8 @@ export interface Derivative {
    * ignored.
    */
   readonly saves: readonly string[] | ((wanted: ReadonlySet<string>) => readonly string[]);
+  /** Whether they are computed even if the loss depends on no result, such as those that other processes wait for. */
+  readonly always?: boolean;
   /**
    * The gradients with respect to the wanted inputs, in the shapes of these; left out where zero. Those with respect to the
    * results are contiguous, and undefined where the loss does not depend on one. Runs in a scope, on untracked tensors.
@@ -77,6 +79,7 @@ export interface Step {
   readonly results: Readonly<Record<string, Variable>>;
   readonly saved: Readonly<Record<string, Kept>>;
   readonly derivative: Derivative['gradients'] | View;
+  readonly always?: boolean;
 }
 
 interface Held {
@@ -180,7 +183,7 @@ export function record(
   tape: Tape,
   inputs: Readonly<Record<string, Tensor>>,
   results: Readonly<Record<string, Tensor>>,
-  { saves, gradients }: Derivative,
+  { saves, gradients, always = false }: Derivative,
 ): void {
   const tracked = variablesOf(inputs);
   const wanted = new Set(Object.keys(tracked));
@@ -194,7 +197,7 @@ export function record(
     const result = results[each] as Tensor;
     if (isFloat(result.dtype)) variables[each] = result.variable = tape.variable(result);
   }
-  tape.record({ name, inputs: tracked, wanted, results: variables, saved, derivative: gradients });
+  tape.record({ name, inputs: tracked, wanted, results: variables, saved, derivative: gradients, always });
 }
 
 /** The variables of those tensors that are tracked. */

@@ -1,0 +1,7 @@
+export {
+  type AllReduceOptions,
+  type AllToAllOptions,
+  Communicator,
+  type GatherOptions,
+  type SendRecvOptions,
+} from './communicator';

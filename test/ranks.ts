@@ -1,0 +1,23 @@
+/** Ranks that share this thread, each with a runtime of its own: what they send each other goes as between threads. */
+
+import type { Communicator } from '../src/cluster';
+import { openCommunicator } from '../src/cluster/communicator';
+import { boardOf, ThreadTransport } from '../src/cluster/threads';
+import { createRuntime, type RuntimeOptions } from '../src/index';
+
+/** What `work` returns on each of them. */
+export async function onRanks<T>(
+  size: number,
+  work: (communicator: Communicator) => Promise<T>,
+  options: RuntimeOptions & { readonly seconds?: number } = {},
+): Promise<T[]> {
+  const { seconds, ...backend } = { backend: 'wasm', threads: 1, ...options } as const;
+  const board = boardOf(size);
+  const rank = async (_: unknown, rank: number) => {
+    using runtime = await createRuntime(backend);
+    const transport = new ThreadTransport(board, rank, size);
+    using communicator = await openCommunicator(runtime, transport, seconds);
+    return await work(communicator);
+  };
+  return Promise.all(Array.from({ length: size }, rank));
+}
