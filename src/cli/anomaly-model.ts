@@ -1,8 +1,7 @@
 /** The frozen network and detectors of `saccade anomaly`, from their files. */
 import { join } from 'node:path';
-import { isRecord, labelled } from '../check';
+import { isRecord } from '../check';
 import { ParseError } from '../errors';
-import { readSafetensors } from '../io';
 import {
   type AnomalyProgress,
   type ArmName,
@@ -14,29 +13,16 @@ import {
 } from '../pipelines/anomaly';
 import type { Runtime } from '../runtime/runtime';
 import { readBytes } from './read-tensors';
+import { parsedJson, savedTensors } from './saved';
 
 /** What a training was asked for and found. */
 export const SETTINGS = 'anomaly.json';
-
-export function parsedJson(path: string, bytes: Uint8Array): unknown {
-  try {
-    return JSON.parse(new TextDecoder().decode(bytes));
-  } catch (error) {
-    throw new ParseError(`${path} is not JSON: ${(error as Error).message}`);
-  }
-}
 
 /** The file of an arm's and a seed's detector. */
 export const detectorPath = (out: string, { arm, seed }: Pick<AnomalyProgress, 'arm' | 'seed'>): string =>
   join(out, `${arm}-${seed}.safetensors`);
 
-async function tensorsOf(path: string) {
-  try {
-    return readSafetensors(await readBytes(path));
-  } catch (error) {
-    throw error instanceof ParseError ? labelled(path, error) : error;
-  }
-}
+const tensorsOf = async (path: string) => savedTensors(path, await readBytes(path)).tensors;
 
 /** The network of a file, or the one that comes along. */
 export async function openPointMae(runtime: Runtime, path: string | undefined): Promise<LoadedEncoder> {

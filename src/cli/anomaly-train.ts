@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { isRecord } from '../check';
 import { ParameterError, ParseError } from '../errors';
-import { readSafetensors, readSafetensorsMetadata, writeSafetensors } from '../io';
+import { writeSafetensors } from '../io';
 import { estimateMean } from '../measure/statistics';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
 import {
@@ -22,12 +22,13 @@ import {
 import { formatPercent } from '../text/format';
 import { printable } from '../text/printable';
 import { formatTable, right } from '../text/table';
-import { detectorPath, openPointMae, parsedJson, SETTINGS } from './anomaly-model';
+import { detectorPath, openPointMae, SETTINGS } from './anomaly-model';
 import { lockFolder } from './lock-folder';
 import { backendOption, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
 import { MADE, readClasses } from './read-clouds';
 import { readIfThere } from './read-tensors';
+import { parsedJson, savedTensors } from './saved';
 import { say, writeFileAtomic } from './write-file';
 
 export interface MadeOptions {
@@ -175,10 +176,11 @@ function storeIn(out: string): AnomalyStore {
       const path = detectorPath(out, progress);
       const bytes = await readIfThere(path);
       if (!bytes) return undefined;
-      const found = parsedJson(path, new TextEncoder().encode(readSafetensorsMetadata(bytes).figures ?? 'null'));
+      const { metadata, tensors } = savedTensors(path, bytes);
+      const found = parsedJson(path, metadata.figures ?? 'null');
       if (!Array.isArray(found) || !found.every(Array.isArray))
         throw new ParseError(`${path} tells no figures: delete it, and that detector begins anew`);
-      return { figures: found, tensors: readSafetensors(bytes) };
+      return { figures: found, tensors };
     },
     async write(progress, tensors) {
       const metadata = { format: 'pt', figures: JSON.stringify(progress.figures) };

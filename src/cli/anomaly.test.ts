@@ -55,4 +55,7 @@ test('refuses what is not as it must be', async () => {
   const one = join(folder, 'one.xyz');
   await writeFileAtomic(one, '1 2 3\n');
   await expectRefusal([...train(), '--meshes', one], 'must be a mesh, whose surface clouds are taken of');
+  const flat = join(folder, 'flat.obj');
+  await writeFileAtomic(flat, 'v 0 0 0\nv 0 0 0\nv 0 0 0\nf 1 2 3\n');
+  await expectRefusal([...train(), '--meshes', flat], `${flat}: faces of a mesh must have an area`);
 });

@@ -21,17 +21,38 @@ afterAll(() => rm(folder, { recursive: true }));
 test('learns tasks in turn, tells what was forgotten, and goes on only with the same run', async () => {
   const out = join(folder, 'out');
   const command = ['continual', '--data', folder, '--out', out, '--tasks', '2', '--seeds', '1', '--steps', '2'];
-  const run = [...command, '--learners', 'generative,joint', '--support', '3', '--threads', '1', '--backend', 'wasm'];
+  const run = [
+    ...command,
+    '--learners',
+    'generative,stored',
+    '--stored',
+    '1,2',
+    '--support',
+    '3',
+    '--threads',
+    '1',
+    '--backend',
+    'wasm',
+  ];
   const { stdout, stderr } = await saccade(...run);
   expect(stderr).toBe('');
-  expect(stdout).toMatch(/learner +accuracy +forgotten +network +a class +0 or 1 +2 or 3\n/);
+  expect(stdout).toMatch(/learner +accuracy +forgotten +classes +and network +0 or 1 +2 or 3\n/);
+  expect(stdout).toMatch(/stored rows (as accurate as|that was tried is as accurate as) generative/);
   const { tasks, learners } = JSON.parse(await readFile(join(out, 'continual.json'), 'utf8'));
-  expect([tasks, learners.map(({ learner }: { learner: string }) => learner)]).toEqual([
+  expect([tasks, learners.map((each: { learner: string; stored?: number }) => [each.learner, each.stored])]).toEqual([
     ['0 or 1', '2 or 3'],
-    ['generative', 'joint'],
+    [
+      ['generative', undefined],
+      ['stored', 1],
+      ['stored', 2],
+    ],
   ]);
   expect((await stat(join(out, 'samples.png'))).size).toBeGreaterThan(100);
   expect((await saccade(...run, '--resume')).stdout).toBe(stdout);
   await expectRefusal(run, 'is of a run already: go on with --resume, or pass another folder as --out');
   await expectRefusal([...run, '--resume', '--most', '5'], 'is of other settings or pictures');
+  const saved = join(out, 'stored-1-0.safetensors');
+  await writeFileAtomic(saved, (await readFile(saved)).subarray(0, 500));
+  await expectRefusal([...run, '--resume'], `${saved}: safetensors: the header takes`);
+  await expectRefusal(['continual', '--data', join(folder, 'none')], `cannot read '${join(folder, 'none')}'`);
 });

@@ -4,29 +4,30 @@ import { Command, Option } from 'commander';
 import { encode } from 'fast-png';
 import { isRecord } from '../check';
 import { ParameterError, ParseError } from '../errors';
-import { readSafetensors, readSafetensorsMetadata, writeSafetensors } from '../io';
-import { estimateMean } from '../measure/statistics';
+import { writeSafetensors } from '../io';
+import type { Estimate } from '../measure/statistics';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
 import {
+  type Arm,
+  armTitle,
   type Continual,
   type ContinualSettings,
   continual,
   LEARNERS,
   type LearnerName,
-  type Progress,
   SAMPLES,
   SERIES,
   type Store,
 } from '../pipelines/continual';
-import { averageAccuracy, forgetting } from '../pipelines/metrics';
-import { formatBytes, formatPercent } from '../text/format';
+import { formatBytes, formatPercent, formatRatio } from '../text/format';
 import { printable } from '../text/printable';
 import { formatTable, right } from '../text/table';
 import { lockFolder } from './lock-folder';
 import { backendOption, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
 import { readPictures } from './read-pictures';
-import { readBytes } from './read-tensors';
+import { readIfThere } from './read-tensors';
+import { parsedJson, savedTensors } from './saved';
 import { say, writeFileAtomic } from './write-file';
 
 interface ContinualOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
@@ -39,7 +40,7 @@ interface ContinualOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly seeds: number;
   readonly steps: number;
   readonly support: number;
-  readonly stored: number;
+  readonly stored: readonly number[];
   readonly resume?: true;
 }
 
@@ -49,6 +50,7 @@ a folder of pictures for each class.
 
 Examples:
   $ saccade continual --data fashion-mnist
+  $ saccade continual --data digits --stored 1,2,5,20      # memory at equal accuracy
   $ saccade continual --data digits --series permuted --learners generative,stored --seeds 1
   $ saccade continual --data digits --resume`;
 
@@ -71,7 +73,7 @@ export function continualCommand(): Command {
     .option('--seeds <count>', 'runs, over which intervals are told', wholeNumber(1, 1000), 3)
     .option('--steps <count>', 'steps of a task', wholeNumber(1, 1_000_000), 400)
     .option('--support <rows>', 'rows that are made of each class to tell it by', wholeNumber(1, 10_000), 100)
-    .option('--stored <rows>', 'rows of each class that the learner of that name keeps', wholeNumber(1, 10_000), 20)
+    .option('--stored <rows>', 'rows of each class that the learner of that name keeps, such as 1,5,20', rowsOf, [20])
     .option('--resume', 'go on with what is in the folder')
     .addOption(backendOption())
     .addOption(threadsOption())
@@ -86,6 +88,9 @@ function learnerNames(text: string): LearnerName[] {
     throw new ParameterError(`learners must be some of ${LEARNERS.join(', ')}, got '${printable(wrong)}'`);
   return names as LearnerName[];
 }
+
+/** Numbers of rows, each once. */
+const rowsOf = (text: string): number[] => [...new Set(text.split(',').map(wholeNumber(1, 10_000)))];
 
 async function learnContinually({ data, out, resume, backend, threads, ...asked }: ContinualOptions): Promise<void> {
   const { series: kind, ...rest } = asked;
@@ -108,40 +113,29 @@ async function learnContinually({ data, out, resume, backend, threads, ...asked 
 /** Throws if the folder has a run where none is asked for, or another one than that to go on with. */
 async function checkFolder(out: string, described: object, resumes: boolean): Promise<void> {
   const path = join(out, SETTINGS);
-  const text = await readBytes(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') throw error;
-  });
+  const text = await readIfThere(path);
   if (!text) return;
   if (!resumes)
     throw new ParameterError(`${path} is of a run already: go on with --resume, or pass another folder as --out`);
-  const found: unknown = parsed(path, new TextDecoder().decode(text));
+  const found = parsedJson(path, text);
   const was = isRecord(found) ? { settings: found.settings, pictures: found.pictures } : found;
   if (JSON.stringify(was) !== JSON.stringify(described))
     throw new ParameterError(`${path} is of other settings or pictures: pass the same ones to go on, or another --out`);
 }
 
-function parsed(path: string, text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new ParseError(`${path} is not JSON: ${(error as Error).message}`);
-  }
-}
-
 /** A file for each learner and seed: its parameters, and what was told so far. */
 function storeIn(out: string): Store {
-  const pathOf = ({ learner, seed }: Pick<Progress, 'learner' | 'seed'>) => join(out, `${learner}-${seed}.safetensors`);
+  const pathOf = (arm: Arm) => join(out, `${armTitle(arm).replace(' ', '-')}-${arm.seed}.safetensors`);
   return {
     async read(progress) {
       const path = pathOf(progress);
-      const bytes = await readBytes(path).catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== 'ENOENT') throw error;
-      });
+      const bytes = await readIfThere(path);
       if (!bytes) return undefined;
-      const found = parsed(path, readSafetensorsMetadata(bytes).accuracies ?? 'null');
+      const { metadata, tensors } = savedTensors(path, bytes);
+      const found = parsedJson(path, metadata.accuracies ?? 'null');
       const isTable = Array.isArray(found) && found.every((row) => Array.isArray(row) && row.every(Number.isFinite));
       if (!isTable) throw new ParseError(`${path} tells no accuracies: delete it, and that learner begins anew`);
-      return { accuracies: found as number[][], parameters: readSafetensors(bytes) };
+      return { accuracies: found as number[][], parameters: tensors };
     },
     async write(progress, parameters) {
       const metadata = { format: 'pt', accuracies: JSON.stringify(progress.accuracies) };
@@ -153,50 +147,49 @@ function storeIn(out: string): Store {
 
 const json = (value: object): string => `${JSON.stringify(value, undefined, 2)}\n`;
 
-/** By learner: accuracy and forgetting over the seeds, and bytes. */
-function summaryOf({ tasks, found }: Continual) {
-  const names = [...new Set(found.map(({ learner }) => learner))];
-  const learners = names.map((learner) => {
-    const own = found.filter((each) => each.learner === learner);
-    const [first] = own as [Progress];
-    return {
-      learner,
-      accuracy: estimateMean(own.map(({ accuracies }) => averageAccuracy(accuracies))),
-      forgetting: estimateMean(own.map(({ accuracies }) => forgetting(accuracies))),
-      bytes: first.bytes,
-      accuracies: own.map(({ accuracies }) => accuracies),
-    };
-  });
-  return { tasks, learners };
+/** By learner: accuracy and forgetting over the seeds, bytes, and each seed's accuracies; and memory at equal accuracy. */
+function summaryOf({ tasks, found, learners, equal }: Continual) {
+  const accuracies = learners.map((each) =>
+    found.filter((one) => armTitle(one) === armTitle(each)).map(({ accuracies }) => accuracies),
+  );
+  const ratio = equal && { stored: equal.stored?.stored, ...equal.ratio };
+  return { tasks, learners: learners.map((each, at) => ({ ...each, accuracies: accuracies[at]! })), equal: ratio };
 }
 
 function report(result: Continual, { seeds }: ContinualSettings, out: string): string {
   const { tasks, learners } = summaryOf(result);
-  const interval = ({ value, high }: ReturnType<typeof estimateMean>) =>
+  const interval = ({ value, high }: Estimate) =>
     `${formatPercent(value)}${seeds > 1 ? ` ± ${formatPercent(high - value)}` : ''}`;
-  const columns = [
-    'learner',
-    right('accuracy'),
-    right('forgotten'),
-    right('network'),
-    right('a class'),
-    ...tasks.map(right),
-  ];
-  const rows = learners.map(({ learner, accuracy, forgetting, bytes, accuracies }) => [
-    learner,
+  const columns = ['learner', ...['accuracy', 'forgotten', 'classes', 'and network'].map(right), ...tasks.map(right)];
+  const rows = learners.map(({ accuracy, forgetting, memory, accuracies, ...arm }) => [
+    armTitle(arm),
     interval(accuracy),
     interval(forgetting),
-    formatBytes(bytes.network),
-    formatBytes(bytes.ofClass),
-    ...tasks.map((_, task) => formatPercent(estimateMean(accuracies.map((each) => each.at(-1)?.[task] ?? 0)).value)),
+    formatBytes(memory.classes),
+    formatBytes(memory.whole),
+    ...tasks.map((_, task) => {
+      const last = accuracies.map((each) => each.at(-1)?.[task] as number);
+      return formatPercent(last.reduce((sum, each) => sum + each, 0) / last.length);
+    }),
   ]);
   return [
     formatTable(columns, rows),
     '',
     `Accuracy on the tasks after the last one, the mean over ${seeds} ${seeds > 1 ? 'seeds with 95% intervals' : 'seed'}; forgotten is how far a task fell`,
-    'from its best. Bytes are of the network, and of what is kept of each class beside it.',
+    "from its best. Bytes are of what is kept of all classes, and with the network's weights.",
+    ...equalText(result),
     `Written: ${printable(out)}`,
   ].join('\n');
+}
+
+/** Memory at equal accuracy, in words. */
+function equalText({ equal }: Continual): string[] {
+  if (!equal) return [];
+  if (!equal.stored || !equal.ratio) return ['No number of stored rows that was tried is as accurate as generative.'];
+  const { stored, ratio } = equal;
+  return [
+    `The fewest stored rows as accurate as generative: ${stored.stored} of a class, ${formatRatio(ratio.classes)} its memory of classes, ${formatRatio(ratio.whole)} with the weights.`,
+  ];
 }
 
 /** Rows that were made of each class, a line for each. */

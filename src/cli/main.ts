@@ -157,5 +157,6 @@ function isSystemError(error: NodeJS.ErrnoException): boolean {
 
 function systemMessage({ errno, syscall, path, message }: NodeJS.ErrnoException): string {
   const [, reason] = getSystemErrorMap().get(errno as number) ?? [];
-  return path === undefined || reason === undefined ? message : `cannot ${syscall} '${path}': ${reason}`;
+  const verb = syscall === 'scandir' || syscall === 'stat' ? 'read' : syscall;
+  return path === undefined || reason === undefined ? message : `cannot ${verb} '${path}': ${reason}`;
 }

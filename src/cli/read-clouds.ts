@@ -1,6 +1,7 @@
 /** Clouds of files and folders: classes to learn and test, or some to score. */
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { labelled } from '../check';
 import { ParameterError } from '../errors';
 import { type CloudClass, type CloudSample, madeClass, type ShapeDataOptions } from '../pipelines/anomaly';
 import { isCloudFile, readGeometry, SHAPES, sampleMesh } from '../pipelines/clouds';
@@ -20,8 +21,17 @@ async function readCloud(path: string, points: number): Promise<Omit<CloudSample
   const found = readGeometry(path, await readBytes(path, MOST));
   const name = basename(path).replace(/\.[^.]*$/, '');
   return found.faces
-    ? { name, points: sampleMesh(found, points, SEED).points }
+    ? { name, points: naming(path, () => sampleMesh(found, points, SEED).points) }
     : { name, points: found.points, labels: found.labels };
+}
+
+/** Does `work` on what a file has; its errors name the file. */
+function naming<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw labelled(path, error);
+  }
 }
 
 /**
@@ -41,12 +51,8 @@ export async function readClasses(
     const mesh = readGeometry(path, await readBytes(path, MOST));
     if (!mesh.faces)
       throw new ParameterError(`${path} must be a mesh, whose surface clouds are taken of: it has points alone`);
-    classes.push(
-      madeClass(basename(path).replace(/\.[^.]*$/, ''), mesh, {
-        ...made,
-        seed: made.seed + 10 ** 6 * (SHAPES.length + at),
-      }),
-    );
+    const own = { ...made, seed: made.seed + 10 ** 6 * (SHAPES.length + at) };
+    classes.push(naming(path, () => madeClass(basename(path).replace(/\.[^.]*$/, ''), mesh, own)));
   }
   const names = classes.map(({ name }) => name);
   const twice = names.find((name, at) => names.indexOf(name) !== at);
@@ -78,9 +84,7 @@ async function cloudsIn(folder: string, points: number): Promise<Omit<CloudSampl
 }
 
 async function foldersIn(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { withFileTypes: true }).catch((error) => {
-    throw Object.assign(error, { syscall: 'read' });
-  });
+  const entries = await readdir(folder, { withFileTypes: true });
   return entries.flatMap((entry) => (entry.isDirectory() ? [entry.name] : [])).sort();
 }
 
@@ -91,10 +95,7 @@ export async function readScored(
   made: ShapeDataOptions,
 ): Promise<CloudSample[]> {
   if (data !== MADE) {
-    const stats = await stat(data).catch((error) => {
-      throw Object.assign(error, { syscall: 'read' });
-    });
-    if (!stats.isDirectory()) return [await readCloud(data, made.points)];
+    if (!(await stat(data)).isDirectory()) return [await readCloud(data, made.points)];
     const clouds = await cloudsIn(data, made.points);
     if (clouds.length > 0) return clouds;
   }

@@ -6,7 +6,18 @@ import { createRuntime, type Runtime, type Tensor } from '../index';
 import { differentiate } from '../tape';
 import { sizeOf } from '../tensor/shape';
 import { autoencoderLoss, autoencoderParameters } from './autoencoder';
-import { type ContinualSettings, continual, type Progress, type Saved, type Store, tasksOf } from './continual';
+import {
+  armTitle,
+  type ContinualSettings,
+  continual,
+  type EqualMemory,
+  type LearnerSummary,
+  loadGenerator,
+  type Progress,
+  type Saved,
+  type Store,
+  tasksOf,
+} from './continual';
 import { contrastiveLoss, positives } from './contrastive';
 import { accuracy, auroc, averageAccuracy, averagePrecision, confusionMatrix, forgetting } from './metrics';
 
@@ -20,13 +31,16 @@ function wave(shape: readonly number[], name: string): Float32Array {
 }
 
 describe('metrics', () => {
-  test("are scikit-learn's", () => {
-    const { scores, labels, value } = fixture.auroc;
+  test("are scikit-learn's and NumPy's", () => {
+    const { scores, labels, value, precision } = fixture.auroc;
     expect(auroc(scores, labels)).toBeCloseTo(value, 12);
-    const { told, actual, counts } = fixture.confusion;
+    expect(averagePrecision(scores, labels)).toBeCloseTo(precision, 12);
+    const { told, actual, counts, accuracy: share } = fixture.confusion;
     expect(confusionMatrix(told, actual, counts.length)).toEqual(counts);
-    const right = counts.reduce((sum, row, at) => sum + (row[at] as number), 0);
-    expect(accuracy(told, actual)).toBeCloseTo(right / told.length, 12);
+    expect(accuracy(told, actual)).toBeCloseTo(share, 12);
+    const { accuracies, average, value: forgot } = fixture.forgetting;
+    expect(averageAccuracy(accuracies)).toBeCloseTo(average, 12);
+    expect(forgetting(accuracies)).toBeCloseTo(forgot, 12);
   });
 
   test('of hand examples', () => {
@@ -101,7 +115,16 @@ function pictures(count: number, classes: number) {
 const PARTS = { learned: pictures(48, 4), unseen: pictures(20, 4) };
 const SETTINGS: ContinualSettings = {
   ...{ kind: 'split', tasks: 2, learners: ['generative', 'stored'], seeds: 1 },
-  ...{ steps: 150, batch: 12, hidden: 32, latent: 4, support: 10, stored: 4, kernel: { kernel: 'linear' }, ridge: 0.1 },
+  ...{
+    steps: 150,
+    batch: 12,
+    hidden: 32,
+    latent: 4,
+    support: 10,
+    stored: [4],
+    kernel: { kernel: 'linear' },
+    ridge: 0.1,
+  },
 };
 
 describe('continual learning', () => {
@@ -123,6 +146,14 @@ describe('continual learning', () => {
         expect(averageAccuracy(accuracies), learner).toBeGreaterThan(0.85);
       }
       expect(whole.samples?.length).toBe(4 * 8 * 12);
+      const [generative, stored] = whole.learners as [LearnerSummary, LearnerSummary];
+      expect(generative.memory.classes).toBe(4 * 8 * 4);
+      expect(whole.equal?.generative).toBe(generative);
+      const { stored: equal, ratio } = whole.equal as EqualMemory;
+      const isAsAccurate = stored.accuracy.value >= generative.accuracy.value;
+      expect([equal, ratio?.classes]).toEqual(
+        isAsAccurate ? [stored, (4 * 4 * 12) / (4 * 8 * 4)] : [undefined, undefined],
+      );
       const others = await continual(runtime, PARTS, { ...SETTINGS, learners: ['fine-tuned', 'joint'] });
       for (const { learner, accuracies } of others.found) expect(accuracies[0]![0], learner).toBeGreaterThan(0.6);
       const all = [...whole.found, ...others.found];
@@ -133,15 +164,43 @@ describe('continual learning', () => {
       let written = 0;
       const abort = new AbortController();
       const store: Store = {
-        read: async ({ learner, seed }) => files.get(`${learner} ${seed}`),
+        read: async (arm) => files.get(armTitle(arm)),
         async write(progress, parameters) {
-          files.set(`${progress.learner} ${progress.seed}`, { ...progress, parameters });
+          files.set(armTitle(progress), { ...progress, parameters });
           if (++written === 3) abort.abort(new Error('cut off'));
         },
       };
       await expect(continual(runtime, PARTS, SETTINGS, store, { signal: abort.signal })).rejects.toThrow('cut off');
       expect(files.size).toBe(2);
       expect((await continual(runtime, PARTS, SETTINGS, store)).found).toEqual(whole.found);
+    }));
+
+  test('the generator that comes along makes digits that are like others of their class', () =>
+    withRuntime(async (runtime) => {
+      using generator = await loadGenerator(runtime);
+      const { classes, width } = generator;
+      expect([classes, width]).toEqual([10, 784]);
+      const labels = Array.from({ length: 200 }, (_, at) => at % classes);
+      const meansOf = async (seed: number) => {
+        const means = Array.from({ length: classes }, () => new Float64Array(width));
+        (await generator.make(labels, seed)).forEach((value, at) => {
+          const mean = means[labels[Math.floor(at / width)] as number]!;
+          mean[at % width] = (mean[at % width] as number) + (value * classes) / labels.length;
+        });
+        return means;
+      };
+      const [means, others] = [await meansOf(1), await meansOf(2)];
+      const apart = (a: Float64Array, b: Float64Array) =>
+        a.reduce((sum, x, at) => sum + (x - (b[at] as number)) ** 2, 0);
+      const nearest = means.map((mean) => {
+        const distances = others.map((other) => apart(mean, other));
+        return distances.indexOf(Math.min(...distances));
+      });
+      expect(nearest).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+      await expect(generator.make([3, 10], 1)).rejects.toThrow(
+        'labels must be integers from 0 to 9, got 10 at element 1',
+      );
+      await expect(loadGenerator(runtime, {})).rejects.toThrow("tensors of a generator must have 'prior.mean'");
     }));
 
   test('makes series of tasks with classes of their own', () => {

@@ -1,9 +1,10 @@
 /** What `anomaly` takes, and its checks. */
 import { checkArray, checkKnown, checkRecord, checkWhole, show } from '../../check';
 import { ParameterError } from '../../errors';
-import { Runtime } from '../../runtime/runtime';
+import type { Runtime } from '../../runtime/runtime';
 import { formatShape, sameShape } from '../../tensor/shape';
 import { Tensor } from '../../tensor/tensor';
+import { checkRuntime } from '../check-runtime';
 import { ARMS, type ArmName } from './arms';
 import type { CloudClass, CloudSample } from './data';
 import type { Encoder } from './encode';
@@ -76,10 +77,6 @@ export function checkEncoder(runtime: Runtime, encoder: Encoder): void {
         `parameters of encoder must have a tensor '${name}' ${formatShape(shape)} of this runtime, got ${show(tensor)}`,
       );
   }
-}
-
-export function checkRuntime(runtime: Runtime): void {
-  if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
 }
 
 export function checkSample(where: string, sample: CloudSample): void {

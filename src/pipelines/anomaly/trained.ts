@@ -7,9 +7,9 @@ import type { Runtime } from '../../runtime/runtime';
 import type { HostTensor } from '../../tensor/host';
 import { formatShape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
+import { checkRuntime } from '../check-runtime';
 import type { Encoder } from './encode';
 import { POINT_MAE, pointMaeParameters } from './point-mae';
-import { checkRuntime } from './settings';
 
 const trained = trainedHere(
   'Point-MAE',

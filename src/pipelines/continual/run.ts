@@ -5,19 +5,19 @@ import type { Kernel } from '../../kernels';
 import { checkKernel } from '../../kernels/kernel';
 import { checkRidge } from '../../kernels/points';
 import { contiguous } from '../../ops/copy';
-import { Runtime } from '../../runtime/runtime';
+import type { Runtime } from '../../runtime/runtime';
 import type { HostTensor } from '../../tensor/host';
 import { formatShape, sizeOf } from '../../tensor/shape';
 import type { LabelledPictures } from '../../train/pictures';
+import { checkRuntime } from '../check-runtime';
 import { accuracy } from '../metrics';
 import { generativeLearner } from './generative';
-import type { Learner } from './learner';
+import { classesOf, type Learner } from './learner';
+import { type EqualMemory, equalMemory, type LearnerSummary, summariesOf } from './memory';
 import { networkLearner } from './network';
+import { type Arm, armTitle, LEARNERS, type LearnerName, type Progress } from './progress';
 import { storedLearner } from './stored';
 import { type Parts, SERIES, type SeriesOptions, type Task, tasksOf } from './tasks';
-
-export const LEARNERS = ['generative', 'stored', 'fine-tuned', 'joint'] as const;
-export type LearnerName = (typeof LEARNERS)[number];
 
 export interface ContinualSettings extends Omit<SeriesOptions, 'seed'> {
   readonly learners: readonly LearnerName[];
@@ -26,26 +26,18 @@ export interface ContinualSettings extends Omit<SeriesOptions, 'seed'> {
   readonly batch: number;
   readonly hidden: number;
   readonly latent: number;
-  /** Rows that the generative learner makes of each class, and that the stored one keeps. */
+  /** Rows that the generative learner makes of each class. */
   readonly support: number;
-  readonly stored: number;
+  /** Rows of each class that the stored learner keeps: it learns once for each of these numbers. */
+  readonly stored: readonly number[];
   readonly kernel: Kernel;
   readonly ridge: number;
-}
-
-/** What is told after each task that was learned, and written down. */
-export interface Progress {
-  readonly learner: LearnerName;
-  readonly seed: number;
-  /** [task learned last][task]. */
-  readonly accuracies: readonly (readonly number[])[];
-  readonly bytes: { readonly network: number; readonly ofClass: number };
 }
 
 /** What a run keeps between tasks, so that it can go on. */
 export interface Store {
   /** What was written for a learner and a seed. */
-  read(progress: Pick<Progress, 'learner' | 'seed'>): Promise<Saved | undefined>;
+  read(arm: Arm): Promise<Saved | undefined>;
   write(progress: Progress, parameters: Readonly<Record<string, HostTensor>>): Promise<void>;
 }
 
@@ -63,6 +55,9 @@ export interface ContinualControl {
 export interface Continual {
   readonly tasks: readonly string[];
   readonly found: readonly Progress[];
+  readonly learners: readonly LearnerSummary[];
+  /** Undefined unless both the generative learner and the stored one learned. */
+  readonly equal?: EqualMemory | undefined;
   /** Rows that the generative learner made of each class in the end, with the last seed: [classes, samples, width]. */
   readonly samples?: Float32Array | undefined;
 }
@@ -93,17 +88,20 @@ export async function continual(
   { signal, onProgress }: ContinualControl = {},
 ): Promise<Continual> {
   checkContinual(runtime, parts, settings);
-  const { learners, seeds, ...series } = settings;
+  const { learners, stored, seeds, ...series } = settings;
   const found: Progress[] = [];
-  let [names, samples]: [string[], Float32Array | undefined] = [[], undefined];
-  const all = learners.length * seeds;
+  let [names, classes, samples]: [string[], number, Float32Array | undefined] = [[], 0, undefined];
+  const kept = (learner: LearnerName) => (learner === 'stored' ? stored : [undefined]);
+  const arms = learners.flatMap((learner) => kept(learner).map((stored) => ({ learner, stored })));
   for (let seed = 0; seed < seeds; seed++) {
     const tasks = tasksOf(parts, { ...series, seed });
     names = tasks.map(({ name }) => name);
-    for (const name of learners) {
-      const saved = await store?.read({ learner: name, seed });
+    classes = classesOf(tasks);
+    for (const each of arms) {
+      const arm = { ...each, seed };
+      const saved = await store?.read(arm);
       const accuracies = [...(saved?.accuracies ?? [])];
-      const learner = makeLearner(name, { ...settings, runtime, tasks, seed });
+      const learner = makeLearner(arm, { ...settings, runtime, tasks });
       try {
         if (saved) restore(learner, saved.parameters, runtime);
         for (let task = accuracies.length; task < tasks.length; task++) {
@@ -112,16 +110,16 @@ export async function continual(
             signal,
             onStep: (share, loss) =>
               onProgress?.(
-                (done + share / tasks.length) / all,
-                `${name}, seed ${seed}, ${names[task]}: loss ${loss.toPrecision(3)}`,
+                (done + share / tasks.length) / (arms.length * seeds),
+                `${armTitle(arm)}, seed ${seed}, ${names[task]}: loss ${loss.toPrecision(3)}`,
               ),
           });
           const row: number[] = [];
           for (let each = 0; each <= task; each++) row.push(await accuracyOn(learner, tasks, each));
           accuracies.push(row);
-          await store?.write({ learner: name, seed, accuracies, bytes: learner.bytes() }, await hosts(learner));
+          await store?.write({ ...arm, accuracies, bytes: learner.bytes() }, await hosts(learner));
         }
-        found.push({ learner: name, seed, accuracies, bytes: learner.bytes() });
+        found.push({ ...arm, accuracies, bytes: learner.bytes() });
         const labels = tasks.flatMap(({ classes }) =>
           classes.flatMap((label) => new Array<number>(SAMPLES).fill(label)),
         );
@@ -131,7 +129,8 @@ export async function continual(
       }
     }
   }
-  return { tasks: names, found, samples };
+  const summaries = summariesOf(found, classes);
+  return { tasks: names, found, learners: summaries, equal: equalMemory(summaries), samples };
 }
 
 async function accuracyOn(learner: Learner, tasks: readonly Task[], task: number): Promise<number> {
@@ -142,15 +141,14 @@ async function accuracyOn(learner: Learner, tasks: readonly Task[], task: number
 interface Made extends Omit<ContinualSettings, 'tasks'> {
   readonly runtime: Runtime;
   readonly tasks: readonly Task[];
-  readonly seed: number;
 }
 
-function makeLearner(name: LearnerName, settings: Made): Learner {
-  const common = { ...settings, learningRate: LEARNING_RATE[name] };
+function makeLearner({ learner: name, stored = 0, seed }: Arm, settings: Made): Learner {
+  const common = { ...settings, seed, learningRate: LEARNING_RATE[name] };
   const width = settings.tasks[0]?.learned.width as number;
   if (name === 'generative')
     return generativeLearner({ ...common, beta: BETA, contrast: CONTRAST * width, replay: true });
-  if (name === 'stored') return storedLearner({ ...common, features: FEATURES, tau: TAU });
+  if (name === 'stored') return storedLearner({ ...common, stored, features: FEATURES, tau: TAU });
   return networkLearner({ ...common, joint: name === 'joint' });
 }
 
@@ -170,20 +168,22 @@ function restore(learner: Learner, saved: Readonly<Record<string, HostTensor>>, 
 }
 
 /** What settings hold beside these has its own checks. */
-const COUNTS = ['seeds', 'steps', 'batch', 'hidden', 'latent', 'support', 'stored'] as const;
-const SETTINGS = ['kind', 'learners', 'tasks', 'most', 'kernel', 'ridge', ...COUNTS];
+const COUNTS = ['seeds', 'steps', 'batch', 'hidden', 'latent', 'support'] as const;
+const SETTINGS = ['kind', 'learners', 'tasks', 'most', 'stored', 'kernel', 'ridge', ...COUNTS];
 
 function checkContinual(runtime: Runtime, parts: Parts, settings: ContinualSettings): void {
-  if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
+  checkRuntime(runtime);
   checkKnown('parts', parts, ['learned', 'unseen'], (name) => `parts have no '${name}'`);
   for (const part of ['learned', 'unseen'] as const) checkPictures(`${part} of parts`, parts[part]);
   checkKnown('settings', settings, SETTINGS, (name) => `continual has no setting '${name}'`);
-  const { kind, learners, kernel, ridge } = settings;
+  const { kind, learners, stored, kernel, ridge } = settings;
   if (!SERIES.includes(kind))
     throw new ParameterError(`kind of settings must be one of ${SERIES.join(', ')}, got ${show(kind)}`);
   checkArray('learners of settings', learners);
   if (learners.length === 0 || !Array.from(learners).every((learner) => LEARNERS.includes(learner)))
     throw new ParameterError(`learners of settings must be some of ${LEARNERS.join(', ')}, got ${show(learners)}`);
+  checkNumbers('stored of settings', stored, 'integers >= 1', (rows) => Number.isSafeInteger(rows) && rows >= 1);
+  if (stored.length === 0) throw new ParameterError('stored of settings must be one number at least, got none');
   checkKernel(kernel);
   checkRidge('ridge of settings', ridge);
   for (const name of COUNTS) checkWhole(`${name} of settings`, settings[name], 1);

