@@ -125,9 +125,12 @@ export class Communicator {
     const shape = x.shape.map((e, axis) => (axis === concat ? total : axis === split ? own : e));
     const forward = (x: Tensor) => {
       // With the joined axis in front, the pieces that come one after the other are the whole.
-      const pieces = partsOf(x, split, counts).map((piece) => contiguousOf(toFront(piece, concat)));
+      // Ranks that exchange nothing send no messages either.
+      const pieces = partsOf(x, split, counts).map((piece) =>
+        piece.size > 0 ? contiguousOf(toFront(piece, concat)) : undefined,
+      );
       const front = frontShape(shape, concat);
-      const shapes = received.map((count) => [count, ...front.slice(1)]);
+      const shapes = received.map((count) => (count > 0 ? [count, ...front.slice(1)] : undefined));
       return toPlace(this.#exchange('allToAll', pieces, shapes, x.dtype, control).reshape(front), concat);
     };
     const backward = (gradient: Tensor, control: Control) =>

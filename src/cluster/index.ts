@@ -5,3 +5,8 @@ export {
   type GatherOptions,
   type SendRecvOptions,
 } from './communicator';
+export { type ContextParallel, contextParallel, type DeltaRuleParallel, type LinearParallel } from './context-parallel';
+export type { DeltaRuleOptions, ShardedLinearOptions, StatesParallelOptions } from './recurrent';
+export type { ContextParallelOptions, Costs, Sharded, ShardedOptions } from './sharded-attention';
+export type { Run, Shard } from './shards';
+export { sumOver } from './sum-over';

@@ -28,6 +28,8 @@ export interface ContextParallelSettings {
   readonly causal?: boolean | undefined;
   /** Lengths of documents, which see nothing of each other; they sum to `tokens`. Default: one document. */
   readonly documents?: readonly number[] | undefined;
+  /** Pairs of a query and a key that it sees, for any other mask. Default: those of `documents` and `causal`, which are padded. */
+  readonly pairs?: number | undefined;
   /** Bytes of an element. Default: 2. */
   readonly bytes?: number | undefined;
   /** Devices of a node. Default: 8. */
@@ -63,7 +65,7 @@ export interface MechanismCost {
   readonly refused?: string;
 }
 
-/** Among so many devices at most 2-D mechanisms divide heads. */
+/** Among so many devices at most 2-D mechanisms divide heads, and among fewer where heads do not divide by them. */
 const MOST_ULYSSES = 8;
 /** Work of the backward pass beside the forward pass. */
 const BACKWARD_WORK = 2.5;
@@ -72,13 +74,15 @@ const LINKS = {
   between: { seconds: 10e-6, bytesPerSecond: 50e9 },
 } as const;
 const NAMES = [
-  ...['devices', 'tokens', 'heads', 'keyHeads', 'd', 'causal', 'documents', 'bytes', 'node'],
+  ...['devices', 'tokens', 'heads', 'keyHeads', 'd', 'causal', 'documents', 'pairs', 'bytes', 'node'],
   ...['within', 'between', 'flopsPerSecond'],
 ];
 
 const isPositive = (value: number) => Number.isFinite(value) && value > 0;
 
-type Settings = { readonly [Name in keyof ContextParallelSettings]-?: NonNullable<ContextParallelSettings[Name]> };
+type Settings = {
+  readonly [Name in keyof Omit<ContextParallelSettings, 'pairs'>]-?: NonNullable<ContextParallelSettings[Name]>;
+} & { readonly pairs?: number };
 
 /**
  * Each mechanism's cost, cheapest first; those that cannot run come last.
@@ -122,6 +126,7 @@ function checked(caller: string, given: ContextParallelSettings): Settings {
   } as unknown as Settings;
   for (const name of ['devices', 'tokens', 'heads', 'keyHeads', 'd', 'bytes', 'node'] as const)
     checkWhole(name, settings[name], 1);
+  if (settings.pairs !== undefined) checkWhole('pairs', settings.pairs, 0);
   checkBoolean('causal', settings.causal);
   checkNumber('flopsPerSecond', settings.flopsPerSecond, 'a number above 0', isPositive);
   for (const name of ['within', 'between'] as const) {
@@ -139,7 +144,7 @@ function checked(caller: string, given: ContextParallelSettings): Settings {
 }
 
 /** How a mechanism lays its devices out: rank = ulysses index x `ulyssesStride` + ring index x `ringStride`. */
-interface Layout {
+export interface Layout {
   readonly ulysses: number;
   readonly ring: number;
   readonly ulyssesStride: number;
@@ -148,9 +153,11 @@ interface Layout {
   readonly window: number;
 }
 
-function layoutOf(mechanism: Mechanism, devices: number): Layout {
+/** Devices that divide heads, as many as a mechanism may have, and those that divide tokens. */
+export function layoutOf(mechanism: Mechanism, { devices, ...heads }: Heads & { readonly devices: number }): Layout {
   const is2d = mechanism === 'usp' || mechanism === 'loongtrain';
-  const ulysses = mechanism === 'ulysses' ? devices : is2d ? largestDivisor(devices, MOST_ULYSSES) : 1;
+  const fits = (count: number) => refusalOf(count, heads) === undefined;
+  const ulysses = mechanism === 'ulysses' ? devices : is2d ? largestDivisor(devices, MOST_ULYSSES, fits) : 1;
   const ring = devices / ulysses;
   // The authors' USP has neighbours in a ring, LoongTrain has them divide heads.
   const [ulyssesStride, ringStride] = mechanism === 'usp' ? [ring, 1] : [1, ulysses];
@@ -158,14 +165,14 @@ function layoutOf(mechanism: Mechanism, devices: number): Layout {
   return { ulysses, ring, ulyssesStride, ringStride, window: ring / windows };
 }
 
-function largestDivisor(of: number, most: number): number {
+function largestDivisor(of: number, most: number, fits: (divisor: number) => boolean = () => true): number {
   let divisor = Math.min(of, most);
-  while (of % divisor !== 0) divisor--;
+  while (of % divisor !== 0 || !fits(divisor)) divisor--;
   return divisor;
 }
 
 function costOf(mechanism: Mechanism, settings: Settings): MechanismCost {
-  const layout = layoutOf(mechanism, settings.devices);
+  const layout = layoutOf(mechanism, settings);
   const { ulysses, ring } = layout;
   const padded = paddedTokens(layout, settings);
   const refused = refusalOf(ulysses, settings);
@@ -177,14 +184,18 @@ function costOf(mechanism: Mechanism, settings: Settings): MechanismCost {
 }
 
 /** Zigzag cuts each document in 2 x ring pieces, Ulysses all tokens in as many as devices. */
-function paddedTokens({ ulysses, ring }: Layout, { tokens, documents }: Settings): number {
+function paddedTokens({ ulysses, ring }: Layout, { tokens, documents, pairs }: Settings): number {
+  if (pairs !== undefined) return tokens;
   const upTo = (x: number, multiple: number) => Math.ceil(x / multiple) * multiple;
   if (ring === 1) return upTo(tokens, ulysses);
   const whole = documents.reduce((sum, length) => sum + upTo(length, 2 * ring), 0);
   return upTo(whole, ulysses * 2 * ring);
 }
 
-function refusalOf(ulysses: number, { heads, keyHeads }: Settings): string | undefined {
+type Heads = Pick<Settings, 'heads' | 'keyHeads'>;
+
+/** Why heads cannot be divided among so many devices, if they cannot. */
+export function refusalOf(ulysses: number, { heads, keyHeads }: Heads): string | undefined {
   if (heads % ulysses !== 0) return `${ulysses} devices do not divide ${heads} heads`;
   if (keyHeads % ulysses !== 0 && ulysses % keyHeads !== 0)
     return `${ulysses} devices and ${keyHeads} key/value heads do not divide each other`;
@@ -198,13 +209,13 @@ function passCost(
   settings: Settings,
   isBackward: boolean,
 ): PassCost {
-  const { devices, heads, keyHeads, d, bytes, documents, causal } = settings;
+  const { devices, heads, keyHeads, d, bytes, documents, causal, pairs } = settings;
   const { ulysses, ring } = layout;
   const [both, gradients] = [2 * (heads + keyHeads), isBackward ? 2 : 1];
   const divided = ((ulysses - 1) / (ring * ulysses ** 2)) * tokens * both * d;
   const hop = (2 * tokens * keyHeads * d) / devices;
   const rotated = (ring - 1) * hop * gradients;
-  const area = documents.reduce((sum, n) => sum + (causal ? (n * (n + 1)) / 2 : n * n), 0);
+  const area = pairs ?? documents.reduce((sum, n) => sum + (causal ? (n * (n + 1)) / 2 : n * n), 0);
   const flops = (4 * area * heads * d * (isBackward ? BACKWARD_WORK : 1) * tokens) / settings.tokens;
   const computing = flops / devices / settings.flopsPerSecond;
 

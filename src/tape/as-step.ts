@@ -1,5 +1,5 @@
 /** Functions of tensors that a tape records as one step. */
-import { checkFunction, checkNoPromise, show } from '../check';
+import { checkBoolean, checkFunction, checkNoPromise, checkOptions, show } from '../check';
 import { ParameterError, ShapeError, UnsupportedError } from '../errors';
 import { checkTensors, commonRuntime } from '../ops/check';
 import type { Control } from '../runtime/backend';
@@ -72,27 +72,32 @@ export interface DerivativeContext<Inputs, Results> {
 
 /**
  * fn with a custom derivative: from the inputs, the results and the gradients with respect to these, it returns a gradient
- * with respect to each input; undefined stands for zeros.
+ * with respect to each input; undefined stands for zeros. `always` calls it even if the loss depends on no result, for what
+ * other processes wait for.
  *
  * @throws {ShapeError | ParameterError} in the backward pass, for gradients that do not fit the inputs
  */
 export function withDerivative<Inputs extends readonly Tensor[], Results>(
   fn: (...inputs: Inputs) => Results,
   derivative: (context: DerivativeContext<Inputs, Results>) => readonly (Tensor | undefined)[],
+  options: { readonly always?: boolean | undefined } = {},
 ): (...inputs: Inputs) => Results {
   checkFunction('fn of withDerivative()', fn);
   checkFunction('derivative of withDerivative()', derivative);
-  return (...inputs) =>
-    asStep('withDerivative()', fn, inputs, true, (context) => {
-      const found = derivative(context);
-      checkNoPromise('derivative of withDerivative()', found);
-      if (!Array.isArray(found) || found.length !== inputs.length)
-        throw new ParameterError(
-          `derivative of withDerivative() must return an array of ${inputs.length} gradients, got ${show(found)}`,
-        );
-      // The caller may keep what it returns.
-      return Object.fromEntries(found.map((gradient, at) => [`[${at}]`, constant(gradient)]));
-    });
+  checkOptions('withDerivative', options, ['always']);
+  const { always = false } = options;
+  checkBoolean('always', always);
+  const gradientsOf = (context: StepContext<Inputs, Results>) => {
+    const found = derivative(context);
+    checkNoPromise('derivative of withDerivative()', found);
+    if (!Array.isArray(found) || found.length !== context.inputs.length)
+      throw new ParameterError(
+        `derivative of withDerivative() must return an array of ${context.inputs.length} gradients, got ${show(found)}`,
+      );
+    // The caller may keep what it returns.
+    return Object.fromEntries(found.map((gradient, at) => [`[${at}]`, constant(gradient)]));
+  };
+  return (...inputs) => asStep('withDerivative()', fn, inputs, true, gradientsOf, always);
 }
 
 interface StepContext<Inputs, Results> extends DerivativeContext<Inputs, Results> {
@@ -101,13 +106,17 @@ interface StepContext<Inputs, Results> extends DerivativeContext<Inputs, Results
   readonly control: Control;
 }
 
-/** Calls fn on untracked tensors and records it as one step, which saves the inputs and, `keepsResults`, the results. */
+/**
+ * Calls fn on untracked tensors and records it as one step, which saves the inputs and, `keepsResults`, the results; `always`: its
+ * derivative is called even if the loss depends on no result.
+ */
 function asStep<Inputs extends readonly unknown[], Results>(
   name: string,
   fn: (...inputs: Inputs) => Results,
   inputs: Inputs,
   keepsResults: boolean,
   derivative: (context: StepContext<Inputs, Results>) => unknown,
+  always = false,
 ): Results {
   const given = tensorsByPath(inputs);
   const tape = tapeOf(name, given);
@@ -126,6 +135,7 @@ function asStep<Inputs extends readonly unknown[], Results>(
   // The caller may change the structures before the backward pass.
   const [ofInputs, ofResults] = [mapLeaves(inputs, (leaf) => leaf), mapLeaves(results, (leaf) => leaf)];
   record(name, tape, given, made, {
+    always,
     saves: [...Object.keys(given), ...(keepsResults ? Object.keys(made) : [])],
     gradients: (saved, gradients, wanted, control) =>
       derivative({

@@ -21,7 +21,8 @@ export function forward(call: AttentionCall, { tensor, numbers, store }: Host): 
 
 export function backward(call: AttentionBackwardCall, { tensor, numbers, store }: Host): void {
   const { q, k, v, gradOut, gradLse, gradQ, gradK, gradV, gradTables, scale, mask, score } = call;
-  const inputs = { q: tensor(q), k: tensor(k), v: tensor(v), gradOut: tensor(gradOut) };
+  const joint = { out: tensor(call.out), lse: tensor(call.lse) };
+  const inputs = { q: tensor(q), k: tensor(k), v: tensor(v), gradOut: tensor(gradOut), joint };
   const fixed = score && fixedOf(score, q, k, numbers);
   const tables = fixed && gradTables ? new TableGradients(score, gradTables.size, fixed) : undefined;
   const result = softmaxAttentionBackward(

@@ -55,10 +55,11 @@ export function softmaxAttention(
 /**
  * Gradients of a loss with respect to q, k and v, from its gradients with respect to out and, if given, by lse:
  * dV = P^T dOut; dS = P (dOut V^T - rowsum(out dOut) + dLse) slope; dQ = scale dS K; dK = scale dS^T Q. `onScore` gets
- * the gradient with respect to each modified score, which is dS without the slope.
+ * the gradient with respect to each modified score, which is dS without the slope. `joint` has what the forward pass gave, where
+ * there may have been more keys than these.
  */
 export function softmaxAttentionBackward(
-  { q, k, v, gradOut, gradLse }: Qkv & { readonly gradOut: HostTensor; readonly gradLse?: HostTensor },
+  { q, k, v, gradOut, gradLse, joint }: Qkv & GivenBackward,
   scale: number,
   sees: Sees,
   modifier?: Modifier,
@@ -68,13 +69,19 @@ export function softmaxAttentionBackward(
   const e = v.shape[3] as number;
   const [queries, keys, values, byOut] = [q, k, v, gradOut].map(toFloat64) as [Numbers, Numbers, Numbers, Numbers];
   const byLse = gradLse && toFloat64(gradLse);
+  const [out, lse] = joint ? [toFloat64(joint.out), toFloat64(joint.lse)] : [];
   const [gradQ, gradK, gradV] = [zeros(q.shape), zeros(k.shape), zeros(v.shape)];
   for (const row of softmaxRows({ q, k }, scale, sees, modifier)) {
     // gradOut . value for each key; its mean under the weights is out . gradOut.
     const products = row.keys.map((key) => dotAt(byOut, row.at * e, values, key * e, e));
-    const mean = products.reduce((sum, product, at) => sum + (row.weights[at] as number) * product, 0);
+    const mean = out
+      ? dotAt(byOut, row.at * e, out, row.at * e, e)
+      : products.reduce((sum, product, at) => sum + (row.weights[at] as number) * product, 0);
+    const all = lse?.[row.at] ?? row.lse;
+    // The share of these keys in the sum over all.
+    const share = all === row.lse ? 1 : Math.exp(row.lse - all);
     row.keys.forEach((key, at) => {
-      const weight = row.weights[at] as number;
+      const weight = (row.weights[at] as number) * share;
       const slope = row.slopes?.[at] ?? 1;
       const gradModified = weight * ((products[at] as number) - mean + (byLse?.[row.at] ?? 0));
       onScore?.(row.raw[at] as RawScore, gradModified);
@@ -87,6 +94,12 @@ export function softmaxAttentionBackward(
     });
   }
   return { gradQ, gradK, gradV };
+}
+
+interface GivenBackward {
+  readonly gradOut: HostTensor;
+  readonly gradLse?: HostTensor;
+  readonly joint?: Readonly<Record<'out' | 'lse', HostTensor>>;
 }
 
 type Numbers = Float64Array;

@@ -1,0 +1,152 @@
+/** Exact attention over a sequence whose tokens are divided among ranks. */
+import { getOrMake } from '../bounded-map';
+import { checkChoice, checkOptions } from '../check';
+import { area } from '../masks/area';
+import { checkExtent, checkMask } from '../masks/check';
+import { type Extent, extentKey, type Mask } from '../masks/mask';
+import type { AttentionSettings } from '../ops/attention';
+import { maskOf } from '../ops/attention/settings';
+import {
+  type ContextParallelSettings,
+  MECHANISMS,
+  type Mechanism,
+  type MechanismCost,
+  simulateContextParallel,
+} from '../simulate/context-parallel';
+import { bytesPerElement } from '../tensor/dtype';
+import type { Tensor } from '../tensor/tensor';
+import type { Communicator } from './communicator';
+import { divideHeads, joinHeads } from './divide-heads';
+import { exchangedAttention, gathered, roundRings, type Source } from './exchanged-attention';
+import { type Grid, gridOf } from './grid';
+import { partMask } from './part-mask';
+import { checkEnoughTokens, Sequence } from './sequence';
+import { type Run, type Shard, shardsOf } from './shards';
+
+type MaskSettings = Pick<AttentionSettings, 'causal' | 'window' | 'mask'>;
+
+export interface ContextParallelOptions extends MaskSettings {
+  readonly communicator: Communicator;
+  /** Tokens of all ranks together. */
+  readonly tokens: number;
+  /** How ranks exchange what they lack; default `auto`: the cheapest by `simulateContextParallel`. */
+  readonly mechanism?: 'auto' | Mechanism | undefined;
+  /** Batches, query heads and key/value heads, where what the mask sees depends on them. Default 1. */
+  readonly batch?: number | undefined;
+  readonly heads?: number | undefined;
+  readonly keyHeads?: number | undefined;
+  /** A division of the tokens that another call made; default: one that is even under the mask. */
+  readonly shards?: readonly Shard[] | undefined;
+  /** What `auto` counts with, such as the links that `saccade bench links` measured. */
+  readonly costs?: Costs | undefined;
+}
+
+export type Costs = Pick<ContextParallelSettings, 'node' | 'within' | 'between' | 'flopsPerSecond'>;
+
+export interface ShardedOptions {
+  /** Factor on the scores; default 1 / sqrt(d). */
+  readonly scale?: number | undefined;
+  /** Whether lse is wanted too, which under mechanisms that divide heads is sent as well. Default false. */
+  readonly lse?: boolean | undefined;
+}
+
+export interface Sharded {
+  /** [b, t, h, e] in the dtype of q. */
+  readonly out: Tensor;
+  /** [b, t, h], if it was wanted. */
+  readonly lse?: Tensor<'f32'>;
+}
+
+const OPTIONS = [
+  ...['communicator', 'tokens', 'mechanism', 'batch', 'heads', 'keyHeads', 'shards', 'costs'],
+  ...['causal', 'window', 'mask'],
+];
+
+/** Attention of this rank's queries to the keys of all. */
+export class ShardedAttention extends Sequence {
+  readonly #options: ContextParallelOptions;
+  readonly #mask: Mask;
+  /** Pairs that a head sees, on average. */
+  readonly #pairs: number;
+  /** By mechanism and heads. */
+  readonly #grids = new Map<string, Grid>();
+  /** By extents, heads and whose keys. */
+  readonly #sources = new Map<string, Source>();
+
+  constructor(options: ContextParallelOptions) {
+    checkOptions('contextParallel', options, OPTIONS);
+    const { communicator, tokens, mechanism = 'auto', batch = 1, heads = 1, keyHeads = heads } = options;
+    checkEnoughTokens(communicator, tokens);
+    checkChoice('mechanism', mechanism, ['auto', ...MECHANISMS]);
+    const extent: Extent = { b: batch, n: tokens, m: tokens, h: heads, g: keyHeads };
+    checkExtent('batch, heads and keyHeads', extent);
+    const mask = maskOf(options);
+    checkMask('mask', mask);
+    mask.check?.(extent);
+    super(communicator, options.shards ?? shardsOf(mask, extent, communicator.size));
+    this.#options = options;
+    this.#mask = mask;
+    this.#pairs = this.shards.reduce((sum, { work }) => sum + work, 0) / (batch * heads);
+  }
+
+  mechanismFor(q: Tensor, k: Tensor): Mechanism {
+    const { mechanism = 'auto', communicator, tokens, costs } = this.#options;
+    if (mechanism !== 'auto') return mechanism;
+    const [[, , heads, d], [, , keyHeads]] = [q.shape, k.shape] as [Shape4, Shape4];
+    const bytes = bytesPerElement(q.dtype);
+    const given = { devices: communicator.size, tokens, heads, keyHeads, d, bytes, ...costs };
+    const [best] = simulateContextParallel({ ...given, pairs: Math.round(this.#pairs) });
+    return (best as MechanismCost).mechanism;
+  }
+
+  attend(q: Tensor, k: Tensor, v: Tensor, options: ShardedOptions = {}): Sharded {
+    checkOptions('contextParallel()()', options, ['scale', 'lse']);
+    this.checkTokens({ q, k, v }, 1, this.own.tokens);
+    const { scale, lse: wantsLse = false } = options;
+    const [[b, , heads], [, , keyHeads]] = [q.shape, k.shape] as [Shape4, Shape4];
+    const mechanism = this.mechanismFor(q, k);
+    const { communicator, tokens } = this.#options;
+    const grid = getOrMake(this.#grids, [mechanism, heads, keyHeads].join(), () =>
+      gridOf(mechanism, communicator, { heads, keyHeads }),
+    );
+    const whole: Extent = { b, n: tokens, m: tokens, h: heads, g: keyHeads };
+    this.#mask.check?.(whole);
+    return q.runtime.scope(() => {
+      const { tokensPlace, ranks, rings } = grid;
+      const divided = ranks[tokensPlace] as readonly number[];
+      const group = { communicator, ranks: divided, tokens: this.#counts(divided) };
+      const isDivided = divided.length > 1;
+      const [ownQ, ownK, ownV] = [q, k, v].map((x) => (isDivided ? divideHeads(x, group) : x));
+      const exchange =
+        mechanism === 'all-gather'
+          ? gathered(communicator, this.#counts(ranks.flat()), this.#source(grid, whole, ranks.flat()))
+          : roundRings(
+              rings,
+              ranks.map((each) => this.#source(grid, whole, each)),
+            );
+      const state = exchangedAttention(exchange, [ownQ, ownK, ownV] as [Tensor, Tensor, Tensor], scale);
+      const back = (x: Tensor) => (isDivided ? joinHeads(x, group) : x);
+      return { out: back(state.out), ...(wantsLse && { lse: back(state.lse) as Tensor<'f32'> }) };
+    });
+  }
+
+  /** The keys of some ranks, one after the other, for the queries and heads of this one. */
+  #source({ headsPlace, tokensPlace, ranks }: Grid, whole: Extent, holders: readonly number[]): Source {
+    const runsOf = (holders: readonly number[]): Run[] =>
+      holders.flatMap((holder) => (this.shards[holder] as Shard).runs);
+    const queries = ranks[tokensPlace] as readonly number[];
+    const [h, g] = [whole.h / queries.length, Math.max(1, whole.g / queries.length)];
+    const firstHead = headsPlace * h;
+    return getOrMake(this.#sources, [extentKey(whole), h, firstHead, queries, '<', holders].join(), () => {
+      const mask = partMask(this.#mask, { whole, queries: runsOf(queries), keys: runsOf(holders), firstHead });
+      const [n, m] = [this.tokensOf(queries), this.tokensOf(holders)];
+      return { tokens: m, mask, isUnseen: area(mask, { b: whole.b, n, m, h, g }) === 0 };
+    });
+  }
+
+  #counts(ranks: readonly number[]): number[] {
+    return ranks.map((rank) => this.tokensOf([rank]));
+  }
+}
+
+type Shape4 = [number, number, number, number];
