@@ -4,6 +4,7 @@ import type { Communicator } from '../src/cluster';
 import { openCommunicator } from '../src/cluster/communicator';
 import { boardOf, ThreadTransport } from '../src/cluster/threads';
 import { createRuntime, type RuntimeOptions } from '../src/index';
+import { reasonOf } from '../src/text/reason';
 
 /** What `work` returns on each of them. */
 export async function onRanks<T>(
@@ -16,8 +17,15 @@ export async function onRanks<T>(
   const rank = async (_: unknown, rank: number) => {
     using runtime = await createRuntime(backend);
     const transport = new ThreadTransport(board, rank, size);
-    using communicator = await openCommunicator(runtime, transport, seconds);
-    return await work(communicator);
+    try {
+      using communicator = await openCommunicator(runtime, transport, seconds);
+      const result = await work(communicator);
+      transport.close();
+      return result;
+    } catch (error) {
+      transport.fail(reasonOf(error));
+      throw error;
+    }
   };
   return Promise.all(Array.from({ length: size }, rank));
 }

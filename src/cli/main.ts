@@ -89,6 +89,7 @@ const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => P
     "answer requests of OpenAI's interface by a language model",
     async () => (await import('./serve')).serveCommand(),
   ],
+  cluster: ['run a program on several ranks', async () => (await import('./cluster')).clusterCommand()],
   tune: [
     'measure which sizes of WebGPU kernels are fastest on this device, and store them',
     async () => (await import('./tune')).tuneCommand(),

@@ -5,8 +5,8 @@ import { DTypeError, ParameterError, ShapeError } from '../errors';
 import { checkControl, checkTensors } from '../ops/check';
 import { cast, contiguous, widened } from '../ops/copy';
 import { zeros } from '../ops/float32';
-import { divide, equal, multiply } from '../ops/map';
-import { max, sum } from '../ops/reduce';
+import { mapOne } from '../ops/map/core';
+import { max, ofMaxima, sum } from '../ops/reduce';
 import type { Control } from '../runtime/backend';
 import type { Runtime } from '../runtime/runtime';
 import { type DType, isFloat } from '../tensor/dtype';
@@ -130,7 +130,9 @@ export class Communicator {
         piece.size > 0 ? contiguousOf(toFront(piece, concat)) : undefined,
       );
       const front = frontShape(shape, concat);
-      const shapes = received.map((count) => (count > 0 ? [count, ...front.slice(1)] : undefined));
+      const shapes = received
+        .map((count) => [count, ...front.slice(1)])
+        .map((shape) => (sizeOf(shape) > 0 ? shape : undefined));
       return toPlace(this.#exchange('allToAll', pieces, shapes, x.dtype, control).reshape(front), concat);
     };
     const backward = (gradient: Tensor, control: Control) =>
@@ -206,8 +208,9 @@ export class Communicator {
     const backward = (gradient: Tensor, control: Control, { x, out }: Readonly<Record<string, Tensor>>) => {
       const total = this.allReduce(gradient, control);
       if (!x || !out) return total;
-      const isLargest = equal(widened(x), widened(out));
-      return multiply(isLargest, divide(widened(total), this.allReduce(isLargest, control)));
+      const isLargest = mapOne(ofMaxima.largest(), { x: widened(x), out: widened(out) });
+      const count = this.allReduce(isLargest, control);
+      return mapOne(ofMaxima.share(), { isLargest, count, gradOut: widened(total) });
     };
     return this.#differentiable(name, x, x.shape, forward, backward, operation === 'max' ? ['x', 'out'] : []);
   }
@@ -256,11 +259,9 @@ export class Communicator {
     return new Communicator(this.runtime, { ...this.group, context, members, rank }, this.#nextContext);
   }
 
-  /** Lets go of the other ranks: calls are refused afterwards. Disposing twice is harmless. */
+  /** Calls are refused afterwards. Disposing twice is harmless. */
   dispose(): void {
-    if (this.#disposed) return;
     this.#disposed = true;
-    if (this.group.context === 0) this.group.transport.close();
   }
 
   [disposeKey](): void {

@@ -15,7 +15,7 @@ export interface Group {
   readonly transport: Transport;
   /** For messages of this communicator alone. */
   readonly context: number;
-  /** The rank in the whole program of each of the communicator's. */
+  /** The rank in the whole program of each of the communicator's, which messages to users name. */
   readonly members: readonly number[];
   readonly rank: number;
   readonly flights: Flights;
@@ -31,87 +31,147 @@ export interface ExchangeCall {
   /** Contiguous. */
   readonly sends: readonly (Tensor | undefined)[];
   readonly receives: readonly (Shape | undefined)[];
-  /** Of one axis: the pieces one after the other. */
+  /** [elements], a tensor of its own: the pieces one after the other. */
   readonly out: Tensor;
 }
 
-export const exchanging: Beside<ExchangeCall> = { name: 'exchange', begin };
-
-/** A piece that another rank sends. */
+/** What another rank sends: a message whose header should have these words. */
 interface Expected extends Message {
-  readonly from: number;
   readonly words: string;
 }
 
 const NO_BYTES = new Uint8Array(0);
+/** Where the words are those of a fault. */
+const FAULT = '!';
 
-const describe = (what: string, dtype: DType, shape: Shape) => `${what}: ${dtype} ${formatShape(shape)}`;
+export const exchanging: Beside<ExchangeCall> = {
+  name: 'exchange',
 
-function* begin(call: ExchangeCall, given: BesideCall): Generator<Pause, Pause, void> {
-  const { group, what, sends, receives, out } = call;
-  const { backend, fault, control, isComputing, end } = given;
-  const { rank, members } = group;
-  const words = fault ? `!${reasonOf(fault.error)}` : undefined;
+  *begin(call: ExchangeCall, { backend, fault, control, isComputing, end }: BesideCall): Generator<Pause, Pause, void> {
+    const { group, what, sends, out } = call;
+    const pieces: Uint8Array[] = [];
+    for (const piece of sends) pieces.push(piece && !fault ? yield* bytesOf(backend, piece) : NO_BYTES);
+    const target = roomFor(backend, out);
+    const { messages, expected } = messagesOf(call, pieces, target, fault && FAULT + reasonOf(fault.error));
+    const posted = group.transport.post(group.context, messages, expected);
+    const transfer = new Transfer(group, what, posted, expected, control, (thrown) => {
+      if (!thrown && !backend.view) backend.write(out.storage.buffer, target);
+      // What has been given up may still be read and written.
+      if (transfer.isAbandoned) for (const tensor of [out, ...sends]) tensor?.storage.retain();
+      end(thrown);
+    });
+    return group.flights.add({ isComputing, advance: (milliseconds) => transfer.advance(milliseconds) });
+  },
+};
 
-  const pieces: Uint8Array[] = [];
-  for (const piece of sends) pieces.push(piece && !fault ? yield* bytesToSend(backend, piece) : NO_BYTES);
-  const target = roomFor(backend, out);
+/** The pieces for other ranks and from them; the own one is copied. */
+function messagesOf(
+  { group, what, sends, receives, out }: ExchangeCall,
+  pieces: readonly Uint8Array[],
+  target: Uint8Array,
+  fault: string | undefined,
+) {
   const messages: Message[] = [];
   const expected: Expected[] = [];
   let at = 0;
-  for (const [peer, member] of members.entries()) {
-    const [piece, shape] = [sends[peer], receives[peer]];
-    const length = shape ? sizeOf(shape) * bytesPerElement(out.dtype) : 0;
+  for (const [rank, peer] of group.members.entries()) {
+    const [piece, shape] = [sends[rank], receives[rank]];
+    const [bytes, length] = [pieces[rank] ?? NO_BYTES, shape ? sizeOf(shape) * bytesPerElement(out.dtype) : 0];
     const payload = target.subarray(at, at + length);
     at += length;
-    if (peer === rank) payload.set(pieces[peer]?.subarray(0, length) ?? NO_BYTES);
-    else {
-      if (piece) {
-        const header = headerOf(words ?? describe(what, piece.dtype, piece.shape));
-        messages.push({ peer: member, header, payload: pieces[peer] as Uint8Array });
-      }
-      if (shape) {
-        const header = headerOf('');
-        expected.push({ peer: member, header, payload, from: peer, words: describe(what, out.dtype, shape) });
-      }
+    if (rank === group.rank) {
+      payload.set(bytes.subarray(0, length));
+      continue;
     }
+    if (piece)
+      messages.push({ peer, header: headerOf(fault ?? describe(what, piece.dtype, piece.shape)), payload: bytes });
+    if (shape) expected.push({ peer, header: headerOf(''), payload, words: describe(what, out.dtype, shape) });
   }
-  const posted = group.transport.post(group.context, messages, expected);
-  const land = () => {
-    checkAll(group, expected);
-    if (!backend.view) backend.write(out.storage.buffer, target);
-  };
-  return group.flights.add({ isComputing, advance: advancing(group, what, posted, control, land, end) });
+  return { messages, expected };
 }
 
-/** What goes on with posted messages until they are through, and then calls `land` and `end`; true once it has. */
-function advancing(
-  group: Group,
-  what: string,
-  posted: Posted,
-  { signal }: Control,
-  land: () => void,
-  end: BesideCall['end'],
-) {
-  const ends = performance.now() + group.seconds * 1000;
-  return (milliseconds: number): boolean => {
+const describe = (what: string, dtype: DType, shape: Shape) => `${what}: ${dtype} ${formatShape(shape)}`;
+
+/** Messages under way. */
+class Transfer {
+  /** Whether it has ended before all messages were through. */
+  isAbandoned = false;
+  readonly #ends: number;
+
+  /** `end` is called once: when all is there, or with what went wrong. */
+  constructor(
+    private readonly group: Group,
+    private readonly what: string,
+    private readonly posted: Posted,
+    private readonly expected: readonly Expected[],
+    private readonly control: Control,
+    private readonly end: BesideCall['end'],
+  ) {
+    this.#ends = performance.now() + group.seconds * 1000;
+  }
+
+  /** True once it has ended. */
+  advance(milliseconds: number): boolean {
     try {
-      signal?.throwIfAborted();
-      if (!posted.advance(milliseconds)) {
-        if (performance.now() > ends) throw lateError(group, what, posted.missing());
+      this.control.signal?.throwIfAborted();
+      if (!this.posted.advance(milliseconds)) {
+        if (performance.now() > this.#ends) throw this.#lateError();
         return false;
       }
-      land();
-      end();
     } catch (error) {
-      end({ error });
+      this.isAbandoned = true;
+      // What has come may say why.
+      this.end({ error: this.#firstFailure() ?? error });
+      return true;
     }
+    const error = this.#firstFailure();
+    this.end(error && { error });
     return true;
-  };
+  }
+
+  /** That of a rank which sent something else than was expected, or the fault of what it was to send. */
+  #firstFailure(): Error | undefined {
+    for (const { peer, words, header } of this.expected) {
+      const came = wordsOf(header);
+      if (came === words || came === '') continue;
+      if (came.startsWith(FAULT)) return new BackendError(sourceOf(came.slice(FAULT.length), peer));
+      const own = this.group.transport.rank;
+      return new ShapeError(
+        `rank ${peer} came with '${came}', rank ${own} expected '${words}': ranks must make the same calls in the same order, with tensors that fit together`,
+      );
+    }
+    return undefined;
+  }
+
+  #lateError(): BackendError {
+    const missing = this.posted.missing();
+    const who = missing.length > 0 ? `rank ${missing.join(', ')} did not come` : 'what was sent was not taken';
+    return new BackendError(`${this.what}: ${who} within ${this.group.seconds} s`);
+  }
+}
+
+/** A fault goes through many ranks; the first is named. */
+const sourceOf = (reason: string, peer: number) => (/^rank \d+/.test(reason) ? reason : `rank ${peer}: ${reason}`);
+
+/** Resolves once all ranks have said the same words, such as the version that they run. */
+export async function meet(group: Group, words: string): Promise<void> {
+  const { transport, context, members, rank } = group;
+  const others = members.filter((_, each) => each !== rank);
+  const messages = others.map((peer) => ({ peer, header: headerOf(words), payload: NO_BYTES }));
+  const expected = others.map((peer) => ({ peer, header: headerOf(''), payload: NO_BYTES, words }));
+  const posted = transport.post(context, messages, expected);
+  let failed: { readonly error: unknown } | undefined;
+  const transfer = new Transfer(group, 'the start', posted, expected, {}, (thrown) => {
+    failed = thrown;
+  });
+  const { flights } = group;
+  const advance = (milliseconds: number) => transfer.advance(milliseconds);
+  await flights.add({ isComputing: () => false, advance }).promise;
+  if (failed) throw failed.error;
 }
 
 /** The elements of a contiguous tensor in host memory, in place if they are there. */
-function* bytesToSend(backend: Backend, { storage, offset, size, dtype }: Tensor): Generator<Pause, Uint8Array, void> {
+function* bytesOf(backend: Backend, { storage, offset, size, dtype }: Tensor): Generator<Pause, Uint8Array, void> {
   const bytes = bytesPerElement(dtype);
   const view = backend.view?.(storage.buffer);
   if (view) return new Uint8Array(view.buffer, view.byteOffset + offset * bytes, size * bytes);
@@ -122,39 +182,4 @@ function roomFor(backend: Backend, { storage, size, dtype }: Tensor): Uint8Array
   const bytes = size * bytesPerElement(dtype);
   const view = backend.view?.(storage.buffer);
   return view ? new Uint8Array(view.buffer, view.byteOffset, bytes) : new Uint8Array(new ArrayBuffer(bytes));
-}
-
-/** Throws if a rank sent something else than was expected, or the fault of what it was to send. */
-function checkAll({ rank }: Group, expected: readonly Expected[]): void {
-  for (const { from, words, header } of expected) {
-    const came = wordsOf(header);
-    if (came === words) continue;
-    if (came.startsWith('!')) throw new BackendError(`rank ${from}: ${came.slice(1)}`);
-    throw new ShapeError(
-      `rank ${from} came with '${came}', rank ${rank} expected '${words}': all ranks make the same calls in the same order, with tensors that fit together`,
-    );
-  }
-}
-
-function lateError({ members, seconds }: Group, what: string, missing: readonly number[]): BackendError {
-  const ranks = missing.map((member) => members.indexOf(member));
-  const who = ranks.length > 0 ? `rank ${ranks.join(', ')} did not come` : 'what was sent was not taken';
-  return new BackendError(`${what}: ${who} within ${seconds} s`);
-}
-
-/** Resolves once all ranks have said the same words, such as the version that they run. */
-export async function meet(group: Group, words: string): Promise<void> {
-  const { transport, members, rank, flights, context } = group;
-  const others = members.flatMap((peer, from) => (from === rank ? [] : { peer, from }));
-  const sends = others.map(({ peer }) => ({ peer, header: headerOf(words), payload: NO_BYTES }));
-  const receives = others.map((other) => ({ ...other, header: headerOf(''), payload: NO_BYTES, words }));
-  const posted = transport.post(context, sends, receives);
-  let failed: { readonly error: unknown } | undefined;
-  const end = (thrown?: { readonly error: unknown }) => {
-    failed = thrown;
-  };
-  const check = () => checkAll(group, receives);
-  await flights.add({ isComputing: () => false, advance: advancing(group, 'the start', posted, {}, check, end) })
-    .promise;
-  if (failed) throw failed.error;
 }

@@ -10,3 +10,12 @@ export type { DeltaRuleOptions, ShardedLinearOptions, StatesParallelOptions } fr
 export type { ContextParallelOptions, Costs, Sharded, ShardedOptions } from './sharded-attention';
 export type { Run, Shard } from './shards';
 export { sumOver } from './sum-over';
+export {
+  asRank,
+  type CommunicatorOptions,
+  communicator,
+  type RankOptions,
+  type RankWork,
+  type RunRanksOptions,
+  runRanks,
+} from './ranks';

@@ -134,3 +134,6 @@ const [largest, share, weight] = [
     return new ElementwiseFunction('logSumExp', 3, [value]);
   }),
 ];
+
+/** For gradients of maxima. @internal */
+export const ofMaxima = { largest, share };
