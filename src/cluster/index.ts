@@ -6,10 +6,6 @@ export {
   type SendRecvOptions,
 } from './communicator';
 export { type ContextParallel, contextParallel, type DeltaRuleParallel, type LinearParallel } from './context-parallel';
-export type { DeltaRuleOptions, ShardedLinearOptions, StatesParallelOptions } from './recurrent';
-export type { ContextParallelOptions, Costs, Sharded, ShardedOptions } from './sharded-attention';
-export type { Run, Shard } from './shards';
-export { sumOver } from './sum-over';
 export {
   asRank,
   type CommunicatorOptions,
@@ -19,3 +15,7 @@ export {
   type RunRanksOptions,
   runRanks,
 } from './ranks';
+export type { DeltaRuleOptions, ShardedLinearOptions, StatesParallelOptions } from './recurrent';
+export type { ContextParallelOptions, Costs, Sharded, ShardedOptions } from './sharded-attention';
+export type { Run, Shard } from './shards';
+export { sumOver } from './sum-over';
