@@ -39,7 +39,7 @@ const examples: Plugin = {
 
 /** Files of models lie apart, since only those who use a model fetch them. */
 const MODELS = 'models/';
-const OF_MODELS = /\/model-|\/default-model\/|\/(vision|paint)\/trained\//;
+const OF_MODELS = /\/model-|\/default-model\/|\/trained\//;
 
 /** The feed, and in the service worker the files that it keeps. */
 const kept: Plugin = {

@@ -14,7 +14,7 @@ import { fashionMnist } from './fashion-mnist.ts';
 /** Ten tasks of ten classes each take as long as five of two with 150 of 400 steps and fewer stored learners. */
 const TEN_TASKS = ['--stored', '1,20', '--steps', '150'];
 const SERIES = {
-  'split-digits': { name: 'digits, two a task', data: 'digits', more: ['--stored', '1,5,20'] },
+  'split-digits': { name: 'digits, two a task', data: 'digits', more: ['--stored', '1,5,20,100'] },
   'split-fashion': { name: 'Fashion-MNIST, two a task', data: 'fashion-mnist', more: ['--stored', '1,5,20'] },
   'permuted-digits': { name: 'permuted digits', data: 'digits', more: ['--series', 'permuted', ...TEN_TASKS] },
   'rotated-digits': { name: 'rotated digits', data: 'digits', more: ['--series', 'rotated', ...TEN_TASKS] },

@@ -11,7 +11,8 @@ import { groupBy } from '../src/group-by';
 import { formatMachine, machineFile } from '../src/machine';
 import { describeParams } from '../src/methods/params';
 import { methods } from '../src/methods/registry';
-import { formatPercent, formatRatio, formatTime, significant } from '../src/text/format';
+import type { LearnerSummary } from '../src/pipelines';
+import { formatBytes, formatPercent, formatRatio, formatTime, significant } from '../src/text/format';
 import { markdownTable, replaceSection } from './markdown';
 
 const root = resolve(import.meta.dirname, '..');
@@ -50,9 +51,13 @@ test('the table of the masks of LongCA-bench is that of its newest stored run, w
   await expectCurrent('src/methods/sparse/longca/README.md', { 'bench longca': masksSection(newest) });
 });
 
-test('the table of detectors is that of docs/pipelines', async () => {
-  const run = JSON.parse(await readFile(`${root}/docs/pipelines/c3d-ad.json`, 'utf8'));
-  await expectCurrent('src/pipelines/README.md', { detectors: detectorsSection(run) });
+test('the tables of pipelines are those of docs/pipelines', async () => {
+  const runOf = async (file: string) => JSON.parse(await readFile(`${root}/docs/pipelines/${file}`, 'utf8'));
+  const series = (await readdir(`${root}/docs/pipelines`)).filter((file) => /^continual-.*json$/.test(file));
+  await expectCurrent('src/pipelines/README.md', {
+    learners: learnersSection(await Promise.all(series.map(runOf))),
+    detectors: detectorsSection(await runOf('c3d-ad.json')),
+  });
 });
 
 test.each(methods.map((method) => [method.name, method] as const))(
@@ -136,6 +141,46 @@ function masksSection({ rows, contenders, machine, runtime, command }: LongCaRep
   return `GFLOP/s of the pairs seen, ${n} tokens:\n\n${markdownTable([header, ...lines])}\n\n${formatMachine(machine)}; ${runtime.join('; ')}. By \`${command}\`; every case is in [docs/longca](../../../../docs/longca).`;
 }
 
+interface LearnersRun {
+  readonly command: string;
+  readonly name: string;
+  readonly settings: { readonly seeds: number };
+  readonly learners: readonly LearnerSummary[];
+  readonly equal?: Readonly<Record<'stored' | 'classes' | 'whole', number>> & { readonly isAsAccurate: boolean };
+}
+
+/** Learners of each series of tasks, and memory at equal accuracy. */
+function learnersSection(runs: readonly LearnersRun[]): string {
+  const interval = ({ value, high }: LearnerSummary['accuracy']) =>
+    `${formatPercent(value)}${Number.isFinite(high ?? Number.NaN) ? ` ± ${formatPercent(high - value)}` : ''}`;
+  const rows = runs.flatMap(({ name, learners }) =>
+    learners.map(({ learner, stored, accuracy, forgetting, memory }, at) => [
+      at === 0 ? name : '',
+      `\`${learner}\`${stored === undefined ? '' : `, ${stored} of a class`}`,
+      interval(accuracy),
+      interval(forgetting),
+      formatBytes(memory.classes),
+      formatBytes(memory.whole),
+    ]),
+  );
+  const header = ['tasks', 'learner', 'accuracy', 'forgotten', 'kept of classes', 'and the network'];
+  const equal = runs.flatMap(({ name, equal }) => {
+    if (!equal) return [];
+    const more = equal.isAsAccurate ? '' : 'more than ';
+    return [
+      [name, ...[String(equal.stored), formatRatio(equal.classes), formatRatio(equal.whole)].map((x) => more + x)],
+    ];
+  });
+  const columns = ['tasks', 'fewest stored rows of a class', 'memory of classes over its own', 'with all weights'];
+  const commands = runs.map(({ command }) => `\`${command}\``).join('; ');
+  return [
+    markdownTable([header, ...rows], 2),
+    'Stored rows that are as accurate as `generative`:',
+    markdownTable([columns, ...equal]),
+    `Means over three seeds, with 95% intervals, unless the command says otherwise. By ${commands}; all of them by \`node scripts/continual-runs.ts\`.`,
+  ].join('\n\n');
+}
+
 interface DetectorsRun {
   readonly settings: { readonly arms: readonly string[]; readonly seeds: number; readonly steps: number };
   readonly dataSeed: number;
@@ -145,6 +190,8 @@ interface DetectorsRun {
     /** After each task; JSON has null for the infinite bounds of one seed. */
     readonly object: readonly Record<'value' | 'low' | 'high', number | null>[];
     readonly point: DetectorsRun['arms'][number]['object'];
+    /** [seed][task learned last], of the classes so far. */
+    readonly figures: readonly (readonly (readonly { readonly object: number }[])[])[];
   }[];
 }
 
@@ -159,8 +206,24 @@ function detectorsSection({ settings: { arms, seeds, steps }, dataSeed, tasks, a
     cell(point.at(-1) as (typeof point)[number]),
   ]);
   const classes = ['classes', ...tasks.map((_, task) => String(tasks.slice(0, task + 1).flat().length)), ''];
+  const each = (values: readonly number[]) => values.map((value) => value.toFixed(3)).join(', ');
+  const kept = found.map(({ arm, figures }) => {
+    const told = figures.map((rows) => learnedAndLost(rows, tasks));
+    return [`\`${arm}\``, each(told.map(({ learned }) => learned)), each(told.map(({ lost }) => lost))];
+  });
+  const keeping = markdownTable([['by seed', 'right after its task', 'lost by the end'], ...kept]);
   const command = `saccade anomaly train --data shapes --data-seed ${dataSeed} --arms ${arms.join(',')} --seeds ${seeds} --steps ${steps}`;
-  return `${markdownTable([header, classes, ...rows])}\n\n${seeds === 1 ? 'One seed, so no intervals' : `Means over ${seeds} seeds, with 95% intervals`}. By \`${command}\`; the run is [docs/pipelines/c3d-ad.json](../../docs/pipelines/c3d-ad.json).`;
+  return `${markdownTable([header, classes, ...rows])}\n\nA class's AUROC right after its task, and how far those of all tasks but the last fell from there:\n\n${keeping}\n\n${seeds === 1 ? 'One seed, so no intervals' : `Means over ${seeds} seeds, with 95% intervals`}. By \`${command}\`; the run is [docs/pipelines/c3d-ad.json](../../docs/pipelines/c3d-ad.json).`;
+}
+
+/** The mean AUROC of classes right after their task, and how far those of all tasks but the last fall until the end. */
+function learnedAndLost(rows: DetectorsRun['arms'][number]['figures'][number], tasks: DetectorsRun['tasks']) {
+  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const classes = tasks.flatMap((names, task) => names.map(() => task));
+  const learned = classes.map((task, at) => rows[task]?.[at]?.object as number);
+  const older = classes.filter((task) => task < tasks.length - 1).length;
+  const ends = rows.at(-1)?.map(({ object }) => object) ?? [];
+  return { learned: mean(learned), lost: mean(learned.slice(0, older)) - mean(ends.slice(0, older)) };
 }
 
 /** Masks beside our own dense attention of the same extents: lengths at which there are peers are left out. */

@@ -9,6 +9,7 @@ import { costOf, LENGTHS, WIDTH } from './costs';
 import { glyph } from './glyphs';
 import { orderOf, verdictMarks, workMark } from './index-page';
 import { glyphBox } from './layout';
+import { pipelineSection } from './pipeline-part';
 import { reading } from './readings';
 import { seriesPlot } from './series-plot';
 import { pageOf, runs, standingOf, workingOf } from './standing';
@@ -30,6 +31,7 @@ export function paperPage(paper: ListedPaper): Html {
     ${run && html`<dt>claims</dt><dd><a href="#claims">${verdictMarks(verdicts)}</a></dd>`}</dl>
   </div>
 </div>
+${pipelines.map(pipelineSection)}
 <section class="section"><h2>The idea</h2><div class="prose"><p class="lede">${summary}</p>${glyph(id) && figure(paper)}</div></section>
 <section class="section"><h2>What it solves</h2><div class="prose"><ul>${problems.map((problem) => html`<li>${problem}</li>`)}</ul></div></section>
 ${costSection(paper)}

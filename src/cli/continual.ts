@@ -152,7 +152,7 @@ function summaryOf({ tasks, found, learners, equal }: Continual) {
   const accuracies = learners.map((each) =>
     found.filter((one) => armTitle(one) === armTitle(each)).map(({ accuracies }) => accuracies),
   );
-  const ratio = equal && { stored: equal.stored?.stored, ...equal.ratio };
+  const ratio = equal && { stored: equal.stored.stored, isAsAccurate: equal.isAsAccurate, ...equal.ratio };
   return { tasks, learners: learners.map((each, at) => ({ ...each, accuracies: accuracies[at]! })), equal: ratio };
 }
 
@@ -185,10 +185,12 @@ function report(result: Continual, { seeds }: ContinualSettings, out: string): s
 /** Memory at equal accuracy, in words. */
 function equalText({ equal }: Continual): string[] {
   if (!equal) return [];
-  if (!equal.stored || !equal.ratio) return ['No number of stored rows that was tried is as accurate as generative.'];
-  const { stored, ratio } = equal;
+  const { stored, isAsAccurate, ratio } = equal;
+  const found = isAsAccurate
+    ? 'The fewest stored rows as accurate as generative'
+    : 'No number of stored rows that was tried is as accurate as generative, not the most';
   return [
-    `The fewest stored rows as accurate as generative: ${stored.stored} of a class, ${formatRatio(ratio.classes)} its memory of classes, ${formatRatio(ratio.whole)} with the weights.`,
+    `${found}: ${stored.stored} of a class, ${formatRatio(ratio.classes)} its memory of classes, ${formatRatio(ratio.whole)} with the weights.`,
   ];
 }
 

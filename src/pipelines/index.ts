@@ -49,7 +49,7 @@ export {
   confusionMatrix,
   forgetting,
 } from './metrics';
-export { PIPELINES, type Pipeline } from './names';
+export { PIPELINES, type Pipeline, type PipelineShown } from './names';
 export { type PaintControl, type Painting, type PaintSettings, paint } from './paint/paint';
 export { openStudio, type Studio } from './paint/studio';
 export {

@@ -3,6 +3,17 @@ export interface Pipeline {
   /** The command that runs it. */
   readonly command: string;
   readonly summary: string;
+  /** What its paper's page in the atlas opens on. */
+  readonly shown?: PipelineShown | undefined;
+}
+
+/** Files are those of docs/pipelines. */
+export interface PipelineShown {
+  readonly picture?: { readonly file: string; readonly width: number; readonly height: number; readonly text: string };
+  /** Stored runs over tasks. */
+  readonly runs: readonly { readonly file: string; readonly title: string }[];
+  /** The name of a file of examples, without its ending. */
+  readonly example?: string | undefined;
 }
 
 /** By the names that papers have for them. */
@@ -11,11 +22,31 @@ export const PIPELINES: Readonly<Record<string, Pipeline>> = {
     command: 'saccade anomaly train --data shapes',
     summary:
       'learns classes of point clouds task by task, and scores clouds and points by how unlike those they are, beside detectors without the advisor, with softmaxes, without the loss of changed parameters, and fine-tuned',
+    shown: {
+      picture: {
+        file: 'c3d-ad.png',
+        ...{ width: 960, height: 320 },
+        text: 'Six clouds with defects, each from two sides, scored after all four tasks: warm places are unlike the clouds that were learned. It marks the dent of the egg and the bump of the ball; of the ring and the hourglass it marks what it reconstructs badly in any such cloud.',
+      },
+      runs: [{ file: 'c3d-ad.json', title: 'AUROC by cloud of the classes so far' }],
+    },
   },
   'generative-kernel-continual-learning': {
     command: 'saccade continual --data digits',
     summary:
       'learns tasks of labelled pictures one after the other, and tells what is forgotten, beside stored rows, fine-tuning and joint training',
+    shown: {
+      picture: {
+        file: 'continual-split-digits.png',
+        ...{ width: 224, height: 280 },
+        text: 'What the generator makes of each digit after five tasks of two, eight rows of each; none of the pictures that it learned from was kept.',
+      },
+      runs: ['split digits', 'split fashion'].map((series) => ({
+        file: `continual-${series.replace(' ', '-')}.json`,
+        title: `Accuracy on the tasks so far, ${series}`,
+      })),
+      example: 'drawn-digits',
+    },
   },
   'sd-rpn': {
     command: "saccade look --regions --image garments.png --question 'which red shoe'",

@@ -19,10 +19,11 @@ export interface LearnerSummary extends Omit<Arm, 'seed'> {
 
 export interface EqualMemory {
   readonly generative: LearnerSummary;
-  /** The one of the fewest stored rows that is as accurate; undefined if none of those that learned is. */
-  readonly stored?: LearnerSummary | undefined;
+  /** The one of the fewest stored rows that is as accurate, or the one of the most rows if none of those that learned is. */
+  readonly stored: LearnerSummary;
+  readonly isAsAccurate: boolean;
   /** Its memory over that of the generative learner. */
-  readonly ratio?: LearnerSummary['memory'] | undefined;
+  readonly ratio: LearnerSummary['memory'];
 }
 
 /** Each learner over its seeds, in the order they were found. */
@@ -43,12 +44,18 @@ export function summariesOf(found: readonly Progress[], classes: number): Learne
 /** Memory at equal accuracy, by means; undefined without the generative learner or stored rows. */
 export function equalMemory(learners: readonly LearnerSummary[]): EqualMemory | undefined {
   const generative = learners.find(({ learner }) => learner === 'generative');
-  const storing = learners.filter(({ learner }) => learner === 'stored');
-  if (!generative || storing.length === 0) return undefined;
-  const [stored] = storing
-    .filter(({ accuracy }) => accuracy.value >= generative.accuracy.value)
+  if (!generative) return undefined;
+  const storing = learners
+    .filter(({ learner }) => learner === 'stored')
     .sort((a, b) => a.memory.classes - b.memory.classes);
-  const over = (what: keyof LearnerSummary['memory']) =>
-    (stored as LearnerSummary).memory[what] / generative.memory[what];
-  return { generative, stored, ratio: stored && { classes: over('classes'), whole: over('whole') } };
+  const found = storing.find(({ accuracy }) => accuracy.value >= generative.accuracy.value);
+  const stored = found ?? storing.at(-1);
+  if (!stored) return undefined;
+  const over = (what: keyof LearnerSummary['memory']) => stored.memory[what] / generative.memory[what];
+  return {
+    generative,
+    stored,
+    isAsAccurate: found !== undefined,
+    ratio: { classes: over('classes'), whole: over('whole') },
+  };
 }
