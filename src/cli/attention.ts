@@ -2,8 +2,50 @@
 import { isRecord, show } from '../check';
 import { ParameterError } from '../errors';
 import type { Method } from '../methods/define';
-import type { DecoderAttention } from '../models/decoder';
+import { exactAttention } from '../methods/dense/attention';
+import { findMethod } from '../methods/registry';
+import { createDecoder, type DecoderAttention, type DecoderConfig } from '../models/decoder';
+import { trainedAttention } from '../models/decoder/trained-attention';
+import { readMethod } from './methods';
 import { parseJson } from './options';
+
+/** What the command line says of the attention of a model: names by commas, and params as JSON. */
+interface Said {
+  readonly attention?: string | undefined;
+  readonly params?: string | undefined;
+}
+
+/**
+ * The attention of a model's layers: that which is named, else that which the model was trained with, whose params those given
+ * replace one by one. Undefined: exact attention, as the configuration says.
+ */
+export async function attentionOfModel(
+  config: DecoderConfig,
+  { attention, params }: Said = {},
+): Promise<DecoderAttention | undefined> {
+  const names = { option: '--attention', layersName: 'the layers' };
+  const layersOf = () => createDecoder(config, { attention: exactAttention as Method }).layers;
+  if (attention !== undefined)
+    return attentionOf(await Promise.all(attention.split(',').map(readMethod)), params, layersOf(), names);
+  const own = trainedAttention(config);
+  if (!own) {
+    if (params !== undefined) throw new ParameterError('--params are those of --attention: name its method too');
+    return undefined;
+  }
+  const given: unknown = params === undefined ? undefined : parseJson(params);
+  const merged = own.map((each, at) => {
+    const more: unknown = Array.isArray(given) ? given[at] : given;
+    return isRecord(more) ? { ...each.params, ...more } : each.params;
+  });
+  const isMergeable = given === undefined || isRecord(given) || (Array.isArray(given) && given.length === own.length);
+  const json = isMergeable ? JSON.stringify(own.length === 1 ? merged[0] : merged) : params;
+  return attentionOf(
+    own.map(({ method }) => findMethod(method)),
+    json,
+    layersOf(),
+    names,
+  );
+}
 
 /**
  * One method for all layers, or several in turn, each with its own params, of which `--params` has one object or a list; `option`

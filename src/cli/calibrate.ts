@@ -9,6 +9,7 @@ import { loadDecoder } from '../models/language-model/load';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
 import { significant } from '../text/format';
 import { formatTable, right } from '../text/table';
+import { attentionOfModel } from './attention';
 import { openModel } from './language';
 import { METHOD_OR_MODULE, readMethod } from './methods';
 import { backendOption, paramsOption, parseJson, threadsOption, wholeNumber } from './options';
@@ -53,7 +54,8 @@ async function runCalibrate(name: string, options: Options): Promise<void> {
   await using weights = await openModel(model);
   using runtime = await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
   const found = await withProgress('calibrating', async (control) => {
-    using language = await loadDecoder(weights, { runtime, context, signal: control.signal });
+    const attention = weights.config && (await attentionOfModel(weights.config));
+    using language = await loadDecoder(weights, { runtime, attention, context, signal: control.signal });
     return await calibrate(language, method, text, { params: parseJson(params), error, ...control });
   });
   const result: CalibrationFile = {

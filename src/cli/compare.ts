@@ -40,6 +40,7 @@ import { formatPercent, formatRatio, significant } from '../text/format';
 import { printable } from '../text/printable';
 import { formatTable, styledLines } from '../text/table';
 import type { Weights } from '../weights';
+import { attentionOfModel } from './attention';
 import { failIfAny, WITH_FAILURES } from './failures';
 import { openModel } from './language';
 import { METHOD_OR_MODULE, readMethods } from './methods';
@@ -200,7 +201,8 @@ async function readInputs(runtime: Runtime, options: ReadOptions, { signal }: Co
   if (model !== undefined) {
     const named = text === undefined ? unwrapped(await mobyDick()) : await readText(text);
     await using weights = await openModel(model === true ? undefined : model);
-    const language = await loadDecoder(weights, { runtime, context: Math.max(2, length), signal });
+    const attention = weights.config && (await attentionOfModel(weights.config));
+    const language = await loadDecoder(weights, { runtime, attention, context: Math.max(2, length), signal });
     try {
       const each = options.eachLayer === true;
       const calibrated = await calibratedOf(weights, options.among, language.decoder.layers, layer, signal);

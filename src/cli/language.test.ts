@@ -148,6 +148,40 @@ test('perplexity tells how well a text is predicted', async () => {
   expect(code).toBe(0);
   expect(stdout).toMatch(/tokens +loss +perplexity +bits a byte/);
   expect(stdout).toMatch(/ 51 /);
+  const given = ['perplexity', ...model(), '--text', at('text'), '--context', '16'];
+  expect((await saccade(...given, '--chunk', '5')).stdout).toBe(stdout);
+  await expectRefusal([...given, '--chunk', '0'], 'It must be a whole number from 1');
+});
+
+test('attention is that of the training, which is said, unless another is named', async () => {
+  const given = ['perplexity', ...model(), '--text', at('text')];
+  const plain = await saccade(...given);
+  await expectRefusal([...given, '--params', '{"window": [1, 0]}'], '--params are those of --attention');
+  const trainedBy = (attention: unknown) =>
+    writeFile(at('model', 'config.json'), JSON.stringify({ ...config, ...(attention as object) }));
+  try {
+    await trainedBy({ saccade_attention: [{ method: 'attention', params: { window: [1, 0] } }] });
+    const own = await saccade(...given);
+    expect(own.stderr).toContain(
+      'Attention as in training, unless --attention names another: attention {"window":[1,0]}',
+    );
+    expect(own.stdout).not.toBe(plain.stdout);
+    const other = await saccade(...given, '--params', '{"window": [100, 0]}');
+    expect(other.stdout).toBe(plain.stdout);
+    expect((await saccade(...given, '--attention', 'attention')).stderr).toBe('');
+    expect(() => createDecoder({ ...config, landmark_every: 4 } as never)).toThrow(
+      'attention must be given, as the model was trained with landmark-attention {"block":4}',
+    );
+    await trainedBy({ saccade_attention: [{ method: 3, params: {} }] });
+    await expectRefusal(
+      given,
+      'method of saccade_attention of the configuration[0] must be the name of a method, got 3',
+    );
+    await trainedBy({ landmark_token_id: 3 });
+    await expectRefusal(given, 'does not say after how many tokens: name landmark-attention with its block');
+  } finally {
+    await trainedBy({});
+  }
 });
 
 test('refuses what does not fit, by name', async () => {

@@ -1,13 +1,14 @@
 /** What the commands of language models share: their options, and how a model is opened. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { defaultModelFiles } from '../default-model/files';
-import { createDecoder, type DecoderConfig, type GenerateOptions, type LanguageModel, loadDecoder } from '../models';
+import { type DecoderConfig, type GenerateOptions, type LanguageModel, loadDecoder } from '../models';
+import { trainedAttention } from '../models/decoder/trained-attention';
 import { STORAGE } from '../ops/cache/params';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
 import type { Runtime } from '../runtime/runtime';
 import { openWeights, type Weights } from '../weights';
-import { attentionOf } from './attention';
-import { METHOD_OR_MODULE, readMethod } from './methods';
+import { attentionOfModel } from './attention';
+import { METHOD_OR_MODULE } from './methods';
 import { backendOption, paramsOption, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
 import { openFile } from './read-tensors';
@@ -31,7 +32,7 @@ export function languageOptions(command: Command): Command {
     )
     .option(
       '--attention <names>',
-      `the attention of all layers, or several by commas, which layers take in turn, each ${METHOD_OR_MODULE}; default: as the configuration says`,
+      `the attention of all layers, or several by commas, which layers take in turn, each ${METHOD_OR_MODULE}; default: as the model was trained`,
     )
     .addOption(paramsOption())
     .addOption(new Option('--cache <type>', 'how keys and values are stored; default: f32').choices([...STORAGE]))
@@ -117,18 +118,20 @@ export async function withLanguageModel(
   more: { readonly rows?: number } = {},
 ): Promise<void> {
   await using weights = await openModel(model);
-  const methods = attention === undefined ? [] : await Promise.all(attention.split(',').map(readMethod));
+  const config = weights.config as DecoderConfig | undefined;
+  const given = config && (await attentionOfModel(config, { attention, params }));
+  const own = config && attention === undefined ? trainedAttention(config) : undefined;
+  if (own) process.stderr.write(`${ownText(own)}\n`);
   using runtime = await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
-  const layersOf = (config: DecoderConfig) => createDecoder(config).layers;
-  const given =
-    methods.length > 0 && weights.config
-      ? attentionOf(methods, params, layersOf(weights.config), { option: '--attention', layersName: 'the layers' })
-      : undefined;
   using language = await withProgress(model ?? DEFAULT_MODEL, (control) =>
     loadDecoder(weights, { runtime, attention: given, cache, context, types, ...more, ...control }),
   );
   await work(language, runtime);
 }
+
+/** What attention is taken if none is named. */
+const ownText = (own: NonNullable<ReturnType<typeof trainedAttention>>) =>
+  `Attention as in training, unless --attention names another: ${own.map(({ method, params }) => `${method} ${JSON.stringify(params)}`).join(', ')}`;
 
 /** Tokens a second, and how long the first took. */
 export function speedText({

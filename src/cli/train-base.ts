@@ -1,13 +1,15 @@
 /** Trainings that go on from a model: its weights in the place of random ones, and perhaps what it knows as what is learned. */
 import { ParameterError } from '../errors';
-import { createDecoder, type Decoder, type DecoderConfig } from '../models';
-import type { LandmarkConfig } from '../models/decoder/landmarks';
+import { createDecoder, type Decoder, type DecoderConfig, type LayerAttention } from '../models';
+import type { LandmarkConfig, Landmarks } from '../models/decoder/landmarks';
+import { withTrainedAttention } from '../models/decoder/trained-attention';
 import { concat } from '../ops/copy';
 import { mean } from '../ops/reduce';
 import type { Runtime } from '../runtime/runtime';
 import { sameShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { type Tokenizer, tokenizerOf } from '../train';
+import { attentionOfModel } from './attention';
 import { openModel } from './language';
 
 /** A model that a training goes on from. */
@@ -32,7 +34,7 @@ export async function baseOf(
   if (!weights.config || !file)
     throw new ParameterError(`${weights.name} must have a config.json and a tokenizer.json beside it to go on from`);
   const config = weights.config as DecoderConfig;
-  const decoder = createDecoder(config);
+  const decoder = createDecoder(config, { attention: await attentionOfModel(config) });
   const parameters = (await decoder.load(runtime, weights, { types: 'f32' })) as Record<string, Tensor>;
   return { config, decoder, parameters, tokenizer: tokenizerOf(JSON.parse(new TextDecoder().decode(file))) };
 }
@@ -42,6 +44,18 @@ export function configWithLandmarks(config: DecoderConfig, tokens: number): Deco
   const vocabulary = Math.max(config.vocab_size as number, tokens + 1);
   const { landmark_every: _, ...others } = config as DecoderConfig & LandmarkConfig;
   return { landmark_token_id: vocabulary - 1, ...others, vocab_size: vocabulary } as DecoderConfig;
+}
+
+/** The configuration of a model that is trained with some attention, in which every so many tokens may be followed by a landmark. */
+export function configOfTrained(
+  config: DecoderConfig,
+  landmarks: Landmarks | undefined,
+  attention: readonly LayerAttention[],
+): DecoderConfig {
+  const { landmark_every: _, landmark_token_id: __, ...others } = config as DecoderConfig & LandmarkConfig;
+  const ofLandmarks = landmarks && { landmark_every: landmarks.every, landmark_token_id: landmarks.token };
+  const turns = attention.map(({ method, params = {} }) => ({ method: method.name, params }));
+  return withTrainedAttention({ ...others, ...ofLandmarks } as DecoderConfig, turns);
 }
 
 /** Parameters of a decoder: the base's where it has them, of new tokens the mean of all; random ones else. */

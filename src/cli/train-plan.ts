@@ -5,8 +5,9 @@ import { mobyDick } from '../compare/inputs';
 import { DTypeError, ParameterError, ShapeError } from '../errors';
 import type { Method } from '../methods/define';
 import { findMethod, methods as library } from '../methods/registry';
-import { createDecoder, type Decoder, type DecoderConfig } from '../models';
-import { insertTargets, jumpedPositions, type Landmarks, NO_TARGET } from '../models/decoder/landmarks';
+import { createDecoder, type Decoder, type DecoderConfig, type LayerAttention } from '../models';
+import { distillation } from '../models/decoder/distillation';
+import { gatedTokens, insertTargets, jumpedPositions, type Landmarks, NO_TARGET } from '../models/decoder/landmarks';
 import { sampleTokens } from '../models/decoder/sample';
 import type { ModuleControl, TrainableParameters } from '../nn';
 import type { Runtime } from '../runtime/runtime';
@@ -29,11 +30,10 @@ import {
   warmupCosine,
   windows,
 } from '../train';
-import { attentionOf } from './attention';
-import { distillation } from './distill';
+import { attentionOf, attentionOfModel } from './attention';
 import { readMethod } from './methods';
 import { MOST_SETTINGS, openFile, readBytes, readTensorsOf, readText } from './read-tensors';
-import { baseOf, configWithLandmarks, parametersFrom } from './train-base';
+import { baseOf, configOfTrained, configWithLandmarks, parametersFrom } from './train-base';
 import { OF_FILES, settledOptions, TEXT_OPTIONS, type TextOptions, type TrainOptions } from './train-options';
 
 const FILES_TOGETHER = '--config, --weights, --tokens and --optimizer';
@@ -78,10 +78,11 @@ export interface Plan {
 /** The loss of a decoder on a batch; landmarks have no targets. */
 const lossOf =
   (decoder: Decoder): Plan['loss'] =>
-  (parameters, { tokens, targets, positions }) =>
+  (parameters, { tokens, targets, positions, gated }) =>
     decoder.loss(parameters, tokens as Tensor, targets as Tensor, {
       ...(decoder.landmarks && { ignore: NO_TARGET }),
       positions: positions as Tensor<'i32'> | undefined,
+      inputs: gated && { gated },
     });
 
 /** A training in which everything is given: the decoder, its initial weights, the tokens in order, and the optimiser. */
@@ -97,7 +98,7 @@ export async function planOfFiles(runtime: Runtime, options: TrainOptions): Prom
     every = TEXT_OPTIONS.every.preset,
   } = options as Required<TrainOptions>;
   const config = parseRecord(path, new TextDecoder().decode(await readBytes(path, MOST_SETTINGS))) as DecoderConfig;
-  const decoder = createDecoder(config);
+  const decoder = createDecoder(config, { attention: await attentionOfModel(config) });
   const { tokens } = await readTensorsOf({ name: 'train', inputs: { tokens: '' } }, source);
   const { dtype, shape, data } = tokens as HostTensor<'i32'>;
   if (dtype !== 'i32') throw new DTypeError(`tokens must be i32, got ${dtype}`);
@@ -148,16 +149,26 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
   const short = context > length ? steps - Math.ceil(LONG * steps) : steps;
   const hasLandmarks = methods.some(({ landmarkEvery }) => landmarkEvery);
   const plain = base?.config ?? configOf(options, tokenizer.size);
-  const decoder = createDecoder(hasLandmarks ? configWithLandmarks(plain, tokenizer.size) : plain, { attention });
+  const room = hasLandmarks ? configWithLandmarks(plain, tokenizer.size) : plain;
+  const decoder = createDecoder(room, { attention });
   const { landmarks } = decoder;
-  const config = landmarks ? { ...configWithLandmarks(plain, tokenizer.size), landmark_every: landmarks.every } : plain;
+  const config = configOfTrained(room, landmarks, ([attention].flat() as LayerAttention[]).slice(0, methods.length));
   if (options.jump > 1 && !landmarks)
     throw new ParameterError('--jump is for methods with landmarks: landmark-attention');
   const toBatch = (host: HostTensor<'i32'>) => batchOf(runtime, host, landmarks);
-  const withJumps = (batch: Batch, index: number): Batch =>
-    landmarks && options.jump > 1
-      ? { ...batch, positions: jumped(batch.tokens as Tensor, landmarks, options.jump, seed + index) }
-      : batch;
+  const isGated = Object.keys(decoder.parameters).some((name) => name.endsWith('.context_miss.key'));
+  /** What is drawn for a batch with landmarks: jumps of positions, and which blocks stand behind the context-miss token. */
+  const withDrawn = (batch: Batch, index: number): Batch => {
+    if (!landmarks) return batch;
+    const n = (batch.tokens as Tensor).shape[1] as number;
+    const draw = uniformGenerator(seed + index);
+    const row = (values: number[]) => runtime.tensor(values, [n], 'i32');
+    return {
+      ...batch,
+      ...(options.jump > 1 && { positions: row(jumpedPositions(n, landmarks, options.jump, draw)) }),
+      ...(isGated && { gated: row(gatedTokens(n, landmarks, draw)) }),
+    };
+  };
   const parameters = base ? parametersFrom(base, decoder, runtime, seed) : decoder.initialize(runtime, { seed });
   const prompt = tokens.slice(-length - 1).slice(0, SAMPLE.prompt);
   return {
@@ -169,7 +180,7 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
     optimizer,
     parameters,
     schedule: warmupCosine({ steps, warmup: Math.ceil(WARMUP * steps), floor: 0.1 }),
-    batches: (index) => withJumps(toBatch(index < short ? data.batches(index) : long.batches(index - short)), index),
+    batches: (index) => withDrawn(toBatch(index < short ? data.batches(index) : long.batches(index - short)), index),
     validate: {
       every,
       count: Math.min(data.validation.count, MOST_VALIDATION_BATCHES),
@@ -186,12 +197,6 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
       return tokenizer.decode([...prompt, ...added]);
     },
   };
-}
-
-/** Positions for all rows of a batch that jump after landmarks. */
-function jumped({ runtime, shape }: Tensor, landmarks: Landmarks, most: number, seed: number): Tensor {
-  const [, n] = shape as [number, number];
-  return runtime.tensor(jumpedPositions(n, landmarks, most, uniformGenerator(seed)), [n], 'i32');
 }
 
 /** A vocabulary that is learned from a text. */

@@ -80,6 +80,8 @@ export interface AttentionContext extends ModuleControl {
   readonly length?: number | undefined;
   /** Whether queries and keys are left as they are, for `attend` to rotate them by their positions. */
   readonly isPlain?: boolean | undefined;
+  /** Further inputs of the method, which takes those of its optional ones. */
+  readonly inputs?: Readonly<Record<string, Tensor>> | undefined;
   readonly attend?: ((inputs: Readonly<Record<string, Tensor>>, more: Continuing) => Tensor) | undefined;
 }
 
@@ -182,7 +184,7 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
     keyHeads,
     d,
     e,
-    forward(x, parameters, { signal, activations, positions, length, attend, isPlain }) {
+    forward(x, parameters, { signal, activations, positions, length, attend, isPlain, inputs: further = {} }) {
       const [b, n] = checkTokens(x, width);
       if (grid && n !== sizeOf(grid))
         throw new ShapeError(`x must have ${sizeOf(grid)} tokens, those of the grid ${show(grid)}, got ${n}`);
@@ -206,6 +208,7 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
       const complete: Complete = (given) => ({
         ...given,
         ...extra?.inputs(x, given as typeof projections, parameters as TrainableParameters, { signal }),
+        ...Object.fromEntries(Object.entries(further).filter(([each]) => Object.hasOwn(method.optional ?? {}, each))),
       });
       const known = { ...projections, ...others };
       const isLater = attend && length !== undefined && extra?.isSequential;

@@ -36,6 +36,7 @@ import type { DecoderConfig } from './architectures/settings';
 import { createDecoderCache, DecoderCache, type DecoderCacheOptions } from './cache';
 import { checkedPlaces, type Inserted, insertedRows, type Landmarks, landmarksOf, withoutLandmarks } from './landmarks';
 import { type DecoderAttention, type DecoderLayer, layersOf } from './layers';
+import { checkUntrained } from './trained-attention';
 
 export type { DecoderConfig } from './architectures/settings';
 export { DecoderCache, type DecoderCacheOptions } from './cache';
@@ -62,6 +63,8 @@ export interface DecoderControl extends Omit<ModuleControl, 'activations'> {
 export interface DecoderForwardOptions extends DecoderControl {
   /** The positions of the tokens, [n] or [b, n] i32; default: from 0 on. Jumps after landmarks train a model for longer texts. */
   readonly positions?: Tensor<'i32'> | undefined;
+  /** Optional inputs of methods, such as `gated` of landmark-attention, the same for all layers whose methods have them. */
+  readonly inputs?: Readonly<Record<string, Tensor>> | undefined;
   /**
    * Takes the place of a layer's attention, q [b, n, h, d], k [b, n, g, d], v [b, n, g, e] -> [b, n, h, e]; where it gives
    * undefined, the layer's own is computed, as by `own`.
@@ -71,9 +74,13 @@ export interface DecoderForwardOptions extends DecoderControl {
     | undefined;
 }
 
-export interface DecoderLossOptions
-  extends DecoderForwardOptions,
-    Pick<LinearCrossEntropyOptions, 'chunk' | 'ignore'> {}
+export interface DecoderLossOptions extends DecoderForwardOptions, Pick<LinearCrossEntropyOptions, 'chunk' | 'ignore'> {
+  /**
+   * Tokens go on from those of a cache, which has them from then on, as in `step`: what methods choose from a cache counts then.
+   * Landmarks come by themselves.
+   */
+  readonly cache?: DecoderCache | undefined;
+}
 
 export interface DecoderStepOptions extends Pick<ModuleControl, 'signal'> {
   /**
@@ -149,12 +156,14 @@ export interface Decoder extends WeightNames {
 }
 
 const CONTROL = ['recompute', 'onLayer', 'signal', 'training'];
+const FORWARD = ['attend', 'positions', 'inputs'] as const;
 
 /**
  * A decoder as a Hugging Face `config.json` says: `model_type` llama, mistral, qwen2, qwen3,
  * gemma2, gemma3_text, phi3 or gpt2.
  *
- * @throws {ParameterError} a configuration that is not known, a method that a decoder cannot use
+ * @throws {ParameterError} a configuration that is not known, a method that a decoder cannot use; no attention for a model that was
+ * trained with other than exact attention (`saccade_attention` of the configuration)
  */
 export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
   config: DecoderConfig,
@@ -162,6 +171,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
 ): Decoder {
   const blueprint = readConfig(config);
   checkOptions('createDecoder', options, ['attention', 'activations']);
+  if (options.attention === undefined) checkUntrained(config);
   const activations = activationsSetting.check('activations', options.activations, {}, {});
   const layers = layersOf(blueprint, options.attention as DecoderAttention | undefined);
   const attentions = layers.map(({ attention }) => attention);
@@ -203,7 +213,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       return flopsOf(parameters, blueprint, attentions, b, n);
     },
     forward(given, tokens, options = {}) {
-      checkOptions('forward', options, [...CONTROL, 'attend', 'positions']);
+      checkOptions('forward', options, [...CONTROL, ...FORWARD]);
       check(given, { tokens }, options);
       const contextOf = attendingBy(attentions, options);
       return tokens.runtime.scope(() => logits(given, hidden(given, placed(tokens), options, contextOf), options));
@@ -226,19 +236,26 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       );
     },
     loss(given, tokens, targets, options = {}) {
-      checkOptions('loss', options, [...CONTROL, 'chunk', 'ignore', 'attend', 'positions']);
+      checkOptions('loss', options, [...CONTROL, ...FORWARD, 'chunk', 'ignore', 'cache']);
       check(given, { tokens, targets }, options);
-      const { chunk, ignore, signal } = options;
-      const contextOf = attendingBy(attentions, options);
-      return tokens.runtime.scope(() => {
-        const h = hidden(given, placed(tokens), options, contextOf);
+      const { chunk, ignore, signal, cache } = options;
+      const lossOf = (h: Tensor) => {
         const classes = contiguous(targets).reshape([tokens.size]);
         const head = given[blueprint.head] as Tensor | PackedWeight;
         if (head instanceof PackedWeight)
           return crossEntropy(logits(given, h, options).reshape([tokens.size, -1]), classes, { ignore, signal });
         const rows = normed(given, h, options).reshape([tokens.size, width]);
         return linearCrossEntropy(rows, head, classes, { chunk, ignore, softcap, signal });
-      });
+      };
+      if (cache !== undefined) {
+        const other = FORWARD.find((name) => options[name] !== undefined);
+        if (other) throw new ParameterError(`${other} is for tokens without a cache, which says what they go on from`);
+        return stepped(tokens, cache, { signal }, landmarks, ({ tokens, own }, contextOf) =>
+          lossOf(textOf(hidden(given, tokens, options, contextOf), own)),
+        );
+      }
+      const contextOf = attendingBy(attentions, options);
+      return tokens.runtime.scope(() => lossOf(hidden(given, placed(tokens), options, contextOf)));
     },
     cache(runtime, options) {
       const cache = createDecoderCache(runtime, attentions, options, landmarks);
@@ -275,27 +292,35 @@ function stepped(
   const { signal } = options;
   const counts = checkCounts(options.counts, rows, n);
   return runtime.scope(() => {
-    const plain = { tokens, counts, last: counts.map((count) => Math.max(0, count - 1)) };
+    const plain: Inserted = { tokens, counts, last: counts.map((count) => Math.max(0, count - 1)) };
     const taken = landmarks ? insertedRows(tokens, cache.lengths, counts, landmarks) : plain;
     const width = taken.tokens.shape[1] as number;
     return cache.advance(width, { counts: taken.counts, signal }, (contextOf) => run(taken, contextOf));
   });
 }
 
+/** The rows of a text's tokens, [1, count, width], out of h [rows, n, width], by their places; all without landmarks. */
+function textOf(h: Tensor, places: readonly number[] | undefined): Tensor {
+  if (!places) return h;
+  const [rows, n, width] = h.shape as [number, number, number];
+  const indices = h.runtime.tensor([...places], [places.length], 'i32');
+  return gather(contiguous(h).reshape([rows * n, width]) as Tensor<'f32'>, indices).reshape([1, places.length, width]);
+}
+
 /** What the attention of each layer gets, in whose place `attend` may say what it is. */
 function attendingBy(
   attentions: readonly AttentionLayer[],
-  { attend, positions, signal, training }: DecoderForwardOptions,
+  { attend, positions, inputs: further, signal, training }: DecoderForwardOptions,
 ) {
   if (attend !== undefined) checkFunction('attend', attend);
   if (positions !== undefined) checkTensors({ positions });
+  if (further !== undefined) checkTensors(further);
+  const given = { signal, training, positions, inputs: further };
   return (layer: number): AttentionContext => {
-    if (!attend) return { signal, training, positions };
+    if (!attend) return given;
     const { method, params } = attentions[layer] as AttentionLayer;
     return {
-      signal,
-      training,
-      positions,
+      ...given,
       attend(inputs) {
         const own = () => method.forward(inputs, params, { signal }).out as Tensor;
         const out = attend(inputs, layer, own) ?? own();

@@ -98,6 +98,12 @@ export function jumpedPositions(count: number, { every }: Landmarks, most: numbe
   });
 }
 
+/** For each of so many tokens whether its block stands behind the context-miss token, 1 or 0: a random half of the blocks. */
+export function gatedTokens(count: number, { every }: Landmarks, draw: () => number): number[] {
+  const blocks = Array.from({ length: Math.ceil(count / (every + 1)) }, () => Number(draw() < 0.5));
+  return Array.from({ length: count }, (_, at) => blocks[Math.floor(at / (every + 1))] as number);
+}
+
 /** Beyond all tokens, in float32 too. */
 const BEYOND = 2 ** 23;
 
@@ -141,6 +147,8 @@ export interface Inserted {
   readonly counts: readonly number[];
   /** The place of the last token of each row's text; 0 for none. */
   readonly last: readonly number[];
+  /** The places of all tokens of the text, row by row; default: all. */
+  readonly own?: readonly number[] | undefined;
 }
 
 /** The first `counts[r]` tokens of each row, of which `before[r]` are behind already, with landmarks. */
@@ -171,6 +179,7 @@ export function insertedRows(
   return {
     tokens: inserted,
     counts: places.map(({ length }) => length),
+    own: places.flatMap((row, at) => row.flatMap((place, offset) => (place < 0 ? [] : [at * width + offset]))),
     last: places.map((row) =>
       Math.max(
         0,

@@ -142,11 +142,11 @@ async function measureDecoding(
 
 function parameterBytes(
   config: DecoderConfig,
-  { phase, weights }: StepMemorySettings,
+  { phase, weights, attention }: StepMemorySettings,
 ): Pick<StepMemory, 'parameters' | 'moments'> {
   const bits = phase === 'train' ? WEIGHT_BITS.f32 : WEIGHT_BITS[weights];
   let [parameters, numbers] = [0, 0];
-  for (const { shape } of Object.values(createDecoder(config).parameters)) {
+  for (const { shape } of Object.values(createDecoder(config, { attention }).parameters)) {
     numbers += sizeOf(shape);
     parameters += (sizeOf(shape) * (shape.length === 2 ? bits : WEIGHT_BITS.f32)) / 8;
   }

@@ -4,6 +4,7 @@ import { checkArray, checkNumber, checkOptions, checkRecord, isRecord, partName,
 import { ParameterError, ParseError, UnsupportedError } from '../../errors';
 import type { Calibration } from '../../methods/calibration';
 import { checkMethod, type Method } from '../../methods/define';
+import { exactAttention } from '../../methods/dense/attention';
 import { attention } from '../../ops/attention';
 import { checkControl } from '../../ops/check';
 import { map } from '../../ops/map/map';
@@ -147,7 +148,7 @@ export async function withCalibrations(
   signal?: AbortSignal,
 ): Promise<DecoderAttention | undefined> {
   if (given === undefined) return undefined;
-  const { layers } = createDecoder(config);
+  const { layers } = createDecoder(config, { attention: exactAttention as Method });
   const choices = Array.isArray(given) ? given : new Array<typeof given>(layers).fill(given);
   const files = new Map<string, CalibrationFile | undefined>();
   const result: (Method | LayerAttention)[] = [];

@@ -37,6 +37,14 @@ export interface LanguageModelOptions {
 export const LANGUAGE_MODEL = ['tokenizer', 'ends', 'context', 'cache', 'rows', 'chunk', 'kept'];
 const USUAL_CONTEXT = 4096;
 
+export interface PerplexityOptions extends Control {
+  /**
+   * Tokens that are read at a time, as a prompt is, each going on from a cache of those before: what methods choose from a cache
+   * counts then. Default: all of a piece at once, without a cache.
+   */
+  readonly chunk?: number | undefined;
+}
+
 export interface Perplexity {
   /** Those that were predicted. */
   readonly tokens: number;
@@ -50,6 +58,7 @@ export class LanguageModel {
   readonly ends: readonly number[];
   readonly context: number;
   readonly #engine: Engine;
+  readonly #cacheType: CacheDType | undefined;
   #grammars: Grammars | undefined;
   #disposed = false;
 
@@ -93,6 +102,7 @@ export class LanguageModel {
     this.tokenizer = tokenizer;
     this.ends = ends;
     this.context = context;
+    this.#cacheType = cache;
     this.#engine = new Engine(runtime, decoder, parameters, { capacity: context, dtype: cache, rows, chunk, kept });
   }
 
@@ -141,27 +151,57 @@ export class LanguageModel {
    *
    * @throws {ParameterError} fewer than two tokens
    */
-  async perplexity(text: string | readonly number[], control: Control = {}): Promise<Perplexity> {
+  async perplexity(text: string | readonly number[], options: PerplexityOptions = {}): Promise<Perplexity> {
     this.#assertUsable('perplexity()');
-    checkOptions('perplexity', control, ['signal', 'onProgress']);
+    checkOptions('perplexity', options, ['chunk', 'signal', 'onProgress']);
+    const { chunk, ...control } = options;
     checkControl(control);
+    if (chunk !== undefined) checkWhole('chunk', chunk, 1);
     const tokens = this.tokensOf(text);
     const count = tokens.length - 1;
     if (count < 1) throw new ParameterError('text must have two tokens at least, got 1');
-    const { runtime, decoder, parameters, context } = this;
+    const { context } = this;
     let sum = 0;
     for (let start = 0; start < count; start += context) {
-      control.signal?.throwIfAborted();
-      const end = Math.min(start + context, count);
-      const part = insertTargets(tokens.slice(start, end), tokens.slice(start + 1, end + 1), decoder.landmarks);
-      const row = (of: readonly number[]) => runtime.tensor(of, [1, of.length], 'i32');
-      using loss = runtime.scope(() =>
-        decoder.loss(parameters, row(part.tokens), row(part.targets), { ignore: NO_TARGET, signal: control.signal }),
-      );
-      sum += ((await loss.read())[0] as number) * (end - start);
-      control.onProgress?.(end / count);
+      const piece = tokens.slice(start, Math.min(start + context, count) + 1);
+      const progress = (share: number) => control.onProgress?.((start + share * (piece.length - 1)) / count);
+      sum += await (chunk === undefined
+        ? this.#lossOf(piece, { signal: control.signal })
+        : this.#lossThroughCache(piece, chunk, { signal: control.signal, onProgress: progress }));
+      progress(1);
     }
     return { tokens: count, loss: sum / count, perplexity: Math.exp(sum / count) };
+  }
+
+  /** The sum of the losses of all tokens but the first, each from those before it. */
+  async #lossOf(piece: readonly number[], { signal }: Control): Promise<number> {
+    const { runtime, decoder, parameters } = this;
+    signal?.throwIfAborted();
+    const part = insertTargets(piece.slice(0, -1), piece.slice(1), decoder.landmarks);
+    const row = (of: readonly number[]) => runtime.tensor(of, [1, of.length], 'i32');
+    using loss = runtime.scope(() =>
+      decoder.loss(parameters, row(part.tokens), row(part.targets), { ignore: NO_TARGET, signal }),
+    );
+    return ((await loss.read())[0] as number) * (piece.length - 1);
+  }
+
+  /** The same, of tokens that are read as a prompt is, `chunk` at a time. */
+  async #lossThroughCache(piece: readonly number[], chunk: number, { signal, onProgress }: Control): Promise<number> {
+    const { runtime, decoder, parameters } = this;
+    const count = piece.length - 1;
+    using cache = decoder.cache(runtime, { capacity: count, dtype: this.#cacheType });
+    const row = (of: readonly number[]) => runtime.tensor(of, [1, of.length], 'i32');
+    let sum = 0;
+    for (let at = 0; at < count; at += chunk) {
+      signal?.throwIfAborted();
+      const end = Math.min(at + chunk, count);
+      using loss = runtime.scope(() =>
+        decoder.loss(parameters, row(piece.slice(at, end)), row(piece.slice(at + 1, end + 1)), { cache, signal }),
+      );
+      sum += ((await loss.read())[0] as number) * (end - at);
+      onProgress?.(end / count);
+    }
+    return sum;
   }
 
   /**

@@ -14,7 +14,7 @@ import { topK } from '../../../ops/top-k';
 import { bytesPerElement } from '../../../tensor/dtype';
 import type { Tensor } from '../../../tensor/tensor';
 import type { AttendOptions, OwnCache, OwnCachePlace, Rotate } from '../../continuation';
-import { attendRows, type Opened, splitKeys } from './grouped';
+import { attendRows, keyOfMiss, type Opened, splitKeys } from './grouped';
 
 /** Which blocks are opened, and at which positions. */
 export interface Retrieval {
@@ -24,6 +24,8 @@ export interface Retrieval {
   /** By each query and head; by a query for all heads; by a head for all queries of a step. */
   readonly openedBy: 'query-head' | 'query' | 'head';
   readonly scale?: number | undefined;
+  /** Where the context-miss token weighs less, nothing is opened. Default 0. */
+  readonly missBelow?: number | undefined;
 }
 
 /** Tokens that a row has room for at first. */
@@ -66,7 +68,7 @@ export class LandmarkCache implements OwnCache {
   }
 
   append(inputs: Readonly<Record<string, Tensor>>, { counts }: AttendOptions, rotate: Rotate): Tensor {
-    const { q, k, v } = inputs as Readonly<Record<'q' | 'k' | 'v', Tensor>>;
+    const { q, k, v, miss } = inputs as Readonly<Record<'q' | 'k' | 'v', Tensor>> & { readonly miss?: Tensor };
     const [, n, h] = q.shape as [number, number, number];
     const { runtime, e } = this.place;
     const out = runtime.empty([this.rows.length, n, h, e], 'f32');
@@ -79,7 +81,7 @@ export class LandmarkCache implements OwnCache {
       this.#write(row, part(k, 0, count), part(v, 0, count), rotate);
       runtime.scope(
         () =>
-          void contiguous(this.#attend(row, before, part(q, 0, count), rotate) as Tensor<'f32'>, {
+          void contiguous(this.#attend(row, before, part(q, 0, count), rotate, miss) as Tensor<'f32'>, {
             out: part(out, 0, count) as Tensor<'f32'>,
           }),
       );
@@ -130,7 +132,7 @@ export class LandmarkCache implements OwnCache {
   }
 
   /** The results of tokens that a row has by now, of which `before` were there already. */
-  #attend(row: Row, before: number, q: Tensor, rotate: Rotate): Tensor {
+  #attend(row: Row, before: number, q: Tensor, rotate: Rotate, miss: Tensor | undefined): Tensor {
     row.length = before + (q.shape[1] as number);
     const { topBlocks, block } = this.retrieval;
     const size = block + 1;
@@ -152,7 +154,8 @@ export class LandmarkCache implements OwnCache {
     const chosen = blocks > 0 ? this.#choose(row, blocks, scaled, rotate) : undefined;
     const open = (queries: Tensor, from: number, past: number) =>
       chosen && this.#open(row, blocks, queries, chosen.slice(2, from, past), rotate);
-    return this.#attendBlocks(scaled, k, nearby(values), before - near, open);
+    const key = chosen && miss && keyOfMiss(miss);
+    return this.#attendBlocks(scaled, k, nearby(values), before - near, open, key);
   }
 
   /** The results of queries [1, n, h, d], the first of which is token `first` of those nearby, a block of them at a time. */
@@ -162,10 +165,11 @@ export class LandmarkCache implements OwnCache {
     v: Tensor,
     first: number,
     open: (queries: Tensor, from: number, past: number) => Opened | undefined,
+    miss: Tensor | undefined,
   ): Tensor {
     const [, n, h, d] = q.shape as [number, number, number, number];
     const { keyHeads: g, e } = this.place;
-    const { block } = this.retrieval;
+    const { block, missBelow } = this.retrieval;
     const parts = splitKeys(k, v, block);
     const outs: Tensor[] = [];
     for (let from = 0; from < n; ) {
@@ -184,8 +188,8 @@ export class LandmarkCache implements OwnCache {
           const queries = own.reshape([1, g, (h / g) * count, d]);
           const opened = open(queries, from, past);
           const rows = { first: first + from - at * (block + 1), count };
-          const given = { q: queries, ...parts.before(at), ...parts.own(at), opened };
-          const out = attendRows(given, rows, { block, scale: 1 }, {});
+          const given = { q: queries, ...parts.before(at), ...parts.own(at), opened, miss };
+          const out = attendRows(given, rows, { block, scale: 1, missBelow }, {});
           return contiguous(out.reshape([1, g, h / g, count, e]).permute([0, 3, 1, 2, 4])).reshape([1, count, h, e]);
         }),
       );

@@ -4,17 +4,21 @@
  * Source: Mohtashami and Jaggi 2023, arXiv 2305.16300, and the authors' code.
  */
 import * as valibot from 'valibot';
+import { DTypeError, ParameterError } from '../../../errors';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { landmarkAttention as grouped, isGroupedHere } from '../../../ops/landmark-attention';
 import { bindShapes } from '../../../tensor/shape';
+import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
-import { choice, scale, whole } from '../../schema';
+import { choice, flag, number, scale, whole } from '../../schema';
 import { LandmarkCache } from './cache';
 import { groupedAttention } from './grouped';
 import { reference } from './reference';
 import { weights } from './weights';
 
 const BLOCK = 50;
+/** The learned key of the context-miss token. */
+const MISS = 'context_miss.key';
 
 export const landmarkAttention = defineMethod({
   name: 'landmark-attention',
@@ -23,6 +27,8 @@ export const landmarkAttention = defineMethod({
   summary: 'softmax within blocks of tokens, each weighted by a softmax over the landmarks that end them',
   paper: '2305.16300',
   inputs: { q: 'b n h d', k: 'b n g d', v: 'b n g e' },
+  optional: { miss: 'g d', gated: 'n' },
+  integers: ['gated'],
   outputs: { out: 'b n h e' },
   params: valibot.strictObject({
     block: whole('tokens of a block, without its landmark', { least: 1, preset: BLOCK }),
@@ -34,6 +40,15 @@ export const landmarkAttention = defineMethod({
       'in a decoder with topBlocks: each query and head opens blocks, a query for all heads, or a head for all queries of a step',
       'query-head',
     ),
+    contextMiss: flag(
+      'a learned key, the context-miss token, stands before blocks: in training before half of them, drawn anew, in a decoder with topBlocks before those that are opened',
+      false,
+    ),
+    missBelow: number('in a decoder: queries and heads whose context-miss token weighs less open no blocks', {
+      least: 0,
+      most: 1,
+      preset: 0,
+    }),
     scale,
   }),
   needsTraining: true,
@@ -42,18 +57,27 @@ export const landmarkAttention = defineMethod({
   reference,
 
   forward(inputs, params, control = {}) {
-    checkFloat32(landmarkAttention.name, inputs, {});
-    checkContiguous(inputs);
-    const { q, k, v } = inputs;
-    bindShapes(landmarkAttention.inputs, { q: q.shape, k: k.shape, v: v.shape });
+    const { q, k, v, miss, gated } = inputs;
+    const floats = { q, k, v, ...(miss && { miss }) };
+    checkFloat32(landmarkAttention.name, floats, {});
+    if (gated && gated.dtype !== 'i32') throw new DTypeError(`gated must be i32, got ${gated.dtype}`);
+    const all = { ...floats, ...(gated && { gated }) };
+    checkContiguous(all);
+    const shapes = Object.fromEntries(Object.entries(all).map(([name, { shape }]) => [name, shape]));
+    bindShapes({ ...landmarkAttention.inputs, ...landmarkAttention.optional }, shapes);
+    if (gated && !miss) throw new ParameterError('gated says what stands behind miss, which must be given too');
     const { block, topBlocks, scale = 1 / Math.sqrt(q.shape[3] as number) } = params;
-    if (topBlocks === undefined && isGroupedHere(q, block))
+    if (topBlocks === undefined && !gated && isGroupedHere(q, block))
       return { out: grouped(q, k, v, block, { scale, ...control }) };
     return q.runtime.scope(() => ({ out: groupedAttention(inputs, { ...params, scale }, control) }));
   },
 
   weights,
 
+  layer: ({ keyHeads, d }, { contextMiss }) => ({
+    parameters: contextMiss ? { [MISS]: { shape: [keyHeads, d], initial: { std: 1 / Math.sqrt(d) } } } : {},
+    inputs: (_, __, parameters) => (contextMiss ? { miss: parameters[MISS] as Tensor } : {}),
+  }),
   landmarkEvery: ({ block }) => block,
   continuation: (params) => ({
     from: 'own',

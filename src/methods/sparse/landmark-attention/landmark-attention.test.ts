@@ -13,13 +13,29 @@ import type { FromOwn, OwnCache } from '../../continuation';
 import type { Method } from '../../define';
 import { landmarkAttention as method } from '.';
 
+/** The context-miss token's key, and every other block behind it. */
+const missOf = (n: number, g: number, d: number, block: number) => ({
+  miss: hostTensor(normal(g * d, 5), [g, d], 'f32'),
+  gated: hostTensor(
+    Int32Array.from({ length: n }, (_, at) => Math.floor(at / (block + 1)) % 2),
+    [n],
+    'i32',
+  ),
+});
+
 const cases = fc
-  .tuple(sequences, fc.integer({ min: 1, max: 20 }), fc.option(fc.integer({ min: 1, max: 3 }), { nil: undefined }))
-  .map(([{ b, n, g, h, d, e }, block, topBlocks]) => ({
+  .tuple(
+    sequences,
+    fc.integer({ min: 1, max: 20 }),
+    fc.option(fc.integer({ min: 1, max: 3 }), { nil: undefined }),
+    fc.boolean(),
+  )
+  .map(([{ b, n, g, h, d, e }, block, topBlocks, hasMiss]) => ({
     q: [b, n, h, d],
     k: [b, n, g, d],
     v: [b, n, g, e],
     params: { block, ...(topBlocks && { topBlocks }) },
+    ...(hasMiss && { others: missOf(n, g, d, block) }),
   }));
 
 describeMethod(method, cases, 12);

@@ -6,6 +6,9 @@ export interface LandmarkInputs<T> {
   readonly q: T;
   readonly k: T;
   readonly v: T;
+  /** The key of a context-miss token for each key head, [g, d], and whether it stands before the block of each token, [n]. */
+  readonly miss?: T | undefined;
+  readonly gated?: T | undefined;
 }
 
 export interface LandmarkParams {
@@ -20,6 +23,7 @@ export function reference(
   { scale = 1 / Math.sqrt(inputs.q.shape[3] as number), ...params }: LandmarkParams,
   gradOut?: HostTensor,
 ): Record<string, HostTensor<'f64'>> {
-  const { out, gradQ, gradK, gradV } = groupedSoftmax(inputs, { ...params, scale }, gradOut);
-  return gradOut ? { out, grad_q: gradQ, grad_k: gradK, grad_v: gradV } : { out };
+  const { out, gradQ, gradK, gradV, gradMiss } = groupedSoftmax(inputs, { ...params, scale }, gradOut);
+  if (!gradOut) return { out };
+  return { out, grad_q: gradQ, grad_k: gradK, grad_v: gradV, ...(inputs.miss && { grad_miss: gradMiss }) };
 }

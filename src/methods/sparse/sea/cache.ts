@@ -2,10 +2,13 @@
  * What a decoder keeps of past tokens for SEA: queries, keys and values, and what the estimator needs of them to go on: Performer's
  * state, and what Performer found for the last tokens, which the convolutions see. A step reads the keys that it chooses only.
  */
+
+import { checkChoice } from '../../../check';
 import { cellAttention } from '../../../ops/cell-attention';
-import { contiguous } from '../../../ops/copy';
+import { cast, contiguous, widened } from '../../../ops/copy';
 import { add } from '../../../ops/map';
 import { sum } from '../../../ops/reduce';
+import { bytesPerElement } from '../../../tensor/dtype';
 import type { Tensor } from '../../../tensor/tensor';
 import type { AttendOptions, Complete, OwnCache, OwnCachePlace, Rotate } from '../../continuation';
 import type { Reached } from './layer';
@@ -42,7 +45,9 @@ export class SeaCache implements OwnCache {
     private readonly place: OwnCachePlace,
     private readonly choosing: Choosing,
     private readonly rows: readonly Row[],
-  ) {}
+  ) {
+    checkChoice('dtype of the cache of sea', place.dtype, ['f32', 'f16', 'bf16']);
+  }
 
   get lengths(): readonly number[] {
     return this.rows.map(({ length }) => length);
@@ -53,7 +58,7 @@ export class SeaCache implements OwnCache {
       ...Object.values(tables ?? {}),
       ...(behind ? tensorsOf(behind) : []),
     ]);
-    return held.reduce((total, { size }) => total + 4 * size, 0);
+    return held.reduce((total, { size, dtype }) => total + size * bytesPerElement(dtype), 0);
   }
 
   /** None: what is chosen may be anything. */
@@ -95,13 +100,18 @@ export class SeaCache implements OwnCache {
       // Tokens were taken back: what is left goes through the estimator anew.
       disposeAll(row.behind);
       row.behind = undefined;
-      if (before > 0) this.#advance(row, rowsOf(row, before), complete);
+      if (before > 0)
+        this.#advance(
+          row,
+          named((name) => widened(firstOf(row, name, before))),
+          complete,
+        );
     }
     const { behind } = row;
     const means = runningMean(own.v, behind && { tokens: before, sum: behind.sum });
     this.#write(row, own, past);
     const given = this.#advance(row, own, complete);
-    const { k, v } = rowsOf(row, past);
+    const [k, v] = [widened(firstOf(row, 'k', past)), widened(firstOf(row, 'v', past))];
     const { keys, scale } = this.choosing;
     const chosen = cellAttention(own.q, k, v, given.estimate, { keys, scale, causal: true, signal });
     return mixed(chosen, means, given, g, { signal });
@@ -111,7 +121,9 @@ export class SeaCache implements OwnCache {
   #advance(row: Row, own: Qkv, complete: Complete) {
     const { behind } = row;
     const tokens = (behind?.tokens ?? 0) + (own.k.shape[1] as number);
-    const given = complete({ ...own, ...behind?.reached, seen: rowsOf(row, tokens).k }) as Qkv & Reached & Estimated;
+    const given = complete({ ...own, ...behind?.reached, seen: firstOf(row, 'k', tokens) }) as Qkv &
+      Reached &
+      Estimated;
     const values = sum(own.v, { axes: [1], keepDims: true });
     const { state, keySum, found, values: seen } = given;
     const next = {
@@ -133,17 +145,17 @@ export class SeaCache implements OwnCache {
       const old = row.tables;
       row.tables = named((name) => {
         const [, , heads, width] = own[name].shape as [number, number, number, number];
-        const table = runtime.empty([room, heads, width], 'f32');
+        const table = runtime.empty([room, heads, width], this.place.dtype as 'f32');
         runtime.keepBeyondScopes(table);
         if (old) contiguous(old[name] as Tensor<'f32'>, { out: table.slice(0, 0, held) });
         old?.[name].dispose();
         return table;
       });
     }
-    for (const name of NAMES)
-      contiguous((own[name] as Tensor<'f32'>).reshape(own[name].shape.slice(1)), {
-        out: (row.tables as Qkv)[name].slice(0, row.length, past) as Tensor<'f32'>,
-      });
+    for (const name of NAMES) {
+      const out = (row.tables as Qkv)[name].slice(0, row.length, past) as Tensor<'f32'>;
+      cast((own[name] as Tensor<'f32'>).reshape(own[name].shape.slice(1)), out.dtype, { out });
+    }
     row.length = past;
   }
 
@@ -197,12 +209,11 @@ type Estimated = Readonly<Record<'estimate' | 'prob' | 'mix', Tensor>>;
 const named = (of: (name: (typeof NAMES)[number]) => Tensor) =>
   Object.fromEntries(NAMES.map((name) => [name, of(name)])) as unknown as Qkv;
 
-/** The first tokens of a row, [1, count, heads, width]. */
-const rowsOf = ({ tables }: Row, count: number) =>
-  named((name) => {
-    const all = (tables as Qkv)[name];
-    return all.slice(0, 0, count).reshape([1, count, ...all.shape.slice(1)]);
-  });
+/** The queries, keys or values of a row's first tokens, [1, count, heads, width]. */
+function firstOf({ tables }: Row, name: (typeof NAMES)[number], count: number): Tensor {
+  const all = (tables as Qkv)[name];
+  return all.slice(0, 0, count).reshape([1, count, ...all.shape.slice(1)]);
+}
 
 const tensorsOf = ({ reached, sum }: Behind): Tensor[] => [...Object.values(reached), sum];
 

@@ -1,16 +1,17 @@
 /** What a student learns of a teacher, layer by layer, as SEA's authors weigh it: attention maps, contexts, layers, logits. */
-import type { Decoder } from '../models';
-import { NO_TARGET } from '../models/decoder/landmarks';
-import { contiguous } from '../ops/copy';
-import { crossEntropy } from '../ops/cross-entropy';
-import { gather } from '../ops/gather';
-import { add, multiply } from '../ops/map';
-import { map } from '../ops/map/map';
-import { matmul } from '../ops/matmul';
-import { mean, sum } from '../ops/reduce';
-import { softmax } from '../ops/softmax';
-import type { Runtime } from '../runtime/runtime';
-import type { Tensor } from '../tensor/tensor';
+
+import { contiguous } from '../../ops/copy';
+import { crossEntropy } from '../../ops/cross-entropy';
+import { gather } from '../../ops/gather';
+import { add, multiply } from '../../ops/map';
+import { map } from '../../ops/map/map';
+import { matmul } from '../../ops/matmul';
+import { mean, sum } from '../../ops/reduce';
+import { softmax } from '../../ops/softmax';
+import type { Runtime } from '../../runtime/runtime';
+import type { Tensor } from '../../tensor/tensor';
+import type { Decoder } from '.';
+import { NO_TARGET } from './landmarks';
 
 type Tensors = Readonly<Record<string, Tensor>>;
 

@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
-import { createRuntime, differentiate } from '../index';
-import { exactAttention, sea } from '../methods';
-import type { Method } from '../methods/define';
-import { createDecoder } from '../models';
-import { insertTargets, jumpedPositions, NO_TARGET } from '../models/decoder/landmarks';
-import { adamw } from '../train';
-import { distillation } from './distill';
+import { createRuntime, differentiate } from '../../index';
+import { exactAttention, sea } from '../../methods';
+import type { Method } from '../../methods/define';
+import { adamw } from '../../train';
+import { createDecoder } from '.';
+import { distillation } from './distillation';
+import { insertTargets, jumpedPositions, NO_TARGET } from './landmarks';
 
 const config = {
   model_type: 'llama',
