@@ -4,6 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import { NETWORK_COLUMNS, NETWORK_WORDS, networkCells, summaries } from '../scripts/network-rows';
+import type { LongContextReport } from '../src/bench/long-context/report';
 import { pairsOf } from '../src/bench/longca/cases';
 import type { LongCaReport, LongCaRow } from '../src/bench/longca/report';
 import type { BenchReport, BenchRow, MeasureName } from '../src/bench/report';
@@ -39,6 +40,16 @@ test('the tables of benchmarks are those of docs/bench', async () =>
     'bench browser': browserSection(await runsOf('browser')),
     'bench train': trainSection(await runsOf('train'), await runsOf('train-browser')),
   }));
+
+test('the tables of long contexts are those of the newest stored run, if there is one', async () => {
+  const folder = `${root}/docs/bench/long-context`;
+  const files = existsSync(folder) ? await readdir(folder) : [];
+  const runs = await Promise.all(
+    files.map(async (file) => JSON.parse(await readFile(`${folder}/${file}`, 'utf8')) as LongContextReport),
+  );
+  const [newest] = runs.sort((a, b) => b.machine.date.localeCompare(a.machine.date));
+  await expectCurrent('docs/benchmarks.md', { 'bench long-context': newest ? longSection(newest) : NO_RUN });
+});
 
 test('the table of the masks of LongCA-bench is that of its newest stored run, which is kept by machine', async () => {
   const files = await readdir(`${root}/docs/longca`);
@@ -178,6 +189,42 @@ function learnersSection(runs: readonly LearnersRun[]): string {
     'Stored rows that are as accurate as `generative`:',
     markdownTable([columns, ...equal]),
     `Means over three seeds, with 95% intervals, unless the command says otherwise. By ${commands}; all of them by \`node scripts/continual-runs.ts\`.`,
+  ].join('\n\n');
+}
+
+const NO_RUN = 'No run is stored yet.';
+
+/** Prompts, steps and losses by method, and how many times as fast as exact attention they are. */
+function longSection({ speed, losses, machine, runtime, command }: LongContextReport): string {
+  const tableOf = (name: 'prompt' | 'step') => {
+    const lengths = [...new Set(speed.map(({ n }) => n))];
+    const timeOf = (label: string, n: number) => speed.find((row) => row.label === label && row.n === n)?.[name];
+    const cell = (label: string, n: number) => {
+      const [time, exact] = [timeOf(label, n), timeOf('exact', n)];
+      if (time === undefined) return '';
+      return label === 'exact' || exact === undefined
+        ? formatTime(time)
+        : `${formatTime(time)} (${formatRatio(exact / time)})`;
+    };
+    const labels = [...new Set(speed.map(({ label }) => label))];
+    return markdownTable([
+      [name, ...lengths.map(String)],
+      ...labels.map((label) => [label, ...lengths.map((n) => cell(label, n))]),
+    ]);
+  };
+  const longest = Math.max(...losses.map(({ n }) => n));
+  const known = losses.filter(({ n, loss }) => n === longest && loss !== undefined);
+  const ofLosses = known.map(({ label, loss, needles = [] }) => [
+    label,
+    (loss as number).toFixed(4),
+    ...needles.map((needle) => significant(needle.loss)),
+  ]);
+  const depths = (known[0]?.needles ?? []).map(({ depth }) => `needle at ${formatPercent(depth)}`);
+  const ofModel = known.length > 0 ? [markdownTable([[`${longest} tokens`, 'loss', ...depths], ...ofLosses])] : [];
+  return [
+    ...(speed.length > 0 ? [tableOf('prompt'), tableOf('step')] : []),
+    ...ofModel,
+    `${formatMachine(machine)}; ${runtime.join('; ')}. By \`${command}\`.`,
   ].join('\n\n');
 }
 

@@ -40,8 +40,10 @@ export interface LongControl extends Omit<Control, 'onProgress'> {
 
 /** How much longer a prompt twice as long takes, about. */
 const GROWTH = 3;
+/** Tokens up to which all methods together take less than the indexes do. */
+const SHORT = 16_384;
 
-/** Losses and indexes come first, as their time has a limit. */
+/** What takes little comes first: losses, then prompts that are not long, then indexes, and the longest prompts last. */
 export async function runLongContext(
   options: LongOptions,
   before: LongRows,
@@ -54,8 +56,12 @@ export async function runLongContext(
   let done = 0;
   const next = (what: string) => control.onProgress?.(done++ / all, what);
   await runLosses(options, before.losses, runtime, plan, { ...control, next });
+  const latest: Latest = new Map();
+  const runSpeeds = (wanted: (n: number) => boolean) =>
+    runSpeed({ ...options, n: lengths.filter(wanted) }, before.speed, latest, plan, { ...control, next });
+  await runSpeeds((n) => n <= SHORT);
   await runIndexes(options, before.indexes, runtime, plan, { ...control, next });
-  await runSpeeds(options, before.speed, plan, { ...control, next });
+  await runSpeeds((n) => n > SHORT);
 }
 
 /** Until when rows begin, and what is said of others. */
@@ -135,13 +141,16 @@ async function measured(index: IndexContender, baseline: Baseline, place: Parame
   }
 }
 
-async function runSpeeds(
+/** The last row of each contender, and the milliseconds that it took. */
+type Latest = Map<string, SpeedRow & { readonly took: number }>;
+
+async function runSpeed(
   { n: lengths, contenders, threads }: LongOptions,
   known: readonly SpeedRow[],
+  latest: Latest,
   { end, late }: Plan,
   { signal, onRow, next }: RowControl,
 ): Promise<void> {
-  const latest = new Map<string, SpeedRow & { readonly took: number }>();
   for (const n of lengths)
     for (const contender of contenders) {
       const { label } = contender;
