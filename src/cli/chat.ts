@@ -5,6 +5,7 @@ import {
   type AnswerOptions,
   answerOptions,
   DEFAULT_MODEL,
+  exactText,
   generateOptions,
   type LanguageOptions,
   languageOptions,
@@ -113,6 +114,7 @@ export async function chat(
       }
       stdout.write('\n');
       stderr.write(`(${speedText(generation.result)})\n`);
+      stderr.write(exactText(model, generation.result.promptTokens + generation.result.tokens.length));
     } catch (error) {
       stdout.write('\n');
       if (!signal.aborted) stderr.write(`${(error as Error).message}\n`);

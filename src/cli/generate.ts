@@ -5,6 +5,7 @@ import { interruptible } from './interrupt';
 import {
   type AnswerOptions,
   answerOptions,
+  exactText,
   generateOptions,
   type LanguageOptions,
   languageOptions,
@@ -79,5 +80,6 @@ async function generate(
   });
   process.stdout.write('\n');
   process.stderr.write(`${speedText(result)}; ended by ${result.reason}\n`);
+  process.stderr.write(exactText(model, result.promptTokens + result.tokens.length));
   if (options.json !== undefined) await writeFileAtomic(options.json, `${JSON.stringify(result, undefined, 2)}\n`);
 }

@@ -169,6 +169,8 @@ test('attention is that of the training, which is said, unless another is named'
     const other = await saccade(...given, '--params', '{"window": [100, 0]}');
     expect(other.stdout).toBe(plain.stdout);
     expect((await saccade(...given, '--attention', 'attention')).stderr).toBe('');
+    const short = await saccade(...given, '--attention', 'sale', '--params', '{"threshold": 0.1}');
+    expect([short.stdout, short.stderr]).toEqual([plain.stdout, expect.stringContaining('exact, as it is up to 1024')]);
     expect(() => createDecoder({ ...config, landmark_every: 4 } as never)).toThrow(
       'attention must be given, as the model was trained with landmark-attention {"block":4}',
     );

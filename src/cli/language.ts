@@ -133,6 +133,11 @@ export async function withLanguageModel(
 const ownText = (own: NonNullable<ReturnType<typeof trainedAttention>>) =>
   `Attention as in training, unless --attention names another: ${own.map(({ method, params }) => `${method} ${JSON.stringify(params)}`).join(', ')}`;
 
+/** Says, of sequences of so many tokens, that a method had nothing to leave out. */
+export function exactText({ decoder: { exactUpTo = 0 } }: LanguageModel, tokens: number): string {
+  return tokens > exactUpTo ? '' : `Attention was exact, as it is up to ${exactUpTo} tokens with these params\n`;
+}
+
 /** Tokens a second, and how long the first took. */
 export function speedText({
   promptTokens,

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { significant } from '../text/format';
 import { formatTable, right } from '../text/table';
-import { type LanguageOptions, languageOptions, withLanguageModel } from './language';
+import { exactText, type LanguageOptions, languageOptions, withLanguageModel } from './language';
 import { wholeNumber } from './options';
 import { withProgress } from './progress';
 import { readText } from './read-tensors';
@@ -38,6 +38,7 @@ export function perplexityCommand(): Command {
       await withLanguageModel(options, async (model) => {
         const found = await withProgress('perplexity', (control) => model.perplexity(text, { chunk, ...control }));
         if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(found, undefined, 2)}\n`);
+        process.stderr.write(exactText(model, Math.min(found.tokens, model.context)));
         const bits = (found.loss * found.tokens) / Math.LN2 / new TextEncoder().encode(text).length;
         await say(
           formatTable(

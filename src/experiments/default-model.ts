@@ -49,25 +49,55 @@ export const networkWith = ({ model, config }: DefaultModel, attention?: Decoder
   return { decoder, parameters: model.parameters, runtime: model.runtime };
 };
 
+interface LossOptions extends Pick<Control, 'signal'> {
+  /** Which tokens count; default: all. */
+  readonly from?: number;
+  readonly to?: number;
+  /** Tokens that are read at a time, going on from a cache; default: all, without one. */
+  readonly chunk?: number | undefined;
+}
+
 /** Nats a token from the one at `from` to before `to`. */
 export async function lossOf(
-  { decoder, parameters, runtime }: Network,
+  network: Network,
   tokens: readonly number[],
-  {
-    from = 0,
-    to = tokens.length,
-    signal,
-  }: Pick<Control, 'signal'> & { readonly from?: number; readonly to?: number } = {},
+  { from = 0, to = tokens.length, chunk, signal }: LossOptions = {},
 ): Promise<number> {
+  const { decoder, parameters, runtime } = network;
   signal?.throwIfAborted();
   const targets = tokens.slice(1).map((token, at) => (at + 1 < from || at + 1 >= to ? NO_TARGET : token));
+  if (chunk !== undefined) return lossThroughCache(network, tokens.slice(0, -1), targets, chunk, { signal });
   const part = insertTargets(tokens.slice(0, -1), targets, decoder.landmarks);
-  const row = (of: readonly number[]) => runtime.tensor([...of], [1, of.length], 'i32');
   using loss = runtime.scope(() =>
-    decoder.loss(parameters, row(part.tokens), row(part.targets), { ignore: NO_TARGET, signal }),
+    decoder.loss(parameters, rowOf(runtime, part.tokens), rowOf(runtime, part.targets), { ignore: NO_TARGET, signal }),
   );
   return (await loss.read())[0] as number;
 }
+
+async function lossThroughCache(
+  { decoder, parameters, runtime }: Network,
+  tokens: readonly number[],
+  targets: readonly number[],
+  chunk: number,
+  { signal }: Pick<Control, 'signal'>,
+): Promise<number> {
+  using cache = decoder.cache(runtime, { capacity: tokens.length });
+  let [sum, counted] = [0, 0];
+  for (let at = 0; at < tokens.length; at += chunk) {
+    signal?.throwIfAborted();
+    const [own, wanted] = [tokens.slice(at, at + chunk), targets.slice(at, at + chunk)];
+    const count = wanted.filter((target) => target !== NO_TARGET).length;
+    using loss = runtime.scope(() =>
+      decoder.loss(parameters, rowOf(runtime, own), rowOf(runtime, wanted), { cache, ignore: NO_TARGET, signal }),
+    );
+    const [mean = 0] = await loss.read();
+    if (count > 0) sum += count * mean;
+    counted += count;
+  }
+  return sum / counted;
+}
+
+const rowOf = (runtime: Runtime, of: readonly number[]): Tensor => runtime.tensor([...of], [1, of.length], 'i32');
 
 /** The text on which experiments take losses, and its length. */
 export const textOf = ({ model }: DefaultModel, count: number): Promise<number[]> =>

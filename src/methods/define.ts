@@ -207,6 +207,8 @@ export interface MethodSpec<
    * configuration. Its results are no text. Default: nowhere.
    */
   landmarkEvery?(params: valibot.InferOutput<Schema>): number;
+  /** Up to how many tokens of a sequence it is exact attention, beside which it saves nothing there. Default: none. */
+  exactUpTo?(params: valibot.InferOutput<Schema>): number;
   /** For params that are found for a model by `calibrate`. */
   readonly calibration?: Calibration;
   /**
@@ -368,7 +370,17 @@ export function withGradients(
 
 const DECLARED = ['reference', 'forward', 'cost', 'variants'];
 /** Functions that may be left out. */
-const OPTIONAL = ['mask', 'weights', 'rounding', 'isCausal', 'layer', 'continuation', 'landmarkEvery', 'page'];
+const OPTIONAL = [
+  'mask',
+  'weights',
+  'rounding',
+  'isCausal',
+  'layer',
+  'continuation',
+  'landmarkEvery',
+  'exactUpTo',
+  'page',
+];
 
 /** Throws a ParameterError unless `value` is a method. */
 export function checkMethod(what: string, value: unknown): void {

@@ -81,7 +81,7 @@ export interface AttentionContext extends ModuleControl {
   /** Whether queries and keys are left as they are, for `attend` to rotate them by their positions. */
   readonly isPlain?: boolean | undefined;
   /** Further inputs of the method, which takes those of its optional ones. */
-  readonly inputs?: Readonly<Record<string, Tensor>> | undefined;
+  readonly further?: Readonly<Record<string, Tensor>> | undefined;
   readonly attend?: ((inputs: Readonly<Record<string, Tensor>>, more: Continuing) => Tensor) | undefined;
 }
 
@@ -142,8 +142,7 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
   checkWhole('layer', layer, 0, layers - 1);
   if (config.d === undefined && width % heads !== 0)
     throw new ParameterError(`heads must divide the width ${width} unless d is given, got ${heads}`);
-  const { d = width / heads } = config;
-  const { e = d } = config;
+  const { d = width / heads, e = d } = config;
   for (const [each, extent] of Object.entries({ d, e })) checkWhole(each, extent, 1);
   if (heads % keyHeads !== 0) throw new ParameterError(`keyHeads must divide the heads ${heads}, got ${keyHeads}`);
   if (keyHeads !== heads && !groupsHeads(method))
@@ -184,7 +183,7 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
     keyHeads,
     d,
     e,
-    forward(x, parameters, { signal, activations, positions, length, attend, isPlain, inputs: further = {} }) {
+    forward(x, parameters, { signal, activations, positions, length, attend, isPlain, further }) {
       const [b, n] = checkTokens(x, width);
       if (grid && n !== sizeOf(grid))
         throw new ShapeError(`x must have ${sizeOf(grid)} tokens, those of the grid ${show(grid)}, got ${n}`);
@@ -208,7 +207,7 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
       const complete: Complete = (given) => ({
         ...given,
         ...extra?.inputs(x, given as typeof projections, parameters as TrainableParameters, { signal }),
-        ...Object.fromEntries(Object.entries(further).filter(([each]) => Object.hasOwn(method.optional ?? {}, each))),
+        ...takenBy(method, further),
       });
       const known = { ...projections, ...others };
       const isLater = attend && length !== undefined && extra?.isSequential;
@@ -220,6 +219,10 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
     },
   };
 }
+
+/** Those of further inputs that a method takes. */
+const takenBy = ({ optional = {} }: Method, inputs: AttentionContext['further'] = {}) =>
+  Object.fromEntries(Object.entries(inputs).filter(([name]) => Object.hasOwn(optional, name)));
 
 /** The norm of the heads of queries, keys and the like, whose weights are found once. */
 function normOfHeads(config: NormConfig) {

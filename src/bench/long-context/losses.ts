@@ -67,19 +67,19 @@ export async function lossesOf(
   { n, trained }: { readonly n: number; readonly trained?: WeightsLike | undefined },
   control: Control,
 ): Promise<LossRow> {
-  const { label } = contender;
+  const { label, chunk } = contender;
   let own: Contending | string = '';
   try {
     own = await contending(opened, contender, trained, control);
     if (typeof own === 'string') return { label, n, reason: own };
     const { signal } = control;
-    const loss = await lossOf(own, text.slice(0, n), { signal });
+    const loss = await lossOf(own, text.slice(0, n), { chunk, signal });
     const needles: { depth: number; loss: number }[] = [];
     for (const depth of DEPTHS) {
       const hay = text.slice(0, n - 2 * NEEDLE);
       const at = Math.floor(depth * hay.length);
       const tokens = [...hay.slice(0, at), ...needle, ...hay.slice(at), ...needle];
-      needles.push({ depth, loss: await lossOf(own, tokens, { from: tokens.length - NEEDLE + CUE, signal }) });
+      needles.push({ depth, loss: await lossOf(own, tokens, { from: tokens.length - NEEDLE + CUE, chunk, signal }) });
     }
     return { label, n, loss, needles };
   } catch (error) {

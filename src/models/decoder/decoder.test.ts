@@ -738,6 +738,61 @@ describeOnBackends('landmarks in a decoder', (runtime) => {
     expect(() => createDecoder(trained, { attention: { method, params: { block: 2 } } })).toThrow('block must be 3');
   });
 
+  test('what a step opens stands behind the context-miss token, and is left out where that weighs too little', () =>
+    scoped(runtime(), async () => {
+      const single = { ...config, num_hidden_layers: 1 };
+      const last = async (params: object, given: readonly number[]) => {
+        const decoder = createDecoder(single, {
+          attention: { method, params: { block: 2, contextMiss: true, ...params } },
+        });
+        const parameters = decoder.initialize(runtime(), { seed: 5 });
+        const row = (tokens: readonly number[]) => runtime().tensor([...tokens], [1, tokens.length], 'i32');
+        using cache = decoder.cache(runtime(), { capacity: 8 });
+        decoder.step(parameters, row(given.slice(0, -1)), cache);
+        const own = await decoder.step(parameters, row(given.slice(-1)), cache).toHost();
+        const tokens = insertLandmarks(given, decoder.landmarks!);
+        const inputs = { gated: row(tokens.map(() => 1)).reshape([tokens.length]) };
+        const all = decoder.forward(parameters, row(tokens), { inputs });
+        const at = tokens.findLastIndex((token) => token !== 6);
+        const wanted = await all
+          .slice(1, at, at + 1)
+          .reshape([1, 7])
+          .toHost();
+        return { own, wanted };
+      };
+      const text = [1, 2, 3, 4, 5, 0];
+      const { own, wanted } = await last({ topBlocks: 9 }, text);
+      expect(relativeError(own, wanted)).toBeLessThan(2e-5);
+      const few = await last({ topBlocks: 9, missBelow: 1 }, text);
+      // Nothing of the blocks before counts.
+      const other = await last({ topBlocks: 9, missBelow: 1 }, [4, 0, 2, 2, 5, 0]);
+      expect(relativeError(few.own, other.own)).toBeLessThan(2e-5);
+      expect(relativeError(few.own, own)).toBeGreaterThan(1e-3);
+    }));
+
+  test('their cache, and that of SEA, may be of 16 bits', () =>
+    scoped(runtime(), async () => {
+      const attentions = [
+        { method, params: { block: 2, topBlocks: 1 } },
+        { method: sea as Method, params: { cells: 4, keys: 2, positions: 16 } },
+      ];
+      for (const attention of attentions) {
+        const decoder = createDecoder(config, { attention });
+        const parameters = decoder.initialize(runtime(), { seed: 5 });
+        const by = async (dtype: 'f32' | 'f16') => {
+          using cache = decoder.cache(runtime(), { capacity: 12, dtype });
+          for (const tokens of [[1, 2, 3, 4, 5], [0, 3], [2]])
+            await decoder.step(parameters, runtime().tensor(tokens, [1, tokens.length], 'i32'), cache).read();
+          const logits = decoder.step(parameters, runtime().tensor([4], [1, 1], 'i32'), cache);
+          return { logits: await logits.toHost(), bytes: cache.bytes };
+        };
+        const [wide, narrow] = [await by('f32'), await by('f16')];
+        expect(relativeError(narrow.logits, wide.logits)).toBeLessThan(2e-2);
+        expect(narrow.bytes).toBeLessThan(wide.bytes);
+        expect(() => decoder.cache(runtime(), { capacity: 8, dtype: 'i8' })).toThrow('dtype of the cache of');
+      }
+    }));
+
   test('landmarks that are missing, or at wrong places, are faults of what is computed', () =>
     scoped(runtime(), async () => {
       const decoder = createDecoder(config, { attention: { method, params: { block: 2 } } });

@@ -101,6 +101,8 @@ export interface Decoder extends WeightNames {
    * `step` puts them in by itself; `forward`, `hidden` and `loss` take tokens with landmarks in place (`insertLandmarks`).
    */
   readonly landmarks?: Landmarks | undefined;
+  /** Tokens up to which its attention is exact, though by a method that is not beyond them; undefined where there is none such. */
+  readonly exactUpTo?: number | undefined;
   /** Parameters to train from. */
   initialize(runtime: Runtime, options?: { readonly seed?: number | undefined }): Record<string, Tensor<'f32'>>;
   /**
@@ -175,7 +177,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
   const activations = activationsSetting.check('activations', options.activations, {}, {});
   const layers = layersOf(blueprint, options.attention as DecoderAttention | undefined);
   const attentions = layers.map(({ attention }) => attention);
-  const { width, softcap, prefix, context = Number.MAX_SAFE_INTEGER } = blueprint;
+  const { prefix, context = Number.MAX_SAFE_INTEGER } = blueprint;
   const parameters = parametersOf(blueprint, layers);
   // A head that is tied is that of the embedding.
   const names = { parameters, prefix, ignored: new RegExp(`${blueprint.ignored.source}|(^|\\.)lm_head\\.weight$`) };
@@ -190,7 +192,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
     commonRuntime({ [blueprint.head]: given[blueprint.head] as Tensor | PackedWeight, ...tokens });
   };
 
-  const { hidden, normed, logits } = networkOf(blueprint, layers, activations);
+  const { hidden, normed, logits, entropy } = networkOf(blueprint, layers, activations);
   const vocabulary = parameters[blueprint.head]?.shape[0] as number;
   const landmarks = landmarksOf(attentions, config, vocabulary);
   const positions = landmarks ? withoutLandmarks(context, landmarks) : context;
@@ -202,6 +204,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
     context: positions,
     landmarks,
     layers: layers.length,
+    exactUpTo: exactUpToOf(attentions),
     initialize(runtime, options = {}) {
       checkOptions('initialize', options, ['seed']);
       return initial({ parameters }, runtime, options.seed);
@@ -238,24 +241,15 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
     loss(given, tokens, targets, options = {}) {
       checkOptions('loss', options, [...CONTROL, ...FORWARD, 'chunk', 'ignore', 'cache']);
       check(given, { tokens, targets }, options);
-      const { chunk, ignore, signal, cache } = options;
-      const lossOf = (h: Tensor) => {
-        const classes = contiguous(targets).reshape([tokens.size]);
-        const head = given[blueprint.head] as Tensor | PackedWeight;
-        if (head instanceof PackedWeight)
-          return crossEntropy(logits(given, h, options).reshape([tokens.size, -1]), classes, { ignore, signal });
-        const rows = normed(given, h, options).reshape([tokens.size, width]);
-        return linearCrossEntropy(rows, head, classes, { chunk, ignore, softcap, signal });
-      };
-      if (cache !== undefined) {
-        const other = FORWARD.find((name) => options[name] !== undefined);
-        if (other) throw new ParameterError(`${other} is for tokens without a cache, which says what they go on from`);
-        return stepped(tokens, cache, { signal }, landmarks, ({ tokens, own }, contextOf) =>
-          lossOf(textOf(hidden(given, tokens, options, contextOf), own)),
+      const cache = cacheAmong(options);
+      if (cache !== undefined)
+        return stepped(tokens, cache, { signal: options.signal }, landmarks, ({ tokens, own }, contextOf) =>
+          entropy(given, textOf(hidden(given, tokens, options, contextOf), own), targets, options),
         );
-      }
       const contextOf = attendingBy(attentions, options);
-      return tokens.runtime.scope(() => lossOf(hidden(given, placed(tokens), options, contextOf)));
+      return tokens.runtime.scope(() =>
+        entropy(given, hidden(given, placed(tokens), options, contextOf), targets, options),
+      );
     },
     cache(runtime, options) {
       const cache = createDecoderCache(runtime, attentions, options, landmarks);
@@ -299,6 +293,19 @@ function stepped(
   });
 }
 
+function exactUpToOf(attentions: readonly AttentionLayer[]): number | undefined {
+  const all = attentions.flatMap(({ method, params }) => method.exactUpTo?.(params as never) ?? []);
+  return all.length > 0 ? Math.min(...all) : undefined;
+}
+
+/** The cache that tokens go on from, if there is one. */
+function cacheAmong(options: DecoderLossOptions): DecoderCache | undefined {
+  const other = FORWARD.find((name) => options[name] !== undefined);
+  if (options.cache !== undefined && other)
+    throw new ParameterError(`${other} is for tokens without a cache, which says what they go on from`);
+  return options.cache;
+}
+
 /** The rows of a text's tokens, [1, count, width], out of h [rows, n, width], by their places; all without landmarks. */
 function textOf(h: Tensor, places: readonly number[] | undefined): Tensor {
   if (!places) return h;
@@ -315,7 +322,7 @@ function attendingBy(
   if (attend !== undefined) checkFunction('attend', attend);
   if (positions !== undefined) checkTensors({ positions });
   if (further !== undefined) checkTensors(further);
-  const given = { signal, training, positions, inputs: further };
+  const given = { signal, training, positions, further };
   return (layer: number): AttentionContext => {
     if (!attend) return given;
     const { method, params } = attentions[layer] as AttentionLayer;
@@ -337,13 +344,19 @@ function networkOf(
   layers: readonly DecoderLayer[],
   activations: NonNullable<DecoderOptions['activations']> | undefined,
 ) {
-  const { embedding, norm, softcap } = blueprint;
+  const { embedding, norm, softcap, width } = blueprint;
   const partsOf = layers.map(({ parameters }, at) =>
     partFinder(parameters, (blueprint.layers[at] as LayerBlueprint).name),
   );
   const normOf = partFinder(norm.module.parameters, norm.name);
   const normed = (given: Parameters, h: Tensor, { signal, training }: DecoderControl) =>
     norm.module.forward(h, normOf(given), { signal, training });
+  const logits = (given: Parameters, h: Tensor, options: DecoderControl): Tensor<'f32'> => {
+    const { signal } = options;
+    const head = blueprint.head.replace(/\.weight$/, '');
+    const plain = project(head, normed(given, h, options), given, { signal, activations });
+    return softcap === undefined ? plain : softcapped(plain, softcap, { signal });
+  };
   return {
     normed,
     /** What the last norm takes, [b, n, width], or what the first `count` layers hand on. */
@@ -365,11 +378,16 @@ function networkOf(
         embedding.forward(tokens, given, contextOf(0)),
       );
     },
-    logits(given: Parameters, h: Tensor, options: DecoderControl): Tensor<'f32'> {
-      const { signal } = options;
-      const head = blueprint.head.replace(/\.weight$/, '');
-      const plain = project(head, normed(given, h, options), given, { signal, activations });
-      return softcap === undefined ? plain : softcapped(plain, softcap, { signal });
+    logits,
+    /** The mean cross entropy of targets, where h [b, n, width] is what the last norm takes. */
+    entropy(given: Parameters, h: Tensor, targets: Tensor, options: DecoderLossOptions): Tensor<'f32'> {
+      const { chunk, ignore, signal } = options;
+      const classes = contiguous(targets).reshape([targets.size]);
+      const head = given[blueprint.head] as Tensor | PackedWeight;
+      if (head instanceof PackedWeight)
+        return crossEntropy(logits(given, h, options).reshape([targets.size, -1]), classes, { ignore, signal });
+      const rows = normed(given, h, options).reshape([targets.size, width]);
+      return linearCrossEntropy(rows, head, classes, { chunk, ignore, softcap, signal });
     },
   };
 }

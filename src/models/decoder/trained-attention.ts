@@ -4,7 +4,7 @@ import { ParameterError } from '../../errors';
 import type { DecoderConfig } from './architectures/settings';
 
 /** A method by its name, with its params. */
-export interface TrainedAttention {
+interface TrainedAttention {
   readonly method: string;
   readonly params: Readonly<Record<string, unknown>>;
 }

@@ -79,6 +79,7 @@ export const landmarkAttention = defineMethod({
     inputs: (_, __, parameters) => (contextMiss ? { miss: parameters[MISS] as Tensor } : {}),
   }),
   landmarkEvery: ({ block }) => block,
+  exactUpTo: ({ block }) => block,
   continuation: (params) => ({
     from: 'own',
     open: (place) =>

@@ -98,6 +98,10 @@ describe('landmark attention', () => {
     const [q, v] = [hostTensor(new Float32Array(9), [1, 9, 1, 1], 'f32'), random([1, 9, 1, 1], 1)];
     const { data } = await weightsOf(method, { q, k: q, v }, { block: 2 }, [6]);
     expectClose(data, [1 / 6, 1 / 6, 0, 1 / 6, 1 / 6, 0, 1 / 3, 0, 0], 1e-6);
+    // Both landmarks share the half of the context-miss token.
+    const miss = { miss: hostTensor([0], [1, 1], 'f32'), gated: hostTensor(new Int32Array(9).fill(1), [9], 'i32') };
+    const behind = await weightsOf(method, { q, k: q, v, ...miss }, { block: 2 }, [6]);
+    expectClose(behind.data, [1 / 8, 1 / 8, 0, 1 / 8, 1 / 8, 0, 1 / 2, 0, 0], 1e-6);
   });
 
   test('landmarks whose scores are those of their blocks give softmax over the other tokens; their values do not count', () => {

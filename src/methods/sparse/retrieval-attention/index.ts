@@ -54,6 +54,8 @@ export const retrievalAttention = defineMethod({
     });
   },
 
+  exactUpTo: ({ first, recent, topK }) => first + recent + topK,
+
   /** What building an index costs is not that of a step. A search of a graph scores at most the edges of its beam. */
   cost({ b, n, m, h, g, d, e }, { topK, first, recent, causal, index, beam, degree, cells, probes }) {
     const all = Math.max(1, cells ?? Math.round(Math.sqrt(Math.max(0, m - first - recent))));

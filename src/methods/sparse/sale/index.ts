@@ -70,6 +70,8 @@ export const sale = defineMethod({
     },
   }),
 
+  exactUpTo: ({ denseBelow }) => denseBelow,
+
   cost({ b, n, h, g, d, e }, params) {
     const { queryBlock, keyBlock } = params;
     const spans = spansOf(n, n, params);
