@@ -15,6 +15,7 @@ export default defineConfig({
   entry: [
     ...library,
     'src/cli/bin.ts',
+    'src/cli/rank.ts',
     'src/bench/browser/page.ts',
     'src/bench/against-child.ts',
     'src/bench/long-context/child.ts',

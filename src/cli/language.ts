@@ -112,21 +112,22 @@ export function generateOptions(given: AnswerOptions & Pick<LanguageOptions, 'mo
 }
 
 /** Opens the model, does `work`, and gives back what it held. */
-export async function withLanguageModel(
+export async function withLanguageModel<Result>(
   { model, attention, params, cache, context, types, backend, threads }: LanguageOptions,
-  work: (model: LanguageModel, runtime: Runtime) => Promise<void>,
-  more: { readonly rows?: number } = {},
-): Promise<void> {
+  work: (model: LanguageModel, runtime: Runtime) => Promise<Result>,
+  { runtime: given, ...more }: { readonly rows?: number; readonly runtime?: Runtime | undefined } = {},
+): Promise<Result> {
   await using weights = await openModel(model);
   const config = weights.config as DecoderConfig | undefined;
-  const given = config && (await attentionOfModel(config, { attention, params }));
-  const own = config && attention === undefined ? trainedAttention(config) : undefined;
-  if (own) process.stderr.write(`${ownText(own)}\n`);
-  using runtime = await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
+  const attended = config && (await attentionOfModel(config, { attention, params }));
+  const trained = config && attention === undefined ? trainedAttention(config) : undefined;
+  if (trained && !given) process.stderr.write(`${ownText(trained)}\n`);
+  using own = given ? undefined : await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
+  const runtime = given ?? (own as Runtime);
   using language = await withProgress(model ?? DEFAULT_MODEL, (control) =>
-    loadDecoder(weights, { runtime, attention: given, cache, context, types, ...more, ...control }),
+    loadDecoder(weights, { runtime, attention: attended, cache, context, types, ...more, ...control }),
   );
-  await work(language, runtime);
+  return await work(language, runtime);
 }
 
 /** What attention is taken if none is named. */

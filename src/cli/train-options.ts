@@ -189,3 +189,9 @@ function checkRemembered(table: OptionTable, settings: TrainingSettings): void {
     throw new ParseError(`checkpoint: its ${name} cannot be ${show(value)}: the file was altered`);
   }
 }
+
+/** Names of options that only trainings on texts take, and those that only trainings on pictures do. */
+export const ONLY_OF_TEXTS = Object.keys(TEXT_OPTIONS).filter((name) => !Object.hasOwn(PICTURE_OPTIONS, name));
+export const ONLY_OF_PICTURES = Object.keys(PICTURE_OPTIONS).filter(
+  (name) => name !== 'weights' && !Object.hasOwn(TEXT_OPTIONS, name),
+);

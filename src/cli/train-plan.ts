@@ -57,6 +57,8 @@ export interface Plan {
   /** What is kept with the parameters and not trained; default: nothing. */
   readonly buffers?: Record<string, Tensor>;
   readonly loss: (parameters: TrainableParameters, batch: Batch, control: ModuleControl) => Tensor;
+  /** Whose loss that is, if ranks can share it. */
+  readonly decoder?: Decoder | undefined;
   readonly optimizer: ReturnType<typeof parseOptimizer>;
   readonly schedule?: Schedule;
   readonly steps: number;
@@ -117,6 +119,7 @@ export async function planOfFiles(runtime: Runtime, options: TrainOptions): Prom
       batchOf(runtime, { dtype, shape: [b, width], data: data.subarray(step * b * width, (step + 1) * b * width) }),
     settings: { config: hashOf(JSON.stringify(config)), tokens: hashOf(data), numbers: optimizer },
     loss: lossOf(decoder),
+    decoder,
     flops: 3 * decoder.flops(b, width - 1),
     unit: 'tokens',
     unitsOfBatch: b * (width - 1),
@@ -174,7 +177,9 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
   return {
     title: `${title}, learned with ${names}`,
     files: { 'tokenizer.json': tokenizer.file, 'config.json': config },
-    loss: base && options.distill !== undefined ? distillation(base, decoder) : lossOf(decoder),
+    ...(base && options.distill !== undefined
+      ? { loss: distillation(base, decoder) }
+      : { loss: lossOf(decoder), decoder }),
     steps,
     every,
     optimizer,

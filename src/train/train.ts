@@ -41,6 +41,11 @@ export interface TrainOptions<Batch> {
   readonly batches: (index: number) => Batch | Promise<Batch>;
   /** The total number of steps. */
   readonly steps: number;
+  /**
+   * Sums tensors over ranks that train together, each on its share of every batch; then `loss` is the share of the mean loss that
+   * is due to this rank, and all ranks take the same course.
+   */
+  readonly sum?: ((tensors: readonly Tensor[]) => readonly Tensor[]) | undefined;
   /** The schedule of the learning rate; default: constant. */
   readonly schedule?: Schedule | undefined;
   /** The largest norm of the gradients, to which longer ones are scaled; default: none. */
@@ -86,7 +91,7 @@ export interface TrainingStep {
 }
 
 const OPTIONS = [
-  ...['parameters', 'buffers', 'optimizer', 'loss', 'batches', 'steps', 'schedule', 'clip', 'accumulate'],
+  ...['parameters', 'buffers', 'optimizer', 'loss', 'batches', 'steps', 'sum', 'schedule', 'clip', 'accumulate'],
   ...['validate', 'checkpoint', 'resume', 'signal', 'onStep'],
 ];
 
@@ -237,7 +242,7 @@ class Training<Batch> {
         const batch = await this.#options.batches(number);
         const training = new TrainingPass(number);
         try {
-          if (number === this.#first * accumulate) this.#checkRoom(batch);
+          if (number === this.#first * accumulate && !this.#options.sum) this.#checkRoom(batch);
           const found = this.#differentiate(batch, buffers, training);
           const before = gradients;
           gradients = before ? summed(before, found.gradients) : { ...found.gradients };
@@ -262,8 +267,11 @@ class Training<Batch> {
   }
 
   #differentiate(batch: Batch, buffers: TrainableParameters, training: TrainingPass) {
-    const { parameters, loss, signal } = this.#options;
-    return differentiate((tracked) => loss({ ...tracked, ...buffers }, batch, { training }), parameters, { signal });
+    const { parameters, loss, signal, sum } = this.#options;
+    const own = differentiate((tracked) => loss({ ...tracked, ...buffers }, batch, { training }), parameters, {
+      signal,
+    });
+    return sum ? summedOver(sum, own) : own;
   }
 
   async #explained(
@@ -296,13 +304,13 @@ class Training<Batch> {
   }
 
   async #validationLoss({ count, batches }: ValidateOptions<Batch>): Promise<number> {
-    const { loss } = this.#options;
+    const { loss, sum: sumOver = (tensors) => tensors } = this.#options;
     let sum = 0;
     for (let at = 0; at < count; at++) {
       await this.#listen();
       const batch = await batches(at);
       try {
-        using value = this.#runtime.scope(() => loss(this.#all, batch, {}));
+        using value = this.#runtime.scope(() => sumOver([loss(this.#all, batch, {})])[0] as Tensor);
         sum += (await value.read())[0] as number;
       } finally {
         disposeAll(batch);
@@ -322,6 +330,7 @@ function checkAll<Batch>(options: TrainOptions<Batch>): Runtime {
   checkFunction('loss', options.loss);
   checkFunction('batches', options.batches);
   checkWhole('steps', options.steps, 1);
+  if (options.sum !== undefined) checkFunction('sum', options.sum);
   if (schedule !== undefined) checkFunction('schedule', schedule);
   if (clip !== undefined && !(typeof clip === 'number' && clip > 0))
     throw new ParameterError(`clip must be a number above 0, got ${show(clip)}`);
@@ -356,6 +365,19 @@ function checkBuffers(buffers: TrainableParameters, parameters: TrainableParamet
   commonRuntime({ ...parameters, ...Object.fromEntries(named) });
   const twice = Object.keys(buffers).find((name) => Object.hasOwn(parameters, name));
   if (twice !== undefined) throw new ParameterError(`buffers.${twice} is among the parameters, too`);
+}
+
+/** A loss and its gradients, summed over ranks; those of this rank are disposed. */
+function summedOver(
+  sum: NonNullable<TrainOptions<unknown>['sum']>,
+  { loss, gradients }: { readonly loss: Tensor; readonly gradients: TrainableParameters },
+) {
+  const own: Record<string, Tensor> = { ...gradients };
+  const names = Object.keys(own);
+  const given = [loss, ...names.map((name) => own[name] as Tensor)];
+  const [total, ...sums] = sum(given) as [Tensor, ...Tensor[]];
+  disposeAll(given);
+  return { loss: total, gradients: Object.fromEntries(names.map((name, at) => [name, sums[at] as Tensor])) };
 }
 
 /** The sums of two sets of gradients, which are disposed. */

@@ -70,7 +70,12 @@ export interface DecoderForwardOptions extends DecoderControl {
    * undefined, the layer's own is computed, as by `own`.
    */
   readonly attend?:
-    | ((inputs: Readonly<Record<string, Tensor>>, layer: number, own: () => Tensor) => Tensor | undefined)
+    | ((
+        inputs: Readonly<Record<string, Tensor>>,
+        layer: number,
+        own: () => Tensor,
+        of: LayerOfAttention,
+      ) => Tensor | undefined)
     | undefined;
 }
 
@@ -81,6 +86,9 @@ export interface DecoderLossOptions extends DecoderForwardOptions, Pick<LinearCr
    */
   readonly cache?: DecoderCache | undefined;
 }
+
+/** The method of a layer's attention, and its params. */
+export interface LayerOfAttention extends Pick<AttentionLayer, 'method' | 'params'> {}
 
 export interface DecoderStepOptions extends Pick<ModuleControl, 'signal'> {
   /**
@@ -326,11 +334,12 @@ function attendingBy(
   return (layer: number): AttentionContext => {
     if (!attend) return given;
     const { method, params } = attentions[layer] as AttentionLayer;
+    const of = { method, params };
     return {
       ...given,
       attend(inputs) {
         const own = () => method.forward(inputs, params, { signal }).out as Tensor;
-        const out = attend(inputs, layer, own) ?? own();
+        const out = attend(inputs, layer, own, of) ?? own();
         checkTensors({ 'what attend returns': out });
         return out;
       },

@@ -1,0 +1,112 @@
+import { expect, test } from 'vitest';
+import { onRanks } from '../../../test/ranks';
+import { sumOver } from '../../cluster';
+import { contiguous, createRuntime, findMethod, type Runtime } from '../../index';
+import { adamw, readCheckpoint, type TrainOptions, train } from '../../train';
+import { createDecoder, type DecoderOptions } from '.';
+import { lossOverRanks, type Parallel } from './over-ranks';
+
+const [ROWS, LENGTH, VOCABULARY] = [3, 12, 17];
+
+const decoderWith = (attention?: DecoderOptions['attention']) =>
+  createDecoder(
+    {
+      model_type: 'llama',
+      vocab_size: VOCABULARY,
+      hidden_size: 16,
+      intermediate_size: 24,
+      num_hidden_layers: 2,
+      num_attention_heads: 4,
+      num_key_value_heads: 2,
+    },
+    attention ? { attention } : {},
+  );
+const decoder = decoderWith();
+
+const batches = (runtime: Runtime) => (index: number) => {
+  const ids = Int32Array.from({ length: ROWS * (LENGTH + 1) }, (_, at) => (3 * at + index) % VOCABULARY);
+  using all = runtime.tensor(ids, [ROWS, LENGTH + 1], 'i32');
+  const part = (from: number) => runtime.scope(() => contiguous(all.slice(1, from, from + LENGTH)));
+  return { tokens: part(0), targets: part(1) };
+};
+
+type Batch = ReturnType<ReturnType<typeof batches>>;
+
+/** Losses of a training, and its last checkpoint. */
+async function trained(runtime: Runtime, steps: number, more: Partial<TrainOptions<Batch>> = {}) {
+  const parameters = decoder.initialize(runtime, { seed: 3 });
+  const optimizer = adamw(parameters, { learningRate: 0.01 });
+  let last = new Uint8Array();
+  const { losses } = await train<Batch>({
+    parameters,
+    optimizer,
+    steps,
+    clip: 1,
+    loss: (tracked, { tokens, targets }) => decoder.loss(tracked, tokens, targets),
+    batches: batches(runtime),
+    checkpoint: {
+      every: steps,
+      save(name, file) {
+        if (name === 'last') last = new Uint8Array(file);
+      },
+    },
+    ...more,
+  });
+  return { losses, last };
+}
+
+function overRanks(size: number, parallel: Parallel, steps: number, resume?: Uint8Array) {
+  return onRanks(size, async (communicator) => {
+    const loss = lossOverRanks(decoder, communicator, parallel);
+    return trained(communicator.runtime, steps, {
+      loss: (tracked, batch) => loss(tracked, batch, {}),
+      sum: sumOver(communicator),
+      validate: { every: steps, count: 1, batches: batches(communicator.runtime) },
+      resume,
+    });
+  });
+}
+
+test('ranks that divide rows or tokens learn as one process does, and go on with another number of ranks', async () => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+  const alone = await trained(runtime, 20);
+  expect(alone.losses[19]).toBeLessThan((alone.losses[0] as number) - 0.2);
+  const first = await overRanks(3, 'data', 12);
+  for (const parallel of ['data', 'context'] as const) {
+    const all = await overRanks(2, parallel, 20, (first[0] as (typeof first)[number]).last);
+    for (const { losses, last } of all) {
+      expect(losses).toHaveLength(20);
+      for (const [at, loss] of losses.entries())
+        expect(Math.abs(loss - (alone.losses[at] as number))).toBeLessThan(1e-5);
+      expect(Object.keys(readCheckpoint(last).parameters)).toEqual(Object.keys(readCheckpoint(alone.last).parameters));
+    }
+    expect(all[0]?.losses).toEqual(all[1]?.losses);
+  }
+  const context = await overRanks(3, 'context', 4);
+  for (const [at, loss] of (context[2]?.losses ?? []).entries())
+    expect(loss).toBeCloseTo(alone.losses[at] as number, 5);
+}, 60_000);
+
+test('layers with windows divide tokens too, others are refused by name', async () => {
+  await onRanks(2, async (communicator) => {
+    const { runtime } = communicator;
+    const lossWith = (name: string, params: object) => {
+      const own = decoderWith({ method: findMethod(name), params } as never);
+      const parameters = own.initialize(runtime, { seed: 3 });
+      const batch = batches(runtime)(0);
+      const share = lossOverRanks(own, communicator, 'context')(parameters, batch, {});
+      return { share, whole: own.loss(parameters, batch.tokens, batch.targets) };
+    };
+    const { share, whole } = lossWith('attention', { window: [3, 0] });
+    const [sum] = sumOver(communicator)([share]);
+    expect((await sum?.read())?.[0]).toBeCloseTo((await whole.read())[0] as number, 5);
+    expect(() => lossWith('lightning-attention', {})).toThrow(
+      'ranks divide the tokens of attention under masks only, without changes of scores, got lightning-attention: divide data',
+    );
+    const rows = lossOverRanks(decoder, communicator, 'data');
+    const one = runtime.zeros([1, 4], 'i32');
+    expect(() => rows(decoder.initialize(runtime), { tokens: one, targets: one }, {})).toThrow(
+      'a batch must have a row for each of 2 ranks, got 1',
+    );
+  });
+});
