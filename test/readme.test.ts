@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { NETWORK_COLUMNS, NETWORK_WORDS, networkCells, summaries } from '../scripts/network-rows';
 import type { LongContextReport } from '../src/bench/long-context/report';
 import { pairsOf } from '../src/bench/longca/cases';
-import type { LongCaReport, LongCaRow } from '../src/bench/longca/report';
+import { type LongCaReport, type LongCaRow, timesDense } from '../src/bench/longca/report';
 import type { BenchReport, BenchRow, MeasureName } from '../src/bench/report';
 import { groupBy } from '../src/group-by';
 import { formatMachine, machineFile } from '../src/machine';
@@ -129,27 +129,37 @@ function methodsSection(): string {
   return markdownTable([['method', 'family', 'what it computes'], ...rows], 3);
 }
 
-/** GFLOP/s forward and backward by mask and contender, with heads alike, at the length that most was measured at. */
+/** The shortest length of the table of masks, if a run has one as long. */
+const LONG = 8192;
+
+/** A table for each length from 8K on, or else for the longest: GFLOP/s by mask and contender, and what the area predicts. */
 function masksSection({ rows, contenders, machine, runtime, command }: LongCaReport): string {
   const alike = rows.filter(({ h, g }) => h === g);
-  const lengths = [...groupBy(alike, ({ n }) => String(n))].sort(([, a], [, b]) => b.length - a.length);
-  const [[n, own]] = lengths as [[string, LongCaRow[]]];
+  const byLength = [...groupBy(alike, ({ n }) => String(n)).values()].sort(([a], [b]) => (a?.n ?? 0) - (b?.n ?? 0));
+  const long = byLength.filter(([row]) => (row?.n ?? 0) >= LONG);
+  const tables = (long.length > 0 ? long : byLength.slice(-1)).map((own) => masksTable(own, contenders));
+  return `GFLOP/s of the pairs seen, and the time over that of \`full\` times the share of the pairs.\n\n${tables.join('\n\n')}\n\n${formatMachine(machine)}; ${runtime.join('; ')}. By \`${command}\`; every case is in [docs/longca](../../../../docs/longca).`;
+}
+
+function masksTable(own: readonly LongCaRow[], contenders: LongCaReport['contenders']): string {
   const shown = contenders.filter(({ name }) => own.some(({ contender }) => contender === name));
-  const cell = (name: string, mask: string, pass: string) => {
+  const [{ n, h, g }] = own as [LongCaRow];
+  const cells = (name: string, mask: string, pass: string) => {
     const row = own.find((row) => row.contender === name && row.mask === mask && row.pass === pass);
-    return row?.time ? significant(row.flops / row.time / 1e6) : (row?.status ?? '');
+    const ratio = row && timesDense(row, own);
+    const rate = row?.time ? significant(row.flops / row.time / 1e6) : (row?.status ?? '');
+    return hasRatio(name) ? [rate, ratio ? formatRatio(ratio) : ''] : [rate];
   };
-  const lines = [...new Set(own.map(({ mask }) => mask))].map((mask) => {
-    const [{ h, g }] = own as [LongCaRow];
-    const share = pairsOf({ mask, n: Number(n), h, g }) / (h * Number(n) ** 2);
-    return [
-      mask,
-      formatPercent(share),
-      ...shown.flatMap(({ name }) => ['forward', 'backward'].map((pass) => cell(name, mask, pass))),
-    ];
-  });
-  const header = ['mask', 'pairs seen', ...shown.flatMap(({ label }) => [label, `${label}, backward`])];
-  return `GFLOP/s of the pairs seen, ${n} tokens:\n\n${markdownTable([header, ...lines])}\n\n${formatMachine(machine)}; ${runtime.join('; ')}. By \`${command}\`; every case is in [docs/longca](../../../../docs/longca).`;
+  const hasRatio = (name: string) => name.startsWith('saccade');
+  const lines = [...new Set(own.map(({ mask }) => mask))].map((mask) => [
+    mask,
+    formatPercent(pairsOf({ mask, n, h, g }) / (h * n ** 2)),
+    ...shown.flatMap(({ name }) => ['forward', 'backward'].flatMap((pass) => cells(name, mask, pass))),
+  ]);
+  const header = shown.flatMap(({ name, label }) =>
+    [label, `${label}, backward`].flatMap((column) => (hasRatio(name) ? [column, 'over area x dense'] : [column])),
+  );
+  return `${n} tokens:\n\n${markdownTable([['mask', 'pairs seen', ...header], ...lines])}`;
 }
 
 interface LearnersRun {

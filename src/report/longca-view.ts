@@ -6,6 +6,7 @@ import {
   longCaFailures,
   machineLine,
   panelsOf,
+  ratioMaps,
 } from '../bench/longca/report';
 import { INCOMPLETE } from '../bench/report';
 import { type Child, element, list, paragraph, scrollingTable, section, warning } from './dom';
@@ -23,7 +24,10 @@ export function longCaView(report: LongCaReport): readonly Child[] {
     ...setting.map((text) => paragraph(text)),
     element('p', {}, 'Measured by ', element('code', {}, command)),
     ...panelsOf(rows).map(({ title, rows: own }) =>
-      section(`GFLOP/s, ${title}`, element('div', { class: 'beside' }, ...heatMaps(report, own).map(heatMap))),
+      section(
+        `GFLOP/s, ${title}`,
+        element('div', { class: 'beside' }, ...[...heatMaps(report, own), ...ratioMaps(report, own)].map(heatMap)),
+      ),
     ),
     ...(failures.length > 0 ? [section('Without a number', list(failures))] : []),
     section(

@@ -73,7 +73,7 @@ test('long lengths are for sparse masks, and a budget begins in the middle', () 
     'tfjs uniform-block-sparse 65536',
     'saccade uniform-block-sparse 65536',
   ]);
-  expect(told(byWorth(cases)).slice(0, 4)).toEqual([
+  expect(told(byWorth(cases, [contender('tfjs'), contender('saccade')])).slice(0, 4)).toEqual([
     'saccade full 8192',
     'saccade uniform-block-sparse 8192',
     'tfjs full 8192',
@@ -146,6 +146,7 @@ test('each case has a result, also one that hangs, crashes, or takes all memory'
   const [header, first] = longCaCsv(report).split('\n');
   expect(header).toBe('mask,pass,heads,kv_heads,head_dim,metric,seqlen,right,hungry,broken,idle,narrow');
   expect(first).toBe('full,forward,1,1,4,TFLOP/s,12,7.68000e-10,7.68000e-10,-5,-3,7.68000e-10');
+  expect(longCaCsv(report)).toContain('full,forward,1,1,4,time / (area x dense),12,1.00000,1.00000,-5,-3,1.00000');
   expect(longCaFailures(report)).toContain('broken: failed: its process ended with SIGSEGV (5 cases)');
   const [panel] = panelsOf(rows);
   expect(panel?.title).toBe('forward, one head');
@@ -156,6 +157,8 @@ test('goes on with what is there, tries again what failed or had too little time
   const { rows } = await run([contender('right'), contender('broken', () => new Error('gone'))], { limit: 60 });
   const again = await run([contender('right'), contender('broken')], { limit: 60, earlier: rows });
   expect(again.rows.map(({ contender }) => contender)).toEqual(new Array(5).fill('broken'));
+  const alone = { limit: 60, earlier: [...rows, ...again.rows] };
+  expect((await run([contender('right')], alone)).rows).toEqual([]);
   const slow = await run([contender('right')]);
   const longer = await run([contender('right')], { limit: 60, earlier: slow.rows });
   expect(longer.rows.map(keyOf)).toEqual(slow.rows.filter(({ status }) => status === 'too slow').map(keyOf));

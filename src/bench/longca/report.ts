@@ -1,7 +1,7 @@
 /** What `saccade bench longca` finds: the JSON it writes, its CSV, and what its tables and its page show. */
 import { formatMachine, type Machine } from '../../machine';
 import type { Disagreement } from '../../masks/longca-disagreements';
-import { formatBytes, formatTime, significant } from '../../text/format';
+import { formatBytes, formatRatio, formatTime, significant } from '../../text/format';
 import type { LongCaCase } from './cases';
 
 /** What came of a case that has no time. */
@@ -49,8 +49,19 @@ export interface LongCaReport {
 /** A row's multiplications and additions a second, in units of 10^12. */
 const teraflops = ({ flops, time }: LongCaRow): number | undefined => time && flops / time / 1e9;
 
+/** A row's time over the share of the pairs that are seen times the time of the contender's own call that sees all; undefined without that. */
+export function timesDense(row: LongCaRow, rows: readonly LongCaRow[]): number | undefined {
+  const like = tableOf({ ...row, mask: 'full' });
+  const dense = rows.find((each) => each.contender === row.contender && each.n === row.n && tableOf(each) === like);
+  return row.time && dense?.time && row.time / dense.time / (row.flops / dense.flops);
+}
+
 /** What a figure shows of each case. */
-const METRICS = { 'TFLOP/s': teraflops, 'peak memory, MB': ({ memory }: LongCaRow) => memory && memory / 1e6 };
+const METRICS: Readonly<Record<string, (row: LongCaRow, rows: readonly LongCaRow[]) => number | undefined>> = {
+  'TFLOP/s': teraflops,
+  'peak memory, MB': ({ memory }) => memory && memory / 1e6,
+  'time / (area x dense)': timesDense,
+};
 
 /** As the authors' tables have them, -1 and -2; the others have no number there. */
 const CODES: Readonly<Record<NoTime, number>> = {
@@ -75,7 +86,7 @@ export function longCaCsv({ rows, contenders }: Pick<LongCaReport, 'rows' | 'con
           const cells = names.map((name) => {
             const row = at.get([name, table, n].join('|'));
             if (!row) return '';
-            return row.status === 'ok' ? String(measure(row)?.toPrecision(6) ?? '') : String(CODES[row.status]);
+            return row.status === 'ok' ? String(measure(row, rows)?.toPrecision(6) ?? '') : String(CODES[row.status]);
           });
           return [table, metric, n, ...cells].join();
         }),
@@ -106,24 +117,43 @@ export function heatMaps(
   { rows, contenders }: Pick<LongCaReport, 'rows' | 'contenders'>,
   own: readonly LongCaRow[],
 ): HeatMap[] {
-  const lengths = unique(own.map(({ n }) => n)).sort((a, b) => a - b);
-  const masks = unique(rows.map(({ mask }) => mask));
   const best = Math.max(...own.map((row) => teraflops(row) ?? 0));
   return contenders
     .filter(({ name }) => own.some(({ contender }) => contender === name))
-    .map(({ name, label }) => ({
-      title: label,
-      lengths,
-      rows: masks.map((mask) => ({
-        mask,
-        cells: lengths.map((n) =>
-          cellOf(
-            own.find((row) => row.contender === name && row.mask === mask && row.n === n),
-            best,
-          ),
-        ),
-      })),
-    }));
+    .map(({ name, label }) => heatMapOf(label, name, rows, own, (row) => cellOf(row, best, own)));
+}
+
+/** How far Saccade's times are from those that the share of the pairs predicts, where it was measured without a mask too. */
+export function ratioMaps(report: Pick<LongCaReport, 'rows' | 'contenders'>, own: readonly LongCaRow[]): HeatMap[] {
+  return report.contenders
+    .filter(
+      ({ name }) => name.startsWith('saccade') && own.some((row) => row.contender === name && timesDense(row, own)),
+    )
+    .map(({ name, label }) =>
+      heatMapOf(`${label}: time over area x dense`, name, report.rows, own, (row) => {
+        const { title } = cellOf(row, 1, own);
+        const ratio = row && timesDense(row, own);
+        return ratio ? { text: significant(ratio), share: Math.min(1, 1 / ratio), title } : { text: '', title };
+      }),
+    );
+}
+
+function heatMapOf(
+  title: string,
+  contender: string,
+  rows: readonly LongCaRow[],
+  own: readonly LongCaRow[],
+  cell: (row: LongCaRow | undefined) => HeatCell,
+): HeatMap {
+  const lengths = unique(own.map(({ n }) => n)).sort((a, b) => a - b);
+  const at = (mask: string, n: number) =>
+    own.find((row) => row.contender === contender && row.mask === mask && row.n === n);
+  const masks = unique(rows.map(({ mask }) => mask));
+  return {
+    title,
+    lengths,
+    rows: masks.map((mask) => ({ mask, cells: lengths.map((n) => cell(at(mask, n))) })),
+  };
 }
 
 const SHORT: Readonly<Record<NoTime, string>> = {
@@ -134,16 +164,21 @@ const SHORT: Readonly<Record<NoTime, string>> = {
   failed: 'failed',
 };
 
-function cellOf(row: LongCaRow | undefined, best: number): HeatCell {
+function cellOf(row: LongCaRow | undefined, best: number, own: readonly LongCaRow[] = []): HeatCell {
   if (!row) return { text: '', title: 'not measured' };
   const rate = teraflops(row);
   if (row.status !== 'ok' || rate === undefined)
     return { text: SHORT[row.status as NoTime], title: `${row.status}: ${row.reason ?? ''}` };
   const { time = 0, low = 0, high = 0, memory = 0 } = row;
+  const ratio = timesDense(row, own);
   return {
     text: significant(1000 * rate),
     share: rate / best,
-    title: `${formatTime(time)} (${formatTime(low)} to ${formatTime(high)}), ${formatBytes(memory)}`,
+    title: [
+      `${formatTime(time)} (${formatTime(low)} to ${formatTime(high)})`,
+      formatBytes(memory),
+      ...(ratio === undefined ? [] : [`${formatRatio(ratio)} of area x dense`]),
+    ].join(', '),
   };
 }
 

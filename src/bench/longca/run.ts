@@ -48,20 +48,22 @@ export async function runLongCa(options: LongCaOptions, runtime: Runtime, contro
   const learn = (row: LongCaRow) => {
     if (row.time !== undefined) pace.add(row, row.time);
     const isLimit = row.status === 'out of memory' || row.status === 'too slow';
-    if (isLimit && row.n < (failed.get(kindOf(row))?.n ?? Number.POSITIVE_INFINITY)) failed.set(kindOf(row), row);
+    const kind = pace.kindOf(row);
+    if (isLimit && row.n < (failed.get(kind)?.n ?? Number.POSITIVE_INFINITY)) failed.set(kind, row);
   };
-  const settled = earlier.filter((row) => isSettled(row, options));
+  const isMeasured = ({ contender }: LongCaRow) => contenders.some(({ name }) => name === contender);
+  const settled = earlier.filter((row) => isMeasured(row) && isSettled(row, options));
   for (const row of settled) learn(row);
   const known = new Set(settled.map(keyOf));
   const left = cases.filter((each) => !known.has(keyOf(each)));
   const problems = new Problems(runtime);
   let leftOut = 0;
-  for (const [at, each] of (Number.isFinite(budget) ? byWorth(left) : left).entries()) {
+  for (const [at, each] of (Number.isFinite(budget) ? byWorth(left, contenders) : left).entries()) {
     signal.throwIfAborted();
     const contender = contenders.find(({ name }) => name === each.contender) as LongCaContender;
     const what = `${contender.label}, ${each.mask}, ${each.n} tokens, ${each.pass}`;
     onProgress?.((cases.length - left.length + at) / cases.length, what);
-    const before = withoutTrying(each, { contender, pace, limit, failed: failed.get(kindOf(each)) });
+    const before = withoutTrying(each, { contender, pace, limit, failed: failed.get(pace.kindOf(each)) });
     const seconds = (end - performance.now()) / 1000;
     if (!before && pace.whole(each) > seconds) {
       leftOut++;
@@ -90,8 +92,6 @@ function isSettled({ status, limit = 0, allowed = 0 }: LongCaRow, now: LongCaOpt
 }
 
 type Found = Omit<LongCaRow, keyof LongCaCase | 'flops'>;
-
-const kindOf = ({ contender, mask, pass, h, g, d }: LongCaCase) => [contender, mask, pass, h, g, d].join();
 
 /** Multiplications and additions of a call, with the forward pass where it is part of it. */
 const flopsWith = ({ hasForward }: LongCaContender, each: LongCaCase): number =>
