@@ -3,7 +3,12 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { freemem, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import type { Runtime } from '../runtime/runtime';
 import { gateOf } from './gate';
+import { casesOf } from './longca/cases';
+import { LONGCA_CONTENDERS, type LongCaContender } from './longca/contenders';
+import type { LongCaRow } from './longca/report';
+import { runLongCa } from './longca/run';
 import { peersSource } from './peers';
 import { inputsOf, MASK_NAMES, MASKS, type MaskName, type Problem } from './problem';
 import { type PyTorchName, pytorch } from './pytorch';
@@ -151,6 +156,21 @@ runpy.run_path(sys.argv[0], run_name='__main__')`;
     expect(await session.memory(signal)).toBe(2);
     expect((await gateOf(problem, inputsOf(problem)))(await session.result(signal))).toBeLessThan(1e-3);
     session.close();
+  });
+
+  test.each([
+    ['share-question', 'forward', [4, 4]],
+    ['uniform-block-sparse', 'backward', [4, 2]],
+  ] as const)('is right under %s of LongCA-bench, %s', async (mask, pass, heads) => {
+    const [contender] = LONGCA_CONTENDERS.filter(({ name }) => name === 'pytorch-masked') as [LongCaContender];
+    const choice = { n: [200], sparse: [], masks: [mask], passes: [pass], heads: [heads], d: 8 };
+    const cases = casesOf({ ...choice, contenders: [contender.name] });
+    const rows: LongCaRow[] = [];
+    const options = { cases, contenders: [contender], place: { threads: 1 }, limit: 60, earlier: [] };
+    // All 200 queries are checked by the reference alone.
+    await runLongCa(options, undefined as unknown as Runtime, { onRow: (row) => void rows.push(row) });
+    expect(rows).toMatchObject([{ status: 'ok', mask, pass }]);
+    expect(rows[0]?.error).toBeLessThan(1e-5);
   });
 
   test('fails before it takes more memory than it may', async () => {

@@ -64,6 +64,7 @@ export function blockSparse(params: BlockSparse): BlockSparseMask {
   }
   return {
     ...mask,
+    isPassing: false,
     name,
     pairs,
     check(extent: Extent) {

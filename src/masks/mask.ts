@@ -45,8 +45,10 @@ export interface Mask {
   variant?(place: Place): number | string;
   /** An order of queries and keys with fewer partial tiles, for masks and extents that benefit from one. */
   arrange?(extent: Extent): Arrangement | undefined;
-  /** The keys that tiles of `size` queries see, for masks of a single call, which are not cached. */
+  /** The keys that tiles of `size` queries see. */
   tiles?(extent: Extent, size: number): Tiles;
+  /** Whether it is of a single call, so that nothing that follows from it is kept. */
+  readonly isPassing?: boolean;
   /** The names of the parts because of which query i sees key j, or does not; default: all of it. */
   because?(i: number, j: number, place: Place): readonly string[];
   /** Throws a ShapeError if the mask does not fit the problem. */

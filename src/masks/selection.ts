@@ -173,6 +173,7 @@ export function selection(mask: Mask, selected: Selected): Mask {
       return mergeWords(keyWords(mask, of, place), found, (a, b) => a & b);
     },
     variant: (place) => (mask.variant ? `${headOf(place)} ${mask.variant(place)}` : headOf(place)),
+    isPassing: true,
     tiles: (extent, size) => new SelectedTiles(mask, selected, blocksAt, extent, size),
   };
 }

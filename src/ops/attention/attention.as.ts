@@ -11,7 +11,6 @@ import { ForwardHook } from './forward/hook.as';
 import { FORWARD_BYTES } from './forward/memory.as';
 import { BackwardParams } from './params.generated.as';
 
-export { backwardPack } from './backward/backward.as';
 export { backwardTables } from './backward/tables.as';
 export { packKeysValues } from './forward/pack.as';
 export { modifyScores } from './score/program.as';
@@ -28,7 +27,7 @@ export function attentionBackward(params: usize, task: i32, scratch: usize): voi
 
 export function backwardReduce(params: usize, task: i32, scratch: usize): void {
   const f = changetype<BackwardParams>(params);
-  reduceTile(f, task, f.sumsQ, f.gradQ, <f32>f.problem.scale, scratch);
+  reduceTile(f, task, f.sumsQ, f.gradQ, f.heldQ, <f32>f.problem.scale, scratch);
 }
 
 export function decodeQueries(params: usize, task: i32, scratch: usize): void {

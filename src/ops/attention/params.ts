@@ -40,6 +40,8 @@ export const ForwardParams = struct({
   /** Tiles that a task takes of one head, or of each head of all batches in turn. */
   tilesOfTask: 'i32',
   takesAllHeads: 'bool',
+  /** Whether a panel's values lie side by side, as where tiles see keys here and there; else a slice's panels, which are then read through. */
+  byPanels: 'bool',
   /** Key/value heads that a task takes if it packs them. */
   headsOfTask: 'i32',
   /** Panels of keys that a task's tiles of a head go through together. */
@@ -53,12 +55,18 @@ export const BackwardParams = struct({
   /** 0 for none. */
   gradLse: 'tensor',
   ...fields(Contiguous, 'gradQ', 'gradK', 'gradV'),
+  /** Parts of the keys of a head; the most panels in one. A task is a part of a key/value head. */
+  ...fields('i32', 'parts', 'partPanels'),
+  /** The tasks of this round, whose working memory lies one after the other. */
+  ...fields('i32', 'firstTask', 'pastTask'),
+  /** Of each task its keys and values, packed. */
   ...fields('usize', 'keyPanels', 'keySlices', 'valuePanels'),
-  /** Sums of the parts, [parts][b][h][tiles * 24][d]. */
-  sumsQ: 'usize',
-  /** Sums laid out as the key and value slices are. */
+  /** Of each task sums for the queries of the heads that share the keys, [h / g][tiles * 24][d]; a byte for each pair of tiles, 0 if it sees none. */
+  ...fields('usize', 'sumsQ', 'met'),
+  /** Of each task sums laid out as its key and value slices are. */
   ...fields('usize', 'sumsK', 'sumsV'),
-  parts: 'i32',
+  /** What earlier rounds left of the queries' gradient, f32 [b, n, h, d]. */
+  heldQ: 'usize',
   /**
    * Places where the modifier reads captured tables, and how many; 0 where no gradients with respect to them are
    * wanted.

@@ -5,7 +5,6 @@ import { BackwardParams } from '../attention/params.generated.as';
 import { BACKWARD_BYTES, BackwardGroups } from './backward.as';
 import { FORWARD_BYTES, ForwardGroups } from './forward.as';
 
-export { backwardPack } from '../attention/backward/backward.as';
 export { packKeysValues } from '../attention/forward/pack.as';
 
 export const SCRATCH_BYTES: usize = max(FORWARD_BYTES, BACKWARD_BYTES);
@@ -20,5 +19,5 @@ export function attentionBackward(params: usize, task: i32, scratch: usize): voi
 
 export function backwardReduce(params: usize, task: i32, scratch: usize): void {
   const f = changetype<BackwardParams>(params);
-  reduceTile(f, task, f.sumsQ, f.gradQ, <f32>f.problem.scale, scratch);
+  reduceTile(f, task, f.sumsQ, f.gradQ, f.heldQ, <f32>f.problem.scale, scratch);
 }

@@ -2,7 +2,7 @@
 
 import { contiguous, type Machine, operand, type Plan } from '../../runtime/cpu/plan';
 import type { Steps } from '../../runtime/turns';
-import { planAttentionBackward } from '../attention/backward/cpu';
+import { heldAt, heldBytes, planAttentionBackward } from '../attention/backward/cpu';
 import { extended } from '../attention/cpu';
 import { planCached } from '../attention/decode/cached';
 import { planAttention } from '../attention/forward/cpu';
@@ -27,9 +27,16 @@ export function* planParallaxBackward(call: ParallaxBackwardCall, machine: Machi
   const plan = yield* planAttentionBackward(call, machine);
   const [d, e] = [q.shape[3] as number, v.shape[3] as number];
   const more = (12 * d + 4 * e) / (6 * d + 4 * e);
-  const bytes = { ...plan.bytes, sumsR: plan.bytes?.sumsQ as number };
-  return extended({ ...plan, bytes }, more, ({ sumsR }) =>
-    Backward({ r: operand(r), mean: operand(mean), level, gradR: contiguous(gradR), sumsR: sumsR as number }),
+  const bytes = { ...plan.bytes, sumsR: plan.bytes?.sumsQ as number, heldR: heldBytes(gradR) };
+  return extended({ ...plan, bytes }, more, ({ sumsR, heldR }) =>
+    Backward({
+      r: operand(r),
+      mean: operand(mean),
+      level,
+      gradR: contiguous(gradR),
+      sumsR: sumsR as number,
+      heldR: heldAt(gradR, heldR as number),
+    }),
   );
 }
 

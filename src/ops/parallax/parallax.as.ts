@@ -8,7 +8,6 @@ import { BACKWARD_BYTES, BackwardTilt, own } from './backward.as';
 import { DECODE_BYTES, DecodeTilt } from './decode.as';
 import { FORWARD_BYTES, ForwardTilt } from './forward.as';
 
-export { backwardPack } from '../attention/backward/backward.as';
 export { packKeysValues } from '../attention/forward/pack.as';
 
 export const SCRATCH_BYTES: usize = max(max(FORWARD_BYTES, BACKWARD_BYTES), DECODE_BYTES);
@@ -23,8 +22,8 @@ export function attentionBackward(params: usize, task: i32, scratch: usize): voi
 
 export function backwardReduce(params: usize, task: i32, scratch: usize): void {
   const f = changetype<BackwardParams>(params);
-  reduceTile(f, task, f.sumsQ, f.gradQ, 1, scratch);
-  reduceTile(f, task, own(f).sumsR, own(f).gradR, 1, scratch);
+  reduceTile(f, task, f.sumsQ, f.gradQ, f.heldQ, 1, scratch);
+  reduceTile(f, task, own(f).sumsR, own(f).gradR, own(f).heldR, 1, scratch);
 }
 
 export function decodeQueries(params: usize, task: i32, scratch: usize): void {

@@ -5,7 +5,8 @@
  * these keys, 48 at a time, and through blocks of keys: weights [keys][48 queries]; the values' gradient from them; the
  * scores' gradient in their place; from that the keys' and the queries'. Nobody else adds to the gradients of its keys.
  * Those of the queries come from every part of the keys: each part has its own sums, which `backwardReduce` adds up in
- * order. The parts depend on the shapes only, so the bits do not depend on the number of threads.
+ * order, leaving out pairs of tiles that see none of its keys. The parts depend on the shapes only, so the bits do not depend on
+ * the number of threads. Where the sums of all parts are large, parts go in rounds.
  */
 import { keyIn, queryIn } from '../blocks.as';
 import { BackwardParams, Problem } from '../params.generated.as';
@@ -14,42 +15,14 @@ import { openPair } from './pair.as';
 import { PairWalk, startPair, takePairs } from './walk.as';
 import { isAborted } from '../../../runtime/wasm/assembly/control.as';
 import { layOutPanels, layOutSlices, PANEL_SLICE_BYTES } from '../../../runtime/wasm/assembly/layout.as';
-import { CHUNK_PANELS, Contiguous, PANEL, SLICE, TILE } from '../../../runtime/cpu/params.generated.as';
+import { Contiguous, PANEL, SLICE, TILE } from '../../../runtime/cpu/params.generated.as';
 import { bytesOf, storeRow } from '../../../runtime/wasm/assembly/storage.as';
-
-/** Keys to panels and slices, values to panels, of one chunk of one key/value head. */
-export function backwardPack(params: usize, task: i32, scratch: usize): void {
-  const f = changetype<BackwardParams>(params);
-  const p = f.problem;
-  const m = p.m;
-  const d = p.d;
-  const e = p.e;
-  const panels = p.panels;
-  const chunks = (panels + CHUNK_PANELS - 1) / CHUNK_PANELS;
-  const bg = task / chunks;
-  const batch = bg / p.g;
-  const head = bg % p.g;
-  const first = (task % chunks) * CHUNK_PANELS;
-  const last = min(first + CHUNK_PANELS, panels);
-  const order = p.keys;
-  const k = p.k;
-  const sliceBytes = <usize>(panels * PANEL * SLICE * 4);
-  const slices = f.keySlices + <usize>(bg * slicesOf(d)) * sliceBytes;
-  layOutPanels(k, batch, head, order, m, d, first, last, panelsAt(f.keyPanels, bg, panels, d), scratch);
-  layOutSlices(k, batch, head, order, m, d, first, last, slices, sliceBytes, PANEL_SLICE_BYTES, scratch);
-  layOutPanels(p.v, batch, head, order, m, e, first, last, panelsAt(f.valuePanels, bg, panels, e), scratch);
-}
-
-@inline
-function panelsAt(base: usize, bg: i32, panels: i32, columns: i32): usize {
-  return base + <usize>(bg * panels) * <usize>(columns * PANEL * 4);
-}
 
 /** One part of the keys of one head; or, where tables have gradients, one group of such parts, in order. */
 export function addParts<H>(params: usize, task: i32, scratch: usize): void {
   const f = changetype<BackwardParams>(params);
   if (!changetype<H>(0).hasScores || f.placeCount == 0) {
-    addPart<H>(f, task, 0, scratch);
+    addPart<H>(f, f.firstTask + task, 0, scratch);
     return;
   }
   const p = f.problem;
@@ -63,45 +36,33 @@ export function addParts<H>(params: usize, task: i32, scratch: usize): void {
 function addPart<H>(f: BackwardParams, task: i32, sumsOfTables: usize, scratch: usize): void {
   const p = f.problem;
   const d = p.d;
-  const e = p.e;
-  const panels = p.panels;
   const tiles = p.tiles;
-  const parts = f.parts;
-  const bg = task / parts;
-  const part = task % parts;
-  const sliceBytes = <usize>(panels * PANEL * SLICE * 4);
+  const bg = task / f.parts;
   const hook = hookOf<H>(scratch);
   const t = changetype<Part>(scratch + PART);
-  t.batch = bg / p.g;
   const together = hook.together(f);
-  const groups = <i64>((panels + together - 1) / together);
   const most = (BLOCK_PANELS / together) * together;
-  t.first = <i32>((groups * part) / parts) * together;
-  t.past = min(panels, <i32>((groups * (part + 1)) / parts) * together);
-  t.sliceBytes = sliceBytes;
-  t.keyPanels = panelsAt(f.keyPanels, bg, panels, d);
-  t.keySlices = f.keySlices + <usize>(bg * slicesOf(d)) * sliceBytes;
-  t.valuePanels = panelsAt(f.valuePanels, bg, panels, e);
-  t.sumsK = f.sumsK + <usize>(bg * slicesOf(d)) * sliceBytes;
-  t.sumsV = f.sumsV + <usize>(bg * slicesOf(e)) * sliceBytes;
+  openPart(f, t, task, together, scratch);
   t.sumsOfTables = sumsOfTables;
-  clear(t.sumsK, sliceBytes, slicesOf(d), t.first, t.past);
-  clear(t.sumsV, sliceBytes, slicesOf(e), t.first, t.past);
 
   const heads = p.h / p.g;
   const firstHead = (bg % p.g) * heads;
   for (t.head = firstHead; t.head < firstHead + heads; t.head++) {
     const place = t.batch * p.h + t.head;
-    const sums = <usize>(part * p.b * p.h + place) * <usize>(tiles * TILE * d) << 2;
+    const shared = (task - f.firstTask) * heads + t.head - firstHead;
+    const sums = sumsAt(p, shared, 0);
+    const met = metAt(f, shared);
     for (t.tile = 0; t.tile < tiles; t.tile += 2) {
       // A part may take seconds.
       if (isAborted()) return;
       const walk = changetype<PairWalk>(scratch + WALK);
       startPair(walk, p, place, t.tile, t.first, t.past);
+      let segments = takePairs(walk, p, most, scratch + SEGMENTS);
+      store<u8>(met + <usize>(t.tile / 2), segments > 0);
+      if (segments == 0) continue;
       memory.fill(scratch + SUMS, 0, <usize>(slicesOf(d) * SLICE) * ROW);
       hook.startPair(d);
-      let segments = takePairs(walk, p, most, scratch + SEGMENTS);
-      if (segments > 0) openPair<H>(f, t, scratch);
+      openPair<H>(f, t, scratch);
       while (segments > 0) {
         hook.addBlock(f, t, segments, scratch);
         segments = takePairs(walk, p, most, scratch + SEGMENTS);
@@ -114,7 +75,60 @@ function addPart<H>(f: BackwardParams, task: i32, sumsOfTables: usize, scratch: 
   }
   t.head = firstHead;
   storeKeys(p, t, d, t.sumsK, hook.factor(f), f.gradK, scratch);
-  storeKeys(p, t, e, t.sumsV, 1, f.gradV, scratch);
+  storeKeys(p, t, p.e, t.sumsV, 1, f.gradV, scratch);
+}
+
+/** Finds the part of a task, lays its keys and values out, and begins their sums. Addresses are those of panel 0, were it there. */
+function openPart(f: BackwardParams, t: Part, task: i32, together: i32, scratch: usize): void {
+  const p = f.problem;
+  const d = p.d;
+  const e = p.e;
+  const parts = f.parts;
+  const bg = task / parts;
+  const part = task % parts;
+  const groups = <i64>((p.panels + together - 1) / together);
+  const first = <i32>((groups * part) / parts) * together;
+  const past = min(p.panels, <i32>((groups * (part + 1)) / parts) * together);
+  const sliceBytes = <usize>f.partPanels * PANEL_SLICE_BYTES;
+  const slot = task - f.firstTask;
+  const before = <usize>first * PANEL_SLICE_BYTES;
+  t.batch = bg / p.g;
+  t.first = first;
+  t.past = past;
+  t.sliceBytes = sliceBytes;
+  t.keyPanels = panelsAt(f.keyPanels, slot * f.partPanels - first, d);
+  t.valuePanels = panelsAt(f.valuePanels, slot * f.partPanels - first, e);
+  t.keySlices = f.keySlices + <usize>(slot * slicesOf(d)) * sliceBytes - before;
+  t.sumsK = f.sumsK + <usize>(slot * slicesOf(d)) * sliceBytes - before;
+  t.sumsV = f.sumsV + <usize>(slot * slicesOf(e)) * sliceBytes - before;
+  clear(t.sumsK, sliceBytes, slicesOf(d), first, past);
+  clear(t.sumsV, sliceBytes, slicesOf(e), first, past);
+
+  const order = p.keys;
+  const layout = scratch + LAYOUT;
+  const k = p.k;
+  const head = bg % p.g;
+  layOutPanels(k, t.batch, head, order, p.m, d, first, past, t.keyPanels, layout);
+  layOutSlices(k, t.batch, head, order, p.m, d, first, past, t.keySlices, sliceBytes, PANEL_SLICE_BYTES, layout);
+  layOutPanels(p.v, t.batch, head, order, p.m, e, first, past, t.valuePanels, layout);
+}
+
+/** The address of a panel, where panel 0 lies at `base`. */
+@inline
+function panelsAt(base: usize, panel: i32, columns: i32): usize {
+  return base + <usize>panel * <usize>(columns * PANEL * 4);
+}
+
+/** Bytes before the sums of a tile, of heads counted through the tasks of a round. */
+@inline
+function sumsAt(p: Problem, shared: i32, tile: i32): usize {
+  return (<usize>shared * <usize>p.tiles + <usize>tile) * <usize>(TILE * p.d) << 2;
+}
+
+/** Where it is noted which pairs of tiles of such a head see keys of the part. */
+@inline
+function metAt(f: BackwardParams, shared: i32): usize {
+  return f.met + <usize>shared * <usize>((f.problem.tiles + 1) / 2);
 }
 
 function clear(sums: usize, sliceBytes: usize, slices: i32, first: i32, past: i32): void {
@@ -154,28 +168,56 @@ function storeKeys(p: Problem, t: Part, columns: i32, sums: usize, factor: f32, 
   }
 }
 
-/** One tile of a gradient of queries: the sums of all parts, in order, times a factor. */
-export function reduceTile(f: BackwardParams, task: i32, sums: usize, gradient: Contiguous, factor: f32, scratch: usize): void {
+/**
+ * One tile of a gradient of queries: what earlier rounds held, and the sums of this one's parts, in order; times a factor, once all
+ * parts are in it.
+ */
+export function reduceTile(
+  f: BackwardParams,
+  task: i32,
+  sums: usize,
+  gradient: Contiguous,
+  held: usize,
+  factor: f32,
+  scratch: usize,
+): void {
   const p = f.problem;
   const d = p.d;
   const tiles = p.tiles;
-  const place = task / tiles;
-  const slot = (task % tiles) * TILE;
-  const part = <usize>(p.b * p.h) * <usize>(tiles * TILE * d) << 2;
+  const parts = f.parts;
+  const heads = p.h / p.g;
+  const tile = task % tiles;
+  const bg = f.firstTask / parts + task / (heads * tiles);
+  const head = (task / tiles) % heads;
+  const first = max(f.firstTask, bg * parts);
+  const past = min(f.pastTask, (bg + 1) * parts);
+  const isFirst = first == bg * parts;
+  const isLast = past == (bg + 1) * parts;
   const dtype = gradient.dtype;
-  const scale = f32x4.splat(factor);
+  const bytes = <usize>d << 2;
   const row = scratch + LAYOUT;
-  sums += <usize>(place * tiles * TILE + slot) * <usize>d << 2;
-  for (let r: i32 = 0; r < TILE; r++, sums += <usize>d << 2) {
-    const query = queryIn(p, slot + r);
+  for (let r: i32 = 0; r < TILE; r++) {
+    const query = queryIn(p, tile * TILE + r);
     if (query < 0) continue;
-    // Whole vectors: what lies past the row is read, but not stored.
-    for (let at: usize = 0; at < <usize>d << 2; at += 16) {
-      let sum = v128.load(sums + at);
-      for (let x: usize = 1; x < <usize>f.parts; x++) sum = f32x4.add(sum, v128.load(sums + at + x * part));
-      v128.store(row + at, f32x4.mul(sum, scale));
+    const at = (<usize>(bg / p.g) * <usize>p.n + <usize>query) * <usize>p.h + <usize>((bg % p.g) * heads + head);
+    if (isFirst) memory.fill(row, 0, bytes);
+    else memory.copy(row, held + at * bytes, bytes);
+    for (let part = first; part < past; part++) {
+      const shared = (part - f.firstTask) * heads + head;
+      if (load<u8>(metAt(f, shared) + <usize>(tile / 2))) addRow(row, sums + sumsAt(p, shared, tile) + <usize>r * bytes, bytes);
     }
-    const at = (<usize>(place / p.h) * <usize>p.n + <usize>query) * <usize>p.h + <usize>(place % p.h);
+    if (!isLast) {
+      memory.copy(held + at * bytes, row, bytes);
+      continue;
+    }
+    const scale = f32x4.splat(factor);
+    for (let c: usize = 0; c < bytes; c += 16) v128.store(row + c, f32x4.mul(v128.load(row + c), scale));
     storeRow(row, gradient.address + at * <usize>d * bytesOf(dtype), dtype, d);
   }
+}
+
+/** Adds a row to another in whole vectors: what lies past its end is read and written, but not used. */
+@inline
+function addRow(row: usize, more: usize, bytes: usize): void {
+  for (let c: usize = 0; c < bytes; c += 16) v128.store(row + c, f32x4.add(v128.load(row + c), v128.load(more + c)));
 }

@@ -16,7 +16,7 @@ const kept = keptByMask<BlockMap>();
 
 /** The block map of a mask at these extents; worked out once for each mask and extents, but for masks of a single call. */
 export function blockMapSteps(mask: Mask, extent: Extent): Steps<BlockMap> {
-  if (mask.tiles) return buildBlockMap(mask, extent, CUT);
+  if (mask.isPassing) return buildBlockMap(mask, extent, CUT);
   return kept(mask, extentKey(extent), () => buildBlockMap(mask, extent, CUT));
 }
 

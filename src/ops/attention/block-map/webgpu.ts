@@ -48,7 +48,7 @@ const kept = keptByMask<TileMap>();
 
 /** The map of a mask at these extents, worked out once for each, but for masks of a single call. */
 export function tileMap(mask: Mask, extent: Extent, cut: TileCut, side: Side = 'queries'): Steps<TileMap> {
-  if (mask.tiles) return build(mask, extent, cut, side);
+  if (mask.isPassing) return build(mask, extent, cut, side);
   const key = [extentKey(extent), cut.queries, cut.keys, side].join();
   return kept(mask, key, () => build(mask, extent, cut, side));
 }
@@ -91,7 +91,7 @@ function* build(mask: Mask, extent: Extent, cut: TileCut, side: Side): Steps<Til
     parts,
     owners,
     words,
-    isPassing: mask.tiles !== undefined,
+    isPassing: mask.isPassing === true,
     visited: map.maps.reduce((total, at) => total + (work[at] as number), 0),
     most: lists.work.reduce((most, others) => Math.max(most, others), 0),
     numbers: {

@@ -24,6 +24,8 @@ const CACHE_BYTES = 2 ** 20;
 const SHARED_CACHE_BYTES = 2 ** 23;
 /** A tile that sees less than this share of the keys sees them here and there. */
 const SPARSE = 0.25;
+/** They are scattered if as few panels as this follow one another on average. */
+const SHORT_RUN = 12;
 /** The fewest tasks for each thread where a task is several tiles, so that threads end together. */
 const TASKS_OF_THREAD = 16;
 /** The most tiles of each head in a task that takes all heads. */
@@ -86,20 +88,19 @@ export function* planAttention(
 }
 
 /** How attention is cut: into tasks, which changes no bits, and each tile's keys into parts, which follow from the shapes. */
-function cutAttention(
-  { tiles, panels, visited }: BlockMap,
-  { b, h, g, d, e }: Extents,
-  threads: number,
-  together: number,
-) {
+function cutAttention(map: BlockMap, { b, h, g, d, e }: Extents, threads: number, together: number) {
+  const { tiles, panels, visited } = map;
   // Where tiles see keys here and there, and those of one stay in a thread's cache, a task is some tiles of all heads;
-  // else one of one head or, where its keys outgrow the cache that threads share, some that go through them together.
+  // else one of one head or, where its keys outgrow the cache that threads share or lie scattered, some that go through
+  // them together.
   const panelsOfTile = visited / (b * h * tiles);
   const bytesOf = (count: number) => count * PANEL * (d + inSlices(e)) * 4;
-  const isNear = bytesOf(panelsOfTile) < CACHE_BYTES && panelsOfTile < SPARSE * panels;
+  const isSparse = panelsOfTile < SPARSE * panels;
+  const isNear = bytesOf(panelsOfTile) < CACHE_BYTES && isSparse;
   const share = (all: number) => Math.floor(all / (TASKS_OF_THREAD * threads));
   const takesAllHeads = isNear && share(tiles) > 0;
-  const most = takesAllHeads ? MOST_TILES : bytesOf(panels) > SHARED_CACHE_BYTES ? MOST_TOGETHER : 1;
+  const isScattered = isSparse && panelsOfTile < SHORT_RUN * runsOfTile(map);
+  const most = takesAllHeads ? MOST_TILES : isScattered || bytesOf(panels) > SHARED_CACHE_BYTES ? MOST_TOGETHER : 1;
   const tilesOfTask = Math.min(most, Math.max(1, share(takesAllHeads ? tiles : b * h * tiles)));
   // Short sequences are a task by heads, which packs what it needs, so that nothing goes through memory twice.
   const longest = Math.max(panels, (tiles * TILE) / PANEL);
@@ -109,10 +110,17 @@ function cutAttention(
   const ranges = isNear ? 1 : Math.ceil(panelsOfTile / BLOCK_PANELS);
   return {
     takesAllHeads,
+    byPanels: takesAllHeads || (isScattered && !packsItself),
     packsItself,
     tilesOfTask,
     headsOfTask: heads,
     tasks: packsItself ? Math.ceil((b * g) / heads) : Math.ceil(tiles / tilesOfTask) * (takesAllHeads ? 1 : b * h),
     rangePanels: together * Math.ceil(panels / together / Math.max(1, ranges)),
   };
+}
+
+function runsOfTile({ tileRuns }: BlockMap): number {
+  let runs = 0;
+  for (let at = 1; at < tileRuns.length; at += 2) runs += tileRuns[at] as number;
+  return (2 * runs) / tileRuns.length;
 }

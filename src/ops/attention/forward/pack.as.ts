@@ -71,19 +71,16 @@ function atomicMax(magnitude: usize, value: f32): void {
   }
 }
 
-// Where packed values lie: a panel's slices side by side where tiles see keys here and there; else a slice's panels, which
-// are then read through.
-
 /** Bytes from a slice to the next. */
 @inline
 export function sliceStep(f: ForwardParams): usize {
-  return f.takesAllHeads ? PANEL_SLICE_BYTES : <usize>f.problem.panels * PANEL_SLICE_BYTES;
+  return f.byPanels ? PANEL_SLICE_BYTES : <usize>f.problem.panels * PANEL_SLICE_BYTES;
 }
 
 /** Bytes from a panel to the next. */
 @inline
 export function panelStep(f: ForwardParams): usize {
-  return f.takesAllHeads ? <usize>slicesOf(f.problem) * PANEL_SLICE_BYTES : PANEL_SLICE_BYTES;
+  return f.byPanels ? <usize>slicesOf(f.problem) * PANEL_SLICE_BYTES : PANEL_SLICE_BYTES;
 }
 
 /** The key/value head, through all batches, of a query head. */
