@@ -140,30 +140,12 @@ describeOnBackends('attentionBackward', (runtime) => {
     );
   });
 
-  const crossing = { b: 1, n: 100, m: 700, h: 2, g: 1, d: 5, e: 9 };
-  // So many columns of queries that the parts go in rounds; in half precision what these leave is kept in float32.
-  const inRounds = { ...crossing, n: 1500, h: 12, d: 256, e: 3 };
-  test.each([
-    ...(Object.keys(MASKS) as (keyof typeof MASKS)[]).map((name) => ({
-      name,
-      shapes: crossing,
-      dtype: 'f32' as const,
-    })),
-    ...(isOnGpu ? [] : (['f32', 'f16'] as const)).map((dtype) => ({
-      name: 'every 31' as const,
-      shapes: inRounds,
-      dtype,
-    })),
-  ])('crosses blocks and parts of keys: $name, $shapes.n queries, $dtype', async ({ name, shapes, dtype }) => {
-    const mask = name === 'every 31' ? every(31) : MASKS[name];
-    const { q, k, v, ...others } = given(shapes);
-    const host = { q: stored(q, dtype), k: stored(k, dtype), v: stored(v, dtype), ...others };
-    const actual = await gradients(runtime(), host, mask, true);
-    const right = expected(host, mask, true, 1 / Math.sqrt(shapes.d));
+  test.each(Object.keys(MASKS) as (keyof typeof MASKS)[])('crosses blocks and parts of keys: %s', async (name) => {
+    const host = given({ b: 1, n: 100, m: 700, h: 2, g: 1, d: 5, e: 9 });
+    const actual = await gradients(runtime(), host, MASKS[name], true);
+    const right = expected(host, MASKS[name], true, 1 / Math.sqrt(5));
     for (const grad of NAMES)
-      expect(relativeError(actual[grad], right[grad], smallGradient(Object.values(right))), grad).toBeLessThan(
-        dtype === 'f32' ? 2e-5 : 2e-3,
-      );
+      expect(relativeError(actual[grad], right[grad], smallGradient(Object.values(right))), grad).toBeLessThan(2e-5);
   });
 
   test('large scores: one key takes all the weight', async () => {
@@ -354,6 +336,21 @@ describeOnBackends('a modifier that gives NaN or infinity', (runtime) => {
       });
     },
   );
+});
+
+// So many columns of queries that the parts go in rounds; in half precision what these leave is kept in float32.
+test.skipIf(isOnGpu).each([
+  ['f32', 2e-5],
+  ['f16', 2e-3],
+] as const)('parts of the keys that go in rounds, in %s', async (dtype, tolerance) => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 2 });
+  const { q, k, v, ...others } = given({ b: 1, n: 1500, m: 600, h: 12, g: 1, d: 256, e: 3 });
+  const host = { q: stored(q, dtype), k: stored(k, dtype), v: stored(v, dtype), ...others };
+  const mask = every(97);
+  const actual = await gradients(runtime, host, mask, true);
+  const right = expected(host, mask, true, 1 / 16);
+  for (const grad of NAMES)
+    expect(relativeError(actual[grad], right[grad], smallGradient(Object.values(right))), grad).toBeLessThan(tolerance);
 });
 
 test('the reference agrees with differences by a captured array', async () => {
