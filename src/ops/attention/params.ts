@@ -59,11 +59,11 @@ export const BackwardParams = struct({
   ...fields('i32', 'parts', 'partPanels'),
   /** The tasks of this round, whose working memory lies one after the other. */
   ...fields('i32', 'firstTask', 'pastTask'),
-  /** Of each task its keys and values, packed. */
+  /** Each task's keys and values, packed. */
   ...fields('usize', 'keyPanels', 'keySlices', 'valuePanels'),
-  /** Of each task sums for the queries of the heads that share the keys, [h / g][tiles * 24][d]; a byte for each pair of tiles, 0 if it sees none. */
+  /** Each task's sums for the queries of the heads that share its keys, [h / g][tiles * 24][d]; a byte for each pair of tiles, 0 if it sees none. */
   ...fields('usize', 'sumsQ', 'met'),
-  /** Of each task sums laid out as its key and value slices are. */
+  /** Each task's sums for its keys and values, laid out as their slices are. */
   ...fields('usize', 'sumsK', 'sumsV'),
   /** What earlier rounds left of the queries' gradient, f32 [b, n, h, d]. */
   heldQ: 'usize',

@@ -82,16 +82,12 @@ function given({ b, n, m, h, g, d, e }: Shapes, size = 1) {
   };
 }
 
-const stored = (x: HostTensor, dtype: 'f32' | 'f16'): HostTensor =>
-  dtype === 'f32' ? x : hostTensor(Float16Array.from(x.data as Float32Array), x.shape, dtype);
+type Given = Readonly<Record<keyof ReturnType<typeof given>, HostTensor<'f32' | 'f16'>>>;
 
-async function gradients(
-  runtime: Runtime,
-  host: ReturnType<typeof given>,
-  mask: Mask,
-  withLse: boolean,
-  scale?: number,
-) {
+const stored = (x: HostTensor<'f32'>, dtype: 'f32' | 'f16'): HostTensor<'f32' | 'f16'> =>
+  dtype === 'f32' ? x : hostTensor(Float16Array.from(x.data), x.shape, dtype);
+
+async function gradients(runtime: Runtime, host: Given, mask: Mask, withLse: boolean, scale?: number) {
   const [q, k, v, gradOut, gradLse] = (['q', 'k', 'v', 'gradOut', 'gradLse'] as const).map((name) =>
     runtime.fromHost(host[name]),
   ) as [Tensor, Tensor, Tensor, Tensor, Tensor<'f32'>];
@@ -106,7 +102,7 @@ async function gradients(
   return results;
 }
 
-function expected({ gradLse, ...host }: ReturnType<typeof given>, mask: Mask, withLse: boolean, scale: number) {
+function expected({ gradLse, ...host }: Given, mask: Mask, withLse: boolean, scale: number) {
   const [b, n, h] = host.q.shape as [number, number, number];
   const [, m, g] = host.k.shape as [number, number, number];
   return softmaxAttentionBackward({ ...host, ...(withLse && { gradLse }) }, scale, (i, j, head, batch) =>
