@@ -1,16 +1,21 @@
 import { styleText } from 'node:util';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { isRecord, show } from '../check';
+import { ParseError } from '../errors';
 import { drawLengths, LENGTH_TABLES, type LengthTable } from '../masks/longca-lengths';
+import type { ContextParallelReport, ContextParallelRow } from '../report/context-parallel-view';
+import { htmlPage } from '../report/page';
 import {
   type ContextParallelSettings,
   contiguousImbalance,
   MECHANISMS,
-  type MechanismCost,
   simulateContextParallel,
 } from '../simulate/context-parallel';
 import { formatBytes, formatPercent, formatRatio, formatTime } from '../text/format';
 import { formatTable, right } from '../text/table';
 import { wholeNumber } from './options';
+import { MOST_SETTINGS, readBytes } from './read-tensors';
+import { checkWritable, say, writeFileAtomic } from './write-file';
 
 interface ContextParallelOptions {
   readonly devices: readonly number[];
@@ -28,15 +33,9 @@ interface ContextParallelOptions {
   readonly between: number;
   readonly betweenLatency: number;
   readonly rate: number;
+  readonly links?: string;
+  readonly html?: string;
   readonly json?: true;
-}
-
-interface Row {
-  readonly devices: number;
-  readonly tokens: number;
-  /** The most work of a device beside the mean, if each takes a run of tokens. */
-  readonly contiguous: number;
-  readonly mechanisms: readonly MechanismCost[];
 }
 
 const LETTERS = { ulysses: 'U', ring: 'R', 'all-gather': 'A', usp: 'S', loongtrain: 'L' } as const;
@@ -66,14 +65,55 @@ export function simulateContextParallelCommand(): Command {
     .option('--between <GB/s>', 'each way for each device, between nodes', positive, 50)
     .option('--between-latency <us>', 'microseconds of a message there', positive, 10)
     .option('--rate <TFLOP/s>', 'attention on one device', positive, 600)
+    .option('--links <file>', 'links and rate that `saccade bench links --json` measured, in the place of those above')
+    .option('--html <file>', 'write a page with a plot of the cheapest')
     .option('--json', 'print JSON')
     .addHelpText('after', '\nExample:\n  $ saccade simulate context-parallel --devices 8,64 --tokens 1048576')
-    .action(({ json, ...options }: ContextParallelOptions) => {
-      const rows = options.devices.map((count) =>
-        rowOf(options, count, options.tokens ?? count * options.tokensPerDevice),
-      );
-      process.stdout.write(`${json ? JSON.stringify({ rows }, undefined, 2) : textOf(rows, options)}\n`);
+    .action(async ({ json, html, ...given }: ContextParallelOptions) => {
+      if (html !== undefined) await checkWritable(html);
+      const options = given.links === undefined ? given : { ...given, ...(await measuredLinks(given.links)) };
+      const report = reportOf(options);
+      if (html !== undefined)
+        await writeFileAtomic(
+          html,
+          htmlPage({ title: 'Attention over many devices', view: 'context-parallel', data: report }),
+        );
+      await say(json ? JSON.stringify(report, undefined, 2) : textOf(report), html);
     });
+}
+
+function parsed(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return undefined;
+  }
+}
+
+type Rates = Pick<ContextParallelOptions, 'within' | 'withinLatency' | 'between' | 'betweenLatency' | 'rate'>;
+
+/** What a file of `saccade bench links --json` says of links and, if it does, of attention on one device. */
+async function measuredLinks(path: string): Promise<Partial<Rates>> {
+  const refuse = (what: string) => new ParseError(`${path}: ${what}, as \`saccade bench links --json\` writes it`);
+  const found = parsed(new TextDecoder().decode(await readBytes(path, MOST_SETTINGS)));
+  if (!isRecord(found)) throw refuse(`must be an object, got ${show(found)}`);
+  const numberAt = (value: unknown, name: string) => {
+    if (typeof value === 'number' && Number.isFinite(value) && value > 0) return value;
+    throw refuse(`${name} must be a number above 0, got ${show(value)}`);
+  };
+  const linkOf = (name: 'within' | 'between') => {
+    const link = found[name];
+    if (!isRecord(link)) throw refuse(`${name} must be { seconds, bytesPerSecond }, got ${show(link)}`);
+    return {
+      [name]: numberAt(link.bytesPerSecond, `${name}.bytesPerSecond`) / 1e9,
+      [`${name}Latency`]: numberAt(link.seconds, `${name}.seconds`) * 1e6,
+    };
+  };
+  return {
+    ...linkOf('within'),
+    ...(found.between !== undefined && linkOf('between')),
+    ...(found.flopsPerSecond !== undefined && { rate: numberAt(found.flopsPerSecond, 'flopsPerSecond') / 1e12 }),
+  };
 }
 
 function positive(text: string): number {
@@ -99,21 +139,42 @@ function settingsOf(options: ContextParallelOptions, devices: number, tokens: nu
   };
 }
 
-function rowOf(options: ContextParallelOptions, devices: number, tokens: number): Row {
-  const settings = settingsOf(options, devices, tokens);
-  return {
-    devices,
-    tokens,
-    contiguous: contiguousImbalance(settings),
-    mechanisms: simulateContextParallel(settings),
-  };
+function reportOf(options: ContextParallelOptions): ContextParallelReport {
+  const rows = options.devices.map((devices): ContextParallelRow => {
+    const tokens = options.tokens ?? devices * options.tokensPerDevice;
+    const settings = settingsOf(options, devices, tokens);
+    return {
+      devices,
+      tokens,
+      contiguous: contiguousImbalance(settings),
+      mechanisms: simulateContextParallel(settings),
+    };
+  });
+  const { heads, keyHeads, d, mask, node, within, withinLatency, between, betweenLatency, rate, links } = options;
+  const setting = [
+    `${heads} query heads and ${keyHeads} key/value heads of ${d} columns, ${mask} attention, nodes of ${node} devices.`,
+    `${links === undefined ? 'Assumed' : 'Measured'} links: within a node ${within.toPrecision(3)} GB/s each way and ${withinLatency.toPrecision(3)} µs a message, between nodes ${between.toPrecision(3)} GB/s and ${betweenLatency.toPrecision(3)} µs; attention at ${rate.toPrecision(3)} TFLOP/s on a device.`,
+  ];
+  return { setting, rows, cheapest: cheapestOf({ ...options, documents: undefined } as ContextParallelOptions) };
 }
 
-function textOf(rows: readonly Row[], options: ContextParallelOptions): string {
-  return [...rows.map(rowText), mapText(options)].join('\n\n');
+/** The cheapest mechanism of one document by devices and tokens. */
+function cheapestOf(options: ContextParallelOptions): ContextParallelReport['cheapest'] {
+  return Array.from({ length: 12 }, (_, at) => 2 ** (at + 1)).flatMap((devices) =>
+    LENGTHS.filter((tokens) => tokens >= devices).map((tokens) => {
+      const [best, next] = simulateContextParallel(settingsOf(options, devices, tokens));
+      const runs = best && !best.refused ? best : undefined;
+      const ratio = runs && next && !next.refused ? next.seconds / runs.seconds : undefined;
+      return { devices, tokens, mechanism: runs?.mechanism, seconds: runs?.seconds, ratio };
+    }),
+  );
 }
 
-function rowText({ devices, tokens, contiguous, mechanisms }: Row): string {
+function textOf(report: ContextParallelReport): string {
+  return [...report.rows.map(rowText), mapText(report)].join('\n\n');
+}
+
+function rowText({ devices, tokens, contiguous, mechanisms }: ContextParallelRow): string {
   const title = `${styleText('bold', `${devices} devices`)}, ${tokens} tokens`;
   const headers = [
     'heads x tokens',
@@ -148,19 +209,16 @@ function rowText({ devices, tokens, contiguous, mechanisms }: Row): string {
 }
 
 /** The cheapest mechanism by devices and tokens, one letter each. */
-function mapText(options: ContextParallelOptions): string {
-  const counts = Array.from({ length: 12 }, (_, at) => 2 ** (at + 1));
+function mapText({ cheapest }: ContextParallelReport): string {
   const name = (tokens: number) => (tokens < 2 ** 20 ? `${tokens / 1024}K` : `${Math.round(tokens / 2 ** 20)}M`);
+  const counts = [...new Set(cheapest.map(({ devices }) => devices))];
   const table = formatTable(
     ['devices', ...LENGTHS.map((tokens) => right(name(tokens)))],
-    counts.map((devices) => [
-      String(devices),
-      ...LENGTHS.map((tokens) => {
-        if (tokens < devices) return '';
-        const [best] = simulateContextParallel(
-          settingsOf({ ...options, documents: undefined } as never, devices, tokens),
-        );
-        return best && !best.refused ? LETTERS[best.mechanism] : '-';
+    counts.map((count) => [
+      String(count),
+      ...LENGTHS.map((length) => {
+        const found = cheapest.find(({ devices, tokens }) => devices === count && tokens === length);
+        return found ? (found.mechanism ? LETTERS[found.mechanism] : '-') : '';
       }),
     ]),
   );

@@ -1,3 +1,6 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { expectRefusal, saccade } from '../../test/command-line';
 
@@ -207,5 +210,25 @@ describe('context-parallel', () => {
     expect(stdout).toMatch(/The cheapest.*U ulysses, R ring/);
     await expectRefusal(['simulate', 'context-parallel', '--key-heads', '7'], 'keyHeads must divide heads 64, got 7');
     await expectRefusal(['simulate', 'context-parallel', '--rate', '0'], 'It must be a number above 0.');
+  });
+
+  test('takes measured links, and writes a page with the cheapest', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'saccade-'));
+    try {
+      const [links, html] = [join(folder, 'links.json'), join(folder, 'cheapest.html')];
+      writeFileSync(links, JSON.stringify({ within: { seconds: 2e-5, bytesPerSecond: 3e9 }, flopsPerSecond: 1e11 }));
+      const few = ['simulate', 'context-parallel', '--devices', '2'];
+      const { rows, cheapest, setting } = await json(...few, '--links', links, '--html', html);
+      expect(setting[1]).toContain('within a node 3.00 GB/s each way and 20.0 µs a message');
+      // 16,384 tokens of causal attention, forward and backward.
+      const operations = 3.5 * 2 * (16_384 * 16_385) * 64 * 128;
+      expect(rows[0].mechanisms[0].seconds).toBeCloseTo(operations / 2 / 1e11, 1);
+      expect(cheapest.at(-1)).toMatchObject({ devices: 4096, tokens: 97_656 * 1024, mechanism: expect.any(String) });
+      expect(readFileSync(html, 'utf8')).toContain('"view":"context-parallel"');
+      writeFileSync(links, '{"within": {"seconds": 0}}');
+      await expectRefusal([...few, '--links', links], 'within.bytesPerSecond must be a number above 0, got undefined');
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 });

@@ -2,6 +2,7 @@
 
 import { benchView } from './bench-view';
 import { compareView } from './compare-view';
+import { contextParallelView } from './context-parallel-view';
 import type { Child } from './dom';
 import { element } from './dom';
 import { longContextView } from './long-context-view';
@@ -17,6 +18,7 @@ import { reproduceView } from './reproduce-view';
 const views: Record<string, (data: any) => readonly Child[]> = {
   bench: benchView,
   compare: compareView,
+  'context-parallel': contextParallelView,
   'long-context': longContextView,
   longca: longCaView,
   look: lookView,

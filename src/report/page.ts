@@ -4,7 +4,16 @@ import { script, scriptHash, style } from './app.generated';
 export interface Page {
   readonly title: string;
   /** Which view of the app shows the data. */
-  readonly view: 'compare' | 'bench' | 'look' | 'paint' | 'quality' | 'reproduce' | 'long-context' | 'longca';
+  readonly view:
+    | 'compare'
+    | 'bench'
+    | 'look'
+    | 'paint'
+    | 'quality'
+    | 'reproduce'
+    | 'long-context'
+    | 'longca'
+    | 'context-parallel';
   /** Anything JSON can hold. */
   readonly data: unknown;
 }
