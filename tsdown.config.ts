@@ -20,10 +20,12 @@ export default defineConfig({
     'src/bench/against-child.ts',
     'src/bench/long-context/child.ts',
     'src/bench/longca/ours.ts',
+    'src/bench/links/rank.ts',
   ],
   unbundle: true,
   copy: [
     { from: 'src/**/*.wasm', to: 'dist', flatten: false },
+    { from: 'src/bench/links/links.c', to: 'dist', flatten: false },
     { from: 'src/default-model/*.{json,safetensors}', to: 'dist', flatten: false },
     { from: 'src/models/vision/trained/*/*.{json,safetensors}', to: 'dist', flatten: false },
     { from: 'src/pipelines/*/trained/*.{json,safetensors}', to: 'dist', flatten: false },

@@ -12,14 +12,15 @@ export async function onRanks<T>(
   work: (communicator: Communicator) => Promise<T>,
   options: RuntimeOptions & { readonly seconds?: number } = {},
 ): Promise<T[]> {
-  const { seconds, ...backend } = { backend: 'wasm', threads: 1, ...options } as const;
+  const { seconds, ...backend } = options;
   const board = boardOf(size);
   const rank = async (_: unknown, rank: number) => {
-    using runtime = await createRuntime(backend);
+    using runtime = await createRuntime(backend.backend === undefined ? { threads: 1, ...backend } : backend);
     const transport = new ThreadTransport(board, rank, size);
     try {
       using communicator = await openCommunicator(runtime, transport, seconds);
       const result = await work(communicator);
+      await runtime.finish();
       transport.close();
       return result;
     } catch (error) {

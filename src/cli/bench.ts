@@ -15,6 +15,7 @@ import { formatReport } from '../bench/table';
 import { ParameterError, UnsupportedError } from '../errors';
 import { htmlPage } from '../report/page';
 import { formatTable } from '../text/table';
+import { LINKS, linksCommand } from './bench-links';
 import { LONG_CONTEXT, longContextCommand } from './bench-long-context';
 import { LONGCA, longCaCommand } from './bench-longca';
 import { QUALITY, qualityCommand } from './bench-quality';
@@ -34,7 +35,7 @@ interface Extras {
 export function benchCommand(
   act: (suite: Suite, options: BenchOptions, extras: Extras) => Promise<void> = bench,
 ): Command {
-  const known = [...suites, QUALITY, LONG_CONTEXT, LONGCA];
+  const known = [...suites, QUALITY, LONG_CONTEXT, LONGCA, LINKS];
   const command = new Command('bench')
     .argument('[suite]')
     .hook('preSubcommand', (parent, child) => {
@@ -63,6 +64,7 @@ export function benchCommand(
   command.addCommand(qualityCommand().copyInheritedSettings(command));
   command.addCommand(longContextCommand().copyInheritedSettings(command));
   command.addCommand(longCaCommand().copyInheritedSettings(command));
+  command.addCommand(linksCommand().copyInheritedSettings(command));
   return command;
 }
 

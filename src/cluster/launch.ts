@@ -3,7 +3,9 @@ import { BackendError, ParameterError, UnsupportedError } from '../errors';
 
 export interface LaunchOptions {
   readonly ranks: number;
-  /** Arguments of Node: the script and its own. */
+  /** What each rank runs. Default: Node. */
+  readonly program?: string | undefined;
+  /** Its arguments, such as a script and the script's own. */
   readonly words: readonly string[];
   /** Hosts for `mpirun`. Default: this machine. */
   readonly hostfile?: string | undefined;
@@ -40,7 +42,8 @@ export async function launchRanks(options: LaunchOptions): Promise<void> {
   const { spawn } = process.getBuiltinModule('node:child_process');
   const launcher = options.slurm ? 'srun' : 'mpirun';
   await checkLauncher(launcher);
-  const child = spawn(launcher, [...argumentsOf(options), process.execPath, ...options.words], {
+  const { program = process.execPath, words } = options;
+  const child = spawn(launcher, [...argumentsOf(options), program, ...words], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: environmentOf(options),
   });

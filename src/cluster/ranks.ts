@@ -82,6 +82,7 @@ export async function asRank(work: RankWork, options: RankOptions = {}): Promise
     using runtime = await createRuntime(given);
     using opened = await communicator(runtime, { seconds });
     await work(opened, undefined as never);
+    await runtime.finish();
     return;
   }
   const { board, rank, size, data, ...start } = await port.start();
@@ -89,6 +90,7 @@ export async function asRank(work: RankWork, options: RankOptions = {}): Promise
     using runtime = await createRuntime(given);
     using opened = await openCommunicator(runtime, new ThreadTransport(board, rank, size), seconds ?? start.seconds);
     const result = await work(opened, data as never);
+    await runtime.finish();
     endRank(board, rank, size);
     port.end({ result });
   } catch (error) {

@@ -134,6 +134,8 @@ class Ring {
 export class ThreadTransport implements Transport {
   readonly name = 'threads';
   readonly #peers: Peer[];
+  /** Those of all ranks. */
+  readonly #tables: readonly Int32Array[];
   readonly #bell: Int32Array;
 
   constructor(
@@ -155,7 +157,8 @@ export class ThreadTransport implements Transport {
       frameAt: 0,
       incoming: undefined,
     }));
-    this.#bell = tableOf(board, rank);
+    this.#tables = Array.from({ length: size }, (_, each) => tableOf(board, each));
+    this.#bell = this.#tables[rank] as Int32Array;
   }
 
   post(context: number, sends: readonly Message[], receives: readonly Message[]): Posted {
@@ -181,10 +184,12 @@ export class ThreadTransport implements Transport {
     const ends = performance.now() + milliseconds;
     for (;;) {
       const heard = Atomics.load(this.#bell, BELL);
+      // Looked at first, since a rank may send its last message and end meanwhile.
+      const gone = this.#goneRank(posted);
       const moved = this.#move();
       if (posted.open === 0) return true;
       if (moved) continue;
-      this.#checkPeers(posted);
+      if (gone) throw gone;
       const left = ends - performance.now();
       if (left <= 0) return false;
       listen(this.#bell, heard, left);
@@ -264,14 +269,15 @@ export class ThreadTransport implements Transport {
     } else peer.expected.push(expected);
   }
 
-  /** Throws if a rank that has yet to send something will not. */
-  #checkPeers(posted: Pending): void {
-    for (const [rank] of this.#peers.entries()) {
-      const state = Atomics.load(tableOf(this.board, rank), STATE);
-      if (state === FAILED) throw new BackendError(`rank ${rank} failed: ${reasonOfRank(this.board, rank)}`);
+  /** The error of a rank that has failed, or that has ended and was to send something. */
+  #goneRank(posted: Pending): BackendError | undefined {
+    for (const { rank } of this.#peers) {
+      const state = Atomics.load(this.#tables[rank] as Int32Array, STATE);
+      if (state === FAILED) return new BackendError(`rank ${rank} failed: ${reasonOfRank(this.board, rank)}`);
       if (state === ENDED && posted.awaited.includes(rank))
-        throw new BackendError(`rank ${rank} has ended without a part in this call`);
+        return new BackendError(`rank ${rank} has ended without a part in this call`);
     }
+    return undefined;
   }
 }
 

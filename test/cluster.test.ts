@@ -1,0 +1,120 @@
+import { execFile, execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { Worker } from 'node:worker_threads';
+import { afterAll, expect, test } from 'vitest';
+import { runRanks } from '../src/cluster';
+
+const root = resolve(import.meta.dirname, '..');
+const bin = join(root, 'dist/cli/bin.mjs');
+const program = join(root, 'test/ranks-program.mjs');
+const folder = mkdtempSync(join(tmpdir(), 'saccade-cluster-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const has = (command: string) => {
+  try {
+    return execFileSync(command, ['--version'], { encoding: 'utf8' });
+  } catch {
+    return '';
+  }
+};
+const hasMpi = has('mpirun').includes('Open MPI');
+
+type Errors = Readonly<Record<string, number>>;
+const tooLarge = (errors: Errors) => Object.entries(errors).filter(([, error]) => !(error < 1e-5));
+
+const onWorkers = (count: number, data: string, seconds?: number) =>
+  runRanks<Errors>(count, () => new Worker(program), { data, seconds });
+
+interface Ended {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** How `saccade cluster run` of so many ranks ends. */
+async function cluster(count: number, words: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
+  const args = [bin, 'cluster', 'run', '-n', String(count), ...words];
+  return promisify(execFile)(process.execPath, args, { env: { ...process.env, ...env }, timeout: 60_000 }).then(
+    ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
+    ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
+  );
+}
+
+test('workers give what one process makes of all tensors', async () => {
+  const all = await onWorkers(3, 'check');
+  expect(all).toHaveLength(3);
+  for (const errors of all) expect(tooLarge(errors)).toEqual([]);
+});
+
+test('a worker that throws, exits or hangs is named', async () => {
+  await expect(onWorkers(2, 'throw')).rejects.toThrow('rank 1: no more paper');
+  await expect(onWorkers(2, 'exit')).rejects.toThrow('rank 1: it ended with exit code 3');
+  await expect(onWorkers(2, 'hang', 0.5)).rejects.toThrow(
+    /rank 0: allGather, call 0: rank 1 did not come within 0.5 s/,
+  );
+});
+
+test.runIf(hasMpi)('ranks by MPI give the same, and their output has their number', async () => {
+  const { code, stdout, stderr } = await cluster(3, [program, 'check']);
+  expect(stderr).toBe('');
+  expect(code).toBe(0);
+  const lines = stdout.trim().split('\n');
+  expect(lines.map((line) => line.slice(0, 4)).sort()).toEqual(['[0] ', '[1] ', '[2] ']);
+  for (const line of lines) expect(tooLarge(JSON.parse(line.slice(4)))).toEqual([]);
+});
+
+test.runIf(hasMpi)(
+  'a rank of MPI that throws, dies, hangs or brings another shape ends all, with one reason',
+  async () => {
+    const thrown = await cluster(2, [program, 'throw']);
+    expect(thrown.code).toBe(1);
+    expect(thrown.stderr).toMatch(/^\[1\] Error: no more paper$/m);
+    expect(thrown.stderr.trim().split('\n').at(-1)).toBe('saccade: rank 1: no more paper');
+    const killed = await cluster(2, [program, 'kill']);
+    expect(killed.code).toBe(1);
+    expect(killed.stderr).toMatch(/^saccade: rank 1: exited on signal 9 \(Killed\)$/m);
+    const hung = await cluster(2, ['--seconds', '1', program, 'hang']);
+    expect(hung.code).toBe(1);
+    expect(hung.stderr).toMatch(/^saccade: rank 0: allGather, call 0: rank 1 did not come within 1 s$/m);
+    const other = await cluster(2, [program, 'extent']);
+    expect(other.code).toBe(1);
+    expect(other.stderr).toMatch(/^saccade: rank [01]: rank [01] came with 'allGather, call 0: f32 \[[34]\]'/m);
+  },
+);
+
+test('what is missing is one clear message', async () => {
+  const none = await cluster(2, ['no-such.mjs']);
+  expect(none).toMatchObject({
+    code: 2,
+    stderr: "saccade: script must be a file, got 'no-such.mjs', which does not exist\n",
+  });
+  const library = await cluster(2, [program], { SACCADE_MPI_LIBRARY: '/no/libmpi.so' });
+  expect(library.code).toBe(2);
+  expect(library.stderr).toMatch(/^saccade: Open MPI's library \/no\/libmpi.so cannot be opened: install Open MPI/);
+  expect((await cluster(0, [program])).stderr).toMatch(/must be a whole number from 1 to 4096/);
+});
+
+test.runIf(hasMpi)('a missing launcher, or that of another MPI, is named', async () => {
+  const gone = await cluster(2, [program], { PATH: folder });
+  expect(gone).toMatchObject({ code: 2 });
+  expect(gone.stderr).toMatch(/^saccade: mpirun is not installed: it is part of Open MPI/);
+  writeFileSync(join(folder, 'mpirun'), '#!/bin/sh\necho "HYDRA build details:"\n', { mode: 0o755 });
+  const other = await cluster(2, [program], { PATH: `${folder}:${process.env.PATH}` });
+  expect(other.stderr).toMatch(/^saccade: mpirun is that of another MPI \('HYDRA build details:'\)/);
+});
+
+test.runIf(has('gcc'))("another MPI's library is named by its own version", async () => {
+  const source = join(folder, 'mpich.c');
+  const library = join(folder, 'libmpich.so');
+  writeFileSync(
+    source,
+    '#include <string.h>\nint MPI_Get_library_version(char *t, int *n) { strcpy(t, "MPICH Version: 4.2.1"); *n = 20; return 0; }\n',
+  );
+  execFileSync('gcc', ['-shared', '-fPIC', '-o', library, source]);
+  const { code, stderr } = await cluster(2, [program], { SACCADE_MPI_LIBRARY: library });
+  expect(code).toBe(2);
+  expect(stderr).toMatch(/libmpich.so is 'MPICH Version: 4.2.1', .*use Open MPI/);
+});

@@ -1,0 +1,3 @@
+import type { Communicator } from '../src/cluster/index';
+
+export function checkRanks(communicator: Communicator, library: unknown): Promise<Record<string, number>>;
