@@ -12,6 +12,8 @@ interface Flight {
 
 /** For how long the thread waits for others before its other tasks get a turn. */
 const AT_ONCE_MILLISECONDS = 2;
+/** For how long it waits before it lets them have one. */
+const MOMENT_MILLISECONDS = 0.2;
 /** How often exchanges are looked after while kernels run. */
 const BETWEEN_MILLISECONDS = 1;
 
@@ -28,6 +30,7 @@ export class Flights {
     const watched: Flight = {
       isComputing: () => flight.isComputing(),
       advance: (milliseconds) => {
+        if (!this.#flying.has(watched)) return true;
         const isOver = flight.advance(milliseconds);
         if (isOver) this.#flying.delete(watched);
         if (isOver) resolve();
@@ -38,6 +41,7 @@ export class Flights {
     if (!watched.advance(0) && !this.#isLooking) this.#lookLater();
     return {
       promise,
+      comesSoon: () => watched.advance(MOMENT_MILLISECONDS),
       block: () => {
         while (this.#flying.has(watched)) watched.advance(AT_ONCE_MILLISECONDS);
         return true;

@@ -226,8 +226,8 @@ interface CallOf<Call> {
 
 /** Waits for what calls beside the order write and is read here, and for those that read what is written here. */
 function* landed({ sources, before }: Pick<CallInTurn, 'sources' | 'before'>): Turn {
-  for (const { landing } of sources) if (landing) yield landing;
-  for (const { landing } of before) if (landing) yield landing;
+  for (const { landing } of sources) if (landing && !landing.comesSoon?.()) yield landing;
+  for (const { landing } of before) if (landing && !landing.comesSoon?.()) yield landing;
 }
 
 function* copyOnce(sources: readonly Outcome[], copy: () => void): Turn {

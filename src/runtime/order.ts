@@ -8,6 +8,8 @@ export interface Pause {
   readonly promise: Promise<unknown>;
   /** Blocks the calling thread, where it can; returns false if the end is not known yet. */
   block?(): boolean;
+  /** Whether the end comes within a moment, for which the calling thread waits awake. */
+  comesSoon?(): boolean;
 }
 
 /** What a call does in its turn, up to each of its pauses. It does not throw. */
