@@ -25,8 +25,8 @@ const FAILURE = /^saccade: rank (\d+) failed: (.*)$/;
 const TAGS = { mpirun: /^\[\d+,(\d+)\]<std(?:out|err)>: ?/, srun: /^ *(\d+): ?/ };
 /** What the launchers say of a rank that did not end well. */
 const ENDS = [
-  /process rank (\d+) .*?(exited on signal \d+ \([^)]*\))/s,
-  /Process name: \[[^\]]*,(\d+)\]\s+(Exit code: +\d+)/,
+  /process\s+rank\s+(\d+)\s.*?(exited\s+on\s+signal\s+\d+\s+\([^)]*\))/s,
+  /Process name: \[[^\]]*,(\d+)\]\s+(Exit code:\s+\d+)/,
   /task (\d+): (Exited with exit code \d+|Killed|Terminated)/,
 ];
 /** How long processes have to end before they are killed. */
@@ -71,7 +71,7 @@ export async function launchRanks(options: LaunchOptions): Promise<void> {
 function endIn(said: string): readonly [string, string] | undefined {
   for (const end of ENDS) {
     const found = end.exec(said);
-    if (found) return [found[1] as string, (found[2] as string).replace(/ +/g, ' ')];
+    if (found) return [found[1] as string, (found[2] as string).replace(/\s+/g, ' ')];
   }
   return undefined;
 }
