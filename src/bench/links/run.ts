@@ -28,6 +28,8 @@ export interface LinksReport {
   readonly machine: Machine;
   readonly ranks: number;
   readonly bytes: readonly number[];
+  /** MPI's, else that over threads: for `simulate context-parallel --links`. */
+  readonly within: Link | undefined;
   readonly links: Readonly<Partial<Record<Carrier, LinkResult>>>;
   /** Why there is no result of a carrier. */
   readonly missing: Readonly<Partial<Record<Carrier, string>>>;
@@ -64,7 +66,18 @@ export async function runLinks(options: LinksOptions): Promise<LinksReport> {
       missing[carrier] = reasonOf(error);
     }
   }
-  return { format: 'saccade bench links', version: 1, machine: describeMachine(), ranks, bytes, links, missing };
+  const best = links.mpi ?? links.threads;
+  const within = best && { seconds: best.seconds, bytesPerSecond: best.bytesPerSecond };
+  return {
+    format: 'saccade bench links',
+    version: 1,
+    machine: describeMachine(),
+    ranks,
+    bytes,
+    within,
+    links,
+    missing,
+  };
 }
 
 type Measure = (ranks: number, plan: LinkPlan, signal: AbortSignal | undefined) => Promise<number[]>;
