@@ -110,7 +110,7 @@ async function benchLongContext(options: Options): Promise<void> {
   const contenders = longContenders(only);
   if (contenders.length === 0)
     throw new ParameterError(
-      `only must name some of ${LABELS.join('; ')}, or methods that there are, got '${only.join()}'`,
+      `--only must name some of ${LABELS.join('; ')}, or methods that there are, got '${only.join()}'`,
     );
   const files = [json, html].filter((path) => path !== undefined);
   for (const path of files) await checkWritable(path);
