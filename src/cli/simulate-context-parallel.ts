@@ -65,7 +65,10 @@ export function simulateContextParallelCommand(): Command {
     .option('--between <GB/s>', 'each way for each device, between nodes', positive, 50)
     .option('--between-latency <us>', 'microseconds of a message there', positive, 10)
     .option('--rate <TFLOP/s>', 'attention on one device', positive, 600)
-    .option('--links <file>', 'links and rate that `saccade bench links --json` measured, in the place of those above')
+    .option(
+      '--links <file>',
+      'links within a node that `saccade bench links --json` measured, in the place of those above',
+    )
     .option('--html <file>', 'write a page with a plot of the cheapest')
     .option('--json', 'print JSON')
     .addHelpText('after', '\nExample:\n  $ saccade simulate context-parallel --devices 8,64 --tokens 1048576')
@@ -90,30 +93,24 @@ function parsed(json: string): unknown {
   }
 }
 
-type Rates = Pick<ContextParallelOptions, 'within' | 'withinLatency' | 'between' | 'betweenLatency' | 'rate'>;
+/** Ranks of processes are what a node has, and threads what a page has. */
+const CARRIERS = ['mpi', 'threads'] as const;
 
-/** What a file of `saccade bench links --json` says of links and, if it does, of attention on one device. */
-async function measuredLinks(path: string): Promise<Partial<Rates>> {
+/** The links within a node that a file of `saccade bench links --json` has: those of MPI, or else of threads. */
+async function measuredLinks(path: string): Promise<Pick<ContextParallelOptions, 'within' | 'withinLatency'>> {
   const refuse = (what: string) => new ParseError(`${path}: ${what}, as \`saccade bench links --json\` writes it`);
   const found = parsed(new TextDecoder().decode(await readBytes(path, MOST_SETTINGS)));
-  if (!isRecord(found)) throw refuse(`must be an object, got ${show(found)}`);
-  const numberAt = (value: unknown, name: string) => {
+  const links = isRecord(found) ? found.links : undefined;
+  if (!isRecord(links)) throw refuse(`links must be an object, got ${show(links)}`);
+  const carrier = CARRIERS.find((name) => links[name] !== undefined);
+  if (carrier === undefined) throw refuse(`links must have ${CARRIERS.join(' or ')}, got neither`);
+  const link = links[carrier];
+  const numberAt = (name: 'seconds' | 'bytesPerSecond') => {
+    const value = isRecord(link) ? link[name] : undefined;
     if (typeof value === 'number' && Number.isFinite(value) && value > 0) return value;
-    throw refuse(`${name} must be a number above 0, got ${show(value)}`);
+    throw refuse(`${name} of links.${carrier} must be a number above 0, got ${show(value)}`);
   };
-  const linkOf = (name: 'within' | 'between') => {
-    const link = found[name];
-    if (!isRecord(link)) throw refuse(`${name} must be { seconds, bytesPerSecond }, got ${show(link)}`);
-    return {
-      [name]: numberAt(link.bytesPerSecond, `${name}.bytesPerSecond`) / 1e9,
-      [`${name}Latency`]: numberAt(link.seconds, `${name}.seconds`) * 1e6,
-    };
-  };
-  return {
-    ...linkOf('within'),
-    ...(found.between !== undefined && linkOf('between')),
-    ...(found.flopsPerSecond !== undefined && { rate: numberAt(found.flopsPerSecond, 'flopsPerSecond') / 1e12 }),
-  };
+  return { within: numberAt('bytesPerSecond') / 1e9, withinLatency: numberAt('seconds') * 1e6 };
 }
 
 function positive(text: string): number {
@@ -153,7 +150,7 @@ function reportOf(options: ContextParallelOptions): ContextParallelReport {
   const { heads, keyHeads, d, mask, node, within, withinLatency, between, betweenLatency, rate, links } = options;
   const setting = [
     `${heads} query heads and ${keyHeads} key/value heads of ${d} columns, ${mask} attention, nodes of ${node} devices.`,
-    `${links === undefined ? 'Assumed' : 'Measured'} links: within a node ${within.toPrecision(3)} GB/s each way and ${withinLatency.toPrecision(3)} µs a message, between nodes ${between.toPrecision(3)} GB/s and ${betweenLatency.toPrecision(3)} µs; attention at ${rate.toPrecision(3)} TFLOP/s on a device.`,
+    `${links === undefined ? 'Assumed' : 'Measured'} links within a node: ${within.toPrecision(3)} GB/s each way and ${withinLatency.toPrecision(3)} µs a message; assumed between nodes: ${between.toPrecision(3)} GB/s and ${betweenLatency.toPrecision(3)} µs; attention at ${rate.toPrecision(3)} TFLOP/s on a device.`,
   ];
   return { setting, rows, cheapest: cheapestOf({ ...options, documents: undefined } as ContextParallelOptions) };
 }

@@ -216,17 +216,18 @@ describe('context-parallel', () => {
     const folder = mkdtempSync(join(tmpdir(), 'saccade-'));
     try {
       const [links, html] = [join(folder, 'links.json'), join(folder, 'cheapest.html')];
-      writeFileSync(links, JSON.stringify({ within: { seconds: 2e-5, bytesPerSecond: 3e9 }, flopsPerSecond: 1e11 }));
-      const few = ['simulate', 'context-parallel', '--devices', '2'];
+      const mpi = { seconds: 2e-5, bytesPerSecond: 3e9, microseconds: [20] };
+      writeFileSync(links, JSON.stringify({ links: { mpi } }));
+      const few = ['simulate', 'context-parallel', '--devices', '2', '--rate', '0.1'];
       const { rows, cheapest, setting } = await json(...few, '--links', links, '--html', html);
-      expect(setting[1]).toContain('within a node 3.00 GB/s each way and 20.0 µs a message');
+      expect(setting[1]).toContain('Measured links within a node: 3.00 GB/s each way and 20.0 µs a message');
       // 16,384 tokens of causal attention, forward and backward.
       const operations = 3.5 * 2 * (16_384 * 16_385) * 64 * 128;
       expect(rows[0].mechanisms[0].seconds).toBeCloseTo(operations / 2 / 1e11, 1);
       expect(cheapest.at(-1)).toMatchObject({ devices: 4096, tokens: 97_656 * 1024, mechanism: expect.any(String) });
       expect(readFileSync(html, 'utf8')).toContain('"view":"context-parallel"');
-      writeFileSync(links, '{"within": {"seconds": 0}}');
-      await expectRefusal([...few, '--links', links], 'within.bytesPerSecond must be a number above 0, got undefined');
+      writeFileSync(links, '{"links": {"threads": {"seconds": 0}}}');
+      await expectRefusal([...few, '--links', links], 'bytesPerSecond of links.threads must be a number above 0');
     } finally {
       rmSync(folder, { recursive: true });
     }
