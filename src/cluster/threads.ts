@@ -254,19 +254,21 @@ export class ThreadTransport implements Transport {
       moved = true;
       peer.incoming = undefined;
       if (incoming.posted) arrive(peer, incoming.posted);
-      else peer.early.push(incoming);
+      else this.#keepOrDeliver(peer, incoming);
     }
   }
 
   #expect(peer: Peer, expected: Expected): void {
-    const { context, message, posted } = expected;
-    const at = peer.early.findIndex((early) => early.context === context);
-    const [early] = at === -1 ? [] : peer.early.splice(at, 1);
-    if (early) {
-      message.header.set(early.header);
-      message.payload.set(early.payload.subarray(0, message.payload.length));
-      arrive(peer, posted);
-    } else peer.expected.push(expected);
+    const early = taken(peer.early, expected.context);
+    if (early) deliver(peer, early, expected);
+    else peer.expected.push(expected);
+  }
+
+  /** For a message that nobody expected when it began to come; it may be expected by now. */
+  #keepOrDeliver(peer: Peer, incoming: Incoming): void {
+    const expected = taken(peer.expected, incoming.context);
+    if (expected) deliver(peer, incoming, expected);
+    else peer.early.push(incoming);
   }
 
   /** The error of a rank that has failed, or that has ended and was to send something. */
@@ -287,11 +289,22 @@ function incomingOf({ frame, expected }: Peer): Incoming {
   const context = view.getInt32(0, true);
   const length = view.getFloat64(8, true);
   const header = frame.slice(FRAME_BYTES);
-  const at = expected.findIndex((each) => each.context === context);
-  const [found] = at === -1 ? [] : expected.splice(at, 1);
+  const found = taken(expected, context);
   found?.message.header.set(header);
   const payload = found ? found.message.payload : new Uint8Array(length);
   return { context, length, header, payload, posted: found?.posted, at: 0 };
+}
+
+/** Takes the first of a context out of a list. */
+function taken<T extends { readonly context: number }>(list: T[], context: number): T | undefined {
+  const at = list.findIndex((each) => each.context === context);
+  return at === -1 ? undefined : list.splice(at, 1)[0];
+}
+
+function deliver(peer: Peer, { header, payload }: Incoming, { message, posted }: Expected): void {
+  message.header.set(header);
+  message.payload.set(payload.subarray(0, message.payload.length));
+  arrive(peer, posted);
 }
 
 function arrive(peer: Peer, posted: Pending): void {

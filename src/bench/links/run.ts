@@ -71,7 +71,7 @@ export async function runLinks(options: LinksOptions): Promise<LinksReport> {
   return {
     format: 'saccade bench links',
     version: 1,
-    machine: describeMachine(),
+    machine: await describeMachine(),
     ranks,
     bytes,
     within,
