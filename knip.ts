@@ -16,6 +16,8 @@ export default {
         'src/runtime/wasm/worker.ts',
         ...KERNELS,
         'src/{expressions,ops,runtime}/**/params.ts',
+        // Bundled for pages by a script.
+        'src/sweep/nats.ts',
         // Imported by a generated file.
         'src/runtime/wasm/assembly/operations.as.ts',
         'scripts/*.ts',

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { defineConfig } from 'tsdown';
 import manifest from './package.json' with { type: 'json' };
 
@@ -18,6 +19,8 @@ export default defineConfig({
     'src/cli/rank.ts',
     'src/bench/browser/page.ts',
     'src/bench/against-child.ts',
+    'src/cli/sweep-child.ts',
+    'src/sweep/page.ts',
     'src/bench/long-context/child.ts',
     'src/bench/longca/ours.ts',
     'src/bench/links/rank.ts',
@@ -30,6 +33,8 @@ export default defineConfig({
     { from: 'src/models/vision/trained/*/*.{json,safetensors}', to: 'dist', flatten: false },
     { from: 'src/pipelines/*/trained/*.{json,safetensors}', to: 'dist', flatten: false },
   ],
+  // Workers of a sweep tell builds apart by it.
+  define: { SACCADE_COMMIT: String(JSON.stringify(commit())) },
   platform: 'neutral',
   target: 'es2022',
   sourcemap: true,
@@ -41,3 +46,16 @@ export default defineConfig({
   logLevel: 'warn',
   checks: { pluginTimings: false },
 });
+
+/** The commit that is built, and whether files differ from it; undefined outside a checkout. */
+function commit(): string | undefined {
+  try {
+    return execFileSync('git', ['describe', '--always', '--dirty', '--exclude=*', '--abbrev=12'], {
+      cwd: import.meta.dirname,
+      stdio: ['ignore', 'pipe', 'ignore'],
+      encoding: 'utf8',
+    }).trim();
+  } catch {
+    return undefined;
+  }
+}

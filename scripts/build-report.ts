@@ -2,13 +2,12 @@
 import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { rolldown } from 'rolldown';
-import license, { type Dependency } from 'rollup-plugin-license';
+import { bundle } from './bundle.ts';
 
 const folder = new URL('../src/report/', import.meta.url);
 
 export async function buildReport(): Promise<void> {
-  const { code, notices } = await bundle(fileURLToPath(new URL('app.ts', folder)));
+  const { code, notices } = await bundle(fileURLToPath(new URL('app.ts', folder)), 'iife');
   const style = await readFile(new URL('style.css', folder), 'utf8');
   const script = `/*!\n${notices}\n*/\n${code.trim()}`;
   for (const mark of ['</script', '<!--', '\r']) {
@@ -20,25 +19,6 @@ export async function buildReport(): Promise<void> {
     .map(([name, text]) => `export const ${name}: string = ${JSON.stringify(text)};\n`)
     .join('');
   await writeFile(new URL('app.generated.ts', folder), source);
-}
-
-async function bundle(input: string): Promise<{ code: string; notices: string }> {
-  let notices = '';
-  const keepNotices = license({
-    thirdParty: {
-      output: (dependencies) => {
-        notices = dependencies.map(formatNotice).join('\n\n');
-      },
-    },
-  });
-  await using build = await rolldown({ input, platform: 'browser', external: /^node:/, plugins: [keepNotices] });
-  const { output } = await build.generate({ format: 'iife', minify: true, comments: { legal: false } });
-  return { code: output[0].code, notices };
-}
-
-function formatNotice({ name, version, license: terms, licenseText }: Dependency): string {
-  if (!licenseText) throw new Error(`${name} ${version} is in the report's script but has no licence text to keep`);
-  return `${name} ${version} (${terms})\n${licenseText.trim()}`;
 }
 
 if (import.meta.main) await buildReport();

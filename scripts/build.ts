@@ -8,6 +8,7 @@ for (const step of [
   'scripts/build-kernels.ts',
   'scripts/build-papers.ts',
   'scripts/build-report.ts',
+  'scripts/build-sweep.ts',
   'node_modules/tsdown/dist/run.mjs',
 ]) {
   execFileSync(process.execPath, [step], { cwd, stdio: 'inherit' });

@@ -22,25 +22,31 @@ export interface Machine {
 export async function describeMachine(): Promise<Machine> {
   const common = { saccade: version, date: new Date().toISOString() };
   if (globalThis.process?.versions?.node) {
-    const { availableParallelism, cpus, totalmem } = process.getBuiltinModule('node:os');
+    const { cpus, totalmem } = process.getBuiltinModule('node:os');
     return {
       cpu: cpus()[0]?.model.trim() || 'unknown',
-      cores: availableParallelism(),
+      cores: coreCount(),
       memoryGiB: Math.round(totalmem() / 2 ** 30),
       platform: `${process.platform} ${process.arch}`,
       runtime: `Node ${process.versions.node}`,
       ...common,
     };
   }
-  const { hardwareConcurrency, userAgent, deviceMemory, platform } = navigator as Navigator & { deviceMemory?: number };
+  const { userAgent, deviceMemory, platform } = navigator as Navigator & { deviceMemory?: number };
   return {
     cpu: 'unknown',
-    cores: hardwareConcurrency,
+    cores: coreCount(),
     ...(deviceMemory !== undefined && { memoryGiB: deviceMemory }),
     platform,
     runtime: userAgent,
     ...common,
   };
+}
+
+/** Cores that this process or page may use. */
+export function coreCount(): number {
+  if (!globalThis.process?.versions?.node) return navigator.hardwareConcurrency;
+  return process.getBuiltinModule('node:os').availableParallelism();
 }
 
 /** One line: what a table or a figure says about where it was measured. */

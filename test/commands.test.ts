@@ -29,6 +29,7 @@ const NOT_RUN: Readonly<Record<string, string>> = {
   'npx saccade perplexity': 'needs a model',
   'npx saccade calibrate': 'needs a model',
   'npx saccade serve': 'does not end',
+  'npx saccade sweep': 'needs a server; sweep.test.ts starts one',
   'npx saccade quantize': 'writes a folder once; cli/weights.test.ts rounds a model',
   'npx saccade train': 'takes minutes; cli/train.test.ts trains with less',
 };

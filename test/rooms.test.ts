@@ -32,6 +32,7 @@ const ROOMS = [
     'compare',
     'look',
     'bench',
+    'sweep',
     'report',
     'cli',
     'index.ts',

@@ -1,5 +1,4 @@
 /** Measures contenders: first whether their results are right, then how fast they are, in interleaved rounds. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { WrongResultError } from '../measure/gate';
 import { callsFor, rotated } from '../measure/timing';
 import type { RuntimeOptions } from '../ops/create-runtime';
@@ -110,7 +109,7 @@ export class Measurement {
         for (const [entry, { session, calls, rounds, times, peaks: own, peakOf }] of rotated([...running], round)) {
           if (round >= rounds) continue;
           await attempt(entry, async () => {
-            await sleep(PAUSE);
+            await new Promise((resolve) => setTimeout(resolve, PAUSE));
             const key = JSON.stringify(peakOf ?? 'none');
             if (!peaks.has(key)) peaks.set(key, peakOf && (await this.runtimes.peak(peakOf)));
             // The first calls after a pause wake threads and fill caches, which does not matter for long calls.

@@ -1,5 +1,5 @@
 /** What a suite is, and the most common kind: rows timed beside a baseline. */
-import { availableParallelism } from 'node:os';
+import { coreCount } from '../machine';
 import { pairedRatio, summarise } from '../measure/statistics';
 import type { Control } from '../runtime/backend';
 import { flopsOf, operationOf } from './attention-operations';
@@ -75,7 +75,7 @@ export type Place = Pick<Context, 'peers' | 'gpu' | 'browser'>;
 
 /** The options of most suites, with their default values. */
 export const TIMING = {
-  threads: availableParallelism(),
+  threads: coreCount(),
   simd: undefined,
   repeats: 9,
   only: [],

@@ -28,7 +28,9 @@ import { MOST_SETTINGS, readIfThere } from './read-tensors';
 import { wrap } from './wrap';
 import { checkWritable, say, writeFileAtomic } from './write-file';
 
-interface Options extends Omit<QualityOptions, 'methods'>, Pick<RuntimeOptions, 'backend' | 'threads'> {
+export interface QualityCommandOptions
+  extends Omit<QualityOptions, 'methods'>,
+    Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly methods: string;
   readonly resume?: string;
   readonly json?: string;
@@ -42,7 +44,7 @@ export const QUALITY = {
 const DEFAULT_METHODS = 'attention,gated-delta-rule';
 const WIDTH = 100;
 
-export function qualityCommand(): Command {
+export function qualityCommand(act: (options: QualityCommandOptions) => Promise<void> = benchQuality): Command {
   const names = courses.map(({ name }) => name);
   return new Command(QUALITY.name)
     .description(QUALITY.summary)
@@ -50,6 +52,7 @@ export function qualityCommand(): Command {
     .option('--params <json>', 'params of methods, such as \'{"stochastic-attention": {"window": 32}}\'', parseRecord)
     .option('--tasks <names>', `of ${names.join(', ')}`, parseTasks, names)
     .option('--seeds <count>', 'trainings of each method on each task', wholeNumber(1, 1000), 1)
+    .option('--first-seed <number>', 'of these trainings', wholeNumber(1, 2 ** 20), 1)
     .option('--steps <count>', 'of a training; default: as the task has it', wholeNumber(1, 2 ** 30))
     .option('--width <numbers>', 'of the decoder', wholeNumber(4, 4096), 64)
     .option('--layers <count>', 'of the decoder', wholeNumber(1, 64), 2)
@@ -63,10 +66,10 @@ export function qualityCommand(): Command {
       'after',
       '\nExample:\n  $ saccade bench quality --methods attention,power-attention --tasks associative-recall --seeds 3 --resume quality --html quality.html',
     )
-    .action(benchQuality);
+    .action(act);
 }
 
-async function benchQuality({ resume, json, html, backend, threads, ...given }: Options): Promise<void> {
+async function benchQuality({ resume, json, html, backend, threads, ...given }: QualityCommandOptions): Promise<void> {
   const options: QualityOptions = { ...given, methods: await readMethods(given.methods) };
   const files = [json, html].filter((path) => path !== undefined);
   for (const path of files) await checkWritable(path);
@@ -79,7 +82,7 @@ async function benchQuality({ resume, json, html, backend, threads, ...given }: 
   const report = (complete: boolean): QualityReport => ({
     format: 'saccade quality',
     version: 1,
-    command: commandOf(given),
+    command: shellCommand(['saccade', ...qualityWords(given)]),
     machine,
     runtime: runtime.backend.explain(),
     setting: settingOf(options),
@@ -131,16 +134,14 @@ function storeOf(folder: string): Store {
   };
 }
 
-function commandOf({ methods, params, tasks, seeds, steps, width, layers, heads }: Options): string {
-  const sizes = { seeds, ...(steps !== undefined && { steps }), width, layers, heads };
+/** The words of the command that repeats it, without where it is computed. */
+export function qualityWords(options: QualityCommandOptions): string[] {
+  const { methods, params, tasks, seeds, firstSeed, steps, width, layers, heads } = options;
+  const sizes = { ...(steps !== undefined && { steps }), width, layers, heads };
   const own = params && { params: JSON.stringify(params) };
-  const flags = Object.entries({ methods, ...own, tasks: tasks.join(), ...sizes });
-  return shellCommand([
-    'saccade',
-    'bench',
-    'quality',
-    ...flags.flatMap(([name, value]) => [`--${name}`, String(value)]),
-  ]);
+  const first = firstSeed !== 1 && { 'first-seed': firstSeed };
+  const flags = Object.entries({ methods, ...own, tasks: tasks.join(), seeds, ...first, ...sizes });
+  return ['bench', 'quality', ...flags.flatMap(([name, value]) => [`--${name}`, String(value)])];
 }
 
 function textOf(report: QualityReport, files: readonly string[]): string {

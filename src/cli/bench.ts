@@ -31,10 +31,10 @@ interface Extras {
   readonly against?: string | undefined;
 }
 
+type Act = (suite: Suite, options: BenchOptions, extras: Extras) => Promise<void>;
+
 /** `saccade bench SUITE`; `act` is what a suite's command does with its options. */
-export function benchCommand(
-  act: (suite: Suite, options: BenchOptions, extras: Extras) => Promise<void> = bench,
-): Command {
+export function benchCommand(act: Act = bench): Command {
   const known = [...suites, QUALITY, LONG_CONTEXT, LONGCA, LINKS];
   const command = new Command('bench')
     .argument('[suite]')
@@ -50,22 +50,25 @@ export function benchCommand(
       const rows = known.map((suite) => [suite.name, suite.summary]);
       process.stdout.write(`${formatTable(['suite', 'what it answers'], rows)}\n`);
     });
-  for (const suite of suites) {
-    const sub = command.command(suite.name).description(suite.summary);
-    for (const option of optionsOf(suite)) sub.addOption(option);
-    sub
-      .option('--json <file>', 'write everything measured as JSON')
-      .option('--html <file>', 'write a page of its own')
-      .option('--against <folder>', 'compare the times with those of another checkout, built, in turns with it')
-      .action(({ json, html, against, ...given }: Partial<BenchOptions> & Extras) =>
-        act(suite, { ...DEFAULT_OPTIONS, ...suite.defaults, ...given }, { json, html, against }),
-      );
-  }
+  for (const suite of suites) command.addCommand(suiteCommand(suite, act).copyInheritedSettings(command));
   command.addCommand(qualityCommand().copyInheritedSettings(command));
   command.addCommand(longContextCommand().copyInheritedSettings(command));
   command.addCommand(longCaCommand().copyInheritedSettings(command));
   command.addCommand(linksCommand().copyInheritedSettings(command));
   return command;
+}
+
+/** The command of one suite. */
+export function suiteCommand(suite: Suite, act: Act): Command {
+  const command = new Command(suite.name).description(suite.summary);
+  for (const option of optionsOf(suite)) command.addOption(option);
+  return command
+    .option('--json <file>', 'write everything measured as JSON')
+    .option('--html <file>', 'write a page of its own')
+    .option('--against <folder>', 'compare the times with those of another checkout, built, in turns with it')
+    .action(({ json, html, against, ...given }: Partial<BenchOptions> & Extras) =>
+      act(suite, { ...DEFAULT_OPTIONS, ...suite.defaults, ...given }, { json, html, against }),
+    );
 }
 
 async function bench(suite: Suite, options: BenchOptions, extras: Extras): Promise<void> {

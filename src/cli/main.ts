@@ -45,6 +45,10 @@ const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => P
     'measure speed and memory, each result checked first; without a suite: list them',
     async () => (await import('./bench')).benchCommand(),
   ],
+  sweep: [
+    'spread cases of bench and reproduce over machines and pages, by a NATS server',
+    async () => (await import('./sweep')).sweepCommand(),
+  ],
   reproduce: [
     "hold a paper's claims against measurements; without a paper: list",
     async () => (await import('./reproduce')).reproduceCommand(),

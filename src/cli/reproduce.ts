@@ -22,7 +22,7 @@ import { readIfThere } from './read-tensors';
 import { wrap } from './wrap';
 import { checkWritable, say, writeFileAtomic } from './write-file';
 
-interface ReproduceOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
+export interface ReproduceOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly json?: string;
   readonly html?: string;
   readonly quick?: true;
@@ -41,7 +41,8 @@ const COLOURS = {
 } as const satisfies Record<Verdict, string>;
 const [CLAIM_WIDTH, MEASURED_WIDTH, TEXT_WIDTH] = [48, 36, 100];
 
-export function reproduceCommand(): Command {
+/** `act` is what it does with a paper. */
+export function reproduceCommand(act: (name: string, options: ReproduceOptions) => Promise<void> = reproduce): Command {
   return new Command('reproduce')
     .argument('[paper]', 'its name, or that of a method of it')
     .option('--resume <folder>', 'keep what was measured here, and go on from what is there')
@@ -53,7 +54,7 @@ export function reproduceCommand(): Command {
     .addHelpText('after', '\nExample:\n  $ saccade reproduce power-attention --json power.json')
     .addHelpText('after', WITH_FAILURES)
     .action((name: string | undefined, options: ReproduceOptions) =>
-      name === undefined ? listExperiments(options) : reproduce(name, options),
+      name === undefined ? listExperiments(options) : act(name, options),
     );
 }
 

@@ -12,6 +12,7 @@ import type { Page } from './page';
 import { paintView } from './paint-view';
 import { qualityView } from './quality-view';
 import { reproduceView } from './reproduce-view';
+import { sweepView } from './sweep-view';
 
 /** A view turns the page's data into its content, under the title. */
 // biome-ignore lint/suspicious/noExplicitAny: each view knows the type of the data that its own command embeds
@@ -25,6 +26,7 @@ const views: Record<string, (data: any) => readonly Child[]> = {
   paint: paintView,
   quality: qualityView,
   reproduce: reproduceView,
+  sweep: sweepView,
 };
 
 const { title, view, data } = JSON.parse(document.getElementById('report')?.textContent ?? '') as Page;

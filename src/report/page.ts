@@ -13,7 +13,8 @@ export interface Page {
     | 'reproduce'
     | 'long-context'
     | 'longca'
-    | 'context-parallel';
+    | 'context-parallel'
+    | 'sweep';
   /** Anything JSON can hold. */
   readonly data: unknown;
 }

@@ -105,7 +105,7 @@ async function describe(open: BrowserHost['open'], runtime: RuntimeOptions, sign
 const IMPORTED = ['acorn', 'valibot'];
 
 /** The built library, the packages it imports, and the peers. */
-async function whatIsServed(peers: string | undefined): Promise<Served> {
+export async function whatIsServed(peers: string | undefined): Promise<Served> {
   const saccade = join(packageRoot(), 'dist');
   await access(join(saccade, 'bench/browser/page.mjs')).catch(() => {
     throw new UnsupportedError('--browser needs the built library: npm run build');

@@ -12,7 +12,7 @@ import { Channel } from './channel';
 import type { Answer } from './protocol';
 
 /** Threads need a cross-origin isolated page, and everything such a page loads must allow it. */
-const HEADERS = {
+export const PAGE_HEADERS = {
   'Cross-Origin-Opener-Policy': 'same-origin',
   'Cross-Origin-Embedder-Policy': 'require-corp',
   'Cross-Origin-Resource-Policy': 'cross-origin',
@@ -50,25 +50,25 @@ export async function startServer({ folders, imports }: Served): Promise<PageSer
   let front: Channel | undefined;
 
   const respond = async (request: IncomingMessage, response: ServerResponse) => {
-    for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value);
-    if (!OWN_NAME.test(request.headers.host ?? '')) return finish(response, 403);
+    for (const [name, value] of Object.entries(PAGE_HEADERS)) response.setHeader(name, value);
+    if (!OWN_NAME.test(request.headers.host ?? '')) return answer(response, 403);
     const { pathname } = new URL(request.url ?? '/', 'http://localhost');
     const [area = '', name = '', part = '', id = ''] = pathname.split('/').slice(1);
     const folder = Object.hasOwn(folders, area) ? folders[area] : undefined;
     if (folder !== undefined) return sendFile(response, folder, pathname.slice(area.length + 2));
     const channel = area === '' ? front : channels.get(`/${area}/${name}`);
-    if (!channel) return finish(response, 404);
-    if (part === '') return finish(response, 200, 'text/html; charset=utf-8', page(channel.path, imports));
+    if (!channel) return answer(response, 404);
+    if (part === '') return answer(response, 200, 'text/html; charset=utf-8', page(channel.path, imports));
     if (part === 'questions') {
       response.writeHead(200, { 'Content-Type': 'text/event-stream' }).flushHeaders();
       return channel.connect(response);
     }
-    if (part !== 'answers' || request.method !== 'POST') return finish(response, 404);
-    finish(response, channel.answer(Number(id), await answerIn(request)) ? 204 : 410);
+    if (part !== 'answers' || request.method !== 'POST') return answer(response, 404);
+    answer(response, channel.answer(Number(id), await answerIn(request)) ? 204 : 410);
   };
 
   const server = createServer((request, response) => {
-    respond(request, response).catch(() => finish(response, 400));
+    respond(request, response).catch(() => answer(response, 400));
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject).listen(0, '127.0.0.1', resolve);
@@ -111,11 +111,11 @@ serve('${path}');
 }
 
 /** Sends a file of the folder, and none outside it. */
-async function sendFile(response: ServerResponse, folder: string, path: string): Promise<void> {
+export async function sendFile(response: ServerResponse, folder: string, path: string): Promise<void> {
   const parts = decodeURIComponent(path).split(/[\\/]/);
   const content = parts.includes('..') ? undefined : await readFile(join(folder, ...parts)).catch(() => undefined);
-  if (!content) return finish(response, 404);
-  finish(response, 200, TYPES[extname(path)] ?? 'application/octet-stream', content);
+  if (!content) return answer(response, 404);
+  answer(response, 200, TYPES[extname(path)] ?? 'application/octet-stream', content);
 }
 
 /** JSON, or the bytes of floats. */
@@ -125,6 +125,11 @@ async function answerIn(request: IncomingMessage): Promise<Answer> {
   return { value: new Float32Array(new Uint8Array(body).buffer) };
 }
 
-function finish(response: ServerResponse, status: number, type = 'text/plain', content: string | Buffer = ''): void {
+export function answer(
+  response: ServerResponse,
+  status: number,
+  type = 'text/plain',
+  content: string | Buffer = '',
+): void {
   response.writeHead(status, { 'Content-Type': type }).end(content);
 }

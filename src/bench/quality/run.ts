@@ -22,6 +22,8 @@ export interface QualityOptions {
   readonly tasks: readonly string[];
   /** Trainings of each method on each task. */
   readonly seeds: number;
+  /** Of the first of them; default: 1. */
+  readonly firstSeed?: number | undefined;
   /** Steps of a training; default: the task's. */
   readonly steps?: number | undefined;
   readonly width: number;
@@ -91,7 +93,7 @@ export async function runQuality(options: QualityOptions, context: QualityContex
 }
 
 /** Throws unless a decoder can use every method, on every task. */
-export function plansOf({ methods, params = {}, tasks, seeds, steps, ...size }: QualityOptions): Plan[] {
+export function plansOf({ methods, params = {}, tasks, seeds, firstSeed = 1, steps, ...size }: QualityOptions): Plan[] {
   for (const [at, method] of methods.entries()) checkMethod(`methods[${at}]`, method);
   const names = methods.map(({ name }) => name);
   const twice = names.find((name, at) => names.indexOf(name) < at);
@@ -116,8 +118,8 @@ export function plansOf({ methods, params = {}, tasks, seeds, steps, ...size }: 
         method: name,
         decoder,
         steps: total,
-        seed: at + 1,
-        settings: { ...settings, seed: at + 1 },
+        seed: firstSeed + at,
+        settings: { ...settings, seed: firstSeed + at },
       }));
     }),
   );

@@ -1,0 +1,155 @@
+/** A NATS server for sweeps, with JetStream and WebSocket, and the web server of the page that works for it. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
+import { createServer, type RequestListener } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
+import { createConnection, type Server } from 'node:net';
+import { join, resolve } from 'node:path';
+import { whatIsServed } from '../bench/browser/host';
+import { answer, PAGE_HEADERS, type Served, sendFile } from '../bench/browser/server';
+import { UnsupportedError } from '../errors';
+import { script } from './nats.generated';
+
+export interface ServeOptions {
+  /** A folder that exists: jobs and results are kept there. */
+  readonly store: string;
+  readonly host: string;
+  /** Of NATS; WebSocket and page have the two after it. */
+  readonly port: number;
+  /** GiB of jobs and results. */
+  readonly limit: number;
+  readonly token: string;
+  /** Certificate and key, as files, without which only this machine's pages may use its GPU. */
+  readonly tls?: { readonly cert: string; readonly key: string } | undefined;
+}
+
+/** Bytes of a message: reports of experiments have more than a server takes by default. */
+const MOST_BYTES = 2 ** 23;
+/** Milliseconds for the server to start. */
+const PATIENCE = 20_000;
+
+/** The configuration of nats-server. */
+export function configOf({ store, host, port, limit, token, tls }: ServeOptions): string {
+  const text = JSON.stringify;
+  const secret = tls && `tls { cert_file: ${text(resolve(tls.cert))}, key_file: ${text(resolve(tls.key))} }`;
+  return [
+    'server_name: saccade_sweep',
+    `listen: ${text(`${host}:${port}`)}`,
+    `max_payload: ${MOST_BYTES}`,
+    `authorization { token: ${text(token)} }`,
+    // What a worker was told to be stored is on the disk.
+    `jetstream { store_dir: ${text(resolve(store))}, max_memory_store: 0, max_file_store: ${Math.round(limit * 2 ** 30)}, sync_interval: always }`,
+    `websocket { listen: ${text(`${host}:${port + 1}`)}, ${secret ?? 'no_tls: true'} }`,
+    ...(secret ? [secret] : []),
+    '',
+  ].join('\n');
+}
+
+/**
+ * Starts both servers, which run until the signal aborts. Calls `onReady` once they answer.
+ *
+ * @throws {UnsupportedError} no nats-server, or why it ended
+ */
+export async function serveSweep(options: ServeOptions, signal: AbortSignal, onReady: () => void): Promise<void> {
+  const { store, host, port } = options;
+  const config = join(store, 'nats-server.conf');
+  await writeFile(config, configOf(options), { mode: 0o600 });
+  const pages = await startPages(options);
+  const nats = spawn('nats-server', ['-c', config], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const stop = () => nats.kill('SIGTERM');
+  signal.addEventListener('abort', stop);
+  try {
+    const ended = endOf(nats);
+    await Promise.race([ended, listening(host, port)]);
+    onReady();
+    await ended;
+    signal.throwIfAborted();
+  } finally {
+    signal.removeEventListener('abort', stop);
+    stop();
+    pages.close();
+  }
+}
+
+/** Resolves when it ends as it was told to. */
+async function endOf(nats: ChildProcess): Promise<void> {
+  let said = '';
+  nats.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    said = (said + text).slice(-4000);
+  });
+  const [code] = await once(nats, 'exit').catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+    throw new UnsupportedError(
+      'saccade sweep serve needs nats-server, which is not installed: apt install nats-server, or see nats.io/download',
+    );
+  });
+  if (code === 0 || nats.killed) return;
+  const fatal = said.split('\n').filter((line) => /\[FTL\]|\[ERR\]|nats-server:/.test(line));
+  const why = fatal.at(-1)?.replace(/^.*?(\[FTL\]|\[ERR\]|nats-server:)\s*/, '') ?? `code ${code}`;
+  throw new UnsupportedError(`nats-server ended: ${why}`);
+}
+
+/** Resolves as soon as something listens there. */
+export async function listening(host: string, port: number): Promise<void> {
+  const end = Date.now() + PATIENCE;
+  const at = host === '0.0.0.0' || host === '::' ? 'localhost' : host;
+  for (;;) {
+    const socket = createConnection(port, at);
+    try {
+      await once(socket, 'connect');
+      return;
+    } catch (error) {
+      if (Date.now() > end) throw new UnsupportedError(`nats-server does not listen at ${at}:${port}: ${error}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    } finally {
+      socket.destroy();
+    }
+  }
+}
+
+/** Serves the page, the built library and the client of NATS. */
+async function startPages({ host, port, tls }: ServeOptions): Promise<Server> {
+  const served = await whatIsServed(undefined);
+  const respond: RequestListener = (request, response) => {
+    for (const [name, value] of Object.entries(PAGE_HEADERS)) response.setHeader(name, value);
+    const { pathname } = new URL(request.url ?? '/', 'http://localhost');
+    const [, area = '', ...path] = pathname.split('/');
+    const folder = Object.hasOwn(served.folders, area) ? served.folders[area] : undefined;
+    if (pathname === '/') return answer(response, 200, 'text/html; charset=utf-8', pageOf(served, port + 1));
+    if (pathname === '/nats.mjs') return answer(response, 200, 'text/javascript', script);
+    if (folder === undefined) return answer(response, 404);
+    sendFile(response, folder, path.join('/')).catch(() => answer(response, 400));
+  };
+  const server = tls
+    ? createSecureServer({ cert: await readFile(tls.cert), key: await readFile(tls.key) }, respond)
+    : createServer(respond);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject).listen(port + 2, host, resolve);
+  });
+  return server;
+}
+
+function pageOf({ imports }: Served, socket: number): string {
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="color-scheme" content="light dark">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>saccade sweep</title>
+<style>
+body { font: 1rem/1.5 system-ui, sans-serif; margin: 1.5rem; max-width: 60rem; }
+li { overflow-wrap: anywhere; }
+</style>
+<script type="importmap">${JSON.stringify({ imports: { ...imports, '@nats-io/jetstream': '/nats.mjs' } })}</script>
+<script type="module">
+import { wsconnect } from '/nats.mjs';
+import { serve } from '/saccade/sweep/page.mjs';
+const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
+serve({ server: \`\${scheme}://\${location.hostname}:${socket}\`, connect: wsconnect });
+</script>
+<h1>A worker of saccade sweep</h1>
+<ol id="lines" aria-live="polite"></ol>
+</html>
+`;
+}
