@@ -46,7 +46,7 @@ test.each([
   ['bench attention --peers', 'a sweep measures Saccade alone: leave --peers out'],
   ['bench attention --only jax-js', 'a sweep measures Saccade alone: leave jax-js out'],
   ['bench attention --browser ws://evil.example', 'in a sweep pages are workers'],
-  ['bench quality --methods ./evil.mjs', "there is no method './evil.mjs'"],
+  ['bench quality --methods ./evil.mjs', /^method must be one of .*, got '.\/evil.mjs'$/],
   ['bench quality --resume /tmp', 'a case of a sweep has no --resume'],
   ['reproduce nothing', "there is no paper or method 'nothing'"],
 ])('no case: %s', async (command, message) => {

@@ -51,7 +51,7 @@ export async function casesOf(words: readonly string[]): Promise<Case[]> {
   }
   bench.addCommand(qualityCommand(async (options) => take(await qualityCases(options))).copyInheritedSettings(root));
   const reproduce = reproduceCommand(async (name, options) => take(reproduceCases(name, options)));
-  root.addCommand(bench).addCommand(reproduce.copyInheritedSettings(root)).action(refuse);
+  root.addCommand(bench).addCommand(reproduce.copyInheritedSettings(root)).argument('[words...]').action(refuse);
   try {
     await root.parseAsync(words, { from: 'user' });
   } catch (error) {

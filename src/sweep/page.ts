@@ -54,7 +54,8 @@ async function run({ words }: Job): Promise<unknown> {
   const { suite, options } = await pageCase(words);
   const report = await Promise.race([runSuite(suite, options), gpu.lost]);
   gpu.check();
-  return report;
+  // As the command writes it.
+  return JSON.parse(JSON.stringify(report));
 }
 
 async function hasGpu(): Promise<boolean> {

@@ -129,7 +129,6 @@ natsTest('what strangers put into the streams is no job and no result', async ()
   await queue.submit(cases.slice(0, 1), { ackWait: 10 });
   const js = jetstream(connection);
   const job: Job = { words: ['bench', 'quality', '--seeds', '9'], build: 'one' };
-  const token = (await queue.waiting()) && 'saccade.strangers';
   const outcome = { ...job, machine: 'm', tries: 1, date: machine.date, report };
   const results: readonly (readonly [id: string, value: unknown])[] = [
     ['a', 'no object'],
@@ -138,9 +137,9 @@ natsTest('what strangers put into the streams is no job and no result', async ()
     [idOf({ ...job, build: 'x' }), { ...outcome, build: 'x', report: { ...report, tasks: 'many' } }],
     [idOf({ ...job, build: 'y' }), { ...outcome, build: 'y', words: ['bench', 'attention'] }],
   ];
-  for (const [id, value] of results) await js.publish(`${token}.result.${id}`, JSON.stringify(value));
+  for (const [id, value] of results) await js.publish(`saccade.strangers.result.${id}`, JSON.stringify(value));
   const fine = { ...outcome, build: 'z', machine: 'a\u001b[2Jb' };
-  await js.publish(`${token}.result.${idOf(fine)}`, JSON.stringify(fine));
+  await js.publish(`saccade.strangers.result.${idOf(fine)}`, JSON.stringify(fine));
   const { outcomes, refused } = await queue.content();
   expect(refused).toBe(results.length);
   expect(outcomes.map(({ machine }) => machine)).toEqual(['a\\u001b[2Jb']);

@@ -237,6 +237,7 @@ export class SweepQueue {
       this.#turn = turn;
       return this.patiently(() => this.#begin(next, machine), signal);
     }
+    if (this.#consumers.size === 0) await pause(TURN);
     return undefined;
   }
 
@@ -250,7 +251,6 @@ export class SweepQueue {
       this.#consumers.delete(needs);
       // Nothing was submitted for it yet.
       if (codeOf(error) !== CODES.noStream && codeOf(error) !== CODES.noConsumer) throw error;
-      await new Promise((resolve) => setTimeout(resolve, TURN));
       return undefined;
     }
   }
@@ -389,7 +389,7 @@ export class SweepQueue {
       } catch (error) {
         if (error instanceof SaccadeError || this.connection.isClosed() || Date.now() > end) throw error;
       }
-      await new Promise((resolve) => setTimeout(resolve, RETRY.every));
+      await pause(RETRY.every);
     }
   }
 }
@@ -451,6 +451,8 @@ export class TakenJob {
     message.nak();
   }
 }
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 const codeOf = (error: unknown): number | undefined => (error instanceof JetStreamApiError ? error.code : undefined);
 

@@ -15,7 +15,7 @@ export interface ServeOptions {
   /** A folder that exists: jobs and results are kept there. */
   readonly store: string;
   readonly host: string;
-  /** Of NATS; WebSocket and page have the two after it. */
+  /** The port for NATS; WebSocket and page have the two after it. */
   readonly port: number;
   /** GiB of jobs and results. */
   readonly limit: number;
@@ -137,6 +137,7 @@ function pageOf({ imports }: Served, socket: number): string {
 <meta name="color-scheme" content="light dark">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>saccade sweep</title>
+<link rel="icon" href="data:,">
 <style>
 body { font: 1rem/1.5 system-ui, sans-serif; margin: 1.5rem; max-width: 60rem; }
 li { overflow-wrap: anywhere; }

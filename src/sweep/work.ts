@@ -67,7 +67,8 @@ async function attempt(taken: TakenJob, { run, signal, say }: WorkOptions): Prom
     return 'done';
   } catch (error) {
     if (signal?.aborted) {
-      await taken.release();
+      // Without a server it is given back by itself, once its time is over.
+      await taken.release().catch(() => {});
       throw error;
     }
     const reason = reasonOf(error).slice(-LONGEST_REASON);

@@ -22,7 +22,7 @@ export interface QualityOptions {
   readonly tasks: readonly string[];
   /** Trainings of each method on each task. */
   readonly seeds: number;
-  /** Of the first of them; default: 1. */
+  /** The seed of the first of them; default: 1. */
   readonly firstSeed?: number | undefined;
   /** Steps of a training; default: the task's. */
   readonly steps?: number | undefined;
