@@ -1,8 +1,8 @@
 /** Saccade's own rows of exact attention, on WebAssembly or a GPU, which pages can measure too. */
 import { coreCount } from '../../machine';
+import { gpuRows } from '../gpu-rows';
 import { PATIENCE } from '../measure';
 import { optionsOf, problemsOf } from '../options';
-import { gpuRows } from '../gpu-rows';
 import { MASK_NAMES, type Problem } from '../problem';
 import type { Goal } from '../report';
 import { type PlannedRow, timedSuite } from '../suite';

@@ -13,7 +13,9 @@ export const attentionSuite = timedSuite({
   ...attentionAlone,
   names: ({ browser, backend }) => {
     if (browser) return PAGE_ROW_NAMES;
-    return backend === 'webgpu' ? [...GPU_ROW_NAMES, ...PYTORCH_NAMES] : [SACCADE, ONE_THREAD, ...PEER_NAMES, PYTORCH_ROW];
+    return backend === 'webgpu'
+      ? [...GPU_ROW_NAMES, ...PYTORCH_NAMES]
+      : [SACCADE, ONE_THREAD, ...PEER_NAMES, PYTORCH_ROW];
   },
   groups(options, place) {
     const { browser, peers } = place;
