@@ -137,6 +137,7 @@ function settingsOf(options: ContextParallelOptions, devices: number, tokens: nu
 }
 
 function reportOf(options: ContextParallelOptions): ContextParallelReport {
+  const { documents, ...oneDocument } = options;
   const rows = options.devices.map((devices): ContextParallelRow => {
     const tokens = options.tokens ?? devices * options.tokensPerDevice;
     const settings = settingsOf(options, devices, tokens);
@@ -152,7 +153,7 @@ function reportOf(options: ContextParallelOptions): ContextParallelReport {
     `${heads} query heads and ${keyHeads} key/value heads of ${d} columns, ${mask} attention, nodes of ${node} devices.`,
     `${links === undefined ? 'Assumed' : 'Measured'} links within a node: ${within.toPrecision(3)} GB/s each way and ${withinLatency.toPrecision(3)} µs a message; assumed between nodes: ${between.toPrecision(3)} GB/s and ${betweenLatency.toPrecision(3)} µs; attention at ${rate.toPrecision(3)} TFLOP/s on a device.`,
   ];
-  return { setting, rows, cheapest: cheapestOf({ ...options, documents: undefined } as ContextParallelOptions) };
+  return { setting, rows, cheapest: cheapestOf(oneDocument) };
 }
 
 /** The cheapest mechanism of one document by devices and tokens. */

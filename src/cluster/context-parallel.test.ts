@@ -50,7 +50,7 @@ function tableOf(h: number): Mask {
 }
 
 /** Many ranks start faster without threads, and counts need no kernels. */
-const ON_REFERENCE = { backend: 'reference', threads: undefined } as const;
+const ON_REFERENCE = { backend: 'reference' } as const;
 const D = 8;
 const E = 12;
 

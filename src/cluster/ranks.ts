@@ -126,7 +126,8 @@ function portOfWorker(): Port | undefined {
 interface AnyWorker {
   postMessage(message: unknown): void;
   terminate(): unknown;
-  on?(event: string, listener: (value: never) => void): unknown;
+  // biome-ignore lint/suspicious/noExplicitAny: what it hears follows from the event.
+  on?(event: string, listener: (value: any) => void): unknown;
   addEventListener?(event: string, listener: (event: never) => void): void;
 }
 
