@@ -1482,7 +1482,8 @@ entry(
       seed: maybe(from0(1)),
       mapper: maybe(
         options({
-          rounds: maybe(from0(1)),
+          way: maybe(choice('moved')),
+          rounds: maybe(whole(1)),
           steps: maybe(from0(0)),
           last: maybe(from0(0)),
           missing: maybe(atLeast0(1)),
@@ -1492,6 +1493,21 @@ entry(
     }),
   },
   pipelines.paint,
+);
+entry(
+  'pipelines.compareTransformers',
+  {
+    studio: leaf(studio),
+    settings: object({
+      attentions: maybe(leaf(['relu'])),
+      seeds: whole(1),
+      steps: whole(1),
+      batch: whole(1),
+      pictures: whole(2),
+      sampled: whole(1),
+    }),
+  },
+  pipelines.compareTransformers,
 );
 /** Objects with names, too. */
 const TENSORS = ['tensor of another runtime', 'disposed tensor', 'proxy of a tensor'];
@@ -1767,6 +1783,7 @@ const OTHERS: Record<string, string> = {
   Tensor: 'made by a runtime; its methods are above',
   'train.IGNORED': 'a number',
   'pipelines.ARMS': 'names',
+  'pipelines.ATTENTIONS': 'names',
   'simulate.MECHANISMS': 'names',
   'pipelines.LEARNERS': 'names',
   'pipelines.SERIES': 'names',

@@ -8,11 +8,14 @@ import type { LongContextReport } from '../src/bench/long-context/report';
 import { pairsOf } from '../src/bench/longca/cases';
 import { type LongCaReport, type LongCaRow, timesDense } from '../src/bench/longca/report';
 import type { BenchReport, BenchRow, MeasureName } from '../src/bench/report';
+import { TRIAL_COLUMNS, trialCells, trialNotes } from '../src/cli/paint-test';
+import { TRANSFORMER_COLUMNS, transformerCells, transformerNotes } from '../src/cli/paint-transformers';
 import { groupBy } from '../src/group-by';
 import { formatMachine, machineFile } from '../src/machine';
 import { describeParams } from '../src/methods/params';
 import { methods } from '../src/methods/registry';
 import type { LearnerSummary } from '../src/pipelines';
+import type { Transformers } from '../src/pipelines/lit/compare';
 import { formatBytes, formatPercent, formatRatio, formatTime, significant } from '../src/text/format';
 import { markdownTable, replaceSection } from './markdown';
 
@@ -68,6 +71,8 @@ test('the tables of pipelines are those of docs/pipelines', async () => {
   await expectCurrent('src/pipelines/README.md', {
     learners: learnersSection(await Promise.all(series.map(runOf))),
     detectors: detectorsSection(await runOf('c3d-ad.json')),
+    transformers: transformersSection(await runOf('dydi-lit.json')),
+    painted: paintedSection(await runOf('optiprune.json')),
   });
 });
 
@@ -281,6 +286,31 @@ function learnedAndLost(rows: DetectorsRun['arms'][number]['figures'][number], t
   const older = classes.filter((task) => task < tasks.length - 1).length;
   const ends = rows.at(-1)?.map(({ object }) => object) ?? [];
   return { learned: mean(learned), lost: mean(learned.slice(0, older)) - mean(ends.slice(0, older)) };
+}
+
+type TransformersRun = Transformers & {
+  readonly settings: Parameters<typeof transformerCells>[1] & Parameters<typeof transformerNotes>[1];
+  readonly machine: Parameters<typeof formatMachine>[0];
+};
+
+function transformersSection(run: TransformersRun): string {
+  const { settings, machine } = run;
+  const { seeds, steps, pictures } = settings;
+  const cells = transformerCells(run, settings).map(([name, ...others]) => [`\`${name}\``, ...others]);
+  const command = `saccade paint transformers --seeds ${seeds} --steps ${steps} --pictures ${pictures}`;
+  return `${markdownTable([TRANSFORMER_COLUMNS, ...cells])}\n\n${transformerNotes(run, settings)} ${formatMachine(machine)}. By \`${command}\`; the run is [docs/pipelines/dydi-lit.json](../../docs/pipelines/dydi-lit.json).`;
+}
+
+function paintedSection({ settings, arms }: PaintedRun): string {
+  const { prompts, seed } = settings;
+  const ways = arms.map(({ name }) => name).filter((name) => name !== 'plain');
+  const command = `saccade paint test --prompts ${prompts} --seed ${seed} --ways ${ways.join(',')}`;
+  return `${markdownTable([TRIAL_COLUMNS, ...trialCells(arms)])}\n\n${trialNotes(prompts)} By \`${command}\`; the run is [docs/pipelines/optiprune.json](../../docs/pipelines/optiprune.json).`;
+}
+
+interface PaintedRun {
+  readonly settings: { readonly prompts: number; readonly seed: number };
+  readonly arms: Parameters<typeof trialCells>[0];
 }
 
 /** Masks beside our own dense attention of the same extents: lengths at which there are peers are left out. */

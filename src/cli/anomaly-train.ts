@@ -1,7 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { isRecord } from '../check';
 import { ParameterError, ParseError } from '../errors';
 import { writeSafetensors } from '../io';
 import { estimateMean } from '../measure/statistics';
@@ -23,6 +22,7 @@ import { formatPercent } from '../text/format';
 import { printable } from '../text/printable';
 import { formatTable, right } from '../text/table';
 import { detectorPath, openPointMae, SETTINGS } from './anomaly-model';
+import { earlierRun } from './earlier-run';
 import { lockFolder } from './lock-folder';
 import { backendOption, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
@@ -144,7 +144,7 @@ async function learn({
   );
   using _ = lockFolder(out);
   const described = { settings, dataSeed, classes: classes.map(countsOf) };
-  await checkFolder(out, described, resume === true);
+  await earlierRun(join(out, SETTINGS), described, resume === true, { run: 'run', settings: 'settings or clouds' });
   await writeFileAtomic(join(out, SETTINGS), json(described));
   using runtime = await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
   const encoder = await openPointMae(runtime, pointMae);
@@ -156,19 +156,6 @@ async function learn({
 }
 
 const countsOf = ({ name, learned, unseen }: CloudClass) => ({ name, learned: learned.length, unseen: unseen.length });
-
-/** Throws if the folder has a run where none is asked for, or another one than that to go on with. */
-async function checkFolder(out: string, described: object, resumes: boolean): Promise<void> {
-  const path = join(out, SETTINGS);
-  const bytes = await readIfThere(path);
-  if (!bytes) return;
-  if (!resumes)
-    throw new ParameterError(`${path} is of a run already: go on with --resume, or pass another folder as --out`);
-  const found = parsedJson(path, bytes);
-  const was = isRecord(found) ? { settings: found.settings, dataSeed: found.dataSeed, classes: found.classes } : found;
-  if (JSON.stringify(was) !== JSON.stringify(described))
-    throw new ParameterError(`${path} is of other settings or clouds: pass the same ones to go on, or another --out`);
-}
 
 function storeIn(out: string): AnomalyStore {
   return {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { ParameterError } from '../errors';
 import type { RuntimeOptions } from '../ops/create-runtime';
+import type { MAPPER_WAYS, MapperOptions } from '../pipelines/paint/latent-mapper';
 import type { PaintSettings } from '../pipelines/paint/paint';
 import { BASES, RECOVERIES, WAYS } from '../pipelines/paint/prune';
 import { type NetworkName, openStudio, readAll, Studio } from '../pipelines/paint/studio';
@@ -23,7 +24,7 @@ export interface SamplerOptions extends Pick<RuntimeOptions, 'backend' | 'thread
   readonly base: (typeof BASES)[number];
   readonly recover: (typeof RECOVERIES)[number];
   readonly shared: number;
-  readonly rounds: number;
+  readonly rounds?: number;
   readonly moves: number;
   readonly last: number;
   readonly distance: number;
@@ -42,7 +43,11 @@ export function samplerOptions(command: Command): Command {
     .addOption(choice('--base <place>', 'which place of each 2 x 2 is always kept', BASES))
     .addOption(choice('--recover <when>', 'when pruned places are copied, after or before attention', RECOVERIES))
     .option('--shared <steps>', 'steps that share a choice of places', wholeNumber(1, 1000), 1)
-    .option('--rounds <count>', 'first noises that the mapper tries', wholeNumber(0, 1000), 5)
+    .option(
+      '--rounds <count>',
+      'first noises that the mapper tries; default: 8 to choose from, 5 to move',
+      wholeNumber(1, 1000),
+    )
     .option('--moves <count>', 'steps by which it moves each', wholeNumber(0, 1000), 10)
     .option('--last <count>', 'steps by which it moves the best, where none is good enough', wholeNumber(0, 1000), 50)
     .option('--distance <number>', 'how far from normal noise it may go, a number', finite('distance', 0), 0.001)
@@ -63,12 +68,11 @@ export function settingsOf({ steps, guidance, prune: ratio, way, base, recover, 
   return { steps, guidance, seed, prune } satisfies PaintSettings;
 }
 
-export const mapperOf = ({ rounds, moves: steps, last, distance }: SamplerOptions) => ({
-  rounds,
-  steps,
-  last,
-  distance,
-});
+/** How the first noise is placed; what moves it is told only where it is moved. */
+export const mapperOf = (
+  { rounds, moves: steps, last, distance }: SamplerOptions,
+  way: (typeof MAPPER_WAYS)[number] = 'chosen',
+): MapperOptions => (way === 'chosen' ? { way, rounds } : { way, rounds, steps, last, distance });
 
 /** The networks of a folder, or those that come along. */
 export async function studioIn(runtime: Runtime, folder: string | undefined): Promise<Studio> {

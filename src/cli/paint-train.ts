@@ -12,11 +12,13 @@ import { RECIPE, type TrainControl, type TrainStore, trainNetwork } from '../pip
 import type { Runtime } from '../runtime/runtime';
 import { printable } from '../text/printable';
 import { quantizeWeights } from '../weights';
+import { earlierRun } from './earlier-run';
 import { lockFolder } from './lock-folder';
 import { backendOption, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
 import { readPictures } from './read-pictures';
 import { openFile, readBytes } from './read-tensors';
+import { parsedJson } from './saved';
 import { say, writeFileAtomic } from './write-file';
 
 interface TrainOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
@@ -58,27 +60,19 @@ export function paintTrainCommand(): Command {
 /** The words of the classes that the networks of a folder know. */
 export async function readWords(folder: string): Promise<string[]> {
   const path = join(folder, SETTINGS);
-  const text = new TextDecoder().decode(await readBytes(path));
-  const found: unknown = parsed(path, text);
+  const found = parsedJson(path, await readBytes(path));
   const words = isRecord(found) ? found.words : undefined;
   if (!Array.isArray(words) || !words.every((word) => typeof word === 'string'))
     throw new ParseError(`${path} must have the words of classes, as saccade paint train writes them`);
   return words;
 }
 
-function parsed(path: string, text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new ParseError(`${path} is not JSON: ${(error as Error).message}`);
-  }
-}
-
 async function trainPainter({ out, data, seed, steps, resume, backend, threads }: TrainOptions): Promise<void> {
   const wardrobe = data === undefined ? drawn() : await wardrobeIn(data);
   using _ = lockFolder(out);
   const described = { words: wardrobe.words, pictures: wardrobe.pictures.shape, seed, steps };
-  await checkFolder(out, described, resume === true);
+  const names = { run: 'training', settings: 'settings or pictures' };
+  await earlierRun(join(out, SETTINGS), described, resume === true, names);
   await writeFileAtomic(join(out, SETTINGS), `${JSON.stringify(described, undefined, 2)}\n`);
   using runtime = await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
   await withProgress('training', async ({ signal, onProgress }) => {
@@ -97,18 +91,6 @@ async function wardrobeIn(folder: string): Promise<Wardrobe> {
   const { learned, classes } = await readPictures(folder);
   if (!classes) throw new ParameterError(`${folder} must have classes.txt, with a name for each class`);
   return wardrobeOf(learned, classes);
-}
-
-/** Throws if the folder has a training where none is asked for, or another one than that to go on with. */
-async function checkFolder(out: string, described: object, resumes: boolean): Promise<void> {
-  const path = join(out, SETTINGS);
-  const bytes = await unlessMissing(readBytes(path));
-  if (!bytes) return;
-  if (!resumes)
-    throw new ParameterError(`${path} is of a training already: go on with --resume, or pass another folder as --out`);
-  const same = JSON.stringify(parsed(path, new TextDecoder().decode(bytes))) === JSON.stringify(described);
-  if (!same)
-    throw new ParameterError(`${path} is of other settings or pictures: pass the same ones to go on, or another --out`);
 }
 
 /** Trains a network unless its weights are there, and writes them in 8 bits. */

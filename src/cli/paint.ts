@@ -1,13 +1,14 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { styleText } from 'node:util';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { ParameterError } from '../errors';
 import { besideEachOther, enlarged, heat, toPng } from '../look/paint';
 import { describeMachine } from '../machine';
 import { createRuntime } from '../ops/create-runtime';
 import type { Picture } from '../pictures';
 import { PLACES } from '../pipelines/paint/codec';
+import { MAPPER_WAYS } from '../pipelines/paint/latent-mapper';
 import { type Painting, paint } from '../pipelines/paint/paint';
 import { parsePrompt } from '../pipelines/paint/prompts';
 import { SIDE } from '../pipelines/paint/scenes';
@@ -20,11 +21,13 @@ import { formatTable, right } from '../text/table';
 import { mapperOf, type SamplerOptions, samplerOptions, settingsOf, studioIn } from './paint-options';
 import { paintTestCommand } from './paint-test';
 import { paintTrainCommand } from './paint-train';
+import { paintTransformersCommand } from './paint-transformers';
 import { withProgress } from './progress';
 import { checkWritable, say, writeFileAtomic } from './write-file';
 
 interface PaintOptions extends SamplerOptions {
   readonly latentMapper?: true;
+  readonly mapperWay: (typeof MAPPER_WAYS)[number];
   readonly ddpm?: true;
   readonly out: string;
 }
@@ -37,7 +40,8 @@ Examples:
   $ saccade paint "a shirt and a shoe" --latent-mapper
   $ saccade paint "a hat, a dress and a bag" --prune 0.5 --shared 10 --seed 7
   $ saccade paint test --prompts 200
-  $ saccade paint train --out networks`;
+  $ saccade paint train --out networks
+  $ saccade paint transformers --out transformers`;
 
 /** Pixels of a side for each in a picture that is written. */
 const ENLARGED = 4;
@@ -45,18 +49,24 @@ const ENLARGED = 4;
 export function paintCommand(): Command {
   const command = new Command('paint').argument('[prompt]', 'such as "a shirt and a shoe"');
   return samplerOptions(command)
-    .option('--latent-mapper', 'move the first noise until attention finds every subject and keeps them apart')
+    .option('--latent-mapper', 'place the first noise so that attention finds every subject and keeps them apart')
+    .addOption(
+      new Option('--mapper-way <way>', 'whether the mapper chooses among noises, or moves them as in the paper')
+        .choices([...MAPPER_WAYS])
+        .default(MAPPER_WAYS[0]),
+    )
     .option('--ddpm', 'add fresh noise in each step; default: DDIM, which adds none')
     .option('--out <folder>', 'where PNG files and report.html go', 'painted')
     .addHelpText('after', EXAMPLES)
     .addCommand(paintTestCommand())
     .addCommand(paintTrainCommand())
+    .addCommand(paintTransformersCommand())
     .action(paintPrompt);
 }
 
 async function paintPrompt(prompt: string | undefined, options: PaintOptions): Promise<void> {
   if (prompt === undefined) throw new ParameterError('paint needs a prompt, such as "a shirt and a shoe"');
-  const { out, latentMapper, ddpm, backend, threads, weights } = options;
+  const { out, latentMapper, mapperWay, ddpm, backend, threads, weights } = options;
   using runtime = await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
   const studio = await studioIn(runtime, weights);
   const { classes } = parsePrompt(prompt, studio.words);
@@ -68,7 +78,7 @@ async function paintPrompt(prompt: string | undefined, options: PaintOptions): P
     const share = isChanged ? 0.5 : 1;
     const first = await paint(studio, prompt, plain, { signal, onProgress: (part) => onProgress(share * part) });
     if (!isChanged) return [first];
-    const changed = { ...plain, prune, mapper: latentMapper && mapperOf(options) };
+    const changed = { ...plain, prune, mapper: latentMapper && mapperOf(options, mapperWay) };
     return [first, await paint(studio, prompt, changed, { signal, onProgress: (part) => onProgress(0.5 + part / 2) })];
   });
   const shown = { prompt, studio, classes, before: before as Painting, after };
@@ -102,7 +112,7 @@ function factsOf({ before, after }: Shown): string[] {
   return [
     ...(mapped
       ? [
-          `Placing the first noise took the attention that the worst subject lacks ${fromTo('missing')}, and the overlap of subjects ${fromTo('overlap')}; its distance from normal noise is ${significant(mapped.distance)} a number.`,
+          `Placing the first noise took the attention that the worst subject lacks ${fromTo('missing')}, and the overlap of subjects ${fromTo('overlap')}; ${mapped.distance === 0 ? 'it was chosen, not moved' : `its distance from normal noise is ${significant(mapped.distance)} a number`}.`,
         ]
       : []),
     ...(after && cost(after) !== cost(before)
@@ -163,7 +173,7 @@ async function write(out: string, shown: Shown, machine: PaintPage['machine']): 
     {
       name: after ? `${when}-maps` : 'maps',
       title: `Attention${after ? ` ${when}` : ''}`,
-      note: `of the first step to ${classes.map((label) => studio.words[label]).join(', ')}: brightest where it is largest`,
+      note: `once the layout is settled, to ${classes.map((label) => studio.words[label]).join(', ')}: brightest where it is largest`,
       picture: besideEachOther(
         maps.map((map) => enlarged(heatOf(map), (ENLARGED * SIDE) / PLACES)),
         8,

@@ -23,4 +23,5 @@ export const paper: Paper = {
     'Differential attention: subtract what all tokens have in common.',
   ],
   methods: ['dydila'],
+  pipelines: ['dydi-lit'],
 };

@@ -41,6 +41,14 @@ export {
 export { cosineSchedule, linearSchedule, type NoiseSchedule, spacedSteps } from './diffusion';
 export { type FeatureRows, frechetDistance } from './frechet';
 export {
+  compareTransformers,
+  type TransformerRow,
+  type Transformers,
+  type TransformersControl,
+  type TransformersSettings,
+} from './lit/compare';
+export { ATTENTIONS, type AttentionKind } from './lit/network';
+export {
   type AccuracyMatrix,
   accuracy,
   auroc,

@@ -57,5 +57,18 @@ export const PIPELINES: Readonly<Record<string, Pipeline>> = {
     command: 'saccade paint "a shirt and a shoe" --latent-mapper --prune 0.5',
     summary:
       'paints garments from words by diffusion networks that were trained here, with the first noise placed by attention and alike places pruned',
+    shown: {
+      picture: {
+        file: 'optiprune.png',
+        ...{ width: 1182, height: 192 },
+        text: 'A shirt and a shoe, from the noise of a seed as it is, which becomes a shoe alone, and from the one of eight noises in which attention finds both subjects best. Beside each: where attention looks for the shirt and for the shoe once the layout is settled.',
+      },
+      runs: [],
+    },
+  },
+  'dydi-lit': {
+    command: 'saccade paint transformers --out transformers',
+    summary:
+      'trains diffusion transformers with softmax, linear and dynamic differential attention at equal parameters, and compares what they make',
   },
 };

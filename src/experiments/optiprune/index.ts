@@ -60,9 +60,9 @@ export const experiment = defineExperiment({
 
 const RATIO = 0.5;
 /** Three rounds of eight steps, so that placing the noise costs no more than painting twice. */
-const MAPPER: MapperOptions = { rounds: 3, steps: 8, last: 0 };
+const MAPPER: MapperOptions = { way: 'moved', rounds: 3, steps: 8, last: 0 };
 /** Quick runs only show that everything works. */
-const HASTY: MapperOptions = { rounds: 1, steps: 2, last: 0 };
+const HASTY: MapperOptions = { way: 'moved', rounds: 1, steps: 2, last: 0 };
 
 async function subjects(context: MeasureContext) {
   const { runtime, quick, signal } = context;

@@ -7,7 +7,7 @@ import type { Tensor } from '../../tensor/tensor';
 import { active, convolved, layers, norms, type Weights } from '../layers';
 
 /** Numbers of a picture's features. */
-const FEATURES = 48;
+export const FEATURES = 48;
 
 export const judgeParameters = (classes: number): Described => ({
   ...layers({

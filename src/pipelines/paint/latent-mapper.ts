@@ -1,8 +1,9 @@
 /**
- * LatentMapper: a first noise from which attention finds every subject of the prompt and keeps them apart, still nearly normal.
+ * LatentMapper: a first noise from which attention finds every subject of the prompt and keeps them apart. It is moved, and still nearly
+ * normal, as in the paper, or chosen among several by the same scores at the step that settles the layout.
  * Sources: OptiPrune, 2025, arXiv 2507.00789, by a third party's summary; rounds and constants from the code of InitNO.
  */
-import { checkNumber, checkOptions, checkWhole } from '../../check';
+import { checkChoice, checkNumber, checkOptions, checkWhole } from '../../check';
 import { ParameterError } from '../../errors';
 import { subjectScores } from '../../methods/pipelines/subject-scores';
 import { contiguous } from '../../ops/copy';
@@ -18,8 +19,12 @@ import { CHANNELS, noiseOf, PLACES } from './codec';
 import type { Prompt } from './prompts';
 import { type Maps, predicted, type SelfAttention } from './unet';
 
+export const MAPPER_WAYS = ['chosen', 'moved'] as const;
+
 export interface MapperOptions {
-  /** First noises that are tried; default 5. */
+  /** Whether the best of several noises is chosen, or one is moved as in the paper; default chosen. The rest is for moves. */
+  readonly way?: (typeof MAPPER_WAYS)[number] | undefined;
+  /** First noises that are tried; default 8 to choose from, 5 to move. */
   readonly rounds?: number | undefined;
   /** Steps of each; default 10. */
   readonly steps?: number | undefined;
@@ -45,7 +50,7 @@ export interface Mapped {
   readonly backward: number;
 }
 
-interface Scores {
+export interface Scores {
   /** 1 less the attention on the worst subject, at the place where it has most. */
   readonly missing: number;
   /** What places of two subjects look at alike, from 0 to 0.5. */
@@ -57,7 +62,17 @@ const MOST_BACK = 50;
 
 type Start = { readonly mean: Tensor; readonly logVariance: Tensor };
 
-/** The scores of noise [1, 16, 16, 4] at the first step, [1, 2]. */
+/** The scores of maps of one picture, [1, 2]: what the worst subject lacks, and what subjects share. */
+export function scored({ cross, self }: Maps, { length, subjects }: Prompt): Tensor<'f32'> {
+  const grid = [1, PLACES, PLACES];
+  const inputs = {
+    cross: contiguous(cross.slice(2, 0, length)).reshape([...grid, length]),
+    self: self.reshape([...grid, PLACES ** 2]),
+  };
+  return subjectScores.forward(inputs, { subjects: [...subjects], smooth: true }).out as Tensor<'f32'>;
+}
+
+/** The scores of noise [1, 16, 16, 4] at the first step, by the mean of maps, [1, 2]. */
 function scoresOf(p: Weights, x: Tensor, prompt: Prompt, attend?: SelfAttention): Tensor<'f32'> {
   const found: Maps[] = [];
   const tokens = x.runtime.tensor(prompt.tokens, [1, prompt.tokens.length], 'i32');
@@ -66,15 +81,10 @@ function scoresOf(p: Weights, x: Tensor, prompt: Prompt, attend?: SelfAttention)
     mean(map((a, b) => (a + b) / 2, maps[0] as Tensor, maps[1] as Tensor).reshape([1, ...(maps[0] as Tensor).shape]), {
       axes: [0],
     });
-  const grid = [1, PLACES, PLACES];
-  const cross = average(found.map(({ cross }) => cross)).slice(2, 0, prompt.length);
-  const self = average(found.map(({ self }) => self));
-  const inputs = {
-    cross: contiguous(cross).reshape([...grid, prompt.length]),
-    self: self.reshape([...grid, PLACES ** 2]),
-  };
-  const params = { subjects: [...prompt.subjects], smooth: true };
-  return subjectScores.forward(inputs, params).out as Tensor<'f32'>;
+  return scored(
+    { cross: average(found.map(({ cross }) => cross)), self: average(found.map(({ self }) => self)) },
+    prompt,
+  );
 }
 
 /** The mean over numbers of how far they are from normal ones. */
@@ -124,9 +134,11 @@ export async function mapLatents(
 /** @throws {ParameterError} options that are unknown or out of range */
 export function checkMapper(options: MapperOptions): void {
   const names = ['missing', 'overlap', 'learningRate', 'distance'] as const;
-  checkOptions('mapper', options, ['rounds', 'steps', 'last', ...names]);
-  const { rounds = 0, steps = 0, last = 0 } = options;
+  checkOptions('mapper', options, ['way', 'rounds', 'steps', 'last', ...names]);
+  const { way = 'chosen', rounds = 0, steps = 0, last = 0 } = options;
+  checkChoice('way', way, MAPPER_WAYS);
   for (const [name, value] of Object.entries({ rounds, steps, last })) checkWhole(name, value, 0);
+  if (way === 'chosen' && options.rounds === 0) throw new ParameterError('rounds must be at least 1 to choose from');
   for (const name of names)
     checkNumber(
       name,
@@ -143,7 +155,7 @@ export function checkSubjects({ subjects }: Prompt): void {
     );
 }
 
-const total = ({ missing, overlap }: Scores) => missing + overlap;
+export const total = ({ missing, overlap }: Scores) => missing + overlap;
 
 interface Moved extends Pick<Mapped, 'noise' | 'scores' | 'distance'> {
   readonly first: Scores;

@@ -213,6 +213,30 @@ describe('painting', () => {
       expect(runtime.memory().live).toBe(before);
     }));
 
+  test('chooses the first noise with the best scores', () =>
+    withRuntime(async (runtime) => {
+      const own = studio(runtime);
+      const live = runtime.memory().live;
+      const settings = { steps: 2, prune: { ratio: 0.5, shared: 2 } };
+      const seedOf = (round: number) => 3 + 2 ** 33 * round;
+      const paintWith = (rounds: number, round = 0) =>
+        paint(own, PROMPT, { ...settings, seed: seedOf(round), mapper: { rounds } });
+      const single = [await paintWith(1, 0), await paintWith(1, 1), await paintWith(1, 2)];
+      const totals = single.map(({ mapped }) => mapped!.scores.missing + mapped!.scores.overlap);
+      const best = single[totals.indexOf(Math.min(...totals))]!;
+      const { picture, mapped, maps, passes } = await paintWith(3);
+      expect([picture, maps, mapped!.scores]).toEqual([best.picture, best.maps, best.mapped!.scores]);
+      expect([mapped!.before, mapped!.distance]).toEqual([single[0]!.mapped!.scores, 0]);
+      // Each noise takes a step to where the layout is settled, and a look there; then comes the last step.
+      expect(passes).toBe(3 * (2 + 1) + 2);
+      const plain = await paint(own, PROMPT, { ...settings, seed: seedOf(single.indexOf(best)) });
+      expect([plain.picture, plain.mapped]).toEqual([picture, undefined]);
+      const abort = new AbortController();
+      const control = { signal: abort.signal, onProgress: () => abort.abort(new Error('enough')) };
+      await expect(paint(own, PROMPT, { ...settings, mapper: {} }, control)).rejects.toThrow('enough');
+      expect(runtime.memory().live).toBe(live);
+    }));
+
   test('moves the first noise within its distance, and tries others', () =>
     withRuntime(async (runtime) => {
       const { painter } = studio(runtime);

@@ -108,7 +108,7 @@ async function scaleOf(runtime: Runtime, codec: Weights, wardrobe: Wardrobe, see
   );
 }
 
-const pixelsOf = (runtime: Runtime, { x }: Scenes): Tensor<'f32'> =>
+export const pixelsOf = (runtime: Runtime, { x }: Scenes): Tensor<'f32'> =>
   runtime.tensor(x, [x.length / SIDE ** 2, SIDE, SIDE, 1]);
 
 interface Work<Batch> {
@@ -147,7 +147,7 @@ function judgeWork(
 }
 
 /** Latents [b, 16, 16, 4] with noise, so that `share` [b, 1, 1, 1] of their variance is left, and how much of the schedule is gone. */
-interface NoisyLatents {
+export interface NoisyLatents {
   readonly x: Tensor;
   readonly noise: Tensor;
   readonly share: Tensor;
@@ -155,7 +155,7 @@ interface NoisyLatents {
 }
 
 /** Batch `index` of scenes as latents, at times spread over the whole schedule. */
-function noisyLatents(
+export function noisyLatents(
   runtime: Runtime,
   drawn: Scenes,
   { batch, seed }: Pick<TrainSettings, 'batch' | 'seed'>,
@@ -174,7 +174,7 @@ function noisyLatents(
 }
 
 /** The mean squared error of predicted velocities. */
-function velocityLoss(
+export function velocityLoss(
   { x, noise, share, times }: NoisyLatents,
   predict: (x: Tensor, times: readonly number[]) => Tensor,
 ): Tensor<'f32'> {

@@ -108,7 +108,7 @@ export function predicted(p: Weights, { x, times, tokens }: Glance, options: See
 }
 
 /** Sines and cosines of times, [b, 64]. */
-function timeFeatures({ runtime }: Tensor, times: readonly number[]): Tensor<'f32'> {
+export function timeFeatures({ runtime }: Tensor, times: readonly number[]): Tensor<'f32'> {
   const half = TIME / 2;
   const values = times.flatMap((time) =>
     Array.from({ length: TIME }, (_, at) => {
