@@ -61,7 +61,7 @@ export const PIPELINES: Readonly<Record<string, Pipeline>> = {
       picture: {
         file: 'optiprune.png',
         ...{ width: 1182, height: 192 },
-        text: 'A shirt and a shoe, from the noise of a seed as it is, which becomes a shoe alone, and from the one of eight noises in which attention finds both subjects best. Beside each: where attention looks for the shirt and for the shoe once the layout is settled.',
+        text: 'A prompt that the choice helps, a shirt and a shoe: from the noise of a seed as it is, which becomes a shoe alone, and from the one of eight noises in which attention finds both subjects best. Beside each: where attention looks for the shirt and for the shoe once the layout is settled.',
       },
       runs: [],
     },
