@@ -41,6 +41,7 @@ test('the tables of benchmarks are those of docs/bench', async () =>
     'bench attention': attentionSection(await runsOf('attention')),
     'bench sparse': sparseSection(await runsOf('sparse')),
     'bench browser': browserSection(await runsOf('browser')),
+    'bench conv': convSection(await runsOf('conv')),
     'bench train': trainSection(await runsOf('train'), await runsOf('train-browser')),
   }));
 
@@ -362,7 +363,9 @@ function notesOf(runs: readonly BenchReport[]): string {
     machines.length === 1
       ? formatMachine((runs[0] as BenchReport).machine)
       : `Times on (1), ranges over all of ${machines.join('; ')}`;
-  return `${where}; ${runtime.join('; ')}. By \`${command}\`.`;
+  // What it chose for single calls would be a page.
+  const facts = runtime.filter((fact) => /^\w+: /.test(fact));
+  return `${where}; ${facts.join('; ')}. By \`${command}\`.`;
 }
 
 function attentionSection(runs: readonly BenchReport[]): string {
@@ -378,6 +381,25 @@ function attentionSection(runs: readonly BenchReport[]): string {
       ...names.map((name, at) => {
         const [{ mask, n, d }] = group as [BenchRow];
         return timeCell(runs, (row) => row.name === name && row.mask === mask && row.n === n && row.d === d, at > 0);
+      }),
+    ]),
+  ];
+  return `${markdownTable(cells)}\n\n${notesOf(runs)}`;
+}
+
+/** A row for each convolution: its time and those of its gradients, each with its share of the multiply-add peak. */
+function convSection(runs: readonly BenchReport[]): string {
+  const [{ rows }] = runs as [BenchReport];
+  const parts = ['', ', gradient with respect to x', ', gradient with respect to weight'];
+  const labels = rows.map(({ label }) => label);
+  const shown = labels.filter((label) => labels.includes(`${label}${parts[1]}`));
+  const cells = [
+    ['kernel, picture, channels', 'forward', ...parts.slice(1).map((part) => part.slice(2))],
+    ...shown.map((label) => [
+      label,
+      ...parts.map((part) => {
+        const isRow = (row: BenchRow) => row.label === label + part;
+        return `${timeCell(runs, isRow, false)} (${rangeOf(runs, isRow, 'peakShare', formatPercent)})`;
       }),
     ]),
   ];

@@ -69,6 +69,8 @@ const fitting = (name: string) =>
 
 /** Times by length of the problem that most contenders have, or as bars where lengths do not vary. */
 function glance(rows: readonly BenchRow[]): Html | false {
+  const [kernels] = byKernel(rows);
+  if (kernels) return kernels;
   const timed = rows.filter(({ measures: { time } }) => time !== undefined);
   const groups = [...Map.groupBy(linesOf(timed, 3), ([row]) => panelOf(row))];
   const [title, all] = groups.reduce((most, each) => (each[1].length > most[1].length ? each : most), ['', []]);
@@ -82,6 +84,30 @@ function glance(rows: readonly BenchRow[]): Html | false {
       label: line[0].label,
       values: lengths.map((length) => line.find(({ n }) => n === length)?.measures.time ?? null),
     })),
+  });
+}
+
+/** Rows labelled by the side of a kernel, the problem, and the gradient if it is one. */
+const KERNEL = /^(\d+) × \d+, (.+?)(?:, (gradient .+))?$/;
+/** Kernels that make a line. */
+const LEAST_KERNELS = 3;
+
+/** Times of convolutions by kernel: a plot for each problem, with lines for the forward pass and the gradients. */
+function byKernel(rows: readonly BenchRow[]): Html[] {
+  const parsed = rows.flatMap(({ label, measures: { time } }) => {
+    const [found, side, problem, part = 'forward'] = KERNEL.exec(label) ?? [];
+    return found && time !== undefined ? [{ side: Number(side), problem: problem!, part, time }] : [];
+  });
+  return [...Map.groupBy(parsed, ({ problem }) => problem)].flatMap(([problem, all]) => {
+    const sides = [...new Set(all.map(({ side }) => side))].sort((a, b) => a - b);
+    if (sides.length < LEAST_KERNELS) return [];
+    const lines = [...Map.groupBy(all, ({ part }) => part)].map(([part, times]) => ({
+      label: part.replace(' with respect to', ','),
+      values: sides.map((side) => times.find((each) => each.side === side)?.time ?? null),
+    }));
+    return [
+      seriesPlot({ title: `Milliseconds: ${problem}`, x: { label: 'side of the kernel', values: sides }, lines }),
+    ];
   });
 }
 
@@ -110,6 +136,7 @@ function runSection(run: BenchReport, at: number): Html {
   const { machine, runtime, notes = [], command, rows } = run;
   const ways = new Map(rows.flatMap(({ label, how }) => (how ? [[label, how]] : [])));
   const plot = plotOf(rows);
+  const kernels = byKernel(rows);
   // What the runtime chose for single calls may be long, and is named by several words.
   const [facts, choices] = [true, false].map((is) => runtime.filter((fact) => /^\w+: /.test(fact) === is));
   const remarks = [
@@ -124,6 +151,7 @@ ${notes.map((note) => html`<p><strong>${note}</strong></p>`)}
 <div class="code"><pre tabindex="0"><code>npx ${command}</code></pre></div>
 <script type="application/json" id="${id}">${new Html(JSON.stringify(run).replaceAll('<', '\\u003c'))}</script>
 ${plot && html`<div class="all-series large">${plot.panels.map((panel) => figure(plot.kind, id, panel))}</div><p class="caption">${plot.said}</p>`}
+${kernels.length > 0 && html`<div class="all-series">${kernels}</div>`}
 <div class="scroll" tabindex="0" role="region" aria-label="Rows">${table(run)}</div>
 <details class="caption"><summary>What the columns mean, and what was not measured</summary><ul>${remarks.map((fact) => html`<li>${fact}</li>`)}</ul></details></section>`;
 }
