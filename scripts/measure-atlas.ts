@@ -2,6 +2,8 @@
  * Measures pages of the atlas in Chromium as first visited: npx node scripts/measure-atlas.ts [PATH...]
  * Run it on a quiet machine; it takes a minute. Times are medians of three visits.
  */
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import type { Browser, Page } from 'playwright-core';
 import { build, preview } from 'vite';
@@ -12,6 +14,8 @@ const VISITS = 3;
 /** Milliseconds of a frame at 60 a second, and of panning. */
 const FRAME = 1000 / 60;
 const PANNING = 3000;
+/** Milliseconds that a busy machine may take for a step. */
+const PATIENCE = 120_000;
 /** The page that is panned, of the most tokens whose layers and weights are no matter. */
 const PANNED = 'methods/power-attention/index.html#?tokens=4096';
 const paths = process.argv.length > 2 ? process.argv.slice(2) : ['index.html', 'methods/attention/index.html', PANNED];
@@ -33,9 +37,10 @@ const config = await atlasConfig();
 await build(config);
 const server = await preview(config);
 const browser = await launchChromium(false);
+const [root] = server.resolvedUrls!.local as [string];
 for (const path of paths) {
   const all: Figures[] = [];
-  for (let visit = 0; visit < VISITS; visit++) all.push(await visited(browser, server.resolvedUrls!.local[0] + path));
+  for (let visit = 0; visit < VISITS; visit++) all.push(await visited(browser, root + path));
   const of = (name: keyof Figures) => median(all.flatMap((figures) => figures[name] ?? []));
   const [{ view: hasView, late: isPanned }] = all as [Figures];
   const view = hasView ? `, view after ${of('view').toFixed(0)} ms` : '';
@@ -51,13 +56,17 @@ await server.close();
 
 async function visited(browser: Browser, url: string): Promise<Figures> {
   const context = await browser.newContext({ serviceWorkers: 'block', viewport: { width: 1440, height: 900 } });
-  const bodies: { readonly at: number; readonly size: Promise<number> }[] = [];
-  context.on('response', (response) =>
-    bodies.push({
-      at: response.request().timing().startTime,
-      size: response.body().then((body) => gzipSync(body).length),
-    }),
-  );
+  context.setDefaultTimeout(PATIENCE);
+  // From the files: a body cannot be read once its worker has ended.
+  const files: { readonly at: number; readonly size: number }[] = [];
+  context.on('requestfinished', (request) => {
+    if (!request.url().startsWith(root)) return;
+    const path = new URL(request.url()).pathname.slice(1);
+    files.push({
+      at: request.timing().startTime,
+      size: gzipSync(readFileSync(resolve(config.build!.outDir!, path))).length,
+    });
+  });
   const page = await context.newPage();
   await page.addInitScript(() => {
     const found = { longest: 0, largest: 0, view: 0 };
@@ -89,8 +98,7 @@ async function visited(browser: Browser, url: string): Promise<Figures> {
   });
   await page.waitForLoadState('networkidle');
   const late = url.endsWith(PANNED) ? await lateFrames(page) : undefined;
-  const sizes = await Promise.all(bodies.map(async ({ at, size }) => ({ at, size: await size })));
-  const bytes = (until: number) => sizes.reduce((sum, { at, size }) => sum + (at <= until ? size : 0), 0);
+  const bytes = (until: number) => files.reduce((sum, { at, size }) => sum + (at <= until ? size : 0), 0);
   const longest = await page.evaluate(() => (globalThis as unknown as { found: { longest: number } }).found.longest);
   await context.close();
   return {
