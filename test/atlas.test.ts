@@ -107,7 +107,8 @@ async function grave(page: Page, runOnly?: string[]): Promise<string[]> {
     async ({ runOnly, exclude }) => {
       const { violations } = await (globalThis as unknown as { axe: typeof axe }).axe.run(
         { exclude },
-        { ...(runOnly && { runOnly }) },
+        // Only violations are told, and nothing is fetched anew.
+        { resultTypes: ['violations'], preload: false, ...(runOnly && { runOnly }) },
       );
       return violations
         .filter(({ impact }) => impact === 'serious' || impact === 'critical')

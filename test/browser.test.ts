@@ -49,7 +49,7 @@ test('whenever workers of a page end, results are right or say so, and later cal
 });
 
 test('a page that is not isolated computes on one thread and says why', async () => {
-  const { report, isolated, errors } = await agreementInPage(browser, outDir, {});
+  const { report, isolated, errors } = await agreementInPage(browser, outDir, {}, {}, undefined, 'agreementInBrief');
   expect(errors).toEqual([]);
   expect(isolated).toBe(false);
   expect(report.explain).toMatch(/^threads: 1, the calling one \(this page is not cross-origin isolated: /m);
@@ -64,7 +64,7 @@ test.each([
   ["require-trusted-types-for 'script'; trusted-types another", 'with trusted-types saccade'],
 ])('under the policy "%s" a page computes, and says if threads need another', async (policy, reason) => {
   const headers = { ...ISOLATION, 'Content-Security-Policy': policy };
-  const { report } = await agreementInPage(browser, outDir, headers);
+  const { report } = await agreementInPage(browser, outDir, headers, {}, undefined, 'agreementInBrief');
   expect(report.explain).toMatch(new RegExp(`^threads: .*${reason}`, 'm'));
   expect(report.worst).toBeLessThan(1e-5);
   expect(report.leaked).toBe(0);

@@ -69,7 +69,7 @@ export async function agreementInPage(
   headers: Record<string, string>,
   options: RuntimeOptions = {},
   beforeLoad: () => void = () => undefined,
-  check: 'agreement' | 'agreementInWorker' | 'killed' = 'agreement',
+  check: 'agreement' | 'agreementInBrief' | 'agreementInWorker' | 'killed' = 'agreement',
 ): Promise<{ report: Agreement; isolated: boolean; errors: string[] }> {
   await using served = await servedPage(browser, outDir, headers);
   const { page, errors } = served;
