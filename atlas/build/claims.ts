@@ -18,11 +18,11 @@ export function measuredClaims(run: Reproduction, notes?: Html): Html {
   <p class="caption">${formatMachine(run.machine)}. Repeat it: <code>npx ${run.command}</code>.</p>${notes && html`<div class="prose">${notes}</div>`}</div></section>`;
 }
 
-export function openClaims(claims: NonNullable<ListedPaper['claims']>): Html {
+export function openClaims(claims: NonNullable<ListedPaper['claims']>, isRun: boolean): Html {
   const rows = claims.map(
     ({ claim, source, mark }) =>
       html`<tr><td>${claim}</td><td data-label="source:">${source}</td><td class="verdict-cell">${mark}</td></tr>`,
   );
-  return html`<section class="section" id="to-test"><h2>Claims to test<small>Once there is something to run</small></h2><div><table class="table"><thead><tr><th>Claim</th><th>Source</th><th>Mark</th></tr></thead><tbody>${rows}</tbody></table>
+  return html`<section class="section" id="to-test"><h2>Claims to test<small>${isRun ? 'Not measured here' : 'Once there is something to run'}</small></h2><div><table class="table"><thead><tr><th>Claim</th><th>Source</th><th>Mark</th></tr></thead><tbody>${rows}</tbody></table>
   <p class="caption">In our words. What is from a third party was not read in the paper; what is reconstructed is our own expectation, and not said by the paper.</p></div></section>`;
 }

@@ -55,7 +55,7 @@ export function dataOf(
   { names = {}, reading = '' }: Said = {},
 ): PageData {
   const { name, inputs, integers = [], promised = [] } = method;
-  const { extents, params, head = 0, positive = [] } = sample;
+  const { extents, params, head = 0, positive = [], letters } = sample;
   const isQkv = isAttention(method);
   const [output] = 'out' in method.outputs ? ['out'] : Object.keys(method.outputs);
   return {
@@ -67,7 +67,7 @@ export function dataOf(
     spatial: isQkv && 'rows' in extents,
     masked: method.mask !== undefined && view !== 'outputs',
     weighed: isQkv && 'out' in method.outputs && view !== 'outputs',
-    fields: Object.keys(extents).map((letter) => fieldOf(method, letter)),
+    fields: Object.keys(extents).map((letter) => fieldOf(method, letter, letters)),
     sample: { extents, params, head },
     names,
     rivals: rivals.filter((name) => {
@@ -97,8 +97,18 @@ const EXTENTS: Readonly<Record<string, Omit<ExtentField, 'letter'>>> = {
   d: { name: 'dimension', help: 'of a head', most: 1024 },
 };
 
-function fieldOf(method: Method, letter: string): ExtentField {
+/** What letters are the counts of, whatever the method. */
+const COUNTED: Readonly<Record<string, string>> = {
+  b: 'samples of a batch',
+  c: 'channels',
+  rows: 'places down the picture',
+  columns: 'places across the picture',
+};
+
+function fieldOf(method: Method, letter: string, letters: Sample['letters']): ExtentField {
   if (isAttention(method) && EXTENTS[letter]) return { letter, ...EXTENTS[letter] };
+  const counted = letters?.[letter] ?? COUNTED[letter];
+  if (counted) return { letter, name: letter, help: counted, most: 65_536 };
   const of = Object.entries(method.inputs).filter(([, spec]) => spec.split(' ').includes(letter));
   return { letter, name: letter, help: `extent of ${listed(of.map(([name]) => name))}`, most: 65_536 };
 }

@@ -2,7 +2,8 @@
 import type { Specs } from '../../src/methods/define';
 import type { ParamsSchema } from '../../src/methods/params';
 import { paramsJsonSchema } from '../../src/methods/params-json-schema';
-import { type Html, html } from '../site/html';
+import { escaped } from '../site/highlight';
+import { Html, html } from '../site/html';
 import { isPicture } from '../site/shown';
 import type { ExtentField, FormData } from './page-data';
 
@@ -17,7 +18,7 @@ export function form(params: ParamsSchema, { fields, sample, presets }: FormData
     ${fields.map(size)}
     ${Object.entries(properties).map(([name, property]) => field(name, property as Property, sample.params[name]))}
     <p class="wrong" id="wrong" role="alert"></p>
-    <p class="actions"><button type="button" data-reset>reset</button> <button type="button" data-link>copy link</button></p>
+    <p class="actions"${fields.length + Object.keys(properties).length === 0 && html` hidden`}><button type="button" data-reset>reset</button> <button type="button" data-link>copy link</button></p>
   </form>`;
 }
 
@@ -53,10 +54,13 @@ interface Property {
   readonly minimum?: number;
 }
 
+/** A description, with the names in it that its author marked as code. */
+export const coded = (text: string) => new Html(escaped(text).replace(/`([^`]+)`/g, '<code>$1</code>'));
+
 function field(name: string, property: Property, sampled: unknown): Html {
   const { type, enum: choices, description = '', default: preset, minimum } = property;
   const id = `param-${name}`;
-  const help = html`<p id="${id}-help">${description}</p>`;
+  const help = html`<p id="${id}-help">${coded(description)}</p>`;
   const common = html`id="${id}" name="${name}" data-param aria-describedby="${id}-help"`;
   if (type === 'boolean' && preset !== undefined)
     return html`<div class="param"><label class="tick check" for="${id}">${name} <input type="checkbox" ${common} data-preset="${JSON.stringify(preset)}"></label>${help}</div>`;

@@ -15,6 +15,8 @@ type Params = Readonly<Record<string, unknown>>;
 export interface Sample {
   readonly extents: Extents;
   readonly params: Params;
+  /** What letters are the counts of, in words, such as `tokens of the prompt`; default: the tensors that have them. */
+  readonly letters?: Readonly<Record<string, string>>;
   /** The head that a picture opens on. Default: 0. */
   readonly head?: number;
   /** Numbers of inputs by name, row-major, for any extents. Default, and for the others: normal random numbers. */
@@ -56,12 +58,12 @@ export interface Page {
 }
 
 /** An input or a result: its shape, and its numbers row by row. */
-interface Numbers {
+export interface Numbers {
   readonly shape: readonly number[];
   readonly data: ArrayLike<number>;
 }
 
-interface Picture {
+export interface Picture {
   readonly name: string;
   readonly rows: number;
   readonly columns: number;
@@ -71,6 +73,8 @@ interface Picture {
   readonly data: ArrayLike<number>;
   /** How it is read, in a sentence. */
   readonly note: string;
+  /** What stands beside its rows, if it is a table of numbers. */
+  readonly labels?: readonly string[];
 }
 
 interface Swept {

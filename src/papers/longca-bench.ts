@@ -19,7 +19,8 @@ export const paper: Paper = {
     'Pack many documents into one sequence without attention between them: document masks.',
   ],
   methods: ['longca'],
-  lacking: 'the five ways to spread a sequence over devices',
+  pipelines: ['longca-bench'],
+  lacking: 'the five ways to spread a sequence over devices, which are only simulated',
   claims: [
     {
       claim:

@@ -71,4 +71,9 @@ export const PIPELINES: Readonly<Record<string, Pipeline>> = {
     summary:
       'trains diffusion transformers with softmax, linear and dynamic differential attention at equal parameters, and compares what they make',
   },
+  'longca-bench': {
+    command: 'saccade simulate context-parallel --devices 8,64',
+    summary:
+      'counts what attention over several devices sends, holds and takes by each of five ways to spread the sequence, and says which is fastest where',
+  },
 };

@@ -19,6 +19,7 @@ export const page: Page = {
   question: 'What does a kernel machine predict from a small support, and when does it just remember it?',
   sample: {
     extents: { s: 64, p: 8, c: 64, m: 64 },
+    letters: { s: 'samples of the support', p: 'features of a sample', c: 'columns of labels', m: 'queries' },
     params: { kernel: 'gaussian', bandwidth: 1.5, ridge: 1 },
     inputs: tasks,
   },

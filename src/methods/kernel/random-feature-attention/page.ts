@@ -17,7 +17,18 @@ function keysOnCircle({ b = 1, n = 1, d = 1, r = 1, w = 1 }: Extents) {
 
 export const page: Page = {
   question: 'What can one layer of attention learn while its queries and keys stay random?',
-  sample: { extents: { b: 64, n: 1, d: 2, r: 64, w: 3 }, params: {}, inputs: keysOnCircle },
+  sample: {
+    extents: { b: 64, n: 1, d: 2, r: 64, w: 3 },
+    letters: {
+      b: 'queries',
+      n: 'keys of a query',
+      d: 'dimension of queries and keys',
+      r: 'draws of the features',
+      w: 'sides of a drawn matrix, d + 1',
+    },
+    params: {},
+    inputs: keysOnCircle,
+  },
   presets: [
     {
       name: "the paper's",

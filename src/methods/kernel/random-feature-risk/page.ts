@@ -13,6 +13,7 @@ export const page: Page = {
   question: 'Do more features and more samples always help, and how far should a model fit its samples?',
   sample: {
     extents: { p: 1000 },
+    letters: { p: 'eigenvalues of the kernel' },
     params: { samples: 256, features: 1000, ridge: 0.1, noise: 0.5 },
     inputs,
     positive: ['eigenvalues'],

@@ -11,7 +11,12 @@ function inputs({ b = 1, d = 1, l = 1 }: Extents) {
 
 export const page: Page = {
   question: 'Can a layer be a single product of features, of its inputs and of its weights?',
-  sample: { extents: { b: 64, d: 2, l: 64, r: 24 }, params: { activation: 'relu' }, inputs },
+  sample: {
+    extents: { b: 64, d: 2, l: 64, r: 24 },
+    letters: { b: 'rows of x', d: 'inputs of the layer', l: 'outputs of the layer', r: 'random features' },
+    params: { activation: 'relu' },
+    inputs,
+  },
   presets: [
     {
       name: 'a cosine',

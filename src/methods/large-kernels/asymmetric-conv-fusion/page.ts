@@ -15,7 +15,12 @@ function patternInNoise({ n = 1, m = 1, c = 1 }: Extents) {
 
 export const page: Page = {
   question: 'Where in a long sequence does a short one lie?',
-  sample: { extents: { n: 64, b: 1, m: 9, c: 64 }, params: {}, inputs: patternInNoise },
+  sample: {
+    extents: { n: 64, b: 1, m: 9, c: 64 },
+    letters: { n: 'rows of x', m: 'rows of y, the taps' },
+    params: {},
+    inputs: patternInNoise,
+  },
   presets: [
     { name: 'same', params: { padding: 'same' }, note: 'Each channel peaks where the pattern lies.' },
     { name: 'valid', params: { padding: 'valid' }, note: 'Only places where the whole pattern fits.' },

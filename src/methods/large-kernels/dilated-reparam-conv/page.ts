@@ -19,6 +19,7 @@ export const page: Page = {
   question: 'How do five small kernels disappear into a large one?',
   sample: {
     extents: { b: 1, c: 1, rows: 32, columns: 32, k: 13 },
+    letters: { k: 'side of the large kernel' },
     params: { kernel: 13 },
     inputs: pointAndOnes,
   },

@@ -19,6 +19,12 @@ export const page: Page = {
   question: 'How can three small convolutions see 23 places, and gate what they see?',
   sample: {
     extents: { b: 1, c: 2, rows: 32, columns: 32, u: 5, v: 5, s: 7, t: 7 },
+    letters: {
+      u: 'rows of the first kernel',
+      v: 'columns of the first kernel',
+      s: 'rows of the dilated kernel',
+      t: 'columns of the dilated kernel',
+    },
     params: {},
     inputs: gatedPaper,
   },

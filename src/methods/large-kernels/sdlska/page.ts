@@ -16,6 +16,7 @@ export const page: Page = {
   question: 'What do strips across and down see that a small kernel does not?',
   sample: {
     extents: { b: 1, c: 2, rows: 32, columns: 32, p: 5, t: 7, r: 32 },
+    letters: { p: 'side of the first kernel', t: 'length of the strips', r: 'channels within the gates' },
     params: { kernel: 23 },
     inputs: gatedPaper,
   },

@@ -12,7 +12,7 @@ function inputs({ b = 1, n = 1 }: Extents) {
 
 export const page: Page = {
   question: 'Which points stand for a cloud, and which go with each?',
-  sample: { extents: { n: 256 }, params: { groups: 32, size: 32 }, inputs },
+  sample: { extents: { n: 256 }, letters: { n: 'points of the cloud' }, params: { groups: 32, size: 32 }, inputs },
   presets: [
     { name: 'few, large', params: { groups: 8, size: 32 }, note: 'Groups overlap: points belong to several.' },
     { name: 'many, small', params: { groups: 64, size: 4 }, note: 'Close to the cloud itself.' },

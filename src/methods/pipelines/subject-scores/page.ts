@@ -24,7 +24,17 @@ function inputs({ b = 1, s = 1, t = 1 }: Extents) {
 
 export const page: Page = {
   question: 'Will the picture have every subject of its prompt?',
-  sample: { extents: { s: 8, t: 6, places: 64 }, params: { subjects: [1, 2] }, inputs, positive: ['cross', 'self'] },
+  sample: {
+    extents: { s: 8, t: 6, places: 64 },
+    letters: {
+      s: 'side of the square maps',
+      t: 'tokens of the prompt',
+      places: 'places that a place attends to, s times s',
+    },
+    params: { subjects: [1, 2] },
+    inputs,
+    positive: ['cross', 'self'],
+  },
   presets: [
     {
       name: 'three subjects',
