@@ -29,7 +29,8 @@ async function opening(method: Method): Promise<Float32Array | undefined> {
   const setting = { method: method.name, extents, params };
   if (glyph) {
     const { output, plane = 0 } = glyph;
-    const { rows, columns, data } = (await outputsShown({ setting }, {})).find(({ name }) => name === output)!;
+    const { shown } = await outputsShown({ setting }, {});
+    const { rows, columns, data } = shown.find(({ name }) => name === output)!;
     const cells = Array.from(data).slice(plane * rows * columns, (plane + 1) * rows * columns);
     const most = Math.max(...cells.map(Math.abs));
     return grid((i, j) => cells[Math.floor((i * rows) / N) * columns + Math.floor((j * columns) / N)] / most);

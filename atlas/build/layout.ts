@@ -26,9 +26,9 @@ const LINKS = {
 
 export const slug = (text: string) => text.replaceAll(' ', '-');
 
-export function glyphBox(id: string, label?: string): Html {
+export function glyphBox(id: string, label?: string, place = placeOf(id)): Html {
   const named = label ? html`role="img" aria-label="${label}"` : html`aria-hidden="true"`;
-  return html`<span class="glyph" style="${placeOf(id)}" ${named}></span>`;
+  return html`<span class="glyph" style="${place}" ${named}></span>`;
 }
 
 export function layout(

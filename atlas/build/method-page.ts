@@ -17,6 +17,7 @@ import { ENCODER_BYTES } from './meanings';
 import { dataOf, type PageData } from './page-data';
 import { form, outputsFigure, runSection } from './parts';
 import { reading } from './readings';
+import { ownPlaceOf } from './sprite';
 import { folderOf, pageOf, paperOf, ROOT, runs, workingOf } from './standing';
 import { breakable, capital, shortTitle, titleOf } from './titles';
 
@@ -53,7 +54,7 @@ function head(method: Method, idea: string): Html {
   const { id, title, authors, year, arxiv, family } = paperOf(method);
   const verdicts = runs.get(id)?.findings.map(({ verdict }) => verdict);
   return html`<div class="title${glyph(id) ? '' : ' bare'}">
-  ${glyph(id) && glyphBox(id)}
+  ${glyph(id) && glyphBox(id, undefined, ownPlaceOf(id))}
   <div><h1>${breakable(titleOf(method))}</h1><cite><a href="../../papers/${id}/index.html">${title}</a> <span>${authors} ${year}, <a href="https://arxiv.org/abs/${arxiv}">arXiv ${arxiv}</a></span></cite><p class="question">${idea}</p></div>
   <div class="aside">
     <p class="crumbs"><a href="../../index.html#${id}">${family}</a></p>
@@ -113,11 +114,13 @@ function plots(data: PageData, { rivals }: Page, others: readonly Method[]): Htm
 const figure = (live: string, title: string, above: Html | false = false, below: Html | false = false) =>
   html`<figure data-live="${live}" data-state="idle"><figcaption class="figure-title"><h3>${title}</h3><span class="saves" data-saves></span></figcaption>${above}<div class="plot" data-plot></div><p class="caption" data-said role="status"></p>${below}</figure>`;
 
-/** Methods whose costs may stand beside this one's, its rivals first. */
+/** Methods whose costs may stand beside this one's, its rivals first: other attention, or what else is of its family. */
 function besides(method: Method, { rivals }: Page): Method[] {
   const rank = ({ name }: Method) => (rivals.includes(name) ? 0 : 1);
+  const isAlike = (other: Method) =>
+    isAttention(method) ? isAttention(other) : other.family === method.family && !isAttention(other);
   return methods
-    .filter((other) => other !== method && other !== baseline && isAttention(other) === isAttention(method))
+    .filter((other) => other !== method && other !== baseline && isAlike(other))
     .sort((a, b) => rank(a) - rank(b));
 }
 

@@ -7,7 +7,7 @@ import { findPaper } from '../../src/papers/find';
 import { Html, html } from '../site/html';
 import type { FormData } from './page-data';
 import { paperPath } from './paper-page';
-import { form, outputsFigure, runSection } from './parts';
+import { coded, form, outputsFigure, runSection } from './parts';
 import { breakable, capital, modelTitle } from './titles';
 
 export interface ModelData extends FormData {
@@ -24,6 +24,7 @@ export const modelPath = (name: string) => `models/${name}/index.html`;
 export function modelPage(model: Model): Html {
   const { summary, inputs, optional = {}, outputs, params } = model;
   const data = dataOf(model);
+  const described = describeParams(params);
   const paper = findPaper(model.paper);
   const tensor = ([tensor, spec]: [string, string], what: string) =>
     html`<tr><td><code>${tensor}</code></td><td data-label="shape:"><code>[${spec.split(' ').join(', ')}]</code></td><td data-label="is:">${what}</td></tr>`;
@@ -45,7 +46,7 @@ ${runSection({ time: modelTitle(model), memory: 'memory', error: 'largest error'
   <div data-live="code" data-state="idle">${data.exported && code}<div class="code"><pre tabindex="0"><code data-command></code></pre><button type="button" data-copy>copy</button></div><p class="caption" data-said role="status"></p></div>
 </section>
 <section class="section"><h2>Inputs and outputs</h2><div><table class="table"><thead><tr><th>Tensor</th><th>Shape</th><th></th></tr></thead><tbody>${rows}</tbody></table></div></section>
-<section class="section"><h2>Params</h2><div class="prose"><ul>${describeParams(params).map(({ name, type, description }) => html`<li><code>${name}</code> (${type}): ${description}</li>`)}</ul></div></section>`;
+${described.length > 0 && html`<section class="section"><h2>Params</h2><div class="prose"><ul>${described.map(({ name, type, description }) => html`<li><code>${name}</code> (${type}): ${coded(description)}</li>`)}</ul></div></section>`}`;
 }
 
 function dataOf(model: Model): ModelData {

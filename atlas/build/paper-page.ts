@@ -12,6 +12,7 @@ import { glyphBox } from './layout';
 import { pipelineSection } from './pipeline-part';
 import { reading } from './readings';
 import { seriesPlot } from './series-plot';
+import { ownPlaceOf } from './sprite';
 import { pageOf, runs, standingOf, workingOf } from './standing';
 import { breakable, modelTitle, titleOf } from './titles';
 
@@ -37,12 +38,12 @@ ${pipelines.map(pipelineSection)}
 ${costSection(paper)}
 <section class="section"><h2>Methods and models</h2><div class="prose"><ul>${present.map(methodItem)}${networks.map(modelItem)}${pipelines.map(pipelineItem)}${toCome}</ul></div></section>
 ${run && measuredClaims(run)}
-${claims && openClaims(claims)}
+${claims && openClaims(claims, run !== undefined || present.length > 0)}
 ${neighbours(paper)}`;
 }
 
 function figure(paper: ListedPaper): Html {
-  return html`<figure class="plate-figure">${glyphBox(paper.id, `Picture of ${paper.name}`)}<figcaption class="caption">${reading(paper)}</figcaption></figure>`;
+  return html`<figure class="plate-figure">${glyphBox(paper.id, `Picture of ${paper.name}`, ownPlaceOf(paper.id))}<figcaption class="caption">${reading(paper)}</figcaption></figure>`;
 }
 
 /** Giga-operations of a head by length. */

@@ -17,23 +17,26 @@ const SIGNED_FROM = Math.ceil(IDS.length / COLUMNS) * COLUMNS;
 /** Rows of glyphs in the picture. */
 const ROWS = Math.ceil((SIGNED_FROM + SIGNED.length) / COLUMNS);
 
+/** The sprite as a file. */
 export function sprite(): Uint8Array {
-  const [width, height] = [COLUMNS * N, ROWS * N];
+  const positive = Array.from({ length: SIGNED_FROM }, (_, at) => glyph(IDS[at]!));
+  return picture([...positive, ...SIGNED.map(negative)], COLUMNS);
+}
+
+const negative = (id: string) => glyph(id)?.map((value) => -value);
+
+/** Numbers above 0 as ink, side by side: four bits a cell. */
+function picture(glyphs: readonly (Float32Array | undefined)[], across: number): Uint8Array {
+  const [width, height] = [across * N, Math.ceil(glyphs.length / across) * N];
   // Two cells a byte.
   const data = new Uint8Array((width * height) / 2);
-  const put = (place: number, inkOf: (value: number) => number, id: string) =>
-    glyph(id)?.forEach((value, cell) => {
-      const x = (place % COLUMNS) * N + (cell % N);
-      const y = Math.floor(place / COLUMNS) * N + Math.floor(cell / N);
-      const shade = Math.round(SHADES * Math.max(0, inkOf(value)));
+  for (const [place, cells] of glyphs.entries())
+    cells?.forEach((value, cell) => {
+      const x = (place % across) * N + (cell % N);
+      const y = Math.floor(place / across) * N + Math.floor(cell / N);
+      const shade = Math.round(SHADES * Math.max(0, value));
       data[(y * width + x) >> 1] |= shade << (x % 2 === 0 ? 4 : 0);
     });
-  IDS.forEach((id, at) => {
-    put(at, (value) => value, id);
-  });
-  SIGNED.forEach((id, at) => {
-    put(SIGNED_FROM + at, (value) => -value, id);
-  });
   const palette = Array.from({ length: SHADES + 1 }, (_, shade) => [0, 0, 0, Math.round((255 * shade) / SHADES)]);
   return encode({ width, height, data, channels: 1, depth: 4, palette }, { zlib: { level: 9 } });
 }
@@ -46,4 +49,12 @@ export function placeOf(id: string): string {
   const place = (name: string, index: number) =>
     `--${name}:${share(index % COLUMNS, COLUMNS)} ${share(Math.floor(index / COLUMNS), ROWS)}`;
   return [place('stencil', at), ...(signed < 0 ? [] : [place('black', SIGNED_FROM + signed)])].join(';');
+}
+
+/** The same for the glyph that a page begins with, within the page: the sprite can wait. */
+export function ownPlaceOf(id: string): string {
+  const isSigned = SIGNED.includes(id);
+  const file = picture([glyph(id), ...(isSigned ? [negative(id)] : [])], 1);
+  const url = `data:image/png;base64,${Buffer.from(file).toString('base64')}`;
+  return `--glyphs:url(${url});--across:100%;--stencil:0 0${isSigned ? ';--black:0 100%' : ''}`;
 }

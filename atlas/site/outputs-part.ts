@@ -22,7 +22,7 @@ export function startOutputs(
   const show = latest(() =>
     live(kind!, async (box) => {
       const setting = form.setting();
-      const all = await helper.ask(task, { setting });
+      const { shown: all, said } = await helper.ask(task, { setting });
       const figures = all.map(figureOf);
       $('[data-shown]', box).replaceChildren(...figures);
       const paints = all.map((shown, at) => {
@@ -38,8 +38,7 @@ export function startOutputs(
         for (const again of paints) again();
       };
       repaint();
-      const weights = task === 'modelShown' ? ', with random weights' : '';
-      return `Computed by the library on the sample of this page${weights}, at the setting chosen.`;
+      return said;
     }).then(first.resolve),
   );
   return () => {
@@ -49,7 +48,7 @@ export function startOutputs(
 }
 
 function figureOf(shown: Shown): HTMLElement {
-  const { name, kind, shape, rows, columns, planes, data, note } = shown;
+  const { name, kind, shape, rows, columns, planes, data, note, labels } = shown;
   const said = note ?? `[${shape.join(', ')}], ${rangeOf(data)}${partOf(shown)}`;
   const contents = {
     table: () => tableOf(shown),
@@ -58,7 +57,7 @@ function figureOf(shown: Shown): HTMLElement {
       html`<canvas width="${columns * planes + planes - 1}" height="${rows}" role="img" aria-label="Picture of ${name}"></canvas>`,
   };
   return element(
-    html`<div class="${(planes > 1 || (kind === 'picture' && columns >= 2 * rows)) && 'wide'}"><div class="figure-title"><h3>${name}</h3><span class="saves" data-saves></span></div>${contents[kind]()}<p class="caption">${said}</p></div>`,
+    html`<div class="${(labels || planes > 1 || (kind === 'picture' && columns >= 2 * rows)) && 'wide'}"><div class="figure-title"><h3>${name}</h3><span class="saves" data-saves></span></div>${contents[kind]()}<p class="caption">${said}</p></div>`,
   );
 }
 
@@ -75,10 +74,12 @@ function partOf({ kind, shape, planes, rows, columns }: Shown): string {
   return kind === 'picture' ? `; ${planes} of its ${size / (rows * columns)} planes` : '; its beginning';
 }
 
-function tableOf({ name, rows, columns, data }: Shown): Html {
-  const cell = (value: number) => html`<td>${written(value)}</td>`;
+function tableOf({ name, rows, columns, data, labels }: Shown): Html {
+  const cell = (value: number) =>
+    labels ? html`<td style="--share: ${Math.abs(value)}">${value.toFixed(2)}</td>` : html`<td>${written(value)}</td>`;
   const lines = Array.from({ length: rows }, (_, row) => Array.from(data).slice(row * columns, (row + 1) * columns));
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="${name}"><table class="table plain">${lines.map((line) => html`<tr>${line.map(cell)}</tr>`)}</table></div>`;
+  const head = (row: number) => labels && html`<th scope="row">${labels[row]}</th>`;
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="${name}"><table class="table plain ${labels && 'inked'}">${lines.map((line, row) => html`<tr>${head(row)}${line.map(cell)}</tr>`)}</table></div>`;
 }
 
 /** Whole numbers are mostly places or counts. */

@@ -1,4 +1,5 @@
 /** How tensors are shown: as pictures, as curves, or as tables. */
+import type { Picture } from '../../src/methods/page';
 
 export interface Shown {
   readonly name: string;
@@ -13,6 +14,8 @@ export interface Shown {
   readonly data: ArrayLike<number>;
   /** How it is read; default: by its shape and its extremes. */
   readonly note?: string;
+  /** What stands beside the rows of a table, whose cells are then inked by their numbers. */
+  readonly labels?: readonly string[];
 }
 
 /** Planes that are drawn, and curves. */
@@ -73,6 +76,13 @@ interface ShownTensor {
   readonly shape: readonly number[];
   readonly dtype: string;
   readonly data: ArrayLike<number>;
+}
+
+/** A picture that a page makes of tensors; one with labels is a table. */
+export function pictureShown({ planes = 1, ...picture }: Picture): Shown {
+  const { rows, columns, labels } = picture;
+  const shape = planes > 1 ? [planes, rows, columns] : [rows, columns];
+  return { ...picture, kind: labels ? 'table' : 'picture', planes, shape };
 }
 
 const take = (data: ArrayLike<number>, count: number) => Array.from({ length: count }, (_, at) => data[at]);

@@ -5,6 +5,7 @@ import { DTypeError, ParameterError } from '../errors';
 import type { Inputs, Interface, None, Outputs, Specs } from '../methods/define';
 import { runtimeOf } from '../methods/inputs';
 import { checkResults, type Results as GivenResults, settled } from '../methods/outputs';
+import type { Numbers, Picture } from '../methods/page';
 import { type ParamsSchema, parseParams } from '../methods/params';
 import { initial, type Module, type ModuleControl, type Parameters } from '../nn/module';
 import { checkControl } from '../ops/check';
@@ -60,6 +61,8 @@ export interface ModelSpec<
     readonly params: valibot.InferInput<Schema>;
     readonly inputs: { readonly [Name in keyof Shapes]: HostTensor<DType> };
   };
+  /** What its page shows of its results on the sample, where these alone show little: before them. */
+  pictures?(results: Readonly<Record<string, Numbers>>): readonly Picture[];
   /** The params that a `config.json` beside weights gives, where they are left out; default: none. */
   configured?(config: Readonly<Record<string, unknown>>): Partial<valibot.InferInput<Schema>>;
   /** Whether its matrices may be of 16 bits and in blocks, as files have them; default false: they become f32. */

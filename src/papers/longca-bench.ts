@@ -20,7 +20,6 @@ export const paper: Paper = {
   ],
   methods: ['longca'],
   pipelines: ['longca-bench'],
-  lacking: 'the five ways to spread a sequence over devices, which are only simulated',
   claims: [
     {
       claim:

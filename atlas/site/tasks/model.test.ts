@@ -13,7 +13,9 @@ test('a model runs on its sample as the reference does, and its outputs are show
   expect(rows[0]).toMatchObject({ backend: 'wasm', checked: 'on the sample' });
   expect(rows[0].error).toBeLessThan(1e-5);
   expect(rows[0].time).toBeGreaterThan(0);
-  const [logits] = await modelShown({ setting });
+  const {
+    shown: [logits],
+  } = await modelShown({ setting });
   expect([logits.name, logits.shape, logits.kind]).toEqual(['logits', [1, 9, 26], 'picture']);
 });
 

@@ -3,47 +3,83 @@
 import { summarise } from '../../../src/measure/statistics';
 import { timeCalls, timeInterleaved } from '../../../src/measure/timing';
 import { disposeResults, settled } from '../../../src/methods/outputs';
-import type { Model } from '../../../src/models/define';
+import type { Numbers } from '../../../src/methods/page';
+import { isPublishedWith, type Model } from '../../../src/models/define';
+import { fillStart } from '../../../src/nn/module';
 import { createRuntime } from '../../../src/ops/create-runtime';
 import type { BackendName } from '../../../src/runtime/backend';
 import type { Runtime } from '../../../src/runtime/runtime';
 import type { DType } from '../../../src/tensor/dtype';
-import { type HostTensor, toFloat64 } from '../../../src/tensor/host';
+import { type HostTensor, hostTensor, toFloat64 } from '../../../src/tensor/host';
+import { normal } from '../../../src/tensor/random';
+import { sizeOf } from '../../../src/tensor/shape';
 import type { Tensor } from '../../../src/tensor/tensor';
 import { formatPercent } from '../../../src/text/format';
 import type { TaskControl } from '../answer';
-import { isPicture, type Shown, shownAs } from '../shown';
-import { shownTensor } from './outputs';
+import { isPicture, pictureShown, shownAs } from '../shown';
+import { numbersOf, type Outputs } from './outputs';
 import { BACKENDS, largestError, PLAN, type RunOptions, type RunReport, type RunResult } from './run';
-import type { Setting } from './setting';
+import { knownMethod, loadMethod, type Setting } from './setting';
 
 type Hosts = Readonly<Record<string, HostTensor>>;
 
 const modules = import.meta.glob<Record<string, unknown>>([
-  '../../../src/models/{*,vision/*,universal-sentence-encoder/model}.ts',
-  '!**/{index,registry,*.test}.ts',
+  '../../../src/models/{vision/*,*/model}.ts',
+  '!../../../src/models/**/*.test.ts',
 ]);
 
-/** Loads a model, whose module begins with its name, so that a page fetches no other. */
-async function modelOf(name: string): Promise<Model> {
-  const path = Object.keys(modules).find((path) => new RegExp(`/${name}(-model|/model)?\\.ts$`).test(path))!;
-  return Object.values(await modules[path]()).find((each) => (each as Model).name === name) as Model;
+/**
+ * Loads a model, whose module or folder has its name, so that a page fetches no other. One that takes methods by their names,
+ * a function of what knows them, gets those that its params name.
+ */
+async function modelOf({ method: name, params }: Setting): Promise<Model> {
+  const path = Object.keys(modules).find((path) => new RegExp(`/${name}(/model)?\\.ts$`).test(path))!;
+  const [module] = await Promise.all([
+    modules[path](),
+    ...[...JSON.stringify(params).matchAll(/"([\w-]+)"/g)].map(([, word]) => loadMethod(word)),
+  ]);
+  const { [`${name}ModelOf`]: modelOf, ...rest } = module;
+  if (modelOf) return (modelOf as (methodOf: typeof knownMethod) => Model)(knownMethod);
+  return Object.values(rest).find((each) => (each as Model).name === name) as Model;
 }
 
 /** Throws what is wrong with its params, if anything is. */
-export async function checkModel({ setting: { method, params } }: { readonly setting: Setting }): Promise<void> {
-  (await modelOf(method)).create(params);
+export async function checkModel({ setting }: { readonly setting: Setting }): Promise<void> {
+  (await modelOf(setting)).create(setting.params);
 }
 
-/** Pictures in the sample, then the outputs on it as they are shown, pictures first. */
-export async function modelShown({ setting }: { readonly setting: Setting }): Promise<Shown[]> {
-  const model = await modelOf(setting.method);
+/** Results on the samples of models by published weights, from the build. */
+const published = import.meta.glob<Readonly<Record<string, Numbers>>>('../published/*.generated.json', {
+  import: 'default',
+});
+
+/** Pictures in the sample, then what the model makes of its outputs, and these as they are shown, pictures first. */
+export async function modelShown({ setting }: { readonly setting: Setting }): Promise<Outputs> {
+  const model = await modelOf(setting);
   const sampled = Object.entries(model.sample().inputs as Hosts).filter(([name]) => isPicture(model.inputs[name]));
   const pictures = sampled.map(([name, host]) => shownAs(name, model.inputs[name], { ...host, data: toFloat64(host) }));
-  const { results } = await computed(model, setting, 'wasm', await weightsOf(model, setting), async (outputs) =>
-    Promise.all(Object.entries(outputs).map(([name, output]) => shownTensor(name, model.outputs[name], output))),
+  const stored = isPublishedWith(model, setting.params) && published[`../published/${model.name}.generated.json`];
+  const results = stored ? await stored() : await computedNumbers(model, setting);
+  const shown = Object.entries(results)
+    .map(([name, numbers]) => shownAs(name, model.outputs[name], { dtype: 'f32', ...numbers }))
+    .sort((a, b) => Number(b.kind === 'picture') - Number(a.kind === 'picture'));
+  return {
+    shown: [...pictures, ...(model.pictures?.(results).map(pictureShown) ?? []), ...shown],
+    said: stored
+      ? 'Computed by the library on the sample of this page with the published weights, when the page was built.'
+      : 'Computed by the library on the sample of this page, with random weights, at the setting chosen.',
+  };
+}
+
+async function computedNumbers(model: Model, setting: Setting) {
+  const { results } = await computed(model, setting, 'wasm', weightsOf(model, setting), async (outputs) =>
+    Promise.all(
+      Object.entries(outputs).map(
+        async ([name, output]) => [name, { dtype: output.dtype, ...(await numbersOf(output)) }] as const,
+      ),
+    ),
   );
-  return [...pictures, ...results.sort((a, b) => Number(b.kind === 'picture') - Number(a.kind === 'picture'))];
+  return Object.fromEntries(results);
 }
 
 /** Runs a model on every backend here: its time, and its error against the reference in float64. */
@@ -52,8 +88,8 @@ export async function runModel(
   { signal, report }: TaskControl,
 ): Promise<RunReport> {
   const rows: RunResult[] = [];
-  const model = await modelOf(setting.method);
-  const weights = await weightsOf(model, setting);
+  const model = await modelOf(setting);
+  const weights = weightsOf(model, setting);
   report({ said: 'computing in float64', rows });
   const { results: wanted } = await computed(model, setting, 'reference', weights, async (outputs) => {
     const read = Object.entries(outputs).map(async ([name, output]) => {
@@ -83,12 +119,21 @@ export async function runModel(
   return { inputs: 'The sample, with random weights.', rows };
 }
 
-async function weightsOf(model: Model, { params }: Setting): Promise<Hosts> {
-  using runtime = await createRuntime({ backend: 'wasm' });
-  const entries = Object.entries(model.create(params).initialize(runtime, { seed: 1 })).map(
-    async ([name, tensor]) => [name, await tensor.toHost()] as const,
-  );
-  return Object.fromEntries(await Promise.all(entries));
+/** A prime, so that rows of matrices differ. */
+const RANDOM_NUMBERS = 65_537;
+
+/** Weights as training starts from, but of few random numbers again and again: millions of them take half a second. */
+function weightsOf(model: Model, { params }: Setting): Hosts {
+  const numbers = normal(RANDOM_NUMBERS, 1);
+  let next = 0;
+  const entries = Object.entries(model.create(params).parameters).map(([name, { shape, initial }]) => {
+    const values = new Float32Array(sizeOf(shape));
+    if ('std' in initial)
+      for (let at = 0; at < values.length; at++, next++) values[at] = initial.std * numbers[next % RANDOM_NUMBERS];
+    else fillStart(values, initial, 0);
+    return [name, hostTensor(values, shape)] as const;
+  });
+  return Object.fromEntries(entries);
 }
 
 /** What is read of the outputs on a backend, and what is measured of calls. */

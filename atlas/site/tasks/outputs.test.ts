@@ -47,7 +47,9 @@ const setting = { method: 'squared', extents: page.sample.extents, params: {} };
 const control = { signal: undefined, report: () => undefined };
 
 test('pictures in and out are shown, on the sample of the page', async () => {
-  const [x, out] = await outputsShown({ setting }, control);
+  const {
+    shown: [x, out],
+  } = await outputsShown({ setting }, control);
   expect([x.name, x.kind, x.planes, x.rows, x.columns]).toEqual(['x', 'picture', 2, 6, 9]);
   expect(out.name).toBe('out');
   for (const [at, value] of Array.from(out.data).entries()) expect(value).toBeCloseTo(x.data[at] ** 2);

@@ -5,7 +5,7 @@ import type { Runtime } from '../../../src/runtime/runtime';
 import { toFloat64 } from '../../../src/tensor/host';
 import type { Tensor } from '../../../src/tensor/tensor';
 import type { TaskControl } from '../answer';
-import { isPicture, type Shown, shownAs } from '../shown';
+import { isPicture, pictureShown, type Shown, shownAs } from '../shown';
 import { inputsOf } from './inputs';
 import { type Setting, settle } from './setting';
 
@@ -14,11 +14,19 @@ const MOST = 2 ** 22;
 
 let starting: Promise<Runtime> | undefined;
 
+/** What a page shows, and in a sentence where it comes from. */
+export interface Outputs {
+  readonly shown: readonly Shown[];
+  readonly said: string;
+}
+
+const SAID = 'Computed by the library on the sample of this page, at the setting chosen.';
+
 /** The outputs of a setting as they are shown, behind those of its inputs that are pictures; first of all what is the glyph. */
 export async function outputsShown(
   { setting }: { readonly setting: Setting },
   { signal }: Partial<TaskControl>,
-): Promise<Shown[]> {
+): Promise<Outputs> {
   const { method, params } = settle(setting);
   const shapes = Object.values(method.inputs).map((spec) => shapeOfSpec(spec, setting.extents));
   const size = shapes.reduce((sum, shape) => sum + shape.reduce<number>((a, b) => a * (b ?? 1), 1), 0);
@@ -42,7 +50,7 @@ export async function outputsShown(
       ]);
       const shown = [...made, ...all.filter(({ name }) => !made.some((picture) => picture.name === name))];
       const first = page?.glyph?.output;
-      return shown.sort((a, b) => Number(b.name === first) - Number(a.name === first));
+      return { shown: shown.sort((a, b) => Number(b.name === first) - Number(a.name === first)), said: SAID };
     } finally {
       disposeResults(results);
     }
@@ -78,18 +86,16 @@ async function madeBy(
 ): Promise<Shown[]> {
   if (!page?.pictures) return [];
   const read = Object.entries(tensors).map(async ([name, tensor]) => [name, await numbersOf(tensor)] as const);
-  const pictures = page.pictures(Object.fromEntries(await Promise.all(read)), params as Page['sample']['params']);
-  return pictures.map(({ planes = 1, ...picture }) => {
-    const { rows, columns } = picture;
-    return { ...picture, kind: 'picture', planes, shape: planes > 1 ? [planes, rows, columns] : [rows, columns] };
-  });
+  return page
+    .pictures(Object.fromEntries(await Promise.all(read)), params as Page['sample']['params'])
+    .map(pictureShown);
 }
 
-const numbersOf = async (tensor: Tensor) => ({
+export const numbersOf = async (tensor: Tensor) => ({
   shape: tensor.shape,
   data: toFloat64((await tensor.toHost()) as never),
 });
 
-export async function shownTensor(name: string, spec: string, tensor: Tensor): Promise<Shown> {
+async function shownTensor(name: string, spec: string, tensor: Tensor): Promise<Shown> {
   return shownAs(name, spec, { dtype: tensor.dtype, ...(await numbersOf(tensor)) });
 }

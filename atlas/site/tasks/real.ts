@@ -38,7 +38,9 @@ export function realInputs(setting: Setting, control: Control): Promise<RealQkv>
 async function encodedInputs({ extents: { n: length }, numbers, text }: Setting, control: Control): Promise<RealQkv> {
   const encoder = await loadEncoder(control).catch((error) => {
     control.signal?.throwIfAborted();
-    throw new Error(`the sentence encoder could not be loaded (${error.message}): normal random numbers need none`);
+    throw new Error(
+      `the sentence encoder could not be loaded (${error.message}): the numbers that the page opens with need none`,
+    );
   });
   const { textInputs } = await import('../../../src/compare/inputs');
   const named = text ? { name: 'the text', text } : { name: 'Moby Dick', text: await novel(length) };

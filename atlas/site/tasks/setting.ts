@@ -1,5 +1,6 @@
 /// <reference types="vite/client" />
 /** The setting of a page's form, for the library. */
+import { checkChoice } from '../../../src/check';
 import type { Mask, Place } from '../../../src/masks/mask';
 import { type Method, problemOfLetters } from '../../../src/methods/define';
 import { type Extents, lettersOf } from '../../../src/methods/page';
@@ -29,6 +30,13 @@ export async function loadMethod(name = ''): Promise<Method | undefined> {
   const folder = Object.keys(folders).find((path) => path.endsWith(`/${name}/index.ts`));
   if (folder && !known.has(name)) know(Object.values(await folders[folder]!()).filter((each) => each?.name === name));
   return known.get(name);
+}
+
+/** The method of a name, which must have been loaded; a ParameterError says which there are. */
+export function knownMethod(name: string): Method {
+  const names = Object.keys(folders).map((path) => path.split('/').at(-2));
+  checkChoice('method', name, names.sort());
+  return known.get(name)!;
 }
 
 /** Its method must be known. */
