@@ -3,6 +3,7 @@
 import { isPublishedWith } from '../../src/models/define';
 import { models } from '../../src/models/registry';
 import { createRuntime } from '../../src/ops/create-runtime';
+import type { DType } from '../../src/tensor/dtype';
 import type { HostTensor } from '../../src/tensor/host';
 
 /** Digits of the numbers, which are looked at. */
@@ -16,7 +17,7 @@ export async function publishedResults(): Promise<Map<string, string>> {
     if (!model.published || !isPublishedWith(model, params)) return [];
     const { load, infer } = model.create(params);
     const { tensors } = await model.published.load();
-    const given = Object.entries(inputs).map(([name, host]) => [name, runtime.fromHost(host as HostTensor)]);
+    const given = Object.entries(inputs).map(([name, host]) => [name, runtime.fromHost(host as HostTensor<DType>)]);
     const results = await infer(Object.fromEntries(given), load(runtime, tensors));
     const numbers = Object.entries(results).map(async ([name, result]) => {
       const data = Array.from(await result.read(), (value) => Number(Number(value).toPrecision(DIGITS)));
