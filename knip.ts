@@ -4,12 +4,15 @@ import { KERNELS } from './scripts/kernels.ts';
 export default {
   // What only tests look for by its kind.
   tags: ['-internal'],
-  // Debian's, for the recipe of the default model.
-  ignoreBinaries: ['apt-get', 'dpkg-deb'],
+  // Debian's: for the recipe of the default model, for sweeps, and for a test of MPI.
+  ignoreBinaries: ['apt-get', 'dpkg-deb', 'nats-server', 'gcc'],
+  // Imported by a name that bundlers do not follow.
+  ignoreDependencies: ['koffi'],
   workspaces: {
     '.': {
       entry: [
         'src/report/app.ts',
+        'src/cluster/index.ts',
         // Collected by the build, or run by it.
         'src/papers/*.ts',
         'src/experiments/*/index.ts',

@@ -1,7 +1,7 @@
 /** What all calls of a communicator are made of: a piece to each rank, and one from each, all at once. */
 import { BackendError, ShapeError } from '../errors';
 import type { Backend, Control } from '../runtime/backend';
-import type { Beside, BesideCall } from '../runtime/op';
+import type { Beside, BesideCall } from '../runtime/beside';
 import { type Pause, until } from '../runtime/order';
 import { bytesPerElement, type DType } from '../tensor/dtype';
 import { formatShape, type Shape, sizeOf } from '../tensor/shape';

@@ -36,14 +36,14 @@ export interface Transport {
   close(): void;
 }
 
-/** Of what each message begins with: words that say what it is, then zeros. */
+/** The header that each message begins with: words that say what it is, then zeros. */
 export const HEADER_BYTES = 512;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 export function headerOf(words: string): Uint8Array {
-  // Of a buffer of its own: small arrays without one may be moved by the garbage collector.
+  // A buffer of its own, as the garbage collector may move small arrays without one.
   const header = new Uint8Array(new ArrayBuffer(HEADER_BYTES));
   encoder.encodeInto(words, header.subarray(0, HEADER_BYTES - 1));
   return header;
@@ -51,7 +51,7 @@ export function headerOf(words: string): Uint8Array {
 
 export const wordsOf = (header: Uint8Array): string => decoder.decode(header.slice(0, header.indexOf(0)));
 
-/** Of a program with one rank, which sends nothing. */
+/** The transport of a program with one rank, which sends nothing. */
 export const alone: Transport = {
   name: 'alone',
   rank: 0,

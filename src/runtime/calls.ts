@@ -6,8 +6,9 @@ import type { HostTensor } from '../tensor/host';
 import { type Fault, faultIn, Outcome, type Part, writersOf } from '../tensor/outcome';
 import type { CallTensor, Storage } from '../tensor/storage';
 import type { Backend, Control } from './backend';
+import type { Beside } from './beside';
 import { guard } from './guard';
-import type { Beside, Op } from './op';
+import type { Op } from './op';
 import { Order, type Pause, type Turn, until } from './order';
 
 type OnCall<T> = (op: string, outputs: readonly T[]) => void;

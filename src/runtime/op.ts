@@ -1,10 +1,7 @@
 /** What an op is: a name for messages, and what computes a call of it on each backend. */
 import type { Elements } from '../tensor/elements';
 import type { HostTensor } from '../tensor/host';
-import type { Fault } from '../tensor/outcome';
-import type { Backend, Control } from './backend';
 import type { Plan as CpuPlan, Machine } from './cpu/plan';
-import type { Pause } from './order';
 import type { Steps } from './turns';
 import type { KernelFiles } from './wasm/modules';
 import type { Plan as GpuPlan, Workspace } from './webgpu/plan';
@@ -30,24 +27,6 @@ export interface Op<Call> {
   readonly webgpu: () => Promise<(call: Call, workspace: Workspace) => GpuPlan | Steps<GpuPlan>>;
   /** Checked where the tensors are, after the call. The first one that fails is the call's fault. */
   readonly faults?: (call: Call) => readonly Expectation[];
-}
-
-/** What begins in its turn and goes on while later calls are computed, such as an exchange with other ranks. */
-export interface Beside<Call> {
-  readonly name: string;
-  /** Begins, also if what it reads has a fault. Returns what those wait for that need what it writes. */
-  begin(call: Call, given: BesideCall): Generator<Pause, Pause, void>;
-}
-
-export interface BesideCall {
-  readonly backend: Backend;
-  /** That of what it reads. */
-  readonly fault: Fault | undefined;
-  readonly control: Control;
-  /** Whether kernels run now, which it should not hold up. */
-  isComputing(): boolean;
-  /** To be called once, when what it writes is there, or with what it threw. */
-  end(thrown?: { readonly error: unknown }): void;
 }
 
 /** A range that the elements of a tensor must be in; NaN is in none. */

@@ -13,7 +13,7 @@ const LABELS: Readonly<Record<(typeof ARMS)[number], string>> = {
   softmax: 'softmax',
 };
 const SHAPES: readonly ShapeName[] = ['ball', 'cone', 'ring'];
-/** Of shapes and defects that no setting was chosen on. */
+/** The seed of shapes and defects that no setting was chosen on. */
 const DATA = 500;
 
 export async function detection(context: MeasureContext) {

@@ -135,5 +135,5 @@ const [largest, share, weight] = [
   }),
 ];
 
-/** For gradients of maxima. @internal */
+/** For gradients of maxima. */
 export const ofMaxima = { largest, share };
