@@ -37,7 +37,7 @@ export interface LinksReport {
 
 export interface LinksOptions {
   readonly ranks: number;
-  /** Of a message, multiples of 4 in ascending order. */
+  /** Bytes of a message: multiples of 4 in ascending order. */
   readonly bytes: readonly number[];
   readonly rounds: number;
   readonly signal?: AbortSignal | undefined;

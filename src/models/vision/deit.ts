@@ -345,8 +345,8 @@ function pruned(
   const hard = soft ? add(soft, stopGradient(subtract(isAbove, soft))) : isAbove;
   const first = runtime.tensor(new Float32Array(b).fill(1), [b, 1]);
   const kept = concat([first, hard], 1);
-  // A step of training is over all tokens again; those that were pruned score far below any threshold.
-  return before && !training ? multiply(kept, before) : kept;
+  // What was pruned stays so, even where a threshold falls below 0; each policy has the gradients of its own threshold alone.
+  return before ? multiply(kept, training ? stopGradient(before) : before) : kept;
 }
 
 /** loss + weight other, of one number each. */

@@ -173,6 +173,10 @@ test('deit prunes as many tokens of each picture as thresholds say, and learns t
   }, thresholds);
   // Higher thresholds keep fewer tokens.
   for (const gradient of Object.values(gradients)) expect((await gradient.read())[0]).toBeLessThan(0);
+  // What a layer pruned does not come back in a later one of training, even below 0.
+  const open = deitNetwork(networks.deit.config, { classes: 3, prune: { layers: [1, 3], thresholds: [3e-6, -1] } });
+  const trained = open.forward({ x }, parameters, { training: new TrainingPass() });
+  expect(Array.from(await trained.kept!.read())).toEqual(expected[0]!.flatMap((each) => [each, each]));
 });
 
 /** Parameters, and multiplications in thousands of millions at an extent, as the authors' networks have them. */
