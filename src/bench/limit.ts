@@ -1,3 +1,4 @@
+import { significant } from '../text/format';
 import type { Contender } from './contender';
 
 /** A contender was not waited for; the message says how long it took or would take. */
@@ -8,12 +9,12 @@ export class TooSlowError extends Error {
 /** The contender, with a TooSlowError instead of any answer that takes longer than `limit` milliseconds. */
 export function limited(contender: Contender, limit: number): Contender {
   const within = async <T>(what: string, signal: AbortSignal, act: (signal: AbortSignal) => Promise<T>): Promise<T> => {
-    const timeout = AbortSignal.timeout(limit);
+    const timeout = AbortSignal.timeout(Math.ceil(limit));
     try {
       return await act(AbortSignal.any([signal, timeout]));
     } catch (error) {
       if (error !== timeout.reason) throw error;
-      throw new TooSlowError(`${what} took longer than the limit of ${limit / 1000} s`);
+      throw new TooSlowError(`${what} took longer than the limit of ${significant(limit / 1000)} s`);
     }
   };
   return {

@@ -91,8 +91,8 @@ test.each([
     },
   };
   const entry: Entry = { contender: hanging, problem: { ...PROBLEM, n: 1 } };
-  const [outcome] = await new Measurement(runtimes, 3, { limit: 50, warmUp: 0, sample: 1 }).run([entry], {});
-  expect(outcome).toEqual({ status: 'too slow', reason: `${what} took longer than the limit of 0.05 s` });
+  const [outcome] = await new Measurement(runtimes, 3, { limit: 50.5, warmUp: 0, sample: 1 }).run([entry], {});
+  expect(outcome).toEqual({ status: 'too slow', reason: `${what} took longer than the limit of 0.0505 s` });
 });
 
 test('a slow contender is called once before its rounds, and has fewer of them', async () => {
