@@ -12,5 +12,4 @@ const whole = await attend.undispatch(out).read();
 if (ranks.rank === 0) console.log(`${whole.length} numbers, the last ${whole.at(-1)?.toFixed(4)}`);
 
 // Prints:
-//
 // 32768 numbers, the last -0.0416

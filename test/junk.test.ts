@@ -1483,7 +1483,7 @@ entry(
       mapper: maybe(
         options({
           way: maybe(choice('moved')),
-          rounds: maybe(whole(1)),
+          rounds: maybe(from0(1)),
           steps: maybe(from0(0)),
           last: maybe(from0(0)),
           missing: maybe(atLeast0(1)),

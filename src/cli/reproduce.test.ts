@@ -20,7 +20,7 @@ test('without a paper lists those that have an experiment', async () => {
  * run finds; times are not judged.
  */
 const [yes, no, partly] = ['reproduced', 'not reproduced', 'partly'];
-const [identity, untested] = ['holds by construction', 'not tested here'];
+const [identity, untested, undecided] = ['holds by construction', 'not tested here', 'undecided'];
 const QUICK: Readonly<Record<string, readonly string[]>> = {
   'faster-neighborhood-attention': [identity, untested, untested, no],
   'generalized-neighborhood-attention': [partly, untested, untested, untested, untested, partly],
@@ -33,7 +33,7 @@ const QUICK: Readonly<Record<string, readonly string[]>> = {
   'more-is-better': [yes, no, yes, yes, yes, untested],
   snnk: [partly, yes, yes, partly, partly, yes],
   performer: [partly, no, no, partly, partly, untested],
-  'c3d-ad': [no, no, no, yes, untested],
+  'c3d-ad': [no, no, no, undecided, undecided, undecided, yes, untested],
   transnormer: [identity, yes, no, yes, yes, untested, partly],
   l2vit: [yes, yes, identity],
   van: [identity, identity, identity],

@@ -90,6 +90,7 @@ const SETTINGS: Readonly<Record<string, readonly Setting[]>> = {
     { params: { positions: 'lrpe', attention: 'diag', block: 5, weights: 'relu' }, inputs: { theta: [d / 2] } },
   ],
   sea: [{}, { params: { causal: true } }],
+  'landmark-attention': [{ inputs: { miss: [g, d], gated: Int32Array.from({ length: n }, (_, i) => i % 2) } }],
   'retrieval-attention': [
     { params: { index: 'graph', topK: 2, first: 1, recent: 2 }, inputs: { queries: [b, 5, h, d] } },
     { params: { index: 'ivf', topK: 2, first: 1, recent: 2 } },

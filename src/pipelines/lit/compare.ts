@@ -97,7 +97,7 @@ function checkSettings(studio: Studio, settings: TransformersSettings): void {
   if (!(studio instanceof Studio)) throw new ParameterError(`studio must be one of openStudio(), got ${show(studio)}`);
   if (studio.words.join() !== GARMENTS.join())
     throw new ParameterError(`transformers learn from drawn garments: the studio must know ${GARMENTS.join(', ')}`);
-  checkOptions('transformers', settings, ['attentions', 'seeds', 'steps', 'batch', 'pictures', 'sampled']);
+  checkOptions('settings', settings, ['attentions', 'seeds', 'steps', 'batch', 'pictures', 'sampled']);
   const { attentions, seeds, steps, batch, pictures, sampled } = settings;
   if (attentions !== undefined) checkAttentions(attentions);
   for (const [name, value] of Object.entries({ seeds, steps, batch, sampled })) checkWhole(name, value, 1);
