@@ -36,8 +36,8 @@ afterAll(() => rm(project, { recursive: true, force: true }));
 describe('the package', () => {
   test('holds what is built and what says what it is, and runs nothing when it is installed', async () => {
     const built =
-      /^(dist\/.*\.(mjs|mjs\.map|d\.mts|wasm)|dist\/(default-model|models\/vision\/trained\/\w+|pipelines\/\w+\/trained)\/\w+\.(json|safetensors)|peers\/[\w-]+\.(json|mjs|py))$/;
-    const documents = /^(docs\/.*\.(md|json|svg|png)|examples\/[\w-]+\.ts|src\/.*\/README\.md)$/;
+      /^(dist\/.*\.(mjs|mjs\.map|d\.mts|wasm|c)|dist\/(default-model|models\/vision\/trained\/\w+|pipelines\/\w+\/trained)\/\w+\.(json|safetensors)|peers\/[\w-]+\.(json|mjs|py))$/;
+    const documents = /^(docs\/.*\.(md|json|svg|png)|examples\/[\w-]+\.ts|src\/.*\.md)$/;
     const others = paths.filter((path) => !built.test(path) && !documents.test(path));
     const names = ['ARCHITECTURE.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE', 'README.md', 'package.json'];
     expect(others.sort()).toEqual(names);
