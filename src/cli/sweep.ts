@@ -192,13 +192,11 @@ function statusCommand(): Command {
 
 async function status({ json, ...place }: Place & { readonly json?: string }): Promise<void> {
   if (json !== undefined) await checkWritable(json);
-  await withQueue(place, async (queue) => {
-    const found = { ...(await queue.content()), ...(await queue.waiting()) };
-    const counts = statusOf(found);
-    if (json !== undefined)
-      await writeFileAtomic(json, `${JSON.stringify({ sweep: place.sweep, ...counts }, undefined, 2)}\n`);
-    await say(statusText(counts, found), json);
-  });
+  const found = await withQueue(place, async (queue) => ({ ...(await queue.content()), ...(await queue.waiting()) }));
+  const counts = statusOf(found);
+  if (json !== undefined)
+    await writeFileAtomic(json, `${JSON.stringify({ sweep: place.sweep, ...counts }, undefined, 2)}\n`);
+  await say(statusText(counts, found), json);
 }
 
 type Found = SweepContent & { readonly jobs: readonly Waiting[]; readonly running: number };
@@ -254,22 +252,23 @@ async function collect({
   ...place
 }: Place & { readonly json?: string; readonly csv?: string; readonly html?: string }): Promise<void> {
   for (const path of [json, csv, html]) if (path !== undefined) await checkWritable(path);
-  await withQueue(place, async (queue) => {
+  const report = await withQueue(place, async (queue): Promise<SweepReport> => {
     const { outcomes } = await queue.content();
     const { jobs } = await queue.waiting();
     const waiting = jobs.reduce((sum, each) => sum + each.jobs, 0);
-    const report: SweepReport = { format: 'saccade sweep', version: 1, sweep: place.sweep, waiting, outcomes };
-    if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
-    if (csv !== undefined) await writeFileAtomic(csv, sweepCsv(outcomes));
-    if (html !== undefined)
-      await writeFileAtomic(html, htmlPage({ title: `saccade sweep ${place.sweep}`, view: 'sweep', data: report }));
-    await say(collectedText(report), json, csv, html);
-    failIfAny(
-      outcomes.flatMap(({ error, words }) => (error === undefined ? [] : [shellCommand(words)])),
-      outcomes.length,
-      'jobs',
-    );
+    return { format: 'saccade sweep', version: 1, sweep: place.sweep, waiting, outcomes };
   });
+  const { outcomes } = report;
+  if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
+  if (csv !== undefined) await writeFileAtomic(csv, sweepCsv(outcomes));
+  if (html !== undefined)
+    await writeFileAtomic(html, htmlPage({ title: `saccade sweep ${place.sweep}`, view: 'sweep', data: report }));
+  await say(collectedText(report), json, csv, html);
+  failIfAny(
+    outcomes.flatMap(({ error, words }) => (error === undefined ? [] : [shellCommand(words)])),
+    outcomes.length,
+    'jobs',
+  );
 }
 
 function collectedText({ outcomes, waiting }: SweepReport): string {
