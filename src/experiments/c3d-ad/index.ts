@@ -72,7 +72,7 @@ export const experiment = defineExperiment({
       source: 'arXiv 2508.01311, table of ablations, Real3D and Anomaly-ShapeNet',
       criteria: { ahead: figure('AUROC with the advisor less that without', [0.01, 1], [0, 1], [-1, 1]) },
       untested:
-        'Fourteen shapes with 400 steps a task, an hour of work: there, with two seeds, both end alike (docs/pipelines/c3d-ad.json).',
+        'Fourteen shapes with 400 steps a task, an hour of work: there, with three seeds, both end alike (docs/pipelines/c3d-ad.json).',
     },
     kernel: {
       claim:
