@@ -26,7 +26,7 @@ const PART_PANELS = 48;
 /** Bytes of sums for the gradients with respect to captured arrays, beyond which fewer threads compute. */
 const TABLE_SUMS_BYTES = 2 ** 26;
 /** Working memory of the tasks of a round, beyond which there are several, unless threads would idle. */
-const ROUND_BYTES = 48 * 2 ** 20;
+const ROUND_BYTES = 73 * 2 ** 20;
 
 /** `panelsTogether`: parts of the keys hold whole groups of so many panels. */
 export function* planAttentionBackward(
