@@ -82,7 +82,7 @@ async function onRank(communicator: Communicator, { tokens }: { readonly tokens:
 async function alone(tokens: number, threads: number): Promise<number> {
   using runtime = await createRuntime({ backend: 'wasm', threads });
   const attend = (q: Tensor, k: Tensor, v: Tensor) => attention(q, k, v, { causal: true });
-  return timed(runtime, inputs(runtime, tokens), attend, async () => {});
+  return await timed(runtime, inputs(runtime, tokens), attend, async () => {});
 }
 
 async function measure(): Promise<void> {
