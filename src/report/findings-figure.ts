@@ -14,7 +14,7 @@ const SLANT = 35;
 const FONT = 'system-ui, sans-serif';
 /** Fallbacks are for files outside our pages, where the variables are not defined. */
 const [TEXT, LINE, BACKGROUND] = ['var(--text, #1d1f21)', 'var(--line, #dedbd4)', 'var(--background, #ffffff)'];
-const COLOURS = ['#4269d0', '#e0850b', '#3ca951', '#ff725c', '#a463f2', '#97653b', '#6cc5b0', '#9498a0'];
+const COLOURS = ['#4269d0', '#e0850b', '#3ca951', '#ff725c', '#a463f2', '#97653b', '#6cc5b0', '#9498a0', '#ff8ab7'];
 
 /** Ratio of the largest to the smallest value from which the upright axis is logarithmic. */
 const WIDE = 50;
@@ -26,7 +26,8 @@ const TITLE_LENGTH = 58;
 type Point = { readonly x: number | string; readonly y: number; readonly label: string };
 
 export function findingsFigure(series: readonly Series[]): SVGSVGElement {
-  const panels = series.map(panel);
+  const colours = new Map<string, string>();
+  const panels = series.map((one) => panel(one, colours));
   const columns = Math.min(COLUMNS, panels.length);
   const rows = Array.from({ length: Math.ceil(panels.length / columns) }, (_, row) =>
     panels.slice(row * columns, (row + 1) * columns),
@@ -48,15 +49,30 @@ export function findingsFigure(series: readonly Series[]): SVGSVGElement {
   return svg('svg', { ...whole, style: 'max-width: 100%; height: auto' }, background, ...children);
 }
 
+/** A line keeps the colour of the first panel that has it; others get colours that are not yet in the panel. */
+function addColours(labels: readonly string[], colours: Map<string, string>): void {
+  const known = labels.map((label) => colours.get(label));
+  const free = COLOURS.filter((colour) => !known.includes(colour));
+  labels
+    .filter((_, at) => known[at] === undefined)
+    .forEach((label, at) => {
+      colours.set(label, free[at % free.length] as string);
+    });
+}
+
 /** Title, key and plot of one series. */
-function panel({ title, x, lines }: Series): SVGSVGElement {
+function panel({ title, x, lines }: Series, colours: Map<string, string>): SVGSVGElement {
+  addColours(
+    lines.map(({ label }) => label),
+    colours,
+  );
   const texts = title.match(new RegExp(`.{1,${TITLE_LENGTH}}(?:\\s|$)`, 'g')) ?? [title];
   const headings = texts.map((text, at) =>
     svg('text', { x: 8, y: 20 + at * TITLE_LINE, fill: TEXT, style: `font: 600 13px ${FONT}` }, text.trim()),
   );
   const under = 16 + texts.length * TITLE_LINE;
   const key = keyOf(
-    lines.map(({ label }) => label),
+    lines.map(({ label }) => [label, colours.get(label) as string]),
     under,
   );
   const top = under + (lines.length > 1 ? key.height : 0);
@@ -68,7 +84,7 @@ function panel({ title, x, lines }: Series): SVGSVGElement {
   const plot = svg(
     'svg',
     { y: top, width: PANEL.width, height: plotHeight },
-    plotOf({ x, lines }, { isSlanted: names, marginBottom, height: plotHeight }),
+    plotOf({ x, lines }, colours, { isSlanted: names, marginBottom, height: plotHeight }),
   );
   const height = top + plotHeight;
   return svg(
@@ -81,15 +97,18 @@ function panel({ title, x, lines }: Series): SVGSVGElement {
 }
 
 /** A dot and a name for each line, in rows as wide as the panel, from `top` on. */
-function keyOf(labels: readonly string[], top: number): { elements: SVGElement[]; height: number } {
+function keyOf(
+  lines: readonly (readonly [label: string, colour: string])[],
+  top: number,
+): { elements: SVGElement[]; height: number } {
   const elements: SVGElement[] = [];
   let [left, row] = [8, 0];
-  for (const [at, label] of labels.entries()) {
+  for (const [label, colour] of lines) {
     const width = 26 + CHARACTER * label.length;
     if (left > 8 && left + width > PANEL.width) [left, row] = [8, row + 1];
     const y = top + row * KEY_LINE + 4;
     elements.push(
-      svg('circle', { cx: left + 5, cy: y - 4, r: 4, fill: colourOf(at) }),
+      svg('circle', { cx: left + 5, cy: y - 4, r: 4, fill: colour }),
       svg('text', { x: left + 14, y, fill: TEXT, style: `font: 11px ${FONT}` }, label),
     );
     left += width;
@@ -97,15 +116,17 @@ function keyOf(labels: readonly string[], top: number): { elements: SVGElement[]
   return { elements, height: (row + 1) * KEY_LINE };
 }
 
-const colourOf = (at: number): string => COLOURS[at % COLOURS.length] as string;
-
 interface Layout {
   readonly isSlanted: boolean;
   readonly marginBottom: number;
   readonly height: number;
 }
 
-function plotOf({ x, lines }: Pick<Series, 'x' | 'lines'>, { isSlanted, marginBottom, height }: Layout): SVGSVGElement {
+function plotOf(
+  { x, lines }: Pick<Series, 'x' | 'lines'>,
+  colours: ReadonlyMap<string, string>,
+  { isSlanted, marginBottom, height }: Layout,
+): SVGSVGElement {
   const points = lines.flatMap(({ label, values }) =>
     values.flatMap((y, at): Point[] => (y === null ? [] : [{ x: x.values[at] as number | string, y, label }])),
   );
@@ -128,7 +149,7 @@ function plotOf({ x, lines }: Pick<Series, 'x' | 'lines'>, { isSlanted, marginBo
       ? { type: isLogAcross ? 'log' : 'linear', label: null }
       : { type: 'point', domain: x.values, padding: 0.5, label: null },
     y: { type: isLogUp ? 'log' : 'linear', zero: !isLogUp, nice: !isLogUp, label: null },
-    color: { domain: labels, range: labels.map((_, at) => colourOf(at)) },
+    color: { domain: labels, range: labels.map((label) => colours.get(label)) },
     marks: [
       Plot.gridY(isLogUp ? logTicks(up) : undefined, { ticks: 5 }),
       Plot.axisX(numeric ? ticksOf(across, isLogAcross) : x.values, { ...axisX, text, labelArrow: 'none' }),

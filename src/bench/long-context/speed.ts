@@ -1,7 +1,7 @@
 /** Prompts and steps of a decoder with the heads of Qwen3-0.6B, two layers and random weights, in a process of its own. */
 import { createDecoder, type DecoderConfig } from '../../models';
 import { createRuntime } from '../../ops/create-runtime';
-import { type LongContender, methodOf } from './contenders';
+import { type LongContender, methodOf, POSITIONS } from './contenders';
 
 const VOCABULARY = 256;
 export const HEADS = { h: 16, g: 8, d: 128 };
@@ -21,7 +21,7 @@ const CONFIG: DecoderConfig = {
   num_key_value_heads: HEADS.g,
   head_dim: HEADS.d,
   rope_theta: 1e6,
-  max_position_embeddings: 2 ** 18,
+  max_position_embeddings: POSITIONS,
   tie_word_embeddings: true,
 };
 
@@ -44,7 +44,7 @@ export interface LongMeasured {
 
 /** In a new process, as its resident memory is told. */
 export async function measureLong({ contender, n, threads }: LongAsked): Promise<LongMeasured> {
-  const { params } = contender;
+  const params = { ...contender.params, ...contender.untrained };
   const method = methodOf(contender.method);
   if (!method) throw new Error(`${contender.method} is not there`);
   using runtime = await createRuntime({ backend: 'wasm', ...(threads && { threads }) });
