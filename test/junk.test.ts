@@ -686,7 +686,8 @@ const link = maybe(object({ seconds: above0(1e-6), bytesPerSecond: above0(1e9) }
 const onDevices = object({
   ...{ devices: few(2), tokens: few(6), heads: few(3), keyHeads: maybe(leaf(1, '3')), d: few(4) },
   ...{ causal: maybe(boolean()), documents: notGiven(leaf([6])), bytes: maybe(few(4)), node: maybe(few(2)) },
-  ...{ within: link, between: link, flopsPerSecond: maybe(above0(1e12)) },
+  ...{ within: link, between: link, flopsPerSecond: maybe(above0(1e12)), window: maybe(from0(3)) },
+  edges: maybe(object({ keys: from0(4), devices: from0(1), both: from0(6) })),
 });
 entry('simulate.simulateContextParallel', { options: onDevices }, simulate.simulateContextParallel);
 entry('simulate.contiguousImbalance', { options: onDevices }, simulate.contiguousImbalance);

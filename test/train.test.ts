@@ -89,3 +89,19 @@ test('ended by a signal at any time, it keeps what it says, and on any number of
     expect((await readdir(join(folder, out))).filter((name) => name.startsWith('.'))).toEqual([]);
   }
 });
+
+test('ended by a signal, all ranks end after the same step and leave its checkpoint', async () => {
+  const long = ['--steps', '100000', '--every', '100000', '--ranks', '2', '--parallel', 'context'];
+  const child = training('ranks', 1, ...SETTINGS, ...long);
+  let told = '';
+  child.stderr?.on('data', (data) => {
+    told += data;
+  });
+  const closed = once(child, 'close');
+  await untilLocked(child, 'ranks');
+  child.kill('SIGTERM');
+  expect(await closed, told).toEqual([CODES.SIGTERM, null]);
+  const { steps } = readCheckpoint(await readFile(join(folder, 'ranks', 'last.safetensors')));
+  expect(told).toBe(`kept up to step ${steps}: --resume goes on from there\nsaccade: interrupted\n`);
+  expect(await filesOf('ranks')).toEqual(['config.json', 'last.safetensors', 'tokenizer.json']);
+});

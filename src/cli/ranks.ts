@@ -13,6 +13,9 @@ export interface RankOptions extends Pick<RuntimeOptions, 'backend' | 'threads'>
   readonly parallel?: Parallel;
 }
 
+/** What a worker is sent when the command is interrupted. */
+export const STOP = 'stop';
+
 const MOST_RANKS = 64;
 
 export function rankOptions(command: Command, preset: Parallel): Command {
@@ -39,11 +42,27 @@ export async function onRanks<Result>(
   if (backend !== 'wasm' && backend !== 'auto')
     throw new ParameterError(`--ranks computes on wasm: leave out --backend, got ${backend}`);
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'mjs';
-  const open = () =>
-    new Worker(new URL(`./rank.${extension}`, import.meta.url), { workerData: { backend: 'wasm', threads } });
+  const workers: Worker[] = [];
+  const open = () => {
+    const worker = new Worker(new URL(`./rank.${extension}`, import.meta.url), {
+      workerData: { backend: 'wasm', threads },
+    });
+    workers.push(worker);
+    return worker;
+  };
   const data = { name, options: { ...options, parallel } };
   return await withProgress(`${name} on ${ranks} ranks`, async ({ signal }) => {
-    const [first] = await runRanks<Result>(ranks, open, { data, signal });
-    return first as Result;
+    // A training ends by itself, on all ranks after the same step.
+    const endsItself = name === 'train';
+    if (endsItself)
+      signal.addEventListener('abort', () => {
+        for (const worker of workers) worker.postMessage(STOP);
+      });
+    try {
+      const [first] = await runRanks<Result>(ranks, open, { data, ...(!endsItself && { signal }) });
+      return first as Result;
+    } catch (error) {
+      throw signal.aborted ? signal.reason : error;
+    }
   });
 }

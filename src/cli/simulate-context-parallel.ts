@@ -25,6 +25,7 @@ interface ContextParallelOptions {
   readonly keyHeads: number;
   readonly d: number;
   readonly mask: 'causal' | 'full';
+  readonly window?: number;
   readonly documents?: LengthTable;
   readonly seed: number;
   readonly node: number;
@@ -38,7 +39,7 @@ interface ContextParallelOptions {
   readonly json?: true;
 }
 
-const LETTERS = { ulysses: 'U', ring: 'R', 'all-gather': 'A', usp: 'S', loongtrain: 'L' } as const;
+const LETTERS = { ulysses: 'U', ring: 'R', 'all-gather': 'A', usp: 'S', loongtrain: 'L', edges: 'E' } as const;
 const MOST_DEVICES = 4096;
 const MOST_TOKENS = 100e6;
 /** Tokens of the map of winners. */
@@ -57,6 +58,11 @@ export function simulateContextParallelCommand(): Command {
     .option('--key-heads <count>', 'key/value heads', wholeNumber(1, 4096), 8)
     .option('--d <columns>', 'columns of a head', wholeNumber(1, 4096), 128)
     .addOption(new Option('--mask <name>', 'which keys a query sees').choices(['causal', 'full']).default('causal'))
+    .addOption(
+      new Option('--window <keys>', 'how many keys before its own a query sees, in one document')
+        .argParser(wholeNumber(0, MOST_TOKENS))
+        .conflicts(['mask', 'documents']),
+    )
     .addOption(new Option('--documents <table>', "documents of the benchmark's lengths").choices([...LENGTH_TABLES]))
     .option('--seed <number>', 'of the documents', wholeNumber(0, 2 ** 32 - 1), 0)
     .option('--node <count>', 'devices of a node', wholeNumber(1, MOST_DEVICES), 8)
@@ -120,7 +126,7 @@ function positive(text: string): number {
 }
 
 function settingsOf(options: ContextParallelOptions, devices: number, tokens: number): ContextParallelSettings {
-  const { heads, keyHeads, d, mask, documents, seed, node } = options;
+  const { heads, keyHeads, d, mask, window, documents, seed, node } = options;
   return {
     devices,
     tokens,
@@ -129,6 +135,7 @@ function settingsOf(options: ContextParallelOptions, devices: number, tokens: nu
     d,
     node,
     causal: mask === 'causal',
+    ...(window !== undefined && { window }),
     ...(documents && { documents: drawLengths(tokens, seed, documents) }),
     within: { seconds: options.withinLatency * 1e-6, bytesPerSecond: options.within * 1e9 },
     between: { seconds: options.betweenLatency * 1e-6, bytesPerSecond: options.between * 1e9 },
@@ -148,9 +155,11 @@ function reportOf(options: ContextParallelOptions): ContextParallelReport {
       mechanisms: simulateContextParallel(settings),
     };
   });
-  const { heads, keyHeads, d, mask, node, within, withinLatency, between, betweenLatency, rate, links } = options;
+  const { heads, keyHeads, d, mask, window, node, rate, links } = options;
+  const { within, withinLatency, between, betweenLatency } = options;
+  const attention = window === undefined ? `${mask} attention` : `attention to ${window} keys before each query`;
   const setting = [
-    `${heads} query heads and ${keyHeads} key/value heads of ${d} columns, ${mask} attention, nodes of ${node} devices.`,
+    `${heads} query heads and ${keyHeads} key/value heads of ${d} columns, ${attention}, nodes of ${node} devices.`,
     `${links === undefined ? 'Assumed' : 'Measured'} links within a node: ${within.toPrecision(3)} GB/s each way and ${withinLatency.toPrecision(3)} µs a message; assumed between nodes: ${between.toPrecision(3)} GB/s and ${betweenLatency.toPrecision(3)} µs; attention at ${rate.toPrecision(3)} TFLOP/s on a device.`,
   ];
   return { setting, rows, cheapest: cheapestOf(oneDocument) };

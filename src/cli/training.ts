@@ -38,10 +38,14 @@ const FILES = [LAST, 'best.safetensors', 'model.safetensors', 'config.json', 'to
 /** The size of the curve in the terminal. */
 const [COLUMNS, LINES] = [70, 8];
 
-/** Trains, on this machine or as one of several ranks, of which the first writes the files; returns what to say in the end. */
+/**
+ * Trains, on this machine or as one of several ranks, of which the first writes the files; returns what to say in the end. `stop` tells a
+ * rank that was interrupted.
+ */
 export async function training(
   options: TrainOptions & { readonly parallel?: Parallel },
   communicator?: Communicator,
+  stop?: AbortSignal,
 ): Promise<string> {
   const { out, resume: resumes, backend, threads, parallel = 'data' } = options;
   const isFirst = !communicator || communicator.rank === 0;
@@ -80,7 +84,7 @@ export async function training(
       buffers,
       optimizer,
       clip,
-      signal,
+      signal: stop ?? signal,
       resume,
       steps: plan.steps,
       batches: plan.batches,
@@ -106,8 +110,11 @@ export async function training(
         showText([curveText(course, COLUMNS, LINES), ...(sample ? [quoted(sample)] : [])].join('\n'));
       },
     }),
-  ).catch((error) => {
-    if (hasBegun || error.name === 'AbortError') process.stderr.write(`${whatIsKept(kept)}\n`);
+  ).catch(async (error) => {
+    const isStopped = error.name === 'AbortError';
+    // The first rank has written the checkpoint when others end.
+    if (isStopped) await communicator?.barrier();
+    if (isFirst && (hasBegun || isStopped)) process.stderr.write(`${whatIsKept(kept)}\n`);
     throw error;
   });
 

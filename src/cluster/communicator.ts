@@ -63,11 +63,12 @@ export class Communicator {
   #nextContext: { value: number };
   #disposed = false;
 
-  /** For `communicator()` and `split()`. */
+  /** For `communicator()`, `split()` and `on()`. */
   constructor(
     readonly runtime: Runtime,
     private readonly group: Group,
     contexts: { value: number },
+    private readonly isSilent = false,
   ) {
     this.#nextContext = contexts;
   }
@@ -259,6 +260,14 @@ export class Communicator {
     return new Communicator(this.runtime, { ...this.group, context, members, rank }, this.#nextContext);
   }
 
+  /**
+   * @internal For tensors of another runtime: as many ranks that exchange nothing, so that results are as large as they would be, for
+   * what counts memory.
+   */
+  on(runtime: Runtime): Communicator {
+    return runtime === this.runtime ? this : new Communicator(runtime, this.group, { value: 0 }, true);
+  }
+
   /** Calls are refused afterwards. Disposing twice is harmless. */
   dispose(): void {
     this.#disposed = true;
@@ -297,6 +306,7 @@ export class Communicator {
     const { runtime, group } = this;
     const size = receives.reduce((total, shape) => total + (shape ? sizeOf(shape) : 0), 0);
     const out = runtime.allocate([size], dtype);
+    if (this.isSilent) return out;
     const what = `${name}, call ${this.#calls++}`;
     const call = { group, what, sends, receives, out };
     const inputs = [...new Set(sends)].filter((piece): piece is Tensor => piece !== undefined);

@@ -5,10 +5,12 @@ import {
   cast,
   createRuntime,
   gatedDeltaRule,
+  hostTensor,
   linearAttention,
   multiply,
   pullback,
   type Runtime,
+  type Selection,
   type Tensor,
 } from '../index';
 import {
@@ -27,10 +29,11 @@ import {
   shareQuestion,
   strided,
 } from '../masks';
+import * as scores from '../scores';
 import { MECHANISMS, type Mechanism, simulateContextParallel } from '../simulate';
 import type { Communicator } from './communicator';
-import { contextParallel } from './context-parallel';
-import { shardsOf, unevenness } from './shards';
+import { type ContextParallel, contextParallel } from './context-parallel';
+import { contiguousShards, type Shard, shardsOf, unevenness } from './shards';
 import { ThreadTransport } from './threads';
 
 const LENGTHS = [5, 17, 15];
@@ -55,35 +58,45 @@ const D = 8;
 const E = 12;
 
 /** q, k and v, and the gradients with respect to out and lse. */
-function inputsOn(runtime: Runtime, { b, h, g }: Extents, dtype: 'f32' | 'f16' = 'f32') {
+function inputsOn(runtime: Runtime, { b, h, g }: Extents, dtype: 'f32' | 'f16' = 'f32', n = N) {
   const random = (heads: number, columns: number, seed: number) =>
-    runtime.random([b, N, heads, columns], { seed, dtype });
+    runtime.random([b, n, heads, columns], { seed, dtype });
   return {
     q: random(h, D, 1),
     k: random(g, D, 2),
     v: random(g, E, 3),
     gradOut: random(h, E, 4),
-    gradLse: runtime.random([b, N, h], { seed: 5 }),
+    gradLse: runtime.random([b, n, h], { seed: 5 }),
   };
 }
 
 type Inputs = ReturnType<typeof inputsOn>;
 
-/** Results and gradients of a function of q, k and v. */
-function passes(attend: (q: Tensor, k: Tensor, v: Tensor) => object, { q, k, v, gradOut, gradLse }: Inputs) {
-  const { results, pull } = pullback((t: Record<'q' | 'k' | 'v', Tensor>) => attend(t.q, t.k, t.v), { q, k, v });
-  const gradients = pull({ out: gradOut, lse: gradLse } as never) as unknown as Record<'q' | 'k' | 'v', Tensor>;
+type Tensors = Readonly<Record<string, Tensor>>;
+
+/** Results and gradients of a function of q, k and v, and of what else it has. */
+function passes<More extends Tensors = Record<never, Tensor>>(
+  attend: (q: Tensor, k: Tensor, v: Tensor, more: More) => object,
+  { q, k, v, gradOut, gradLse }: Inputs,
+  more?: More,
+): Tensor[] {
+  const call = (t: Tensors) => attend(t.q as Tensor, t.k as Tensor, t.v as Tensor, t as unknown as More);
+  const { results, pull } = pullback(call, { q, k, v, ...more } as Tensors);
+  const gradients = pull({ out: gradOut, lse: gradLse } as never) as Tensors;
   const { out, lse } = results as { out: Tensor; lse: Tensor };
-  return [out, lse, gradients.q, gradients.k, gradients.v];
+  return [out, lse, ...Object.keys({ q, k, v, ...more }).map((name) => gradients[name] as Tensor)];
 }
 
 const read = (tensors: readonly Tensor[]) => Promise.all(tensors.map(async (x) => Array.from(await x.read(), Number)));
 
+/** Tolerance is relative to the largest number above 1. */
 function expectAlike(got: readonly number[][], wanted: readonly number[][], tolerance: number): void {
-  for (const [at, values] of wanted.entries())
-    expect(
-      values.every((value, i) => Object.is(value, got[at]?.[i]) || Math.abs(value - (got[at]?.[i] ?? NaN)) < tolerance),
-    ).toBe(true);
+  for (const [at, values] of wanted.entries()) {
+    const most = tolerance * Math.max(1, ...values.filter(Number.isFinite).map(Math.abs));
+    const isAlike = (value: number, i: number) =>
+      Object.is(value, got[at]?.[i]) || Math.abs(value - (got[at]?.[i] ?? NaN)) < most;
+    expect(values.every(isAlike)).toBe(true);
+  }
 }
 
 type Case = readonly [
@@ -100,6 +113,7 @@ const CASES: readonly Case[] = [
   ['documents', 4, { b: 1, h: 4, g: 2 }, () => causalDocuments, MECHANISMS],
   ['causal', 4, { b: 1, h: 2, g: 2 }, causal, ['ring', 'usp', 'loongtrain']],
   ['full', 8, { b: 1, h: 2, g: 1 }, full, ['all-gather', 'usp', 'loongtrain']],
+  ['a window', 4, { b: 2, h: 2, g: 1 }, () => band(6, 2), ['edges', 'auto']],
   ['share-question', 16, { b: 1, h: 4, g: 1 }, () => shareQuestion(LENGTHS), ['loongtrain', 'auto']],
 ];
 
@@ -137,6 +151,141 @@ test.each(CASES)(
   },
 );
 
+describe('scores and selections are of places in the sequence', () => {
+  const [n, extents] = [36, { b: 2, h: 4, g: 2 }];
+  const integers = (runtime: Runtime, shape: readonly number[], at: (place: number) => number) =>
+    runtime.tensor(
+      Int32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, place) => at(place)),
+      shape,
+      'i32',
+    );
+  const grid = { extent: [6, 6], region: [2, 3] };
+
+  const SELECTIONS: readonly (readonly [string, (runtime: Runtime) => Selection | undefined])[] = [
+    ['no selection', () => undefined],
+    [
+      'flags for the regions of a grid, for heads two by two',
+      (runtime) => ({
+        flags: integers(runtime, [1, 2, 6, 9], (at) => (at * 7) % 3),
+        ...{ queryGrid: grid, keyGrid: { extent: [6, 6], region: [2, 2] } },
+      }),
+    ],
+    [
+      'runs of keys for each query of each head, none for some',
+      (runtime) => ({
+        runs: integers(
+          runtime,
+          [2 * 4 * n, 2],
+          (at) => (at % 2 === 0 ? (at * 5) % 30 : ((at - 1) * 5) % 30) + (at % 2) * 6,
+        ),
+        offsets: integers(
+          runtime,
+          [2, 4, n + 1],
+          (at) => Math.floor(at / (n + 1)) * n + Math.max(0, (at % (n + 1)) - 2),
+        ),
+        ...{ queryBlock: 1, keyBlock: 1 },
+      }),
+    ],
+    [
+      'lists of blocks that differ by head',
+      (runtime) => ({
+        lists: integers(runtime, [2, 4, 3, 2], (at) => ((at * 5) % 4) - 1),
+        queryLengths: [10, 20, 6],
+        keyLengths: [
+          ...[
+            [3, 3, 30],
+            [12, 12, 12],
+            [30, 5, 1],
+            [1, 34, 1],
+          ],
+        ],
+      }),
+    ],
+  ];
+
+  /** A score that depends on everything that one may depend on. */
+  const scoreOf = ({ slopes, table }: Record<'slopes' | 'table', Tensor>) =>
+    scores.compose(
+      scores.softcap(2),
+      scores.alibi(slopes),
+      scores.relativeBias(
+        hostTensor(
+          Float32Array.from({ length: 4 * 71 }, (_, at) => Math.sin(at)),
+          [4, 71],
+        ),
+      ),
+      scores.from(
+        (s, b, h, q, k, { table, n, m }) => s + (table[(3 * q + k + h + b) % 7] as number) * ((q + k) / (n + m)),
+        {
+          table,
+        },
+      ),
+    );
+
+  test.each(SELECTIONS)('%s', async (_, selectionOn) => {
+    const mask = band(20, 3);
+    const captured = (runtime: Runtime) => ({
+      slopes: runtime.random([4], { seed: 8 }),
+      table: runtime.random([7], { seed: 9 }),
+    });
+    using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+    const selection = selectionOn(runtime);
+    const wanted = await read(
+      passes(
+        (q, k, v, more) => attention(q, k, v, { mask, score: scoreOf(more), selection }),
+        inputsOn(runtime, extents, 'f32', n),
+        captured(runtime),
+      ),
+    );
+    await onRanks(4, async (communicator) => {
+      const { runtime } = communicator;
+      const whole = inputsOn(runtime, extents, 'f32', n);
+      const selection = selectionOn(runtime);
+      for (const mechanism of MECHANISMS) {
+        const attend = contextParallel(attention, { communicator, tokens: n, mask, mechanism });
+        const own = Object.fromEntries(Object.entries(whole).map(([name, x]) => [name, attend.dispatch(x)]));
+        const parts = passes(
+          (q, k, v, more) => attend(q, k, v, { lse: true, score: scoreOf(more), selection }),
+          own as unknown as Inputs,
+          captured(runtime),
+        );
+        // Gradients of what all ranks have are theirs together.
+        const found = parts.map((part, at) => (at < 5 ? attend.undispatch(part) : communicator.allReduce(part)));
+        expectAlike(await read(found), wanted, 2e-5);
+      }
+    });
+  });
+});
+
+/** Elements that each rank sends in the forward and in the backward pass of several attentions. */
+async function sentOnRanks(
+  devices: number,
+  [heads, keyHeads, tokens, d]: readonly [number, number, number, number],
+  attentionsOf: (communicator: Communicator) => readonly ContextParallel[],
+): Promise<[number, number][][]> {
+  const post = vi.spyOn(ThreadTransport.prototype, 'post');
+  const onRank = async (communicator: Communicator) => {
+    const { runtime, rank } = communicator;
+    const sent = () =>
+      post.mock.calls
+        .filter((_, call) => (post.mock.contexts[call] as ThreadTransport).rank === rank)
+        .flatMap(([, messages]) => messages.map(({ payload }) => payload.length / 4))
+        .reduce((sum, elements) => sum + elements, 0);
+    const found: [number, number][] = [];
+    for (const attend of attentionsOf(communicator)) {
+      const whole = [heads, keyHeads, keyHeads].map((h) => runtime.zeros([1, tokens, h, d]));
+      const before = sent();
+      const { results, pull } = pullback((all: Three) => attend(...all), whole.map((x) => attend.dispatch(x)) as Three);
+      await results.out.read();
+      const between = sent();
+      await read(pull({ out: results.out } as never) as unknown as Tensor[]);
+      found.push([between - before, sent() - between]);
+    }
+    return found;
+  };
+  return await onRanks(devices, onRank, ON_REFERENCE);
+}
+
 describe('elements sent', () => {
   afterEach(() => {
     vi.restoreAllMocks();
@@ -147,36 +296,66 @@ describe('elements sent', () => {
     [8, 2, 2],
   ])('are those of the formulas on %i ranks', async (devices, heads, keyHeads) => {
     const [tokens, d] = [64, 4];
-    const costs = simulateContextParallel({ devices, tokens, heads, keyHeads, d }).filter(({ refused }) => !refused);
-    const post = vi.spyOn(ThreadTransport.prototype, 'post');
-    const counted = await onRanks(
-      devices,
+    const costs = simulateContextParallel({ devices, tokens, heads, keyHeads, d }).filter(
+      ({ refused, mechanism }) => !refused && mechanism !== 'edges',
+    );
+    const counted = await sentOnRanks(devices, [heads, keyHeads, tokens, d], (communicator) =>
+      costs.map(({ mechanism }) => contextParallel(attention, { communicator, tokens, mechanism, causal: true })),
+    );
+    const wanted = costs.map((cost) => [cost.forward.elementsSent, cost.backward.elementsSent]);
+    for (const found of counted) expect(found).toEqual(wanted);
+  });
+
+  test('by edges are the keys that queries of other ranks see', async () => {
+    const [devices, heads, keyHeads, tokens, d, window] = [4, 2, 1, 64, 4, 10];
+    const settings = { devices, tokens, heads, keyHeads, d };
+    const table = Uint8Array.from({ length: tokens ** 2 }, (_, at) => Number((at * 7919) % 101 === 0));
+    const masks = [
+      ...[band(window, 0), band(20, 3), documents(documentIds([16, 20, 4, 24])), causal()],
+      fromTable({ dtype: 'u8', shape: [tokens, tokens], data: table }),
+    ];
+    const place = { b: 1, n: tokens, m: tokens, h: heads, g: keyHeads, batch: 0, head: 0 };
+    // The closed form of a window is that of runs.
+    const divisions = masks.map((mask, at) => (at === 0 ? contiguousShards : shardsOf)(mask, place, devices));
+    const counted = await sentOnRanks(devices, [heads, keyHeads, tokens, d], (communicator) =>
+      masks.map((mask, at) => {
+        const shards = divisions[at] as readonly Shard[];
+        return contextParallel(attention, { communicator, tokens, mask, shards, mechanism: 'edges' });
+      }),
+    );
+    const positions = (shard: Shard) => shard.runs.flatMap(([start, past]) => range(start, past));
+    for (const [at, mask] of masks.entries()) {
+      const shards = divisions[at] as readonly Shard[];
+      for (const [holder, own] of shards.entries()) {
+        const seen = (of: Shard, rank: number) =>
+          positions(of).filter((j) => positions(shards[rank] as Shard).some((i) => mask.sees(i, j, place))).length;
+        const keys = shards.reduce((sum, _, rank) => sum + (rank === holder ? 0 : seen(own, rank)), 0);
+        const given = shards.reduce((sum, shard, rank) => sum + (rank === holder ? 0 : seen(shard, holder)), 0);
+        const elements = 2 * keyHeads * d;
+        expect(counted[holder]?.[at]).toEqual([elements * keys, elements * (keys + given)]);
+      }
+    }
+    const model = simulateContextParallel({ ...settings, window }).find(({ mechanism }) => mechanism === 'edges');
+    expect(Math.max(...counted.map(([first]) => first?.[0] as number))).toBe(model?.forward.elementsSent);
+    expect(Math.max(...counted.map(([first]) => first?.[1] as number))).toBe(model?.backward.elementsSent);
+  });
+
+  test('are those of edges where these are the cheapest', async () => {
+    const [found] = await onRanks(
+      4,
       async (communicator) => {
-        const { runtime, rank } = communicator;
-        const sent = () =>
-          post.mock.calls
-            .filter((_, call) => (post.mock.contexts[call] as ThreadTransport).rank === rank)
-            .flatMap(([, messages]) => messages.map(({ payload }) => payload.length / 4))
-            .reduce((sum, elements) => sum + elements, 0);
-        const [q, k, v] = [heads, keyHeads, keyHeads].map((h) => runtime.zeros([1, tokens / devices, h, d])) as Three;
-        const found = [];
-        for (const { mechanism } of costs) {
-          const attend = contextParallel(attention, { communicator, tokens, mechanism, causal: true });
-          const before = sent();
-          const { results, pull } = pullback((all: Three) => attend(...all), [q, k, v] as Three);
-          await results.out.read();
-          const between = sent();
-          await read(pull({ out: results.out } as never) as unknown as Tensor[]);
-          found.push([mechanism, between - before, sent() - between]);
-        }
-        return found;
+        const q = communicator.runtime.zeros([1, 64, 2, 4]);
+        const of = (mask: Mask) => contextParallel(attention, { communicator, tokens: 256, mask }).mechanismFor(q, q);
+        return [of(band(10, 0)), of(full())];
       },
       ON_REFERENCE,
     );
-    const wanted = costs.map((cost) => [cost.mechanism, cost.forward.elementsSent, cost.backward.elementsSent]);
-    for (const found of counted) expect(found).toEqual(wanted);
+    expect(found?.[0]).toBe('edges');
+    expect(found?.[1]).not.toBe('edges');
   });
 });
+
+const range = (first: number, past: number) => Array.from({ length: past - first }, (_, at) => first + at);
 
 type Three = [Tensor, Tensor, Tensor];
 

@@ -2,7 +2,7 @@
 import { type Intervals, pushRun } from '../masks/intervals';
 import { KeyWords, keyWords } from '../masks/key-words';
 import type { Extent, Mask, Place } from '../masks/mask';
-import type { Run } from './shards';
+import { type Run, tokensIn } from './shards';
 
 /** What is there of a whole problem. */
 export interface Part {
@@ -44,7 +44,7 @@ export function partMask(mask: Mask, { whole, queries, keys, firstHead }: Part):
 
 /** The token in each place. */
 export function positionsOf(runs: readonly Run[]): Int32Array {
-  const positions = new Int32Array(runs.reduce((sum, [start, past]) => sum + past - start, 0));
+  const positions = new Int32Array(tokensIn(runs));
   let at = 0;
   for (const [start, past] of runs) for (let token = start; token < past; token++) positions[at++] = token;
   return positions;

@@ -5,7 +5,9 @@ import { area } from '../masks/area';
 import { checkExtent, checkMask } from '../masks/check';
 import { type Extent, extentKey, type Mask } from '../masks/mask';
 import type { AttentionSettings } from '../ops/attention';
+import { checkSelection, type Selection } from '../ops/attention/selection';
 import { maskOf } from '../ops/attention/settings';
+import { checkScore, type Score } from '../scores/score';
 import {
   type ContextParallelSettings,
   MECHANISMS,
@@ -17,11 +19,14 @@ import { bytesPerElement } from '../tensor/dtype';
 import type { Tensor } from '../tensor/tensor';
 import type { Communicator } from './communicator';
 import { divideHeads, joinHeads } from './divide-heads';
-import { exchangedAttention, gathered, roundRings, type Source } from './exchanged-attention';
+import { type Edges, edgesOf, passEdges } from './edges';
+import { type Exchange, exchangedAttention, gathered, roundRings, type Source } from './exchanged-attention';
 import { type Grid, gridOf } from './grid';
 import { partMask } from './part-mask';
+import { PartScores } from './part-score';
+import { partSelection } from './part-selection';
 import { checkEnoughTokens, Sequence } from './sequence';
-import { type Run, type Shard, shardsOf } from './shards';
+import { type Run, type Shard, shardsOf, tokensIn } from './shards';
 
 type MaskSettings = Pick<AttentionSettings, 'causal' | 'window' | 'mask'>;
 
@@ -46,6 +51,13 @@ export type Costs = Pick<ContextParallelSettings, 'node' | 'within' | 'between' 
 export interface ShardedOptions {
   /** Factor on the scores; default 1 / sqrt(d). */
   readonly scale?: number | undefined;
+  /** What changes the scaled scores: of places in the sequence and heads of all ranks. Tensors that it captured are on each rank. */
+  readonly score?: Score | undefined;
+  /**
+   * Which blocks of keys each block of queries sees beside the mask, for the whole sequence, the same on each rank. What is exchanged
+   * follows from the mask alone.
+   */
+  readonly selection?: Selection | undefined;
   /** Whether lse is wanted too, which under mechanisms that divide heads is sent as well. Default false. */
   readonly lse?: boolean | undefined;
 }
@@ -72,6 +84,8 @@ export class ShardedAttention extends Sequence {
   readonly #grids = new Map<string, Grid>();
   /** By extents, heads and whose keys. */
   readonly #sources = new Map<string, Source>();
+  /** By extents. */
+  readonly #edges = new Map<string, Edges>();
 
   constructor(options: ContextParallelOptions) {
     checkOptions('contextParallel', options, OPTIONS);
@@ -92,17 +106,18 @@ export class ShardedAttention extends Sequence {
   mechanismFor(q: Tensor, k: Tensor): Mechanism {
     const { mechanism = 'auto', communicator, tokens, costs } = this.#options;
     if (mechanism !== 'auto') return mechanism;
-    const [[, , heads, d], [, , keyHeads]] = [q.shape, k.shape] as [Shape4, Shape4];
+    const [[b, , heads, d], [, , keyHeads]] = [q.shape, k.shape] as [Shape4, Shape4];
     const bytes = bytesPerElement(q.dtype);
+    const { sent } = this.#edgesOf({ b, n: tokens, m: tokens, h: heads, g: keyHeads });
     const given = { devices: communicator.size, tokens, heads, keyHeads, d, bytes, ...costs };
-    const [best] = simulateContextParallel({ ...given, pairs: Math.round(this.#pairs) });
+    const [best] = simulateContextParallel({ ...given, pairs: Math.round(this.#pairs), edges: sent });
     return (best as MechanismCost).mechanism;
   }
 
   attend(q: Tensor, k: Tensor, v: Tensor, options: ShardedOptions = {}): Sharded {
-    checkOptions('contextParallel()()', options, ['scale', 'lse']);
+    checkOptions('contextParallel()()', options, ['scale', 'score', 'selection', 'lse']);
     this.checkTokens({ q, k, v }, 1, this.own.tokens);
-    const { scale, lse: wantsLse = false } = options;
+    const { scale, score, lse: wantsLse = false } = options;
     const [[b, , heads], [, , keyHeads]] = [q.shape, k.shape] as [Shape4, Shape4];
     const mechanism = this.mechanismFor(q, k);
     const { communicator, tokens } = this.#options;
@@ -111,41 +126,71 @@ export class ShardedAttention extends Sequence {
     );
     const whole: Extent = { b, n: tokens, m: tokens, h: heads, g: keyHeads };
     this.#mask.check?.(whole);
+    if (score !== undefined) checkScore('score', score);
+    score?.check?.(whole);
+    const selection = options.selection && checkSelection(options.selection, whole);
     return q.runtime.scope(() => {
-      const { tokensPlace, ranks, rings } = grid;
+      const { tokensPlace, ranks } = grid;
       const divided = ranks[tokensPlace] as readonly number[];
       const group = { communicator, ranks: divided, tokens: this.#counts(divided) };
       const isDivided = divided.length > 1;
       const [ownQ, ownK, ownV] = [q, k, v].map((x) => (isDivided ? divideHeads(x, group) : x));
-      const exchange =
-        mechanism === 'all-gather'
-          ? gathered(communicator, this.#counts(ranks.flat()), this.#source(grid, whole, ranks.flat()))
-          : roundRings(
-              rings,
-              ranks.map((each) => this.#source(grid, whole, each)),
-            );
-      const state = exchangedAttention(exchange, [ownQ, ownK, ownV] as [Tensor, Tensor, Tensor], scale);
+      const exchange = this.#exchange(mechanism, grid, whole);
+      const state = exchangedAttention(exchange, [ownQ, ownK, ownV] as [Tensor, Tensor, Tensor], {
+        scale,
+        score,
+        selection,
+      });
       const back = (x: Tensor) => (isDivided ? joinHeads(x, group) : x);
       return { out: back(state.out), ...(wantsLse && { lse: back(state.lse) as Tensor<'f32'> }) };
     });
   }
 
-  /** The keys of some ranks, one after the other, for the queries and heads of this one. */
-  #source({ headsPlace, tokensPlace, ranks }: Grid, whole: Extent, holders: readonly number[]): Source {
-    const runsOf = (holders: readonly number[]): Run[] =>
-      holders.flatMap((holder) => (this.shards[holder] as Shard).runs);
-    const queries = ranks[tokensPlace] as readonly number[];
-    const [h, g] = [whole.h / queries.length, Math.max(1, whole.g / queries.length)];
+  #exchange(mechanism: Mechanism, grid: Grid, whole: Extent): Exchange {
+    const { communicator, shards } = this;
+    const sourceOf = (holders: readonly number[]) =>
+      this.#source(
+        grid,
+        whole,
+        holders.flatMap((holder) => (shards[holder] as Shard).runs),
+        holders.join(),
+      );
+    if (mechanism === 'edges') {
+      const edges = this.#edgesOf(whole);
+      const seen = (edges.given[communicator.rank] as readonly (readonly Run[])[]).flat();
+      return passEdges(communicator, edges, shards, this.#source(grid, whole, seen, mechanism));
+    }
+    if (mechanism === 'all-gather')
+      return gathered(communicator, this.#counts(shards.keys()), sourceOf([...shards.keys()]));
+    return roundRings(grid.rings, grid.ranks.map(sourceOf));
+  }
+
+  #edgesOf(whole: Extent): Edges {
+    return getOrMake(this.#edges, extentKey(whole), () => edgesOf(this.#mask, whole, this.shards));
+  }
+
+  /** Some keys, as runs that have a name, for the queries and heads of this rank. */
+  #source({ headsPlace, tokensPlace, ranks }: Grid, whole: Extent, keys: readonly Run[], name: string): Source {
+    const holders = ranks[tokensPlace] as readonly number[];
+    const queries = holders.flatMap((holder) => (this.shards[holder] as Shard).runs);
+    const [h, g] = [whole.h / holders.length, Math.max(1, whole.g / holders.length)];
     const firstHead = headsPlace * h;
-    return getOrMake(this.#sources, [extentKey(whole), h, firstHead, queries, '<', holders].join(), () => {
-      const mask = partMask(this.#mask, { whole, queries: runsOf(queries), keys: runsOf(holders), firstHead });
-      const [n, m] = [this.tokensOf(queries), this.tokensOf(holders)];
-      return { tokens: m, mask, isUnseen: area(mask, { b: whole.b, n, m, h, g }) === 0 };
+    return getOrMake(this.#sources, [extentKey(whole), h, firstHead, holders, '<', name].join(), () => {
+      const part = { whole, queries, keys, firstHead };
+      const mask = partMask(this.#mask, part);
+      const [n, m] = [tokensIn(queries), tokensIn(keys)];
+      return {
+        tokens: m,
+        mask,
+        isUnseen: area(mask, { b: whole.b, n, m, h, g }) === 0,
+        scores: new PartScores(part),
+        partOf: (selected) => partSelection(selected, part, h),
+      };
     });
   }
 
-  #counts(ranks: readonly number[]): number[] {
-    return ranks.map((rank) => this.tokensOf([rank]));
+  #counts(ranks: Iterable<number>): number[] {
+    return Array.from(ranks, (rank) => this.tokensOf([rank]));
   }
 }
 

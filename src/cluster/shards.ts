@@ -5,6 +5,8 @@ import { type Extent, type Mask, type Place, placesOf } from '../masks/mask';
 /** The tokens from the first to before the second. */
 export type Run = readonly [start: number, past: number];
 
+export const tokensIn = (runs: readonly Run[]): number => runs.reduce((sum, [start, past]) => sum + past - start, 0);
+
 /** The tokens of a rank. */
 export interface Shard {
   /** In ascending order; none touches the next. */
@@ -51,7 +53,17 @@ export function unevenness(shards: readonly Shard[]): number {
 function workBefore(mask: Mask, extent: Extent): Float64Array {
   const { n } = extent;
   const before = new Float64Array(n + 1);
-  // Places that see the same are counted once.
+  for (const { place, count } of distinctPlaces(mask, extent))
+    for (let i = 0; i < n; i++) before[i + 1]! += count * keysSeen(mask, i, place);
+  for (let i = 0; i < n; i++) before[i + 1]! += before[i] as number;
+  return before;
+}
+
+/** Places that do not see the same, and how many see what each does. */
+export function distinctPlaces(
+  mask: Mask,
+  extent: Extent,
+): readonly { readonly place: Place; readonly count: number }[] {
   const places = new Map<number | string, { readonly place: Place; count: number }>();
   for (const place of placesOf(extent)) {
     const variant = mask.variant?.(place) ?? 0;
@@ -59,10 +71,7 @@ function workBefore(mask: Mask, extent: Extent): Float64Array {
     if (known) known.count++;
     else places.set(variant, { place, count: 1 });
   }
-  for (const { place, count } of places.values())
-    for (let i = 0; i < n; i++) before[i + 1]! += count * keysSeen(mask, i, place);
-  for (let i = 0; i < n; i++) before[i + 1]! += before[i] as number;
-  return before;
+  return [...places.values()];
 }
 
 function keysSeen(mask: Mask, i: number, place: Place): number {
@@ -169,6 +178,5 @@ const shardsFrom = (hands: readonly (readonly Piece[])[]): readonly Shard[] =>
       if (last?.[1] === run[0]) runs[runs.length - 1] = [last[0], run[1]];
       else runs.push(run);
     }
-    const tokens = runs.reduce((sum, [start, past]) => sum + past - start, 0);
-    return { runs, tokens, work: pieces.reduce((sum, { work }) => sum + work, 0) };
+    return { runs, tokens: tokensIn(runs), work: pieces.reduce((sum, { work }) => sum + work, 0) };
   });

@@ -4,8 +4,9 @@ import type { Communicator } from './communicator';
 
 /** What sums tensors over ranks, those in f32 by one exchange: for `sum` of `train`. The same bits on all ranks. */
 export const sumOver =
-  (communicator: Communicator) =>
+  (ranks: Communicator) =>
   (tensors: readonly Tensor[]): readonly Tensor[] => {
+    const communicator = ranks.on(tensors[0]?.runtime ?? ranks.runtime);
     if (tensors.some(({ dtype }) => dtype !== 'f32')) return tensors.map((x) => communicator.allReduce(x));
     return communicator.runtime.scope(() => {
       const flat = tensors.map((x) => x.reshape([x.size]) as Tensor<'f32'>);

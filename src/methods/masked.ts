@@ -77,6 +77,8 @@ export interface MaskedSpec<Schema extends ParamsSchema, Shapes extends QkvSpecs
 export interface MaskedMethod<Schema extends ParamsSchema, Shapes extends Specs, Optional extends Specs = Specs>
   extends Method<Schema, Shapes, Optional, SoftmaxOutputs, never, never> {
   mask(params: valibot.InferOutput<Schema>, problem: MaskProblem): Mask;
+  score?(params: valibot.InferOutput<Schema>, inputs: Readonly<Record<string, Tensor | undefined>>): Score | undefined;
+  readonly captured?: readonly string[];
 }
 
 /** Tokens of the sequence at which a mask is asked whether a query sees later keys. */

@@ -67,6 +67,12 @@ export function partsOf({ tables, tensors }: Pick<Score, 'tables' | 'tensors'>):
   return parts;
 }
 
+/** The same with other tensors in the places of those that it captured. */
+export const withTensors = (score: Score, tensorAt: (at: number) => Tensor): Score => ({
+  ...score,
+  tensors: score.tensors.map(({ name }, at) => ({ name, tensor: tensorAt(at) })),
+});
+
 /** Each place where a score reads an array or tensor: the part, the element, and how the score changes with it. */
 export function placesOf(score: Pick<Score, 'tables' | 'tensors'>): (TableDerivative & CapturedPart)[] {
   const parts = partsOf(score);

@@ -53,6 +53,24 @@ test('runs of tokens give the last device almost twice the mean, and documents a
   expect([ring.padding, ulysses.padding]).toEqual([0.12, 0]);
 });
 
+test('edges send what queries see beyond their device, others what they always do', () => {
+  const within = costs(8, { keyHeads: 64, window: 4096 });
+  const perKey = 2 * 64 * 128;
+  expect(within.edges.forward).toMatchObject({ elementsSent: 4096 * perKey, computing: within.ring.forward.computing });
+  expect(within.edges.backward.elementsSent).toBe(2 * 4096 * perKey);
+  expect(within.edges.seconds).toBeLessThan(within.ring.seconds);
+  // Beyond a device's run, and all that others have.
+  expect(costs(8, { window: 12_000 }).edges.forward.elementsSent).toBe(12_000 * 2 * 8 * 128);
+  expect(costs(8, { window: 1e6 }).edges.forward.elementsSent).toBe(costs(8).ring.forward.elementsSent);
+  expect(costs(8).edges.seconds).toBeCloseTo(costs(8)['all-gather'].seconds, 12);
+  const near = costs(8, { pairs: 1e6, edges: { keys: 10, devices: 1, both: 15 } }).edges;
+  expect([near.forward.elementsSent, near.backward.elementsSent]).toEqual([20_480, 30_720]);
+  expect(near.forward.exchange).toBe(5e-6 + 40_960 / 450e9);
+  // Neither of two devices sends and is sent.
+  expect(costs(2, { window: 10 }).edges.backward.elementsSent).toBe(20_480);
+  expect(contiguousImbalance({ ...GQA, devices: 2, tokens: 8, window: 1 })).toBe(16 / 15);
+});
+
 test('bad settings are refused by name', () => {
   const refused = (change: object) => () => simulateContextParallel({ ...GQA, devices: 4, tokens: 64, ...change });
   expect(refused({ devices: 0 })).toThrow(new ParameterError('devices must be an integer >= 1, got 0'));
@@ -61,5 +79,8 @@ test('bad settings are refused by name', () => {
   expect(refused({ within: { seconds: 0, bytesPerSecond: 1 } })).toThrow(
     'within.seconds must be a number above 0, got 0',
   );
+  expect(refused({ window: -1 })).toThrow('window must be an integer >= 0, got -1');
+  expect(refused({ edges: { keys: 1.5, devices: 1, both: 2 } })).toThrow('edges.keys must be an integer >= 0, got 1.5');
+  expect(refused({ edges: 3 })).toThrow('edges must be');
   expect(refused({ ranks: 4 })).toThrow("simulateContextParallel has no option 'ranks'");
 });

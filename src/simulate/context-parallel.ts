@@ -1,12 +1,12 @@
 /**
  * What context-parallel attention sends, holds and takes on many devices: closed forms for the five mechanisms of the Long-Context
- * Attention Benchmark, and an alpha-beta model of their links. Source: Bu et al. 2025, arXiv 2510.17896, and the authors'
- * code; the model of time is ours.
+ * Attention Benchmark and for an exchange of the keys that are seen, and an alpha-beta model of their links. Source: Bu et al. 2025, arXiv 2510.17896, and the authors'
+ * code; the last mechanism and the model of time are ours.
  */
 import { checkArray, checkBoolean, checkNumber, checkOptions, checkWhole } from '../check';
 import { ParameterError } from '../errors';
 
-export const MECHANISMS = ['ulysses', 'ring', 'all-gather', 'usp', 'loongtrain'] as const;
+export const MECHANISMS = ['ulysses', 'ring', 'all-gather', 'usp', 'loongtrain', 'edges'] as const;
 export type Mechanism = (typeof MECHANISMS)[number];
 
 /** A message of s bytes takes `seconds` + s / `bytesPerSecond`, each way at once. */
@@ -30,6 +30,16 @@ export interface ContextParallelSettings {
   readonly documents?: readonly number[] | undefined;
   /** Pairs of a query and a key that it sees, for any other mask. Default: those of `documents` and `causal`, which are padded. */
   readonly pairs?: number | undefined;
+  /**
+   * Keys before its own that a query sees, causal, in one document: devices then have runs of tokens, not zigzag. Default: all.
+   */
+  readonly window?: number | undefined;
+  /**
+   * What the mechanism `edges` sends: the keys that the busiest device sends others, counted for each that sees them, and to how many
+   * devices; the most keys that a device sends and is sent, whose gradients it sends back. Default: those of `window`, or all of its
+   * own to all others.
+   */
+  readonly edges?: { readonly keys: number; readonly devices: number; readonly both: number } | undefined;
   /** Bytes of an element. Default: 2. */
   readonly bytes?: number | undefined;
   /** Devices of a node. Default: 8. */
@@ -74,15 +84,16 @@ const LINKS = {
   between: { seconds: 10e-6, bytesPerSecond: 50e9 },
 } as const;
 const NAMES = [
-  ...['devices', 'tokens', 'heads', 'keyHeads', 'd', 'causal', 'documents', 'pairs', 'bytes', 'node'],
-  ...['within', 'between', 'flopsPerSecond'],
+  ...['devices', 'tokens', 'heads', 'keyHeads', 'd', 'causal', 'documents', 'pairs', 'window', 'edges'],
+  ...['bytes', 'node', 'within', 'between', 'flopsPerSecond'],
 ];
 
 const isPositive = (value: number) => Number.isFinite(value) && value > 0;
 
+type OfMask = 'pairs' | 'window' | 'edges';
 type Settings = {
-  readonly [Name in keyof Omit<ContextParallelSettings, 'pairs'>]-?: NonNullable<ContextParallelSettings[Name]>;
-} & { readonly pairs?: number };
+  readonly [Name in keyof Omit<ContextParallelSettings, OfMask>]-?: NonNullable<ContextParallelSettings[Name]>;
+} & Pick<ContextParallelSettings, OfMask>;
 
 /**
  * Each mechanism's cost, cheapest first; those that cannot run come last.
@@ -97,9 +108,10 @@ export function simulateContextParallel(given: ContextParallelSettings): Mechani
 
 /** The most work of a device beside the mean, if each takes a run of tokens; zigzag makes it 1. */
 export function contiguousImbalance(given: ContextParallelSettings): number {
-  const { devices, tokens, causal, documents } = checked('contiguousImbalance', given);
+  const { devices, tokens, causal, documents, window } = checked('contiguousImbalance', given);
   // Pairs of queries before token t and the keys that they see.
   const pairsBefore = (t: number): number => {
+    if (window !== undefined) return pairsWithin(window, t);
     let [pairs, start] = [0, 0];
     for (const length of documents) {
       const rows = Math.min(Math.max(t - start, 0), length);
@@ -117,6 +129,24 @@ export function contiguousImbalance(given: ContextParallelSettings): number {
   return (most * devices) / before;
 }
 
+/** Pairs of the first queries and the keys that they see in a causal window. */
+function pairsWithin(window: number, queries: number): number {
+  const short = Math.min(window, queries);
+  return (short * (short + 1)) / 2 + (queries - short) * (window + 1);
+}
+
+/** What the busiest device sends of its keys: by default all to all others. */
+function edgesOf({ devices, tokens, window, edges }: Settings): NonNullable<ContextParallelSettings['edges']> {
+  if (edges) return edges;
+  const [run, others] = [tokens / devices, devices - 1];
+  const reached = (devices: number) => Math.min(window ?? tokens, devices * run);
+  const keys = reached(others);
+  // All others see the keys of a device, and it theirs; in a window the one in the middle sends and is sent most.
+  const before = window === undefined ? others : Math.floor(others / 2);
+  const behind = window === undefined ? others : others - before;
+  return { keys, devices: Math.ceil(keys / run), both: reached(before) + reached(behind) };
+}
+
 function checked(caller: string, given: ContextParallelSettings): Settings {
   checkOptions(caller, given, NAMES);
   const settings = {
@@ -126,7 +156,12 @@ function checked(caller: string, given: ContextParallelSettings): Settings {
   } as unknown as Settings;
   for (const name of ['devices', 'tokens', 'heads', 'keyHeads', 'd', 'bytes', 'node'] as const)
     checkWhole(name, settings[name], 1);
-  if (settings.pairs !== undefined) checkWhole('pairs', settings.pairs, 0);
+  const { pairs, window, edges } = settings;
+  for (const [name, count] of Object.entries({ pairs, window })) if (count !== undefined) checkWhole(name, count, 0);
+  if (edges !== undefined) {
+    checkOptions('edges', edges, ['keys', 'devices', 'both']);
+    for (const name of ['keys', 'devices', 'both'] as const) checkWhole(`edges.${name}`, edges[name], 0);
+  }
   checkBoolean('causal', settings.causal);
   checkNumber('flopsPerSecond', settings.flopsPerSecond, 'a number above 0', isPositive);
   for (const name of ['within', 'between'] as const) {
@@ -184,8 +219,8 @@ function costOf(mechanism: Mechanism, settings: Settings): MechanismCost {
 }
 
 /** Zigzag cuts each document in 2 x ring pieces, Ulysses all tokens in as many as devices. */
-function paddedTokens({ ulysses, ring }: Layout, { tokens, documents, pairs }: Settings): number {
-  if (pairs !== undefined) return tokens;
+function paddedTokens({ ulysses, ring }: Layout, { tokens, documents, pairs, window }: Settings): number {
+  if ((pairs ?? window) !== undefined) return tokens;
   const upTo = (x: number, multiple: number) => Math.ceil(x / multiple) * multiple;
   if (ring === 1) return upTo(tokens, ulysses);
   const whole = documents.reduce((sum, length) => sum + upTo(length, 2 * ring), 0);
@@ -209,20 +244,23 @@ function passCost(
   settings: Settings,
   isBackward: boolean,
 ): PassCost {
-  const { devices, heads, keyHeads, d, bytes, documents, causal, pairs } = settings;
+  const { devices, heads, keyHeads, d, bytes } = settings;
   const { ulysses, ring } = layout;
   const [both, gradients] = [2 * (heads + keyHeads), isBackward ? 2 : 1];
   const divided = ((ulysses - 1) / (ring * ulysses ** 2)) * tokens * both * d;
   const hop = (2 * tokens * keyHeads * d) / devices;
-  const rotated = (ring - 1) * hop * gradients;
-  const area = pairs ?? documents.reduce((sum, n) => sum + (causal ? (n * (n + 1)) / 2 : n * n), 0);
-  const flops = (4 * area * heads * d * (isBackward ? BACKWARD_WORK : 1) * tokens) / settings.tokens;
+  const isOfEdges = mechanism === 'edges';
+  const passed = isOfEdges
+    ? 2 * edgesOf(settings)[isBackward ? 'both' : 'keys'] * keyHeads * d
+    : (ring - 1) * hop * gradients;
+  const flops = (4 * pairsOf(settings) * heads * d * (isBackward ? BACKWARD_WORK : 1) * tokens) / settings.tokens;
   const computing = flops / devices / settings.flopsPerSecond;
 
   const toAll = ulysses > 1 ? 2 * allToAll(layout, (divided * bytes) / 2, settings) : 0;
-  const rounds = ringRounds(mechanism, layout, hop * gradients * bytes, settings);
-  const perStep = computing / ring;
-  const hidden = mechanism === 'all-gather' ? 0 : perStep;
+  const rounds = isOfEdges
+    ? [edgesRound(passed * bytes, settings)]
+    : ringRounds(mechanism, layout, hop * gradients * bytes, settings);
+  const hidden = isOfEdges || mechanism === 'all-gather' ? 0 : computing / ring;
   const exposed = rounds.reduce(
     (sum, { count, seconds, steps }) => sum + count * Math.max(0, seconds - steps * hidden),
     0,
@@ -230,10 +268,26 @@ function passCost(
   const exchange = rounds.reduce((sum, { count, seconds }) => sum + count * seconds, toAll);
 
   const own = ((tokens / devices) * both + (ulysses > 1 ? (tokens / devices) * both : 0)) * d;
-  const others = ring === 1 ? 0 : mechanism === 'all-gather' ? ring * hop : 2 * hop;
+  const others =
+    ring === 1 ? 0 : isOfEdges ? hop + passed / gradients : mechanism === 'all-gather' ? ring * hop : 2 * hop;
   const bytesHeld = (own + others) * gradients * bytes;
-  return { elementsSent: divided + rotated, bytesHeld, computing, exchange, exposed: toAll + exposed };
+  return { elementsSent: divided + passed, bytesHeld, computing, exchange, exposed: toAll + exposed };
 }
+
+function pairsOf({ tokens, documents, causal, pairs, window }: Settings): number {
+  if (window !== undefined) return pairs ?? pairsWithin(window, tokens);
+  return pairs ?? documents.reduce((sum, n) => sum + (causal ? (n * (n + 1)) / 2 : n * n), 0);
+}
+
+/** Messages of a device to some others, so many bytes together, one after the other. */
+function edgesRound(bytes: number, settings: Settings): Round {
+  const link = linkAmong(settings.devices, settings);
+  return { count: 1, seconds: edgesOf(settings).devices * link.seconds + bytes / link.bytesPerSecond, steps: 0 };
+}
+
+/** The slowest link among so many neighbouring devices. */
+const linkAmong = (devices: number, { node, within, between }: Settings): Link =>
+  devices <= node && node % devices === 0 ? within : between;
 
 /** Seconds of one exchange among the devices that divide heads, of which each sends `bytes` in all. */
 function allToAll({ ulysses, ulyssesStride }: Layout, bytes: number, { node, within, between }: Settings): number {
@@ -244,15 +298,21 @@ function allToAll({ ulysses, ulyssesStride }: Layout, bytes: number, { node, wit
   return Math.max(over(within, near), over(between, ulysses - 1 - near));
 }
 
-/** Rounds of hops: how many, what each takes, and during how many steps of computing it may. */
+/** Hops at once: how many times, what each takes, and during how many steps of computing it may. */
+interface Round {
+  readonly count: number;
+  readonly seconds: number;
+  readonly steps: number;
+}
+
 function ringRounds(
   mechanism: Mechanism,
   { ring, ringStride, window }: Layout,
   bytes: number,
-  { node, within, between }: Settings,
-): { count: number; seconds: number; steps: number }[] {
+  settings: Settings,
+): Round[] {
   const hop = (stride: number, length: number) => {
-    const link = stride * length <= node && node % (stride * length) === 0 ? within : between;
+    const link = linkAmong(stride * length, settings);
     return link.seconds + bytes / link.bytesPerSecond;
   };
   if (mechanism !== 'loongtrain') return [{ count: ring - 1, seconds: hop(ringStride, ring), steps: 1 }];

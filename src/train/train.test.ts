@@ -271,14 +271,20 @@ test('a batch for which there is no room is refused before the first step, with 
   using runtime = await createRuntime({ backend: 'wasm' });
   using w = runtime.random([1, 50_000]);
   using optimizer = sgd({ w });
-  const training = train({
-    parameters: { w },
-    optimizer,
-    steps: 1,
-    batches: () => runtime.random([50_000, 1]),
-    loss: ({ w }, x) => mean(map((w, x) => w * x, w!, x)),
-  });
-  await expect(training).rejects.toThrow(/a step on one of the batches needs about (9\.31|18\.6|27\.9) GiB/);
+  const training = (sum?: TrainOptions<Tensor>['sum']) =>
+    train({
+      parameters: { w },
+      optimizer,
+      steps: 1,
+      batches: () => runtime.random([50_000, 1]),
+      loss: ({ w }, x) => mean(map((w, x) => w * x, w!, x)),
+      sum,
+    });
+  await expect(training()).rejects.toThrow(/a step on one of the batches needs about (9\.31|18\.6|27\.9) GiB/);
+  // As over two ranks that have the same.
+  await expect(training((all) => all.map((x) => map((x) => 2 * x, x)))).rejects.toThrow(
+    /needs about (18\.6|37\.3|55\.9) GiB .* there are .* GiB, of all ranks together, some of which lack .* GiB: make/,
+  );
 });
 
 test('checkpoints that were altered are refused by name, or read as they are', async () => {

@@ -43,7 +43,8 @@ export interface TrainOptions<Batch> {
   readonly steps: number;
   /**
    * Sums tensors over ranks that train together, each on its share of every batch; then `loss` is the share of the mean loss that
-   * is due to this rank, and all ranks take the same course.
+   * is due to this rank, and all ranks take the same course. It may be called with tensors of another runtime, on which memory is
+   * counted and nothing computed.
    */
   readonly sum?: ((tensors: readonly Tensor[]) => readonly Tensor[]) | undefined;
   /** The schedule of the learning rate; default: constant. */
@@ -57,7 +58,10 @@ export interface TrainOptions<Batch> {
   readonly checkpoint?: CheckpointOptions | undefined;
   /** The file of a checkpoint to go on from. */
   readonly resume?: FileBytes | undefined;
-  /** Stops the training at any point, after a checkpoint of the steps taken; `train` then rejects with its reason. */
+  /**
+   * Stops the training at any point, after a checkpoint of the steps taken; `train` then rejects with its reason. With `sum` all ranks
+   * stop after the same step, whichever of them it is that is told to.
+   */
   readonly signal?: AbortSignal | undefined;
   /** Called after each step; the training waits for what it returns. */
   readonly onStep?: ((step: TrainingStep) => void | Promise<void>) | undefined;
@@ -119,6 +123,8 @@ class Training<Batch> {
   readonly #first: number;
   /** Steps in the last checkpoint. */
   #kept: number;
+  /** Whether any of several ranks was told to stop. */
+  #isStopped = false;
 
   constructor(options: TrainOptions<Batch>, runtime: Runtime) {
     const { optimizer, accumulate = 1, checkpoint, resume } = options;
@@ -144,7 +150,11 @@ class Training<Batch> {
     try {
       // A run that ended during a validation first completes it.
       if (resume !== undefined && (await this.#validated()) !== undefined) await this.#save('last');
-      while (optimizer.steps < this.#options.steps) await this.#step();
+      while (optimizer.steps < this.#options.steps) {
+        await this.#step();
+        if (this.#isStopped)
+          throw signal?.aborted ? signal.reason : new DOMException('another rank was stopped', 'AbortError');
+      }
     } catch (error) {
       const taken = this.#history.losses.length;
       if (taken > this.#kept && taken === optimizer.steps)
@@ -170,7 +180,12 @@ class Training<Batch> {
   /** Lets events through, such as an abort: small calls finish at once and would leave them no turn. */
   async #listen(): Promise<void> {
     await nextTurn();
-    this.#options.signal?.throwIfAborted();
+    this.#signal?.throwIfAborted();
+  }
+
+  /** What stops this rank at once: nothing where others wait for it. */
+  get #signal(): AbortSignal | undefined {
+    return this.#options.sum ? undefined : this.#options.signal;
   }
 
   #isDue(every: number): boolean {
@@ -242,11 +257,12 @@ class Training<Batch> {
         const batch = await this.#options.batches(number);
         const training = new TrainingPass(number);
         try {
-          if (number === this.#first * accumulate && !this.#options.sum) this.#checkRoom(batch);
+          if (number === this.#first * accumulate) await this.#checkRoom(batch);
           const found = this.#differentiate(batch, buffers, training);
           const before = gradients;
           gradients = before ? summed(before, found.gradients) : { ...found.gradients };
           using lossTensor = found.loss;
+          this.#isStopped ||= await this.#isAnyStopped();
           using normTensor = globalNorm(gradients);
           const [value, length] = [(await lossTensor.read())[0] as number, (await normTensor.read())[0] as number];
           if (!Number.isFinite(value) || !Number.isFinite(length))
@@ -267,9 +283,9 @@ class Training<Batch> {
   }
 
   #differentiate(batch: Batch, buffers: TrainableParameters, training: TrainingPass) {
-    const { parameters, loss, signal, sum } = this.#options;
+    const { parameters, loss, sum } = this.#options;
     const own = differentiate((tracked) => loss({ ...tracked, ...buffers }, batch, { training }), parameters, {
-      signal,
+      signal: this.#signal,
     });
     return sum ? summedOver(sum, own) : own;
   }
@@ -287,20 +303,42 @@ class Training<Batch> {
     );
   }
 
-  #checkRoom(batch: Batch): void {
-    const { parameters, buffers = {}, loss } = this.#options;
+  /** Each rank has a heap of its own: all of them refuse if there is no room in one. */
+  async #checkRoom(batch: Batch): Promise<void> {
+    const { parameters, buffers = {}, loss, sum } = this.#options;
     const { mostBytes = Number.POSITIVE_INFINITY, name } = this.#runtime.backend;
-    const work = (own: { parameters: TrainableParameters; buffers: TrainableParameters; batch: Batch }) =>
-      differentiate(
+    const work = (own: { parameters: TrainableParameters; buffers: TrainableParameters; batch: Batch }) => {
+      const found = differentiate(
         (tracked) => loss({ ...tracked, ...own.buffers }, own.batch, { training: new TrainingPass() }),
         own.parameters,
       );
-    const needed = bytesOfWork(name, { parameters, buffers, batch }, work) ?? 0;
-    const { live } = this.#runtime.memory();
-    if (live + needed > mostBytes)
+      return sum ? summedOver(sum, found) : found;
+    };
+    const own = bytesOfWork(name, { parameters, buffers, batch }, work) ?? 0;
+    const held = this.#runtime.memory().live;
+    const bytes = [own, held, mostBytes, Math.max(0, held + own - mostBytes)] as const;
+    const [needed, live, most, lacking] = sum ? await this.#total(bytes) : bytes;
+    if (lacking > 0)
       throw new ParameterError(
-        `a step on one of the batches needs about ${formatBytes(needed)} beside the ${formatBytes(live)} that are held, and there are ${formatBytes(mostBytes)}: make them smaller, and accumulate more of them`,
+        `a step on one of the batches needs about ${formatBytes(needed)} beside the ${formatBytes(live)} that are held, and there are ${formatBytes(most)}${sum ? `, of all ranks together, some of which lack ${formatBytes(lacking)}` : ''}: make them smaller, and accumulate more of them`,
       );
+  }
+
+  /** Whether any of several ranks was told to stop, which all of them learn. */
+  async #isAnyStopped(): Promise<boolean> {
+    const { sum, signal } = this.#options;
+    if (!sum) return false;
+    const [told] = await this.#total([signal?.aborted ? 1 : 0] as const);
+    return told > 0;
+  }
+
+  /** Sums of numbers over ranks. */
+  async #total<Numbers extends readonly number[]>(numbers: Numbers): Promise<Numbers> {
+    using own = this.#runtime.tensor([...numbers]);
+    const [total] = (this.#options.sum as NonNullable<TrainOptions<Batch>['sum']>)([own]) as [Tensor];
+    const sums = await total.read();
+    total.dispose();
+    return Array.from(sums, Number) as unknown as Numbers;
   }
 
   async #validationLoss({ count, batches }: ValidateOptions<Batch>): Promise<number> {

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 import { onRanks } from '../../../test/ranks';
 import { sumOver } from '../../cluster';
-import { contiguous, createRuntime, findMethod, type Runtime } from '../../index';
+import { contiguous, createRuntime, findMethod, type Runtime, type Tensor } from '../../index';
 import { adamw, readCheckpoint, type TrainOptions, train } from '../../train';
-import { createDecoder, type DecoderOptions } from '.';
+import { createDecoder, type Decoder, type DecoderOptions } from '.';
 import { lossOverRanks, type Parallel } from './over-ranks';
 
 const [ROWS, LENGTH, VOCABULARY] = [3, 12, 17];
@@ -87,22 +87,71 @@ test('ranks that divide rows or tokens learn as one process does, and go on with
     expect(loss).toBeCloseTo(alone.losses[at] as number, 5);
 }, 60_000);
 
-test('layers with windows divide tokens too, others are refused by name', async () => {
+test('a rank that is stopped ends all after the same step, with its checkpoint', async () => {
+  const kept = await onRanks(2, async (communicator) => {
+    const loss = lossOverRanks(decoder, communicator, 'context');
+    const controller = new AbortController();
+    let steps = 0;
+    const training = trained(communicator.runtime, 20, {
+      loss: (tracked, batch) => loss(tracked, batch, {}),
+      sum: sumOver(communicator),
+      ...(communicator.rank === 1 && { signal: controller.signal }),
+      onStep: ({ step }) => {
+        if (step === 3) controller.abort();
+      },
+      checkpoint: {
+        every: 20,
+        save(_, __, after) {
+          steps = after;
+        },
+      },
+    });
+    await expect(training).rejects.toMatchObject({ name: 'AbortError' });
+    return steps;
+  });
+  expect(kept).toEqual([4, 4]);
+});
+
+test.each(['data', 'context'] as const)('where one rank has no room all refuse, dividing %s', async (parallel) => {
+  const messages = await onRanks(2, async (communicator) => {
+    const { runtime, rank } = communicator;
+    if (rank === 1) Object.defineProperty(runtime.backend, 'mostBytes', { value: 20_000 });
+    const loss = lossOverRanks(decoder, communicator, parallel);
+    const training = trained(runtime, 1, {
+      loss: (tracked, batch) => loss(tracked, batch, {}),
+      sum: sumOver(communicator),
+    });
+    return await training.then(String, (error) => error.message);
+  });
+  expect(messages[0]).toMatch(/^a step on one of the batches needs about .* some of which lack .* KiB: make/);
+  expect(messages[1]).toBe(messages[0]);
+});
+
+test('layers with windows and changes of scores divide tokens too, others are refused by name', async () => {
+  const gemma = createDecoder({
+    ...{ model_type: 'gemma2', vocab_size: VOCABULARY, hidden_size: 16, intermediate_size: 24, num_hidden_layers: 2 },
+    ...{ num_attention_heads: 4, num_key_value_heads: 2, head_dim: 4, sliding_window: 5, attn_logit_softcapping: 0.1 },
+  });
   await onRanks(2, async (communicator) => {
     const { runtime } = communicator;
-    const lossWith = (name: string, params: object) => {
-      const own = decoderWith({ method: findMethod(name), params } as never);
+    const lossWith = (own: Decoder, inputs?: Record<string, Tensor>) => {
       const parameters = own.initialize(runtime, { seed: 3 });
       const batch = batches(runtime)(0);
-      const share = lossOverRanks(own, communicator, 'context')(parameters, batch, {});
-      return { share, whole: own.loss(parameters, batch.tokens, batch.targets) };
+      const share = lossOverRanks(own, communicator, 'context')(parameters, batch, { inputs });
+      return { share, whole: own.loss(parameters, batch.tokens, batch.targets, { inputs }) };
     };
-    const { share, whole } = lossWith('attention', { window: [3, 0] });
-    const [sum] = sumOver(communicator)([share]);
-    expect((await sum?.read())?.[0]).toBeCloseTo((await whole.read())[0] as number, 5);
-    expect(() => lossWith('lightning-attention', {})).toThrow(
-      'ranks divide the tokens of attention under masks only, without changes of scores, got lightning-attention: divide data',
+    const slopes = runtime.tensor([0.5, 0.25, 1, 2]);
+    const windowed = decoderWith({ method: findMethod('attention'), params: { window: [3, 0] } } as never);
+    for (const [own, inputs] of [[windowed], [gemma], [decoder, { alibi_slopes: slopes }]] as const) {
+      const { share, whole } = lossWith(own, inputs);
+      const [sum] = sumOver(communicator)([share]);
+      expect((await sum?.read())?.[0]).toBeCloseTo((await whole.read())[0] as number, 5);
+    }
+    expect(() => lossWith(decoderWith(findMethod('lightning-attention') as never))).toThrow(
+      'ranks divide the tokens of attention under masks only, got lightning-attention: divide data',
     );
+    const documents = runtime.zeros([ROWS, LENGTH], 'i32');
+    expect(() => lossWith(decoder, { documents })).toThrow('got attention with documents: divide data');
     const rows = lossOverRanks(decoder, communicator, 'data');
     const one = runtime.zeros([1, 4], 'i32');
     expect(() => rows(decoder.initialize(runtime), { tokens: one, targets: one }, {})).toThrow(

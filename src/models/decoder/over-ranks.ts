@@ -4,8 +4,7 @@ import type { Communicator } from '../../cluster/communicator';
 import { type ContextParallel, contextParallel } from '../../cluster/context-parallel';
 import { ParameterError } from '../../errors';
 import { causal } from '../../masks/band';
-import type { Mask } from '../../masks/mask';
-import { problemOfLetters } from '../../methods/define';
+import { type MaskProblem, problemOfLetters } from '../../methods/define';
 import type { MaskedMethod } from '../../methods/masked';
 import type { ParamsSchema } from '../../methods/params';
 import { attention } from '../../ops/attention';
@@ -34,9 +33,11 @@ export interface TokenBatch {
 export function lossOverRanks(decoder: Decoder, communicator: Communicator, parallel: Parallel) {
   if (parallel === 'context' && decoder.landmarks)
     throw new ParameterError('ranks cannot divide the tokens of a decoder with landmarks: divide data');
-  const divided = parallel === 'data' ? byRows(communicator) : byTokens(communicator);
+  const partOf = parallel === 'data' ? byRows : byTokens;
+  const own = partOf(communicator);
   return (parameters: Parameters<Decoder['loss']>[0], batch: TokenBatch, options: DecoderLossOptions): Tensor => {
-    const { tokens, targets, share, more } = divided(batch);
+    const ranks = communicator.on(batch.tokens.runtime);
+    const { tokens, targets, share, more } = (ranks === communicator ? own : partOf(ranks))(batch);
     const loss = decoder.loss(parameters, tokens, targets, { ...options, ...more });
     return multiply(loss, loss.runtime.tensor([share]));
   };
@@ -86,25 +87,29 @@ function divisionOf(communicator: Communicator, tokens: number): Division {
   const attend: NonNullable<DecoderLossOptions['attend']> = (inputs, at, _, layer) => {
     const { q, k, v } = inputs as Readonly<Record<'q' | 'k' | 'v', Tensor>>;
     const [batch, , heads] = q.shape as [number, number, number];
+    const { mask, score } = maskedBy(layer, inputs);
     const own = getOrMake(known, `${at}, ${batch}`, () => {
       const extents = { batch, heads, keyHeads: k.shape[2] as number };
-      const mask = maskOf(layer, inputs, tokens);
-      return contextParallel(attention, { ...options, ...extents, mask, shards: causalOnes.shards });
+      const problem = problemOfLetters({ b: batch, n: tokens, m: tokens, h: heads, g: extents.keyHeads });
+      return contextParallel(attention, { ...options, ...extents, mask: mask(problem), shards: causalOnes.shards });
     });
-    return own(q, k, v, { scale: layer.params.scale as number | undefined }).out;
+    return own(q, k, v, { scale: layer.params.scale as number | undefined, score }).out;
   };
   return { causal: causalOnes, attend };
 }
 
-/** The mask of a layer over the whole sequence. */
-function maskOf({ method, params }: LayerOfAttention, inputs: Readonly<Record<string, Tensor>>, tokens: number): Mask {
-  const { mask, name } = method as unknown as Partial<MaskedMethod<ParamsSchema, never>> & { readonly name: string };
-  const [b, , h] = (inputs.q as Tensor).shape as [number, number, number];
-  const more = Object.keys(inputs).find((input) => !['q', 'k', 'v'].includes(input));
-  if (!mask || more !== undefined || params.softcap !== undefined)
+/** The mask of a layer over the whole sequence, and what changes its scores. */
+function maskedBy({ method, params }: LayerOfAttention, inputs: Readonly<Record<string, Tensor>>) {
+  const { mask, score, captured = [], name } = method as unknown as Partial<AnyMasked> & { readonly name: string };
+  const further = Object.keys(inputs).find((input) => !['q', 'k', 'v', ...captured].includes(input));
+  if (!mask || further !== undefined)
     throw new ParameterError(
-      `ranks divide the tokens of attention under masks only, without changes of scores, got ${name}: divide data`,
+      `ranks divide the tokens of attention under masks only, got ${name}${further === undefined ? '' : ` with ${further}`}: divide data`,
     );
-  const g = (inputs.k as Tensor).shape[2] as number;
-  return mask.call(method, params as never, problemOfLetters({ b, n: tokens, m: tokens, h, g }));
+  return {
+    mask: (problem: MaskProblem) => mask.call(method, params as never, problem),
+    score: score?.call(method, params as never, inputs),
+  };
 }
+
+type AnyMasked = MaskedMethod<ParamsSchema, never>;

@@ -4,7 +4,7 @@
  */
 import type { Control } from '../../runtime/backend';
 import type { Op } from '../../runtime/op';
-import { partsOf, type Score } from '../../scores/score';
+import { partsOf, withTensors } from '../../scores/score';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { CacheLayer } from '../cache/layer';
@@ -268,8 +268,3 @@ export function attentionBackward(
 ): AttentionBackwardResult {
   return attentionBackwardOp({ q, k, v, gradients }, options);
 }
-
-const withTensors = (score: Score, tensorAt: (at: number) => Tensor): Score => ({
-  ...score,
-  tensors: score.tensors.map(({ name }, at) => ({ name, tensor: tensorAt(at) })),
-});

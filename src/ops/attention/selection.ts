@@ -12,6 +12,7 @@ import {
   chosenByRuns,
   MOST_BLOCKS,
   regionsOf,
+  type Selected,
   selection,
 } from '../../masks/selection';
 import { formatShape, type Shape } from '../../tensor/shape';
@@ -71,7 +72,9 @@ export interface CheckedSelection {
   readonly given: Selection;
   /** What its tensors are called, and these. */
   readonly tensors: Readonly<Record<string, Tensor>>;
-  /** What `mask` sees of what is selected, in a call of one batch that of `batch`; throws a ShapeError for a block that there is not. */
+  /** What is selected, in a call of one batch that of `batch`; throws a ShapeError for a block that there is not. */
+  selected(values: Values, batch?: number): Selected;
+  /** What `mask` sees of that. */
   narrow(mask: Mask, values: Values, batch?: number): Mask;
 }
 
@@ -117,23 +120,19 @@ export function checkSelection(given: Selection, { b, n, m, h }: Extent): Checke
       );
   if (form === 'runs' && (given.runs?.rank !== 2 || given.runs.shape[1] !== 2))
     throw new ShapeError(`selection.runs must have shape [r, 2], got ${formatShape((given.runs as Tensor).shape)}`);
-  return {
-    given,
-    tensors,
-    narrow(mask, values, batch) {
-      const data = (name: keyof Selection) => (values[nameOf(name)] as Values[string]).data as ArrayLike<number>;
-      const first = batch === undefined || batches === 1 ? 0 : batch * heads * queries.count;
-      const choice = choiceOf(form, data, chosen.shape, keys.count);
-      const own = first === 0 ? choice : movedBy(choice, first);
-      return selection(mask, {
-        queries: ofQueries,
-        keys: ofKeys,
-        batches: batch === undefined ? batches : 1,
-        heads,
-        choice: own,
-      });
-    },
+  const selected: CheckedSelection['selected'] = (values, batch) => {
+    const data = (name: keyof Selection) => (values[nameOf(name)] as Values[string]).data as ArrayLike<number>;
+    const first = batch === undefined || batches === 1 ? 0 : batch * heads * queries.count;
+    const choice = choiceOf(form, data, chosen.shape, keys.count);
+    return {
+      queries: ofQueries,
+      keys: ofKeys,
+      batches: batch === undefined ? batches : 1,
+      heads,
+      choice: first === 0 ? choice : movedBy(choice, first),
+    };
   };
+  return { given, tensors, selected, narrow: (mask, ...of) => selection(mask, selected(...of)) };
 }
 
 const movedBy = (choice: Choice, first: number): Choice => ({
