@@ -93,6 +93,31 @@ const stlBinary = file('solid, although it is binary'.padEnd(80), 4 + 100, (view
   });
 });
 
+/** A chunk of a .3ds, of numbers and of other chunks. */
+const chunk = (kind: number, ...bytes: readonly (ArrayLike<number> | Uint8Array)[]) => {
+  const body = bytes.flatMap((each) => [...Array.from(each)]);
+  return [
+    ...new Uint8Array(Uint16Array.of(kind).buffer),
+    ...new Uint8Array(Uint32Array.of(6 + body.length).buffer),
+    ...body,
+  ];
+};
+const bytesOf = (values: Uint16Array | Float32Array) => new Uint8Array(values.buffer);
+const object3ds = (name: string, faces: readonly number[]) =>
+  chunk(
+    0x4000,
+    new TextEncoder().encode(`${name}\0`),
+    chunk(
+      0x4100,
+      chunk(0x4110, bytesOf(Uint16Array.of(4)), bytesOf(Float32Array.from(CORNERS))),
+      chunk(0x4120, bytesOf(Uint16Array.of(faces.length / 4, ...faces)), chunk(0x4150, [1, 2, 3, 4])),
+    ),
+  );
+/** Of objects, after a chunk of the version. */
+const file3ds = (...objects: readonly number[][]) =>
+  Uint8Array.from(chunk(0x4d4d, chunk(2, [3, 0, 0, 0]), chunk(0x3d3d, chunk(0xafff, [1]), ...objects)));
+const square3ds = object3ds('square', [0, 1, 2, 7, 0, 2, 3, 7]);
+
 const points = (count: number) => Array.from({ length: count }, (_, at) => CORNERS.slice(3 * at, 3 * at + 3));
 
 describe('readGeometry', () => {
@@ -108,6 +133,11 @@ describe('readGeometry', () => {
     ['A.PLY', binaryPly('binary_little_endian', true), { ...SQUARE, labels }],
     ['b.ply', binaryPly('binary_big_endian', false), { ...SQUARE, labels }],
     ['a.obj', obj, SQUARE],
+    [
+      'a.3ds',
+      file3ds(square3ds, object3ds('other', [3, 2, 1, 0])),
+      { points: Float32Array.of(...CORNERS, ...CORNERS), faces: Uint32Array.of(...SQUARE.faces, 7, 6, 5) },
+    ],
     [
       'a.pcd',
       text(pcdHeader('ascii').trim(), ...points(4).map((point, at) => `${point.join(' ')} ${at % 2}`)),
@@ -159,6 +189,25 @@ describe('readGeometry', () => {
     ['z.obj', text('v 0 0 0', 'f 0 1 1'), 'got 0 in line 2'],
     ['s.stl', stlBinary.subarray(0, 100), 's.stl is no STL file'],
     ['h.stl', file(''.padEnd(80), 4, (view, from) => view.setUint32(from, 2 ** 31, true)), 'h.stl is no STL file'],
+    ['n.3ds', text('MN'), 'n.3ds is no 3DS file: expected the number 19789'],
+    ['e.3ds', file3ds(), 'e.3ds has no points'],
+    [
+      'c.3ds',
+      file3ds(square3ds).subarray(0, 80),
+      'c.3ds is cut off or broken: a chunk at byte 0 must have from 6 to 80 bytes, got',
+    ],
+    ['z.3ds', Uint8Array.of(0x4d, 0x4d, 0, 0, 0, 0), 'a chunk at byte 0 must have from 6 to 6 bytes, got 0'],
+    [
+      'm.3ds',
+      file3ds(chunk(0x4000, [0], chunk(0x4100, chunk(0x4110, [255, 255])))),
+      'm.3ds is broken: 65535 vertices at byte 48 take 786422 bytes, got 2',
+    ],
+    [
+      'o.3ds',
+      file3ds(square3ds, object3ds('other', [0, 1, 4, 0])),
+      'faces of o.3ds must have indices of the 4 vertices of their object, got 4 in face 0',
+    ],
+    ['u.3ds', file3ds(chunk(0x4000, [65, 66])), 'the name of an object at byte 35 has no end'],
     ['h.ply', text('plx'), 'h.ply is no PLY file'],
     [
       'm.ply',
@@ -205,6 +254,7 @@ describe('readGeometry', () => {
       ['a.pcd', compressedPcd],
       ['a.stl', stlBinary],
       ['a.obj', obj],
+      ['a.3ds', file3ds(square3ds)],
     ] as const)
       for (let round = 0; round < 100; round++) {
         const changed = round % 2 ? bytes.slice() : bytes.slice(0, (round * 7919) % bytes.length);

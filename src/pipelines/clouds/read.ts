@@ -9,9 +9,10 @@ import { readPcd } from './pcd';
 import { readPly } from './ply';
 import { readStl } from './stl';
 import { readObj, readXyz } from './text';
+import { readThreeDs } from './three-ds';
 
 const READERS: Readonly<Record<string, (label: string, bytes: Uint8Array) => Geometry>> = {
-  ...{ ply: readPly, obj: readObj, stl: readStl, pcd: readPcd, npy: readNpyCloud },
+  ...{ ply: readPly, obj: readObj, stl: readStl, '3ds': readThreeDs, pcd: readPcd, npy: readNpyCloud },
   ...{ xyz: readXyz, txt: readXyz, pts: readXyz, csv: readXyz },
 };
 
@@ -25,7 +26,7 @@ const endOf = (name: string) => name.slice(name.lastIndexOf('.') + 1).toLowerCas
 
 /**
  * The points of a file, and its triangles where it is a mesh; polygons become triangles. Which format it is its name tells: .ply, .obj,
- * .stl, .pcd, .npy [n, 3], or lines of numbers as .xyz, .txt, .pts or .csv. Points of a defect are marked by a property or field
+ * .stl, .3ds, .pcd, .npy [n, 3], or lines of numbers as .xyz, .txt, .pts or .csv. Points of a defect are marked by a property or field
  * `label`, `anomaly` or `gt`, or by a fourth column of .xyz and .npy.
  *
  * @throws {ParameterError} a name of no such format
