@@ -113,6 +113,13 @@ export function checkChoice(what: string, value: unknown, choices: readonly unkn
     throw new ParameterError(`${what} must be one of ${choices.join(', ')}, got ${show(value)}`);
 }
 
+/** Throws a ParameterError unless `value` is a list of some of `choices`, each once. */
+export function checkChoices(what: string, value: unknown, choices: readonly unknown[]): void {
+  const isSome = Array.isArray(value) && value.length > 0 && new Set(value).size === value.length;
+  if (!isSome || !Array.from(value).every((each) => choices.includes(each)))
+    throw new ParameterError(`${what} must be some of ${choices.join(', ')}, each once, got ${show(value)}`);
+}
+
 /** Throws a ParameterError unless `value` is an integer from `least` to `most`. */
 export function checkWhole(what: string, value: number, least: number, most = Number.MAX_SAFE_INTEGER): void {
   if (Number.isSafeInteger(value) && value >= least && value <= most) return;

@@ -1,6 +1,6 @@
 /** `saccade look --regions`: a question about a picture, answered before and after a second look. */
 import { styleText } from 'node:util';
-import { regionSights, regionsOf } from '../look/regions';
+import { answersTold, regionSights, regionsOf } from '../look/regions';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
 import type { Picture } from '../pictures';
 import { type Answer, loadViewer, lookTwice, type RegionsLook, type RegionsOptions } from '../pipelines/regions';
@@ -43,7 +43,7 @@ export async function lookRegions(
   const shown: Shown = {
     title: `Where the answer to “${question}” is`,
     model: 'the viewer',
-    subject: `“${question}” of ${printable(image)}: ${verdict(looked)}`,
+    subject: `“${question}” of ${printable(image)}: ${answersTold(looked)}`,
     weights: source,
     isRandom: false,
     ofPlaces: false,
@@ -79,18 +79,6 @@ function bothOf({ before, after }: RegionsLook) {
     share: probability(before, answer),
     after: after && probability(after, answer),
   }));
-}
-
-function verdict({ before, after, boxes }: RegionsLook): string {
-  const [first] = before as [Answer];
-  if (!after) {
-    const why = boxes.length === 0 ? 'no region was found' : 'there were too many regions';
-    return `${first.name}, after one look; ${why} to look at again.`;
-  }
-  const [second] = after as [Answer];
-  return first.label === second.label
-    ? `${first.name}, and after a second look still so.`
-    : `${first.name} at first, and after a second look ${second.name}.`;
 }
 
 /** Where the regions are, in pixels of the picture. */

@@ -1,5 +1,3 @@
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { styleText } from 'node:util';
 import { Command, Option } from 'commander';
 import { isRecord, show } from '../check';
@@ -16,12 +14,13 @@ import { formatPercent } from '../text/format';
 import { printable } from '../text/printable';
 import { formatTable } from '../text/table';
 import type { Weights } from '../weights';
+import { lockFolder } from './lock-folder';
 import { lookRegions } from './look-regions';
 import { backendOption, number, paramsOption, parseJson, threadsOption } from './options';
 import { withProgress } from './progress';
 import { MOST_BYTES, openFile, readBytes } from './read-tensors';
 import { wrap } from './wrap';
-import { checkWritable, say } from './write-file';
+import { say } from './write-file';
 import { type Shown, writeLook } from './write-look';
 
 interface Options extends Pick<RuntimeOptions, 'backend' | 'threads'> {
@@ -93,14 +92,10 @@ async function look({ regions, question, threshold, upscaling, ...options }: Opt
     throw new ParameterError('--model must name a network, or --regions be given with --question');
   if (regions && question === undefined)
     throw new ParameterError("--question must be given with --regions, such as 'which red shoe'");
-  if (out !== undefined) {
-    await mkdir(out, { recursive: true });
-    await checkWritable(join(out, 'report.html'));
-  }
+  using _ = out === undefined ? undefined : lockFolder(out);
   const picture = await decodePicture(image, await readBytes(image, MOST_BYTES));
-  return regions
-    ? lookRegions(picture, { ...options, threshold, upscaling, question: question as string })
-    : lookBy(networks.find((each) => each.name === model) as Model, picture, options);
+  if (regions) await lookRegions(picture, { ...options, threshold, upscaling, question: question as string });
+  else await lookBy(networks.find((each) => each.name === model) as Model, picture, options);
 }
 
 async function lookBy(model: Model, picture: Picture, given: Options): Promise<void> {

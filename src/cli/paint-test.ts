@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { isRecord } from '../check';
+import { checkChoices, isRecord } from '../check';
 import { ParameterError, ParseError } from '../errors';
 import { estimateMean } from '../measure/statistics';
 import { createRuntime } from '../ops/create-runtime';
@@ -60,9 +60,8 @@ export function paintTestCommand(): Command {
 
 function wayNames(text: string): readonly WayName[] {
   const names = text.split(',').map((each) => each.trim());
-  const wrong = names.find((name, at) => !(NAMES as string[]).includes(name) || names.indexOf(name) < at);
-  if (wrong === undefined) return names as WayName[];
-  throw new ParameterError(`ways must be some of ${NAMES.join(', ')}, each once, got '${printable(wrong)}'`);
+  checkChoices('ways', names, NAMES);
+  return names as WayName[];
 }
 
 const pruneOf = (options: SamplerOptions, way: PruneOptions['way']) => ({

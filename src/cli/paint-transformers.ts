@@ -1,12 +1,14 @@
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { isRecord } from '../check';
+import { checkChoices, isRecord } from '../check';
 import { ParseError } from '../errors';
+import { besideEachOther, enlarged, greySquare, toPng } from '../look/paint';
 import { describeMachine } from '../machine';
 import { estimateMean } from '../measure/statistics';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
-import { checkAttentions, compareTransformers, type TransformerRow, type Transformers } from '../pipelines/lit/compare';
+import { compareTransformers, type TransformerRow, type Transformers } from '../pipelines/lit/compare';
 import { ATTENTIONS, type AttentionKind } from '../pipelines/lit/network';
+import { SIDE } from '../pipelines/paint/scenes';
 import { openStudio } from '../pipelines/paint/studio';
 import { significant } from '../text/format';
 import { printable } from '../text/printable';
@@ -34,7 +36,8 @@ const WIDTH = 100;
 
 const EXAMPLES = `
 Transformers learn to paint in the latents of the codec that comes along, and differ in their attention alone: hidden layers make up
-for parameters. Each is measured by its loss on scenes that it did not learn from, and by the Frechet distance of its pictures.
+for parameters. Each is measured by its loss on scenes that it did not learn from, and by the Frechet distance of its pictures, of
+which some are written. Those of a seed are of the same garments and begin with the same noise.
 
 Examples:
   $ saccade paint transformers --out transformers
@@ -44,7 +47,7 @@ Examples:
 export function paintTransformersCommand(): Command {
   return new Command('transformers')
     .description('train diffusion transformers with five kinds of attention, and compare what they paint')
-    .option('--out <folder>', 'where figures go, after each transformer', 'transformers')
+    .option('--out <folder>', 'where figures and pictures go, after each transformer', 'transformers')
     .option('--attentions <names>', `of ${ATTENTIONS.join(', ')}`, attentionNames, [...ATTENTIONS])
     .option('--seeds <count>', 'transformers of each, over which intervals are told', wholeNumber(1, 1000), 3)
     .option('--steps <count>', 'steps of a training', wholeNumber(1, 1_000_000), 300)
@@ -60,8 +63,8 @@ export function paintTransformersCommand(): Command {
 
 function attentionNames(text: string): readonly AttentionKind[] {
   const names = text.split(',').map((each) => each.trim());
-  checkAttentions(names);
-  return names;
+  checkChoices('attentions', names, ATTENTIONS);
+  return names as AttentionKind[];
 }
 
 async function trainTransformers({ out, resume, backend, threads, ...settings }: TransformersOptions): Promise<void> {
@@ -79,7 +82,8 @@ async function trainTransformers({ out, resume, backend, threads, ...settings }:
     compareTransformers(studio, settings, {
       ...control,
       earlier: [...rows],
-      async onRow(row) {
+      async onRow(row, painted) {
+        await writeFileAtomic(join(out, `${row.attention}-${row.seed}.png`), toPng(sideBySide(painted)));
         rows.push(row);
         await write({});
       },
@@ -89,11 +93,20 @@ async function trainTransformers({ out, resume, backend, threads, ...settings }:
   await say(report({ rows, drawn, parameters }, settings, path));
 }
 
+function sideBySide(painted: Float32Array) {
+  const pixels = SIDE ** 2;
+  const scenes = Array.from({ length: painted.length / pixels }, (_, at) =>
+    enlarged(greySquare(painted.subarray(at * pixels, (at + 1) * pixels), SIDE), 2),
+  );
+  return besideEachOther(scenes);
+}
+
 function rowsOf(path: string, rows: unknown): TransformerRow[] {
   const isRow = (row: unknown) =>
     isRecord(row) &&
     (ATTENTIONS as readonly unknown[]).includes(row.attention) &&
-    ['seed', 'loss', 'distance', 'seconds'].every((name) => Number.isFinite(row[name]));
+    ['seed', 'loss', 'distance', 'seconds'].every((name) => Number.isFinite(row[name])) &&
+    Array.isArray(row.losses);
   if (!Array.isArray(rows) || !rows.every(isRow))
     throw new ParseError(`${path} must have rows, as saccade paint transformers writes them: delete it to begin anew`);
   return [...rows];

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -92,6 +92,7 @@ test('compares diffusion transformers, and goes on with the same comparison', as
   expect(stdout).toMatch(/dydila +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +\d+\n/);
   await expectRefusal(command, 'is of a comparison already: go on with --resume, or pass another folder as --out');
   await expectRefusal([...command, '--resume', '--seeds', '2'], 'is of other settings');
+  expect((await readdir(out)).sort()).toEqual(['dydila-0.png', 'relu-0.png', 'transformers.json']);
   const run = JSON.parse(await readFile(file, 'utf8'));
   const [first] = run.rows;
   await writeFile(file, JSON.stringify({ ...run, rows: [{ ...first, loss: 7 }] }));
@@ -109,7 +110,7 @@ test.each([
   [['a dog'], "the prompt has the unknown word 'dog': a prompt may name shirt"],
   [['a shirt', '--latent-mapper'], 'the latent mapper keeps subjects apart and needs two in the prompt, got 1'],
   [['a shirt', '--prune', '0.9'], 'ratio must be from 0 to 0.75'],
-  [['test', '--ways', 'chosen,prunned'], "each once, got 'prunned'"],
+  [['test', '--ways', 'chosen,prunned'], "each once, got ['chosen', 'prunned']"],
   [['a shirt', '--prune', 'half'], "prune must be a number of at least 0, got 'half'"],
 ] as const)('refuses %j', (words, message) =>
   expectRefusal(['paint', ...words, ...SHORT, '--out', join(folder, 'refused')], message),

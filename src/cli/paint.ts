@@ -1,9 +1,8 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { styleText } from 'node:util';
 import { Command, Option } from 'commander';
 import { ParameterError } from '../errors';
-import { besideEachOther, enlarged, heat, toPng } from '../look/paint';
+import { besideEachOther, enlarged, greySquare, heat, toPng } from '../look/paint';
 import { describeMachine } from '../machine';
 import { createRuntime } from '../ops/create-runtime';
 import type { Picture } from '../pictures';
@@ -18,12 +17,13 @@ import type { PaintPage } from '../report/paint-view';
 import { formatPercent, significant } from '../text/format';
 import { printable } from '../text/printable';
 import { formatTable, right } from '../text/table';
+import { lockFolder } from './lock-folder';
 import { mapperOf, type SamplerOptions, samplerOptions, settingsOf, studioIn } from './paint-options';
 import { paintTestCommand } from './paint-test';
 import { paintTrainCommand } from './paint-train';
 import { paintTransformersCommand } from './paint-transformers';
 import { withProgress } from './progress';
-import { checkWritable, say, writeFileAtomic } from './write-file';
+import { say, writeFileAtomic } from './write-file';
 
 interface PaintOptions extends SamplerOptions {
   readonly latentMapper?: true;
@@ -70,8 +70,7 @@ async function paintPrompt(prompt: string | undefined, options: PaintOptions): P
   using runtime = await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
   const studio = await studioIn(runtime, weights);
   const { classes } = parsePrompt(prompt, studio.words);
-  await mkdir(out, { recursive: true });
-  await checkWritable(join(out, 'report.html'));
+  using _ = lockFolder(out);
   const { prune, ...plain } = { ...settingsOf(options), eta: ddpm ? 1 : 0 };
   const isChanged = prune !== undefined || latentMapper === true;
   const [before, after] = await withProgress('painting', async ({ signal, onProgress }) => {
@@ -142,13 +141,6 @@ function summary(shown: Shown): string {
   ].join('\n');
 }
 
-/** Greys as a picture. */
-const grey = (values: ArrayLike<number>, side: number): Picture => ({
-  width: side,
-  height: side,
-  rgb: Float32Array.from({ length: 3 * side * side }, (_, at) => values[Math.floor(at / 3)] as number),
-});
-
 /** Shares of attention as colours, the largest brightest. */
 function heatOf(map: Float32Array): Picture {
   const most = Math.max(...map);
@@ -168,7 +160,7 @@ async function write(out: string, shown: Shown, machine: PaintPage['machine']): 
       name: after ? when : 'picture',
       title: after ? (when === 'before' ? 'Before' : 'After') : 'Picture',
       note: '',
-      picture: enlarged(grey(picture, SIDE), ENLARGED),
+      picture: enlarged(greySquare(picture, SIDE), ENLARGED),
     },
     {
       name: after ? `${when}-maps` : 'maps',

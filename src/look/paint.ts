@@ -28,6 +28,13 @@ export function repainted(picture: Picture, paint: (x: number, y: number, was: C
   return { width, height, rgb };
 }
 
+/** Greys from 0 to 1, [side, side], as a picture. */
+export const greySquare = (values: ArrayLike<number>, side: number): Picture => ({
+  width: side,
+  height: side,
+  rgb: Float32Array.from({ length: 3 * side * side }, (_, at) => values[Math.floor(at / 3)] as number),
+});
+
 /** Each pixel as a square of `factor` x `factor`. */
 export function enlarged({ width, height, rgb }: Picture, factor: number): Picture {
   const blank = { width: factor * width, height: factor * height, rgb: new Float32Array(factor ** 2 * rgb.length) };

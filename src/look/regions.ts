@@ -1,7 +1,7 @@
 /** What a model of pictures and words looked at to answer a question, first and once more, as pictures. */
 import type { Picture } from '../pictures';
 import { resized } from '../pictures/resize';
-import type { RegionsLook, SecondLook, Viewer } from '../pipelines/regions';
+import type { Answer, RegionsLook, SecondLook, Viewer } from '../pipelines/regions';
 import { cropped, squared } from '../pipelines/regions/views';
 import {
   atMost,
@@ -76,6 +76,19 @@ const placeAt = (x: number, y: number, size: number, side: number) =>
 
 export const regionsOf = ({ boxes }: Pick<RegionsLook, 'boxes'>): string =>
   boxes.length === 0 ? 'No region' : boxes.length === 1 ? 'One region' : `${boxes.length} regions`;
+
+/** The answers of both looks, in words. */
+export function answersTold({ before, after, boxes }: RegionsLook): string {
+  const [first] = before as [Answer];
+  if (!after) {
+    const why = boxes.length === 0 ? 'no region was found' : 'there were too many regions';
+    return `${first.name}, after one look; ${why} to look at again.`;
+  }
+  const [second] = after as [Answer];
+  return first.label === second.label
+    ? `${first.name}, and after a second look still so.`
+    : `${first.name} at first, and after a second look ${second.name}.`;
+}
 
 function secondSight(picture: Picture, second: readonly SecondLook[], side: number): Sight {
   const views = second.map(({ source, kept }) => {

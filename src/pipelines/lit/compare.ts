@@ -1,5 +1,5 @@
 /** Diffusion transformers that differ in their attention alone: each trained over seeds, and measured alike. */
-import { checkOptions, checkWhole, show } from '../../check';
+import { checkChoices, checkOptions, checkWhole, show } from '../../check';
 import { ParameterError } from '../../errors';
 import { drawnGarments, GARMENTS } from '../paint/garments';
 import type { PaintControl } from '../paint/paint';
@@ -23,7 +23,8 @@ export interface TransformerRow extends LitFound {
 export interface TransformersControl extends Omit<PaintControl, 'onProgress'> {
   /** Transformers that were trained before, with the same settings. */
   readonly earlier?: readonly TransformerRow[] | undefined;
-  readonly onRow?: ((row: TransformerRow) => Promise<void> | void) | undefined;
+  /** Called with a transformer's row, and the first pictures that it painted, up to eight of [64, 64], from 0 to 1. */
+  readonly onRow?: ((row: TransformerRow, painted: Float32Array) => Promise<void> | void) | undefined;
   readonly onProgress?: ((share: number, what: string) => void) | undefined;
 }
 
@@ -69,14 +70,19 @@ export async function compareTransformers(
     const tell = (share: number, what = '') =>
       onProgress?.((at + share) / wanted.length, `${attention}, seed ${seed}${what}`);
     const known = earlier.find((row) => row.attention === attention && row.seed === seed);
-    const row = known ?? { attention, seed, ...(await measured({ attention, seed, tell })) };
+    if (known) {
+      rows.push(known);
+      continue;
+    }
+    const { painted, ...found } = await measured({ attention, seed, tell });
+    const row = { attention, seed, ...found };
     rows.push(row);
-    if (!known) await onRow?.(row);
+    await onRow?.(row, painted);
   }
   const parameters = Object.fromEntries(attentions.map((kind) => [kind, parametersOf(kind)]));
   return { rows, parameters, drawn: await distanceOfDrawn(studio, wardrobe, pictures) };
 
-  async function measured({ attention, seed, tell }: Measuring): Promise<Omit<TransformerRow, 'attention' | 'seed'>> {
+  async function measured({ attention, seed, tell }: Measuring) {
     tell(0);
     const before = globalThis.process?.cpuUsage?.();
     let spent = before;
@@ -99,19 +105,7 @@ function checkSettings(studio: Studio, settings: TransformersSettings): void {
     throw new ParameterError(`transformers learn from drawn garments: the studio must know ${GARMENTS.join(', ')}`);
   checkOptions('settings', settings, ['attentions', 'seeds', 'steps', 'batch', 'pictures', 'sampled']);
   const { attentions, seeds, steps, batch, pictures, sampled } = settings;
-  if (attentions !== undefined) checkAttentions(attentions);
+  if (attentions !== undefined) checkChoices('attentions', attentions, ATTENTIONS);
   for (const [name, value] of Object.entries({ seeds, steps, batch, sampled })) checkWhole(name, value, 1);
   checkWhole('pictures', pictures, 2);
-}
-
-/** @throws {ParameterError} none, unknown ones, or one twice */
-export function checkAttentions(attentions: readonly string[]): asserts attentions is readonly AttentionKind[] {
-  const isKnown = (each: unknown) => (ATTENTIONS as readonly unknown[]).includes(each);
-  if (
-    !Array.isArray(attentions) ||
-    attentions.length === 0 ||
-    !attentions.every(isKnown) ||
-    new Set(attentions).size < attentions.length
-  )
-    throw new ParameterError(`attentions must be some of ${ATTENTIONS.join(', ')}, each once, got ${show(attentions)}`);
 }

@@ -65,7 +65,10 @@ test('compares what it trains, and trains none again', async () => {
   } as const;
   const seen: TransformerRow[] = [];
   const { rows, drawn, parameters } = await compareTransformers(studio, settings, {
-    onRow: (row) => void seen.push(row),
+    onRow(row, painted) {
+      seen.push(row);
+      expect(painted).toHaveLength(3 * 64 ** 2);
+    },
   });
   expect(seen).toEqual(rows);
   expect(rows.map(({ attention, seed }) => [attention, seed])).toEqual([
@@ -73,7 +76,14 @@ test('compares what it trains, and trains none again', async () => {
     ['dydila', 0],
   ]);
   for (const { loss, distance } of rows) for (const each of [loss, distance]) expect(each).toBeGreaterThan(0);
-  expect(rows.map(({ evenness }) => evenness)).toEqual([undefined, expect.any(Number)]);
+  expect(rows.map(({ losses }) => losses.length)).toEqual([2, 2]);
+  const [softmax, dydila] = rows as [TransformerRow, TransformerRow];
+  expect([softmax.evenness, softmax.routes, dydila.evenness]).toEqual([undefined, undefined, expect.any(Number)]);
+  const [most = 0, ...others] = dydila.routes ?? [];
+  expect([most >= Math.max(...others), others.reduce((sum, each) => sum + each, most).toFixed(5)]).toEqual([
+    true,
+    '1.00000',
+  ]);
   expect(drawn).toBeGreaterThan(0);
   expect(Object.keys(parameters)).toEqual(['softmax', 'dydila']);
   const earlier = rows.map((row) => ({ ...row, loss: 7 }));

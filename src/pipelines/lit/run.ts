@@ -33,10 +33,19 @@ interface LitControl {
 export interface LitFound {
   /** The mean squared error of velocities on scenes that were not learned from. */
   readonly loss: number;
+  /** The same on those that were learned from, the mean over each twentieth of the steps. */
+  readonly losses: readonly number[];
   /** Frechet distance of painted scenes from drawn ones that went through the codec, by the judge's features. */
   readonly distance: number;
-  /** How evenly tokens use the matrices of redundant queries, from 0 (only one) to 1 (all alike); of routed attention. */
+  /** How often tokens pick the matrix of redundant queries that is picked most, the next and so on, the mean over blocks; of routed attention. */
+  readonly routes?: readonly number[] | undefined;
+  /** How evenly they do, from 0 (only one) to 1 (all alike). */
   readonly evenness?: number | undefined;
+}
+
+interface LitTrained extends LitFound {
+  /** The first pictures that were painted, up to eight of [64, 64], from 0 to 1. */
+  readonly painted: Float32Array;
 }
 
 type Batch = NoisyLatents & { readonly present: Tensor };
@@ -46,6 +55,8 @@ const LEARNING_RATE = 3e-3;
 const [UNSEEN, DRAWN] = [2 ** 29, 2 ** 28];
 /** Batches over which the loss is averaged. */
 const MEASURED = 8;
+/** Parts of a training over which its losses are told, and pictures that are shown. */
+const [PARTS, SHOWN] = [20, 8];
 
 /** Trains a transformer on a studio's latents, and measures it. */
 export async function trainLit(
@@ -54,9 +65,10 @@ export async function trainLit(
   wardrobe: Wardrobe,
   settings: LitSettings,
   { signal, onStep }: LitControl = {},
-): Promise<LitFound> {
+): Promise<LitTrained> {
   const { runtime, codec } = studio;
   const { seed, steps, batch, pictures } = settings;
+  const course: number[] = [];
   const parameters = initial({ parameters: litParameters(config) }, runtime, seed);
   const batchFrom = (first: number) => (index: number) => {
     const drawn = scenes(wardrobe, batch, seed, first + index * batch);
@@ -76,16 +88,20 @@ export async function trainLit(
       schedule: warmupCosine({ steps, warmup: Math.ceil(steps / 20), floor: 0.02 }),
       signal,
       clip: 1,
-      onStep: ({ step, loss }) => onStep?.(step, loss),
+      onStep({ step, loss }) {
+        course.push(loss);
+        onStep?.(step, loss);
+      },
     });
     let total = 0;
     for (let index = 0; index < MEASURED; index++) {
       using value = runtime.scope(() => loss(parameters, batchFrom(UNSEEN)(index)));
       total += ((await value.read())[0] as number) / MEASURED;
     }
-    const painted = await featuresPainted(studio, parameters, config, wardrobe, settings, signal);
-    const distance = await frechetDistance(runtime, painted, await featuresDrawn(studio, wardrobe, pictures));
-    return { loss: total, distance, evenness: await evennessOf(studio, parameters, config, batchFrom(UNSEEN)(0)) };
+    const { painted, features } = await scenesPainted(studio, parameters, config, wardrobe, settings, signal);
+    const distance = await frechetDistance(runtime, features, await featuresDrawn(studio, wardrobe, pictures));
+    const routes = await routesOf(studio, parameters, config, batchFrom(UNSEEN)(0));
+    return { loss: total, losses: inParts(course), distance, ...routes, painted };
   } finally {
     for (const each of Object.values(parameters)) each.dispose();
   }
@@ -116,15 +132,15 @@ const featuresDrawn = (studio: Studio, wardrobe: Wardrobe, count: number, seed =
     return decodeScenes(codec, latentsOf(codec, pixelsOf(runtime, scenes(wardrobe, count, seed, DRAWN))));
   });
 
-/** Features of painted scenes with the garments of drawn ones, by DDIM without guidance. */
-async function featuresPainted(
+/** Scenes painted with the garments of drawn ones, by DDIM without guidance, and their features. */
+async function scenesPainted(
   studio: Studio,
   parameters: Weights,
   config: LitConfig,
   wardrobe: Wardrobe,
   { seed, pictures, sampled }: LitSettings,
   signal: AbortSignal | undefined,
-): Promise<FeatureRows> {
+): Promise<Pick<LitTrained, 'painted'> & { readonly features: FeatureRows }> {
   const { runtime, codec } = studio;
   const schedule = cosineSchedule(NOISE_STEPS);
   const spaced = spacedSteps(schedule, sampled);
@@ -142,20 +158,22 @@ async function featuresPainted(
       x.dispose();
       x = next;
     }
-    return await featuresOf(studio, () => decodeScenes(codec, x));
+    using first = runtime.scope(() => decodeScenes(codec, x.slice(0, 0, Math.min(SHOWN, pictures))));
+    const painted = (await first.read()).slice();
+    return { painted, features: await featuresOf(studio, () => decodeScenes(codec, x)) };
   } finally {
     x.dispose();
   }
 }
 
-/** The entropy of how often each matrix of redundant queries is chosen, over that of equal shares; the mean over blocks. */
-async function evennessOf(
+/** How tokens use the matrices of redundant queries. */
+async function routesOf(
   { runtime }: Studio,
   parameters: Weights,
   config: LitConfig,
   batch: Batch,
-): Promise<number | undefined> {
-  if (config.kind !== 'dydila') return undefined;
+): Promise<Pick<LitFound, 'routes' | 'evenness'>> {
+  if (config.kind !== 'dydila') return {};
   const shares: Tensor[] = [];
   runtime.scope(() => {
     litPredicted(parameters, config, batch, (p, x) => {
@@ -166,12 +184,27 @@ async function evennessOf(
       shares.push(share);
     });
   });
-  let total = 0;
+  const found: number[][] = [];
   for (const each of shares) {
-    const used = [...((await each.read()) as Float32Array)];
-    const entropy = used.reduce((sum, share) => (share > 0 ? sum - share * Math.log(share) : sum), 0);
-    total += entropy / Math.log(used.length) / shares.length;
+    found.push([...((await each.read()) as Float32Array)].sort((a, b) => b - a));
     each.dispose();
   }
-  return total;
+  const [first] = found as [number[]];
+  return {
+    routes: first.map((_, at) => meanOf(found.map((used) => used[at] as number))),
+    evenness: meanOf(found.map(evennessOf)),
+  };
+}
+
+/** The entropy of shares over that of equal ones. */
+const evennessOf = (used: readonly number[]): number =>
+  used.reduce((sum, share) => (share > 0 ? sum - share * Math.log(share) : sum), 0) / Math.log(used.length);
+
+const meanOf = (values: readonly number[]): number => values.reduce((sum, each) => sum + each, 0) / values.length;
+
+/** Means over parts of even length. */
+function inParts(values: readonly number[]): number[] {
+  const parts = Math.min(PARTS, values.length);
+  const end = (part: number) => Math.round((part * values.length) / parts);
+  return Array.from({ length: parts }, (_, part) => meanOf(values.slice(end(part), end(part + 1))));
 }
