@@ -1322,7 +1322,13 @@ entry(
     runtime: leaf(runtime),
     parts: object({ learned: labelledPictures, unseen: labelledPictures }),
     settings: object({
-      ...{ kind: choice('split'), learners: leaf(['joint']), tasks: maybe(leaf(1)), most: maybe(whole(2)) },
+      ...{
+        kind: choice('split'),
+        learners: leaf(['joint']),
+        tasks: maybe(leaf(1)),
+        most: maybe(whole(2)),
+        names: maybe(leaf(['a'], 'array', 'array of text')),
+      },
       ...{
         kernel: leaf({ kernel: 'linear' }),
         ridge: atLeast0(0.1),

@@ -4,13 +4,13 @@ import { ParameterError } from '../errors';
 import { writeSafetensors } from '../io';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
 import { POINT_MAE, pretrain } from '../pipelines/anomaly';
-import { type Geometry, readGeometry } from '../pipelines/clouds';
 import { significant } from '../text/format';
 import { printable } from '../text/printable';
 import { lockFolder } from './lock-folder';
 import { backendOption, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
-import { readBytes, readIfThere } from './read-tensors';
+import { readMeshes } from './read-clouds';
+import { readIfThere } from './read-tensors';
 import { say, writeFileAtomic } from './write-file';
 
 interface PretrainOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
@@ -46,8 +46,7 @@ export function anomalyPretrainCommand(): Command {
 
 async function pretrainPointMae({ out, meshes, resume, every, backend, threads, ...asked }: PretrainOptions) {
   const settings = { ...asked, learningRate: LEARNING_RATE };
-  const geometries: Geometry[] = [];
-  for (const path of meshes) geometries.push(readGeometry(path, await readBytes(path)));
+  const geometries = await readMeshes(meshes);
   using _ = lockFolder(out);
   const path = join(out, 'last.safetensors');
   const before = await readIfThere(path);

@@ -1,7 +1,8 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { ParameterError, ParseError } from '../errors';
+import { checkChoices } from '../check';
+import { ParseError } from '../errors';
 import { writeSafetensors } from '../io';
 import { estimateMean } from '../measure/statistics';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
@@ -14,6 +15,7 @@ import {
   type ArmName,
   anomaly,
   type CloudClass,
+  checkClouds,
   POINT_MAE,
   type ShapeDataOptions,
   tasksOfClasses,
@@ -24,7 +26,7 @@ import { formatTable, right } from '../text/table';
 import { detectorPath, openPointMae, SETTINGS } from './anomaly-model';
 import { earlierRun } from './earlier-run';
 import { lockFolder } from './lock-folder';
-import { backendOption, threadsOption, wholeNumber } from './options';
+import { backendOption, taskOrder, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
 import { MADE, readClasses } from './read-clouds';
 import { readIfThere } from './read-tensors';
@@ -56,12 +58,12 @@ const BATCH = 4;
 
 const EXAMPLES = `
 The folder has a folder for each class: CLASS/train with clouds, and for tests CLASS/test/good and one for each kind of defect, such as
-CLASS/test/dent. Clouds are .ply, .obj, .stl, .pcd, .npy or lines of numbers (.xyz); meshes are sampled.
+CLASS/test/dent. Clouds are .ply, .obj, .stl, .3ds, .pcd, .npy or lines of numbers (.xyz); meshes are sampled.
 
 Examples:
   $ saccade anomaly train --data shapes
   $ saccade anomaly train --data scans --tasks 'bolt,nut;washer' --arms c3d-ad --seeds 1
-  $ saccade anomaly train --data shapes --meshes bunny.obj,teapot.stl --resume`;
+  $ saccade anomaly train --data shapes --meshes bunny.obj,horse.3ds --resume`;
 
 /** Options of data that a seed makes. */
 export const withMade = (command: Command): Command =>
@@ -97,7 +99,7 @@ export function anomalyTrainCommand(): Command {
   )
     .option('--out <folder>', 'where figures and detectors go', 'anomaly')
     .option('--arms <names>', `of ${ARMS.join(', ')}`, armNames, [...ARMS])
-    .option('--tasks <count or classes>', "how many, or the classes of each, such as 'ball,egg;box'", tasksOf, 4)
+    .option('--tasks <count or classes>', "how many, or the classes of each, such as 'ball,egg;box'", taskOrder, 4)
     .option('--seeds <count>', 'runs, over which intervals are told', wholeNumber(1, 1000), 3)
     .option('--steps <count>', 'steps of a task', wholeNumber(1, 1_000_000), 400)
     .option('--views <count>', 'how often a cloud is learned from, grouped anew', wholeNumber(1, 1000), 2)
@@ -113,14 +115,8 @@ export function anomalyTrainCommand(): Command {
 const listed = (text: string) => text.split(',').map((each) => each.trim());
 
 function armNames(text: string): ArmName[] {
-  const wrong = listed(text).find((name) => !(ARMS as readonly string[]).includes(name));
-  if (wrong === undefined) return listed(text) as ArmName[];
-  throw new ParameterError(`arms must be some of ${ARMS.join(', ')}, got '${printable(wrong)}'`);
-}
-
-function tasksOf(text: string): AnomalySettings['tasks'] {
-  if (/^\d+$/.test(text)) return wholeNumber(1, 10_000)(text);
-  return text.split(';').map((task) => listed(task).filter((name) => name !== ''));
+  checkChoices('arms', listed(text), ARMS);
+  return listed(text) as ArmName[];
 }
 
 async function learn({
@@ -142,6 +138,7 @@ async function learn({
     classes.map(({ name }) => name),
     settings.tasks,
   );
+  checkClouds(classes, POINT_MAE);
   using _ = lockFolder(out);
   const described = { settings, dataSeed, classes: classes.map(countsOf) };
   await earlierRun(join(out, SETTINGS), described, resume === true, { run: 'run', settings: 'settings or clouds' });

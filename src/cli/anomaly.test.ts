@@ -48,7 +48,7 @@ test('refuses what is not as it must be', async () => {
   await expectRefusal(train('--tasks', 'ball;ball'), "tasks must have each class once, got 'ball' twice");
   await expectRefusal(
     train('--arms', 'best'),
-    "arms must be some of c3d-ad, no-advisor, no-perturbation, softmax, fine-tuned, got 'best'",
+    "arms must be some of c3d-ad, no-advisor, no-perturbation, softmax, fine-tuned, each once, got ['best']",
   );
   await mkdir(join(folder, 'empty', 'bolt', 'train'), { recursive: true });
   await expectRefusal(['anomaly', 'train', '--data', join(folder, 'empty')], 'train has no clouds');

@@ -54,5 +54,15 @@ test('learns tasks in turn, tells what was forgotten, and goes on only with the 
   const saved = join(out, 'stored-1-0.safetensors');
   await writeFileAtomic(saved, (await readFile(saved)).subarray(0, 500));
   await expectRefusal([...run, '--resume'], `${saved}: safetensors: the header takes`);
+  const named = ['continual', '--data', folder, '--out', join(folder, 'named'), '--seeds', '1', '--steps', '1'];
+  const order = [...named, '--learners', 'joint', '--threads', '1', '--backend', 'wasm', '--tasks'];
+  expect((await saccade(...order, '3,1;0,2')).stdout).toMatch(/and network +3 or 1 +0 or 2\n/);
+  await expectRefusal([...order, '3,1;1,2'], 'tasks must have each class once, got 1 twice');
+  await expectRefusal([...order, '3,1;0'], 'tasks must have two classes at least, got 1 in task 2');
+  await expectRefusal(
+    [...order, '3,cat'],
+    "tasks must be of the classes of the pictures, which are numbers, got 'cat'",
+  );
+  await expectRefusal([...named, '--learners', 'joint,joint'], "each once, got ['joint', 'joint']");
   await expectRefusal(['continual', '--data', join(folder, 'none')], `cannot read '${join(folder, 'none')}'`);
 });

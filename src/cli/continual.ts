@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { encode } from 'fast-png';
-import { isRecord } from '../check';
+import { checkChoices, isRecord } from '../check';
 import { ParameterError, ParseError } from '../errors';
 import { writeSafetensors } from '../io';
 import type { Estimate } from '../measure/statistics';
@@ -12,9 +12,11 @@ import {
   armTitle,
   type Continual,
   type ContinualSettings,
+  classesOfTasks,
   continual,
   LEARNERS,
   type LearnerName,
+  type Parts,
   SAMPLES,
   SERIES,
   type Store,
@@ -23,7 +25,7 @@ import { formatBytes, formatPercent, formatRatio } from '../text/format';
 import { printable } from '../text/printable';
 import { formatTable, right } from '../text/table';
 import { lockFolder } from './lock-folder';
-import { backendOption, threadsOption, wholeNumber } from './options';
+import { backendOption, taskOrder, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
 import { readPictures } from './read-pictures';
 import { readIfThere } from './read-tensors';
@@ -35,7 +37,8 @@ interface ContinualOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly out: string;
   readonly series: (typeof SERIES)[number];
   readonly learners: readonly LearnerName[];
-  readonly tasks?: number;
+  /** How many, or the classes of each by name. */
+  readonly tasks?: number | readonly (readonly string[])[];
   readonly most?: number;
   readonly seeds: number;
   readonly steps: number;
@@ -52,6 +55,7 @@ Examples:
   $ saccade continual --data fashion-mnist
   $ saccade continual --data digits --stored 1,2,5,20      # memory at equal accuracy
   $ saccade continual --data digits --series permuted --learners generative,stored --seeds 1
+  $ saccade continual --data photographs --tasks 'cat,dog;car,bus,tram'
   $ saccade continual --data digits --resume`;
 
 const SETTINGS = 'continual.json';
@@ -68,7 +72,11 @@ export function continualCommand(): Command {
         .default('split'),
     )
     .option('--learners <names>', `of ${LEARNERS.join(', ')}`, learnerNames, [...LEARNERS])
-    .option('--tasks <count>', 'default: 5 of a split, else 10', wholeNumber(1, 1000))
+    .option(
+      '--tasks <count or classes>',
+      "how many, or the classes of each of a split, such as 'cat,dog;car,bus'; default: 5 of a split, else 10",
+      taskOrder,
+    )
     .option('--most <rows>', 'rows of a task that are learned from at most; default: all', wholeNumber(1, 2 ** 31 - 1))
     .option('--seeds <count>', 'runs, over which intervals are told', wholeNumber(1, 1000), 3)
     .option('--steps <count>', 'steps of a task', wholeNumber(1, 1_000_000), 400)
@@ -83,9 +91,7 @@ export function continualCommand(): Command {
 
 function learnerNames(text: string): LearnerName[] {
   const names = text.split(',').map((name) => name.trim());
-  const wrong = names.find((name) => !(LEARNERS as readonly string[]).includes(name));
-  if (wrong !== undefined)
-    throw new ParameterError(`learners must be some of ${LEARNERS.join(', ')}, got '${printable(wrong)}'`);
+  checkChoices('learners', names, LEARNERS);
   return names as LearnerName[];
 }
 
@@ -93,10 +99,12 @@ function learnerNames(text: string): LearnerName[] {
 const rowsOf = (text: string): number[] => [...new Set(text.split(',').map(wholeNumber(1, 10_000)))];
 
 async function learnContinually({ data, out, resume, backend, threads, ...asked }: ContinualOptions): Promise<void> {
-  const { series: kind, ...rest } = asked;
-  const settings: ContinualSettings = { ...FIXED, ...rest, kind };
-  const { learned, unseen } = await readPictures(data);
-  const parts = { learned, unseen };
+  const { series: kind, tasks, ...rest } = asked;
+  const { classes, ...parts } = await readPictures(data);
+  checkClasses(data, parts, classes);
+  const named = typeof tasks === 'object' ? numbered(tasks, classes) : { tasks };
+  const settings: ContinualSettings = { ...FIXED, ...rest, ...named, kind };
+  classesOfTasks(parts, settings);
   using _ = lockFolder(out);
   const described = { settings, pictures: [parts.learned.shape, parts.unseen.shape] };
   await checkFolder(out, described, resume === true);
@@ -108,6 +116,30 @@ async function learnContinually({ data, out, resume, backend, threads, ...asked 
   await writeFileAtomic(join(out, SETTINGS), json({ ...described, ...summaryOf(result) }));
   if (result.samples) await writeFileAtomic(join(out, 'samples.png'), samplesPng(result.samples, parts.learned.shape));
   await say(report(result, settings, out));
+}
+
+/** Throws if a class of a folder has no pictures in one of the parts. */
+function checkClasses(data: string, parts: Parts, classes: readonly string[] = []): void {
+  for (const [part, { labels }] of Object.entries(parts)) {
+    const empty = classes.find((_, label) => !labels.includes(label));
+    if (empty !== undefined)
+      throw new ParameterError(
+        `class ${printable(empty)} of ${data} has no pictures to ${part === 'learned' ? 'learn from' : 'test with: of a folder without train and test every tenth is for tests'}`,
+      );
+  }
+}
+
+/** Tasks by the numbers of their classes, and what these are called. */
+function numbered(tasks: readonly (readonly string[])[], classes: readonly string[] = []) {
+  const numberOf = (name: string) => {
+    const at = classes.indexOf(name);
+    if (at < 0 && (classes.length > 0 || !/^\d+$/.test(name)))
+      throw new ParameterError(
+        `tasks must be of the classes ${classes.length > 0 ? classes.join(', ') : 'of the pictures, which are numbers'}, got '${printable(name)}'`,
+      );
+    return at < 0 ? Number(name) : at;
+  };
+  return { tasks: tasks.map((task) => task.map(numberOf)), names: classes };
 }
 
 /** Throws if the folder has a run where none is asked for, or another one than that to go on with. */

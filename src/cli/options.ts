@@ -13,6 +13,13 @@ export function wholeNumber(least: number, most: number): (text: string) => numb
   };
 }
 
+/** Parses an option's value as how many tasks, or the names of what each has: `a,b;c`. */
+export function taskOrder(text: string): number | string[][] {
+  if (/^\d+$/.test(text)) return wholeNumber(1, 10_000)(text);
+  const named = (task: string) => task.split(',').map((name) => name.trim());
+  return text.split(';').map((task) => named(task).filter((name) => name !== ''));
+}
+
 /** Parses an option's value as whole numbers for the axes of a grid: `30x48x80`. */
 export function extents(least: number, most: number): (text: string) => number[] {
   return (text) => {

@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import { labelled } from '../check';
 import { ParameterError } from '../errors';
 import { type CloudClass, type CloudSample, madeClass, type ShapeDataOptions } from '../pipelines/anomaly';
-import { isCloudFile, readGeometry, SHAPES, sampleMesh } from '../pipelines/clouds';
+import { type Geometry, isCloudFile, readGeometry, SHAPES, sampleMesh } from '../pipelines/clouds';
 import { readBytes } from './read-tensors';
 
 /** The name of the data that a seed makes. */
@@ -16,13 +16,32 @@ const MOST = 2 ** 31 - 1;
 /** Seeds the points that are taken of a mesh in a file. */
 const SEED = 77;
 
+/** The name of a file without what it ends with. */
+const stemOf = (path: string) => basename(path).replace(/\.[^.]*$/, '');
+
 /** A file's points; of a mesh so many of its surface. */
-async function readCloud(path: string, points: number): Promise<Omit<CloudSample, 'defect'>> {
+async function readCloud(
+  path: string,
+  points: number,
+  name: string = stemOf(path),
+): Promise<Omit<CloudSample, 'defect'>> {
   const found = readGeometry(path, await readBytes(path, MOST));
-  const name = basename(path).replace(/\.[^.]*$/, '');
   return found.faces
     ? { name, points: naming(path, () => sampleMesh(found, points, SEED).points) }
     : { name, points: found.points, labels: found.labels };
+}
+
+/** The meshes of files, of whose surfaces clouds can be taken. */
+export async function readMeshes(paths: readonly string[]): Promise<Geometry[]> {
+  const found: Geometry[] = [];
+  for (const path of paths) {
+    const mesh = readGeometry(path, await readBytes(path, MOST));
+    if (!mesh.faces)
+      throw new ParameterError(`${path} must be a mesh, whose surface clouds are taken of: it has points alone`);
+    naming(path, () => sampleMesh(mesh, 1, SEED));
+    found.push(mesh);
+  }
+  return found;
 }
 
 /** Does `work` on what a file has; its errors name the file. */
@@ -47,12 +66,9 @@ export async function readClasses(
     data === MADE
       ? SHAPES.map((name, at) => madeClass(name, name, { ...made, seed: made.seed + 10 ** 6 * at }))
       : await Promise.all((await foldersIn(data)).map((name) => readClass(data, name, made.points)));
-  for (const [at, path] of meshes.entries()) {
-    const mesh = readGeometry(path, await readBytes(path, MOST));
-    if (!mesh.faces)
-      throw new ParameterError(`${path} must be a mesh, whose surface clouds are taken of: it has points alone`);
+  for (const [at, mesh] of (await readMeshes(meshes)).entries()) {
     const own = { ...made, seed: made.seed + 10 ** 6 * (SHAPES.length + at) };
-    classes.push(naming(path, () => madeClass(basename(path).replace(/\.[^.]*$/, ''), mesh, own)));
+    classes.push(madeClass(stemOf(meshes[at] as string), mesh, own));
   }
   const names = classes.map(({ name }) => name);
   const twice = names.find((name, at) => names.indexOf(name) !== at);
@@ -78,10 +94,15 @@ async function readClass(data: string, name: string, points: number): Promise<Cl
 
 async function cloudsIn(folder: string, points: number): Promise<Omit<CloudSample, 'defect'>[]> {
   const files = (await readdir(folder)).filter(isCloudFile).sort();
+  const stems = files.map(stemOf);
   const found = [];
-  for (const file of files) found.push(await readCloud(join(folder, file), points));
+  for (const file of files) {
+    found.push(await readCloud(join(folder, file), points, isOnce(stems, stemOf(file)) ? undefined : file));
+  }
   return found;
 }
+
+const isOnce = (names: readonly string[], name: string) => names.indexOf(name) === names.lastIndexOf(name);
 
 async function foldersIn(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { withFileTypes: true });
@@ -100,10 +121,11 @@ export async function readScored(
     if (clouds.length > 0) return clouds;
   }
   const classes = await readClasses(data, meshes, made);
-  return classes.flatMap(({ name, unseen }) =>
-    unseen.map((sample) => ({
-      ...sample,
-      name: sample.name.startsWith(name) ? sample.name : `${name}-${sample.name}`,
-    })),
-  );
+  return classes.flatMap(({ name, unseen }) => {
+    const names = unseen.map((sample) => sample.name);
+    return unseen.map((sample) => {
+      const own = isOnce(names, sample.name) ? sample.name : `${sample.defect ?? GOOD}-${sample.name}`;
+      return { ...sample, name: own.startsWith(name) ? own : `${name}-${own}` };
+    });
+  });
 }

@@ -9,7 +9,7 @@ import { readSafetensors } from '../io';
 import { readIdx } from '../io/idx';
 import { decodePicture } from '../pictures/decode';
 import { cropTo } from '../pictures/picture';
-import type { HostTensor } from '../tensor/host';
+import { convert, type HostTensor } from '../tensor/host';
 import { formatShape, sizeOf } from '../tensor/shape';
 import { type LabelledPictures, splitPictures } from '../train/pictures';
 import { MOST_BYTES, readBytes, readText } from './read-tensors';
@@ -120,12 +120,19 @@ async function readSafetensorsPart(path: string): Promise<LabelledPictures> {
     throw new ParameterError(
       `y of ${path} must be i32 [${count}], a class for each picture, got ${y.dtype} ${formatShape(y.shape)}`,
     );
-  const scale = x.dtype === 'u8' ? 1 : 255;
-  const pixels = new Uint8Array(x.data.length);
+  const isBytes = x.dtype === 'u8';
+  const scale = isBytes ? 1 : 255;
+  const data = (isBytes ? x : convert(x, 'f32')).data as Uint8Array | Float32Array;
+  const strange = isBytes ? -1 : data.findIndex((value) => !(value >= 0 && value <= 1));
+  if (strange >= 0)
+    throw new ParameterError(
+      `x of ${path} must be u8, or numbers from 0 to 1, got ${data[strange]} in picture ${Math.floor((strange * count) / data.length)}`,
+    );
+  const pixels = new Uint8Array(data.length);
   const area = rows * columns;
   for (let at = 0; at < pixels.length; at++) {
     const [place, channel, picture] = [at % area, Math.floor(at / area) % channels, Math.floor(at / (area * channels))];
-    pixels[(picture * area + place) * channels + channel] = Math.round(scale * Number(x.data[at]));
+    pixels[(picture * area + place) * channels + channel] = Math.round(scale * (data[at] as number));
   }
   return { shape: [count, rows, columns, channels], pixels, labels: y.data as Int32Array };
 }

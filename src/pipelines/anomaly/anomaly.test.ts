@@ -176,6 +176,11 @@ describe('anomaly', () => {
     await expect(anomaly(runtime, encoder, [], SETTINGS)).rejects.toThrow('classes must be one at least, got none');
     const empty = [{ ...(CLASSES[0] as CloudClass), learned: [] }];
     await expect(anomaly(runtime, encoder, empty, SETTINGS)).rejects.toThrow('class ball has no clouds to learn from');
+    // Before anything is learned.
+    const small = { name: 'nut', learned: [{ name: 'one', points: Float32Array.of(1, 2, 3) }], unseen: [] };
+    await expect(anomaly(runtime, encoder, [...CLASSES, small], SETTINGS)).rejects.toThrow(
+      'cloud one of class nut must have at least 8 points',
+    );
     const [first] = CLASSES[0]?.unseen ?? [];
     const wrong = [
       { name: 'a', learned: [{ ...first, labels: new Uint8Array(3) }], unseen: [] },

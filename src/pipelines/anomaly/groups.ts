@@ -5,6 +5,7 @@ import type { Runtime } from '../../runtime/runtime';
 import { uniformGenerator } from '../../tensor/random';
 import { middleOf, spread } from '../clouds/defects';
 import { pointsAt, someOf } from '../clouds/sample';
+import type { CloudClass } from './data';
 
 export interface GroupSettings {
   /** Points that are taken of each cloud. */
@@ -29,17 +30,31 @@ export interface Normalised {
   readonly size: number;
 }
 
-/** @throws {ParameterError} fewer points than the groups need, or all at one place */
-export function normalised(name: string, points: Float32Array, settings: GroupSettings, seed: number): Normalised {
+/** @throws {ParameterError} a cloud with fewer points than the groups need, or with all at one place */
+export function checkClouds(classes: readonly CloudClass[], settings: GroupSettings): void {
+  for (const { name, learned, unseen } of classes)
+    for (const cloud of [...learned, ...unseen])
+      checkCloud(`cloud ${cloud.name} of class ${name}`, cloud.points, settings);
+}
+
+function checkCloud(name: string, points: Float32Array, { groups, size }: GroupSettings): void {
   const count = points.length / 3;
-  const least = Math.max(settings.groups, settings.size);
+  const least = Math.max(groups, size);
   if (count < least)
     throw new ParameterError(
-      `${name} must have at least ${least} points, for ${settings.groups} groups of ${settings.size}, got ${count}`,
+      `${name} must have at least ${least} points, for ${groups} groups of ${size}, got ${count}`,
     );
-  const chosen = pointsAt(points, someOf(count, settings.points, seed));
+  if (points.every((value, at) => value === points[at % 3])) throw atOnePlace(name);
+}
+
+const atOnePlace = (name: string) => new ParameterError(`the points of ${name} must not all be at one place`);
+
+/** @throws {ParameterError} fewer points than the groups need, or all at one place */
+export function normalised(name: string, points: Float32Array, settings: GroupSettings, seed: number): Normalised {
+  checkCloud(name, points, settings);
+  const chosen = pointsAt(points, someOf(points.length / 3, settings.points, seed));
   const [middle, size] = [middleOf(chosen), spread(chosen)];
-  if (!(size > 0)) throw new ParameterError(`the points of ${name} must not all be at one place`);
+  if (!(size > 0)) throw atOnePlace(name);
   return { points: chosen.map((value, at) => (value - (middle[at % 3] as number)) / size), middle, size };
 }
 

@@ -1,6 +1,7 @@
 /** Defects in clouds of points whose classes arrive task by task: C3D-AD and what it is measured beside. */
 export { ARMS, type ArmName } from './arms';
 export { type CloudClass, type CloudSample, madeClass, type ShapeDataOptions, tasksOfClasses } from './data';
+export { checkClouds } from './groups';
 export { POINT_MAE } from './point-mae';
 export { pretrain } from './pretrain';
 export {

@@ -11,6 +11,7 @@ import { ARMS, type ArmName, detectorSettings, encoderOf, frozenAttention } from
 import { type CloudClass, type CloudSample, tasksOfClasses } from './data';
 import { type Detector, detector } from './detector';
 import { type Encoder, encodeCloud, type Places } from './encode';
+import { checkClouds } from './groups';
 import { type CloudScore, objectScore, pointScores } from './score';
 import { type AnomalySettings, checkAnomaly, checkEncoder, checkSample } from './settings';
 
@@ -69,6 +70,7 @@ export async function anomaly(
   const { arms, seeds } = settings;
   const names = classes.map(({ name }) => name);
   const tasks = tasksOfClasses(names, settings.tasks);
+  checkClouds(classes, encoder.config);
   const found: AnomalyProgress[] = [];
   const all = arms.length * seeds;
   const encoded = new Map<string, ReturnType<typeof placesOf>>();

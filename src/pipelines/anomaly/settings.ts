@@ -1,5 +1,5 @@
 /** What `anomaly` takes, and its checks. */
-import { checkArray, checkKnown, checkRecord, checkWhole, show } from '../../check';
+import { checkArray, checkChoices, checkKnown, checkRecord, checkWhole, show } from '../../check';
 import { ParameterError } from '../../errors';
 import type { Runtime } from '../../runtime/runtime';
 import { formatShape, sameShape } from '../../tensor/shape';
@@ -39,9 +39,7 @@ export function checkAnomaly(
   for (const [at, each] of classes.entries()) checkClass(`classes[${at}]`, each);
   checkKnown('settings', settings, SETTINGS, (name) => `anomaly has no setting '${name}'`);
   const { arms, tasks } = settings;
-  checkArray('arms of settings', arms);
-  if (arms.length === 0 || !Array.from(arms).every((arm) => ARMS.includes(arm)))
-    throw new ParameterError(`arms of settings must be some of ${ARMS.join(', ')}, got ${show(arms)}`);
+  checkChoices('arms of settings', arms, ARMS);
   for (const name of COUNTS) checkWhole(`${name} of settings`, settings[name], 1);
   if (typeof tasks === 'number') checkWhole('tasks of settings', tasks, 1);
   else {

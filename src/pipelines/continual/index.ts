@@ -13,5 +13,5 @@ export {
   type Store,
 } from './run';
 export { storedLearner } from './stored';
-export { type Parts, type Rows, SERIES, type SeriesOptions, type Task, tasksOf } from './tasks';
+export { classesOfTasks, type Parts, type Rows, SERIES, type SeriesOptions, type Task, tasksOf } from './tasks';
 export { type Generator, loadGenerator } from './trained';

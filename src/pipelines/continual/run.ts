@@ -1,5 +1,5 @@
 /** Several learners on a series of tasks, over seeds; goes on where it was cut off. */
-import { checkArray, checkKnown, checkNumbers, checkWhole, show } from '../../check';
+import { checkArray, checkChoices, checkKnown, checkNumbers, checkWhole, show } from '../../check';
 import { ParameterError } from '../../errors';
 import type { Kernel } from '../../kernels';
 import { checkKernel } from '../../kernels/kernel';
@@ -169,26 +169,30 @@ function restore(learner: Learner, saved: Readonly<Record<string, HostTensor>>, 
 
 /** What settings hold beside these has its own checks. */
 const COUNTS = ['seeds', 'steps', 'batch', 'hidden', 'latent', 'support'] as const;
-const SETTINGS = ['kind', 'learners', 'tasks', 'most', 'stored', 'kernel', 'ridge', ...COUNTS];
+const SETTINGS = ['kind', 'learners', 'tasks', 'names', 'most', 'stored', 'kernel', 'ridge', ...COUNTS];
 
 function checkContinual(runtime: Runtime, parts: Parts, settings: ContinualSettings): void {
   checkRuntime(runtime);
   checkKnown('parts', parts, ['learned', 'unseen'], (name) => `parts have no '${name}'`);
   for (const part of ['learned', 'unseen'] as const) checkPictures(`${part} of parts`, parts[part]);
   checkKnown('settings', settings, SETTINGS, (name) => `continual has no setting '${name}'`);
-  const { kind, learners, stored, kernel, ridge } = settings;
+  const { kind, learners, tasks, names, most, stored, kernel, ridge } = settings;
   if (!SERIES.includes(kind))
     throw new ParameterError(`kind of settings must be one of ${SERIES.join(', ')}, got ${show(kind)}`);
-  checkArray('learners of settings', learners);
-  if (learners.length === 0 || !Array.from(learners).every((learner) => LEARNERS.includes(learner)))
-    throw new ParameterError(`learners of settings must be some of ${LEARNERS.join(', ')}, got ${show(learners)}`);
+  checkChoices('learners of settings', learners, LEARNERS);
   checkNumbers('stored of settings', stored, 'integers >= 1', (rows) => Number.isSafeInteger(rows) && rows >= 1);
   if (stored.length === 0) throw new ParameterError('stored of settings must be one number at least, got none');
   checkKernel(kernel);
   checkRidge('ridge of settings', ridge);
   for (const name of COUNTS) checkWhole(`${name} of settings`, settings[name], 1);
-  for (const name of ['tasks', 'most'] as const)
-    if (settings[name] !== undefined) checkWhole(`${name} of settings`, settings[name] as number, 1);
+  if (most !== undefined) checkWhole('most of settings', most, 1);
+  if (Array.isArray(tasks)) for (const [at, task] of tasks.entries()) checkArray(`tasks[${at}] of settings`, task);
+  else if (tasks !== undefined) checkWhole('tasks of settings', tasks as number, 1);
+  if (names !== undefined) {
+    checkArray('names of settings', names);
+    const strange = names.findIndex((name) => typeof name !== 'string');
+    if (strange >= 0) throw new ParameterError(`names of settings must be strings, got ${show(names[strange])}`);
+  }
 }
 
 function checkPictures(name: string, pictures: LabelledPictures): void {

@@ -1,4 +1,5 @@
 /** Tasks that come one after the other, from labelled pictures. */
+import { show } from '../../check';
 import { ParameterError } from '../../errors';
 import { randomPermutation } from '../../masks';
 import { uniformGenerator } from '../../tensor/random';
@@ -31,8 +32,10 @@ export const SERIES = ['split', 'permuted', 'rotated'] as const;
 
 export interface SeriesOptions {
   readonly kind: (typeof SERIES)[number];
-  /** Default: five of a split, ten of the others. */
-  readonly tasks?: number | undefined;
+  /** How many, or of a split the classes of each in turn; default: five of a split, ten of the others. */
+  readonly tasks?: number | readonly (readonly number[])[] | undefined;
+  /** What classes are called in the names of tasks; default: their numbers. */
+  readonly names?: readonly string[] | undefined;
   readonly seed: number;
   /** Rows of a task that are learned from at most, spread over all. Default: all. */
   readonly most?: number | undefined;
@@ -45,17 +48,14 @@ const TURN = 10;
  * Tasks of some classes each (`split`); or of all, whose pixels have another order (`permuted`) or are turned further (`rotated`),
  * the first one as it is. Tasks share no class: each has its own of `permuted` and `rotated`, too.
  *
- * @throws {ParameterError} one class, classes that the tasks do not divide, a class without pictures
+ * @throws {ParameterError} one class, classes that the tasks do not divide, a class without pictures, one in two tasks
  */
-export function tasksOf(parts: Parts, { kind, tasks: given, seed, most }: SeriesOptions): Task[] {
-  const count = classesOf(parts);
-  const tasks = given ?? (kind === 'split' ? 5 : 10);
-  if (kind === 'split' && (count % tasks !== 0 || count < 2 * tasks))
-    throw new ParameterError(`tasks must divide the ${count} classes into parts of two at least, got ${tasks}`);
+export function tasksOf(parts: Parts, { kind, tasks, names = [], seed, most }: SeriesOptions): Task[] {
+  const order = classesOfTasks(parts, { kind, tasks });
   const random = uniformGenerator(seed);
-  return Array.from({ length: tasks }, (_, task): Task => {
-    const own = kind === 'split' ? count / tasks : count;
-    const classes = Array.from({ length: own }, (_, at) => task * own + at);
+  return order.map((own, task): Task => {
+    const first = order.slice(0, task).flat().length;
+    const classes = own.map((_, at) => first + at);
     const angle = task === 0 ? 0 : TURN * (task - random());
     const changed = (pictures: LabelledPictures, limit?: number) => {
       const place =
@@ -64,13 +64,44 @@ export function tasksOf(parts: Parts, { kind, tasks: given, seed, most }: Series
           : kind === 'permuted'
             ? randomPermutation(areaOf(pictures), seed + 1000 * task)
             : turned(pictures, angle);
-      const isOwn = (label: number) => kind !== 'split' || classes.includes(label);
-      return rowsOf(pictures, { isOwn, first: kind === 'split' ? 0 : task * own, place, limit });
+      return rowsOf(pictures, { own, first, place, limit });
     };
-    const name =
-      kind === 'split' ? classes.join(' or ') : kind === 'rotated' ? `${Math.round(angle)}°` : `order ${task}`;
+    const called = own.map((label) => names[label] ?? label).join(' or ');
+    const name = kind === 'split' ? called : kind === 'rotated' ? `${Math.round(angle)}°` : `order ${task}`;
     return { name, classes, learned: changed(parts.learned, most), unseen: changed(parts.unseen) };
   });
+}
+
+/**
+ * The classes of each task, as pictures have them.
+ *
+ * @throws {ParameterError} as `tasksOf`
+ */
+export function classesOfTasks(
+  parts: Parts,
+  { kind, tasks = kind === 'split' ? 5 : 10 }: Pick<SeriesOptions, 'kind' | 'tasks'>,
+): readonly (readonly number[])[] {
+  const count = classesOf(parts);
+  const all = Array.from({ length: count }, (_, label) => label);
+  if (typeof tasks !== 'number') {
+    if (kind !== 'split') throw new ParameterError(`tasks of a series that is ${kind} must be a number, got classes`);
+    const given = tasks.flat();
+    const unknown = given.find((label) => !all.includes(label));
+    if (unknown !== undefined)
+      throw new ParameterError(`tasks must be of classes from 0 to ${count - 1}, got ${show(unknown)}`);
+    const twice = given.find((label, at) => given.indexOf(label) !== at);
+    if (twice !== undefined) throw new ParameterError(`tasks must have each class once, got ${twice} twice`);
+    const small = tasks.findIndex((task) => task.length < 2);
+    if (tasks.length === 0 || small >= 0)
+      throw new ParameterError(
+        `tasks must have two classes at least, got ${tasks[small]?.length ?? 0} in task ${Math.max(small, 0) + 1}`,
+      );
+    return tasks;
+  }
+  if (kind !== 'split') return Array.from({ length: tasks }, () => all);
+  if (count % tasks !== 0 || count < 2 * tasks)
+    throw new ParameterError(`tasks must divide the ${count} classes into parts of two at least, got ${tasks}`);
+  return Array.from({ length: tasks }, (_, task) => all.slice((task * count) / tasks, ((task + 1) * count) / tasks));
 }
 
 function classesOf({ learned, unseen }: Parts): number {
@@ -100,8 +131,8 @@ function turned({ shape: [, rows, columns] }: LabelledPictures, degrees: number)
 }
 
 interface Change {
-  isOwn(label: number): boolean;
-  /** Added to each label. */
+  /** The classes of the task, which are counted from `first`. */
+  readonly own: readonly number[];
   readonly first: number;
   /** Where each place's pixel is from; default: there. */
   readonly place?: Int32Array | undefined;
@@ -109,10 +140,10 @@ interface Change {
 }
 
 /** The pictures of some classes as rows; of several channels the mean. */
-function rowsOf({ shape, pixels, labels }: LabelledPictures, { isOwn, first, place, limit }: Change): Rows {
+function rowsOf({ shape, pixels, labels }: LabelledPictures, { own: classes, first, place, limit }: Change): Rows {
   const [, rows, columns, channels] = shape;
   const width = rows * columns;
-  const own = [...labels.keys()].filter((at) => isOwn(labels[at] as number));
+  const own = [...labels.keys()].filter((at) => classes.includes(labels[at] as number));
   // Pictures may lie there class by class.
   const count = Math.min(own.length, limit ?? own.length);
   const chosen = Array.from({ length: count }, (_, at) => own[Math.floor((at * own.length) / count)] as number);
@@ -126,5 +157,5 @@ function rowsOf({ shape, pixels, labels }: LabelledPictures, { isOwn, first, pla
       x[row * width + at] = level / (255 * channels);
     }
   });
-  return { width, x, labels: Int32Array.from(chosen, (at) => (labels[at] as number) + first) };
+  return { width, x, labels: Int32Array.from(chosen, (at) => first + classes.indexOf(labels[at] as number)) };
 }
