@@ -58,6 +58,8 @@ test('edges send what queries see beyond their device, others what they always d
   const perKey = 2 * 64 * 128;
   expect(within.edges.forward).toMatchObject({ elementsSent: 4096 * perKey, computing: within.ring.forward.computing });
   expect(within.edges.backward.elementsSent).toBe(2 * 4096 * perKey);
+  // A ring computes in two of its eight steps, so that nothing hides five of seven hops.
+  expect(within.ring.forward.exposed).toBeCloseTo((5 / 7) * within.ring.forward.exchange, 12);
   expect(within.edges.seconds).toBeLessThan(within.ring.seconds);
   // Beyond a device's run, and all that others have.
   expect(costs(8, { window: 12_000 }).edges.forward.elementsSent).toBe(12_000 * 2 * 8 * 128);

@@ -260,9 +260,13 @@ function passCost(
   const rounds = isOfEdges
     ? [edgesRound(passed * bytes, settings)]
     : ringRounds(mechanism, layout, hop * gradients * bytes, settings);
-  const hidden = isOfEdges || mechanism === 'all-gather' ? 0 : computing / ring;
+  // Ranks that see the keys of few others compute in few steps of a ring; beside the other hops nothing is computed.
+  const visited = Math.min(ring, 1 + Math.ceil(edgesOf(settings).devices / ulysses));
+  const busy = Math.min(1, visited / Math.max(1, ring - 1));
+  const hidden = isOfEdges || mechanism === 'all-gather' ? 0 : computing / visited;
   const exposed = rounds.reduce(
-    (sum, { count, seconds, steps }) => sum + count * Math.max(0, seconds - steps * hidden),
+    (sum, { count, seconds, steps }) =>
+      sum + count * (busy * Math.max(0, seconds - steps * hidden) + (1 - busy) * seconds),
     0,
   );
   const exchange = rounds.reduce((sum, { count, seconds }) => sum + count * seconds, toAll);
