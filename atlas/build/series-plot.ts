@@ -7,8 +7,10 @@ import { type Axis, barPlot, linePlot, powerTicks, roundTicks } from '../site/li
 const [WIDTH, HEIGHT] = [330, 176];
 /** Values over a wider range lie on a logarithmic axis. */
 const WIDE = 30;
-const INKS = ['--family', '--ink-kernel', '--ink-fixed', '--ink-conv', '--ink-chosen', '--ink-linear'];
-const inkOf = (at: number) => `var(${INKS[at % INKS.length]})`;
+/** Two lines have the family's ink and that of exact attention; more have inks that differ, whatever the family. */
+const TWO = ['family', 'ink-exact'];
+const MORE = ['ink-kernel', 'ink-fixed', 'ink-conv', 'ink-chosen', 'ink-linear', 'ink-exact', 'quiet'];
+const inkOf = (at: number, { length }: Series['lines']) => `var(--${(length > 2 ? MORE : TWO)[at % MORE.length]})`;
 
 const short = (value: number) => String(Number(value.toPrecision(3)));
 
@@ -40,7 +42,7 @@ function overPlaces({ x, lines }: Series, said: string): string {
     lines: lines.map(({ label, values }, at) => ({
       name: label,
       points: values.flatMap((value, place) => (value === null ? [] : [[place, value] as const])),
-      ink: inkOf(at),
+      ink: inkOf(at, lines),
       width: 1.8,
       dots: 2,
     })),
@@ -52,9 +54,9 @@ function inBars({ x, lines }: Series, said: string): string {
     name: String(place),
     bars: lines.flatMap(({ values }, line) => {
       const value = values[at] ?? null;
-      return value === null ? [] : [{ value, said: significant(value), ink: inkOf(line) }];
+      return value === null ? [] : [{ value, said: significant(value), ink: inkOf(line, lines) }];
     }),
   }));
-  const inks = lines.length > 1 ? lines.map(({ label }, at) => [label, inkOf(at)] as const) : [];
+  const inks = lines.length > 1 ? lines.map(({ label }, at) => [label, inkOf(at, lines)] as const) : [];
   return barPlot(said, WIDTH, places, inks);
 }
