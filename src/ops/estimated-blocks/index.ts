@@ -6,7 +6,14 @@ import { choice, defineOp, f32, i32, type OptionsOf, whole } from '../define';
 import type { ResultOptions } from '../float32';
 import { checkHeads } from '../heads';
 import { QUANTIZE } from './params';
-import { EstimatedBlocksParams, KEYS, kernels, QUERY_GROUP } from './params.generated';
+import { EstimatedBlocksParams, KEYS, kernels, PART, QUERY_GROUP } from './params.generated';
+
+/** Below so many columns all are taken at once. */
+const LEAST_TERMS = 32;
+
+/** The terms that are taken first, three eighths, a multiple of 4. */
+const firstTerms = (d: number): number =>
+  4 * (d < LEAST_TERMS ? Math.ceil(d / 4) : Math.floor((3 * Math.ceil(d / 4)) / 8));
 
 const estimatedBlocksOp = defineOp({
   name: 'estimatedBlocks',
@@ -37,7 +44,8 @@ const estimatedBlocksOp = defineOp({
     const [b, n, h, d] = q.shape as [number, number, number, number];
     const [, m, g] = k.shape as [number, number, number];
     const [, , queryBlocks, keyBlocks] = kept.shape as [number, number, number, number];
-    const depth = Math.ceil(d / 4) * 4;
+    const depth = Math.ceil(d / 16) * 16;
+    const terms = firstTerms(d);
     const blocks = b * g * Math.ceil(m / keyBlock);
     const keys = blocks * Math.ceil(keyBlock / KEYS) * KEYS;
     const isRounded = quantize !== 'none';
@@ -47,16 +55,22 @@ const estimatedBlocksOp = defineOp({
       rowSums: 2 * ofRows,
       rowScales: ofRows,
       rowInverses: ofRows,
+      rowLimits: ofRows,
       tops: ofRows,
       rowNorms: ofRows,
-      columns: isRounded ? keys * depth : 0,
+      rowReaches: 2 * ofRows,
+      keyRows: isRounded ? keys * depth : 0,
+      columns: isRounded ? keys * terms : 0,
       columnScales: 4 * keys,
       inverses: 4 * keys,
       columnNorms: 4 * keys,
+      order: 4 * keys,
+      extremes: (8 * keys) / KEYS,
       largestInverses: 4 * blocks,
       products: (4 * keys * h) / g,
       biases: (4 * keys * h) / g,
       largestBiases: (4 * blocks * h) / g,
+      reaches: (4 * keys * h) / g / PART,
     };
     const extents = { b, n, m, h, g, d, queryBlocks, keyBlocks, queryBlock, keyBlock };
     return withMemory(bytes, (at) => [
@@ -69,6 +83,7 @@ const estimatedBlocksOp = defineOp({
         params: EstimatedBlocksParams({
           ...extents,
           quantize: QUANTIZE.indexOf(quantize),
+          terms,
           q,
           center,
           k,
