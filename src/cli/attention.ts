@@ -27,24 +27,30 @@ export async function attentionOfModel(
   const layersOf = () => createDecoder(config, { attention: exactAttention as Method }).layers;
   if (attention !== undefined)
     return attentionOf(await Promise.all(attention.split(',').map(readMethod)), params, layersOf(), names);
-  const own = trainedAttention(config);
+  const own = ownAttention(config, params);
   if (!own) {
     if (params !== undefined) throw new ParameterError('--params are those of --attention: name its method too');
     return undefined;
   }
-  const given: unknown = params === undefined ? undefined : parseJson(params);
-  const merged = own.map((each, at) => {
-    const more: unknown = Array.isArray(given) ? given[at] : given;
-    return isRecord(more) ? { ...each.params, ...more } : each.params;
-  });
-  const isMergeable = given === undefined || isRecord(given) || (Array.isArray(given) && given.length === own.length);
-  const json = isMergeable ? JSON.stringify(own.length === 1 ? merged[0] : merged) : params;
+  const [first] = own;
   return attentionOf(
     own.map(({ method }) => findMethod(method)),
-    json,
+    JSON.stringify(own.length === 1 ? first?.params : own.map(({ params }) => params)),
     layersOf(),
     names,
   );
+}
+
+/**
+ * What a model was trained with, each method with those of its params replaced that are given: an object for all, or a list with one for
+ * each. Undefined for exact attention.
+ */
+export function ownAttention(config: DecoderConfig, json: string | undefined): ReturnType<typeof trainedAttention> {
+  const own = trainedAttention(config);
+  if (!own || json === undefined) return own;
+  const given: unknown = parseJson(json);
+  const more = isRecord(given) ? own.map(() => given) : paramsOf(given, own.length, '--attention');
+  return own.map(({ method, params }, at) => ({ method, params: { ...params, ...more[at] } }));
 }
 
 /**
@@ -58,18 +64,25 @@ export function attentionOf(
   { option, layersName }: Readonly<Record<'option' | 'layersName', string>>,
 ): DecoderAttention {
   const { length: count } = methods;
-  const given: unknown = json === undefined ? (count === 1 ? {} : methods.map(() => ({}))) : parseJson(json);
+  if (count > layers) throw new ParameterError(`${option} must name at most as many as ${layersName}, got ${count}`);
+  const params = json === undefined ? methods.map(() => ({})) : paramsOf(parseJson(json), count, option);
+  const [only] = params;
+  if (count === 1) return { method: methods[0] as Method, params: only };
+  return Array.from({ length: layers }, (_, layer) => {
+    const turn = layer % count;
+    return { method: methods[turn] as Method, params: params[turn] };
+  });
+}
+
+/** `--params` of so many methods, which `option` names. */
+function paramsOf(given: unknown, count: number, option: string): readonly Readonly<Record<string, unknown>>[] {
   if (count === 1) {
     if (!isRecord(given)) throw new ParameterError(`--params must be an object, got ${show(given)}`);
-    return { method: methods[0] as Method, params: given };
+    return [given];
   }
-  if (count > layers) throw new ParameterError(`${option} must name at most as many as ${layersName}, got ${count}`);
   if (!Array.isArray(given) || given.length !== count || !given.every(isRecord))
     throw new ParameterError(
       `--params must be a JSON array of ${count} objects, one for each of ${option}, got ${show(given)}`,
     );
-  return Array.from({ length: layers }, (_, layer) => {
-    const turn = layer % count;
-    return { method: methods[turn] as Method, params: given[turn] };
-  });
+  return given;
 }

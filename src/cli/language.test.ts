@@ -167,12 +167,22 @@ test('attention is that of the training, which is said, unless another is named'
     );
     expect(own.stdout).not.toBe(plain.stdout);
     const other = await saccade(...given, '--params', '{"window": [100, 0]}');
-    expect(other.stdout).toBe(plain.stdout);
+    expect([other.stdout, other.stderr]).toEqual([
+      plain.stdout,
+      expect.stringContaining(
+        'Attention as in training, but for --params, unless --attention names another: attention {"window":[100,0]}',
+      ),
+    ]);
+    await expectRefusal([...given, '--params', '[7]'], '--params must be an object, got [7]');
     expect((await saccade(...given, '--attention', 'attention')).stderr).toBe('');
     const short = await saccade(...given, '--attention', 'sale', '--params', '{"threshold": 0.1}');
     expect([short.stdout, short.stderr]).toEqual([plain.stdout, expect.stringContaining('exact, as it is up to 1024')]);
     expect(() => createDecoder({ ...config, landmark_every: 4 } as never)).toThrow(
       'attention must be given, as the model was trained with landmark-attention {"block":4}',
+    );
+    await expectRefusal(
+      [...given, '--attention', 'sea'],
+      'the model was not trained with sea, which must learn 38 parameters of its own: train it first, by saccade train --method sea --distill MODEL',
     );
     await trainedBy({ saccade_attention: [{ method: 3, params: {} }] });
     await expectRefusal(

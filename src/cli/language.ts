@@ -2,12 +2,11 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { defaultModelFiles } from '../default-model/files';
 import { type DecoderConfig, type GenerateOptions, type LanguageModel, loadDecoder } from '../models';
-import { trainedAttention } from '../models/decoder/trained-attention';
 import { STORAGE } from '../ops/cache/params';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
 import type { Runtime } from '../runtime/runtime';
 import { openWeights, type Weights } from '../weights';
-import { attentionOfModel } from './attention';
+import { attentionOfModel, ownAttention } from './attention';
 import { METHOD_OR_MODULE } from './methods';
 import { backendOption, paramsOption, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
@@ -120,8 +119,8 @@ export async function withLanguageModel<Result>(
   await using weights = await openModel(model);
   const config = weights.config as DecoderConfig | undefined;
   const attended = config && (await attentionOfModel(config, { attention, params }));
-  const trained = config && attention === undefined ? trainedAttention(config) : undefined;
-  if (trained && !given) process.stderr.write(`${ownText(trained)}\n`);
+  const trained = config && attention === undefined ? ownAttention(config, params) : undefined;
+  if (trained && !given) process.stderr.write(`${ownText(trained, params !== undefined)}\n`);
   using own = given ? undefined : await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
   const runtime = given ?? (own as Runtime);
   using language = await withProgress(model ?? DEFAULT_MODEL, (control) =>
@@ -131,8 +130,8 @@ export async function withLanguageModel<Result>(
 }
 
 /** What attention is taken if none is named. */
-const ownText = (own: NonNullable<ReturnType<typeof trainedAttention>>) =>
-  `Attention as in training, unless --attention names another: ${own.map(({ method, params }) => `${method} ${JSON.stringify(params)}`).join(', ')}`;
+const ownText = (own: NonNullable<ReturnType<typeof ownAttention>>, isChanged: boolean) =>
+  `Attention as in training${isChanged ? ', but for --params' : ''}, unless --attention names another: ${own.map(({ method, params }) => `${method} ${JSON.stringify(params)}`).join(', ')}`;
 
 /** Says, of sequences of so many tokens, that a method had nothing to leave out. */
 export function exactText({ decoder: { exactUpTo = 0 } }: LanguageModel, tokens: number): string {

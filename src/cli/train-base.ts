@@ -3,7 +3,7 @@ import { ParameterError } from '../errors';
 import { createDecoder, type Decoder, type DecoderConfig, type LayerAttention } from '../models';
 import type { LandmarkConfig, Landmarks } from '../models/decoder/landmarks';
 import { withTrainedAttention } from '../models/decoder/trained-attention';
-import { concat } from '../ops/copy';
+import { concat, contiguous } from '../ops/copy';
 import { mean } from '../ops/reduce';
 import type { Runtime } from '../runtime/runtime';
 import { sameShape } from '../tensor/shape';
@@ -58,8 +58,16 @@ export function configOfTrained(
   return withTrainedAttention({ ...others, ...ofLandmarks } as DecoderConfig, turns);
 }
 
-/** Parameters of a decoder: the base's where it has them, of new tokens the mean of all; random ones else. */
-export function parametersFrom(base: Base, decoder: Decoder, runtime: Runtime, seed: number): Record<string, Tensor> {
+/**
+ * Parameters of a decoder: the base's where it has them, of new tokens the mean of all; random ones else. Where the base teaches, they are
+ * copies of its own, as training writes in place.
+ */
+export function parametersFrom(
+  base: Base,
+  decoder: Decoder,
+  runtime: Runtime,
+  { seed, isTeacher }: { readonly seed: number; readonly isTeacher: boolean },
+): Record<string, Tensor> {
   const own: Record<string, Tensor> = decoder.initialize(runtime, { seed });
   for (const name of Object.keys(own)) {
     const [initial, known] = [own[name] as Tensor, base.parameters[name] as Tensor<'f32'> | undefined];
@@ -70,7 +78,7 @@ export function parametersFrom(base: Base, decoder: Decoder, runtime: Runtime, s
         const row = mean(known, { axes: [0], keepDims: true });
         return concat([known, ...Array.from({ length: more }, () => row)], 0);
       });
-    } else if (sameShape(known.shape, initial.shape)) own[name] = known;
+    } else if (sameShape(known.shape, initial.shape)) own[name] = isTeacher ? contiguous(known) : known;
     else throw new ParameterError(`${name} of the model to go on from has another shape`);
     if (own[name] !== initial) initial.dispose();
   }

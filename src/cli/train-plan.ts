@@ -155,7 +155,12 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
   const room = hasLandmarks ? configWithLandmarks(plain, tokenizer.size) : plain;
   const decoder = createDecoder(room, { attention });
   const { landmarks } = decoder;
+  const isTeacher = options.distill !== undefined;
   const config = configOfTrained(room, landmarks, ([attention].flat() as LayerAttention[]).slice(0, methods.length));
+  if (isTeacher && landmarks)
+    throw new ParameterError(
+      '--distill is for methods without landmarks, which no teacher has: train them with --from',
+    );
   if (options.jump > 1 && !landmarks)
     throw new ParameterError('--jump is for methods with landmarks: landmark-attention');
   const toBatch = (host: HostTensor<'i32'>) => batchOf(runtime, host, landmarks);
@@ -172,14 +177,14 @@ export async function planOfText(runtime: Runtime, given: TrainOptions, remember
       ...(isGated && { gated: row(gatedTokens(n, landmarks, draw)) }),
     };
   };
-  const parameters = base ? parametersFrom(base, decoder, runtime, seed) : decoder.initialize(runtime, { seed });
+  const parameters = base
+    ? parametersFrom(base, decoder, runtime, { seed, isTeacher })
+    : decoder.initialize(runtime, { seed });
   const prompt = tokens.slice(-length - 1).slice(0, SAMPLE.prompt);
   return {
     title: `${title}, learned with ${names}`,
     files: { 'tokenizer.json': tokenizer.file, 'config.json': config },
-    ...(base && options.distill !== undefined
-      ? { loss: distillation(base, decoder) }
-      : { loss: lossOf(decoder), decoder }),
+    ...(base && isTeacher ? { loss: distillation(base, decoder) } : { loss: lossOf(decoder), decoder }),
     steps,
     every,
     optimizer,

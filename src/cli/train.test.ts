@@ -8,12 +8,16 @@ import { expectRefusal, saccade } from '../../test/command-line';
 import { expectClose } from '../../test/expect';
 import configs from '../../test/fixtures/decoder.json';
 import published from '../../test/fixtures/training.json';
+import { createRuntime } from '../index';
 import { readSafetensors, readSafetensorsMetadata, writeSafetensors } from '../io';
+import { createDecoder } from '../models';
 import { hostTensor } from '../tensor/host';
 import { uniformGenerator } from '../tensor/random';
-import { readCheckpoint, type TrainingSettings, tokenizerOf } from '../train';
+import type { Tensor } from '../tensor/tensor';
+import { characterTokenizer, readCheckpoint, type TrainingSettings, tokenizerOf } from '../train';
 import { writeCheckpoint } from '../train/checkpoint';
 import { lockFolder } from './lock-folder';
+import { parametersFrom } from './train-base';
 
 let folder: string;
 const at = (...names: string[]) => join(folder, ...names);
@@ -118,6 +122,22 @@ test('goes on with what the checkpoint remembers, and refuses another course', a
     ['train', '--resume', '--out', at('whole'), '--text', at('other.txt')],
     'settings.text of the checkpoint is',
   );
+});
+
+test('a student begins with the weights of its teacher, which keeps its own', async () => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+  const decoder = createDecoder(configs.llama);
+  const base = {
+    config: configs.llama,
+    decoder,
+    parameters: decoder.initialize(runtime),
+    tokenizer: characterTokenizer('a'),
+  };
+  const student = parametersFrom(base, decoder, runtime, { seed: 1, isTeacher: true });
+  for (const [name, own] of Object.entries(student)) {
+    const known = base.parameters[name] as Tensor;
+    expect([own === known, await own.read()]).toEqual([false, await known.read()]);
+  }
 });
 
 /** What a folder holds, and when it was written. */

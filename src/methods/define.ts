@@ -209,6 +209,8 @@ export interface MethodSpec<
   landmarkEvery?(params: valibot.InferOutput<Schema>): number;
   /** Up to how many tokens of a sequence it is exact attention, beside which it saves nothing there. Default: none. */
   exactUpTo?(params: valibot.InferOutput<Schema>): number;
+  /** The most tokens of a sequence of which a layer can tell; default: any number. */
+  mostTokens?(params: valibot.InferOutput<Schema>): number;
   /** For params that are found for a model by `calibrate`. */
   readonly calibration?: Calibration;
   /**
@@ -379,6 +381,7 @@ const OPTIONAL = [
   'continuation',
   'landmarkEvery',
   'exactUpTo',
+  'mostTokens',
   'page',
 ];
 

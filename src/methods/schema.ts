@@ -2,7 +2,7 @@
 import * as valibot from 'valibot';
 
 /** A number that float32, the type of the kernels, can hold. */
-function float32() {
+export function float32() {
   return valibot.check((value: number) => Number.isFinite(Math.fround(value)));
 }
 

@@ -25,6 +25,8 @@ export interface WeightNames {
   readonly prefix?: string | undefined;
   /** Tensors of files that are passed over: those that only training uses, or that follow from the configuration. */
   readonly ignored?: RegExp | undefined;
+  /** Why files lack just these parameters, in place of their names, if there is a reason. */
+  readonly whyMissing?: ((names: readonly string[]) => string | undefined) | undefined;
 }
 
 type Types = 'f32' | 'stored';
@@ -175,7 +177,7 @@ function typeOf({ type, shape }: Stored, types: Types): DType {
 
 /** The tensors of a file by the names that the model has for them, with their own. */
 function matched<T extends { readonly shape: Shape }>(
-  { parameters: usual, otherForms = [], prefix, ignored }: WeightNames,
+  { parameters: usual, otherForms = [], prefix, ignored, whyMissing }: WeightNames,
   file: Readonly<Record<string, T>>,
   check: (own: string, tensor: T) => void = () => {},
 ): Map<string, [name: string, tensor: T]> {
@@ -200,6 +202,8 @@ function matched<T extends { readonly shape: Shape }>(
       ? []
       : [`${own} must have shape ${formatShape(expected)}, got ${formatShape(shape)}`];
   });
+  const why = missing.length > 0 && unknown.length + misshapen.length === 0 ? whyMissing?.(missing) : undefined;
+  if (why !== undefined) throw new ParameterError(why);
   refuse(missing, unknown, misshapen);
   return new Map(Object.keys(parameters).map((own) => [own, found.get(own) as [string, T]]));
 }

@@ -25,7 +25,7 @@ interface Layer {
 }
 
 /**
- * What a student loses on a batch. Teacher's maps, contexts and layers take O(n^2) memory, in training only.
+ * What a student loses on a batch, whose targets may be `NO_TARGET`. Teacher's maps, contexts and layers take O(n^2) memory, in training only.
  */
 export function distillation(
   teacher: { readonly decoder: Decoder; readonly parameters: Tensors },
@@ -50,7 +50,7 @@ export function distillation(
         },
       });
       const classes = contiguous(targets as Tensor<'i32'>).reshape([tokens.size]);
-      const task = crossEntropy(logits.reshape([tokens.size, -1]), classes, student.landmarks && { ignore: NO_TARGET });
+      const task = crossEntropy(logits.reshape([tokens.size, -1]), classes, { ignore: NO_TARGET });
       const apart = divergence(softmax(known.logits), softmax(logits));
       const ofModel = add(times(apart, WEIGHTS.logitsKl), times(task, WEIGHTS.task));
       const loss = kept.tensors.reduce((total, each) => add(total, each), ofModel);

@@ -4,6 +4,8 @@
  */
 import { checkBoolean, checkFunction, checkKnown, checkOptions, checkRecord, checkWhole, show } from '../../check';
 import { DTypeError, ParameterError, ShapeError } from '../../errors';
+import type { Method } from '../../methods/define';
+import { exactAttention } from '../../methods/dense/attention';
 import type { ParamsSchema } from '../../methods/params';
 import type { AttentionContext, AttentionLayer } from '../../nn/attention';
 import { type LinearCrossEntropyOptions, linearCrossEntropy } from '../../nn/linear-cross-entropy';
@@ -36,7 +38,7 @@ import type { DecoderConfig } from './architectures/settings';
 import { createDecoderCache, DecoderCache, type DecoderCacheOptions } from './cache';
 import { checkedPlaces, type Inserted, insertedRows, type Landmarks, landmarksOf, withoutLandmarks } from './landmarks';
 import { type DecoderAttention, type DecoderLayer, layersOf } from './layers';
-import { checkUntrained } from './trained-attention';
+import { checkUntrained, whyUntrained } from './trained-attention';
 
 export type { DecoderConfig } from './architectures/settings';
 export { DecoderCache, type DecoderCacheOptions } from './cache';
@@ -185,10 +187,9 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
   const activations = activationsSetting.check('activations', options.activations, {}, {});
   const layers = layersOf(blueprint, options.attention as DecoderAttention | undefined);
   const attentions = layers.map(({ attention }) => attention);
-  const { prefix, context = Number.MAX_SAFE_INTEGER } = blueprint;
+  const context = Math.min(blueprint.context ?? Number.MAX_SAFE_INTEGER, mostTokensOf(attentions));
   const parameters = parametersOf(blueprint, layers);
-  // A head that is tied is that of the embedding.
-  const names = { parameters, prefix, ignored: new RegExp(`${blueprint.ignored.source}|(^|\\.)lm_head\\.weight$`) };
+  const names = namesOf(blueprint, layers, parameters);
   const checkParameters = parameterChecker(parameters);
   const check = (given: Parameters, tokens: Readonly<Record<string, Tensor>>, options: DecoderControl) => {
     checkControl(options);
@@ -300,6 +301,21 @@ function stepped(
     return cache.advance(width, { counts: taken.counts, signal }, (contextOf) => run(taken, contextOf));
   });
 }
+
+function namesOf(blueprint: Blueprint, layers: readonly DecoderLayer[], parameters: Described): WeightNames {
+  const attentions = layers.map(({ attention }) => attention);
+  const plain = () => parametersOf(blueprint, layersOf(blueprint, exactAttention as Method));
+  return {
+    parameters,
+    prefix: blueprint.prefix,
+    // A head that is tied is that of the embedding.
+    ignored: new RegExp(`${blueprint.ignored.source}|(^|\\.)lm_head\\.weight$`),
+    whyMissing: (missing) => whyUntrained(missing, plain(), attentions),
+  };
+}
+
+const mostTokensOf = (attentions: readonly AttentionLayer[]): number =>
+  Math.min(...attentions.map(({ method, params }) => method.mostTokens?.(params as never) ?? Number.POSITIVE_INFINITY));
 
 function exactUpToOf(attentions: readonly AttentionLayer[]): number | undefined {
   const all = attentions.flatMap(({ method, params }) => method.exactUpTo?.(params as never) ?? []);

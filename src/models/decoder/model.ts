@@ -43,7 +43,7 @@ export const decoderModelOf = (methodOf: MethodOf) =>
     keepsTypes: true,
     configured: (config) => ({ config }),
     network({ config, attention, activations }) {
-      const { parameters, prefix, ignored, forward } = createDecoder(config as DecoderConfig, {
+      const { parameters, prefix, ignored, whyMissing, forward } = createDecoder(config as DecoderConfig, {
         attention: namedAttention(attention, methodOf) as DecoderAttention | undefined,
         activations,
       });
@@ -51,6 +51,7 @@ export const decoderModelOf = (methodOf: MethodOf) =>
         parameters,
         prefix,
         ignored,
+        whyMissing,
         forward: ({ tokens }, given, control) => ({ logits: forward(given, tokens, control) }),
       };
     },

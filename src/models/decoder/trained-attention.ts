@@ -1,6 +1,8 @@
 /** The attention that a model was trained with, as its configuration remembers it. */
 import { checkArray, checkRecord, show } from '../../check';
 import { ParameterError } from '../../errors';
+import type { AttentionLayer } from '../../nn/attention';
+import type { Described } from '../../nn/module';
 import type { DecoderConfig } from './architectures/settings';
 
 /** A method by its name, with its params. */
@@ -51,4 +53,16 @@ export function checkUntrained(config: DecoderConfig): void {
   throw new ParameterError(
     `attention must be given, as the model was trained with ${own.method} ${JSON.stringify(own.params)}; pass exactAttention for exact attention`,
   );
+}
+
+/** Says that layers' methods must be trained, if they learn all parameters that are missing, and any attention has the others. */
+export function whyUntrained(
+  missing: readonly string[],
+  plain: Described,
+  attentions: readonly AttentionLayer[],
+): string | undefined {
+  if (missing.some((name) => Object.hasOwn(plain, name))) return undefined;
+  const learning = attentions.flatMap(({ method }) => (method.layer ? [method.name] : []));
+  const names = [...new Set(learning)];
+  return `the model was not trained with ${names.join(' and ')}, which must learn ${missing.length} parameters of its own: train it first, by saccade train --method ${names.join()} --distill MODEL or, to learn from a text alone, --from MODEL`;
 }

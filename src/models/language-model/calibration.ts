@@ -63,7 +63,7 @@ export async function calibrate(
   checkNumber('error', error, 'a positive number', (value) => value > 0 && value < Number.POSITIVE_INFINITY);
   method.parse({ ...params, [calibration.param]: calibration.start } as never);
   const { runtime, decoder, parameters, context } = model;
-  const tokens = model.tokensOf(text);
+  const tokens = text.length === 0 ? [] : model.tokensOf(text);
   const pieces = Math.ceil(tokens.length / context);
   const found: number[][] = [];
   let isApart = false;

@@ -157,9 +157,9 @@ export class LanguageModel {
     const { chunk, ...control } = options;
     checkControl(control);
     if (chunk !== undefined) checkWhole('chunk', chunk, 1);
-    const tokens = this.tokensOf(text);
+    const tokens = text.length === 0 ? [] : this.tokensOf(text);
     const count = tokens.length - 1;
-    if (count < 1) throw new ParameterError('text must have two tokens at least, got 1');
+    if (count < 1) throw new ParameterError(`text must have two tokens at least, got ${tokens.length}`);
     const { context } = this;
     let sum = 0;
     for (let start = 0; start < count; start += context) {

@@ -8,14 +8,14 @@ import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { bindShapes, formatShape } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
-import { choice, number, scale, whole } from '../../schema';
+import { choice, float32, number, scale, whole } from '../../schema';
 import { type DeltaParams, deltaAttendToCache, deltaForward, windowOf } from './attend';
 import { reference } from './reference';
 
 /** The share of products that is left at the paper's sparsity. */
 const LEFT = 0.4;
 
-const threshold = valibot.pipe(valibot.number(), valibot.minValue(0));
+const threshold = valibot.pipe(valibot.number(), float32(), valibot.minValue(0));
 
 export const deltallm = defineMethod({
   name: 'deltallm',

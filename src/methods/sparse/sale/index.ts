@@ -8,7 +8,7 @@ import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { bindShapes, formatShape } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
-import { choice, scale, whole } from '../../schema';
+import { choice, float32, scale, whole } from '../../schema';
 import { type SaleParams, saleAttention } from './attend';
 import { attendToCache } from './attend-to-cache';
 import { reference } from './reference';
@@ -17,7 +17,7 @@ import { spansOf } from './reserved';
 /** The share of estimated blocks that is kept at the paper's speed. */
 const KEPT = 0.19;
 
-const threshold = valibot.pipe(valibot.number(), valibot.minValue(0));
+const threshold = valibot.pipe(valibot.number(), float32(), valibot.minValue(0));
 
 export const sale = defineMethod({
   name: 'sale',

@@ -72,6 +72,7 @@ export const sea = defineMethod({
   },
 
   layer,
+  mostTokens: ({ causal, positions }) => (causal ? positions : Number.POSITIVE_INFINITY),
   continuation: (params) =>
     params.causal
       ? {
