@@ -1,14 +1,13 @@
-import { execFile, execFileSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { promisify } from 'node:util';
 import { Worker } from 'node:worker_threads';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, afterEach, expect, test, vi } from 'vitest';
 import { runRanks } from '../src/cluster';
+import { saccade } from './command-line';
 
 const root = resolve(import.meta.dirname, '..');
-const bin = join(root, 'dist/cli/bin.mjs');
 const program = join(root, 'test/ranks-program.mjs');
 const folder = mkdtempSync(join(tmpdir(), 'saccade-cluster-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -28,20 +27,10 @@ const tooLarge = (errors: Errors) => Object.entries(errors).filter(([, error]) =
 const onWorkers = (count: number, data: string, seconds?: number) =>
   runRanks<Errors>(count, () => new Worker(program), { data, seconds });
 
-interface Ended {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
 /** How `saccade cluster run` of so many ranks ends. */
-async function cluster(count: number, words: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
-  const args = [bin, 'cluster', 'run', '-n', String(count), ...words];
-  return promisify(execFile)(process.execPath, args, { env: { ...process.env, ...env }, timeout: 60_000 }).then(
-    ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
-    ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
-  );
-}
+const cluster = (count: number, words: readonly string[]) => saccade('cluster', 'run', '-n', String(count), ...words);
+
+afterEach(() => vi.unstubAllEnvs());
 
 test('workers give what one process makes of all tensors', async () => {
   const all = await onWorkers(3, 'check');
@@ -91,18 +80,22 @@ test('what is missing is one clear message', async () => {
     code: 2,
     stderr: "saccade: script must be a file, got 'no-such.mjs', which does not exist\n",
   });
-  const library = await cluster(2, [program], { SACCADE_MPI_LIBRARY: '/no/libmpi.so' });
+  expect((await cluster(0, [program])).stderr).toMatch(/must be a whole number from 1 to 4096/);
+  vi.stubEnv('SACCADE_MPI_LIBRARY', '/no/libmpi.so');
+  const library = await cluster(2, [program]);
   expect(library.code).toBe(2);
   expect(library.stderr).toMatch(/^saccade: Open MPI's library \/no\/libmpi.so cannot be opened: install Open MPI/);
-  expect((await cluster(0, [program])).stderr).toMatch(/must be a whole number from 1 to 4096/);
 });
 
 test.runIf(hasMpi)('a missing launcher, or that of another MPI, is named', async () => {
-  const gone = await cluster(2, [program], { PATH: folder });
+  const path = process.env.PATH;
+  vi.stubEnv('PATH', folder);
+  const gone = await cluster(2, [program]);
   expect(gone).toMatchObject({ code: 2 });
   expect(gone.stderr).toMatch(/^saccade: mpirun is not installed: it is part of Open MPI/);
   writeFileSync(join(folder, 'mpirun'), '#!/bin/sh\necho "HYDRA build details:"\n', { mode: 0o755 });
-  const other = await cluster(2, [program], { PATH: `${folder}:${process.env.PATH}` });
+  vi.stubEnv('PATH', `${folder}:${path}`);
+  const other = await cluster(2, [program]);
   expect(other.stderr).toMatch(/^saccade: mpirun is that of another MPI \('HYDRA build details:'\)/);
 });
 
@@ -114,7 +107,8 @@ test.runIf(has('gcc'))("another MPI's library is named by its own version", asyn
     '#include <string.h>\nint MPI_Get_library_version(char *t, int *n) { strcpy(t, "MPICH Version: 4.2.1"); *n = 20; return 0; }\n',
   );
   execFileSync('gcc', ['-shared', '-fPIC', '-o', library, source]);
-  const { code, stderr } = await cluster(2, [program], { SACCADE_MPI_LIBRARY: library });
+  vi.stubEnv('SACCADE_MPI_LIBRARY', library);
+  const { code, stderr } = await cluster(2, [program]);
   expect(code).toBe(2);
   expect(stderr).toMatch(/libmpich.so is 'MPICH Version: 4.2.1', .*use Open MPI/);
 });
