@@ -10,7 +10,7 @@ export const CHROMIUM = {
 } satisfies LaunchOptions;
 
 /** It compiles many kernels ten times as fast, and kernels find arbitrary numbers in a workgroup's memory, not zeros. */
-export const CHROMIUM_FOR_KERNELS: LaunchOptions = {
+export const CHROMIUM_FOR_KERNELS = {
   ...CHROMIUM,
   args: [...CHROMIUM.args, '--enable-dawn-features=disable_workgroup_init'],
-};
+} satisfies LaunchOptions;

@@ -4,7 +4,7 @@ import { type Browser, chromium } from 'playwright-core';
 import ts from 'typescript';
 import { build, createLogger, preview } from 'vite';
 import type { RuntimeOptions } from '../src/index';
-import { CHROMIUM } from './chromium.ts';
+import { CHROMIUM_FOR_KERNELS } from './chromium.ts';
 import type { Agreement, agreement } from './consumer/agreement';
 import type { Firefox } from './firefox';
 
@@ -16,8 +16,8 @@ export const ISOLATION = {
 
 /** A headless Chromium of the machine's own, with WebGPU or without; playwright-core downloads none. */
 export function launchChromium(hasGpu = true): Promise<Browser> {
-  const args = CHROMIUM.args.filter((arg) => hasGpu || arg !== '--enable-unsafe-webgpu');
-  return chromium.launch({ ...CHROMIUM, args });
+  const args = CHROMIUM_FOR_KERNELS.args.filter((arg) => hasGpu || arg !== '--enable-unsafe-webgpu');
+  return chromium.launch({ ...CHROMIUM_FOR_KERNELS, args });
 }
 
 /**

@@ -15,7 +15,7 @@ const CASES = [
   { q: [1, 131, 3, 80], k: [1, 129, 3, 80], e: 128, options: {} },
   { q: [1, 200, 2, 64], k: [1, 200, 2, 64], e: 64, options: { mask: masks.band(9, 4) } },
   // Enough work to wake the threads.
-  { q: [1, 611, 4, 72], k: [1, 611, 2, 72], e: 72, options: { causal: true } },
+  { q: [1, 611, 2, 72], k: [1, 611, 1, 72], e: 72, options: { causal: true } },
   { q: [1, 65, 1, 7], k: [1, 30, 1, 7], e: 5, options: { window: [3, 0], scale: 0.7 } },
 ] as const;
 
