@@ -24,6 +24,9 @@ const ROOT = resolve(import.meta.dirname, '..');
 const DIST = join(ROOT, 'atlas/dist');
 /** Any path will do. */
 const BASE = '/under/some/path/';
+/** Where pages go to be left, or to come back as new: at home, so that they keep their process. */
+const NOTHING = 'nothing.txt';
+const VIEWPORT = { width: 1280, height: 800 };
 
 let config: InlineConfig;
 /** One with WebGPU, whose kernels take long to compile in software, and one without. */
@@ -31,6 +34,8 @@ let withGpu: Browser;
 let browser: Browser;
 /** What most tests open their pages in, so that scripts are fetched and compiled once. */
 let shared: BrowserContext;
+/** Pages of it that a test has left: a new one is a new process. */
+const idle: Page[] = [];
 let server: PreviewServer;
 let url: string;
 
@@ -46,10 +51,11 @@ const serve = (headers: Record<string, string>) =>
 beforeAll(async () => {
   config = await atlasConfig();
   await build(config);
+  await writeFile(join(DIST, NOTHING), '');
   // Pages share what they have fetched, unasked.
   const headers = { ...ISOLATION, 'Cache-Control': 'max-age=3600' };
   [withGpu, browser, server] = await Promise.all([launchChromium(), launchChromium(false), serve(headers)]);
-  shared = await newContext(browser, { serviceWorkers: 'block', viewport: { width: 1280, height: 800 } });
+  shared = await newContext(browser, { serviceWorkers: 'block', viewport: VIEWPORT });
   url = server.resolvedUrls?.local[0] as string;
 }, 600_000);
 afterAll(async () => {
@@ -67,7 +73,7 @@ const live = (name: string) => `[data-live="${name}"]`;
 
 /** A page that must not complain, nor ask another host for anything. */
 async function open(context: BrowserContext, path: string): Promise<{ page: Page; complaints: string[] }> {
-  const page = await context.newPage();
+  const page = (context === shared && idle.pop()) || (await context.newPage());
   const complaints: string[] = [];
   page.on('pageerror', (error) => complaints.push(error.message));
   page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
@@ -76,6 +82,16 @@ async function open(context: BrowserContext, path: string): Promise<{ page: Page
   });
   await page.goto(url + path);
   return { page, complaints };
+}
+
+/** Gives a page of the shared context to the next test, as if it were new. */
+async function leave(page: Page): Promise<void> {
+  for (const event of ['pageerror', 'console', 'request'] as const) page.removeAllListeners(event);
+  await page.mouse.move(0, 0);
+  await page.goto(url + NOTHING);
+  await page.emulateMedia({ colorScheme: 'light', media: null });
+  await page.setViewportSize(VIEWPORT);
+  idle.push(page);
 }
 
 /** Has the workers of a context's pages do something first. */
@@ -181,12 +197,12 @@ describe.concurrent('the list', () => {
     expect(await shown()).toEqual(['dydila']);
     expect(await page.getAttribute(live('search'), 'data-state')).toBe('done');
     const address = page.url();
-    await page.goto('about:blank');
+    await page.goto(url + NOTHING);
     await page.goto(address);
     expect(await shown()).toEqual(['dydila']);
     await page.goto(`${address}&cost=%E0%A4%A&family=nonsense`);
     expect(complaints).toEqual([]);
-    await page.close();
+    await leave(page);
   });
 });
 
@@ -215,7 +231,7 @@ describe.concurrent('search by meaning', () => {
     expect(await shown(page)).toEqual(order.filter((id) => chosen.includes(id)));
     expect(await grave(page)).toEqual([]);
     const address = page.url();
-    await page.goto('about:blank');
+    await page.goto(url + NOTHING);
     await page.goto(address);
     await page.waitForSelector('.likeness', { state: 'attached' });
     await page.waitForSelector(done);
@@ -278,7 +294,7 @@ describe.concurrent('every page of a method', () => {
     expect(await tooWide(page)).toEqual([]);
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
     expect(complaints).toEqual([]);
-    await page.close();
+    await leave(page);
   });
 
   test('saves what it shows, and its numbers are those of the library', async () => {
@@ -350,14 +366,14 @@ describe.concurrent('every page of a method', () => {
         (fields as HTMLInputElement[]).map(({ name, value, checked }) => [name, value, checked]),
       );
     const [before, address] = [await state(), page.url()];
-    await page.goto('about:blank');
+    await page.goto(url + NOTHING);
     await page.goto(address);
     await settled(page);
     expect(await state()).toEqual(before);
     expect(await page.textContent('#said')).toMatch(/weight/);
     expect(await page.textContent('[data-beside]')).toBe('Generalized neighborhood attention, Performer');
     expect(complaints).toEqual([]);
-    await page.close();
+    await leave(page);
   });
 
   test('takes nonsense in its address for what it is', async () => {
@@ -375,7 +391,7 @@ describe.concurrent('every page of a method', () => {
       await page.evaluate(() => location.assign('#?tokens=64'));
     }
     expect(complaints).toEqual([]);
-    await page.close();
+    await leave(page);
   });
 
   test.sequential('shows code that runs as it stands', async ({ skip }) => {
@@ -420,7 +436,7 @@ test.concurrent('a link makes no command and no program of what is no param', as
         expect(await page.locator('.param > .wrong').first().textContent()).toMatch(/^param .* expected .* got /);
     }
     expect(complaints).toEqual([]);
-    await page.close();
+    await leave(page);
   });
   await Promise.all(attacked);
 });
@@ -462,7 +478,7 @@ test.concurrent('pages run no script but their own', async () => {
       return [...violations, String('owned' in globalThis)];
     });
     expect(violated).toEqual(['script-src-elem', 'script-src-attr', 'script-src', 'connect-src', 'false']);
-    await page.close();
+    await leave(page);
   });
   await Promise.all(tried);
 });
@@ -475,16 +491,16 @@ test.concurrent('a method is chosen for what one needs, and the address says wha
   await page.uncheck('#training');
   await page.waitForFunction((name) => !document.querySelector('#ranked')?.textContent?.includes(name!), trained);
   const [address, chosen] = [page.url(), await first()];
-  await page.goto('about:blank');
+  await page.goto(url + NOTHING);
   await page.goto(address);
   await settled(page);
   expect(await first()).toBe(chosen);
-  await page.goto('about:blank');
+  await page.goto(url + NOTHING);
   await page.goto(`${url}choose/index.html#?tokens=-1&device=abacus`);
   expect(await settled(page)).toEqual({ choose: 'error' });
   expect(await grave(page)).toEqual([]);
   // Elsewhere, then here, where it counts for more.
-  await page.goto('about:blank');
+  await page.goto(url + NOTHING);
   await page.goto(`${url}choose/index.html#?tokens=128&dimension=16&device=wasm&causal=on&training=on`);
   await settled(page);
   expect(await page.textContent('#ranked')).toMatch(/× at [\d,]+, in a stored run/);
@@ -496,7 +512,7 @@ test.concurrent('a method is chosen for what one needs, and the address says wha
     /on the GPU/.test(document.querySelector('[data-live=choose] [data-said]')?.textContent ?? ''),
   );
   expect(complaints).toEqual([]);
-  await page.close();
+  await leave(page);
 });
 
 describe.concurrent('the documentation', () => {
@@ -524,7 +540,7 @@ describe.concurrent('the documentation', () => {
     await page.emulateMedia({ media: 'print' });
     expect(await clipped(page)).toEqual([]);
     expect(complaints).toEqual([]);
-    await page.close();
+    await leave(page);
   });
 
   test('examples run as they stand, and print in the page what they print in Node', async () => {
@@ -544,7 +560,7 @@ describe.concurrent('the documentation', () => {
       expect(await page.locator(`[data-example="${name}"] [data-output]`).textContent(), name).toBe(printedBy(source));
     }
     expect(complaints).toEqual([]);
-    await page.close();
+    await leave(page);
   });
 
   test('every export has its entry, and is found by its name', async () => {
@@ -565,7 +581,7 @@ describe.concurrent('the documentation', () => {
     await page.click('[data-name]:not([hidden]) a');
     expect(await page.textContent('.entry:target')).toContain('state');
     expect(complaints).toEqual([]);
-    await page.close();
+    await leave(page);
   });
 
   test('stored benchmarks have their rows and plots', async () => {
@@ -581,7 +597,7 @@ describe.concurrent('the documentation', () => {
       const plots = suite === 'sparse' ? runs.length : 3;
       expect(await page.locator('[data-plot] svg.lines').count()).toBe(plots);
       expect(complaints).toEqual([]);
-      await page.close();
+      await leave(page);
     }
   });
 });
@@ -722,7 +738,7 @@ test.concurrent('runs take q, k and v of a text or a photograph', async () => {
     expect(Number(await page.getAttribute('[data-backend=wasm]', 'data-error'))).toBeLessThan(1e-4);
     expect(await page.inputValue('#heads')).toBe('4');
     expect(complaints).toEqual([]);
-    await page.close();
+    await leave(page);
   });
   await Promise.all(runs);
 });
@@ -744,7 +760,7 @@ describe.concurrent('what goes wrong is a sentence, and the rest goes on', () =>
       /about .* GiB of memory, more than the 2.00 GiB/,
     );
     expect(complaints).toEqual([]);
-    await page.close();
+    await leave(page);
   });
 
   test('kernels that cannot be loaded, and once they are, both devices are right in every digit of float32', async () => {
@@ -794,7 +810,7 @@ describe.concurrent('what goes wrong is a sentence, and the rest goes on', () =>
     await run(without);
     expect(await notes(without)).toMatch(/WebGPU: .*(no|not) /);
     expect(await errorOf(without, 'wasm')).toMatch(/e-/);
-    await without.close();
+    await leave(without);
   });
 
   test('storage that is full or forbidden, and a host without headers', async () => {
@@ -863,7 +879,7 @@ describe.concurrent('what goes wrong is a sentence, and the rest goes on', () =>
       await run(page);
       expect(await errorOf(page, 'wasm')).toMatch(/e-/);
       expect(complaints).toEqual([]);
-      await page.close();
+      await leave(page);
     }
   });
 });
@@ -910,7 +926,7 @@ test.concurrent('a method\u2019s page is worked by keys alone', async () => {
   await page.keyboard.press('Enter');
   await page.waitForSelector(`${live('run')}[data-state=done]`);
   expect(await page.evaluate(() => document.activeElement?.matches('[data-run]'))).toBe(true);
-  await page.close();
+  await leave(page);
 });
 
 test.concurrent('Firefox shows the list, a method and its run, and the choice', { retry: 1 }, async ({ skip }) => {
