@@ -275,7 +275,7 @@ describe('the command line', () => {
     const duration = performance.now() - started;
     const whole = await readFile(join(folder, 'whole.safetensors'));
 
-    const rounds = 6;
+    const rounds = 4;
     const left: string[] = [];
     for (let round = 0; round < 2 * rounds; round++) {
       const name = `killed-${round}.safetensors`;
