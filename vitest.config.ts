@@ -1,3 +1,6 @@
+import { globSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { playwright } from '@vitest/browser-playwright';
 import { defineConfig } from 'vitest/config';
 import { CHROMIUM_FOR_KERNELS } from './test/chromium.ts';
@@ -5,11 +8,20 @@ import { CHROMIUM_FOR_KERNELS } from './test/chromium.ts';
 const onCpu = { maxWorkers: 2, sequence: { groupOrder: 0 } };
 // A GPU in software takes a core for itself: one in a page and one in Node, then pages, share the second group.
 const onGpu = { maxWorkers: 1, sequence: { groupOrder: 1 } };
+// Mesa's driver in software compiles kernels in half the time where it optimises none.
+const MESA = { GALLIVM_PERF: 'nopt' };
 
 /** They replace modules, which those that share a worker must not. */
-const MOCKING = ['src/bench/pytorch.test.ts', 'src/cli/bench.test.ts', 'src/runtime/wasm/pool.test.ts'];
+const MOCKING = [
+  ...['src/bench/pytorch.test.ts', 'src/cli/bench.test.ts', 'src/runtime/wasm/pool.test.ts'],
+  'test/tune.test.ts',
+];
 const PAGES = ['test/{bench-browser,browser}.test.ts'];
 const ATLAS = ['test/atlas.test.ts', 'atlas/{build,site}/**/*.test.ts'];
+
+/** Those of the files that test on a GPU: to load all the others, only to skip what they test, takes long. */
+const onAnyGpu = (files: string) =>
+  globSync(files).filter((path) => /gpu|wgsl|describeMethod|describeOnBackends/i.test(readFileSync(path, 'utf8')));
 
 /** Each room in Node: the reference, and WebAssembly. */
 const node = {
@@ -17,10 +29,10 @@ const node = {
   test: { ...onCpu, isolate: false, name: 'node', include: ['src/**/*.test.ts'], exclude: MOCKING },
 };
 
-/** The atlas, whose long test begins before all others: projects of a group follow each other by name. */
-const atlas = {
+/** The atlas, whose long test begins before all others, as projects of a group follow each other by name; and what mocks. */
+const alone = {
   extends: true as const,
-  test: { ...onCpu, name: 'atlas', include: ATLAS },
+  test: { ...onCpu, name: 'alone', include: [...ATLAS, ...MOCKING], env: MESA, globalSetup: ['test/gpu.ts'] },
 };
 
 /** What crosses rooms: the packed package, the command line, Firefox. */
@@ -28,9 +40,11 @@ const system = {
   extends: true as const,
   test: {
     ...onCpu,
+    isolate: false,
     name: 'system',
-    include: ['test/**/*.test.ts', ...MOCKING],
-    exclude: [...ATLAS, ...PAGES],
+    include: ['test/**/*.test.ts'],
+    exclude: [...ATLAS, ...PAGES, ...MOCKING],
+    env: MESA,
     globalSetup: ['test/gpu.ts'],
   },
 };
@@ -48,7 +62,7 @@ const chromium = {
     ...onGpu,
     isolate: false,
     name: 'chromium',
-    include: ['src/{ops,runtime/webgpu,tune}/**/*.test.ts', 'src/tape/gradients.test.ts'],
+    include: [...onAnyGpu('src/{ops,runtime/webgpu,tune}/**/*.test.ts'), 'src/tape/gradients.test.ts'],
     provide: { hasGpu: true, onGpu: true },
     setupFiles: ['test/only-gpu.ts'],
     browser: {
@@ -68,11 +82,11 @@ const gpu = {
     ...onGpu,
     isolate: false,
     name: 'gpu',
-    include: ['src/**/*.test.ts'],
-    exclude: ['src/ops/**', 'src/tape/gradients.test.ts', 'src/runtime/webgpu/parts.test.ts'],
+    include: onAnyGpu('src/**/*.test.ts'),
+    // What pages test; the backend's own tests run on both.
+    exclude: ['src/{ops,tune}/**', 'src/tape/gradients.test.ts', 'src/runtime/webgpu/parts.test.ts'],
     provide: { onGpu: true },
-    // Mesa's driver in software compiles kernels in half the time where it optimises none.
-    env: { GALLIVM_PERF: 'nopt' },
+    env: MESA,
     globalSetup: ['test/gpu.ts'],
     setupFiles: ['test/only-gpu.ts'],
   },
@@ -81,11 +95,13 @@ const gpu = {
 export default defineConfig({
   test: {
     setupFiles: ['test/seed.ts'],
+    // Most processes that tests start run the command line.
+    env: { NODE_COMPILE_CACHE: join(tmpdir(), 'saccade-compiled') },
     // A GPU in software compiles each kernel for a second or more, and machines may be busy.
     testTimeout: 240_000,
     hookTimeout: 240_000,
     provide: { seed: Number(process.env.SACCADE_SEED ?? 1), hasGpu: false, onGpu: false, subgroupSizes: [] },
     reporters: ['default', './test/kernel-paths.ts'],
-    projects: [atlas, node, system, chromium, gpu, pages],
+    projects: [alone, node, system, chromium, gpu, pages],
   },
 });
