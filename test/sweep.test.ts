@@ -18,7 +18,7 @@ const WORKERS = 3;
 /** After so many jobs a worker is killed, and after so many the server. */
 const KILL_EVERY = 45;
 const RESTART_AFTER = 150;
-// Of the tasks the one whose answers are judged soonest.
+// The task whose answers are judged soonest.
 const TRAINING = ['bench', 'quality', '--methods', 'attention', '--tasks', 'state-tracking-s3'];
 const SMALL = [...TRAINING, '--steps', '1', '--width', '4', '--layers', '1', '--threads', '1'];
 
