@@ -68,15 +68,19 @@ test('other shapes, element types and calls are named on all ranks', async () =>
 });
 
 test('a rank that does not come, ends or fails is named', async () => {
+  let waiting = 2;
+  const { promise: over, resolve: end } = Promise.withResolvers<void>();
   const late = await outcomes(
     async (c) => {
-      if (c.rank !== 1) return await c.allGather(c.runtime.zeros([3])).read();
-      await new Promise((resolve) => setTimeout(resolve, 1500));
-      return undefined;
+      if (c.rank === 1) return await over;
+      const x = c.runtime.zeros([2 ** 22]);
+      const shifted = c.sendRecv(x, (c.rank + 1) % 3, (c.rank + 2) % 3);
+      return await shifted.read().finally(() => --waiting === 0 && end());
     },
-    { seconds: 0.2 },
+    { seconds: 1 },
   );
-  expect((late[0] as Error).message).toBe('allGather, call 0: rank 1 did not come within 0.2 s');
+  expect((late[0] as Error).message).toBe('sendRecv, call 0: rank 1 did not take what was sent within 1 s');
+  expect((late[2] as Error).message).toBe('sendRecv, call 0: rank 1 did not come within 1 s');
   const gone = await outcomes(async (c) => (c.rank === 1 ? undefined : c.allGather(c.runtime.zeros([3])).read()));
   expect((gone[2] as Error).message).toBe('rank 1 has ended without a part in this call');
   const failed = onRanks(3, async (c) => {

@@ -54,7 +54,7 @@ export const exchanging: Beside<ExchangeCall> = {
     const target = roomFor(backend, out);
     const { messages, expected } = messagesOf(call, pieces, target, fault && FAULT + reasonOf(fault.error));
     const posted = group.transport.post(group.context, messages, expected);
-    const transfer = new Transfer(group, what, posted, expected, control, (thrown) => {
+    const transfer = new Transfer(group, what, posted, { messages, expected }, control, (thrown) => {
       if (!thrown && !backend.view) backend.write(out.storage.buffer, target);
       // What has been given up may still be read and written.
       if (transfer.isAbandoned) for (const tensor of [out, ...sends]) tensor?.storage.retain();
@@ -103,7 +103,7 @@ class Transfer {
     private readonly group: Group,
     private readonly what: string,
     private readonly posted: Posted,
-    private readonly expected: readonly Expected[],
+    private readonly way: { readonly messages: readonly Message[]; readonly expected: readonly Expected[] },
     private readonly control: Control,
     private readonly end: BesideCall['end'],
   ) {
@@ -131,7 +131,7 @@ class Transfer {
 
   /** That of a rank which sent something else than was expected, or the fault of what it was to send. */
   #firstFailure(): Error | undefined {
-    for (const { peer, words, header } of this.expected) {
+    for (const { peer, words, header } of this.way.expected) {
       const came = wordsOf(header);
       if (came === words || came === '') continue;
       if (came.startsWith(FAULT)) return new BackendError(sourceOf(came.slice(FAULT.length), peer));
@@ -145,7 +145,11 @@ class Transfer {
 
   #lateError(): BackendError {
     const missing = this.posted.missing();
-    const who = missing.length > 0 ? `rank ${missing.join(', ')} did not come` : 'what was sent was not taken';
+    const takers = this.way.messages.map(({ peer }) => peer);
+    const who =
+      missing.length > 0
+        ? `rank ${missing.join(', ')} did not come`
+        : `rank ${takers.join(' or ')} did not take what was sent`;
     return new BackendError(`${this.what}: ${who} within ${this.group.seconds} s`);
   }
 }
@@ -161,7 +165,7 @@ export async function meet(group: Group, words: string): Promise<void> {
   const expected = others.map((peer) => ({ peer, header: headerOf(''), payload: NO_BYTES, words }));
   const posted = transport.post(context, messages, expected);
   let failed: { readonly error: unknown } | undefined;
-  const transfer = new Transfer(group, 'the start', posted, expected, {}, (thrown) => {
+  const transfer = new Transfer(group, 'the start', posted, { messages, expected }, {}, (thrown) => {
     failed = thrown;
   });
   const { flights } = group;
