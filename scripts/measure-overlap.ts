@@ -13,7 +13,7 @@ const { attention, mergeStates }: typeof import('../src/index') = await import(`
 const { asRank, runRanks }: typeof import('../src/cluster') = await import(`${dist}cluster/index.mjs`);
 
 const HEADS = 8;
-const REPETITIONS = 11;
+const REPETITIONS = 31;
 const WAYS = ['kernels', 'exchange', 'in turn', 'beside'] as const;
 type Way = (typeof WAYS)[number];
 type Three = readonly [Tensor, Tensor, Tensor];
