@@ -69,7 +69,10 @@ test('other shapes, element types and calls are named on all ranks', async () =>
 
 test('a rank that does not come, ends or fails is named', async () => {
   let waiting = 2;
-  const { promise: over, resolve: end } = Promise.withResolvers<void>();
+  let end = () => {};
+  const over = new Promise<void>((resolve) => {
+    end = resolve;
+  });
   const late = await outcomes(
     async (c) => {
       if (c.rank === 1) return await over;
