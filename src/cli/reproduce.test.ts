@@ -45,6 +45,7 @@ const QUICK: Readonly<Record<string, readonly string[]>> = {
   'local-linear-attention': [yes, yes, identity, untested],
   sale: [yes, yes, partly, untested, untested],
   deltallm: [partly, yes, yes, partly, untested],
+  sea: [identity, no, yes, untested, untested, untested],
   'sd-rpn': [no, no, yes, yes],
 };
 

@@ -41,10 +41,11 @@ export const tinyDecoder = (
     { attention },
   );
 
+/** Tokens and the answers at each, [b, n] i32. */
 type Batch = Readonly<Record<'tokens' | 'targets', Tensor>>;
 
 /** Sequences of one length side by side, with landmarks where the decoder wants them. */
-function batchOf(runtime: Runtime, { landmarks }: Decoder, sequences: readonly Sequence[]): Batch {
+export function batchOf(runtime: Runtime, { landmarks }: Decoder, sequences: readonly Sequence[]): Batch {
   const rows = sequences.map(({ tokens, targets }) => insertTargets(tokens, targets, landmarks));
   const tensor = (name: 'tokens' | 'targets') =>
     runtime.tensor(
@@ -60,14 +61,16 @@ interface TinyTraining {
   readonly batch: number;
   readonly learningRate: number;
   readonly draw: (seed: number) => Sequence;
+  /** Default: the cross entropy of the answers. */
+  readonly loss?: (parameters: Record<string, Tensor>, batch: Batch) => Tensor;
 }
 
-/** Trains parameters by the cross entropy of answers, in so many steps of AdamW. */
+/** Trains parameters in so many steps of AdamW. */
 export async function trained(
   { runtime, signal, step: report }: MeasureContext,
   decoder: Decoder,
   parameters: Record<string, Tensor>,
-  { steps, batch, learningRate, draw }: TinyTraining,
+  { steps, batch, learningRate, draw, loss }: TinyTraining,
 ): Promise<void> {
   using optimizer = adamw(parameters, { learningRate, betas: [0.9, 0.98], weightDecay: 0.01 });
   await train<Batch>({
@@ -83,7 +86,9 @@ export async function trained(
         decoder,
         Array.from({ length: batch }, (_, row) => draw(index * batch + row)),
       ),
-    loss: (parameters, { tokens, targets }) => decoder.loss(parameters, tokens, targets, { ignore: NO_TARGET }),
+    loss: (parameters, batch) =>
+      loss?.(parameters as Record<string, Tensor>, batch) ??
+      decoder.loss(parameters, batch.tokens, batch.targets, { ignore: NO_TARGET }),
     onStep: ({ step, loss }) => report(step / steps, `step ${step} of ${steps}, loss ${loss.toFixed(2)}`),
   });
 }

@@ -1,18 +1,15 @@
-/** A passkey in random tokens, `MARK v` somewhere and `MARK` at the end, after which v is to come; and models that learn to find it. */
+/** Models that learn to find a passkey, with landmarks and without. */
 import type { Method } from '../../methods/define';
 import { landmarkAttention } from '../../methods/sparse/landmark-attention';
 import type { Decoder } from '../../models';
-import { NO_TARGET } from '../../models/decoder/landmarks';
-import { uniformGenerator } from '../../tensor/random';
 import type { Tensor } from '../../tensor/tensor';
 import type { MeasureContext } from '../experiment';
 import { disposeAll } from '../held';
-import { type Sequence, tinyDecoder, trained } from '../tiny-decoder';
+import { PASSKEY_TOKENS, passkey } from '../passkey';
+import { tinyDecoder, trained } from '../tiny-decoder';
 
-const [VALUES, FILLERS] = [16, 14];
-const MARK = VALUES + FILLERS;
 /** The landmark is the last token. */
-const VOCABULARY = MARK + 2;
+const VOCABULARY = PASSKEY_TOKENS + 1;
 /** The first is that of the training. */
 export const LENGTHS = [64, 256, 1024] as const;
 export const BLOCK = 7;
@@ -24,22 +21,6 @@ const OPENED = {
   '2 blocks': { topBlocks: 2 },
   '2 blocks of a head': { topBlocks: 2, openedBy: 'head' },
 } as const;
-
-/** A text whose last token is a MARK; `again` further ones before it are answered as well. */
-function passkey(length: number, seed: number, again = 0): Sequence {
-  const random = uniformGenerator(seed);
-  const below = (past: number) => Math.floor(past * random());
-  const value = below(VALUES);
-  const tokens = Array.from({ length }, () => VALUES + below(FILLERS));
-  const targets = new Array<number>(length).fill(NO_TARGET);
-  const places = new Set<number>();
-  while (places.size < 1 + again) places.add(2 * below(Math.floor((length - 2) / 2)));
-  const [first, ...others] = [...places].sort((a, b) => a - b);
-  for (const place of [first as number, ...others]) tokens.splice(place, 2, MARK, value);
-  for (const place of [...others, length - 1]) targets[place] = value;
-  tokens[length - 1] = MARK;
-  return { tokens, targets };
-}
 
 interface Finders {
   /** Shares of right answers by `LENGTHS`. */
