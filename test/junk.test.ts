@@ -1337,6 +1337,7 @@ entry(
         batch: whole(1),
       },
       ...{ hidden: whole(2), latent: whole(2), support: whole(1), stored: leaf([1]) },
+      ...{ learningRate: maybe(atLeast0(0.1)), contrast: maybe(atLeast0(1)) },
     }),
   },
   pipelines.continual,

@@ -25,7 +25,7 @@ import { formatBytes, formatPercent, formatRatio } from '../text/format';
 import { printable } from '../text/printable';
 import { formatTable, right } from '../text/table';
 import { lockFolder } from './lock-folder';
-import { backendOption, taskOrder, threadsOption, wholeNumber } from './options';
+import { backendOption, number, taskOrder, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
 import { readPictures } from './read-pictures';
 import { readIfThere } from './read-tensors';
@@ -44,6 +44,9 @@ interface ContinualOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly steps: number;
   readonly support: number;
   readonly stored: readonly number[];
+  readonly latent: number;
+  readonly learningRate?: number;
+  readonly contrast?: number;
   readonly resume?: true;
 }
 
@@ -54,13 +57,13 @@ a folder of pictures for each class.
 Examples:
   $ saccade continual --data fashion-mnist
   $ saccade continual --data digits --stored 1,2,5,20      # memory at equal accuracy
-  $ saccade continual --data digits --series permuted --learners generative,stored --seeds 1
+  $ saccade continual --data digits --series permuted --latent 64 --learning-rate 0.005 --contrast 0.05
   $ saccade continual --data photographs --tasks 'cat,dog;car,bus,tram'
   $ saccade continual --data digits --resume`;
 
 const SETTINGS = 'continual.json';
-/** Layers, latents and batches; and the regression of the generative learner. */
-const FIXED = { batch: 60, hidden: 256, latent: 16, kernel: { kernel: 'linear' }, ridge: 0.1 } as const;
+/** Layers and batches; and the regression of the generative learner. */
+const FIXED = { batch: 60, hidden: 256, kernel: { kernel: 'linear' }, ridge: 0.1 } as const;
 
 export function continualCommand(): Command {
   return new Command('continual')
@@ -82,6 +85,9 @@ export function continualCommand(): Command {
     .option('--steps <count>', 'steps of a task', wholeNumber(1, 1_000_000), 400)
     .option('--support <rows>', 'rows that are made of each class to tell it by', wholeNumber(1, 10_000), 100)
     .option('--stored <rows>', 'rows of each class that the learner of that name keeps, such as 1,5,20', rowsOf, [20])
+    .option('--latent <numbers>', 'of a latent of the generative learner', wholeNumber(1, 4096), 16)
+    .option('--learning-rate <number>', 'of the generative learner; default: 0.002', number(0, 1))
+    .option('--contrast <weight>', 'of its contrastive loss, over the pixels; default: 0.0125', number(0, 1000))
     .option('--resume', 'go on with what is in the folder')
     .addOption(backendOption())
     .addOption(threadsOption())

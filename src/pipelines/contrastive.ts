@@ -11,9 +11,14 @@ const NEVER = 1e9;
 /** [b, b]: in each row equal shares for the others of its label, which sum to 1 where there are some. */
 export function positives(runtime: Runtime, labels: ArrayLike<number>): Tensor<'f32'> {
   const all = Array.from(labels);
-  const shares = all.flatMap((label, i) => {
-    const alike = all.filter((each) => each === label).length - 1;
-    return all.map((each, j) => (each === label && i !== j ? 1 / alike : 0));
+  const counts = new Map<number, number>();
+  for (const label of all) counts.set(label, (counts.get(label) ?? 0) + 1);
+  const shares = new Float32Array(all.length ** 2);
+  all.forEach((label, i) => {
+    const alike = (counts.get(label) as number) - 1;
+    all.forEach((other, j) => {
+      if (other === label && i !== j) shares[i * all.length + j] = 1 / alike;
+    });
   });
   return runtime.tensor(shares, [all.length, all.length]);
 }

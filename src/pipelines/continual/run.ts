@@ -1,5 +1,5 @@
 /** Several learners on a series of tasks, over seeds; goes on where it was cut off. */
-import { checkArray, checkChoices, checkKnown, checkNumbers, checkWhole, show } from '../../check';
+import { checkArray, checkChoices, checkKnown, checkNumber, checkNumbers, checkWhole, show } from '../../check';
 import { ParameterError } from '../../errors';
 import type { Kernel } from '../../kernels';
 import { checkKernel } from '../../kernels/kernel';
@@ -32,6 +32,10 @@ export interface ContinualSettings extends Omit<SeriesOptions, 'seed'> {
   readonly stored: readonly number[];
   readonly kernel: Kernel;
   readonly ridge: number;
+  /** Of the generative learner; default 0.002. */
+  readonly learningRate?: number | undefined;
+  /** Weight of its contrastive loss, over the numbers of a row; default 0.0125. */
+  readonly contrast?: number | undefined;
 }
 
 /** What a run keeps between tasks, so that it can go on. */
@@ -146,8 +150,10 @@ interface Made extends Omit<ContinualSettings, 'tasks'> {
 function makeLearner({ learner: name, stored = 0, seed }: Arm, settings: Made): Learner {
   const common = { ...settings, seed, learningRate: LEARNING_RATE[name] };
   const width = settings.tasks[0]?.learned.width as number;
-  if (name === 'generative')
-    return generativeLearner({ ...common, beta: BETA, contrast: CONTRAST * width, replay: true });
+  if (name === 'generative') {
+    const { learningRate = common.learningRate, contrast = CONTRAST } = settings;
+    return generativeLearner({ ...common, learningRate, beta: BETA, contrast: contrast * width, replay: true });
+  }
   if (name === 'stored') return storedLearner({ ...common, stored, features: FEATURES, tau: TAU });
   return networkLearner({ ...common, joint: name === 'joint' });
 }
@@ -169,7 +175,8 @@ function restore(learner: Learner, saved: Readonly<Record<string, HostTensor>>, 
 
 /** What settings hold beside these has its own checks. */
 const COUNTS = ['seeds', 'steps', 'batch', 'hidden', 'latent', 'support'] as const;
-const SETTINGS = ['kind', 'learners', 'tasks', 'names', 'most', 'stored', 'kernel', 'ridge', ...COUNTS];
+const FACTORS = ['learningRate', 'contrast'] as const;
+const SETTINGS = ['kind', 'learners', 'tasks', 'names', 'most', 'stored', 'kernel', 'ridge', ...COUNTS, ...FACTORS];
 
 function checkContinual(runtime: Runtime, parts: Parts, settings: ContinualSettings): void {
   checkRuntime(runtime);
@@ -185,6 +192,14 @@ function checkContinual(runtime: Runtime, parts: Parts, settings: ContinualSetti
   checkKernel(kernel);
   checkRidge('ridge of settings', ridge);
   for (const name of COUNTS) checkWhole(`${name} of settings`, settings[name], 1);
+  for (const name of FACTORS)
+    if (settings[name] !== undefined)
+      checkNumber(
+        `${name} of settings`,
+        settings[name],
+        'finite and at least 0',
+        (x) => x >= 0 && x < Number.POSITIVE_INFINITY,
+      );
   if (most !== undefined) checkWhole('most of settings', most, 1);
   if (Array.isArray(tasks)) for (const [at, task] of tasks.entries()) checkArray(`tasks[${at}] of settings`, task);
   else if (tasks !== undefined) checkWhole('tasks of settings', tasks as number, 1);
