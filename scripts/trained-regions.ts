@@ -1,6 +1,6 @@
 /**
  * The recipe of the model of pictures and words that comes with the library, of what is built: node scripts/trained-regions.ts [FOLDER]
- * [--steps 2600] [--predictor-steps 400]. It fetches Fashion-MNIST (MIT) from Debian, trains the model and then its predictor by
+ * [--steps 2600] [--predictor-steps 2000]. It fetches Fashion-MNIST (MIT) from Debian, trains the model and then its predictor by
  * `saccade train --task regions`, and rounds the weights to 8 bits. Called again it goes on from the last checkpoint.
  */
 import { cpSync, existsSync, mkdirSync, rmSync } from 'node:fs';
@@ -20,18 +20,10 @@ const { main } = await import(new URL('../dist/cli/main.mjs', import.meta.url).h
 mkdirSync(folder, { recursive: true });
 const data = fashionMnist(join(folder, 'data'));
 const viewer = await trained('viewer', values.steps ?? '2600');
-const whole = await trained('regions', values['predictor-steps'] ?? '400', '--weights', viewer);
+const whole = await trained('regions', values['predictor-steps'] ?? '2000', '--weights', viewer);
 const into = join(root, 'src/pipelines/regions/trained');
 rmSync(join(into, 'model.safetensors'), { force: true });
-await saccade(
-  'quantize',
-  '--type',
-  'q8',
-  '--in',
-  join(whole, 'model.safetensors'),
-  '--out',
-  join(into, 'model.safetensors'),
-);
+await saccade('quantize', '--type', 'q8', '--in', join(whole, 'model.safetensors'), '--out', into);
 cpSync(join(whole, 'config.json'), join(into, 'config.json'));
 
 /** Trains into a folder of that name, unless that is done, and gives its path. */

@@ -11,7 +11,7 @@ import type { Picture } from '../../pictures';
 import { checkPicture } from '../../pictures/preprocess';
 import { Runtime } from '../../runtime/runtime';
 import type { Tensor } from '../../tensor/tensor';
-import { frozenTokens, predictorParameters, regionLogits } from './predictor';
+import { predictorParameters, regionLogits } from './predictor';
 import {
   type Asked,
   answered,
@@ -192,7 +192,7 @@ async function firstLook(
       logits,
       attention: attentionTo(blocks[layer] as Block, n, config.side ** 2, heads),
       ...('twig_norm.weight' in parameters && {
-        map: regionLogits(parameters, frozenTokens(parameters, asked, config), n, config),
+        map: regionLogits(parameters, (blocks[config.frozen - 1] as Block).h, n, config),
       }),
     };
   });

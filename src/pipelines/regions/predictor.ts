@@ -11,18 +11,7 @@ import { matmul } from '../../ops/matmul';
 import { rmsNorm } from '../../ops/norm';
 import { sum } from '../../ops/reduce';
 import type { Tensor } from '../../tensor/tensor';
-import {
-  type Asked,
-  type Block,
-  block,
-  blockParameters,
-  blocks,
-  embedded,
-  lastWords,
-  maskOf,
-  placesOf,
-  type ViewerConfig,
-} from './viewer';
+import { block, blockParameters, lastWords, maskOf, type ViewerConfig } from './viewer';
 
 type Parameters = Readonly<Record<string, Tensor>>;
 
@@ -47,10 +36,6 @@ export const startOf = (name: string, { frozen }: ViewerConfig): string | undefi
     ? name.replace(/^twig_layers\.(\d+)/, (_, layer) => `layers.${Number(layer) + frozen}`)
     : undefined;
 
-/** Tokens after the blocks that stay as they are. */
-export const frozenTokens = (p: Parameters, asked: Asked, config: ViewerConfig): Tensor =>
-  (blocks(p, embedded(p, asked, config), placesOf(asked, config), config, [0, config.frozen]).at(-1) as Block).h;
-
 /** Logits of the places of the first view for each question, [b, s, side²], of tokens after the frozen blocks. */
 export function regionLogits(p: Parameters, tokens: Tensor, n: number, config: ViewerConfig): Tensor<'f32'> {
   const { heads, predictor, side, width } = config;
@@ -70,25 +55,17 @@ export function regionLogits(p: Parameters, tokens: Tensor, n: number, config: V
   return map((product, { scale }) => scale * product, products, { captured: { scale } }) as Tensor<'f32'>;
 }
 
-/** The focal loss of the authors' code: the weight of labels 1, of which there are few. */
-const ALPHA = 0.9;
-
-/**
- * Binary cross entropy of logits with labels 1 and 0, the mean over those; 0 where all others are open. With `focal` places that are told
- * already count less, by the square of how wrong they are, and those of regions more.
- */
-export function regionLoss(logits: Tensor, labels: Tensor, focal = false): Tensor<'f32'> {
+/** Binary cross entropy of logits with labels 1 and 0, the mean over those; 0 where all others are open. */
+export function regionLoss(logits: Tensor, labels: Tensor): Tensor<'f32'> {
   const { losses, counts } = map(
-    (x, label, { alpha }) => {
+    (x, label) => {
       // log(1 + e^x) - label x, without overflow.
-      const plain = Math.max(x, 0) - label * x + Math.log(1 + Math.exp(-Math.abs(x)));
-      const wrong = 1 - Math.exp(-plain);
-      const weight = alpha > 0 ? (label > 0 ? alpha : 1 - alpha) * wrong * wrong : 1;
-      return { losses: label < 0 ? 0 : weight * plain, counts: label < 0 ? 0 : 1 };
+      const loss = Math.max(x, 0) - label * x + Math.log(1 + Math.exp(-Math.abs(x)));
+      return { losses: label < 0 ? 0 : loss, counts: label < 0 ? 0 : 1 };
     },
     logits,
     labels,
-    { dtype: 'f32', captured: { alpha: focal ? ALPHA : 0 } },
+    { dtype: 'f32' },
   ) as { losses: Tensor; counts: Tensor };
   return map((loss, count) => loss / Math.max(count, 1), sum(losses), sum(counts)) as Tensor<'f32'>;
 }

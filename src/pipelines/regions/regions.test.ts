@@ -237,7 +237,8 @@ test('labels are those of the attention of the model, without what all questions
     const { parameters } = viewerOf(1);
     const make = sceneMaker(garments(40));
     const asked = askedOf(tensorsOf(runtime, sceneBatch([make(1)], CONFIG, 0, false), CONFIG));
-    const labels = await taught(parameters, asked, CONFIG).read();
+    const { blocks } = answered(parameters, asked, CONFIG);
+    const labels = await taught(blocks, placesOf(asked, CONFIG), CONFIG).read();
     expect(labels.length).toBe(8 * 16);
     expect(new Set(labels).size).toBeLessThanOrEqual(3);
     expect([...labels].every((label) => [1, 0, -100].includes(label))).toBe(true);

@@ -2,22 +2,25 @@
 import { ParameterError } from '../../errors';
 import { initial, type TrainableParameters } from '../../nn';
 import { linear } from '../../nn/linear';
+import { conv } from '../../ops/conv';
 import { crossEntropy } from '../../ops/cross-entropy';
 import { add } from '../../ops/map';
 import { map } from '../../ops/map/map';
 import { max } from '../../ops/reduce';
 import type { Runtime } from '../../runtime/runtime';
-import { sameShape } from '../../tensor/shape';
+import { sameShape, sizeOf } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { IGNORED } from '../../train';
 import type { LabelledPictures } from '../../train/pictures';
-import { frozenTokens, labelsOf, predictorParameters, regionLogits, regionLoss, startOf } from './predictor';
+import { labelsOf, predictorParameters, regionLogits, regionLoss, startOf } from './predictor';
 import { ASKED, type Scene, type SceneBatch, sceneBatch, sceneMaker } from './scenes';
 import {
   type Asked,
   answered,
   attentionTo,
   type Block,
+  blocks,
+  embedded,
   encoded,
   placesOf,
   type ViewerConfig,
@@ -48,6 +51,9 @@ const CELLS_OF_STEP = [4, 4, 2, 4, 1, 4, 4, 2];
 const FIRST_VIEW = 0.4;
 /** How many times as much as a place gets in the mean a sink does from each question. */
 const SINK = 4;
+
+/** A place's weight beside one next to it, of a normal distribution one place wide. */
+const BLUR = Math.exp(-0.5);
 
 const sceneSeed = (seed: number, at: number) => seed * 2 ** 32 + at;
 
@@ -105,22 +111,20 @@ export function predictorTraining(
     },
     loss(p, given) {
       const asked = askedOf(given);
-      const labels = taught(viewer, asked, config);
-      return regionLoss(
-        regionLogits(p, frozenTokens(viewer, asked, config), placesOf(asked, config), config),
-        labels,
-        true,
-      );
+      const n = placesOf(asked, config);
+      const { frozen, teacher } = config;
+      const needed = Math.max(frozen, teacher.layer + 1);
+      const seen = blocks(viewer, embedded(viewer, asked, config), n, config, [0, needed]);
+      const logits = regionLogits(p, (seen[frozen - 1] as Block).h, n, config);
+      return regionLoss(logits, taught(seen, n, config));
     },
   };
 }
 
-/** Labels [b, s, side²] by the model's own attention. */
-export function taught(viewer: TrainableParameters, asked: Asked, config: ViewerConfig): Tensor {
-  const { side, teacher } = config;
+/** Labels [b, s, side²] by the attention in the model's own blocks, of n places of all views. */
+export function taught(own: readonly Block[], n: number, { side, teacher }: ViewerConfig): Tensor {
   const places = side ** 2;
-  const { blocks } = answered(viewer, asked, config);
-  const seen = attentionTo(blocks[teacher.layer] as Block, placesOf(asked, config), places, teacher.heads);
+  const seen = attentionTo(own[teacher.layer] as Block, n, places, teacher.heads);
   const least = map(
     (x) => -x,
     max(
@@ -131,7 +135,17 @@ export function taught(viewer: TrainableParameters, asked: Asked, config: Viewer
   const sinks = map((own, _, { sink }) => (own >= sink ? 1 : 0), least, seen, {
     captured: { sink: SINK / places },
   }) as Tensor;
-  return labelsOf(seen, sinks, side);
+  return labelsOf(blurred(seen, side), sinks, side);
+}
+
+/** Maps [b, s, side²], with the blur that boxes are made from: attention is on a place or two of a garment. */
+function blurred(x: Tensor, side: number): Tensor {
+  const line = [BLUR, 1, BLUR].map((weight) => weight / (1 + 2 * BLUR));
+  const weight = x.runtime.tensor(
+    line.flatMap((a) => line.map((b) => a * b)),
+    [1, 1, 3, 3],
+  );
+  return conv(x.reshape([sizeOf(x.shape) / side ** 2, side, side, 1]), weight, { padding: 'same' }).reshape(x.shape);
 }
 
 /** A batch on a runtime; `second` and `kept` if it has a second view. */
