@@ -59,7 +59,7 @@ export const PIPELINES: Readonly<Record<string, Pipeline>> = {
           text: 'What the generator makes of each digit after five tasks of two, eight rows of each; none of the pictures that it learned from was kept.',
         },
       ],
-      runs: ['split digits', 'split fashion'].map((series) => ({
+      runs: ['split digits', 'split fashion', 'permuted digits', 'rotated digits'].map((series) => ({
         file: `continual-${series.replace(' ', '-')}.json`,
         title: `Accuracy on the tasks so far, ${series}`,
       })),
