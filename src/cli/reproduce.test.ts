@@ -40,7 +40,7 @@ const QUICK: Readonly<Record<string, readonly string[]>> = {
   bevanet: [partly, identity],
   unireplknet: [identity, identity],
   'scaling-up-your-kernels': [yes, untested, yes],
-  dydila: [yes, yes, partly, yes],
+  dydila: [yes, yes, partly, yes, undecided, undecided, undecided, undecided, untested],
   parallax: [yes, yes, yes, yes, identity, untested, untested],
   'local-linear-attention': [yes, yes, identity, untested],
   sale: [yes, yes, partly, untested, untested],

@@ -242,7 +242,9 @@ export function isOf(claim: Claim, { judgements, verdict, ...finding }: Finding,
   if (verdict === 'not measured' || (quick && claim.timed)) return true;
   const figures = judgements.map(({ value, interval }) =>
     // JSON has null for NaN and infinities.
-    interval ? { value, low: interval[0], high: interval[1] } : (value ?? Number.NaN),
+    interval
+      ? { value, low: interval[0] ?? Number.NEGATIVE_INFINITY, high: interval[1] ?? Number.POSITIVE_INFINITY }
+      : (value ?? Number.NaN),
   );
   const names = Object.keys(claim.criteria);
   if (names.length !== figures.length) return false;

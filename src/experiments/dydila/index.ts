@@ -1,11 +1,12 @@
-/** How far powers that keep the length, and a share of redundant features taken off, sharpen linear attention. */
+/** How far powers that keep the length, and a share of redundant features taken off, sharpen linear attention; and transformers with it. */
 
 import { focused } from '../../methods/linear/dydila/reference';
 import { normal } from '../../tensor/random';
 import { significant } from '../../text/format';
 import { CLUSTERS, DIMENSION, meanEntropies, productOf, softmaxWeight, TOKENS } from '../clusters';
-import { chart, defineExperiment, figure, listed, type MeasureContext, together } from '../experiment';
+import { chart, defineExperiment, figure, linearIn, listed, type MeasureContext, share, together } from '../experiment';
 import { columnMeans, largestStep } from '../vectors';
+import { resolution, transformers } from './transformers';
 
 const EXPONENTS = [1, 2, 3, 5];
 const LAMBDAS = [0.01, 0.2, 0.5];
@@ -14,8 +15,12 @@ const POWER = 3;
 const PAIRS = 20_000;
 const PAIR_DIMENSION = 16;
 
+/** A figure that is expected below 0, by so much at least. */
+const less = (what: string, least: number) => figure(what, [-1, -least], [-1, 0], [-10, 10]);
+
 export const experiment = defineExperiment({
-  title: 'spread of the weights by exponent and by share of redundant features; likeness of features',
+  title:
+    'spread of the weights by exponent and by share of redundant features; likeness of features; transformers that learn to paint, and time by resolution',
   claims: {
     smoother: {
       claim: 'Linear attention over ReLU features is smoother than softmax attention.',
@@ -43,8 +48,46 @@ export const experiment = defineExperiment({
         step: figure('largest step of the mean cosine to the next exponent', [-1, -0.01], [-1, 0], [-2, 2]),
       },
     },
+    learns: {
+      claim: 'A diffusion transformer with it is better than one with earlier linear attention: it learns more.',
+      source: 'paper, abstract; at equal parameters, beside ReLU features, which is reconstructed here',
+      criteria: { loss: less('loss less that with ReLU features', 0.005) },
+    },
+    parts: {
+      claim: 'Each of its parts adds to that: the kernel, the difference, and choices by token.',
+      source: 'paper, abstract; the loss as what tells it is reconstructed here',
+      criteria: {
+        kernel: less('loss with the kernel less that with ReLU features', 0.001),
+        difference: less('with the difference less without', 0.001),
+        routes: less('with choices by token less without', 0.001),
+      },
+    },
+    paints: {
+      claim: 'What it paints is better.',
+      source: 'paper, abstract; as a Frechet distance of features of a small classifier, on drawn scenes',
+      criteria: { distance: less('Frechet distance less that with ReLU features', 0.01) },
+    },
+    routes: {
+      claim: 'Tokens choose different matrices: routes do not collapse.',
+      source: 'no claim of the paper, but what its choices need to be of use',
+      criteria: { evenness: share('evenness of choices', [0.5, 1], [0.1, 1]) },
+    },
+    resolution: {
+      claim: 'It is linear in the places, and so faster than softmax attention at high resolution.',
+      source: 'paper, abstract; by how much is reconstructed',
+      timed: true,
+      criteria: {
+        growth: linearIn('its time in places'),
+        speed: figure('times as fast as softmax attention at 64 x 64 places', [1.5, 100], [1, 100], [0, 100]),
+      },
+    },
   },
-  measure: { ...together(['smoother', 'kernel', 'difference'], spreads), likeness },
+  measure: {
+    ...together(['smoother', 'kernel', 'difference'], spreads),
+    likeness,
+    ...together(['learns', 'parts', 'paints', 'routes'], transformers),
+    resolution,
+  },
 });
 
 async function spreads(context: MeasureContext) {
@@ -104,7 +147,7 @@ async function spreads(context: MeasureContext) {
 }
 
 async function likeness({ quick, step }: MeasureContext) {
-  await step(0.8, 'likeness of features');
+  await step(0.03, 'likeness of features');
   const pairs = quick ? PAIRS / 10 : PAIRS;
   const numbers = Float64Array.from(normal(2 * pairs * PAIR_DIMENSION, 1));
   const means = EXPONENTS.map((exponent) => {

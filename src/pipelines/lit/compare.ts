@@ -39,7 +39,7 @@ export interface Transformers {
 /** Drawn garments that scenes are made of. */
 const DRAWN = 600;
 
-const configOf = (kind: AttentionKind): LitConfig => ({
+export const configOf = (kind: AttentionKind): LitConfig => ({
   kind,
   width: 48,
   heads: 2,

@@ -100,7 +100,7 @@ export async function trainLit(
     }
     const { painted, features } = await scenesPainted(studio, parameters, config, wardrobe, settings, signal);
     const distance = await frechetDistance(runtime, features, await featuresDrawn(studio, wardrobe, pictures));
-    const routes = await routesOf(studio, parameters, config, batchFrom(UNSEEN)(0));
+    const routes = await routesOf(studio, parameters, config, () => batchFrom(UNSEEN)(0));
     return { loss: total, losses: inParts(course), distance, ...routes, painted };
   } finally {
     for (const each of Object.values(parameters)) each.dispose();
@@ -171,12 +171,12 @@ async function routesOf(
   { runtime }: Studio,
   parameters: Weights,
   config: LitConfig,
-  batch: Batch,
+  batch: () => Batch,
 ): Promise<Pick<LitFound, 'routes' | 'evenness'>> {
   if (config.kind !== 'dydila') return {};
   const shares: Tensor[] = [];
   runtime.scope(() => {
-    litPredicted(parameters, config, batch, (p, x) => {
+    litPredicted(parameters, config, batch(), (p, x) => {
       const router = (p['q_redundant_router.weight'] as Tensor).permute([1, 0]);
       const bank = (p['q_redundant_proj.weight'] as Tensor).permute([0, 2, 1]);
       const share = mean(dynamicProjection({ x, router, bank }).choices, { axes: [0, 1] });
