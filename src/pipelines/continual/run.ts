@@ -32,7 +32,7 @@ export interface ContinualSettings extends Omit<SeriesOptions, 'seed'> {
   readonly stored: readonly number[];
   readonly kernel: Kernel;
   readonly ridge: number;
-  /** Of the generative learner; default 0.002. */
+  /** How fast the generative learner learns; default 0.002. */
   readonly learningRate?: number | undefined;
   /** Weight of its contrastive loss, over the numbers of a row; default 0.0125. */
   readonly contrast?: number | undefined;
