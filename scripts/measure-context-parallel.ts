@@ -1,12 +1,15 @@
 /**
  * Times of attention over ranks, each mechanism beside one process with as many threads and beside the model of cost, whose constants
- * are measured here too: node scripts/measure-context-parallel.ts [TOKENS] [RANKS...]. Run it on a quiet machine, after
- * npm run build. Default: 16384 tokens, 2 ranks.
+ * are measured here too: node scripts/measure-context-parallel.ts [TOKENS] [RANKS...] [--json FILE]. Run it on a quiet machine, after
+ * npm run build. Default: 16384 tokens, 2 ranks. Of the newest run in docs/ranks, named after its machine, the guide has a table.
  */
+import { writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
+import { parseArgs } from 'node:util';
 import { isMainThread, Worker } from 'node:worker_threads';
 import type { Communicator } from '../src/cluster';
 import type { Runtime, Tensor } from '../src/index';
+import type { RanksRow, RanksRun } from './ranks-run';
 
 const dist = new URL('../dist/', import.meta.url).href;
 const { attention, createRuntime, pullback }: typeof import('../src/index') = await import(`${dist}index.mjs`);
@@ -14,6 +17,8 @@ const { asRank, contextParallel, runRanks }: typeof import('../src/cluster') = a
 const { MECHANISMS, simulateContextParallel }: typeof import('../src/simulate') = await import(
   `${dist}simulate/index.mjs`
 );
+
+const { describeMachine }: typeof import('../src/machine') = await import(`${dist}machine.mjs`);
 
 const [HEADS, KEY_HEADS, D] = [8, 8, 64];
 const REPETITIONS = 5;
@@ -85,39 +90,57 @@ async function alone(tokens: number, threads: number): Promise<number> {
   return await timed(runtime, inputs(runtime, tokens), attend, async () => {});
 }
 
-async function measure(): Promise<void> {
-  const [tokens = 16_384, ...counts] = process.argv.slice(2).map(Number);
-  const cores = availableParallelism();
-  const one = await alone(tokens, 1);
-  const pairs = (tokens * (tokens + 1)) / 2;
-  const rate = (4 * 3.5 * pairs * HEADS * D) / one;
-  for (const ranks of counts.length > 0 ? counts : [2]) {
-    const threads = Math.min(ranks, cores);
-    const beside = await alone(tokens, threads);
-    const open = () => new Worker(new URL(import.meta.url));
-    const found = await runRanks<Times>(ranks, open, { data: { tokens } });
-    const [{ link }] = found as [Times];
+/** What so many ranks took, each mechanism, and the model of cost with the links and the rate that were measured. */
+async function rowOf(ranks: number, tokens: number, rateAlone: number): Promise<RanksRow> {
+  const threads = Math.min(ranks, availableParallelism());
+  const beside = await alone(tokens, threads);
+  const open = () => new Worker(new URL(import.meta.url));
+  const found = await runRanks<Times>(ranks, open, { data: { tokens } });
+  const [{ link }] = found as [Times];
+  const model = simulateContextParallel({
+    devices: ranks,
+    tokens,
+    heads: HEADS,
+    keyHeads: KEY_HEADS,
+    d: D,
+    bytes: 4,
+    node: ranks,
+    within: link,
+    flopsPerSecond: (rateAlone * threads) / ranks,
+  });
+  const mechanisms = MECHANISMS.map((mechanism) => ({
+    mechanism,
+    seconds: Math.max(...found.map(({ passes }) => passes[mechanism] as number)),
+    modelSeconds: model.find((cost) => cost.mechanism === mechanism)?.seconds as number,
+  }));
+  return { ranks, threads, besideSeconds: beside, link, mechanisms };
+}
+
+function print({ ranks, threads, besideSeconds, link, mechanisms }: RanksRow): void {
+  console.log(
+    `${ranks} ranks of one thread beside one process of ${threads}: ${besideSeconds.toFixed(3)} s; link ${(1e6 * link.seconds).toFixed(0)} us, ${(link.bytesPerSecond / 1e9).toFixed(2)} GB/s`,
+  );
+  for (const { mechanism, seconds, modelSeconds } of mechanisms)
     console.log(
-      `${ranks} ranks of one thread beside one process of ${threads}: ${beside.toFixed(3)} s; link ${(1e6 * link.seconds).toFixed(0)} us, ${(link.bytesPerSecond / 1e9).toFixed(2)} GB/s`,
+      `${mechanism.padEnd(12)} ${seconds.toFixed(3)} s, ${(seconds / besideSeconds).toFixed(3)} x; model ${modelSeconds.toFixed(3)} s, ratio ${(seconds / modelSeconds).toFixed(2)}`,
     );
-    const model = simulateContextParallel({
-      devices: ranks,
-      tokens,
-      heads: HEADS,
-      keyHeads: KEY_HEADS,
-      d: D,
-      bytes: 4,
-      node: ranks,
-      within: link,
-      flopsPerSecond: (rate * threads) / ranks,
-    });
-    for (const mechanism of MECHANISMS) {
-      const took = Math.max(...found.map(({ passes }) => passes[mechanism] as number));
-      const { seconds } = model.find((cost) => cost.mechanism === mechanism) as { seconds: number };
-      const cells = [took.toFixed(3), (took / beside).toFixed(3), seconds.toFixed(3), (took / seconds).toFixed(2)];
-      console.log(`${mechanism.padEnd(12)} ${cells[0]} s, ${cells[1]} x; model ${cells[2]} s, ratio ${cells[3]}`);
-    }
+}
+
+async function measure(): Promise<void> {
+  const { positionals, values } = parseArgs({ options: { json: { type: 'string' } }, allowPositionals: true });
+  const [tokens = 16_384, ...counts] = positionals.map(Number);
+  const pairs = (tokens * (tokens + 1)) / 2;
+  const rate = (4 * 3.5 * pairs * HEADS * D) / (await alone(tokens, 1));
+  const rows: RanksRow[] = [];
+  for (const ranks of counts.length > 0 ? counts : [2]) {
+    const row = await rowOf(ranks, tokens, rate);
+    print(row);
+    rows.push(row);
   }
+  if (values.json === undefined) return;
+  const command = `node scripts/measure-context-parallel.ts ${[tokens, ...rows.map(({ ranks }) => ranks)].join(' ')}`;
+  const run: RanksRun = { command, machine: await describeMachine(), tokens, heads: HEADS, d: D, rows };
+  await writeFile(values.json, `${JSON.stringify(run, undefined, 2)}\n`);
 }
 
 if (isMainThread) await measure();

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { RuntimeOptions } from '../src/index';
 import { writeSafetensors } from '../src/io';
 import { hostTensor } from '../src/tensor/host';
+import type { onRanks } from './consumer/ranks';
 import type { download } from './consumer/weights';
 import { agreementInPage, bundlePage, ISOLATION, launchChromium, servedPage } from './page';
 
@@ -39,6 +40,15 @@ test("a page's own worker computes on threads and beside them", async () => {
   expect(report.explain).toContain('threads: 3 (as asked)');
   expect(report.worst).toBeLessThan(1e-5);
   expect(report.leaked).toBe(0);
+});
+
+test('ranks that are workers of a page attend as one machine does', async () => {
+  await using served = await servedPage(browser, outDir, ISOLATION);
+  const { page, errors, url } = served;
+  await page.goto(url);
+  const worst = await page.evaluate(() => (globalThis as unknown as { onRanks: typeof onRanks }).onRanks(3));
+  expect(errors).toEqual([]);
+  expect(worst.map((error) => error < 1e-5)).toEqual([true, true, true]);
 });
 
 test('whenever workers of a page end, results are right or say so, and later calls work', async () => {

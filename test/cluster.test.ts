@@ -74,6 +74,14 @@ test.runIf(hasMpi)(
   },
 );
 
+test.runIf(hasMpi)('a program that joins no others is told so, once', async () => {
+  const empty = join(folder, 'empty.mjs');
+  writeFileSync(empty, '');
+  const { code, stdout, stderr } = await cluster(2, [empty]);
+  expect([code, stdout]).toEqual([0, '']);
+  expect(stderr).toMatch(/^saccade: .*empty.mjs ran 2 times, each alone: it calls neither asRank\(\) nor .*\n$/);
+});
+
 test('what is missing is one clear message', async () => {
   const none = await cluster(2, ['no-such.mjs']);
   expect(none).toMatchObject({

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import * as adapters from '../src/adapters';
+import * as cluster from '../src/cluster';
 import * as defaultModel from '../src/default-model';
 import * as featureMaps from '../src/feature-maps';
 import type { HostTensor, Tensor } from '../src/index';
@@ -712,6 +713,98 @@ entry(
   nn.lightningDecays,
 );
 entry('nn.seaPositions', { extents: object({ b: few(1), m: few(2), g: few(1), width: few(2) }) }, nn.seaPositions);
+
+// Ranks: one alone makes every call.
+const ranks = await cluster.communicator(runtime);
+shared.add(ranks);
+const axis = maybe(leaf(0, '0'));
+const parts = maybe(leaf([3]));
+const zero = maybe(leaf(0, '0'));
+entry(
+  'cluster sendRecv',
+  { x: plain(3), to: zero, from: zero, options: options({ shape: maybe(leaf([3], 'array')), ...control }) },
+  (...args: [Any, Any, Any, Any]) => ranks.sendRecv(...args),
+);
+entry(
+  'cluster allToAll',
+  {
+    x: plain(3),
+    options: object({ split: leaf(0, '0'), concat: axis, counts: parts, received: parts, ...control }),
+  },
+  (...args: [Any, Any]) => ranks.allToAll(...args),
+);
+const gathering = { x: plain(3), options: options({ axis, counts: parts, ...control }) };
+entry('cluster allGather', gathering, (...args: [Any, Any]) => ranks.allGather(...args));
+entry('cluster reduceScatter', gathering, (...args: [Any, Any]) => ranks.reduceScatter(...args));
+entry(
+  'cluster allReduce',
+  { x: plain(3), options: options({ operation: maybe(choice('sum')), ...control }) },
+  (...args: [Any, Any]) => ranks.allReduce(...args),
+);
+entry('cluster broadcast', { x: plain(3), root: zero, options: options(control) }, (...args: [Any, Any, Any]) =>
+  ranks.broadcast(...args),
+);
+entry('cluster split', { colour: maybe(from0(0)), key: maybe(integer(0)) }, (...args: [Any, Any]) =>
+  ranks.split(...args),
+);
+entry('cluster barrier', {}, () => ranks.barrier());
+const perhapsSeconds = maybe(above0(1));
+entry(
+  'cluster.communicator',
+  { runtime: leaf(runtime), options: options({ seconds: perhapsSeconds }) },
+  cluster.communicator,
+);
+entry(
+  'cluster.asRank',
+  {
+    work: fn(() => 0),
+    options: options({ runtime: maybe(options({ backend: choice('reference') })), seconds: perhapsSeconds }),
+  },
+  cluster.asRank,
+);
+/** A worker whose rank ends as soon as it has begun. */
+const ended = () => ({
+  on: (event: string, listener: (end: object) => void) => event === 'message' && listener({ result: 1 }),
+  postMessage: () => {},
+  terminate: () => {},
+});
+entry(
+  'cluster.runRanks',
+  {
+    count: few(1),
+    open: fn(ended),
+    options: options({ data: leaf(1, ...Object.keys(junk)), seconds: perhapsSeconds, signal: control.signal as Slot }),
+  },
+  cluster.runRanks,
+);
+entry('cluster.sumOver', { communicator: leaf(ranks) }, (given) => cluster.sumOver(given)([random(3)]));
+const overRanks: Slots = { communicator: leaf(ranks), tokens: few(3) };
+const sharded = cluster.contextParallel(saccade.attention, { communicator: ranks, tokens: 3 });
+entry(
+  'cluster.contextParallel',
+  {
+    op: choice(saccade.attention),
+    options: object({
+      ...overRanks,
+      ...{ mechanism: maybe(choice('auto')), batch: maybe(few(1)), heads: maybe(few(2)), keyHeads: maybe(leaf(1)) },
+      ...{ shards: maybe(leaf(sharded.shards)), costs: maybe(options({ node: maybe(few(1)), within: link })) },
+      ...{ causal: maybe(boolean()), window: notGiven(leaf([1, 1])), mask: notGiven(aMask) },
+    }),
+  },
+  (op, options) => cluster.contextParallel(op, options)(random(...q), random(...k), random(...v)),
+);
+entry(
+  'cluster.contextParallel()()',
+  { ...qkv, options: options({ scale: maybe(finite(1)), lse: maybe(boolean()) }) },
+  sharded as Any,
+);
+const states = {
+  op: choice(saccade.linearAttention),
+  options: object({ ...overRanks, mechanism: maybe(choice('auto')) }),
+};
+entry('cluster.contextParallel, states', states, (op, options) => cluster.contextParallel(op, options));
+entry('cluster dispatch', { x: lone(2, 3), axis: leaf(1, 'undefined') }, sharded.dispatch);
+entry('cluster undispatch', { x: plain(2, 3), axis: leaf(1, 'undefined') }, sharded.undispatch);
 
 // Networks.
 const seed = maybe(integer(1));
@@ -1792,6 +1885,7 @@ const OTHERS: Record<string, string> = {
   'train.IGNORED': 'a number',
   'pipelines.ARMS': 'names',
   'pipelines.ATTENTIONS': 'names',
+  'cluster.Communicator': 'made by communicator(); its methods are above',
   'simulate.MECHANISMS': 'names',
   'pipelines.LEARNERS': 'names',
   'pipelines.SERIES': 'names',
@@ -1804,6 +1898,7 @@ const OTHERS: Record<string, string> = {
 test('every export has an entry', () => {
   const rooms = {
     adapters,
+    cluster,
     defaultModel,
     featureMaps,
     io,

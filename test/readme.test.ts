@@ -4,6 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import { NETWORK_COLUMNS, NETWORK_WORDS, networkCells, summaries } from '../scripts/network-rows';
+import type { RanksRun } from '../scripts/ranks-run';
 import type { LongContextReport } from '../src/bench/long-context/report';
 import { pairsOf } from '../src/bench/longca/cases';
 import { type LongCaReport, type LongCaRow, timesDense } from '../src/bench/longca/report';
@@ -65,6 +66,16 @@ test('the table of the masks of LongCA-bench is that of its newest stored run, w
   expect(runs.map(({ complete }) => complete)).toEqual(files.map(() => true));
   const [newest] = runs.sort((a, b) => b.machine.date.localeCompare(a.machine.date)) as [LongCaReport];
   await expectCurrent('src/methods/sparse/longca/README.md', { 'bench longca': masksSection(newest) });
+});
+
+test('the table of attention over ranks is that of its newest stored run, which is kept by machine', async () => {
+  const files = await readdir(`${root}/docs/ranks`);
+  const runs = await Promise.all(
+    files.map(async (file) => JSON.parse(await readFile(`${root}/docs/ranks/${file}`, 'utf8')) as RanksRun),
+  );
+  expect(runs.map(({ machine }) => machineFile(machine))).toEqual(files);
+  const [newest] = runs.sort((a, b) => b.machine.date.localeCompare(a.machine.date)) as [RanksRun];
+  await expectCurrent('docs/guide/ranks.md', { ranks: ranksSection(newest) });
 });
 
 test('the tables of pipelines are those of docs/pipelines', async () => {
@@ -167,6 +178,30 @@ function masksTable(own: readonly LongCaRow[], contenders: LongCaReport['contend
     [label, `${label}, backward`].flatMap((column) => (hasRatio(name) ? [column, 'over area x dense'] : [column])),
   );
   return `${n} tokens:\n\n${markdownTable([['mask', 'pairs seen', ...header], ...lines])}`;
+}
+
+/** Seconds by mechanism and number of ranks, and how many times the model's seconds that is. */
+function ranksSection({ rows, tokens, heads, d, machine, command }: RanksRun): string {
+  const names = rows[0]?.mechanisms.map(({ mechanism }) => mechanism) ?? [];
+  const lines = names.map((name) => [
+    `\`${name}\``,
+    ...rows.flatMap(({ mechanisms, besideSeconds }) => {
+      const { seconds, modelSeconds } = mechanisms.find(({ mechanism }) => mechanism === name) ?? {
+        seconds: Number.NaN,
+        modelSeconds: Number.NaN,
+      };
+      return [formatTime(1000 * seconds), formatRatio(seconds / besideSeconds), formatRatio(seconds / modelSeconds)];
+    }),
+  ]);
+  const header = rows.flatMap(({ ranks, threads }) => [
+    `${ranks} ranks`,
+    `over one process of ${threads} threads`,
+    'over the model',
+  ]);
+  return [
+    markdownTable([['mechanism', ...header], ...lines]),
+    `${tokens} tokens, ${heads} heads of ${d}; more ranks than cores take turns. ${formatMachine(machine)}. By \`${command}\`.`,
+  ].join('\n\n');
 }
 
 interface LearnersRun {

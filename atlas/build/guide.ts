@@ -29,6 +29,7 @@ const DOCUMENTS: Readonly<Record<string, string>> = {
   'guide/webgpu/index.html': 'docs/guide/webgpu.md',
   'guide/bundlers/index.html': 'docs/guide/bundlers.md',
   'guide/workers/index.html': 'docs/guide/workers.md',
+  'guide/ranks/index.html': 'docs/guide/ranks.md',
   'guide/command-line/index.html': 'docs/guide/command-line.md',
   'guide/coming-from/index.html': 'docs/coming-from.md',
   'guide/platforms/index.html': 'docs/platforms.md',

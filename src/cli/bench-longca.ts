@@ -33,7 +33,7 @@ import { MOST_BYTES, readIfThere } from './read-tensors';
 import { wrap } from './wrap';
 import { checkWritable, say, writeFileAtomic } from './write-file';
 
-interface Options extends Omit<LongCaChoice, 'contenders'> {
+export interface LongCaOptions extends Omit<LongCaChoice, 'contenders'> {
   readonly only: readonly string[];
   readonly peers?: true;
   readonly threads: number;
@@ -62,10 +62,12 @@ const HEADS: Heads[] = [
 ];
 const LONGEST = 2 ** 20;
 const NAMES = LONGCA_CONTENDERS.map(({ name }) => name);
-const GPU = 'saccade-webgpu';
+export const GPU = 'saccade-webgpu';
 const WIDTH = 100;
 
-export function longCaCommand(): Command {
+type Act = (options: LongCaOptions, command: Command) => Promise<void>;
+
+export function longCaCommand(act: Act = benchLongCa): Command {
   return new Command(LONGCA.name)
     .description(LONGCA.summary)
     .option('--n <lengths>', 'tokens, such as 1K,8192', lengths, LENGTHS)
@@ -89,10 +91,10 @@ export function longCaCommand(): Command {
     .option('--html <file>', 'write a page with heat maps')
     .addHelpText('after', '\nExample:\n  $ saccade bench longca --peers --budget 60 --resume longca --html longca.html')
     .addHelpText('after', WITH_FAILURES)
-    .action(benchLongCa);
+    .action(act);
 }
 
-async function benchLongCa(options: Options): Promise<void> {
+async function benchLongCa(options: LongCaOptions): Promise<void> {
   const { threads, limit, memory, budget, resume, csv, json, html } = options;
   for (const path of [csv, json, html]) if (path !== undefined) await checkWritable(path);
   using _ = resume === undefined ? null : lockFolder(resume);
@@ -104,7 +106,7 @@ async function benchLongCa(options: Options): Promise<void> {
   const empty: LongCaReport = {
     format: 'saccade longca',
     version: 1,
-    command: commandOf(options),
+    command: shellCommand(['saccade', ...longCaWords(options)]),
     machine: await describeMachine(),
     runtime: runtime.backend.explain(),
     threads,
@@ -159,7 +161,7 @@ const rowKey = ({ contender, mask, n, pass, h, g, d }: LongCaRow) => [contender,
 const writeJson = (path: string, report: LongCaReport) =>
   writeFileAtomic(path, `${JSON.stringify(report, undefined, 1)}\n`);
 
-async function write(report: LongCaReport, { csv, json, html }: Options): Promise<void> {
+async function write(report: LongCaReport, { csv, json, html }: LongCaOptions): Promise<void> {
   if (json !== undefined) await writeJson(json, report);
   if (csv !== undefined) await writeFileAtomic(csv, longCaCsv(report));
   if (html !== undefined)
@@ -168,7 +170,7 @@ async function write(report: LongCaReport, { csv, json, html }: Options): Promis
 }
 
 /** Those named, or Saccade on the processor, on a GPU where there is one, and with --peers the others. */
-async function contendersOf({ only, peers }: Options): Promise<readonly LongCaContender[]> {
+async function contendersOf({ only, peers }: LongCaOptions): Promise<readonly LongCaContender[]> {
   const hasGpu = only.includes(GPU) || (only.length === 0 && (await findsGpu()));
   return LONGCA_CONTENDERS.filter(({ name }) => {
     if (only.length > 0) return only.includes(name);
@@ -220,14 +222,15 @@ function parseReport(path: string, bytes: Uint8Array): LongCaReport {
   throw new ParseError(`${path} is no file of saccade bench longca`);
 }
 
-function settingOf({ d, limit, heads }: Options): string[] {
+function settingOf({ d, limit, heads }: LongCaOptions): string[] {
   return [
     `Heads of ${d}, ${heads.map(([h, g]) => (h === g ? `${h} alike` : `${h} on ${g} of keys`)).join(' or ')}; f32; each case in a process of its own, of which no call may take longer than ${limit} s. Documents, windows and prefixes are those that the benchmark draws for the length.`,
     'TFLOP/s count two products of each pair that the mask lets through forward, five backward, and seven where a system cannot tell its backward pass from its forward pass. The median of up to 20 calls. Memory is what a process takes beyond the inputs it was given, at most. Each result was first checked against float64.',
   ];
 }
 
-function commandOf({
+/** The words of a command after `saccade`; threads may be left to the machine that it runs on. */
+export function longCaWords({
   n,
   sparse,
   masks,
@@ -240,7 +243,7 @@ function commandOf({
   limit,
   memory,
   budget,
-}: Options): string {
+}: Omit<LongCaOptions, 'threads'> & { readonly threads?: number | undefined }): string[] {
   const flags = {
     n: n.join(),
     sparse: sparse.join() || '0',
@@ -249,13 +252,13 @@ function commandOf({
     heads: heads.map((pair) => pair.join(':')).join(),
     d,
     ...(only.length > 0 && { only: only.join() }),
-    threads,
+    ...(threads !== undefined && { threads }),
     limit,
     ...(memory !== undefined && { memory }),
     ...(budget !== undefined && { budget }),
   };
   const words = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]);
-  return shellCommand(['saccade', 'bench', 'longca', ...words, ...(peers ? ['--peers'] : [])]);
+  return ['bench', 'longca', ...words, ...(peers ? ['--peers'] : [])];
 }
 
 function textOf(report: LongCaReport, files: readonly (string | undefined)[]): string {

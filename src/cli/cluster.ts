@@ -1,7 +1,8 @@
 import { Command } from 'commander';
-import { checkFile, launchRanks } from '../cluster/launch';
-import { openLibrary } from '../cluster/mpi';
+import { launchRanks } from '../cluster/launch';
+import { openLibrary } from '../cluster/open-mpi';
 import { BackendError } from '../errors';
+import { checkFile } from './check-file';
 import { WithFailuresError } from './failures';
 import { interruptible } from './interrupt';
 import { number, wholeNumber } from './options';
@@ -31,7 +32,7 @@ function runCommand(): Command {
     .passThroughOptions()
     .requiredOption('-n, --ranks <count>', 'how many ranks', wholeNumber(1, 4096))
     .option('--hostfile <file>', 'machines for mpirun, one a line; default: this one')
-    .option('--slurm', "by Slurm's srun, within an allocation (written to its documentation, not tested)")
+    .option('--slurm', "by Slurm's srun, in an allocation or for one of its own")
     .option('--seconds <seconds>', 'how long a call waits for the other ranks; default: 300', number(0.001, 1e6))
     .addHelpText(
       'after',
@@ -56,7 +57,11 @@ async function run(words: readonly string[], options: RunOptions, signal: AbortS
     process[stream].write(`${rank === undefined ? '' : `[${rank}] `}${line}\n`);
   };
   try {
-    await launchRanks({ ...options, words, signal, onLine });
+    const joined = await launchRanks({ ...options, words, signal, onLine });
+    if (joined === 0)
+      process.stderr.write(
+        `saccade: ${words[0]} ran ${options.ranks === 1 ? 'alone' : `${options.ranks} times, each alone`}: it calls neither asRank() nor communicator() of saccade/cluster\n`,
+      );
   } catch (error) {
     if (error instanceof BackendError) throw new WithFailuresError(error.message);
     throw error;

@@ -17,6 +17,11 @@ test('a job for each value of each list, each the command that measures it', asy
       ),
     ),
   );
+  expect(await wordsOf('bench longca --n 1024,2048 --sparse 0 --masks causal --heads 4:1')).toEqual(
+    ['1024', '2048'].map(
+      (n) => `bench longca --n ${n} --sparse 0 --masks causal --heads 4:1 --d 128 --only saccade --limit 60`,
+    ),
+  );
   expect(await wordsOf('reproduce power-attention --quick --threads 1')).toEqual([
     'reproduce power-attention --quick --threads 1',
   ]);
@@ -39,7 +44,8 @@ test('threads that were asked for stay, whatever this machine has', async () => 
 test.each([
   ['list', 'a case must be a command of bench or reproduce'],
   ['bench', 'a case must be a command of bench or reproduce'],
-  ['bench longca', 'a case must be a command of bench or reproduce'],
+  ['bench longca --budget 5', 'a case of a sweep has no --budget'],
+  ['bench links', 'a case must be a command of bench or reproduce'],
   ['bench attention --n 0', "'--n <lengths>' argument '0' is invalid"],
   ['bench attention --json x.json', 'a case of a sweep has no --json'],
   ['bench attention --against ../before', 'a case of a sweep has no --against'],

@@ -10,14 +10,18 @@ import type { Suite } from '../bench/suite';
 import { suites } from '../bench/suites';
 import { ParameterError, UnsupportedError } from '../errors';
 import { findMeasured } from '../experiments';
+import { isDynamic } from '../methods/sparse/longca/settings';
 import type { Case, Job } from '../sweep/job';
 import { runsInPages } from '../sweep/page-case';
 import { suiteCommand } from './bench';
+import { GPU, type LongCaOptions, longCaCommand, longCaWords } from './bench-longca';
 import { type QualityCommandOptions, qualityCommand, qualityWords } from './bench-quality';
 import { findMethodOrMask } from './methods';
 import { type ReproduceOptions, reproduceCommand } from './reproduce';
 
-const EXPECTED = 'a case must be a command of bench or reproduce, such as bench attention --n 1024,4096 --masks causal';
+const EXPECTED =
+  'a case must be a command of bench or reproduce, of a suite, quality or longca, such as bench attention --n 1024,4096 --masks causal';
+const OURS = 'saccade';
 /** Options whose values become jobs of their own. */
 const LISTS = ['n', 'd', 'masks', 'cached', 'types', 'only'] as const satisfies readonly (keyof BenchOptions)[];
 const MOST_CASES = 100_000;
@@ -50,6 +54,10 @@ export async function casesOf(words: readonly string[]): Promise<Case[]> {
     bench.addCommand(command.copyInheritedSettings(root));
   }
   bench.addCommand(qualityCommand(async (options) => take(await qualityCases(options))).copyInheritedSettings(root));
+  const longCa = longCaCommand((options, command) =>
+    take(longCaCases(options, command.getOptionValueSource('threads') === 'cli')),
+  );
+  bench.addCommand(longCa.copyInheritedSettings(root));
   const reproduce = reproduceCommand(async (name, options) => take(reproduceCases(name, options)));
   root.addCommand(bench).addCommand(reproduce.copyInheritedSettings(root)).argument('[words...]').action(refuse);
   try {
@@ -111,6 +119,34 @@ async function qualityCases({ resume, json, html, ...options }: QualityCommandOp
           return { words: [...qualityWords(one), ...placeWords(options)], needs: needsOf(backend) };
         }),
       ),
+    ),
+  );
+}
+
+/** A job for each length, mask, pair of heads and contender. */
+function longCaCases({ csv, json, html, resume, ...options }: LongCaOptions, hasThreads: boolean): Case[] {
+  refuseFiles({ csv, json, html, resume });
+  const { n, sparse, masks, heads, only, peers, budget, threads } = options;
+  const contenders = only.length > 0 ? only : [OURS];
+  const other = contenders.find((name) => name !== OURS && name !== GPU);
+  if (peers || other !== undefined)
+    throw new UnsupportedError(`a sweep measures Saccade alone: leave ${other ?? '--peers'} out`);
+  if (budget !== undefined) throw new UnsupportedError('a case of a sweep has no --budget: each is measured whole');
+  const placed = { ...options, sparse: [], threads: hasThreads ? threads : undefined };
+  return limited(
+    [...new Set([...n, ...sparse])].flatMap((tokens) =>
+      masks
+        .filter((mask) => n.includes(tokens) || isDynamic({ mask }))
+        .flatMap((mask) =>
+          heads.flatMap((pair) =>
+            contenders.map(
+              (name): Case => ({
+                words: longCaWords({ ...placed, n: [tokens], masks: [mask], heads: [pair], only: [name] }),
+                needs: name === GPU ? 'webgpu' : 'cpu',
+              }),
+            ),
+          ),
+        ),
     ),
   );
 }

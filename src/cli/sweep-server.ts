@@ -5,10 +5,24 @@ import { ParameterError, SaccadeError, UnsupportedError } from '../errors';
 import { BUILD } from '../sweep/build-id';
 import { SweepQueue } from '../sweep/queue';
 import { reasonOf } from '../text/reason';
+import { checkFile } from './check-file';
 
+/** What TLS says of a certificate that nobody known has signed. */
+const UNKNOWN_CERTIFICATE = [
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+];
 /** Milliseconds for the first connection. */
 const PATIENCE = 5000;
 const REMEDY = 'start one with saccade sweep serve, or give its address with --server or in NATS_URL';
+
+export interface ServerOptions {
+  readonly server: string;
+  readonly sweep: string;
+  /** A file of certificates that are trusted besides the known ones. */
+  readonly tlsCa?: string | undefined;
+}
 
 /**
  * Does work with the queue of a sweep.
@@ -16,10 +30,10 @@ const REMEDY = 'start one with saccade sweep serve, or give its address with --s
  * @throws {UnsupportedError} no server, one that refuses, one without JetStream
  */
 export async function withQueue<T>(
-  { server, sweep }: { readonly server: string; readonly sweep: string },
+  { server, sweep, tlsCa }: ServerOptions,
   work: (queue: SweepQueue) => Promise<T>,
 ): Promise<T> {
-  const connection = await open(server);
+  const connection = await open(server, tlsCa);
   try {
     return await work(await SweepQueue.open(connection, { sweep, build: BUILD }));
   } catch (error) {
@@ -30,10 +44,12 @@ export async function withQueue<T>(
   }
 }
 
-async function open(server: string): Promise<NatsConnection> {
+async function open(server: string, tlsCa: string | undefined): Promise<NatsConnection> {
+  if (tlsCa !== undefined) checkFile('--tls-ca', tlsCa);
   try {
     return await connect({
       ...addressOf(server),
+      ...(tlsCa !== undefined && { tls: { caFile: tlsCa } }),
       timeout: PATIENCE,
       // A server that was there comes back.
       maxReconnectAttempts: -1,
@@ -41,7 +57,11 @@ async function open(server: string): Promise<NatsConnection> {
     });
   } catch (error) {
     if (error instanceof SaccadeError) throw error;
-    const { name, message, cause } = error as Error;
+    const { name, message, cause, code = '' } = error as NodeJS.ErrnoException;
+    if (UNKNOWN_CERTIFICATE.includes(code))
+      throw new UnsupportedError(
+        `the certificate of the server at ${withoutSecret(server)} is not known here (${code}): give its file with --tls-ca`,
+      );
     const reason = name === 'AuthorizationError' ? 'it refuses this client: the address needs its token' : message;
     const why = cause instanceof Error ? `${reason}, ${cause.message}` : reason;
     throw new UnsupportedError(`no NATS server to work with at ${withoutSecret(server)} (${why}): ${REMEDY}`);

@@ -17,19 +17,16 @@ import { work } from '../sweep/work';
 import { printable } from '../text/printable';
 import { shellCommand } from '../text/shell';
 import { formatTable, right } from '../text/table';
+import { checkFile } from './check-file';
 import { failIfAny } from './failures';
 import { interruptible } from './interrupt';
 import { lockFolder } from './lock-folder';
 import { number, wholeNumber } from './options';
 import { readIfThere } from './read-tensors';
 import { CaseRunner } from './sweep-runner';
+import type { ServerOptions } from './sweep-server';
 import { wrap } from './wrap';
 import { checkWritable, say, writeFileAtomic } from './write-file';
-
-interface Place {
-  readonly server: string;
-  readonly sweep: string;
-}
 
 const DEFAULT_SERVER = 'nats://127.0.0.1:4222';
 /** What a worker can have, and the kinds of jobs that it then takes. */
@@ -76,6 +73,8 @@ interface ServeCommandOptions extends Omit<ServeOptions, 'token' | 'tls'> {
 async function serveHere({ tlsCert, tlsKey, ...options }: ServeCommandOptions): Promise<void> {
   if ((tlsCert === undefined) !== (tlsKey === undefined))
     throw new ParameterError('--tls-cert and --tls-key must be given together');
+  for (const [name, file] of Object.entries({ '--tls-cert': tlsCert, '--tls-key': tlsKey }))
+    if (file !== undefined) checkFile(name, file);
   const { serveSweep } = await import('../sweep/serve');
   const { store, host, port } = options;
   using _ = lockFolder(store);
@@ -112,13 +111,19 @@ function part(name: string, summary: string): Command {
   return new Command(name)
     .description(summary)
     .addOption(new Option('--server <address>', 'of the NATS server').env('NATS_URL').default(DEFAULT_SERVER))
-    .option('--sweep <name>', 'a server may have several', parseName, 'default');
+    .option('--sweep <name>', 'a server may have several', parseName, 'default')
+    .option('--tls-ca <file>', 'a certificate to trust, such as one that serve has and nobody known has signed');
 }
 
 function submitCommand(): Command {
   return part('submit', 'put cases into the queue, each once: a job for each value of each list')
     .argument('<case...>', 'a command of bench or reproduce, with its options')
     .option('--again', 'also those that failed before')
+    .option(
+      '--machines <names>',
+      'each of these measures every case; default: whichever is free measures it, once',
+      parseMachines,
+    )
     .option(
       '--patience <seconds>',
       'without a sign of life after which a job goes to another worker',
@@ -130,16 +135,27 @@ function submitCommand(): Command {
     .action(submit);
 }
 
+interface SubmitCommandOptions {
+  readonly again?: boolean;
+  readonly patience: number;
+  readonly machines?: readonly string[];
+}
+
 async function submit(
   words: readonly string[],
-  { again = false, patience, ...place }: Place & { readonly again?: boolean; readonly patience: number },
+  { again = false, patience, machines, ...place }: ServerOptions & SubmitCommandOptions,
 ): Promise<void> {
   const { casesOf } = await import('./sweep-cases');
   const cases = await casesOf(words);
   await withQueue(place, async (queue) => {
-    const { added, waiting, done, failed } = await queue.submit(cases, { ackWait: patience, again });
+    const { added, waiting, done, failed } = await queue.submit(cases, {
+      ackWait: patience,
+      again,
+      machines,
+    });
+    const all = cases.length * (machines?.length ?? 1);
     const facts = [
-      `${added} of ${cases.length} ${cases.length === 1 ? 'job' : 'jobs'} added for saccade ${BUILD}`,
+      `${added} of ${all} ${all === 1 ? 'job' : 'jobs'} added for saccade ${BUILD}`,
       waiting > 0 && `${waiting} already in the queue`,
       done > 0 && `${done} already done`,
       failed > 0 && `${failed} failed before (--again tries them again)`,
@@ -163,7 +179,7 @@ async function workHere({
   untilDone = false,
   limit,
   ...place
-}: Place & {
+}: ServerOptions & {
   readonly machine: string;
   readonly has: readonly Has[];
   readonly untilDone?: boolean;
@@ -190,7 +206,7 @@ function statusCommand(): Command {
     .action(status);
 }
 
-async function status({ json, ...place }: Place & { readonly json?: string }): Promise<void> {
+async function status({ json, ...place }: ServerOptions & { readonly json?: string }): Promise<void> {
   if (json !== undefined) await checkWritable(json);
   const found = await withQueue(place, async (queue) => ({ ...(await queue.content()), ...(await queue.waiting()) }));
   const counts = statusOf(found);
@@ -202,7 +218,8 @@ async function status({ json, ...place }: Place & { readonly json?: string }): P
 type Found = SweepContent & { readonly jobs: readonly Waiting[]; readonly running: number };
 
 function statusOf({ outcomes, begun, jobs, running }: Found) {
-  const machines = [...new Set([...outcomes, ...begun].map(({ machine }) => machine))].sort();
+  const awaited = jobs.flatMap(({ only }) => only ?? []);
+  const machines = [...new Set([...[...outcomes, ...begun].map(({ machine }) => machine), ...awaited])].sort();
   const isRunning = ({ error }: SweepContent['begun'][number]) => error === undefined;
   const all = jobs.reduce((sum, each) => sum + each.jobs, 0);
   const count = (wanted: (outcome: SweepContent['outcomes'][number]) => boolean) => outcomes.filter(wanted).length;
@@ -229,6 +246,7 @@ function statusText(counts: ReturnType<typeof statusOf>, { outcomes, jobs, refus
       ['machine', ...['waiting', 'running', 'done', 'failed'].map(right)],
       [...rows, ['all', ...[waiting, running, done, failed].map(String)]],
     ),
+    ...jobs.flatMap(({ only, jobs }) => (only === undefined ? [] : `${jobs} of them for ${only} alone`)),
     ...others.map(({ build, jobs }) => `${jobs} of them for saccade ${build}; this is ${BUILD}`),
     ...(refused > 0 ? [`${refused} results are no results of a worker and were left out`] : []),
     ...outcomes
@@ -250,7 +268,7 @@ async function collect({
   csv,
   html,
   ...place
-}: Place & { readonly json?: string; readonly csv?: string; readonly html?: string }): Promise<void> {
+}: ServerOptions & { readonly json?: string; readonly csv?: string; readonly html?: string }): Promise<void> {
   for (const path of [json, csv, html]) if (path !== undefined) await checkWritable(path);
   const report = await withQueue(place, async (queue): Promise<SweepReport> => {
     const { outcomes } = await queue.content();
@@ -295,7 +313,7 @@ function collectedText({ outcomes, waiting }: SweepReport): string {
 }
 
 /** Loads the client of NATS, which is optional. */
-async function withQueue<T>(place: Place, act: (queue: SweepQueue) => Promise<T>): Promise<T> {
+async function withQueue<T>(place: ServerOptions, act: (queue: SweepQueue) => Promise<T>): Promise<T> {
   checkInstalled({ '@nats-io/transport-node': 'saccade sweep', '@nats-io/jetstream': 'its queue' });
   const { withQueue } = await import('./sweep-server');
   return withQueue(place, act);
@@ -304,6 +322,10 @@ async function withQueue<T>(place: Place, act: (queue: SweepQueue) => Promise<T>
 function parseName(text: string): string {
   if (/^[\w-]{1,32}$/.test(text)) return text;
   throw new InvalidArgumentError('It must be up to 32 letters, digits, _ or -.');
+}
+
+function parseMachines(text: string): string[] {
+  return [...new Set(text.split(',').map(parseMachine))];
 }
 
 function parseMachine(text: string): string {

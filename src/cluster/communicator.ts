@@ -99,10 +99,10 @@ export class Communicator {
     checkShape('shape of sendRecv', shape);
     const forward = (x: Tensor) => {
       if (from === undefined) {
-        this.#exchange('sendRecv', at(to, contiguousOf(x)), [], x.dtype, control);
+        this.#exchange('sendRecv', at(to, contiguousOf(x)), [], x.dtype, control, [0]);
         return this.#zeros(shape, x.dtype);
       }
-      return this.#exchange('sendRecv', at(to, contiguousOf(x)), at(from, shape), x.dtype, control).reshape(shape);
+      return this.#exchange('sendRecv', at(to, contiguousOf(x)), at(from, shape), x.dtype, control, shape);
     };
     const backward = (gradient: Tensor, control: Control) =>
       this.sendRecv(gradient, from, to, { shape: x.shape, ...control });
@@ -134,7 +134,7 @@ export class Communicator {
       const shapes = received
         .map((count) => [count, ...front.slice(1)])
         .map((shape) => (sizeOf(shape) > 0 ? shape : undefined));
-      return toPlace(this.#exchange('allToAll', pieces, shapes, x.dtype, control).reshape(front), concat);
+      return toPlace(this.#exchange('allToAll', pieces, shapes, x.dtype, control, front), concat);
     };
     const backward = (gradient: Tensor, control: Control) =>
       this.allToAll(gradient, { split: concat, concat: split, counts: received, received: counts, ...control });
@@ -156,7 +156,7 @@ export class Communicator {
       const piece = contiguousOf(toFront(x, axis));
       const front = frontShape(shape, axis);
       const shapes = counts.map((count) => [count, ...front.slice(1)]);
-      return toPlace(this.#exchange('allGather', this.#all(piece), shapes, x.dtype, control).reshape(front), axis);
+      return toPlace(this.#exchange('allGather', this.#all(piece), shapes, x.dtype, control, front), axis);
     };
     const backward = (gradient: Tensor, control: Control) => this.reduceScatter(gradient, { axis, counts, ...control });
     return this.#differentiable('allGather', x, shape, forward, backward);
@@ -176,8 +176,8 @@ export class Communicator {
     const shape = x.shape.map((e, at) => (at === axis ? own : e));
     const forward = (x: Tensor) => {
       const pieces = partsOf(x, axis, counts).map(contiguousOf);
-      const all = this.#exchange('reduceScatter', pieces, this.#all(shape), x.dtype, control);
-      return reduced('sum', all.reshape([this.size, ...shape]));
+      const together = [this.size, ...shape];
+      return reduced('sum', this.#exchange('reduceScatter', pieces, this.#all(shape), x.dtype, control, together));
     };
     const backward = (gradient: Tensor, control: Control) => this.allGather(gradient, { axis, counts, ...control });
     return this.#differentiable('reduceScatter', x, shape, forward, backward);
@@ -196,15 +196,19 @@ export class Communicator {
     const forward = (x: Tensor) => {
       const flat = contiguousOf(x).reshape([x.size]);
       if (x.size <= SMALL || this.size === 1) {
-        const all = this.#exchange(name, this.#all(flat), this.#all(flat.shape), x.dtype, control);
-        return reduced(operation, all.reshape([this.size, ...x.shape]));
+        const together = [this.size, ...x.shape];
+        return reduced(
+          operation,
+          this.#exchange(name, this.#all(flat), this.#all(flat.shape), x.dtype, control, together),
+        );
       }
       const counts = evenly(x.size, this.size);
       const own = [counts[this.rank] as number];
-      const parts = this.#exchange(name, partsOf(flat, 0, counts), this.#all(own), x.dtype, control);
-      const part = reduced(operation, parts.reshape([this.size, ...own]));
+      const together = [this.size, ...own];
+      const parts = this.#exchange(name, partsOf(flat, 0, counts), this.#all(own), x.dtype, control, together);
+      const part = reduced(operation, parts);
       const shapes = counts.map((count) => [count]);
-      return this.#exchange(name, this.#all(part), shapes, x.dtype, control).reshape(x.shape);
+      return this.#exchange(name, this.#all(part), shapes, x.dtype, control, x.shape);
     };
     const backward = (gradient: Tensor, control: Control, { x, out }: Readonly<Record<string, Tensor>>) => {
       const total = this.allReduce(gradient, control);
@@ -222,7 +226,7 @@ export class Communicator {
     checkWhole('root of broadcast', root, 0, this.size - 1);
     const forward = (x: Tensor) => {
       const sends = this.rank === root ? this.#all(contiguousOf(x)) : [];
-      return this.#exchange('broadcast', sends, at(root, x.shape), x.dtype, options).reshape(x.shape);
+      return this.#exchange('broadcast', sends, at(root, x.shape), x.dtype, options, x.shape);
     };
     const backward = (gradient: Tensor, control: Control) => this.#reduceTo(root, gradient, control);
     return this.#differentiable('broadcast', x, x.shape, forward, backward);
@@ -231,7 +235,8 @@ export class Communicator {
   /** Resolves when all ranks have called it and computed what they called before. */
   async barrier(): Promise<void> {
     this.#assertUsable('barrier()');
-    using nothing = this.#exchange('barrier', this.#all(this.runtime.empty([0])), this.#all([0]), 'f32', {});
+    using empty = this.runtime.empty([0]);
+    using nothing = this.#exchange('barrier', this.#all(empty), this.#all([0]), 'f32', {}, [0]);
     await nothing.read();
   }
 
@@ -284,28 +289,24 @@ export class Communicator {
   #reduceTo(root: number, x: Tensor, control: Control): Tensor {
     return this.runtime.scope(() => {
       const isRoot = this.rank === root;
-      const all = this.#exchange(
-        'broadcast, back',
-        at(root, contiguousOf(x)),
-        isRoot ? this.#all(x.shape) : [],
-        x.dtype,
-        control,
-      );
-      return isRoot ? reduced('sum', all.reshape([this.size, ...x.shape])) : this.#zeros(x.shape, x.dtype);
+      const shapes = isRoot ? this.#all(x.shape) : [];
+      const together = isRoot ? [this.size, ...x.shape] : [0];
+      const all = this.#exchange('broadcast, back', at(root, contiguousOf(x)), shapes, x.dtype, control, together);
+      return isRoot ? reduced('sum', all) : this.#zeros(x.shape, x.dtype);
     });
   }
 
-  /** Sends a piece to each rank and receives one of each; returns them one after the other. */
+  /** Sends a piece to each rank and receives one of each; returns them one after the other, together of that shape. */
   #exchange(
     name: string,
     sends: ExchangeCall['sends'],
     receives: ExchangeCall['receives'],
     dtype: DType,
     control: Control,
+    shape: Shape,
   ): Tensor {
     const { runtime, group } = this;
-    const size = receives.reduce((total, shape) => total + (shape ? sizeOf(shape) : 0), 0);
-    const out = runtime.allocate([size], dtype);
+    const out = runtime.allocate([...shape], dtype);
     if (this.isSilent) return out;
     const what = `${name}, call ${this.#calls++}`;
     const call = { group, what, sends, receives, out };
@@ -325,7 +326,7 @@ export class Communicator {
   ): Tensor<D> {
     const { runtime } = this;
     const tape = tapeOf(name, { x });
-    const out = runtime.scope(() => forward(untracked(x)));
+    const out = runtime.scope(() => forward(tape ? untracked(x) : x));
     const gradients: Derivative['gradients'] = (saved, { out }, _, control) => ({
       x: backward(out ?? this.#zeros(shape, 'f32'), control, saved),
     });
@@ -410,10 +411,11 @@ const frontShape = (shape: Shape, axis: number): number[] => [
 ];
 
 const toFront = (x: Tensor, axis: number): Tensor =>
-  x.permute([axis, ...[...x.shape.keys()].filter((at) => at !== axis)]);
+  axis === 0 ? x : x.permute([axis, ...[...x.shape.keys()].filter((at) => at !== axis)]);
 
 /** Undoes `toFront`, contiguous. */
 function toPlace(x: Tensor, axis: number): Tensor {
+  if (axis === 0) return x;
   const axes = [...x.shape.keys()].slice(1);
   axes.splice(axis, 0, 0);
   return contiguousOf(x.permute(axes));
@@ -436,6 +438,12 @@ function axisExtent(name: string, { shape }: Tensor, axis: number): number {
 
 function checkFloats(name: string, { dtype }: Tensor): void {
   if (!isFloat(dtype)) throw new DTypeError(`x of ${name} must be of floating-point numbers, got ${dtype}`);
+}
+
+/** Throws unless it is a communicator. */
+export function checkCommunicator(given: Communicator): void {
+  if (!(given instanceof Communicator))
+    throw new ParameterError(`communicator must be a Communicator, got ${show(given)}`);
 }
 
 /** The communicator of all ranks that a transport reaches. */

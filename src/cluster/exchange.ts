@@ -8,7 +8,7 @@ import { formatShape, type Shape, sizeOf } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { reasonOf } from '../text/reason';
 import type { Flights } from './flights';
-import { headerOf, type Message, type Posted, type Transport, wordsOf } from './transport';
+import { type Expected, type Message, missingOf, type Posted, type Transport } from './transport';
 
 /** The ranks of a communicator and how they reach each other. */
 export interface Group {
@@ -31,12 +31,12 @@ export interface ExchangeCall {
   /** Contiguous. */
   readonly sends: readonly (Tensor | undefined)[];
   readonly receives: readonly (Shape | undefined)[];
-  /** [elements], a tensor of its own: the pieces one after the other. */
+  /** A tensor of its own: the pieces one after the other. */
   readonly out: Tensor;
 }
 
-/** What another rank sends: a message whose header should have these words. */
-interface Expected extends Message {
+/** What another rank sends, which should have these words. */
+interface Awaited extends Expected {
   readonly words: string;
 }
 
@@ -72,7 +72,7 @@ function messagesOf(
   fault: string | undefined,
 ) {
   const messages: Message[] = [];
-  const expected: Expected[] = [];
+  const expected: Awaited[] = [];
   let at = 0;
   for (const [rank, peer] of group.members.entries()) {
     const [piece, shape] = [sends[rank], receives[rank]];
@@ -83,9 +83,8 @@ function messagesOf(
       payload.set(bytes.subarray(0, length));
       continue;
     }
-    if (piece)
-      messages.push({ peer, header: headerOf(fault ?? describe(what, piece.dtype, piece.shape)), payload: bytes });
-    if (shape) expected.push({ peer, header: headerOf(''), payload, words: describe(what, out.dtype, shape) });
+    if (piece) messages.push({ peer, words: fault ?? describe(what, piece.dtype, piece.shape), payload: bytes });
+    if (shape) expected.push({ peer, words: describe(what, out.dtype, shape), payload });
   }
   return { messages, expected };
 }
@@ -103,7 +102,7 @@ class Transfer {
     private readonly group: Group,
     private readonly what: string,
     private readonly posted: Posted,
-    private readonly way: { readonly messages: readonly Message[]; readonly expected: readonly Expected[] },
+    private readonly way: { readonly messages: readonly Message[]; readonly expected: readonly Awaited[] },
     private readonly control: Control,
     private readonly end: BesideCall['end'],
   ) {
@@ -131,9 +130,9 @@ class Transfer {
 
   /** That of a rank which sent something else than was expected, or the fault of what it was to send. */
   #firstFailure(): Error | undefined {
-    for (const { peer, words, header } of this.way.expected) {
-      const came = wordsOf(header);
-      if (came === words || came === '') continue;
+    for (const [at, { peer, words }] of this.way.expected.entries()) {
+      const came = this.posted.words(at);
+      if (came === words || came === undefined) continue;
       if (came.startsWith(FAULT)) return new BackendError(sourceOf(came.slice(FAULT.length), peer));
       const own = this.group.transport.rank;
       return new ShapeError(
@@ -144,7 +143,7 @@ class Transfer {
   }
 
   #lateError(): BackendError {
-    const missing = this.posted.missing();
+    const missing = missingOf(this.posted, this.way.expected);
     const takers = this.way.messages.map(({ peer }) => peer);
     const who =
       missing.length > 0
@@ -161,11 +160,10 @@ const sourceOf = (reason: string, peer: number) => (/^rank \d+/.test(reason) ? r
 export async function meet(group: Group, words: string): Promise<void> {
   const { transport, context, members, rank } = group;
   const others = members.filter((_, each) => each !== rank);
-  const messages = others.map((peer) => ({ peer, header: headerOf(words), payload: NO_BYTES }));
-  const expected = others.map((peer) => ({ peer, header: headerOf(''), payload: NO_BYTES, words }));
-  const posted = transport.post(context, messages, expected);
+  const messages = others.map((peer) => ({ peer, words, payload: NO_BYTES }));
+  const posted = transport.post(context, messages, messages);
   let failed: { readonly error: unknown } | undefined;
-  const transfer = new Transfer(group, 'the start', posted, { messages, expected }, {}, (thrown) => {
+  const transfer = new Transfer(group, 'the start', posted, { messages, expected: messages }, {}, (thrown) => {
     failed = thrown;
   });
   const { flights } = group;

@@ -1,6 +1,6 @@
 /** Looks after the exchanges of a rank that are under way, while kernels run or nothing else is to be done. */
 import { nextTurn } from '../next-turn';
-import type { Pause } from '../runtime/order';
+import { type Pause, TURN_MILLISECONDS } from '../runtime/order';
 
 /** An exchange under way. */
 interface Flight {
@@ -12,41 +12,60 @@ interface Flight {
 
 /** For how long the thread waits for others before its other tasks get a turn. */
 const AT_ONCE_MILLISECONDS = 2;
-/** For how long it waits before it lets them have one. */
-const MOMENT_MILLISECONDS = 0.2;
 /** How often exchanges are looked after while kernels run. */
 const BETWEEN_MILLISECONDS = 1;
 
+/** What those wait for who need the end of an exchange. */
+class Landing implements Pause {
+  #isOver = false;
+  #promise: Promise<void> | undefined;
+  #resolve = () => {};
+
+  constructor(
+    readonly flight: Flight,
+    private readonly flying: Set<Landing>,
+  ) {}
+
+  get promise(): Promise<void> {
+    this.#promise ??= this.#isOver
+      ? Promise.resolve()
+      : new Promise((resolve) => {
+          this.#resolve = resolve;
+        });
+    return this.#promise;
+  }
+
+  /** Goes on with the exchange: true once it is over. */
+  advance(milliseconds: number): boolean {
+    if (this.#isOver) return true;
+    this.#isOver = this.flight.advance(milliseconds);
+    if (!this.#isOver) return false;
+    this.flying.delete(this);
+    this.#resolve();
+    return true;
+  }
+
+  comesSoon(): boolean {
+    return this.advance(TURN_MILLISECONDS);
+  }
+
+  block(): boolean {
+    while (!this.advance(AT_ONCE_MILLISECONDS));
+    return true;
+  }
+}
+
 export class Flights {
-  readonly #flying = new Set<Flight>();
+  readonly #flying = new Set<Landing>();
   #isLooking = false;
 
   /** Looks after it until it is over; what it returns is for those who wait for that. */
   add(flight: Flight): Pause {
-    let resolve = () => {};
-    const promise = new Promise<void>((done) => {
-      resolve = done;
-    });
-    const watched: Flight = {
-      isComputing: () => flight.isComputing(),
-      advance: (milliseconds) => {
-        if (!this.#flying.has(watched)) return true;
-        const isOver = flight.advance(milliseconds);
-        if (isOver) this.#flying.delete(watched);
-        if (isOver) resolve();
-        return isOver;
-      },
-    };
-    this.#flying.add(watched);
-    if (!watched.advance(0) && !this.#isLooking) this.#lookLater();
-    return {
-      promise,
-      comesSoon: () => watched.advance(MOMENT_MILLISECONDS),
-      block: () => {
-        while (this.#flying.has(watched)) watched.advance(AT_ONCE_MILLISECONDS);
-        return true;
-      },
-    };
+    const landing = new Landing(flight, this.#flying);
+    if (landing.advance(0)) return landing;
+    this.#flying.add(landing);
+    if (!this.#isLooking) this.#lookLater();
+    return landing;
   }
 
   #lookLater(): void {
@@ -57,8 +76,8 @@ export class Flights {
 
   #look(): void {
     let milliseconds = this.#isComputing() ? 0 : AT_ONCE_MILLISECONDS;
-    for (const flight of this.#flying) {
-      flight.advance(milliseconds);
+    for (const landing of this.#flying) {
+      landing.advance(milliseconds);
       milliseconds = 0;
     }
     this.#isLooking = false;
@@ -66,7 +85,7 @@ export class Flights {
   }
 
   #isComputing(): boolean {
-    for (const flight of this.#flying) if (flight.isComputing()) return true;
+    for (const { flight } of this.#flying) if (flight.isComputing()) return true;
     return false;
   }
 }

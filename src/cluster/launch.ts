@@ -1,5 +1,5 @@
 /** Starts the ranks of a program by Open MPI's launcher or Slurm's, and tells how they end (Node). */
-import { BackendError, ParameterError, UnsupportedError } from '../errors';
+import { BackendError, UnsupportedError } from '../errors';
 
 export interface LaunchOptions {
   readonly ranks: number;
@@ -19,6 +19,9 @@ export interface LaunchOptions {
 }
 
 const SECONDS = 'SACCADE_CLUSTER_SECONDS';
+/** Set for ranks that shall say when they join the others, by `JOINED`. */
+const SAYS = 'SACCADE_CLUSTER_SAYS';
+const JOINED = /^saccade: rank \d+ has joined$/;
 /** How a rank begins the line that says why it failed. */
 const FAILURE = /^saccade: rank (\d+) failed: (.*)$/;
 /** `[1,2]<stdout>: text` by mpirun, ` 2: text` by srun. */
@@ -29,16 +32,18 @@ const ENDS = [
   /Process name: \[[^\]]*,(\d+)\]\s+(Exit code:\s+\d+)/,
   /task (\d+): (Exited with exit code \d+|Killed|Terminated)/,
 ];
+/** What Open MPI says on a rank that notices the end of one on another machine first. */
+const LOST = /^ +Peer host: +(\S+)$/;
 /** How long processes have to end before they are killed. */
 const GRACE_MILLISECONDS = 5000;
 
 /**
- * Runs a program on so many ranks and resolves when all have ended well.
+ * Runs a program on so many ranks and resolves when all have ended well: to how many of them opened a communicator.
  *
  * @throws {UnsupportedError} the launcher is missing, or another MPI's
  * @throws {BackendError} a rank failed or died: which one, and why
  */
-export async function launchRanks(options: LaunchOptions): Promise<void> {
+export async function launchRanks(options: LaunchOptions): Promise<number> {
   const { spawn } = process.getBuiltinModule('node:child_process');
   const launcher = options.slurm ? 'srun' : 'mpirun';
   await checkLauncher(launcher);
@@ -49,20 +54,27 @@ export async function launchRanks(options: LaunchOptions): Promise<void> {
   });
   const failures: [rank: string, reason: string][] = [];
   const own: string[] = [];
+  let joined = 0;
+  let lost: readonly [string, string] | undefined;
   const hear = (stream: 'stdout' | 'stderr') => (line: string) => {
     const tag = TAGS[launcher].exec(line);
     const text = tag ? line.slice(tag[0].length) : line;
     const failure = FAILURE.exec(text);
-    if (failure) failures.push([failure[1] as string, failure[2] as string]);
+    const [, host] = LOST.exec(text) ?? [];
+    if (tag && host !== undefined)
+      lost ??= [tag[1] as string, `it lost a rank on ${host}, which crashed or was killed`];
+    if (JOINED.test(text)) joined++;
+    else if (failure) failures.push([failure[1] as string, failure[2] as string]);
     else if (tag) options.onLine(Number(tag[1]), stream, text);
     else own.push(text);
   };
   for (const stream of ['stdout', 'stderr'] as const) eachLine(child[stream], hear(stream));
   const code = await ended(child, options.signal);
   options.signal?.throwIfAborted();
-  if (code === 0) return;
+  if (code === 0) return joined;
   const said = own.join('\n');
-  const first = failures.find(([, reason]) => !/^rank \d+|did not come/.test(reason)) ?? failures[0] ?? endIn(said);
+  const first =
+    failures.find(([, reason]) => !/^rank \d+|did not come/.test(reason)) ?? failures[0] ?? endIn(said) ?? lost;
   if (first) throw new BackendError(`rank ${first[0]}: ${first[1]}`);
   for (const line of own) options.onLine(undefined, 'stderr', line);
   throw new BackendError(`${launcher} ended with exit code ${code}`);
@@ -81,7 +93,7 @@ function argumentsOf({ ranks, hostfile, slurm }: LaunchOptions): string[] {
   if (slurm) return [...count, '--mpi=pmix', '--kill-on-bad-exit=1', '--label'];
   // Ranks have several threads each, which should not share the one core that a rank would be bound to.
   const common = [...count, '--tag-output', '--bind-to', 'none', '--oversubscribe'];
-  if (hostfile !== undefined) return [...common, '--hostfile', hostfile, '-x', SECONDS];
+  if (hostfile !== undefined) return [...common, '--hostfile', hostfile, '-x', SECONDS, '-x', SAYS];
   // On one machine nothing else is needed, and interfaces that reach nobody would be tried.
   return [...common, '--mca', 'btl', 'self,sm'];
 }
@@ -90,6 +102,9 @@ function environmentOf({ seconds }: LaunchOptions): NodeJS.ProcessEnv {
   const isRoot = process.getuid?.() === 0;
   return {
     ...process.env,
+    [SAYS]: '1',
+    // mpirun gives ranks a terminal, in which Node writes colours, wherever its own output goes.
+    ...(process.stdout.isTTY !== true && { NO_COLOR: '1' }),
     // As in containers; Open MPI refuses otherwise.
     ...(isRoot && { OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1' }),
     ...(seconds !== undefined && { [SECONDS]: String(seconds) }),
@@ -146,10 +161,4 @@ function ended(
       resolve(code);
     });
   });
-}
-
-/** Throws unless there is such a file. */
-export function checkFile(what: string, path: string): void {
-  const { existsSync } = process.getBuiltinModule('node:fs');
-  if (!existsSync(path)) throw new ParameterError(`${what} must be a file, got '${path}', which does not exist`);
 }

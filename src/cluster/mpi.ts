@@ -3,24 +3,19 @@
  * calls are made on the thread of the runtime, which looks after messages between kernels: a thread of MPI's own would wait
  * awake and take the kernels' core.
  */
-import { BackendError, UnsupportedError } from '../errors';
-import { checkInstalled } from '../packages';
+import { BackendError } from '../errors';
 import { reasonOf } from '../text/reason';
-import { HEADER_BYTES, headerOf, type Message, type Posted, type Transport, wordsOf } from './transport';
-
-/** Addresses and handles. */
-type Pointer = bigint;
-type Pass = Pointer | null | number;
-type Native = (...given: Pass[]) => number;
-
-/** What koffi does for us; its own types are of what it can do for others. */
-interface Koffi {
-  load(path: string): { func(prototype: string): Native };
-  address(value: unknown): Pointer;
-}
-
-const LIBRARIES: Readonly<Record<string, string>> = { darwin: 'libmpi.40.dylib' };
-const DEFAULT_LIBRARY = 'libmpi.so.40';
+import { type Koffi, type Library, memory, type Native, openLibrary, type Pointer } from './open-mpi';
+import {
+  type Expected,
+  type Message,
+  MOST_WORDS,
+  missingOf,
+  type Posted,
+  type Transport,
+  wordsIn,
+  writeWords,
+} from './transport';
 
 /** Numbers of handles in Fortran, which Open MPI keeps. */
 const WORLD = 0;
@@ -29,80 +24,33 @@ const ERRORS_RETURN = 2;
 
 const THREAD_FUNNELED = 1;
 const ANY_SOURCE = -1;
-const TAG_OF_FAREWELLS = 1;
 /** MPI counts in 32 bits with a sign. */
 const MOST_BYTES = 2 ** 30;
 
-/** Loads of the state of messages before others get the core. */
-const TESTS = 16;
-/** How often it is looked whether other ranks are well. */
-const ROUNDS = 64;
+/**
+ * The frame of a message: the length of its words, the tag of its payload or 0 if that is in the frame, its length, words, payload.
+ * Open MPI sends so much on one machine without asking whether there is room for it.
+ */
+const FRAME_BYTES = 4000;
+const FRAME_HEAD = 16;
+/** Bytes of a payload that is sent in its frame. */
+const SMALL = FRAME_BYTES - FRAME_HEAD - MOST_WORDS;
+
+const TAG_OF_FAREWELLS = 1;
+/** Frames have the even tags from here on, one for each context; payloads the odd ones. */
+const FIRST_TAG = 2;
+/** Payloads of so many messages to a rank may be under way, which their tags tell apart. */
+const PAYLOAD_TAGS = 4096;
+
+/** Tests of messages before others get the core. */
+const TESTS = 64;
 /** Waiting awake, then half asleep, then mostly asleep: milliseconds since the wait began, and of one sleep. */
 const NAPS = [
-  { after: 0.2, sleep: 0.05 },
+  { after: 0.5, sleep: 0.05 },
   { after: 50, sleep: 1 },
 ];
 /** How long a rank that fails leaves the others to say so before its launcher ends them all. */
 const GRACE_MILLISECONDS = 500;
-
-const PROTOTYPES = {
-  initialized: 'int MPI_Initialized(void *flag)',
-  init: 'int MPI_Init_thread(void *argc, void *argv, int required, void *provided)',
-  communicator: 'void *MPI_Comm_f2c(int number)',
-  type: 'void *MPI_Type_f2c(int number)',
-  handler: 'void *MPI_Errhandler_f2c(int number)',
-  setHandler: 'int MPI_Comm_set_errhandler(void *comm, void *handler)',
-  rank: 'int MPI_Comm_rank(void *comm, void *rank)',
-  size: 'int MPI_Comm_size(void *comm, void *size)',
-  send: 'int MPI_Isend(void *bytes, int count, void *type, int peer, int tag, void *comm, void *request)',
-  receive: 'int MPI_Irecv(void *bytes, int count, void *type, int peer, int tag, void *comm, void *request)',
-  testAll: 'int MPI_Testall(int count, void *requests, void *flag, void *statuses)',
-  status: 'int MPI_Request_get_status(void *request, void *flag, void *status)',
-  cancel: 'int MPI_Cancel(void *request)',
-  free: 'int MPI_Request_free(void *request)',
-  text: 'int MPI_Error_string(int code, void *text, void *length)',
-  finalize: 'int MPI_Finalize()',
-  yield: 'int sched_yield()',
-} as const;
-
-type Library = Readonly<Record<keyof typeof PROTOTYPES, Native>>;
-
-/** Numbers that MPI writes, in memory that stays where it is. */
-const memory = (bytes: number) => new ArrayBuffer(bytes);
-
-/** Opens the library, which must be Open MPI. @throws {UnsupportedError} one thing that is missing, or another MPI */
-export async function openLibrary(path = process.env.SACCADE_MPI_LIBRARY): Promise<{ koffi: Koffi; library: Library }> {
-  checkInstalled({ koffi: 'MPI' });
-  const name = path ?? LIBRARIES[process.platform] ?? DEFAULT_LIBRARY;
-  // Bundlers of pages should not look for it.
-  const companion: string = 'koffi';
-  const { default: koffi }: { default: Koffi } = await import(/* webpackIgnore: true */ /* @vite-ignore */ companion);
-  let opened: ReturnType<Koffi['load']>;
-  try {
-    opened = koffi.load(name);
-  } catch (error) {
-    throw new UnsupportedError(
-      `Open MPI's library ${name} cannot be opened: install Open MPI (Debian: apt install openmpi-bin libopenmpi-dev), or name the library in SACCADE_MPI_LIBRARY (${reasonOf(error)})`,
-    );
-  }
-  checkIsOpenMpi(koffi, opened, name);
-  const functions = Object.entries(PROTOTYPES).map(([key, prototype]) => [key, opened.func(prototype)]);
-  return { koffi, library: Object.fromEntries(functions) };
-}
-
-function checkIsOpenMpi(koffi: Koffi, opened: ReturnType<Koffi['load']>, name: string): void {
-  const [text, length] = [new Uint8Array(memory(8192)), new Int32Array(memory(8))];
-  try {
-    opened.func('int MPI_Get_library_version(void *text, void *length)')(koffi.address(text), koffi.address(length));
-  } catch {
-    throw new UnsupportedError(`${name} is no MPI library: it has no MPI_Get_library_version`);
-  }
-  const [version] = new TextDecoder().decode(text.subarray(0, length[0])).split('\0')[0]?.split('\n') ?? [];
-  if (!version?.startsWith('Open MPI'))
-    throw new UnsupportedError(
-      `${name} is '${version}', whose handles are numbers where Open MPI's are addresses: use Open MPI, and its mpirun`,
-    );
-}
 
 export class MpiTransport implements Transport {
   readonly name = 'mpi';
@@ -115,7 +63,13 @@ export class MpiTransport implements Transport {
   readonly #numberAt: Pointer;
   /** First addresses of buffers. */
   readonly #bases = new WeakMap<ArrayBufferLike, Pointer>();
-  readonly #farewell = headerOf('');
+  readonly #frames: Frame[] = [];
+  readonly #tables: RequestTable[] = [];
+  /** Calls whose messages are under way. */
+  readonly #underWay = new Set<Requests>();
+  /** How many payloads each rank has been sent on their own. */
+  readonly #payloads: number[];
+  readonly #farewell: Frame;
   readonly #farewellRequest = new BigUint64Array(memory(8));
   readonly #farewells: Requests[] = [];
   /** Ranks that have ended well. */
@@ -126,13 +80,15 @@ export class MpiTransport implements Transport {
     private readonly koffi: Koffi,
     private readonly library: Library,
   ) {
-    this.#numberAt = koffi.address(this.#number);
-    this.#world = koffi.address(library.communicator(WORLD));
-    this.#byte = koffi.address(library.type(BYTE));
-    const handler = koffi.address(library.handler(ERRORS_RETURN));
+    this.#numberAt = this.#addressOfValue(this.#number);
+    this.#world = this.#addressOfValue(library.communicator(WORLD));
+    this.#byte = this.#addressOfValue(library.type(BYTE));
+    const handler = this.#addressOfValue(library.handler(ERRORS_RETURN));
     this.call('MPI_Comm_set_errhandler', library.setHandler(this.#world, handler));
     this.rank = this.#numberOf('MPI_Comm_rank', library.rank);
     this.size = this.#numberOf('MPI_Comm_size', library.size);
+    this.#payloads = Array.from({ length: this.size }, () => 0);
+    this.#farewell = this.takeFrame();
     this.#expectFarewell();
   }
 
@@ -140,27 +96,24 @@ export class MpiTransport implements Transport {
   static async open(path?: string): Promise<MpiTransport> {
     const { koffi, library } = await openLibrary(path);
     const flag = new Int32Array(memory(8));
-    library.initialized(koffi.address(flag));
+    const flagAt = Number(koffi.address(flag));
+    library.initialized(flagAt);
     if (flag[0] !== 0) throw new BackendError('MPI has been started in this process already: open one communicator');
-    const code = library.init(null, null, THREAD_FUNNELED, koffi.address(flag));
+    const code = library.init(null, null, THREAD_FUNNELED, flagAt);
     if (code !== 0) throw new BackendError(`MPI_Init_thread failed with the code ${code}`);
     const transport = new MpiTransport(koffi, library);
     transport.#endWithProcess();
+    if (process.env.SACCADE_CLUSTER_SAYS) console.error(`saccade: rank ${transport.rank} has joined`);
     return transport;
   }
 
-  post(context: number, sends: readonly Message[], receives: readonly Message[]): Posted {
-    const requests = new Requests(this, this.koffi, sends, receives);
-    const tag = 2 * context + 2;
+  post(context: number, sends: readonly Message[], receives: readonly Expected[]): Posted {
+    const requests = new Requests(this, receives, sends);
+    const tag = 2 * context + FIRST_TAG;
     // Room first, so that messages find it.
-    for (const { peer, header, payload } of receives) {
-      this.#start(requests, 'receive', header, peer, tag);
-      this.#startInParts(requests, 'receive', payload, peer, tag + 1);
-    }
-    for (const { peer, header, payload } of sends) {
-      this.#start(requests, 'send', header, peer, tag);
-      this.#startInParts(requests, 'send', payload, peer, tag + 1);
-    }
+    for (const [at, { peer }] of receives.entries()) requests.expect(at, peer, tag);
+    for (const message of sends) requests.send(message, tag);
+    this.#underWay.add(requests);
     return requests;
   }
 
@@ -172,32 +125,30 @@ export class MpiTransport implements Transport {
     this.#sayFarewell('ended');
   }
 
-  /** Whether all requests are through. */
-  testAll(requests: Requests): boolean {
-    const { count, address } = requests;
-    this.call('MPI_Testall', this.library.testAll(count, address, this.#numberAt, null));
-    return this.#number[0] !== 0;
-  }
-
-  isThrough(request: Pointer): boolean {
-    // A status may be left out as null, whose address is 0 with Open MPI.
-    this.call('MPI_Request_get_status', this.library.status(request, this.#numberAt, null));
-    return this.#number[0] !== 0;
+  /** How many of these requests have come through by now, whose places are then in their table; below 0 if none is left. */
+  testSome({ count, address, placesAddress }: RequestTable): number {
+    this.call('MPI_Testsome', this.library.testSome(count, address, this.#numberAt, placesAddress, null));
+    return this.#number[0] as number;
   }
 
   yield(): void {
     this.library.yield();
   }
 
-  /** Throws if a rank has failed, or has ended that was to send something. */
-  checkOthers(missing: () => readonly number[]): void {
+  /**
+   * Throws if a rank has failed, or has ended that was to send something. Takes what has come for other calls too: who sends it
+   * may have to be rid of it before it goes on to what this call waits for.
+   */
+  lookAround(missing: () => readonly number[]): void {
     while (this.#testFarewell()) {
-      const [from, ...words] = wordsOf(this.#farewell).split(' ');
+      const [from, ...words] = this.#farewell.words.split(' ');
       const said = words.join(' ');
       if (said.startsWith('!')) throw new BackendError(`rank ${from} failed: ${said.slice(1)}`);
       this.#ended.add(Number(from));
       this.#expectFarewell();
     }
+    // What a rank has sent before it ended is there with its farewell.
+    for (const requests of this.#underWay) requests.test();
     if (this.#ended.size === 0) return;
     const gone = missing().find((rank) => this.#ended.has(rank));
     if (gone !== undefined) throw new BackendError(`rank ${gone} has ended without a part in this call`);
@@ -212,14 +163,53 @@ export class MpiTransport implements Transport {
     throw new BackendError(`${name}: ${words || `code ${code}`}`);
   }
 
-  addressOf(bytes: Uint8Array): Pointer {
-    const { buffer, byteOffset } = bytes;
+  addressOf({ buffer, byteOffset }: Uint8Array): Pointer {
     let base = this.#bases.get(buffer);
     if (base === undefined) {
-      base = this.koffi.address(new Uint8Array(buffer));
+      base = this.#addressOfValue(new Uint8Array(buffer));
       this.#bases.set(buffer, base);
     }
-    return base + BigInt(byteOffset);
+    return base + byteOffset;
+  }
+
+  /** Starts to send so many bytes, or to receive at most so many. */
+  start(
+    way: 'send' | 'receive',
+    address: Pointer | null,
+    bytes: number,
+    peer: number,
+    tag: number,
+    request: Pointer,
+  ): void {
+    const code = this.library[way](address, bytes, this.#byte, peer, tag, this.#world, request);
+    this.call(way === 'send' ? 'MPI_Isend' : 'MPI_Irecv', code);
+  }
+
+  takeFrame(): Frame {
+    return this.#frames.pop() ?? new Frame(this);
+  }
+
+  takeTable(): RequestTable {
+    return this.#tables.pop() ?? new RequestTable(this);
+  }
+
+  /** Takes back what nothing reads or writes any more. */
+  putBack(requests: Requests, table: RequestTable, frames: readonly Frame[]): void {
+    this.#underWay.delete(requests);
+    table.count = 0;
+    this.#tables.push(table);
+    for (const frame of frames) this.#frames.push(frame);
+  }
+
+  /** The tag of the next payload for a rank. */
+  payloadTag(peer: number): number {
+    const sent = this.#payloads[peer] as number;
+    this.#payloads[peer] = sent + 1;
+    return FIRST_TAG + 1 + 2 * (sent % PAYLOAD_TAGS);
+  }
+
+  #addressOfValue(value: unknown): Pointer {
+    return Number(this.koffi.address(value));
   }
 
   #numberOf(name: string, native: Native): number {
@@ -227,44 +217,29 @@ export class MpiTransport implements Transport {
     return this.#number[0] as number;
   }
 
-  #startInParts(requests: Requests, way: 'send' | 'receive', bytes: Uint8Array, peer: number, tag: number): void {
-    for (let at = 0; at === 0 || at < bytes.length; at += MOST_BYTES)
-      this.#start(requests, way, bytes.subarray(at, at + MOST_BYTES), peer, tag);
-  }
-
-  #start(requests: Requests, way: 'send' | 'receive', bytes: Uint8Array, peer: number, tag: number): void {
-    const address = bytes.length > 0 ? this.addressOf(bytes) : null;
-    const native = this.library[way];
-    const code = native(address, bytes.length, this.#byte, peer, tag, this.#world, requests.next(way, peer, bytes));
-    this.call(way === 'send' ? 'MPI_Isend' : 'MPI_Irecv', code);
-  }
-
   #expectFarewell(): void {
     if (this.size === 1) return;
-    const { receive } = this.library;
-    const [at, request] = [this.addressOf(this.#farewell), this.koffi.address(this.#farewellRequest)];
-    const code = receive(at, HEADER_BYTES, this.#byte, ANY_SOURCE, TAG_OF_FAREWELLS, this.#world, request);
-    this.call('MPI_Irecv', code);
+    const request = this.#addressOfValue(this.#farewellRequest);
+    this.start('receive', this.#farewell.address, FRAME_BYTES, ANY_SOURCE, TAG_OF_FAREWELLS, request);
   }
 
   #testFarewell(): boolean {
     // A request that is through becomes MPI_REQUEST_NULL, which is always through: none is waited for then.
     if (this.size === 1) return false;
-    const request = this.koffi.address(this.#farewellRequest);
-    this.call('MPI_Testall', this.library.testAll(1, request, this.#numberAt, null));
+    const request = this.#addressOfValue(this.#farewellRequest);
+    this.call('MPI_Test', this.library.test(request, this.#numberAt, null));
     return this.#number[0] !== 0;
   }
 
   #sayFarewell(words: string): void {
     if (this.#hasSaidFarewell) return;
     this.#hasSaidFarewell = true;
-    const message = headerOf(`${this.rank} ${words}`);
-    const others = Array.from({ length: this.size }, (_, peer) => peer).filter((peer) => peer !== this.rank);
-    const sends = others.map((peer) => ({ peer, header: message, payload: message }));
-    const requests = new Requests(this, this.koffi, sends, []);
-    for (const { peer } of sends) this.#start(requests, 'send', message, peer, TAG_OF_FAREWELLS);
+    const requests = new Requests(this, [], []);
+    for (let peer = 0; peer < this.size; peer++)
+      if (peer !== this.rank)
+        requests.send({ peer, words: `${this.rank} ${words}`, payload: new Uint8Array(0) }, TAG_OF_FAREWELLS);
     this.#farewells.push(requests);
-    this.testAll(requests);
+    requests.test();
   }
 
   /** A process that ends well waits for the others to; one that fails tells them, and its launcher ends them all. */
@@ -277,7 +252,7 @@ export class MpiTransport implements Transport {
     process.on('exit', (code) => {
       if (code === 0) {
         this.close();
-        const request = this.koffi.address(this.#farewellRequest);
+        const request = this.#addressOfValue(this.#farewellRequest);
         this.library.cancel(request);
         this.library.free(request);
         this.library.finalize();
@@ -288,62 +263,195 @@ export class MpiTransport implements Transport {
       console.error(`saccade: rank ${this.rank} failed: ${reason}`);
       const ends = performance.now() + GRACE_MILLISECONDS;
       while (performance.now() < ends) {
-        for (const requests of this.#farewells) this.testAll(requests);
+        for (const requests of this.#farewells) requests.test();
         sleep(5);
       }
     });
   }
 }
 
-/** The requests of posted messages, in memory where MPI keeps them. */
-class Requests implements Posted {
-  readonly #requests: BigUint64Array;
+/** Memory for the frame of a message, which stays where it is. */
+class Frame {
+  readonly #bytes = new Uint8Array(memory(FRAME_BYTES));
+  readonly #head = new DataView(this.#bytes.buffer, 0, FRAME_HEAD);
   readonly address: Pointer;
-  /** Who is to send, and which request its header has. */
-  readonly #awaited: { readonly peer: number; readonly at: number }[] = [];
-  /** Memory that MPI reads and writes meanwhile. */
-  readonly #kept: Uint8Array[] = [];
-  #tests = 0;
-  #began = performance.now();
+
+  constructor(transport: MpiTransport) {
+    this.address = transport.addressOf(this.#bytes);
+  }
+
+  /** Writes a message without its payload, or with it if `payloadTag` is 0; returns how many bytes that is. */
+  write({ words, payload }: Message, payloadTag: number): number {
+    const length = writeWords(words, this.#bytes.subarray(FRAME_HEAD));
+    this.#head.setInt32(0, length, true);
+    this.#head.setInt32(4, payloadTag, true);
+    this.#head.setFloat64(8, payload.length, true);
+    const past = FRAME_HEAD + length;
+    if (payloadTag !== 0) return past;
+    this.#bytes.set(payload, past);
+    return past + payload.length;
+  }
+
+  get words(): string {
+    return wordsIn(this.#bytes.subarray(FRAME_HEAD, this.#past));
+  }
+
+  get payloadTag(): number {
+    return this.#head.getInt32(4, true);
+  }
+
+  get payloadLength(): number {
+    return this.#head.getFloat64(8, true);
+  }
+
+  get payload(): Uint8Array {
+    return this.#bytes.subarray(this.#past, this.#past + this.payloadLength);
+  }
+
+  get #past(): number {
+    return FRAME_HEAD + this.#head.getInt32(0, true);
+  }
+}
+
+/** Requests in memory where MPI finds them, one after the other. */
+class RequestTable {
+  #capacity = 8;
+  #requests = new BigUint64Array(memory(8 * this.#capacity));
+  places = new Int32Array(memory(4 * this.#capacity));
+  address: Pointer;
+  placesAddress: Pointer;
   count = 0;
 
-  constructor(
-    private readonly transport: MpiTransport,
-    koffi: Koffi,
-    sends: readonly Message[],
-    receives: readonly Message[],
-  ) {
-    const parts = [...sends, ...receives].reduce(
-      (n, { payload }) => n + 2 + Math.floor(payload.length / MOST_BYTES),
-      0,
-    );
-    this.#requests = new BigUint64Array(memory(8 * Math.max(1, parts)));
-    this.address = koffi.address(this.#requests);
+  constructor(private readonly transport: MpiTransport) {
+    [this.address, this.placesAddress] = this.#addresses();
   }
 
   /** Where the next request is written. */
-  next(way: 'send' | 'receive', peer: number, bytes: Uint8Array): Pointer {
-    const at = this.count++;
-    this.#kept.push(bytes);
-    if (way === 'receive' && !this.#awaited.some((each) => each.peer === peer)) this.#awaited.push({ peer, at });
-    return this.address + BigInt(8 * at);
+  next(): Pointer {
+    if (this.count === this.#capacity) this.#grow();
+    return this.address + 8 * this.count++;
+  }
+
+  /** Requests are handles, which may be moved. */
+  #grow(): void {
+    const before = this.#requests;
+    this.#capacity *= 2;
+    this.#requests = new BigUint64Array(memory(8 * this.#capacity));
+    this.#requests.set(before);
+    this.places = new Int32Array(memory(4 * this.#capacity));
+    [this.address, this.placesAddress] = this.#addresses();
+  }
+
+  #addresses(): [Pointer, Pointer] {
+    const at = ({ buffer }: BigUint64Array | Int32Array) => this.transport.addressOf(new Uint8Array(buffer));
+    return [at(this.#requests), at(this.places)];
+  }
+}
+
+/** The messages of a call. */
+class Requests implements Posted {
+  readonly #table: RequestTable;
+  /** In the order of `expected`, and then those that are sent. */
+  readonly #frames: Frame[] = [];
+  readonly #words: string[] = [];
+  /** Memory that MPI writes meanwhile besides that of `expected`, where more comes than that has room for. */
+  readonly #dropped: Uint8Array[] = [];
+  /** Requests that are not through. */
+  #open = 0;
+  #tests = 0;
+  #began = 0;
+
+  constructor(
+    private readonly transport: MpiTransport,
+    private readonly expected: readonly Expected[],
+    /** Kept, as MPI reads them. */
+    readonly sent: readonly Message[],
+  ) {
+    this.#table = transport.takeTable();
+  }
+
+  /** Expects the frame of the message at this place. Those of all come first. */
+  expect(at: number, peer: number, tag: number): void {
+    const frame = this.transport.takeFrame();
+    this.#frames[at] = frame;
+    this.#start('receive', frame.address, FRAME_BYTES, peer, tag);
+  }
+
+  send(message: Message, tag: number): void {
+    const { peer, payload } = message;
+    const payloadTag = payload.length > SMALL ? this.transport.payloadTag(peer) : 0;
+    const frame = this.transport.takeFrame();
+    this.#frames.push(frame);
+    this.#start('send', frame.address, frame.write(message, payloadTag), peer, tag);
+    if (payloadTag !== 0) this.#startInParts('send', payload, peer, payloadTag);
+  }
+
+  words(at: number): string | undefined {
+    return this.#words[at];
   }
 
   advance(milliseconds: number): boolean {
+    if (this.test()) return true;
+    if (milliseconds === 0) {
+      if (this.#tests++ % TESTS === 0) this.#lookAround();
+      return false;
+    }
     const ends = performance.now() + milliseconds;
     for (;;) {
-      if (this.transport.testAll(this)) return true;
-      this.#tests++;
-      if (this.#tests % ROUNDS === 1) this.transport.checkOthers(() => this.missing());
+      for (let at = 0; at < TESTS; at++) if (this.test()) return true;
+      this.#lookAround();
       const now = performance.now();
       if (now > ends) return false;
-      if (this.#tests % TESTS === 0) this.#rest(now - this.#began);
+      this.#began ||= now;
+      this.#rest(now - this.#began);
     }
   }
 
-  missing(): number[] {
-    const open = this.#awaited.filter(({ at }) => !this.transport.isThrough(this.#requests[at] as bigint));
-    return open.map(({ peer }) => peer);
+  /** Whether all is through; what has come goes where it belongs. */
+  test(): boolean {
+    const table = this.#table;
+    while (this.#open > 0) {
+      const through = this.transport.testSome(table);
+      if (through === 0) return false;
+      this.#open -= through;
+      for (let each = 0; each < through; each++) {
+        const at = table.places[each] as number;
+        if (at < this.expected.length) this.#hear(at);
+      }
+      if (this.#open === 0) this.transport.putBack(this, table, this.#frames.splice(0));
+    }
+    return true;
+  }
+
+  /** The frame of the message at this place has come. */
+  #hear(at: number): void {
+    const { peer, payload: room } = this.expected[at] as Expected;
+    const frame = this.#frames[at] as Frame;
+    this.#words[at] = frame.words;
+    const { payloadTag, payloadLength } = frame;
+    if (payloadTag === 0) room.set(frame.payload.subarray(0, room.length));
+    else if (payloadLength <= room.length)
+      this.#startInParts('receive', room.subarray(0, payloadLength), peer, payloadTag);
+    else {
+      const dropped = new Uint8Array(memory(payloadLength));
+      this.#dropped.push(dropped);
+      this.#startInParts('receive', dropped, peer, payloadTag);
+    }
+  }
+
+  #startInParts(way: 'send' | 'receive', bytes: Uint8Array, peer: number, tag: number): void {
+    const address = this.transport.addressOf(bytes);
+    for (let at = 0; at < bytes.length; at += MOST_BYTES)
+      this.#start(way, address + at, Math.min(MOST_BYTES, bytes.length - at), peer, tag);
+  }
+
+  #start(way: 'send' | 'receive', address: Pointer, bytes: number, peer: number, tag: number): void {
+    this.transport.start(way, address, bytes, peer, tag, this.#table.next());
+    this.#open++;
+  }
+
+  #lookAround(): void {
+    this.transport.lookAround(() => missingOf(this, this.expected));
   }
 
   #rest(waited: number): void {

@@ -1,8 +1,9 @@
 /** Ranks as workers of one machine, or as processes that MPI has started: the same program serves both. */
-import { checkFunction, checkNumber, checkOptions, checkWhole } from '../check';
-import { BackendError, UnsupportedError } from '../errors';
+import { checkFunction, checkNumber, checkOptions, checkWhole, show } from '../check';
+import { BackendError, ParameterError, UnsupportedError } from '../errors';
+import { checkControl } from '../ops/check';
 import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
-import type { Runtime } from '../runtime/runtime';
+import { Runtime } from '../runtime/runtime';
 import { reasonOf } from '../text/reason';
 import { type Communicator, openCommunicator } from './communicator';
 import { boardOf, endRank, ThreadTransport } from './threads';
@@ -23,6 +24,7 @@ const SIGNS_OF_MPI = ['OMPI_COMM_WORLD_SIZE', 'PMIX_RANK', 'PMI_RANK'];
  * @throws {BackendError} ranks run different versions of this library, or do not come in time
  */
 export async function communicator(runtime: Runtime, options: CommunicatorOptions = {}): Promise<Communicator> {
+  if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
   checkOptions('communicator', options, ['seconds']);
   const env = globalThis.process?.env ?? {};
   const seconds = options.seconds ?? (env.SACCADE_CLUSTER_SECONDS ? Number(env.SACCADE_CLUSTER_SECONDS) : undefined);
@@ -128,7 +130,8 @@ interface AnyWorker {
   terminate(): unknown;
   // biome-ignore lint/suspicious/noExplicitAny: what it hears follows from the event.
   on?(event: string, listener: (value: any) => void): unknown;
-  addEventListener?(event: string, listener: (event: never) => void): void;
+  // biome-ignore lint/suspicious/noExplicitAny: as above.
+  addEventListener?(event: string, listener: (event: any) => void): void;
 }
 
 /**
@@ -146,7 +149,7 @@ export async function runRanks<Result>(
   checkOptions('runRanks', options, ['data', 'seconds', 'signal']);
   const { data, seconds, signal } = options;
   if (seconds !== undefined) checkSeconds(seconds);
-  signal?.throwIfAborted();
+  checkControl({ signal });
   const board = boardOf(count);
   const workers: AnyWorker[] = [];
   let stop = () => {};
@@ -196,15 +199,15 @@ function endOf(worker: AnyWorker): Promise<End> {
   return new Promise((resolve) => {
     const fail = (reason: string) => resolve({ failure: reason });
     if (worker.on) {
-      worker.on('message', resolve as never);
-      worker.on('error', ((error: unknown) => fail(reasonOf(error))) as never);
-      worker.on('exit', ((code: number) => fail(`it ended with exit code ${code}`)) as never);
+      worker.on('message', resolve);
+      worker.on('error', (error) => fail(reasonOf(error)));
+      worker.on('exit', (code) => fail(`it ended with exit code ${code}`));
     } else {
-      worker.addEventListener?.('message', (({ data }: MessageEvent<End>) => resolve(data)) as never);
-      worker.addEventListener?.('error', ((event: ErrorEvent) => {
+      worker.addEventListener?.('message', ({ data }: MessageEvent<End>) => resolve(data));
+      worker.addEventListener?.('error', (event: ErrorEvent) => {
         event.preventDefault();
         fail(event.message ?? 'its worker could not be loaded');
-      }) as never);
+      });
     }
   });
 }

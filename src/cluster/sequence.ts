@@ -4,7 +4,7 @@ import { ParameterError, ShapeError } from '../errors';
 import { checkTensors } from '../ops/check';
 import { formatShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
-import type { Communicator } from './communicator';
+import { type Communicator, checkCommunicator } from './communicator';
 import { positionsOf } from './part-mask';
 import type { Shard } from './shards';
 import { sideBySide } from './side-by-side';
@@ -27,6 +27,7 @@ export class Sequence {
 
   /** The tokens of this rank, along an axis of a tensor that has all. */
   dispatch(x: Tensor, axis: number): Tensor {
+    checkWhole('axis of dispatch()', axis, 0);
     this.checkTokens({ 'x of dispatch()': x }, axis, this.tokensOf(this.shards.keys()));
     return x.runtime.scope(() =>
       sideBySide(
@@ -38,6 +39,7 @@ export class Sequence {
 
   /** The tokens of all ranks in order. */
   undispatch(x: Tensor, axis: number): Tensor {
+    checkWhole('axis of undispatch()', axis, 0);
     this.checkTokens({ 'x of undispatch()': x }, axis, this.own.tokens);
     return x.runtime.scope(() => {
       const counts = this.shards.map(({ tokens }) => tokens);
@@ -77,8 +79,10 @@ export class Sequence {
   }
 }
 
-/** Throws unless there is a token for each rank. */
-export function checkEnoughTokens({ size }: Communicator, tokens: number): void {
+/** Throws unless there is a communicator, and a token for each of its ranks. */
+export function checkEnoughTokens(communicator: Communicator, tokens: number): void {
+  checkCommunicator(communicator);
+  const { size } = communicator;
   checkWhole('tokens', tokens, 1);
   if (tokens < size) throw new ParameterError(`tokens must be at least one for each of ${size} ranks, got ${tokens}`);
 }

@@ -1,6 +1,7 @@
 /** Exact attention over a sequence whose tokens are divided among ranks. */
 import { getOrMake } from '../bounded-map';
-import { checkChoice, checkOptions } from '../check';
+import { checkArray, checkBoolean, checkChoice, checkOptions } from '../check';
+import { ParameterError } from '../errors';
 import { area } from '../masks/area';
 import { checkExtent, checkMask } from '../masks/check';
 import { type Extent, extentKey, type Mask } from '../masks/mask';
@@ -74,6 +75,18 @@ const OPTIONS = [
   ...['causal', 'window', 'mask'],
 ];
 
+const COSTS = ['node', 'within', 'between', 'flopsPerSecond'];
+
+/** Throws unless they divide so many tokens among so many ranks. */
+function checkShards(shards: readonly Shard[], ranks: number, tokens: number): void {
+  checkArray('shards', shards);
+  const divided = shards.reduce((sum, shard) => sum + (shard?.tokens ?? Number.NaN), 0);
+  if (shards.length !== ranks || divided !== tokens)
+    throw new ParameterError(
+      `shards must divide ${tokens} tokens among ${ranks} ranks, as contextParallel() made them`,
+    );
+}
+
 /** Attention of this rank's queries to the keys of all. */
 export class ShardedAttention extends Sequence {
   readonly #options: ContextParallelOptions;
@@ -97,6 +110,8 @@ export class ShardedAttention extends Sequence {
     const mask = maskOf(options);
     checkMask('mask', mask);
     mask.check?.(extent);
+    if (options.costs !== undefined) checkOptions('costs of contextParallel', options.costs, COSTS);
+    if (options.shards !== undefined) checkShards(options.shards, communicator.size, tokens);
     super(communicator, options.shards ?? shardsOf(mask, extent, communicator.size));
     this.#options = options;
     this.#mask = mask;
@@ -118,6 +133,7 @@ export class ShardedAttention extends Sequence {
     checkOptions('contextParallel()()', options, ['scale', 'score', 'selection', 'lse']);
     this.checkTokens({ q, k, v }, 1, this.own.tokens);
     const { scale, score, lse: wantsLse = false } = options;
+    checkBoolean('lse', wantsLse);
     const [[b, , heads], [, , keyHeads]] = [q.shape, k.shape] as [Shape4, Shape4];
     const mechanism = this.mechanismFor(q, k);
     const { communicator, tokens } = this.#options;

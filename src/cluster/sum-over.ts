@@ -1,11 +1,11 @@
 import { concat } from '../ops/copy';
 import type { Tensor } from '../tensor/tensor';
-import type { Communicator } from './communicator';
+import { type Communicator, checkCommunicator } from './communicator';
 
 /** What sums tensors over ranks, those in f32 by one exchange: for `sum` of `train`. The same bits on all ranks. */
-export const sumOver =
-  (ranks: Communicator) =>
-  (tensors: readonly Tensor[]): readonly Tensor[] => {
+export function sumOver(ranks: Communicator): (tensors: readonly Tensor[]) => readonly Tensor[] {
+  checkCommunicator(ranks);
+  return (tensors) => {
     const communicator = ranks.on(tensors[0]?.runtime ?? ranks.runtime);
     if (tensors.some(({ dtype }) => dtype !== 'f32')) return tensors.map((x) => communicator.allReduce(x));
     return communicator.runtime.scope(() => {
@@ -18,3 +18,4 @@ export const sumOver =
       });
     });
   };
+}

@@ -1,13 +1,22 @@
 /** Ranks of one machine: a ring of bytes in shared memory for each pair of them, and a bell for each, rung when there is news. */
 import { BackendError } from '../errors';
-import { HEADER_BYTES, headerOf, type Message, type Posted, type Transport, wordsOf } from './transport';
+import {
+  type Expected,
+  type Message,
+  MOST_WORDS,
+  missingOf,
+  type Posted,
+  type Transport,
+  wordsIn,
+  writeWords,
+} from './transport';
 
-/** Places in the table of a rank, which is int32 in front of `REASON_BYTES` of text. */
+/** Places in the table of a rank, which is int32 in front of the text of a reason. */
 const BELL = 0;
 const STATE = 1;
+const REASON_LENGTH = 2;
 const TABLE = 16;
-const REASON_BYTES = HEADER_BYTES;
-const RANK_BYTES = TABLE * 4 + REASON_BYTES;
+const RANK_BYTES = TABLE * 4 + MOST_WORDS;
 
 const ENDED = 1;
 const FAILED = 2;
@@ -17,8 +26,9 @@ const WRITTEN = 0;
 const READ = 16;
 const RING_TABLE = 32;
 
-/** In front of each message: its context, and the length of its payload. */
-const FRAME_BYTES = 16;
+/** In front of each message: its context, the lengths of its words and of its payload, and its words. */
+const WORDS_AT = 16;
+const FRAME_BYTES = WORDS_AT + MOST_WORDS;
 const MOST_BYTES = 2 ** 25;
 /** Loads of the bell before a thread sleeps. */
 const SPINS = 2000;
@@ -44,32 +54,43 @@ interface Outgoing {
 interface Incoming {
   readonly context: number;
   readonly length: number;
-  readonly header: Uint8Array;
+  readonly words: string;
   readonly payload: Uint8Array;
   /** Whom it is for; undefined for one that came before it was expected. */
-  posted: Pending | undefined;
+  place: Place | undefined;
   at: number;
 }
 
-interface Expected {
+/** Where a message is expected: one of those that a call awaits. */
+interface Place {
   readonly context: number;
-  readonly message: Message;
+  readonly payload: Uint8Array;
   readonly posted: Pending;
+  readonly at: number;
 }
 
 /** The messages of a call that are not through. */
 class Pending implements Posted {
   open = 0;
-  readonly awaited: number[] = [];
+  readonly #words: string[] = [];
 
-  constructor(private readonly transport: ThreadTransport) {}
+  constructor(
+    private readonly transport: ThreadTransport,
+    readonly awaited: readonly Expected[],
+  ) {}
 
   advance(milliseconds: number): boolean {
     return this.transport.advance(this, milliseconds);
   }
 
-  missing(): number[] {
-    return [...this.awaited];
+  words(at: number): string | undefined {
+    return this.#words[at];
+  }
+
+  /** The message that is expected at this place has come. */
+  arrive(at: number, words: string): void {
+    this.#words[at] = words;
+    this.open--;
   }
 }
 
@@ -79,7 +100,7 @@ interface Peer {
   readonly toIt: Ring;
   readonly fromIt: Ring;
   readonly outgoing: Outgoing[];
-  readonly expected: Expected[];
+  readonly expected: Place[];
   /** Whole messages that came before they were expected. */
   readonly early: Incoming[];
   readonly frame: Uint8Array;
@@ -153,7 +174,7 @@ export class ThreadTransport implements Transport {
       outgoing: [],
       expected: [],
       early: [],
-      frame: new Uint8Array(FRAME_BYTES + HEADER_BYTES),
+      frame: new Uint8Array(FRAME_BYTES),
       frameAt: 0,
       incoming: undefined,
     }));
@@ -161,21 +182,15 @@ export class ThreadTransport implements Transport {
     this.#bell = this.#tables[rank] as Int32Array;
   }
 
-  post(context: number, sends: readonly Message[], receives: readonly Message[]): Posted {
-    const posted = new Pending(this);
-    for (const { peer, header, payload } of sends) {
-      const frame = new Uint8Array(FRAME_BYTES);
-      const view = new DataView(frame.buffer);
-      view.setInt32(0, context, true);
-      view.setFloat64(8, payload.length, true);
-      this.#peer(peer).outgoing.push({ posted, parts: [frame, header, payload], part: 0, at: 0 });
-      posted.open++;
+  post(context: number, sends: readonly Message[], receives: readonly Expected[]): Posted {
+    const posted = new Pending(this, receives);
+    posted.open = sends.length + receives.length;
+    for (const { peer, words, payload } of sends) {
+      const parts = [frameOf(context, words, payload.length), payload];
+      this.#peer(peer).outgoing.push({ posted, parts, part: 0, at: 0 });
     }
-    for (const message of receives) {
-      posted.open++;
-      posted.awaited.push(message.peer);
-      this.#expect(this.#peer(message.peer), { context, message, posted });
-    }
+    for (const [at, { peer, payload }] of receives.entries())
+      this.#expect(this.#peer(peer), { context, payload, posted, at });
     this.#move();
     return posted;
   }
@@ -253,21 +268,22 @@ export class ThreadTransport implements Transport {
       if (incoming.at < incoming.length) return moved || count > 0;
       moved = true;
       peer.incoming = undefined;
-      if (incoming.posted) arrive(peer, incoming.posted);
+      const { place, words } = incoming;
+      if (place) place.posted.arrive(place.at, words);
       else this.#keepOrDeliver(peer, incoming);
     }
   }
 
-  #expect(peer: Peer, expected: Expected): void {
-    const early = taken(peer.early, expected.context);
-    if (early) deliver(peer, early, expected);
-    else peer.expected.push(expected);
+  #expect(peer: Peer, place: Place): void {
+    const early = taken(peer.early, place.context);
+    if (early) deliver(early, place);
+    else peer.expected.push(place);
   }
 
   /** For a message that nobody expected when it began to come; it may be expected by now. */
   #keepOrDeliver(peer: Peer, incoming: Incoming): void {
-    const expected = taken(peer.expected, incoming.context);
-    if (expected) deliver(peer, incoming, expected);
+    const place = taken(peer.expected, incoming.context);
+    if (place) deliver(incoming, place);
     else peer.early.push(incoming);
   }
 
@@ -276,23 +292,31 @@ export class ThreadTransport implements Transport {
     for (const { rank } of this.#peers) {
       const state = Atomics.load(this.#tables[rank] as Int32Array, STATE);
       if (state === FAILED) return new BackendError(`rank ${rank} failed: ${reasonOfRank(this.board, rank)}`);
-      if (state === ENDED && posted.awaited.includes(rank))
+      if (state === ENDED && missingOf(posted, posted.awaited).includes(rank))
         return new BackendError(`rank ${rank} has ended without a part in this call`);
     }
     return undefined;
   }
 }
 
+function frameOf(context: number, words: string, length: number): Uint8Array {
+  const frame = new Uint8Array(FRAME_BYTES);
+  const view = new DataView(frame.buffer);
+  view.setInt32(0, context, true);
+  view.setInt32(4, writeWords(words, frame.subarray(WORDS_AT)), true);
+  view.setFloat64(8, length, true);
+  return frame;
+}
+
 /** The message whose frame has come; its payload goes where it is expected, or is kept. */
 function incomingOf({ frame, expected }: Peer): Incoming {
   const view = new DataView(frame.buffer);
   const context = view.getInt32(0, true);
+  const words = wordsIn(frame.subarray(WORDS_AT, WORDS_AT + view.getInt32(4, true)));
   const length = view.getFloat64(8, true);
-  const header = frame.slice(FRAME_BYTES);
-  const found = taken(expected, context);
-  found?.message.header.set(header);
-  const payload = found ? found.message.payload : new Uint8Array(length);
-  return { context, length, header, payload, posted: found?.posted, at: 0 };
+  const place = taken(expected, context);
+  const payload = place ? place.payload : new Uint8Array(length);
+  return { context, length, words, payload, place, at: 0 };
 }
 
 /** Takes the first of a context out of a list. */
@@ -301,21 +325,16 @@ function taken<T extends { readonly context: number }>(list: T[], context: numbe
   return at === -1 ? undefined : list.splice(at, 1)[0];
 }
 
-function deliver(peer: Peer, { header, payload }: Incoming, { message, posted }: Expected): void {
-  message.header.set(header);
-  message.payload.set(payload.subarray(0, message.payload.length));
-  arrive(peer, posted);
-}
-
-function arrive(peer: Peer, posted: Pending): void {
-  posted.open--;
-  posted.awaited.splice(posted.awaited.indexOf(peer.rank), 1);
+function deliver({ words, payload }: Incoming, place: Place): void {
+  place.payload.set(payload.subarray(0, place.payload.length));
+  place.posted.arrive(place.at, words);
 }
 
 const tableOf = (board: SharedArrayBuffer, rank: number) => new Int32Array(board, rank * RANK_BYTES, TABLE);
 const reasonAt = (board: SharedArrayBuffer, rank: number) =>
-  new Uint8Array(board, rank * RANK_BYTES + TABLE * 4, REASON_BYTES);
-const reasonOfRank = (board: SharedArrayBuffer, rank: number) => wordsOf(reasonAt(board, rank));
+  new Uint8Array(board, rank * RANK_BYTES + TABLE * 4, MOST_WORDS);
+const reasonOfRank = (board: SharedArrayBuffer, rank: number) =>
+  wordsIn(reasonAt(board, rank).subarray(0, tableOf(board, rank)[REASON_LENGTH]));
 
 function ring(board: SharedArrayBuffer, rank: number): void {
   const table = tableOf(board, rank);
@@ -327,7 +346,11 @@ function ring(board: SharedArrayBuffer, rank: number): void {
 export function endRank(board: SharedArrayBuffer, rank: number, size: number, reason?: string): void {
   const table = tableOf(board, rank);
   if (Atomics.load(table, STATE) !== 0) return;
-  if (reason !== undefined) reasonAt(board, rank).set(headerOf(reason));
+  if (reason !== undefined) {
+    const bytes = new Uint8Array(MOST_WORDS);
+    table[REASON_LENGTH] = writeWords(reason, bytes);
+    reasonAt(board, rank).set(bytes);
+  }
   Atomics.store(table, STATE, reason === undefined ? ENDED : FAILED);
   for (let each = 0; each < size; each++) ring(board, each);
 }

@@ -1,11 +1,19 @@
 /** What carries bytes between ranks. */
 
-/** For one rank or from it: a header of `HEADER_BYTES`, and bytes. */
+/** To one rank: words that say what it is, and bytes. */
 export interface Message {
   /** The rank in the whole program. */
   readonly peer: number;
-  readonly header: Uint8Array;
+  /** What does not fit `MOST_WORDS` bytes is cut off. */
+  readonly words: string;
   /** Left alone, by those who wrote it, until the message has been sent. */
+  readonly payload: Uint8Array;
+}
+
+/** A message from one rank. */
+export interface Expected {
+  readonly peer: number;
+  /** Where its bytes go. */
   readonly payload: Uint8Array;
 }
 
@@ -16,8 +24,8 @@ export interface Posted {
    * @throws {BackendError} a rank that has ended or failed
    */
   advance(milliseconds: number): boolean;
-  /** The ranks whose message has not come. */
-  missing(): number[];
+  /** The words of the message that was expected at this place of the list; undefined before it has come. */
+  words(at: number): string | undefined;
 }
 
 export interface Transport {
@@ -30,33 +38,34 @@ export interface Transport {
    * Messages of one context arrive in the order in which they were posted. One that is shorter than the room for it leaves
    * the rest as it was; the rest of a longer one is dropped.
    */
-  post(context: number, sends: readonly Message[], receives: readonly Message[]): Posted;
+  post(context: number, sends: readonly Message[], receives: readonly Expected[]): Posted;
   /** Tells all ranks that this one goes on no more, and why. */
   fail(reason: string): void;
   close(): void;
 }
 
-/** The header that each message begins with: words that say what it is, then zeros. */
-export const HEADER_BYTES = 512;
+export const MOST_WORDS = 512;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-export function headerOf(words: string): Uint8Array {
-  // A buffer of its own, as the garbage collector may move small arrays without one.
-  const header = new Uint8Array(new ArrayBuffer(HEADER_BYTES));
-  encoder.encodeInto(words, header.subarray(0, HEADER_BYTES - 1));
-  return header;
-}
+/** Writes words into memory; returns how many bytes they have. */
+export const writeWords = (words: string, bytes: Uint8Array): number =>
+  encoder.encodeInto(words, bytes.subarray(0, MOST_WORDS)).written;
 
-export const wordsOf = (header: Uint8Array): string => decoder.decode(header.slice(0, header.indexOf(0)));
+// A copy, as decoders take no shared memory.
+export const wordsIn = (bytes: Uint8Array): string => decoder.decode(bytes.slice());
+
+/** The ranks whose message has not come. */
+export const missingOf = (posted: Posted, expected: readonly Expected[]): number[] =>
+  expected.filter((_, at) => posted.words(at) === undefined).map(({ peer }) => peer);
 
 /** The transport of a program with one rank, which sends nothing. */
 export const alone: Transport = {
   name: 'alone',
   rank: 0,
   size: 1,
-  post: () => ({ advance: () => true, missing: () => [] }),
+  post: () => ({ advance: () => true, words: () => undefined }),
   fail: () => {},
   close: () => {},
 };

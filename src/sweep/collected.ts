@@ -55,6 +55,18 @@ function rowsOf({ machine, words, report, error = 'nothing' }: Outcome): SweepRo
           ? row(label, timeOf(measures, report.measures[0]), { measures })
           : row(label, `${status}: ${reason}`, { status: 'failed' }),
       );
+    case 'saccade longca':
+      return report.rows.map(({ mask, n, pass, h, g, status, flops, time, memory, error, reason = '' }) => {
+        const what = `${mask}, ${n} tokens, ${pass}, ${h === g ? `${h} heads` : `${h} heads on ${g}`}`;
+        if (time === undefined) return row(what, `${status}: ${reason}`, { status: 'failed' });
+        const measures = {
+          time,
+          rate: flops / time / 1e6,
+          ...(memory !== undefined && { memory }),
+          ...(error !== undefined && { error }),
+        };
+        return row(what, formatTime(time), { measures });
+      });
     case 'saccade reproduce':
       return report.findings.map(({ claim, measured, verdict }) => row(claim, `${verdict}: ${measured}`));
     case 'saccade quality':

@@ -21,6 +21,8 @@ export interface Job {
   readonly words: readonly string[];
   /** The build that must run it. */
   readonly build: string;
+  /** The machine that it is for, by its name; default: whichever is free. */
+  readonly only?: string | undefined;
 }
 
 const word = valibot.pipe(valibot.string(), valibot.maxLength(2000));
@@ -28,15 +30,16 @@ const word = valibot.pipe(valibot.string(), valibot.maxLength(2000));
 export const jobEntries = {
   words: valibot.pipe(valibot.array(word), valibot.minLength(2), valibot.maxLength(64)),
   build: valibot.pipe(valibot.string(), valibot.minLength(1), valibot.maxLength(100)),
+  only: valibot.exactOptional(valibot.pipe(valibot.string(), valibot.minLength(1), valibot.maxLength(100))),
 };
 
 /** 128 bits of a hash of what it is, in hexadecimal. */
-export function idOf({ build, words }: Job): string {
-  return hashOf(JSON.stringify([build, ...words])).slice(0, 32);
+export function idOf({ build, words, only }: Job): string {
+  return hashOf(JSON.stringify([build, ...(only === undefined ? [] : [{ only }]), ...words])).slice(0, 32);
 }
 
-/** How subjects and consumers name a build. */
-export const tokenOf = (build: string): string => hashOf(build).slice(0, 16);
+/** How subjects and consumers name a build, or a machine. */
+export const tokenOf = (name: string): string => hashOf(name).slice(0, 16);
 
 /** @throws {ParseError} what is no job, or not the job of that id */
 export function parseJob(id: string, bytes: Uint8Array): Job {

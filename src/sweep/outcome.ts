@@ -1,5 +1,6 @@
 /** What came of a job, as a worker stores it. Workers are strangers: what they store counts only once it has been checked. */
 import * as valibot from 'valibot';
+import type { LongCaReport } from '../bench/longca/report';
 import type { QualityReport } from '../bench/quality/report';
 import { type BenchReport, MEASURES, type MeasureName } from '../bench/report';
 import type { Verdict } from '../experiments/experiment';
@@ -8,7 +9,7 @@ import { printable } from '../text/printable';
 import { idOf, type Job, jobEntries } from './job';
 
 /** What a case's `--json` writes. */
-export type CaseReport = BenchReport | QualityReport | Reproduction;
+export type CaseReport = BenchReport | LongCaReport | QualityReport | Reproduction;
 
 export interface Outcome extends Job {
   /** The name of the worker's machine. */
@@ -113,6 +114,34 @@ const quality = valibot.object({
   ...common,
 });
 
+const longCa = valibot.object({
+  format: valibot.literal('saccade longca'),
+  version: valibot.literal(1),
+  threads: count,
+  setting: list(text),
+  disagreements: list(
+    valibot.object({ mask: text, forms: text, areas: valibot.tuple([count, count]), differing: optional(count) }),
+  ),
+  contenders: list(valibot.object({ name: text, label: text, how: text })),
+  complete: valibot.literal(true),
+  leftOut: count,
+  rows: list(
+    valibot.object({
+      contender: text,
+      mask: text,
+      n: count,
+      pass: valibot.picklist(['forward', 'backward']),
+      ...{ h: count, g: count, d: count, threads: optional(count) },
+      status: valibot.picklist(['ok', 'out of memory', 'not supported', 'too slow', 'wrong', 'failed']),
+      flops: number,
+      ...{ time: optional(number), low: optional(number), high: optional(number), calls: optional(count) },
+      ...{ memory: optional(number), error: optional(number), reason: optional(text) },
+      ...{ limit: optional(number), allowed: optional(number) },
+    }),
+  ),
+  ...common,
+});
+
 const verdict = valibot.picklist(Object.keys(VERDICTS) as Verdict[]);
 const interval = valibot.tuple([number, number]);
 
@@ -147,7 +176,7 @@ const reproduction = valibot.object({
   ...common,
 });
 
-const report = valibot.variant('format', [bench, quality, reproduction]);
+const report = valibot.variant('format', [bench, longCa, quality, reproduction]);
 
 const outcome = valibot.object({
   ...jobEntries,
@@ -172,6 +201,8 @@ function belongsTo([command, what]: readonly string[], found: CaseReport): boole
   switch (found.format) {
     case 'saccade bench':
       return command === 'bench' && what === found.suite;
+    case 'saccade longca':
+      return command === 'bench' && what === 'longca';
     case 'saccade quality':
       return command === 'bench' && what === 'quality';
     case 'saccade reproduce':

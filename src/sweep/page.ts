@@ -28,9 +28,11 @@ export async function serve({ server, connect }: Given): Promise<void> {
   const address = new URLSearchParams(location.hash.slice(1));
   const machine = nameOf(address);
   try {
+    // Who names the page anew in its address wants it to begin anew.
+    addEventListener('hashchange', () => location.reload());
     const kinds: readonly Needs[] = (await hasGpu()) ? ['page-webgpu', 'page-cpu'] : ['page-cpu'];
     say(
-      `This page is ${machine}, saccade ${BUILD}. It takes jobs for ${kinds.length > 1 ? 'its GPU and ' : ''}WebAssembly.`,
+      `This page is ${machine}, saccade ${BUILD}: &machine=NAME in its address gives it another name. It takes jobs for ${kinds.length > 1 ? 'its GPU and ' : ''}WebAssembly.`,
     );
     if (kinds.length === 1) say('The browser offers no WebGPU here.');
     if (!crossOriginIsolated) say('The page is not cross-origin isolated, so there are no threads.');
@@ -42,20 +44,43 @@ export async function serve({ server, connect }: Given): Promise<void> {
       reconnectTimeWait: 500,
     });
     const queue = await SweepQueue.open(connection, { sweep: address.get('sweep') ?? 'default', build: BUILD });
-    say('Connected. Keep this page in sight: browsers slow down pages that nobody sees.');
+    say('Keep this page in sight: browsers slow down pages that nobody sees.');
+    show(WAITING);
+    await keepScreenOn();
     await work(queue, { machine, kinds, run, say });
   } catch (error) {
-    say(`It ended: ${reasonOf(error)}`);
+    show(`It ended: ${reasonOf(error)}. Load the page again to go on.`);
   }
 }
 
+const WAITING = 'Connected, and waiting for jobs.';
+
 async function run({ words }: Job): Promise<unknown> {
-  say(`measuring: ${words.join(' ')}`);
-  const { suite, options } = await pageCase(words);
-  const report = await Promise.race([runSuite(suite, options), gpu.lost]);
-  gpu.check();
-  // As the command writes it.
-  return JSON.parse(JSON.stringify(report));
+  show(`Measuring: ${words.join(' ')}`);
+  try {
+    const { suite, options } = await pageCase(words);
+    const report = await Promise.race([runSuite(suite, options), gpu.lost]);
+    gpu.check();
+    // As the command writes it.
+    return JSON.parse(JSON.stringify(report));
+  } finally {
+    show(WAITING);
+  }
+}
+
+/** A phone's screen would go off, and the page would hardly be computed any more. */
+async function keepScreenOn(): Promise<void> {
+  const keep = () => navigator.wakeLock?.request('screen').catch(() => {});
+  // It ends whenever the page is out of sight.
+  document.addEventListener('visibilitychange', () => {
+    if (document.visibilityState === 'visible') void keep();
+  });
+  await keep();
+}
+
+/** What it does now. */
+function show(state: string): void {
+  (document.getElementById('state') as HTMLElement).textContent = state;
 }
 
 async function hasGpu(): Promise<boolean> {
@@ -75,11 +100,18 @@ function nameOf(address: URLSearchParams): string {
   return name;
 }
 
+/** The last line is on top. */
 function say(line: string): void {
-  const lines = document.getElementById('lines') as HTMLElement;
   if (line === '') return;
-  const item = document.createElement('li');
-  item.textContent = line;
-  lines.append(item);
-  while (lines.childElementCount > MOST_LINES) lines.firstElementChild?.remove();
+  const lines = document.getElementById('lines') as HTMLElement;
+  const [item, time, text] = ['li', 'time', 'span'].map((tag) => document.createElement(tag)) as [
+    HTMLElement,
+    HTMLElement,
+    HTMLElement,
+  ];
+  time.textContent = new Date().toLocaleTimeString();
+  text.textContent = line;
+  item.append(time, text);
+  lines.prepend(item);
+  while (lines.childElementCount > MOST_LINES) lines.lastElementChild?.remove();
 }

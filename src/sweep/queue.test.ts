@@ -124,6 +124,20 @@ natsTest('jobs of another build stay for others, and a worker says so', async ()
   expect(await work(queue, worker)).toEqual({ done: 3, failed: 0 });
 });
 
+natsTest('jobs for named machines are done by each of these, and wait for nobody else', async () => {
+  const queue = await open('named');
+  const machines = ['here', 'there'];
+  expect(await queue.submit(cases, { ackWait: 10, machines })).toMatchObject({ added: 6 });
+  expect(await queue.submit(cases.slice(0, 1), { ackWait: 10 })).toMatchObject({ added: 1 });
+  expect(await work(queue, worker)).toEqual({ done: 4, failed: 0 });
+  expect((await queue.waiting()).jobs).toEqual([{ build: 'one', needs: 'cpu', only: 'there', jobs: 3 }]);
+  expect(await work(queue, { ...worker, machine: 'there' })).toEqual({ done: 3, failed: 0 });
+  const done = (await queue.content()).outcomes.map(({ words, machine, only }) => [words.at(-1), machine, only]);
+  expect(done.filter(([, machine, only]) => only !== undefined && machine !== only)).toEqual([]);
+  expect(new Set(done.map(([seed, machine]) => `${seed} ${machine}`)).size).toBe(6);
+  expect(await queue.submit(cases, { ackWait: 10, machines: ['there'] })).toMatchObject({ added: 0, done: 3 });
+});
+
 natsTest('what strangers put into the streams is no job and no result', async () => {
   const queue = await open('strangers');
   await queue.submit(cases.slice(0, 1), { ackWait: 10 });

@@ -19,6 +19,8 @@ import { reasonOf } from '../text/reason';
 import { type Case, idOf, type Job, jobEntries, NEEDS, type Needs, parseJob, parseJson, tokenOf } from './job';
 import { type Outcome, parseOutcome } from './outcome';
 
+/** The place of a machine's name in the subjects of jobs that any may do. */
+const ANY = 'any';
 /** How often a job is begun before it is given up. */
 const MOST_TRIES = 3;
 /** The JetStream API's numbers for what is looked at here. */
@@ -65,7 +67,18 @@ export interface SweepContent {
 export interface Waiting {
   readonly build: string;
   readonly needs: Needs;
+  /** The machine that they are for; default: any. */
+  readonly only?: string | undefined;
   readonly jobs: number;
+}
+
+interface SubmitOptions {
+  /** Seconds without a sign of life after which a job goes to another worker. */
+  readonly ackWait: number;
+  /** Also those that were given up. */
+  readonly again?: boolean;
+  /** Each of these measures every case; default: whichever is free measures it, once. */
+  readonly machines?: readonly string[] | undefined;
 }
 
 const begunSchema = valibot.object({
@@ -92,7 +105,8 @@ interface Taking extends Next {
 
 export class SweepQueue {
   readonly #js: JetStreamClient;
-  readonly #consumers = new Map<Needs, Source>();
+  /** By their names. */
+  readonly #consumers = new Map<string, Source>();
   /** Which kind of job came last: there are probably more of it. */
   #turn = 0;
 
@@ -129,35 +143,33 @@ export class SweepQueue {
     return `saccade-${this.sweep}-results`;
   }
 
-  #jobSubject(needs: Needs, id: string): string {
-    return `saccade.${this.sweep}.job.${tokenOf(this.build)}.${needs}.${id}`;
+  #jobSubject(needs: Needs, only: string | undefined, id: string): string {
+    const machine = only === undefined ? ANY : tokenOf(only);
+    return `saccade.${this.sweep}.job.${tokenOf(this.build)}.${needs}.${machine}.${id}`;
   }
 
   #subject(kind: 'result' | 'try', id: string): string {
     return `saccade.${this.sweep}.${kind}.${id}`;
   }
 
-  #consumerName(needs: Needs): string {
-    return `${needs}-${tokenOf(this.build)}`;
+  #consumerName(needs: Needs, only: string | undefined): string {
+    return [needs, tokenOf(this.build), ...(only === undefined ? [] : [tokenOf(only)])].join('-');
   }
 
   /**
-   * Adds the jobs of these cases that are not there yet; with `again`, also those that were given up. A job whose worker gives no
-   * sign of life for `ackWait` seconds goes to another.
+   * Adds the jobs of these cases that are not there yet.
    *
    * @throws {BackendError} a server whose storage is full
    */
-  async submit(
-    cases: readonly Case[],
-    { ackWait, again = false }: { readonly ackWait: number; readonly again?: boolean },
-  ): Promise<Submitted> {
+  async submit(cases: readonly Case[], { ackWait, again = false, machines }: SubmitOptions): Promise<Submitted> {
     return explained(async () => {
-      await this.#prepare(ackWait, [...new Set(cases.map(({ needs }) => needs))]);
+      const places = machines ?? [undefined];
+      await this.#prepare(ackWait, [...new Set(cases.map(({ needs }) => needs))], places);
       const { outcomes } = await this.#content();
       const before = new Map(outcomes.map((outcome) => [idOf(outcome), outcome]));
       const counts = { added: 0, waiting: 0, done: 0, failed: 0 };
-      for (const { words, needs } of cases) {
-        const job = { words, build: this.build };
+      for (const { words, needs, only } of places.flatMap((only) => cases.map((each) => ({ ...each, only })))) {
+        const job: Job = { words, build: this.build, ...(only !== undefined && { only }) };
         const id = idOf(job);
         const earlier = before.get(id);
         if (earlier && (earlier.report || !again)) {
@@ -165,15 +177,15 @@ export class SweepQueue {
           continue;
         }
         if (earlier) await this.#forget(id);
-        const isNew = await this.#publishFirst(this.#jobSubject(needs, id), job, `${id} ${earlier?.date ?? ''}`);
+        const isNew = await this.#publishFirst(this.#jobSubject(needs, only, id), job, `${id} ${earlier?.date ?? ''}`);
         counts[isNew ? 'added' : 'waiting']++;
       }
       return counts;
     });
   }
 
-  /** Makes the streams, and a consumer for each kind of job, unless they are there. */
-  async #prepare(ackWait: number, kinds: readonly Needs[]): Promise<void> {
+  /** Makes the streams, and a consumer for each kind of job and machine, unless they are there. */
+  async #prepare(ackWait: number, kinds: readonly Needs[], places: readonly (string | undefined)[]): Promise<void> {
     await this.manager.streams.add({
       name: this.#jobs,
       subjects: [`saccade.${this.sweep}.job.>`],
@@ -190,22 +202,23 @@ export class SweepQueue {
       // The last try of each job. Of results there is one: it is written only where there is none.
       max_msgs_per_subject: 1,
     });
-    for (const needs of kinds) {
-      const name = this.#consumerName(needs);
-      const ack_wait = ackWait * 1e9;
-      const added = this.manager.consumers.add(this.#jobs, {
-        durable_name: name,
-        ack_policy: 'explicit',
-        filter_subject: this.#jobSubject(needs, '*'),
-        // Tries are counted by those who begin them: a job that the server itself stops delivering would never have an outcome.
-        max_deliver: -1,
-        ack_wait,
-      });
-      await added.catch((error) => {
-        if (codeOf(error) !== CODES.consumerExists) throw error;
-        return this.manager.consumers.update(this.#jobs, name, { ack_wait });
-      });
-    }
+    for (const needs of kinds) for (const only of places) await this.#addConsumer(needs, only, ackWait * 1e9);
+  }
+
+  async #addConsumer(needs: Needs, only: string | undefined, ack_wait: number): Promise<void> {
+    const name = this.#consumerName(needs, only);
+    const added = this.manager.consumers.add(this.#jobs, {
+      durable_name: name,
+      ack_policy: 'explicit',
+      filter_subject: this.#jobSubject(needs, only, '*'),
+      // Tries are counted by those who begin them: a job that the server itself stops delivering would never have an outcome.
+      max_deliver: -1,
+      ack_wait,
+    });
+    await added.catch((error) => {
+      if (codeOf(error) !== CODES.consumerExists) throw error;
+      return this.manager.consumers.update(this.#jobs, name, { ack_wait });
+    });
   }
 
   async #forget(id: string): Promise<void> {
@@ -230,9 +243,11 @@ export class SweepQueue {
    * were begun too often, are taken off the queue on the way.
    */
   async take(kinds: readonly Needs[], machine: string, signal?: AbortSignal): Promise<TakenJob | undefined> {
-    for (let at = 0; at < kinds.length; at++) {
-      const turn = (this.#turn + at) % kinds.length;
-      const next = await this.patiently(() => this.#next(kinds[turn] as Needs), signal);
+    // What only this machine can do goes first.
+    const names = [machine, undefined].flatMap((only) => kinds.map((needs) => this.#consumerName(needs, only)));
+    for (let at = 0; at < names.length; at++) {
+      const turn = (this.#turn + at) % names.length;
+      const next = await this.patiently(() => this.#next(names[turn] as string), signal);
       if (!next) continue;
       this.#turn = turn;
       return this.patiently(() => this.#begin(next, machine), signal);
@@ -241,22 +256,22 @@ export class SweepQueue {
     return undefined;
   }
 
-  async #next(needs: Needs): Promise<Next | undefined> {
+  async #next(name: string): Promise<Next | undefined> {
     try {
-      const source = this.#consumers.get(needs) ?? (await this.#source(needs));
-      this.#consumers.set(needs, source);
+      const source = this.#consumers.get(name) ?? (await this.#source(name));
+      this.#consumers.set(name, source);
       const message = await source.consumer.next({ expires: TURN });
       return message ? { message, beat: source.beat } : undefined;
     } catch (error) {
-      this.#consumers.delete(needs);
+      this.#consumers.delete(name);
       // Nothing was submitted for it yet.
       if (codeOf(error) !== CODES.noStream && codeOf(error) !== CODES.noConsumer) throw error;
       return undefined;
     }
   }
 
-  async #source(needs: Needs): Promise<Source> {
-    const consumer = await this.#js.consumers.get(this.#jobs, this.#consumerName(needs));
+  async #source(name: string): Promise<Source> {
+    const consumer = await this.#js.consumers.get(this.#jobs, name);
     const { config } = await consumer.info(true);
     return { consumer, beat: (config.ack_wait as number) / 1e6 / 3 };
   }
@@ -364,9 +379,11 @@ export class SweepQueue {
         const message = await this.manager.direct.getMessage(this.#jobs, { seq: 1, next_by_subj: `${group}.*` });
         // It may have been done meanwhile.
         if (!message) continue;
-        const needs = NEEDS.find((each) => each === group.split('.').at(-1));
-        const job = valibot.safeParse(valibot.object(jobEntries), parseJson(message.data));
-        if (needs && job.success) jobs.push({ build: printable(job.output.build), needs, jobs: count });
+        const needs = NEEDS.find((each) => each === group.split('.').at(-2));
+        const { success, output } = valibot.safeParse(valibot.object(jobEntries), parseJson(message.data));
+        if (!needs || !success) continue;
+        const only = output.only === undefined ? undefined : printable(output.only);
+        jobs.push({ build: printable(output.build), needs, only, jobs: count });
       }
       let running = 0;
       if (groups.size > 0)

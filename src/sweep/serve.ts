@@ -139,8 +139,18 @@ function pageOf({ imports }: Served, socket: number): string {
 <title>saccade sweep</title>
 <link rel="icon" href="data:,">
 <style>
-body { font: 1rem/1.5 system-ui, sans-serif; margin: 1.5rem; max-width: 60rem; }
-li { overflow-wrap: anywhere; }
+:root { --line: #dedbd4; --muted: #5b5f63; --accent: #0a6a8a; --surface: #ffffff; --background: #fcfbf9; --text: #1d1f21; }
+@media (prefers-color-scheme: dark) {
+  :root { --line: #373b40; --muted: #a5a7a9; --accent: #63c5e3; --surface: #1d2024; --background: #15171a; --text: #e9e7e2; }
+}
+body { font: 1rem/1.5 system-ui, sans-serif; margin: 0; color: var(--text); background: var(--background); }
+main { max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 1rem; }
+#state { border-left: 4px solid var(--accent); background: var(--surface); padding: 0.75rem 1rem; margin: 0 0 1rem; overflow-wrap: anywhere; }
+#lines { list-style: none; margin: 0; padding: 0; font-size: 0.9rem; }
+#lines li { display: flex; gap: 1rem; padding: 0.3rem 0; border-top: 1px solid var(--line); }
+#lines span { min-width: 0; overflow-wrap: anywhere; }
+time { color: var(--muted); font-variant-numeric: tabular-nums; flex: none; }
 </style>
 <script type="importmap">${JSON.stringify({ imports: { ...imports, '@nats-io/jetstream': '/nats.mjs' } })}</script>
 <script type="module">
@@ -149,8 +159,11 @@ import { serve } from '/saccade/sweep/page.mjs';
 const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
 serve({ server: \`\${scheme}://\${location.hostname}:${socket}\`, connect: wsconnect });
 </script>
+<main>
 <h1>A worker of saccade sweep</h1>
-<ol id="lines" aria-live="polite"></ol>
+<p id="state" role="status">Starting.</p>
+<ol id="lines"></ol>
+</main>
 </html>
 `;
 }

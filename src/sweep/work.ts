@@ -42,7 +42,7 @@ export async function work(queue: SweepQueue, options: WorkOptions): Promise<Wor
       continue;
     }
     const { jobs } = await queue.patiently(() => queue.waiting(), signal);
-    const left = jobs.filter(({ needs }) => kinds.includes(needs));
+    const left = jobs.filter(({ needs, only = machine }) => kinds.includes(needs) && only === machine);
     const others = left.filter(({ build }) => build !== queue.build);
     if (untilDone && left.length === others.length) {
       if (others.length > 0) throw new UnsupportedError(othersText(others, queue.build));
