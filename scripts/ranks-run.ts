@@ -3,9 +3,9 @@ import type { Machine } from '../src/machine';
 import type { Link, Mechanism } from '../src/simulate';
 
 export interface RanksRow {
-  /** Of one thread each. */
+  /** Workers of one thread each. */
   readonly ranks: number;
-  /** Of the one process beside them. */
+  /** Those of the one process beside them. */
   readonly threads: number;
   readonly besideSeconds: number;
   readonly link: Link;

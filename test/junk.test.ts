@@ -758,7 +758,7 @@ entry(
   'cluster.asRank',
   {
     work: fn(() => 0),
-    options: options({ runtime: maybe(options({ backend: choice('reference') })), seconds: perhapsSeconds }),
+    options: options({ runtime: maybe(options({ backend: maybe(choice('reference')) })), seconds: perhapsSeconds }),
   },
   cluster.asRank,
 );
@@ -777,8 +777,10 @@ entry(
   },
   cluster.runRanks,
 );
-entry('cluster.sumOver', { communicator: leaf(ranks) }, (given) => cluster.sumOver(given)([random(3)]));
+const summand = random(3);
+entry('cluster.sumOver', { communicator: leaf(ranks) }, (given) => cluster.sumOver(given)([summand]));
 const overRanks: Slots = { communicator: leaf(ranks), tokens: few(3) };
+const ofRanks = [random(...q), random(...k), random(...v)] as const;
 const sharded = cluster.contextParallel(saccade.attention, { communicator: ranks, tokens: 3 });
 entry(
   'cluster.contextParallel',
@@ -791,11 +793,14 @@ entry(
       ...{ causal: maybe(boolean()), window: notGiven(leaf([1, 1])), mask: notGiven(aMask) },
     }),
   },
-  (op, options) => cluster.contextParallel(op, options)(random(...q), random(...k), random(...v)),
+  (op, options) => cluster.contextParallel(op, options)(...ofRanks),
 );
 entry(
   'cluster.contextParallel()()',
-  { ...qkv, options: options({ scale: maybe(finite(1)), lse: maybe(boolean()) }) },
+  {
+    ...{ ...qkv, q: called('d', tensor(...q)) },
+    options: options({ scale: maybe(finite(1)), lse: maybe(boolean()) }),
+  },
   sharded as Any,
 );
 const states = {

@@ -453,7 +453,7 @@ export async function openCommunicator(
   seconds = DEFAULT_SECONDS,
 ): Promise<Communicator> {
   const members = Array.from({ length: transport.size }, (_, rank) => rank);
-  const group = { transport, context: 0, members, rank: transport.rank, flights: new Flights(), seconds };
+  const group = { transport, context: 0, members, rank: transport.rank, flights: new Flights(transport.name), seconds };
   await meet(group, `saccade ${version}`);
   return new Communicator(runtime, group, { value: 1 });
 }

@@ -1,6 +1,7 @@
 /** Looks after the exchanges of a rank that are under way, while kernels run or nothing else is to be done. */
 import { nextTurn } from '../next-turn';
 import { type Pause, TURN_MILLISECONDS } from '../runtime/order';
+import type { Transport } from './transport';
 
 /** An exchange under way. */
 interface Flight {
@@ -12,6 +13,8 @@ interface Flight {
 
 /** For how long the thread waits for others before its other tasks get a turn. */
 const AT_ONCE_MILLISECONDS = 2;
+/** For how long it waits before it lets them have one: longer for other processes, since ranks of tests share a thread. */
+const MOMENT_MILLISECONDS = { threads: 0.2, mpi: TURN_MILLISECONDS, alone: 0 };
 /** How often exchanges are looked after while kernels run. */
 const BETWEEN_MILLISECONDS = 1;
 
@@ -24,6 +27,7 @@ class Landing implements Pause {
   constructor(
     readonly flight: Flight,
     private readonly flying: Set<Landing>,
+    private readonly moment: number,
   ) {}
 
   get promise(): Promise<void> {
@@ -46,7 +50,7 @@ class Landing implements Pause {
   }
 
   comesSoon(): boolean {
-    return this.advance(TURN_MILLISECONDS);
+    return this.advance(this.moment);
   }
 
   block(): boolean {
@@ -57,11 +61,16 @@ class Landing implements Pause {
 
 export class Flights {
   readonly #flying = new Set<Landing>();
+  readonly #moment: number;
   #isLooking = false;
+
+  constructor(transport: Transport['name']) {
+    this.#moment = MOMENT_MILLISECONDS[transport];
+  }
 
   /** Looks after it until it is over; what it returns is for those who wait for that. */
   add(flight: Flight): Pause {
-    const landing = new Landing(flight, this.#flying);
+    const landing = new Landing(flight, this.#flying, this.#moment);
     if (landing.advance(0)) return landing;
     this.#flying.add(landing);
     if (!this.#isLooking) this.#lookLater();

@@ -27,7 +27,7 @@ export async function communicator(runtime: Runtime, options: CommunicatorOption
   if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
   checkOptions('communicator', options, ['seconds']);
   const env = globalThis.process?.env ?? {};
-  const seconds = options.seconds ?? (env.SACCADE_CLUSTER_SECONDS ? Number(env.SACCADE_CLUSTER_SECONDS) : undefined);
+  const { seconds = env.SACCADE_CLUSTER_SECONDS ? Number(env.SACCADE_CLUSTER_SECONDS) : undefined } = options;
   if (seconds !== undefined) checkSeconds(seconds);
   if (!SIGNS_OF_MPI.some((name) => name in env)) return openCommunicator(runtime, alone, seconds);
   const { MpiTransport } = await import('./mpi');

@@ -105,6 +105,8 @@ export class ShardedAttention extends Sequence {
     const { communicator, tokens, mechanism = 'auto', batch = 1, heads = 1, keyHeads = heads } = options;
     checkEnoughTokens(communicator, tokens);
     checkChoice('mechanism', mechanism, ['auto', ...MECHANISMS]);
+    if (options.causal !== undefined) checkBoolean('causal', options.causal);
+    if (options.window !== undefined) checkArray('window', options.window);
     const extent: Extent = { b: batch, n: tokens, m: tokens, h: heads, g: keyHeads };
     checkExtent('batch, heads and keyHeads', extent);
     const mask = maskOf(options);
