@@ -65,7 +65,7 @@ async function test({ model, data, meshes, out, arm, pointMae, backend, threads,
     for (const [at, cloud] of clouds.entries()) {
       signal.throwIfAborted();
       onProgress(at / clouds.length, cloud.name);
-      all.push({ cloud, ...(await detector.score(cloud)) });
+      all.push({ cloud, ...(await detector.score(cloud, { signal })) });
     }
     return all;
   });

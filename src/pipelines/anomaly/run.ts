@@ -1,6 +1,7 @@
 /** Detectors that learn classes of clouds task by task, tested on all classes so far after each; goes on where it was cut off. */
 import { checkKnown, checkRecord, checkWhole, show } from '../../check';
 import { ParameterError } from '../../errors';
+import { nextTurn } from '../../next-turn';
 import { contiguous } from '../../ops/copy';
 import type { Runtime } from '../../runtime/runtime';
 import type { HostTensor } from '../../tensor/host';
@@ -167,16 +168,28 @@ async function groupingsOf(
   return found;
 }
 
+/** Points that are scored without letting events through. */
+const PART = 2 ** 17;
+
 /** The scores of a cloud and of its points by all its groupings. */
-async function scoreOf(learner: Detector, points: Float32Array, groupings: readonly Places[]): Promise<CloudScore> {
+async function scoreOf(
+  learner: Detector,
+  points: Float32Array,
+  groupings: readonly Places[],
+  signal?: AbortSignal,
+): Promise<CloudScore> {
   const errors: number[] = [];
   const sums = new Float32Array(points.length / 3);
   for (const places of groupings) {
     const own = await learner.errors(places);
     errors.push(...own);
-    pointScores(points, places, own).forEach((score, at) => {
-      sums[at] = (sums[at] as number) + score / groupings.length;
-    });
+    for (let from = 0; from < sums.length; from += PART) {
+      if (from > 0) await nextTurn();
+      signal?.throwIfAborted();
+      pointScores(points.subarray(3 * from, 3 * (from + PART)), places, own).forEach((score, at) => {
+        sums[from + at] = (sums[from + at] as number) + score / groupings.length;
+      });
+    }
   }
   return { object: objectScore(Float32Array.from(errors)), points: sums };
 }
@@ -215,7 +228,7 @@ export interface LoadedDetector extends Disposable {
   /**
    * @throws {ParameterError} a cloud with fewer points than the encoder's groups need, or all at one place
    */
-  score(cloud: Pick<CloudSample, 'name' | 'points'>): Promise<CloudScore>;
+  score(cloud: Pick<CloudSample, 'name' | 'points'>, control?: Pick<AnomalyControl, 'signal'>): Promise<CloudScore>;
 }
 
 /**
@@ -239,10 +252,10 @@ export function loadDetector(runtime: Runtime, encoder: Encoder, file: DetectorF
   }
   let own: Promise<Encoder> | undefined;
   return {
-    async score(cloud) {
+    async score(cloud, { signal } = {}) {
       checkSample('cloud', cloud);
       own ??= encoderOf(runtime, encoder, arm, settings);
-      return scoreOf(learner, cloud.points, await groupingsOf(runtime, await own, cloud));
+      return scoreOf(learner, cloud.points, await groupingsOf(runtime, await own, cloud), signal);
     },
     [Symbol.dispose]: () => learner.dispose(),
   };

@@ -14,6 +14,8 @@ export interface LearnerSummary extends Omit<Arm, 'seed'> {
     readonly classes: number;
     /** The same, and four for each weight of its network. */
     readonly whole: number;
+    /** Bytes that it keeps of the classes so far, after each task. */
+    readonly tasks: readonly number[];
   };
 }
 
@@ -23,20 +25,25 @@ export interface EqualMemory {
   readonly stored: LearnerSummary;
   readonly isAsAccurate: boolean;
   /** Its memory over that of the generative learner. */
-  readonly ratio: LearnerSummary['memory'];
+  readonly ratio: Pick<LearnerSummary['memory'], 'classes' | 'whole'>;
 }
 
-/** Each learner over its seeds, in the order they were found. */
-export function summariesOf(found: readonly Progress[], classes: number): LearnerSummary[] {
+/** Each learner over its seeds, in the order they were found; `counts` are of the classes of each task. */
+export function summariesOf(found: readonly Progress[], counts: readonly number[]): LearnerSummary[] {
+  const upTo = (task: number) => counts.slice(0, task).reduce((sum, count) => sum + count, 0);
   return [...groupBy(found, armTitle).values()].map((own) => {
     const [{ learner, stored, bytes }] = own as [Progress];
-    const kept = classes * bytes.ofClass;
+    const kept = upTo(counts.length) * bytes.ofClass;
     return {
       learner,
       stored,
       accuracy: estimateMean(own.map(({ accuracies }) => averageAccuracy(accuracies))),
       forgetting: estimateMean(own.map(({ accuracies }) => forgetting(accuracies))),
-      memory: { classes: kept, whole: kept + bytes.network },
+      memory: {
+        classes: kept,
+        whole: kept + bytes.network,
+        tasks: counts.map((_, task) => upTo(task + 1) * bytes.ofClass),
+      },
     };
   });
 }
@@ -51,7 +58,7 @@ export function equalMemory(learners: readonly LearnerSummary[]): EqualMemory | 
   const found = storing.find(({ accuracy }) => accuracy.value >= generative.accuracy.value);
   const stored = found ?? storing.at(-1);
   if (!stored) return undefined;
-  const over = (what: keyof LearnerSummary['memory']) => stored.memory[what] / generative.memory[what];
+  const over = (what: keyof EqualMemory['ratio']) => stored.memory[what] / generative.memory[what];
   return {
     generative,
     stored,

@@ -12,7 +12,7 @@ import type { LabelledPictures } from '../../train/pictures';
 import { checkRuntime } from '../check-runtime';
 import { accuracy } from '../metrics';
 import { generativeLearner } from './generative';
-import { classesOf, type Learner } from './learner';
+import type { Learner } from './learner';
 import { type EqualMemory, equalMemory, type LearnerSummary, summariesOf } from './memory';
 import { networkLearner } from './network';
 import { type Arm, armTitle, LEARNERS, type LearnerName, type Progress } from './progress';
@@ -94,13 +94,13 @@ export async function continual(
   checkContinual(runtime, parts, settings);
   const { learners, stored, seeds, ...series } = settings;
   const found: Progress[] = [];
-  let [names, classes, samples]: [string[], number, Float32Array | undefined] = [[], 0, undefined];
+  let [names, counts, samples]: [string[], number[], Float32Array | undefined] = [[], [], undefined];
   const kept = (learner: LearnerName) => (learner === 'stored' ? stored : [undefined]);
   const arms = learners.flatMap((learner) => kept(learner).map((stored) => ({ learner, stored })));
   for (let seed = 0; seed < seeds; seed++) {
     const tasks = tasksOf(parts, { ...series, seed });
     names = tasks.map(({ name }) => name);
-    classes = classesOf(tasks);
+    counts = tasks.map(({ classes }) => classes.length);
     for (const each of arms) {
       const arm = { ...each, seed };
       const saved = await store?.read(arm);
@@ -133,7 +133,7 @@ export async function continual(
       }
     }
   }
-  const summaries = summariesOf(found, classes);
+  const summaries = summariesOf(found, counts);
   return { tasks: names, found, learners: summaries, equal: equalMemory(summaries), samples };
 }
 
