@@ -54,6 +54,8 @@ export interface IndexSearch {
   /** Milliseconds of a step, and how many times as fast as an exact one it is. */
   readonly step: number;
   readonly speedup?: number;
+  /** The length of what its outputs differ by from those of exact attention, over that of these. */
+  readonly error?: number;
 }
 
 export interface LongContextReport {
@@ -117,8 +119,9 @@ export const INDEX_COLUMNS: readonly (readonly [header: string, help: string])[]
   ['search', ''],
   ['recall', 'of the 100 keys with the largest products, the mean over 64 queries'],
   ['scored', 'share of the keys'],
-  ['step', 'least time of attention to what is found; of another library that of the search alone'],
+  ['step', 'time of attention to what is found, the mean over queries; of another library that of the search alone'],
   ['speed-up', 'over an exact step, measured in turns'],
+  ['error', 'beside exact attention in float64, relative'],
 ];
 
 /** A line for each search. */
@@ -128,14 +131,15 @@ export function indexCells({ n, label, build, ofPrompt, bytes, searches = [], re
     ofPrompt === undefined ? '' : formatRatio(ofPrompt),
     bytes === undefined ? '' : formatBytes(bytes),
   ];
-  if (searches.length === 0) return [[String(n), label, ...made, '', '', '', reason === undefined ? '' : '–', '']];
-  return searches.map(({ setting, recall, scanned, step, speedup }, at) => [
+  if (searches.length === 0) return [[String(n), label, ...made, '', '', '', reason === undefined ? '' : '–', '', '']];
+  return searches.map(({ setting, recall, scanned, step, speedup, error }, at) => [
     ...(at === 0 ? [String(n), label, ...made] : ['', '', '', '', '']),
     setting,
     significant(recall),
     scanned === undefined ? '' : formatPercent(scanned),
     formatTime(step),
     speedup === undefined ? '' : formatRatio(speedup),
+    error === undefined ? '' : significant(error),
   ]);
 }
 

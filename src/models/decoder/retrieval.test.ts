@@ -11,6 +11,24 @@ import { createDecoder, type DecoderCache } from '.';
 const TEXT = Array.from({ length: 22 }, (_, at) => (at * at * 5 + at) % 7);
 const few = { first: 1, recent: 3, topK: 4, beam: 64, probes: 8 };
 
+/** A signal that is aborted as it is looked at for the last of so many times. */
+function endingAfter(looks: number): AbortSignal {
+  const end = new AbortController();
+  const { signal } = end;
+  let left = looks;
+  const { aborted, throwIfAborted } = {
+    aborted: () => Reflect.get(AbortSignal.prototype, 'aborted', signal),
+    throwIfAborted: () => AbortSignal.prototype.throwIfAborted.call(signal),
+  };
+  const looking = <T>(look: () => T): T => {
+    if (left-- === 0) end.abort(new Error('enough'));
+    return look();
+  };
+  Object.defineProperty(signal, 'aborted', { get: () => looking(aborted) });
+  signal.throwIfAborted = () => looking(throwIfAborted);
+  return signal;
+}
+
 describeOnBackends('decoder by retrieval attention', (runtime) => {
   const open = (params: object, attention = { method: retrievalAttention, params: { ...few, ...params } }) => {
     const decoder = createDecoder({ ...configs.qwen3, vocab_size: 7 }, { attention });
@@ -67,6 +85,33 @@ describeOnBackends('decoder by retrieval attention', (runtime) => {
       // It is as empty as before.
       await empty.restore(saved);
       expect(empty.lengths).toEqual([17]);
+    }));
+
+  test('a prompt that was ended, whatever it was at, leaves caches that go on as they would have', () =>
+    scoped(runtime(), async () => {
+      const { decoder, parameters } = open({ index: 'graph', degree: 4, neighbors: 4 });
+      const step = async (cache: DecoderCache, [from, to]: readonly [number, number], signal?: AbortSignal) => {
+        const tokens = runtime().tensor(TEXT.slice(from, to), [1, to - from], 'i32');
+        return decoder.step(parameters, tokens, cache, { signal }).read();
+      };
+      // The first prompt makes an index, the second adds to it.
+      const [first, second, token] = [[0, 12] as const, [12, 17] as const, [17, 18] as const];
+      using whole = decoder.cache(runtime(), { capacity: 32 });
+      const wanted: Float32Array[] = [];
+      for (const part of [first, second, token]) wanted.push(await step(whole, part));
+      for (const ended of [first, second])
+        for (let looks = 0; ; looks += 17) {
+          using cache = decoder.cache(runtime(), { capacity: 32 });
+          if (ended === second) await step(cache, first);
+          const found = await step(cache, ended, endingAfter(looks)).catch((error: Error) => error.message);
+          if (typeof found !== 'string') break;
+          expect(found).toBe('enough');
+          cache.truncate(ended[0]);
+          using other = cache.fork([0]);
+          for (const each of [other, cache])
+            for (const [at, part] of [first, second, token].entries())
+              if (part[0] >= ended[0]) expectClose(await step(each, part), wanted[at] as Float32Array, 1e-5);
+        }
     }));
 
   test('a prompt is exact and makes the graph, by which steps agree with a look at all', () =>

@@ -1,4 +1,5 @@
 /** Calls on indexes of keys: where keys lie, and plans for the CPU. */
+import { ParameterError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import { PANEL } from '../../runtime/cpu/params';
 import {
@@ -11,7 +12,7 @@ import {
   type Plan,
 } from '../../runtime/cpu/plan';
 import type { Values } from '../../runtime/cpu/struct';
-import type { Host, Op } from '../../runtime/op';
+import type { Expectation, Host, Op } from '../../runtime/op';
 import type { Runtime } from '../../runtime/runtime';
 import type { Workspace } from '../../runtime/webgpu/plan';
 import type { Elements } from '../../tensor/elements';
@@ -146,13 +147,20 @@ const pageBytes = ({ cached }: KeySource) => 4 * (cached?.row.pages.length ?? 0)
 function indexParams(index: (IndexExtent & IndexTensors) | undefined): Values<typeof declared.Index> {
   if (!index)
     return { kind: INDEXES.indexOf('flat'), first: 0, past: 0, capacity: 0, degree: 0, starts: 0, ...NO_TENSORS };
-  const { kind, first, past, edges, entries, centers } = index;
+  const { kind, first, past, edges, entries, centers, codes, columns } = index;
   const [, , capacity, degree] = edges.shape as [number, number, number, number];
   const starts = entries.shape[2] as number;
-  return { kind: INDEXES.indexOf(kind), first, past, capacity, degree, starts, edges, entries, centers };
+  const tensors = { edges, entries, centers, codes, columns };
+  return { kind: INDEXES.indexOf(kind), first, past, capacity, degree, starts, ...tensors };
 }
 
-const NO_TENSORS = { edges: undefined, entries: undefined, centers: undefined };
+const NO_TENSORS = {
+  edges: undefined,
+  entries: undefined,
+  centers: undefined,
+  codes: undefined,
+  columns: undefined,
+};
 
 /** Tasks among which keys are dealt out. */
 const LINKERS = 64;
@@ -191,8 +199,7 @@ const buildOp: Op<BuildCall & OnKeys> = {
     const flops = isGraph ? 2 * count * keys * d : 3 * ROUNDS * keys * index.starts * d;
     return {
       bytes,
-      choice:
-        isGraph && !queries ? "keyIndex: a graph of the keys' own neighbours, as no queries were given" : undefined,
+      choice: isGraph ? choiceOf(queries !== undefined, neighbors) : undefined,
       jobs(at) {
         const own = keysAt(source, at.pages as number, machine);
         return Array.from({ length: b * g }, (_, head) => {
@@ -214,9 +221,16 @@ const buildOp: Op<BuildCall & OnKeys> = {
   },
 };
 
+function choiceOf(hasQueries: boolean, neighbors: number): string | undefined {
+  if (!hasQueries) return "keyIndex: a graph of the keys' own neighbours, as no queries were given";
+  return neighbors === 1 ? 'keyIndex: no edges, as queries have one neighbour each: all keys are looked at' : undefined;
+}
+
 /** The phases of jobs that follow each other. */
 const graphStages = (keys: number, count: number, tasks: number): Job['phases'][] => [
   [
+    { kernel: 'measureColumns', tasks: 1 },
+    { kernel: 'encodeKeys', tasks: Math.ceil(keys / KEYS) },
     { kernel: 'packIndexKeys', tasks: Math.ceil(keys / KEYS) },
     { kernel: 'nearestOfQueries', tasks: keys > 0 ? Math.ceil(count / QUERIES) : 0, main: true },
   ],
@@ -268,11 +282,20 @@ const extendOp: Op<ExtendCall & OnKeys> = {
 
 const TASKS_OF_THREAD = 8;
 
+/** Rows whose index is of other keys have scored fewer than none. */
+const ofTheseKeys = (scanned: Elements, keys: number): Expectation => ({
+  tensor: scanned,
+  least: 0,
+  most: keys,
+  error: () => new ParameterError('index is of other keys than k: make one of these by keyIndex'),
+});
+
 const retrieveOp: Op<RetrieveCall & OnKeys> = {
   name: 'retrievedAttention',
   reference: retrieving,
   kernels,
   webgpu: onHost(retrieving),
+  faults: ({ index, scanned, source }) => (index ? [ofTheseKeys(scanned, source.m)] : []),
   cpu({ source, q, index, topK, first, recent, beam, probes, causal, scale, out, lse, scanned }, machine): Plan {
     const { m, d, e } = source;
     const [b, n, h] = q.shape as [number, number, number];
@@ -317,24 +340,35 @@ const retrieveOp: Op<RetrieveCall & OnKeys> = {
 /** Tensors of a new index, of these shapes. */
 export function buildingOf(
   source: KeySource,
-  { edges, entries, centers }: Readonly<Record<'edges' | 'entries', Shape>> & { readonly centers?: Shape },
+  shapes: { readonly [name in keyof IndexTensors]: Shape },
   given: Omit<BuildCall, 'k' | keyof IndexTensors>,
   control: Control,
-): { readonly edges: Tensor; readonly entries: Tensor; readonly centers?: Tensor } {
-  const specs = {
-    edges: { shape: edges, dtype: 'i32' },
-    entries: { shape: entries, dtype: 'i32' },
-    ...(centers && { centers: { shape: centers, dtype: 'f32' } }),
-  } as const;
+): TensorsOfIndex {
+  const specs = Object.fromEntries(
+    Object.entries(shapes).map(([name, shape]) => [
+      name,
+      { shape, dtype: DTYPES_OF_INDEX[name as keyof IndexTensors] },
+    ]),
+  );
   return call(buildOp, source, given as never, specs as never, control, {
     queries: given.queries as Tensor | undefined,
   }) as never;
 }
 
+export const DTYPES_OF_INDEX = { edges: 'i32', entries: 'i32', centers: 'f32', codes: 'i32', columns: 'f32' } as const;
+
+/** Tensors of an index by name. */
+export type TensorsOfIndex = { readonly [name in keyof IndexTensors]: Tensor };
+
+/** Those of a call. */
+const tensorsIn = ({ edges, entries, centers, codes, columns }: Partial<IndexTensors>) =>
+  ({ edges, entries, centers, codes, columns }) as { readonly [name in keyof IndexTensors]?: Tensor };
+
 /** Writes over the tensors of an index. */
 export function extendingBy(source: KeySource, given: Omit<ExtendCall, 'k'>, control: Control): void {
-  const { edges, entries, centers } = given as unknown as Record<'edges' | 'entries' | 'centers', Tensor>;
-  call(extendOp, source, given as never, {}, control, { edges, entries, centers }, [edges, entries]);
+  const { edges, entries, codes } = tensorsIn(given);
+  const written = [edges, entries, codes].filter((tensor) => tensor !== undefined);
+  call(extendOp, source, given as never, {}, control, tensorsIn(given), written);
 }
 
 /** What is retrieved, and attended to: out [b, n, h, e], lse [b, n, h], scanned [b, h, n]. */
@@ -349,6 +383,6 @@ export function retrievedBy(
     lse: { shape: [b, n, h], dtype: 'f32' },
     scanned: { shape: [b, h, n], dtype: 'i32' },
   } as const;
-  const { edges, entries, centers } = (given.index ?? {}) as Partial<Record<keyof IndexTensors, Tensor>>;
-  return call(retrieveOp, source, given as never, specs, control, { q: given.q, edges, entries, centers }) as never;
+  const own = { q: given.q, ...tensorsIn(given.index ?? {}) };
+  return call(retrieveOp, source, given as never, specs, control, own) as never;
 }

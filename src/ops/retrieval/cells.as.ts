@@ -34,7 +34,7 @@ export function seedCells(params: usize, task: i32, scratch: usize): void {
 }
 
 /** The centre that a key is nearest to. */
-function nearestCenter(key: usize, centers: usize, cells: i32, d: i32): i32 {
+export function nearestCenter(key: usize, centers: usize, cells: i32, d: i32): i32 {
   let nearest: i32 = 0;
   let least = f32.MAX_VALUE;
   for (let cell: i32 = 0; cell < cells; cell++) {

@@ -11,6 +11,12 @@ export function entryOf(score: f32, place: i32): u64 {
   return (<u64>falling << 32) | (<u64>place << 1);
 }
 
+/** The same for a score that is a whole number. */
+@inline
+export function entryOfWhole(score: i32, place: i32): u64 {
+  return (<u64>~(<u32>score ^ 0x80000000) << 32) | (<u64>place << 1);
+}
+
 @inline
 export function placeOf(entry: u64): i32 {
   return <i32>(<u32>entry >> 1);
@@ -58,6 +64,22 @@ export function insert(list: usize, count: i32, limit: i32, entry: u64): i32 {
   memory.copy(at + 8, at, <usize>moved << 3);
   store<u64>(at, entry);
   return low;
+}
+
+/** Merges entries in order into a list in order, whose last ones fall out beyond a limit; returns the first place that is not as before. */
+export function mergeInto(list: usize, count: i32, limit: i32, others: usize, more: i32): i32 {
+  let left = count - 1;
+  let right = more - 1;
+  for (let beyond = count + more - limit; beyond > 0; beyond--) {
+    if (right < 0 || (left >= 0 && entryAt(list, left) > entryAt(others, right))) left--;
+    else right--;
+  }
+  let to = left + right + 1;
+  for (; right >= 0; to--) {
+    if (left >= 0 && entryAt(list, left) > entryAt(others, right)) setEntry(list, to, entryAt(list, left--));
+    else setEntry(list, to, entryAt(others, right--));
+  }
+  return to + 1;
 }
 
 /** Moves the first k of `count` entries, in any order, to the front. */

@@ -3,29 +3,17 @@
  * the prompt: the best key of a list and the others see each other, of which each key keeps those that no kept one is nearer to,
  * and then the nearest. Keys with few edges, such as those in no list, search the graph for their neighbours.
  */
+import { codeBytesOf, codesOf, columnsOf, encode } from './codes.as';
 import { entryAt, entryOf, insert, intAt, keepBest, placeOf, pushed, scoreOf, setEntry, setInt, sort } from './entries.as';
-import { BuildParams, CANDIDATES, DRAWN, ENTRIES, ExtendParams, Index, LINKING_BEAM, MOST_DEGREE } from './params.generated.as';
-import { BUFFER, distance, openKeys, product, QUERY, Rows, rowAt, ROWS_END, SECOND } from './rows.as';
+import { BuildParams, CANDIDATES, DRAWN, ENTRIES, ExtendParams, LINKING_BEAM } from './params.generated.as';
+import { BUFFER, distance, openKeys, QUERY, Rows, rowAt, SECOND } from './rows.as';
+import { edgesOf, entriesOf, isNew, marksBytes, openWalk, SEARCH_END, searchGraph } from './search.as';
 
-const LIST: usize = ROWS_END; // entries of candidates
-const FOUND: usize = LIST + <usize>(2 * CANDIDATES) * 8; // keys of a row of edges that are new, then their entries
-export const GRAPH_BYTES: usize = FOUND + <usize>MOST_DEGREE * 8;
+const LIST: usize = SEARCH_END; // entries of candidates
+export const GRAPH_BYTES: usize = LIST + <usize>(2 * CANDIDATES) * 8;
 
 /** Spreads products over the integers: 2^32 over the golden ratio. */
 const DRAW: i32 = <i32>0x9e3779b1;
-
-/** Keys that the latest search has scored. */
-export let scored: i32 = 0;
-
-@inline
-function edgesOf(index: Index, batch: i32, head: i32, g: i32): usize {
-  return index.edges + <usize>((batch * g + head) * index.capacity) * (<usize>index.degree << 2);
-}
-
-@inline
-function entriesOf(index: Index, batch: i32, head: i32, g: i32): usize {
-  return index.entries + <usize>((batch * g + head) * index.starts) * 4;
-}
 
 /** How many edges a row has. */
 @inline
@@ -39,16 +27,6 @@ function edgesIn(row: usize, degree: i32): i32 {
 @inline
 export function leastDegree(degree: i32): i32 {
   return (3 * degree + 3) / 4;
-}
-
-@inline
-function isNew(marks: usize, key: i32): bool {
-  const word = marks + (<usize>(key >> 5) << 2);
-  const bits = i32.load(word);
-  const bit = 1 << (key & 31);
-  if (bits & bit) return false;
-  i32.store(word, bits | bit);
-  return true;
 }
 
 /** Best keys and uses of lists, by key. */
@@ -105,18 +83,19 @@ function put(starts: usize, values: usize, key: i32, value: i32): void {
   setInt(values, place, value);
 }
 
-/** The keys that are in most lists. */
+/** The keys that are in most lists; none where lists make no edges, so that searches find nothing and all keys are looked at. */
 export function findEntries(params: usize, task: i32, scratch: usize): void {
   const p = changetype<BuildParams>(params);
   const first = p.index.first;
   const keys = p.index.past - first;
   const list = scratch + LIST;
+  const hasEdges = p.isOfKeys || p.neighbors > 1;
   let count: i32 = 0;
-  for (let key: i32 = 0; key < keys; key++) {
+  for (let key: i32 = 0; key < keys && hasEdges; key++) {
     const best = p.bestStarts + (<usize>key << 2);
     const used = p.usedStarts + (<usize>key << 2);
     const lists = i32.load(best, 4) - i32.load(best) + i32.load(used, 4) - i32.load(used);
-    if (insert(list, count, ENTRIES, entryOf(<f32>lists, key)) >= 0) count = min(count + 1, ENTRIES);
+    if (lists > 0 && insert(list, count, ENTRIES, entryOf(<f32>lists, key)) >= 0) count = min(count + 1, ENTRIES);
   }
   const to = entriesOf(p.index, p.batch, p.head, p.keys.g);
   for (let at: i32 = 0; at < ENTRIES; at++)
@@ -132,8 +111,8 @@ export function linkLists(params: usize, task: i32, scratch: usize): void {
   const degree = index.degree;
   const rows = openKeys(p.keys, p.batch, p.head, scratch);
   const edges = edgesOf(index, p.batch, p.head, p.keys.g);
-  const marks = p.marks + <usize>task * <usize>(((keys + 31) >> 5) << 2);
-  memory.fill(marks, 0, <usize>(((keys + 31) >> 5) << 2));
+  const marks = p.marks + <usize>task * marksBytes(keys);
+  memory.fill(marks, 0, marksBytes(keys));
   const tasks = p.tasks;
   for (let key = task; key < keys; key += tasks) {
     isNew(marks, key);
@@ -232,10 +211,10 @@ export function connectKeys(params: usize, task: i32, scratch: usize): void {
   const degree = index.degree;
   const least = leastDegree(degree);
   const edges = edgesOf(index, p.batch, p.head, p.keys.g);
-  const entries = entriesOf(index, p.batch, p.head, p.keys.g);
   const rows = openKeys(p.keys, p.batch, p.head, scratch);
-  const bytes = <usize>(((keys + 31) >> 5) << 2);
+  const bytes = marksBytes(keys);
   const marks = p.marks + <usize>task * bytes;
+  const walk = openWalk(p.keys, index, p.batch, p.head, rows, index.past, marks, scratch);
   const list = scratch + LIST;
   const tasks = p.tasks;
   for (let key = task; key < keys; key += tasks) {
@@ -247,7 +226,7 @@ export function connectKeys(params: usize, task: i32, scratch: usize): void {
     memory.fill(marks, 0, bytes);
     isNew(marks, key);
     const own = rowAt(rows, first + key, scratch + QUERY);
-    const count = searchGraph(rows, own, true, first, index.past, edges, degree, entries, index.starts, marks, list, LINKING_BEAM, scratch);
+    const count = searchGraph(walk, own, true, list, LINKING_BEAM, scratch);
     withoutBits(list, count);
     keepApart(rows, first, list, count, found, least, degree, scratch);
   }
@@ -315,86 +294,6 @@ function replaceEdge(row: usize, degree: i32, to: i32, first: i32, uses: usize):
   return was;
 }
 
-/**
- * Best-first search: entries of up to `beam` keys before `limit` in order, by their products with a query, or by their distance from it. It ends when the
- * edges of all of them were followed. Keys that are marked are passed over. Returns their number.
- */
-export function searchGraph(
-  rows: Rows,
-  query: usize,
-  byDistance: bool,
-  first: i32,
-  limit: i32,
-  edges: usize,
-  degree: i32,
-  entries: usize,
-  starts: i32,
-  marks: usize,
-  list: usize,
-  beam: i32,
-  scratch: usize,
-): i32 {
-  let count: i32 = 0;
-  scored = 0;
-  for (let at: i32 = 0; at < starts; at++) {
-    const key = intAt(entries, at);
-    if (key < first || key >= limit || !isNew(marks, key - first)) continue;
-    scored++;
-    if (insert(list, count, beam, scoreKey(rows, query, byDistance, first, key, scratch)) >= 0) count = min(count + 1, beam);
-  }
-  let next: i32 = 0;
-  while (next < count) {
-    const entry = entryAt(list, next);
-    if (entry & 1) {
-      next++;
-      continue;
-    }
-    setEntry(list, next, entry | 1);
-    let lowest = next + 1;
-    const row = edges + <usize>placeOf(entry) * (<usize>degree << 2);
-    const fresh = newKeys(row, degree, first, limit, marks, scratch + FOUND);
-    scored += fresh;
-    // Scores apart from branches on them, so that many rows are on their way from memory at a time.
-    for (let at: i32 = 0; at < fresh; at++) {
-      const key = <i32>entryAt(scratch + FOUND, at);
-      setEntry(scratch + FOUND, at, scoreKey(rows, query, byDistance, first, key, scratch));
-    }
-    for (let at: i32 = 0; at < fresh; at++) {
-      const place = insert(list, count, beam, entryAt(scratch + FOUND, at));
-      if (place < 0) continue;
-      count = min(count + 1, beam);
-      lowest = min(lowest, place);
-    }
-    next = lowest;
-  }
-  return count;
-}
-
-/** Writes those keys of a row of edges that were not marked, and marks them; returns their number. */
-@inline
-function newKeys(row: usize, degree: i32, first: i32, limit: i32, marks: usize, to: usize): i32 {
-  let count: i32 = 0;
-  for (let at: i32 = 0; at < degree; at++) {
-    const key = intAt(row, at);
-    if (key < 0) break;
-    if (key >= limit) continue;
-    const word = marks + (<usize>((key - first) >> 5) << 2);
-    const bits = i32.load(word);
-    const bit = 1 << ((key - first) & 31);
-    i32.store(word, bits | bit);
-    setEntry(to, count, <u64>key);
-    count += i32((bits & bit) == 0);
-  }
-  return count;
-}
-
-@inline
-function scoreKey(rows: Rows, query: usize, byDistance: bool, first: i32, key: i32, scratch: usize): u64 {
-  const row = rowAt(rows, key, scratch + BUFFER);
-  const score = byDistance ? -distance(query, row, rows.columns) : product(query, row, rows.columns);
-  return entryOf(score, key - first);
-}
-
 /** Drops entries from key `past` on, which were taken back. */
 function dropEntries(entries: usize, starts: i32, past: i32): void {
   let kept: i32 = 0;
@@ -414,15 +313,22 @@ export function extendGraph(p: ExtendParams, batch: i32, head: i32, marks: usize
   const edges = edgesOf(index, batch, head, g);
   const entries = entriesOf(index, batch, head, g);
   const rows = openKeys(p.keys, batch, head, scratch);
+  const columns = columnsOf(index, batch, head, g, rows.columns);
+  const codes = codesOf(index, batch, head, g, rows.columns);
+  const walk = openWalk(p.keys, index, batch, head, rows, index.past, marks, scratch);
   const list = scratch + LIST;
   dropEntries(entries, index.starts, index.past);
   for (let key = index.past; key < p.past; key++) {
     const own = rowAt(rows, key, scratch + QUERY);
-    memory.fill(marks, 0, <usize>(((key - first + 31) >> 5) << 2));
-    const count = searchGraph(rows, own, true, first, key, edges, degree, entries, index.starts, marks, list, LINKING_BEAM, scratch);
+    encode(own, columns, rows.columns, codes + <usize>(key - first) * codeBytesOf(rows.columns));
+    memory.fill(marks, 0, marksBytes(key - first));
+    walk.limit = key;
+    const count = searchGraph(walk, own, true, list, LINKING_BEAM, scratch);
     withoutBits(list, count);
     const row = edges + <usize>(key - first) * (<usize>degree << 2);
     keepApart(rows, first, list, count, row, leastDegree(degree), degree, scratch);
+    // A graph without entries stays one.
+    if (i32.load(entries) < 0) continue;
     let isFound = addEdge(entries, key, index.starts);
     for (let at: i32 = 0; at < edgesIn(row, degree); at++) {
       const other = edges + <usize>(intAt(row, at) - first) * (<usize>degree << 2);

@@ -4,11 +4,13 @@ import { DisposedError, ParameterError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import type { Runtime } from '../../runtime/runtime';
 import { bytesPerElement } from '../../tensor/dtype';
+import { faultIn } from '../../tensor/outcome';
+import type { Shape } from '../../tensor/shape';
 import { disposeKey, type Tensor } from '../../tensor/tensor';
 import { describesItself } from '../../text/inspect';
 import { concat } from '../copy';
-import { buildingOf, extendingBy, type KeySource } from './call';
-import { ENTRIES } from './params.generated';
+import { buildingOf, extendingBy, type KeySource, type TensorsOfIndex } from './call';
+import { CODE_BYTES, ENTRIES, MOST_DEGREE } from './params.generated';
 import type { IndexExtent } from './reference';
 
 export interface IndexSettings extends IndexExtent {
@@ -28,7 +30,7 @@ const ROOM = { share: 1 / 8, least: 256 };
 
 /** An index of the keys from one to another, for each key head one; made by `keyIndex`. */
 export class KeyIndex implements IndexExtent {
-  #tensors: { readonly edges: Tensor; readonly entries: Tensor; readonly centers?: Tensor };
+  #tensors: TensorsOfIndex;
   #past: number;
   #disposed = false;
 
@@ -38,7 +40,7 @@ export class KeyIndex implements IndexExtent {
     readonly kind: IndexExtent['kind'],
     readonly first: number,
     past: number,
-    tensors: { readonly edges: Tensor; readonly entries: Tensor; readonly centers?: Tensor },
+    tensors: TensorsOfIndex,
   ) {
     this.#past = past;
     this.#tensors = tensors;
@@ -59,8 +61,13 @@ export class KeyIndex implements IndexExtent {
     return Object.values(this.tensors).reduce((sum, { size, dtype }) => sum + size * bytesPerElement(dtype), 0);
   }
 
+  /** @internal Whether what made it, or added to it, ended before its end. */
+  get isAtFault(): boolean {
+    return Object.values(this.tensors).some(({ writers }) => faultIn(writers) !== undefined);
+  }
+
   /** @internal */
-  get tensors(): { readonly edges: Tensor; readonly entries: Tensor; readonly centers?: Tensor } {
+  get tensors(): TensorsOfIndex {
     if (this.#disposed) throw new DisposedError('the index of keys was disposed');
     return this.#tensors;
   }
@@ -105,39 +112,56 @@ export class KeyIndex implements IndexExtent {
   }
 
   #makeRoom(keys: number): void {
-    const { edges } = this.tensors;
-    const [b, g, capacity, degree] = edges.shape as [number, number, number, number];
-    if (keys <= capacity) return;
+    const { edges, codes } = this.tensors;
+    if (keys <= (edges.shape[2] as number)) return;
     const { runtime } = this;
-    const grown = runtime.scope(() =>
-      concat([edges, runtime.empty([b, g, withRoom(keys) - capacity, degree], 'i32')] as Tensor<'f32'>[], 2),
-    );
-    runtime.keepBeyondScopes(grown);
+    const room = withRoom(keys);
+    const grown = runtime.scope(() => ({
+      edges: enlarged(edges, room),
+      ...(codes && { codes: enlarged(codes, room) }),
+    }));
+    for (const tensor of Object.values(grown)) runtime.keepBeyondScopes(tensor);
     edges.dispose();
-    this.#tensors = { ...this.#tensors, edges: grown };
+    codes?.dispose();
+    this.#tensors = { ...this.#tensors, ...grown };
   }
 }
 
 describesItself(KeyIndex, 'KeyIndex');
 
+/** The same words, with room for more keys: i32 [b, g, capacity, words]. */
+function enlarged(x: Tensor, keys: number): Tensor {
+  const [b, g, capacity, words] = x.shape as [number, number, number, number];
+  return concat([x, x.runtime.empty([b, g, keys - capacity, words], 'i32')] as Tensor<'f32'>[], 2);
+}
+
 const withRoom = (keys: number) => keys + Math.max(ROOM.least, Math.ceil(keys * ROOM.share));
+
+/** Shapes of the tensors of an index (params.ts). */
+export function shapesOfIndex(
+  kind: IndexExtent['kind'],
+  { b, g, d, capacity, degree, starts }: Readonly<Record<'b' | 'g' | 'd' | 'capacity' | 'degree' | 'starts', number>>,
+): { readonly [name in keyof TensorsOfIndex]: Shape } {
+  if (kind === 'ivf') return { edges: [b, g, capacity, 1], entries: [b, g, starts], centers: [b, g, starts, d] };
+  const words = (CODE_BYTES / 4) * Math.ceil(d / CODE_BYTES);
+  return {
+    edges: [b, g, capacity, Math.min(degree, MOST_DEGREE)],
+    entries: [b, g, ENTRIES],
+    codes: [b, g, capacity, words],
+    columns: [b, g, 2, d],
+  };
+}
 
 /** The index of the keys of a source. What befalls it later is a fault of what is retrieved by it. */
 export function buildIndex(source: KeySource, settings: IndexSettings, control: Control = {}): KeyIndex {
   const { kind, first, past, degree, neighbors, cells, queries } = settings;
   if (past < first) throw new ParameterError(`an index of keys ends at ${past}, before it begins at ${first}`);
   const { runtime, b, g, d } = source;
-  const isGraph = kind === 'graph';
-  const starts = isGraph ? ENTRIES : cells;
   const shared = queries ? (queries.shape[2] as number) / g : 1;
   const count = queries ? (queries.shape[1] as number) * shared : past - first;
   const tensors = buildingOf(
     source,
-    {
-      edges: [b, g, withRoom(past - first), isGraph ? degree : 1],
-      entries: [b, g, starts],
-      ...(!isGraph && { centers: [b, g, starts, d] }),
-    },
+    shapesOfIndex(kind, { b, g, d, capacity: withRoom(past - first), degree, starts: cells }),
     { kind, first, past, neighbors, queries, stride: queries ? Math.max(1, Math.ceil(count / MOST_QUERIES)) : 1 },
     control,
   );

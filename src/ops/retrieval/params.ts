@@ -1,9 +1,19 @@
 import { Operand } from '../../runtime/cpu/params';
 import { fields, struct } from '../../runtime/cpu/struct';
 
-export { INDEXES } from './kinds';
+export { CODE_BYTES, INDEXES } from './kinds';
 // The definition has these too.
-export { CANDIDATES, DRAWN, ENTRIES, LINKING_BEAM, ROUNDS } from './reference';
+export {
+  CANDIDATES,
+  DRAWN,
+  ENTRIES,
+  FOLLOWED,
+  LARGEST_CODE,
+  LARGEST_WEIGHT,
+  LINKING_BEAM,
+  ROUNDS,
+  SPREAD,
+} from './reference';
 
 /** Queries of a task that searches all keys, and panels of keys that it takes at a time. */
 export const QUERIES = 48;
@@ -31,9 +41,10 @@ export const Index = struct({
   ...fields('i32', 'capacity', 'degree', 'starts'),
   /**
    * i32 [b][g][capacity][degree]: edges of a graph, -1 behind the last; or of each key the next in its cell, -1 for none. i32
-   * [b][g][starts]: entries of a graph, or the first key of each cell. f32 [b][g][starts][d]: centres of cells.
+   * [b][g][starts]: entries of a graph, or the first key of each cell. f32 [b][g][starts][d]: centres of cells. Of a graph, bytes in
+   * i32 [b][g][capacity][words]: copies of keys in 8 bits; f32 [b][g][2][d]: means of columns, and steps of their codes.
    */
-  ...fields('tensor', 'edges', 'entries', 'centers'),
+  ...fields('tensor', 'edges', 'entries', 'centers', 'codes', 'columns'),
 });
 
 export const BuildParams = struct({

@@ -12,6 +12,12 @@ export const ENTRIES = 16;
 export const DRAWN = 3;
 /** The beam of searches that link keys. */
 export const LINKING_BEAM = 64;
+/** Keys whose edges a search follows at a time. */
+export const FOLLOWED = 4;
+/** Standard deviations up to which a column of a key's copy goes, in how many steps, and the most of a query's. */
+export const SPREAD = 6;
+export const LARGEST_CODE = 127;
+export const LARGEST_WEIGHT = 32_767;
 /** Rounds by which cells are found. */
 export const ROUNDS = 6;
 
@@ -22,6 +28,8 @@ export interface IndexTensors {
   readonly edges: Elements;
   readonly entries: Elements;
   readonly centers?: Elements | undefined;
+  readonly codes?: Elements | undefined;
+  readonly columns?: Elements | undefined;
 }
 
 export interface IndexExtent {
@@ -90,7 +98,17 @@ interface HeadIndex {
   /** Where searches of a graph begin. */
   entries: number[];
   readonly centers: readonly Float64Array[];
+  /** Copies of the keys of a graph in whole numbers, and of each column the mean, and the step that it is counted in. */
+  readonly codes: number[][];
+  readonly columns: readonly Column[];
 }
+
+interface Column {
+  readonly mean: number;
+  readonly step: number;
+}
+
+const NO_CODES = { codes: [], columns: [] };
 
 const range = (count: number) => Array.from({ length: count }, (_, at) => at);
 
@@ -124,12 +142,49 @@ function graphOf(
         const drawn = (Math.imul(own * DRAWN + draw + 1, 0x9e3779b1) >>> 0) % count;
         if (drawn !== own) link(edges, drawn, degree);
       }
+  const hasEdges = isOfKeys || lists.some((list) => list.length > 1);
   const entries = best(
-    uses.map((score, key) => ({ key, score })),
+    uses.map((score, key) => ({ key, score })).filter(({ score }) => hasEdges && score > 0),
     ENTRIES,
   ).map(({ key }) => key);
-  connect({ links, entries, centers: [] }, key, degree);
-  return { links, entries, centers: [] };
+  const index = { links, entries, centers: [], ...NO_CODES };
+  connect(index, key, degree);
+  return index;
+}
+
+/** Copies of keys of d columns in whole numbers. */
+function copiesOf(key: Row, count: number, d: number): Pick<HeadIndex, 'codes' | 'columns'> {
+  const columns = columnsOf(key, count, d);
+  return { columns, codes: range(count).map((own) => codeOf(key(own), columns)) };
+}
+
+/** Means and spreads of what is finite in the columns of keys. */
+function columnsOf(key: Row, count: number, d: number): Column[] {
+  return range(d).map((c) => {
+    const values = range(count)
+      .map((each) => at(key(each), c))
+      .filter(Number.isFinite);
+    const sum = values.reduce((total, x) => total + x, 0);
+    const squares = values.reduce((total, x) => total + x * x, 0);
+    const mean = sum / Math.max(1, count);
+    const deviation = Math.sqrt(Math.max(0, squares / Math.max(1, count) - mean * mean));
+    return { mean: Math.fround(mean), step: Math.fround((SPREAD * deviation) / LARGEST_CODE) };
+  });
+}
+
+/** The nearest whole number up to a largest one, 0 for NaN. */
+const rounded = (x: number, largest: number) => Math.round(Math.max(-largest, Math.min(largest, x))) || 0;
+
+/** The copy of a key, by arithmetic in float32, of which it is. */
+const codeOf = (key: Float64Array, columns: readonly Column[]) =>
+  columns.map(({ mean, step }, c) => rounded(Math.fround(Math.fround(at(key, c) - mean) / step), LARGEST_CODE));
+
+/** The products of a query with the copies of keys, which are whole numbers. */
+function productsWithCodes(query: Float64Array, { codes, columns }: HeadIndex): (key: number) => number {
+  const parts = columns.map(({ step }, c) => at(query, c) * step);
+  const largest = Math.max(0, ...parts.map(Math.abs).filter((part) => !Number.isNaN(part)));
+  const weights = parts.map((part) => (largest > 0 ? rounded((part / largest) * LARGEST_WEIGHT, LARGEST_WEIGHT) : 0));
+  return (key) => weights.reduce((sum, weight, c) => sum + weight * ((codes[key] as number[])[c] as number), 0);
 }
 
 const leastDegree = (degree: number) => Math.floor((3 * degree + 3) / 4);
@@ -181,9 +236,9 @@ function link(edges: number[], to: number, most: number): boolean {
   return true;
 }
 
-/** Best-first search by scores of keys before `limit`, in order, and how many were scored. */
+/** Best-first search by scores of keys before `limit`, in order, and how many were scored; it follows the edges of some at a time. */
 function searchGraph(
-  { links, entries }: HeadIndex,
+  { links, entries }: Pick<HeadIndex, 'links' | 'entries'>,
   scoreOf: (key: number) => number,
   limit: number,
   beam: number,
@@ -193,20 +248,16 @@ function searchGraph(
   const followed = new Set<number>();
   let scored = 0;
   let found: Scored[] = [];
-  const see = (keys: readonly number[]) => {
-    for (const key of keys) {
-      if (key >= limit || seen.has(key)) continue;
-      seen.add(key);
-      scored++;
-      found = best([...found, { key, score: scoreOf(key) }], beam);
-    }
-  };
-  see(entries);
+  let keys: readonly number[] = entries;
   for (;;) {
-    const next = found.find(({ key }) => !followed.has(key));
-    if (!next) return { found, scored };
-    followed.add(next.key);
-    see(links[next.key] as number[]);
+    const fresh = [...new Set(keys)].filter((key) => key < limit && !seen.has(key));
+    for (const key of fresh) seen.add(key);
+    scored += fresh.length;
+    found = best([...found, ...fresh.map((key) => ({ key, score: scoreOf(key) }))], beam);
+    const next = found.filter(({ key }) => !followed.has(key)).slice(0, FOLLOWED);
+    if (next.length === 0) return { found, scored };
+    for (const { key } of next) followed.add(key);
+    keys = next.flatMap(({ key }) => links[key] as number[]);
   }
 }
 
@@ -221,9 +272,11 @@ function cellsOf(key: Row, count: number, cells: number): HeadIndex {
       return center.map((_, c) => keys.reduce((sum, each) => sum + at(key(each), c), 0) / keys.length);
     });
   }
+  // As they are stored, so that a key stays the nearest to its own.
+  centers = centers.map((center) => center.map(Math.fround));
   const links = centers.map((): number[] => []);
   for (let each = 0; each < count; each++) links[nearest(key(each), centers)]?.unshift(each);
-  return { links, entries: [], centers };
+  return { links, entries: [], centers, ...NO_CODES };
 }
 
 function nearest(x: Float64Array, centers: readonly Float64Array[]): number {
@@ -265,7 +318,7 @@ function listsOf(call: BuildCall, queries: Float64Array | undefined, key: Row, b
 
 /** The index of a head from its tensors, keys by their places. */
 function readIndex(
-  { kind, first, past, edges, entries, centers }: IndexExtent & IndexTensors,
+  { kind, first, past, edges, entries, centers, codes, columns }: IndexExtent & IndexTensors,
   { numbers }: Pick<Host, 'numbers'>,
   head: number,
 ): HeadIndex {
@@ -279,6 +332,7 @@ function readIndex(
       ),
       entries: starts.filter((key) => key >= 0).map((key) => key - first),
       centers: [],
+      ...readCodes(numbers(codes as Elements), numbers(columns as Elements), columns as Elements, capacity, head),
     };
   const links = starts.map((start) => {
     const keys: number[] = [];
@@ -287,15 +341,57 @@ function readIndex(
   });
   const [, , cells, d] = (centers as Elements).shape as [number, number, number, number];
   const rows = numbers(centers as Elements);
-  return { links, entries: [], centers: range(cells).map((cell) => rowOf(rows, head * cells + cell, d)) };
+  const own = range(cells).map((cell) => rowOf(rows, head * cells + cell, d));
+  return { links, entries: [], centers: own, ...NO_CODES };
+}
+
+/** Copies of keys from words of four bytes. */
+function readCodes(
+  words: Float64Array,
+  numbers: Float64Array,
+  { shape }: Elements,
+  capacity: number,
+  head: number,
+): Pick<HeadIndex, 'codes' | 'columns'> {
+  const d = shape[3] as number;
+  const wide = words.length / (capacity * ((shape[0] as number) * (shape[1] as number)));
+  const [means, steps] = [rowOf(numbers, 2 * head, d), rowOf(numbers, 2 * head + 1, d)];
+  return {
+    columns: range(d).map((c) => ({ mean: at(means, c), step: at(steps, c) })),
+    codes: range(capacity).map((key) => {
+      const own = Int32Array.from(rowOf(words, head * capacity + key, wide));
+      return [...new Int8Array(own.buffer, 0, d)];
+    }),
+  };
+}
+
+/** Copies of keys as words of four bytes, the rest of a row zeros. */
+function storeCodes(
+  indexes: readonly HeadIndex[],
+  { edges, codes, columns }: IndexTensors,
+  { store }: Pick<Host, 'store'>,
+): void {
+  if (!codes || !columns) return;
+  const capacity = edges.shape[2] as number;
+  const bytes = 4 * (codes.shape[3] as number);
+  const all = new Int8Array(indexes.length * capacity * bytes);
+  for (const [head, own] of indexes.entries())
+    for (const [key, code] of own.codes.entries()) all.set(code, (head * capacity + key) * bytes);
+  store(codes, Float64Array.from(new Int32Array(all.buffer)));
+  const kinds = ['mean', 'step'] as const;
+  store(
+    columns,
+    Float64Array.from(indexes.flatMap((own) => kinds.flatMap((kind) => own.columns.map((column) => column[kind])))),
+  );
 }
 
 /** Writes the indexes of all heads. */
 function storeIndexes(
   indexes: readonly HeadIndex[],
-  { kind, first, edges, entries, centers }: IndexExtent & IndexTensors,
+  { kind, first, ...tensors }: IndexExtent & IndexTensors,
   { store }: Pick<Host, 'store'>,
 ): void {
+  const { edges, entries, centers } = tensors;
   const [, , capacity, degree] = edges.shape as [number, number, number, number];
   const starts = entries.shape[2] as number;
   const all = new Float64Array(indexes.length * capacity * degree).fill(-1);
@@ -316,6 +412,7 @@ function storeIndexes(
   }
   store(edges, all);
   store(entries, begins);
+  storeCodes(indexes, tensors, { store });
   if (centers) store(centers, Float64Array.from(indexes.flatMap((index) => index.centers.flatMap((row) => [...row]))));
 }
 
@@ -329,7 +426,8 @@ export function buildIndex(call: BuildCall, host: Host): void {
     const all = rowsOf(keys, k.shape, batch, head);
     const key = (j: number) => all(first + j);
     if (kind === 'ivf') return cellsOf(key, past - first, entries.shape[2] as number);
-    return graphOf(key, past - first, listsOf(call, own, key, batch, head), edges.shape[3] as number, !queries);
+    const graph = graphOf(key, past - first, listsOf(call, own, key, batch, head), edges.shape[3] as number, !queries);
+    return { ...graph, ...copiesOf(key, past - first, k.shape[3] as number) };
   });
   storeIndexes(indexes, call, host);
 }
@@ -359,39 +457,64 @@ function addToGraph(index: HeadIndex, key: Row, own: number, degree: number): vo
   const near = searchGraph(index, (other) => -distance(key(own), key(other)), own, LINKING_BEAM);
   const edges = apart(key, near.found, leastDegree(degree));
   index.links[own] = edges;
+  index.codes[own] = codeOf(key(own), index.columns);
+  if (index.entries.length === 0) return;
   let isFound = link(index.entries, own, ENTRIES);
   for (const other of edges) if (link(index.links[other] as number[], own, degree)) isFound = true;
   const row = index.links[edges[0] ?? -1];
   if (!isFound && row?.length === degree) row[degree - 1] = own;
 }
 
-/** The keys of an index that have the largest products with a query, and how many were scored. */
+/** What a look at some keys has found, how many it scored, and whether it met an index of other keys. */
+interface Look {
+  readonly found: readonly Scored[];
+  readonly scored: number;
+  readonly isOfOthers: boolean;
+}
+
+/** The first `count` keys that have the largest products with a query, by an index if there is one. */
 function find(
-  { index, topK, beam, probes }: Pick<RetrieveCall, 'index' | 'topK' | 'beam' | 'probes'>,
+  call: Pick<RetrieveCall, 'index' | 'topK' | 'beam' | 'probes'>,
   own: HeadIndex | undefined,
-  scoreOf: (key: number) => number,
+  key: Row,
   query: Float64Array,
   count: number,
-): { readonly found: readonly Scored[]; readonly scored: number } {
-  if (count <= topK) return { found: range(count).map((key) => ({ key, score: scoreOf(key) })), scored: count };
-  if (own && index?.kind === 'graph') {
-    const { found, scored } = searchGraph(own, scoreOf, count, beam);
-    return { found: best(found, topK), scored };
-  }
-  const probed =
-    own &&
+): Look {
+  const scoreOf = (each: number) => dot(query, key(each));
+  const lookAt = (keys: readonly number[]) =>
     best(
-      own.centers.map((center, key) => ({ key, score: dot(query, center) })),
+      keys.map((each) => ({ key: each, score: scoreOf(each) })),
+      call.topK,
+    );
+  const all = { found: lookAt(range(count)), scored: count, isOfOthers: false };
+  if (!own || count <= call.topK) return all;
+  const look = call.index?.kind === 'graph' ? inGraph(call.beam) : inCells(call.probes);
+  // What finds too few is followed by a look at all.
+  return look.found.length < call.topK ? { ...all, isOfOthers: look.isOfOthers } : look;
+
+  function inGraph(beam: number): Look {
+    const index = own as HeadIndex;
+    const { found, scored } = searchGraph(index, productsWithCodes(query, index), count, beam);
+    const again = lookAt(found.map((each) => each.key));
+    const first = again[0]?.key;
+    const isCopy = (code: readonly number[], at: number) =>
+      codeOf(key(at), index.columns).every((x, c) => x === code[c]);
+    const isOfOthers = first !== undefined && !isCopy(index.codes[first] as number[], first);
+    return { found: again, scored, isOfOthers };
+  }
+
+  function inCells(probes: number): Look {
+    const { centers, links } = own as HeadIndex;
+    const cells = best(
+      centers.map((center, cell) => ({ key: cell, score: dot(query, center) })),
       probes,
-    ).flatMap(({ key }) => own.links[key] as number[]);
-  const keys = (probed ?? range(count)).filter((key) => key < count);
-  return {
-    found: best(
-      keys.map((key) => ({ key, score: scoreOf(key) })),
-      topK,
-    ),
-    scored: keys.length,
-  };
+    ).map((each) => ({ cell: each.key, keys: links[each.key] as number[] }));
+    const keys = cells.flatMap((each) => each.keys).filter((each) => each < count);
+    const first = cells.find((each) => each.keys.some((one) => one < count));
+    const newest = first?.keys[0] ?? count;
+    const isOfOthers = newest < count && nearest(key(newest), centers) !== first?.cell;
+    return { found: lookAt(keys), scored: keys.length, isOfOthers };
+  }
 }
 
 export function retrieve(call: RetrieveCall, host: Host): void {
@@ -414,8 +537,8 @@ export function retrieve(call: RetrieveCall, host: Host): void {
     const last = causal ? m - n + i + 1 : m;
     const first = Math.min(call.first, last);
     const limit = Math.max(first, Math.min(last - call.recent, index?.past ?? m));
-    const scoreOf = (at: number) => dot(query, key(first + at));
-    const { found, scored } = find(call, indexes?.[batch * g + group], scoreOf, query, limit - first);
+    const own = indexes?.[batch * g + group];
+    const { found, scored, isOfOthers } = find(call, own, (at) => key(first + at), query, limit - first);
     const seen = [
       ...range(first),
       ...found.map((each) => first + each.key),
@@ -426,7 +549,7 @@ export function retrieve(call: RetrieveCall, host: Host): void {
     const weights = scores.map((score) => Math.exp(score - most));
     const sum = weights.reduce((total, weight) => total + weight, 0);
     results.lse[row] = most + Math.log(sum);
-    results.scanned[(batch * h + head) * n + i] = scored;
+    results.scanned[(batch * h + head) * n + i] = isOfOthers ? -1 : scored;
     const to = rowOf(results.out, row, e);
     for (const [place, j] of seen.entries())
       value(j).forEach((x, c) => {

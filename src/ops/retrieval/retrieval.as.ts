@@ -4,22 +4,27 @@ import { log } from '../../runtime/wasm/assembly/scalar.as';
 import { rowAddress } from '../../runtime/wasm/assembly/layout.as';
 import { loadRow } from '../../runtime/wasm/assembly/storage.as';
 import { LARGEST_HEAD } from '../../runtime/cpu/params.generated.as';
-import { cellsOf, centersOf, chainsOf, extendCells } from './cells.as';
-import { entryAt, entryOf, insert, intAt, keepBest, lastOf, placeOf, pushed, setInt, sort } from './entries.as';
-import { extendGraph, GRAPH_BYTES, scored, searchGraph } from './graph.as';
+import { cellsOf, centersOf, chainsOf, extendCells, nearestCenter } from './cells.as';
+import { entryAt, entryOf, insert, intAt, keepBest, lastOf, placeOf, pushed, setEntry, setInt, sort } from './entries.as';
+import { codeBytesOf, codesOf, columnsOf, isCopyOf, layOutWeights } from './codes.as';
+import { extendGraph, GRAPH_BYTES } from './graph.as';
 import { NEAREST_BYTES } from './nearest.as';
 import { ExtendParams, FLAT, GRAPH, IVF, RetrieveParams } from './params.generated.as';
 import { BUFFER, openKeys, openValues, product, QUERY, Rows, rowAt, ROWS_END } from './rows.as';
+import { marksBytes, openWalk, scored, SEARCH_END, searchGraph } from './search.as';
 
 export { packIndexKeys, nearestOfQueries } from './nearest.as';
 export { groupLists, findEntries, linkLists, connectKeys, joinKeys } from './graph.as';
+export { measureColumns, encodeKeys } from './codes.as';
 export { seedCells, assignCells, moveCells, chainCells } from './cells.as';
 
+// A query's weights are fewer than a graph's candidates.
 export const SCRATCH_BYTES: usize = NEAREST_BYTES > GRAPH_BYTES ? NEAREST_BYTES : GRAPH_BYTES;
 
 const LOG2E: f64 = 1.4426950408889634;
 
-// Working memory: the sums of both parts.
+// Working memory: what a query's copies of keys are multiplied with, or the sums of both parts.
+const WEIGHTS: usize = SEARCH_END;
 const WINDOW: usize = ROWS_END;
 const RETRIEVED: usize = WINDOW + LARGEST_HEAD * 4;
 
@@ -28,6 +33,8 @@ let maximum: f32 = 0;
 let total: f32 = 0;
 /** Keys that the latest search has scored. */
 let seenKeys: i32 = 0;
+/** Whether the latest row has met an index of other keys. */
+let isOfOthers: bool = false;
 /** What entries must come before to be among the best of the latest search. */
 let bound: u64 = 0;
 
@@ -68,13 +75,14 @@ function retrieveRow(p: RetrieveParams, row: i32, task: i32, scratch: usize): vo
   const most = p.attendedKeys;
   const attended = p.attended + <usize>task * (<usize>most << 3);
   const isAll = limit - first <= p.topK;
+  isOfOthers = false;
   let seen: i32 = limit - first;
   let found: i32 = 0;
   if (!isAll) {
     found = search(p, keys, query, batch, group, first, limit, p.marks + <usize>task * <usize>p.marksBytes, beam, scratch);
     seen = seenKeys;
   }
-  i32.store(p.scanned + (<usize>((batch * h + head) * n + i) << 2), seen);
+  i32.store(p.scanned + (<usize>((batch * h + head) * n + i) << 2), isOfOthers ? -1 : seen);
   let count = list(attended, 0, 0, isAll ? last : first);
   if (!isAll) count = list(attended, count, limit, last);
   attend(keys, values, query, attended, most, count, scratch + WINDOW, scratch);
@@ -103,7 +111,7 @@ function list(to: usize, count: i32, from: i32, past: i32): i32 {
   return count;
 }
 
-/** Entries of up to `topK` keys from `first` to before `limit`, in order; returns their number. */
+/** Entries of `topK` keys from `first` to before `limit`, in order; a search that finds fewer is followed by a look at all. */
 function search(
   p: RetrieveParams,
   rows: Rows,
@@ -116,30 +124,55 @@ function search(
   beam: usize,
   scratch: usize,
 ): i32 {
-  const index = p.index;
-  const kind = index.kind;
-  if (kind == GRAPH) {
-    const edges = index.edges + <usize>((batch * p.keys.g + group) * index.capacity) * (<usize>index.degree << 2);
-    const entries = index.entries + <usize>((batch * p.keys.g + group) * index.starts) * 4;
-    memory.fill(marks, 0, <usize>(((limit - first + 31) >> 5) << 2));
-    const count = searchGraph(
-      rows, query, false, first, limit, edges, index.degree, entries, index.starts, marks, beam, p.beam, scratch,
-    );
-    seenKeys = scored;
-    return min(count, p.topK);
-  }
+  const kind = p.index.kind;
   const topK = p.topK;
   bound = u64.MAX_VALUE;
   let count: i32 = 0;
-  if (kind == IVF) count = searchCells(p, rows, query, batch, group, first, limit, beam, scratch);
-  else {
+  if (kind == GRAPH) count = searchKeys(p, rows, query, batch, group, first, limit, marks, beam, scratch);
+  else if (kind == IVF) count = searchCells(p, rows, query, batch, group, first, limit, beam, scratch);
+  if (count < topK) {
+    count = 0;
+    bound = u64.MAX_VALUE;
     for (let key = first; key < limit; key++) count = scoreKey(rows, query, first, key, beam, count, topK, scratch);
     seenKeys = limit - first;
   }
-  const kept = min(count, topK);
-  keepBest(beam, count, kept);
-  sort(beam, kept);
-  return kept;
+  keepBest(beam, count, topK);
+  sort(beam, topK);
+  return topK;
+}
+
+/** Those that a search of a graph finds, which are scored again by themselves. */
+function searchKeys(
+  p: RetrieveParams,
+  rows: Rows,
+  query: usize,
+  batch: i32,
+  group: i32,
+  first: i32,
+  limit: i32,
+  marks: usize,
+  beam: usize,
+  scratch: usize,
+): i32 {
+  const d = rows.columns;
+  const g = p.keys.g;
+  const columns = columnsOf(p.index, batch, group, g, d);
+  layOutWeights(query, columns, d, scratch + WEIGHTS);
+  memory.fill(marks, 0, marksBytes(limit - first));
+  const walk = openWalk(p.keys, p.index, batch, group, rows, limit, marks, scratch);
+  const count = searchGraph(walk, scratch + WEIGHTS, false, beam, p.beam, scratch);
+  seenKeys = scored;
+  for (let at: i32 = 0; at < count; at++) {
+    const place = placeOf(entryAt(beam, at));
+    setEntry(beam, at, entryOf(product(query, rowAt(rows, first + place, scratch + BUFFER), d), place));
+  }
+  if (count > 0) {
+    const place = placeOf(entryAt(beam, 0));
+    const row = rowAt(rows, first + place, scratch + BUFFER);
+    if (!isCopyOf(codesOf(p.index, batch, group, g, d) + <usize>place * codeBytesOf(d), row, columns, d, scratch + WEIGHTS))
+      isOfOthers = true;
+  }
+  return count;
 }
 
 /** Adds a key to the best ones, if it is one; returns how many entries there are then. */
@@ -181,7 +214,11 @@ function searchCells(
   let count: i32 = 0;
   seenKeys = 0;
   for (let at: i32 = 0; at < probed; at++) {
-    let key = i32.load(cells + (<usize>placeOf(entryAt(probes, at)) << 2));
+    const cell = placeOf(entryAt(probes, at));
+    let key = i32.load(cells + (<usize>cell << 2));
+    // One key tells for all.
+    if (seenKeys == 0 && key >= 0 && key < limit)
+      isOfOthers = nearestCenter(rowAt(rows, key, scratch + BUFFER), centers, index.starts, d) != cell;
     for (; key >= 0; key = intAt(chains, key - first)) {
       if (key >= limit) continue;
       count = scoreKey(rows, query, first, key, beam, count, topK, scratch);

@@ -26,12 +26,13 @@ describeOnBackends('retrievedAttention', (runtime) => {
 
   test('every index agrees with the reference', async () => {
     using reference = await createRuntime({ backend: 'reference' });
-    for (const kind of ['flat', 'graph', 'keys', 'ivf'] as const) {
+    for (const kind of ['flat', 'graph', 'keys', 'ivf', 'no edges'] as const) {
       const retrieve = (on: Runtime) =>
         scoped(on, async () => {
           const { q, k, v, queries } = problem(on);
           const given = kind === 'graph' ? { queries } : {};
-          const settings = { first: 3, recent: 10, degree: 5, neighbors: 4, ...given } as const;
+          const none = kind === 'no edges' ? { queries, degree: 1, neighbors: 1 } : {};
+          const settings = { first: 3, recent: 10, degree: 5, neighbors: 4, ...given, ...none } as const;
           const index =
             kind === 'flat' ? undefined : keyIndex(k, { kind: kind === 'ivf' ? 'ivf' : 'graph', ...settings });
           const { out, lse, scanned } = retrievedAttention(q, k, v, { ...options, index, beam: 8, probes: 2 });
@@ -39,6 +40,8 @@ describeOnBackends('retrievedAttention', (runtime) => {
         });
       const [{ out, lse, scanned }, wanted] = [await retrieve(runtime()), await retrieve(reference)];
       expect(scanned, kind).toEqual(wanted.scanned);
+      // Lists of one key make no edges: all keys are looked at.
+      if (kind === 'no edges') expect(new Set(scanned)).toEqual(new Set([m - 13]));
       expectClose(out, wanted.out, 1e-5);
       expectClose(lse, wanted.lse, 1e-5);
     }
@@ -62,6 +65,12 @@ describeOnBackends('retrievedAttention', (runtime) => {
         await expect(loadKeyIndex(k, { ...saved, edges: astray })).rejects.toThrow('must lead to keys of the index');
         const { edges: _, ...less } = saved;
         await expect(loadKeyIndex(k, less)).rejects.toThrow("saved must have 'edges'");
+        const edges = hostTensor(new Float32Array(saved.edges!.data as Int32Array), saved.edges!.shape, 'f32');
+        await expect(loadKeyIndex(k, { ...saved, edges })).rejects.toThrow(
+          'must be an index of keys of shape [2, 61, 2, 7]',
+        );
+        const others = retrievedAttention(q, random(runtime(), [b, m, g, d], 9), v, { ...options, index });
+        await expect(others.out.read()).rejects.toThrow('index is of other keys than k: make one of these by keyIndex');
       }
     }));
 

@@ -2,10 +2,11 @@
 import { checkRecord } from '../../check';
 import { ParameterError } from '../../errors';
 import { checkHost, type HostTensor, hostTensor, toFloat64 } from '../../tensor/host';
-import { formatShape } from '../../tensor/shape';
+import { formatShape, type Shape, sameShape } from '../../tensor/shape';
 import type { Tensor } from '../../tensor/tensor';
 import { checkTensors } from '../check';
-import { KeyIndex } from './key-index';
+import { DTYPES_OF_INDEX, type TensorsOfIndex } from './call';
+import { KeyIndex, shapesOfIndex } from './key-index';
 
 const KINDS = ['graph', 'ivf'] as const;
 
@@ -31,14 +32,10 @@ async function keysHash(k: Tensor, first: number, past: number): Promise<number>
 export async function saveKeyIndex(index: KeyIndex, k: Tensor): Promise<Record<string, HostTensor>> {
   if (!(index instanceof KeyIndex)) throw new ParameterError('index must be one that keyIndex made');
   checkKeys(k, index.past);
-  const { edges, entries, centers } = index.tensors;
   const about = [KINDS.indexOf(index.kind), index.first, index.past, await keysHash(k, index.first, index.past)];
-  return {
-    about: hostTensor(Int32Array.from(about), [about.length], 'i32'),
-    edges: await edges.toHost(),
-    entries: await entries.toHost(),
-    ...(centers && { centers: await centers.toHost() }),
-  };
+  const saved: Record<string, HostTensor> = { about: hostTensor(Int32Array.from(about), [about.length], 'i32') };
+  for (const [name, tensor] of Object.entries(index.tensors)) if (tensor) saved[name] = await tensor.toHost();
+  return saved;
 }
 
 /**
@@ -48,36 +45,41 @@ export async function saveKeyIndex(index: KeyIndex, k: Tensor): Promise<Record<s
  */
 export async function loadKeyIndex(k: Tensor, saved: Readonly<Record<string, HostTensor>>): Promise<KeyIndex> {
   checkRecord('saved', saved);
-  const { about, edges, entries, centers } = saved;
-  for (const [name, host] of Object.entries({ about, edges, entries, ...(centers && { centers }) })) {
-    if (host === undefined) throw new ParameterError(`saved must have '${name}', as saveKeyIndex gives it`);
-    checkHost(`${name} of saved`, host);
-  }
-  const [kind = -1, first = 0, past = 0, hash] = toFloat64(about as HostTensor);
+  const about = namedIn(saved, 'about');
+  const [code = -1, first = 0, past = 0, hash] = toFloat64(about);
   checkKeys(k, past);
+  const kind = KINDS[code] as KeyIndex['kind'];
   const [b, , g, d] = k.shape as [number, number, number, number];
-  const isOf = (host: HostTensor | undefined, rank: number) =>
-    host?.shape.length === rank && host.shape[0] === b && host.shape[1] === g;
-  const isKnown = KINDS[kind] !== undefined && first >= 0 && past >= first;
-  const fits = isOf(edges, 4) && isOf(entries, 3) && (edges?.shape[2] as number) >= past - first;
-  const hasCenters = KINDS[kind] === 'graph' || (isOf(centers, 4) && centers?.shape[3] === d);
-  if (!isKnown || !fits || !hasCenters)
+  const [edges, entries] = [namedIn(saved, 'edges'), namedIn(saved, 'entries')];
+  const [, , capacity = 0, degree = 0] = edges.shape;
+  const shapes = shapesOfIndex(kind, { b, g, d, capacity, degree, starts: entries.shape[2] ?? 0 });
+  const tensors: Record<'edges' | 'entries', HostTensor> & Record<string, HostTensor> = { edges, entries };
+  const isAs = ([name, shape]: [string, Shape]) => {
+    const host = namedIn(saved, name);
+    tensors[name] = host;
+    return sameShape(host.shape, shape) && host.dtype === DTYPES_OF_INDEX[name as keyof TensorsOfIndex];
+  };
+  const isKnown = kind !== undefined && first >= 0 && past >= first && capacity >= past - first;
+  if (!isKnown || !Object.entries(shapes).every(isAs))
     throw new ParameterError(`saved must be an index of keys of shape ${formatShape(k.shape)}, got other tensors`);
   if ((await keysHash(k, first, past)) !== hash)
     throw new ParameterError('saved is the index of other keys: make one of these by keyIndex');
-  const rows = { edges: edges as HostTensor, entries: entries as HostTensor };
-  checkPlaces(rows, KINDS[kind] as KeyIndex['kind'], first, past);
+  checkPlaces(tensors, kind, first, past);
   const { runtime } = k;
-  const made = Object.entries({ ...rows, ...(centers && { centers }) }).map(([name, host]) => [
-    name,
-    runtime.fromHost(host as HostTensor<'i32'>),
-  ]);
-  return new KeyIndex(runtime, KINDS[kind] as KeyIndex['kind'], first, past, Object.fromEntries(made));
+  const made = Object.entries(tensors).map(([name, host]) => [name, runtime.fromHost(host as HostTensor<'i32'>)]);
+  return new KeyIndex(runtime, kind, first, past, Object.fromEntries(made));
+}
+
+function namedIn(saved: Readonly<Record<string, HostTensor>>, name: string): HostTensor {
+  const host = saved[name];
+  if (host === undefined) throw new ParameterError(`saved must have '${name}', as saveKeyIndex gives it`);
+  checkHost(`${name} of saved`, host);
+  return host;
 }
 
 /** Throws unless all that edges and entries lead to are keys of the index, and cells end. */
 function checkPlaces(
-  { edges, entries }: Readonly<Record<'edges' | 'entries', HostTensor>>,
+  { edges, entries }: { readonly edges: HostTensor; readonly entries: HostTensor },
   kind: KeyIndex['kind'],
   first: number,
   past: number,

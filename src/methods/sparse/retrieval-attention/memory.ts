@@ -14,11 +14,10 @@ import type { Tensor } from '../../../tensor/tensor';
 import type { AttendOptions, Memory } from '../../continuation';
 import type { RetrievalParams } from './reference';
 
-/** An index, how many rows of caches have it, and what may have ended its build. */
+/** An index, and how many rows of caches have it. */
 interface Held {
   readonly index: KeyIndex;
   owners: number;
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** Keys at which an index is built anew: so many times those that it was built of. */
@@ -41,7 +40,7 @@ export class RetrievalMemory implements Memory {
     for (const [row, held] of this.#rows.entries()) {
       const past = (lengths[row] as number) - recent;
       if (!held || past >= held.index.past) continue;
-      if (past <= first) this.#release(row);
+      if (past <= first || held.index.isAtFault) this.#release(row);
       else this.#ownOf(row, held).truncate(past);
     }
   }
@@ -108,8 +107,8 @@ export class RetrievalMemory implements Memory {
     const { index: kind, first, recent, topK, degree, neighbors, cells } = this.params;
     const past = cached.length - recent;
     if (kind === 'flat' || past - first <= topK) return undefined;
-    // What ended a build has left no index.
-    if (this.#rows[row]?.signal?.aborted) this.#release(row);
+    // What ended a build, or tokens that were to come, has left no index.
+    if (this.#rows[row]?.index.isAtFault) this.#release(row);
     const isOutgrown = past - first > GROWTH * (this.#built[row] ?? 0) && (queries !== undefined || kind === 'ivf');
     if (isOutgrown) this.#release(row);
     const held = this.#rows[row];
@@ -117,7 +116,7 @@ export class RetrievalMemory implements Memory {
     if (!held) {
       const settings = { kind, first, past, degree, neighbors, cells: cells ?? usualCells(past - first) };
       const index = indexOfCache(layer, cached, { ...settings, queries }, { signal });
-      this.#rows[row] = { index, owners: 1, signal };
+      this.#rows[row] = { index, owners: 1 };
       this.#built[row] = past - first;
       return index;
     }

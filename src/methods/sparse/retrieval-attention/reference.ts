@@ -47,17 +47,22 @@ export function reference(
   const cells = Math.min(params.cells ?? Math.max(1, Math.round(Math.sqrt(past - first))), Math.max(1, past - first));
   const probes = Math.min(cells, params.probes ?? Math.max(1, Math.floor(cells / 10)));
   const as = (x: HostTensor | undefined) => x as unknown as Elements;
+  const capacity = Math.max(1, past - first);
+  const graph = () => ({
+    edges: as(zeros([b, g, capacity, params.degree])),
+    entries: as(zeros([b, g, ENTRIES])),
+    codes: as(zeros([b, g, capacity, Math.ceil(d / 4)])),
+    columns: as(zeros([b, g, 2, d])),
+  });
+  const ivf = () => ({
+    edges: as(zeros([b, g, capacity, 1])),
+    entries: as(zeros([b, g, cells])),
+    centers: as(zeros([b, g, cells, d])),
+  });
   const held =
     params.index === 'flat' || params.causal
       ? undefined
-      : {
-          kind: params.index,
-          first,
-          past,
-          edges: as(zeros([b, g, Math.max(1, past - first), params.index === 'graph' ? params.degree : 1])),
-          entries: as(zeros([b, g, params.index === 'graph' ? ENTRIES : cells])),
-          ...(params.index === 'ivf' && { centers: as(zeros([b, g, cells, d])) }),
-        };
+      : { kind: params.index, first, past, ...(params.index === 'graph' ? graph() : ivf()) };
   if (held)
     buildIndex({ ...held, k: as(k), queries: queries && as(queries), stride: 1, neighbors: params.neighbors }, host);
   const results = { out: zeros([b, n, h, e]), lse: zeros([b, n, h]), scanned: zeros([b, h, n]) };
