@@ -21,7 +21,7 @@ export function sweepView({ sweep, waiting, outcomes }: SweepReport): readonly C
   ];
   return [
     ...(waiting > 0 ? [warning(`Unfinished: ${waiting} of its jobs have no outcome yet.`)] : []),
-    paragraph(`Sweep '${sweep}': ${outcomes.length} jobs, done by ${machinesOf(outcomes).length} machines.`),
+    paragraph(`Sweep '${sweep}': ${outcomes.length} jobs, with the name of the machine that did each.`),
     section('Results', sortableTable('By job', columns, rows)),
     ...(common.length > 0 ? [section('What the jobs have in common', list(common))] : []),
     section('Machines', list(machinesOf(outcomes))),
