@@ -212,7 +212,7 @@ async function readRows(path: string | undefined, machine: Machine, { backend }:
 
 const SETTING = [
   'Speed: a decoder with the heads of Qwen3-0.6B, 16 of queries and 8 of keys, 128 wide, two layers and random weights; keys and values in f16, prompts in chunks of 2048 tokens, a process for each row.',
-  'Indexes: of one head of 64 dimensions whose queries lie apart from its keys; graphs of keys and cells know no queries, and usearch makes a graph of keys in native code.',
+  'Indexes: of one head of 64 dimensions whose queries lie apart from its keys; graphs of keys and cells know no queries, and usearch makes a graph of keys in native code. The 100 largest products hold little of the weight here, so errors are large even where nearly all are found.',
   'Losses: the default model at each token of a text that it wrote itself with exact attention; retrieval then takes place at each token, by a look at all keys, and landmarks open blocks of a cache, which is read 512 tokens at a time. Needles are 24 tokens of another text that occur twice, whose last 20 are to be told the second time.',
 ];
 
