@@ -22,7 +22,7 @@ export function longContextSection(run: LongContextReport): Html {
 <p class="caption">${formatMachine(machine)}. ${runtime.join('; ')}.</p>
 ${setting.map((text) => html`<p>${text}</p>`)}
 <div class="code"><pre tabindex="0"><code>npx ${command}</code></pre></div>
-${longSeries(run).map(seriesPlot)}
+<div class="all-series">${longSeries(run).map(seriesPlot)}</div>
 ${table('Speed and memory', SPEED_COLUMNS, speed.map(speedCells))}
 ${table('What it costs a model', LOSS_COLUMNS, losses.map(lossCells))}
 ${table('Indexes of keys', INDEX_COLUMNS, indexes.flatMap(indexCells))}

@@ -59,7 +59,10 @@ const stroke = (path: string, ink: string, rest = '') => `<path d="${path}" fill
 const dot = ([x, y]: Point, radius: number, ink: string, { rest = '', said = '' } = {}) =>
   `<circle cx="${pixel(x)}" cy="${pixel(y)}" r="${radius}" fill="${ink}" ${rest}>${said && `<title>${escaped(said)}</title>`}</circle>`;
 
-export function linePlot({ label, width, height = 228, x, y, lines, picked = {} }: LinePlot): string {
+export function linePlot({ label, width, height: least = 228, x, y, lines, picked = {} }: LinePlot): string {
+  // As high as the names of its lines need.
+  const rows = lines.flatMap(({ name, points }) => (name && points.length > 0 ? broken(name) : []));
+  const height = Math.max(least, BOTTOM + LINE_HEIGHT * rows.length);
   const left = roomFor(y.ticks.map(y.written));
   const rooms = lines.map(({ name, width }) => roomFor(name ? broken(name) : [], width === OWN ? BOLD : LETTER));
   const end = width - Math.max(24, ...rooms);
