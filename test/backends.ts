@@ -7,9 +7,9 @@ type Variant = readonly [name: string, options: RuntimeOptions];
 
 const ON_CPU: readonly Variant[] = [
   ['reference', { backend: 'reference' }],
-  ['wasm relaxed, 1 thread', { backend: 'wasm', simd: 'relaxed', threads: 1 }],
-  ['wasm relaxed, 3 threads', { backend: 'wasm', simd: 'relaxed', threads: 3 }],
-  ['wasm baseline, 2 threads', { backend: 'wasm', simd: 'baseline', threads: 2 }],
+  ['wasm relaxed, 1 thread', { backend: 'wasm', simd: 'relaxed', threads: 1, native: false }],
+  ['wasm with machine code if it can be, 3 threads', { backend: 'wasm', native: 'auto', threads: 3 }],
+  ['wasm baseline, 2 threads', { backend: 'wasm', simd: 'baseline', threads: 2, native: false }],
 ];
 
 /** Whether this project tests on a GPU, where each kernel takes about a second to compile if it is one in software. */

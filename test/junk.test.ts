@@ -302,6 +302,7 @@ entry(
       backend: maybe(choice('reference')),
       threads: notGiven(few(1)),
       simd: notGiven(choice('relaxed')),
+      native: notGiven(choice('auto', 'true', 'false')),
       webgpu: notGiven(leaf({})),
     }),
   },

@@ -11,16 +11,21 @@ export interface RuntimeOptions {
   readonly threads?: number;
   /** The build of the wasm kernels; default: relaxed SIMD (fused multiply-add) if the platform has it. */
   readonly simd?: 'relaxed' | 'baseline';
+  /**
+   * Whether the wasm backend runs machine code for this processor where the library has some: `'auto'` (default) if it can, which takes
+   * Node on Linux, a processor with AVX2 and the package koffi; `explain()` says why not. Results differ in the last bits.
+   */
+  readonly native?: 'auto' | boolean;
   /** For the webgpu backend: which device, and what its kernels may use. */
   readonly webgpu?: GpuOptions;
 }
 
-const OPTION_NAMES = ['backend', 'threads', 'simd', 'webgpu'];
+const OPTION_NAMES = ['backend', 'threads', 'simd', 'native', 'webgpu'];
 
 /** A new runtime. */
 export async function createRuntime(options: RuntimeOptions = {}): Promise<Runtime> {
   checkOptions('createRuntime', options, OPTION_NAMES);
-  const { backend = 'auto', threads, simd, webgpu } = options;
+  const { backend = 'auto', threads, simd, native, webgpu } = options;
   if (backend !== 'auto' && !BACKENDS.includes(backend)) {
     throw new ParameterError(`backend must be one of auto, ${BACKENDS.join(', ')}, got ${show(backend)}`);
   }
@@ -28,12 +33,14 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
   if (simd !== undefined && simd !== 'relaxed' && simd !== 'baseline') {
     throw new ParameterError(`simd must be 'relaxed' or 'baseline', got ${show(simd)}`);
   }
+  if (native !== undefined && native !== 'auto' && typeof native !== 'boolean')
+    throw new ParameterError(`native must be 'auto', true or false, got ${show(native)}`);
   if (webgpu !== undefined && backend !== 'webgpu')
     throw new UnsupportedError(`the option webgpu needs backend 'webgpu', got ${show(backend)}`);
   if (backend === 'webgpu' || backend === 'reference') {
-    if (threads !== undefined || simd !== undefined) {
+    if (threads !== undefined || simd !== undefined || native !== undefined) {
       throw new UnsupportedError(
-        `the ${backend} backend has no threads and no SIMD to choose: leave threads and simd out`,
+        `the ${backend} backend has no threads, no SIMD and no native code to choose: leave threads, simd and native out`,
       );
     }
     if (backend === 'reference') {
@@ -45,7 +52,7 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
     return runtimeOn(await WebGpuBackend.create(webgpu ?? {}, chooseSizes));
   }
   const { createWasmBackend } = await import('../runtime/wasm/backend');
-  return runtimeOn(await createWasmBackend({ threads, simd }));
+  return runtimeOn(await createWasmBackend({ threads, simd, native: native ?? 'auto' }));
 }
 
 let shared: Promise<Runtime> | undefined;

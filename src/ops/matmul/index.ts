@@ -1,8 +1,6 @@
 /** Matrix products. */
 import { ParameterError } from '../../errors';
 import type { Control } from '../../runtime/backend';
-import { PANEL, SLICE } from '../../runtime/cpu/params';
-import { ELEMENTS_PER_MICROSECOND, FLOPS_PER_MICROSECOND, withMemory } from '../../runtime/cpu/plan';
 import type { Op } from '../../runtime/op';
 import type { Elements } from '../../tensor/elements';
 import { broadcastShape, type Shape, sizeOf } from '../../tensor/shape';
@@ -20,112 +18,18 @@ import { type Activations, activationsSetting, PackedWeight, packedProducts } fr
 import { PACKED_TYPES } from '../packed/params';
 import { sum } from '../reduce';
 import type { MatmulCall } from './call';
-import { factor, isFewRows, planFewRows } from './few-rows';
-import {
-  DEPTH,
-  GROUP,
-  kernels,
-  LeadingAxis,
-  MatmulParams,
-  MOST_ALONG,
-  OWN_TERMS,
-  TILE_PANELS,
-  TILE_SLICES,
-} from './params.generated';
-
-/** Tiles that there are for each thread, at least, where sizes allow it. Which there are changes no bits. */
-const TILES_PER_THREAD = 4;
-/** Slices of a tile of all rows, at least. */
-const FEWEST_SLICES = 32;
+import { isFewRows, planFewRows } from './few-rows';
+import { IN_WEBASSEMBLY, planManyRows } from './many-rows';
+import { kernels, MOST_ALONG } from './params.generated';
 
 const op: Op<MatmulCall> = {
   name: 'matmul',
   reference: async () => (await import('./reference')).matmul,
   kernels,
-  cpu(call, { threads }) {
-    if (isFewRows(call)) return planFewRows(call);
-    const { a, b, bias, epilogue, out, axes } = call;
-    const [rows, depth] = a.shape.slice(-2) as [number, number];
-    const columns = b.shape.at(-1) as number;
-    const [panels, slices] = [Math.ceil(rows / PANEL), Math.ceil(columns / SLICE)];
-    const batches = sizeOf(axes.map(({ extent }) => extent));
-    const leading = leadingAxes(axes);
-    const isOwn = panels <= TILE_PANELS && leading.packed === batches;
-    const tile = isOwn ? tileOfRows(panels, slices, batches, threads) : tileOf(panels, slices, batches, threads);
-    const { program, work } = epilogue?.compiled ?? { work: 0 };
-    const bytes = isOwn ? 0 : leading.packed * slices * SLICE * depth * 4;
-    const plan = withMemory({ packed: bytes }, ({ packed }, addressOf) => [
-      {
-        phases: [
-          ...(isOwn ? [] : [{ kernel: 'packSlices', tasks: leading.packed * packingTasks(depth, columns) }]),
-          { kernel: 'matmul', tasks: batches * tile.count },
-        ],
-        params: [
-          ...MatmulParams({
-            depth,
-            a: factor(a, rows, -2, -1),
-            b: factor(b, columns, -1, -2),
-            packed: isOwn ? 0 : packed,
-            axes: axes.length,
-            out,
-            bias,
-            biasStride: bias?.strides[0] ?? 0,
-            program: program ? addressOf(program) : 0,
-            terms: termsOf(depth, isOwn ? OWN_TERMS : DEPTH),
-            panels: tile.panels,
-            slices: tile.slices,
-          }),
-          ...leading.axes.flatMap(LeadingAxis),
-          ...(epilogue?.numbers ?? []),
-        ],
-        microseconds: (2 * out.size * depth) / FLOPS_PER_MICROSECOND + (out.size * work) / ELEMENTS_PER_MICROSECOND,
-      },
-    ]);
-    return program ? { ...plan, tables: [program] } : plan;
-  },
+  cpu: (call, { threads }) => (isFewRows(call) ? planFewRows(call) : planManyRows(call, threads, IN_WEBASSEMBLY)),
+  native: async () => (await import('./native')).planNative,
   webgpu: async () => (await import('./webgpu')).planMatmul,
 };
-
-/**
- * Panels and slices of a tile, and how many tiles there are of a matrix: as large as threads leave them, since each packs its
- * panels of a and reads its slices of b again, of which packing costs about twice as much.
- */
-function tileOf(panels: number, slices: number, batches: number, threads: number) {
-  const area = (batches * panels * slices) / (TILES_PER_THREAD * threads);
-  const fewest = Math.ceil(panels / clamp(Math.sqrt(area / 2), TILE_PANELS));
-  const across = Math.ceil(slices / clamp((area * fewest) / panels, TILE_SLICES));
-  // So that the last tiles end together.
-  const down = (fewest * across * batches) % threads === 0 ? fewest : Math.ceil(fewest / threads) * threads;
-  const tile = { panels: Math.ceil(panels / down), slices: Math.ceil(slices / across) };
-  return { ...tile, count: Math.ceil(panels / tile.panels) * Math.ceil(slices / tile.slices) };
-}
-
-/** Tiles of all rows, which pack b themselves, and few enough that packing a again for each costs little. */
-function tileOfRows(panels: number, slices: number, batches: number, threads: number) {
-  const across = Math.ceil((TILES_PER_THREAD * threads) / batches);
-  const count = Math.min(TILE_SLICES, Math.max(FEWEST_SLICES, Math.ceil(slices / across)));
-  return { panels, slices: count, count: Math.ceil(slices / count) };
-}
-
-const clamp = (x: number, most: number) => Math.min(most, Math.max(1, x));
-
-/** The leading axes, and how many matrices b has. */
-function leadingAxes(axes: readonly CommonAxis[]) {
-  let packed = 1;
-  const own = [...axes].reverse().map(({ extent, from, to }) => {
-    const axis = { extent, a: from, b: to, packed: to === 0 ? 0 : packed };
-    if (to !== 0) packed *= extent;
-    return axis;
-  });
-  return { packed, axes: own.reverse() };
-}
-
-/** Terms that are summed at a time: blocks of them are alike. */
-const termsOf = (depth: number, most = DEPTH): number => Math.ceil(depth / Math.ceil(depth / most));
-
-/** How many tasks pack a matrix. */
-const packingTasks = (depth: number, columns: number): number =>
-  Math.ceil(depth / termsOf(depth)) * Math.ceil(columns / SLICE / GROUP);
 
 export const matmulOp = defineComposite({
   name: 'matmul',

@@ -7,9 +7,10 @@ import { ADD, product, STORE } from '../../runtime/wasm/assembly/product.as';
 import { bytesOf, loadRow } from '../../runtime/wasm/assembly/storage.as';
 import { storeTransposed } from '../../runtime/wasm/assembly/vector.as';
 import { PANEL, SLICE } from '../../runtime/cpu/params.generated.as';
+import { BLOCK } from '../../expressions/params.generated.as';
 import { firstInstruction, innerInstruction, pastInstruction, REGISTER_BYTES, run } from '../map/program.as';
 import { FEW_ROWS_BYTES } from './few-rows.as';
-import { DEPTH, Factor, GROUP, LeadingAxis, MatmulParams, OWN_SLICES, OWN_TERMS, TILE_PANELS, TILE_SLICES } from './params.generated.as';
+import { DEPTH, Factor, FUNCTION_ELEMENTS, GROUP, LeadingAxis, MatmulParams, NATIVE_PANEL, NATIVE_SLICES, OWN_SLICES, OWN_TERMS, TILE_PANELS, TILE_SLICES } from './params.generated.as';
 
 const TILE_BYTES: usize = <usize>(PANEL * SLICE * 4);
 const ROW_BYTES: usize = <usize>(TILE_SLICES * SLICE * 4);
@@ -27,7 +28,10 @@ const REGISTERS: usize = POINTERS + 16;
 const SLICES: usize = REGISTERS;
 const SLICE_GAP: usize = 320;
 const SLICES_BYTES: usize = <usize>OWN_SLICES * (<usize>(SLICE * OWN_TERMS * 4) + SLICE_GAP);
-export const SCRATCH_BYTES: usize = max(max(REGISTERS + REGISTER_BYTES, SLICES + SLICES_BYTES), FEW_ROWS_BYTES);
+export const SCRATCH_BYTES: usize = max(
+  max(max(REGISTERS + REGISTER_BYTES, SLICES + SLICES_BYTES), FEW_ROWS_BYTES),
+  <usize>((NATIVE_SLICES + NATIVE_PANEL) * 4),
+);
 
 export { fewRowsAcross, fewRowsAlong, fewRowsFinish, fewRowsOfA } from './few-rows.as';
 
@@ -187,6 +191,41 @@ function interleave(r0: usize, r1: usize, count: i32, to: usize): void {
   }
 }
 
+/** The epilogue's program on some elements of the result. */
+export function applyFunction(params: usize, task: i32, scratch: usize): void {
+  const p = changetype<MatmulParams>(params);
+  let size = p.a.lanes * p.b.lanes;
+  for (let i: i32 = 0; i < p.axes; i++) size *= leadingAxis(p, i).extent;
+  const count = min(FUNCTION_ELEMENTS, size - task * FUNCTION_ELEMENTS);
+  const at = p.out + ((<usize>task * FUNCTION_ELEMENTS) << 2);
+  memory.copy(scratch, at, <usize>count << 2);
+  beginProgram(p, scratch);
+  applyProgram(p, scratch, count, scratch);
+  memory.copy(at, scratch, <usize>count << 2);
+}
+
+/** The part of the epilogue's program that is the same for all elements. */
+function beginProgram(p: MatmulParams, scratch: usize): void {
+  run(firstInstruction(p.program), innerInstruction(p.program), 1, numbersOf(p), 0, 1, scratch + POINTERS, scratch + REGISTERS);
+}
+
+/** The rest of it, on so many elements, and as many more as make fours. */
+function applyProgram(p: MatmulParams, at: usize, count: i32, scratch: usize): void {
+  // Its registers hold a block.
+  for (; count > 0; count -= BLOCK, at += BLOCK * 4) {
+    i32.store(scratch + POINTERS, <i32>at);
+    i32.store(scratch + POINTERS, <i32>at, 4);
+    const vectors = (min(BLOCK, count) + 3) >> 2;
+    run(innerInstruction(p.program), pastInstruction(p.program), vectors, numbersOf(p), 0, 1, scratch + POINTERS, scratch + REGISTERS);
+  }
+}
+
+/** The numbers of the epilogue lie behind the leading axes. */
+@inline
+function numbersOf(p: MatmulParams): usize {
+  return changetype<usize>(leadingAxis(p, p.axes));
+}
+
 export function matmul(params: usize, task: i32, scratch: usize): void {
   const p = changetype<MatmulParams>(params);
   const depth = p.depth;
@@ -259,16 +298,9 @@ export function matmul(params: usize, task: i32, scratch: usize): void {
     for (let panel = firstPanel; panel < lastPanel; panel++) addBias(panelOf(scratch, panel - firstPanel), width, scratch + ROW);
   }
   if (p.program) {
-    const numbers = changetype<usize>(leadingAxis(p, p.axes));
-    const inner = innerInstruction(p.program);
-    const end = pastInstruction(p.program);
-    run(firstInstruction(p.program), inner, 1, numbers, 0, 1, scratch + POINTERS, scratch + REGISTERS);
-    for (let panel = firstPanel; panel < lastPanel; panel++) {
-      const at = panelOf(scratch, panel - firstPanel);
-      i32.store(scratch + POINTERS, <i32>at);
-      i32.store(scratch + POINTERS, <i32>at, 4);
-      run(inner, end, width * <i32>(TILE_BYTES / 16), numbers, 0, 1, scratch + POINTERS, scratch + REGISTERS);
-    }
+    beginProgram(p, scratch);
+    for (let panel = firstPanel; panel < lastPanel; panel++)
+      applyProgram(p, panelOf(scratch, panel - firstPanel), width * <i32>(TILE_BYTES / 4), scratch);
   }
   for (let row = firstPanel * PANEL; row < min(lastPanel * PANEL, rows); row++) {
     const panel = row / PANEL;

@@ -143,20 +143,23 @@ describeOnBackends('matmul', (runtime) => {
 
   test('applies a function of each element, with what it captured', async () => {
     const slope = 0.125;
-    const epilogue = elementwise((x, { slope }) => Math.max(x, slope * x) + 2, { slope });
+    const fn = (x: number, { slope }: { slope: number }) => Math.max(x, slope * x) + 2 - (x + 1) * Math.exp(-x * x);
+    const epilogue = elementwise(fn, { slope });
     await scoped(runtime(), async () => {
       // The second in parts on a GPU, the third transposed there.
       for (const [r, k, c] of [
         [50, 300, 70],
         [2, 3000, 7],
         [60, 3, 5],
+        // More than a block of the program's registers at once.
+        [27, 9, 515],
       ] as const) {
         const a = runtime().random([r, k], { seed: 1 });
         const b = runtime().random([k, c], { seed: 2 });
         const bias = runtime().random([c], { seed: 3 });
         const { out, check } = guarded(runtime(), [r, c]);
         const plain = await matmul(a, b, { bias }).read();
-        const expected = plain.map((x) => Math.max(x, slope * x) + 2);
+        const expected = plain.map((x) => fn(x, { slope }));
         const tolerance = expected.map((x) => 1e-6 * (1 + Math.abs(x)));
         expectClose(await matmul(a, b, { bias, epilogue, out }).read(), expected, tolerance);
         out.dispose();

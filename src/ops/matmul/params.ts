@@ -7,6 +7,13 @@ export const TILE_SLICES = 128;
 /** Terms that are summed at a time, at most: a panel and a slice of so many stay in the first-level cache. */
 export const DEPTH = 384;
 
+/** Elements of the result that an epilogue's program is applied to at a time, where machine code leaves it to that. */
+export const FUNCTION_ELEMENTS = 8192;
+
+/** Floats of a thread's working memory that machine code takes: slices of a tile, and a panel. */
+export const NATIVE_SLICES = 384 * 256;
+export const NATIVE_PANEL = 8 * 256;
+
 /** Panels or slices that are packed at a time. */
 export const GROUP = 8;
 

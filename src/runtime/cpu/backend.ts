@@ -7,12 +7,13 @@ import type { Backend, BackendName, Control } from '../backend';
 import { checkExpectations } from '../expectations';
 import { controlOf } from '../guard';
 import type { Buffer, MemoryReport } from '../memory';
+import type { Native } from '../native/open';
 import type { Op } from '../op';
 import { type Pause, until } from '../order';
 import { inTurns } from '../turns';
 import { type Heap, type HeapBuffer, sizeInHeap } from './heap';
 import { KeptTables } from './kept-tables';
-import type { Job, Machine, Plan } from './plan';
+import type { Job, Machine, NativePlan, Plan } from './plan';
 
 /** The latest choices of plans that `explain()` tells. */
 const MOST_CHOICES = 16;
@@ -21,6 +22,7 @@ const MOST_CHOICES = 16;
 export interface Executor<Kernels> {
   /** At least 1. */
   readonly threads: number;
+  readonly native?: Native | undefined;
   /** The kernels of an op, which may have to be loaded first; undefined for an op without. */
   kernelsOf(op: Pick<Op<never>, 'kernels'>): Kernels | undefined | Promise<Kernels>;
   run(kernels: Kernels, job: Job, control: Control): Generator<Pause, void, void>;
@@ -32,6 +34,7 @@ export interface Executor<Kernels> {
 export class CpuBackend<Kernels> implements Backend {
   readonly #tables: KeptTables;
   readonly #machine: Machine;
+  readonly #natives = new Map<object, NativePlan<never>>();
   /** In the order of their last use. */
   readonly #choices = new Set<string>();
 
@@ -42,7 +45,7 @@ export class CpuBackend<Kernels> implements Backend {
     private readonly facts: readonly string[],
   ) {
     this.#tables = new KeptTables(heap);
-    this.#machine = { memory: heap.memory, threads: executor.threads };
+    this.#machine = { memory: heap.memory, threads: executor.threads, native: executor.native };
   }
 
   get mostBytes(): number {
@@ -81,8 +84,8 @@ export class CpuBackend<Kernels> implements Backend {
     return [...this.facts, ...this.#choices];
   }
 
-  async load(ops: readonly Pick<Op<never>, 'kernels'>[]): Promise<void> {
-    await Promise.all(ops.map(async (op) => this.executor.kernelsOf(op)));
+  async load(ops: readonly Pick<Op<never>, 'kernels' | 'native'>[]): Promise<void> {
+    await Promise.all(ops.flatMap((op) => [this.executor.kernelsOf(op), this.#loadNative(op)]));
   }
 
   dispose(): void {
@@ -98,7 +101,9 @@ export class CpuBackend<Kernels> implements Backend {
     check();
     const loading = this.executor.kernelsOf(op);
     const kernels = loading instanceof Promise ? yield* until(loading) : loading;
-    const made = op.cpu(call, this.#machine);
+    if (this.#machine.native && op.native && !this.#natives.has(op)) yield* until(this.#loadNative(op));
+    const native = this.#natives.get(op) as NativePlan<Call> | undefined;
+    const made = native?.(call, this.#machine as Parameters<typeof native>[1]) ?? op.cpu(call, this.#machine);
     const isSteps = 'next' in made;
     const plan = isSteps ? yield* inTurns(made, controlOf(control, 0, 2).onProgress, check) : made;
     if (plan.choice) this.#remember(plan.choice);
@@ -127,6 +132,11 @@ export class CpuBackend<Kernels> implements Backend {
       if (buffer) this.heap.release(buffer);
       this.#tables.end(tables);
     }
+  }
+
+  /** The plans of an op whose kernels are machine code. */
+  async #loadNative(op: Pick<Op<never>, 'native'>): Promise<void> {
+    if (this.#machine.native && op.native) this.#natives.set(op, await op.native());
   }
 
   #remember(choice: string): void {

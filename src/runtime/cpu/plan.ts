@@ -1,6 +1,10 @@
 /** Plans of calls for the CPU: jobs over one heap, and tensors as their kernels read them. */
+
+import { BackendError } from '../../errors';
 import { bytesPerElement, type DType } from '../../tensor/dtype';
 import type { Elements } from '../../tensor/elements';
+import { lastElement } from '../../tensor/shape';
+import type { Native } from '../native/open';
 import type { HeapBuffer, HeapMemory } from './heap';
 import { FLOATS, MOST_HEADS, type Operand } from './params';
 import type { Values } from './struct';
@@ -17,13 +21,20 @@ export interface Machine {
   readonly memory: HeapMemory;
   /** At least 1. */
   readonly threads: number;
+  /** Machine code of this process, if it may be run. */
+  readonly native?: Native | undefined;
 }
+
+/** A plan whose kernels are machine code; undefined for a call that it does not cover. */
+export type NativePlan<Call> = (call: Call, machine: Machine & { readonly native: Native }) => Plan | undefined;
 
 /** A kernel run for the tasks 0, 1, 2, ...; it ends for all threads before the next phase begins. */
 export interface Phase {
   /** Its export. */
   readonly kernel: string;
   readonly tasks: number;
+  /** The address of machine code that does the same, by tiles of its own. */
+  readonly code?: number;
   /** Whether it has nearly all of the work, so that progress is measured by it; default: the last phase. */
   readonly main?: boolean;
 }
@@ -66,6 +77,15 @@ export function overElements(kernel: string, tasks: number, params: readonly num
 /** The address of the first element; 0 for no tensor. */
 export function address(x: Elements | undefined): number {
   return x ? (x.storage.buffer as HeapBuffer).address + x.offset * bytesPerElement(x.dtype) : 0;
+}
+
+/** Throws unless all elements lie in the tensor's memory: machine code does not trap where they do not. */
+export function checkInside(x: Elements): void {
+  const past = (lastElement(x.shape, x.strides, x.offset) + 1) * bytesPerElement(x.dtype);
+  if (x.offset < 0 || past > (x.storage.buffer as HeapBuffer).bytes)
+    throw new BackendError(
+      `a tensor of shape [${x.shape}] reaches byte ${past} of ${(x.storage.buffer as HeapBuffer).bytes}`,
+    );
 }
 
 /** A contiguous tensor of floats. */

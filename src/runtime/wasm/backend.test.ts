@@ -192,9 +192,9 @@ test('every half-precision value goes through attention unchanged', async () => 
 });
 
 test('says what was chosen', async () => {
-  using runtime = await createRuntime({ backend: 'wasm', threads: 2, simd: 'baseline' });
+  using runtime = await createRuntime({ backend: 'wasm', threads: 2, simd: 'baseline', native: false });
   expect(runtime.explain()).toBe(
-    'backend: wasm\nkernels: baseline SIMD (as asked)\nthreads: 2 (as asked)\nmemory: up to 4096 MiB',
+    'backend: wasm\nkernels: baseline SIMD (as asked)\nnative code: none (as asked)\nthreads: 2 (as asked)\nmemory: up to 4096 MiB',
   );
 });
 

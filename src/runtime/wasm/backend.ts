@@ -1,6 +1,7 @@
 /** The CPU backend: AssemblyScript kernels over one shared heap, on worker threads where the platform has them. */
 import { BackendError, UnsupportedError } from '../../errors';
 import { CpuBackend, type Executor } from '../cpu/backend';
+import { kernelsAt } from '../native/calls';
 import { openHeap } from './memory';
 import { Modules } from './modules';
 import { availableThreads, Pool } from './pool';
@@ -10,9 +11,15 @@ import type { Module } from './schedule';
 export interface WasmOptions {
   readonly threads?: number | undefined;
   readonly simd?: 'relaxed' | 'baseline' | undefined;
+  /** Whether machine code is run where there is some; 'auto' where it can be. */
+  readonly native: 'auto' | boolean;
 }
 
-export async function createWasmBackend({ threads: asked, simd }: WasmOptions): Promise<CpuBackend<Module>> {
+export async function createWasmBackend({
+  threads: asked,
+  simd,
+  native: wanted,
+}: WasmOptions): Promise<CpuBackend<Module>> {
   if (!hasSimd()) throw new UnsupportedError('this platform has no WebAssembly SIMD: use a current browser or Node');
   const build = simd ?? (hasRelaxedSimd() ? 'relaxed' : 'baseline');
   if (build === 'relaxed' && !hasRelaxedSimd()) {
@@ -25,9 +32,16 @@ export async function createWasmBackend({ threads: asked, simd }: WasmOptions): 
     throw new UnsupportedError(`${asked} threads cannot be had: ${available.reason}`);
   }
   checkPolicy();
+  // Nothing of it is fetched by pages.
+  const isNode = globalThis.process?.getBuiltinModule !== undefined;
+  const native = !wanted ? 'as asked' : isNode ? (await import('../native/open')).openNative() : 'it needs Node';
+  if (typeof native === 'string' && wanted === true)
+    throw new UnsupportedError(`native code cannot be had: ${native}; leave native out, or say 'auto'`);
+  const code = typeof native === 'string' ? undefined : native;
   const heap = openHeap();
+  const thread = code?.threadOf(heap.memory);
   const open = async (threads: number) => {
-    const pool = new Pool(threads, heap.memory);
+    const pool = new Pool(threads, heap.memory, thread);
     await pool.start();
     return pool;
   };
@@ -38,9 +52,10 @@ export async function createWasmBackend({ threads: asked, simd }: WasmOptions): 
     reason = error.message;
     return open(0);
   });
-  const modules = new Modules(heap, build, pool.threads);
+  const modules = new Modules(heap, build, pool.threads, kernelsAt(thread));
   const executor = {
     threads: Math.max(1, pool.threads),
+    native: code,
     kernelsOf: ({ kernels }) => kernels && modules.of(kernels),
     run: (module, job, control) => pool.run(module, job, control),
     check: (signal) => pool.check(signal),
@@ -51,6 +66,9 @@ export async function createWasmBackend({ threads: asked, simd }: WasmOptions): 
     build === 'relaxed'
       ? 'kernels: relaxed SIMD, with fused multiply-add'
       : `kernels: baseline SIMD (${simd ? 'as asked' : 'this platform has no relaxed SIMD: Node 22 and later have it'})`,
+    typeof native === 'string'
+      ? `native code: none (${native})`
+      : `native code: ${native.target.label}, where there is some`,
     pool.threads > 0 ? `threads: ${pool.threads} (${reason})` : `threads: 1, the calling one (${reason})`,
     `memory: up to ${heap.maximumBytes / 2 ** 20} MiB`,
   ]);

@@ -2,6 +2,7 @@
 import { BackendError } from '../../errors';
 import { fetchAsset, readAsset } from '../../io/asset';
 import type { Heap } from '../cpu/heap';
+import { kernelsAt } from '../native/calls';
 import { instantiate, type Module } from './schedule';
 
 export const BUILDS = ['relaxed', 'baseline'] as const;
@@ -18,6 +19,7 @@ export class Modules {
     private readonly heap: Heap<WebAssembly.Memory>,
     private readonly build: Build,
     private readonly threads: number,
+    private readonly codeAt = kernelsAt(undefined),
   ) {}
 
   /** A promise only if a page still has to load it. @throws {BackendError} if it cannot be loaded */
@@ -62,6 +64,6 @@ export class Modules {
     new Uint8Array(memory.buffer).set(bytes, address);
     const instance = instantiate(compiled, memory);
     const { address: scratch } = this.heap.take((this.threads + 1) * instance.scratchBytes);
-    return { ...instance, address, length: bytes.length, scratch };
+    return { ...instance, codeAt: this.codeAt, address, length: bytes.length, scratch };
   }
 }

@@ -2,17 +2,17 @@
 import { BackendError, DisposedError } from '../../errors';
 import type { Control } from '../backend';
 import type { Job, Phase } from '../cpu/plan';
+import type { NativeThread } from '../native/calls';
 import { othersTurn, type Pause, TURN_MILLISECONDS, until } from '../order';
 import {
   ABORT,
   CONTROL,
   CONTROL_LENGTH,
   callWorkers,
-  type Kernel,
+  kernelOf,
   MAX_PARAMS,
   type Module,
   mainPhase,
-  numberOf,
   PARAMS,
   Patience,
   progress,
@@ -87,6 +87,7 @@ export class Pool {
   constructor(
     readonly threads: number,
     private readonly memory: WebAssembly.Memory,
+    private readonly native?: NativeThread | undefined,
   ) {
     this.#control = new Int32Array(memory.buffer, CONTROL, CONTROL_LENGTH);
     this.#params = new Float64Array(memory.buffer, PARAMS, MAX_PARAMS);
@@ -137,12 +138,12 @@ export class Pool {
   *#runInTurns(module: Module, { phases }: Job, { signal, onProgress }: Control): Generator<Pause, void, void> {
     let turnEnds = performance.now() + TURN_MILLISECONDS;
     const main = mainPhase(phases);
-    for (const [phase, { kernel, tasks }] of phases.entries()) {
-      const run = module.kernels[numberOf(module, kernel)] as Kernel;
-      for (let task = 0; task < tasks; task++) {
+    for (const [phase, each] of phases.entries()) {
+      const run = kernelOf(module, each);
+      for (let task = 0; task < each.tasks; task++) {
         run(PARAMS, task, module.scratch);
         if (performance.now() < turnEnds) continue;
-        onProgress?.(phase === main ? (task + 1) / tasks : Number(phase > main));
+        onProgress?.(phase === main ? (task + 1) / each.tasks : Number(phase > main));
         yield othersTurn();
         this.check(signal);
         turnEnds = performance.now() + TURN_MILLISECONDS;
@@ -247,7 +248,7 @@ export class Pool {
   #startThread(thread: Thread, index: number): Promise<void> {
     return new Promise((resolve) => {
       thread.onMessage = () => resolve();
-      thread.send({ memory: this.memory, index });
+      thread.send({ memory: this.memory, index, native: this.native });
     });
   }
 
@@ -270,9 +271,9 @@ function millisecondsOfTask({ phases, microseconds }: Job): number {
 }
 
 function runHere(module: Module, phases: readonly Phase[]): void {
-  for (const { kernel, tasks } of phases) {
-    const run = module.kernels[numberOf(module, kernel)] as Kernel;
-    for (let task = 0; task < tasks; task++) run(PARAMS, task, module.scratch);
+  for (const phase of phases) {
+    const run = kernelOf(module, phase);
+    for (let task = 0; task < phase.tasks; task++) run(PARAMS, task, module.scratch);
   }
 }
 

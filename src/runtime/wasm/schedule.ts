@@ -11,6 +11,8 @@ export type Kernel = (params: number, task: number, scratch: number) => void;
 export interface Share {
   readonly kernels: readonly Kernel[];
   readonly scratch: number;
+  /** Machine code as a kernel. */
+  readonly codeAt: (address: number) => Kernel;
 }
 
 /** Where other threads find a module's bytes in the heap, and their working memory after the calling thread's. */
@@ -65,10 +67,13 @@ const KERNEL = 0;
 const TASKS = 1;
 const NEXT = 2;
 const DONE = 3;
-const PHASE_SIZE = 4;
+/** The address of machine code in two halves, 0 for the module's kernel. */
+const CODE = 4;
+const PHASE_SIZE = 6;
 const MAX_PHASES = 4;
 
 const CLOSED = 2 ** 16;
+const HALF = 2 ** 32;
 
 export const CONTROL_LENGTH = FIRST_PHASE + MAX_PHASES * PHASE_SIZE;
 
@@ -84,8 +89,9 @@ export function publish(control: Int32Array, module: Module, phases: readonly Ph
   control[PHASES] = phases.length;
   control[MAIN] = mainPhase(phases);
   control.set([module.address, module.length, module.scratch, module.scratchBytes], MODULE);
-  phases.forEach(({ kernel, tasks }, index) => {
-    control.set([numberOf(module, kernel), tasks, 0, 0], FIRST_PHASE + index * PHASE_SIZE);
+  phases.forEach(({ kernel, tasks, code = 0 }, index) => {
+    const halves = [code % HALF, code / HALF];
+    control.set([numberOf(module, kernel), tasks, 0, 0, ...halves], FIRST_PHASE + index * PHASE_SIZE);
   });
 }
 
@@ -93,6 +99,10 @@ export function publishedModule(control: Int32Array): Shared {
   const [address, length, scratch, scratchBytes] = new Uint32Array(control.buffer, control.byteOffset).subarray(MODULE);
   return { address, length, scratch, scratchBytes } as Shared;
 }
+
+/** What runs a phase's tasks in the calling thread. */
+export const kernelOf = (module: Module, { kernel, code }: Phase): Kernel =>
+  code ? module.codeAt(code) : (module.kernels[numberOf(module, kernel)] as Kernel);
 
 /** The number of a kernel in its module. */
 export function numberOf({ names }: Module, kernel: string): number {
@@ -191,10 +201,11 @@ function work(share: () => Share, control: Int32Array, patience: Patience | unde
   }
 }
 
-function takeTasks({ kernels, scratch }: Share, control: Int32Array, patience: Patience | undefined): boolean {
+function takeTasks({ kernels, scratch, codeAt }: Share, control: Int32Array, patience: Patience | undefined): boolean {
   const past = pastPhases(control);
   for (let at = FIRST_PHASE; at < past; at += PHASE_SIZE) {
-    const kernel = kernels[control[at + KERNEL] as number] as Kernel;
+    const code = ((control[at + CODE] as number) >>> 0) + (control[at + CODE + 1] as number) * HALF;
+    const kernel = code ? codeAt(code) : (kernels[control[at + KERNEL] as number] as Kernel);
     const tasks = control[at + TASKS] as number;
     for (;;) {
       const task = Atomics.add(control, at + NEXT, 1);

@@ -1,4 +1,5 @@
 /** A worker thread, in Node and in browsers: sleeps until a job is published, works at it, sleeps again. */
+import { kernelsAt, type NativeThread } from '../native/calls';
 import {
   CONTROL,
   CONTROL_LENGTH,
@@ -17,6 +18,8 @@ export interface WorkerStart {
   readonly index: number;
   /** In a page, the name of a lock that the thread holds until it ends for any reason. */
   readonly lock?: string | undefined;
+  /** What machine code needs, if there may be any. */
+  readonly native?: NativeThread | undefined;
 }
 
 interface Port {
@@ -29,8 +32,8 @@ const node = globalThis.process?.getBuiltinModule?.('node:worker_threads');
 if (node?.parentPort) node.parentPort.once('message', start);
 else (globalThis as unknown as Port).addEventListener('message', ({ data }) => start(data));
 
-function start({ memory, index, lock }: WorkerStart): void {
-  const work = () => serve(memory, index);
+function start({ memory, index, lock, native }: WorkerStart): void {
+  const work = () => serve(memory, index, kernelsAt(native));
   const hold = () => {
     // In a task of its own, since only what tasks throw is an error event of the worker.
     setTimeout(work);
@@ -40,7 +43,7 @@ function start({ memory, index, lock }: WorkerStart): void {
   else work();
 }
 
-function serve(memory: WebAssembly.Memory, index: number): void {
+function serve(memory: WebAssembly.Memory, index: number, codeAt: Share['codeAt']): void {
   const port = (node?.parentPort ?? globalThis) as Port;
   const control = new Int32Array(memory.buffer, CONTROL, CONTROL_LENGTH);
   const at = index === 0 ? EPOCH_OF_FIRST : EPOCH;
@@ -54,7 +57,7 @@ function serve(memory: WebAssembly.Memory, index: number): void {
       kernels = instantiate(module, memory).kernels;
       modules.set(address, kernels);
     }
-    return { kernels, scratch: scratch + (index + 1) * scratchBytes };
+    return { kernels, codeAt, scratch: scratch + (index + 1) * scratchBytes };
   };
   let epoch = Atomics.load(control, at);
   port.postMessage('ready');

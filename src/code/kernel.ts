@@ -1,0 +1,320 @@
+/**
+ * The language of kernels: TypeScript functions that write code. A kernel is told how many lanes and registers there are and
+ * says what is computed on integers, addresses and vectors of float32; what is known when code is made is an ordinary `if` or
+ * loop of TypeScript. What it says is a list of instructions on any number of registers, which targets make code of
+ * (`x64/emit.ts`) and the interpreter runs (`interpreter.ts`).
+ */
+import type { Fields } from '../runtime/cpu/struct';
+
+export interface Target {
+  readonly name: 'avx2' | 'avx512';
+  /** As people write it. */
+  readonly label: string;
+  /** Float32 numbers of a vector, and vectors that registers hold. */
+  readonly lanes: number;
+  readonly vectors: number;
+}
+
+export const TARGETS = {
+  avx2: { name: 'avx2', label: 'x86-64 with AVX2', lanes: 8, vectors: 15 },
+  avx512: { name: 'avx512', label: 'x86-64 with AVX-512', lanes: 16, vectors: 32 },
+} as const satisfies Record<string, Target>;
+
+export type Test = '<' | '<=' | '>' | '>=' | '==' | '!=';
+
+type IntegerOp = 'integer' | 'copy' | 'plus' | 'minus' | 'times' | 'quotient' | 'remainder' | 'least' | 'param';
+type Arithmetic = 'add' | 'subtract' | 'multiply' | 'divide' | 'larger' | 'smaller' | 'addProduct';
+/** `low` and `high` interleave the lower or upper half of each 128 bits of two vectors, by elements or by pairs of them. */
+type Shuffle = 'low' | 'high' | 'lowPairs' | 'highPairs' | 'quarters';
+type VectorOp = 'number' | 'move' | 'load' | 'splat' | 'round' | 'scale2' | 'select' | Arithmetic | Shuffle;
+/** `loop` to `again` and `if` to `end`, with `else` between, enclose what they say. */
+type ControlOp = 'store' | 'prefetch' | 'loop' | 'again' | 'if' | 'else' | 'end';
+
+export interface Instruction {
+  readonly op: IntegerOp | VectorOp | ControlOp;
+  to?: Register;
+  readonly from: readonly Operand[];
+  /** How many lanes are read or written; all by default. */
+  readonly count?: Register | undefined;
+  readonly test?: Test;
+  /** Of a loop. */
+  readonly name?: string;
+}
+
+export interface Register {
+  readonly kind: 'integer' | 'vector';
+  readonly id: number;
+}
+
+/** base + offset + index * scale, in bytes. */
+export class Address {
+  constructor(
+    readonly base: Register,
+    readonly offset: number,
+    readonly index?: Register,
+    readonly scale: Scale = 1,
+  ) {}
+}
+
+type Scale = 1 | 2 | 4 | 8;
+/** An integer or vector, elements in memory, or a number that is known. */
+export type Operand = Register | Address | number;
+
+/** What a kernel has said. */
+export interface Code {
+  readonly target: Target;
+  readonly instructions: readonly Instruction[];
+  /** How many integers and vectors there are, arguments first. */
+  readonly registers: { readonly integer: number; readonly vector: number };
+}
+
+/** The base of all addresses, those of the params and of the thread's working memory from there on, and the task. */
+export const ARGUMENTS = 4;
+
+class Value implements Register {
+  constructor(
+    protected readonly kernel: Kernel,
+    readonly kind: 'integer' | 'vector',
+    readonly id: number,
+  ) {}
+}
+
+/** A whole number of 64 bits, or an address. */
+export class Integer extends Value {
+  plus = (x: Integer | number): Integer => this.kernel.integerOf('plus', this, x);
+  minus = (x: Integer | number): Integer => this.kernel.integerOf('minus', this, x);
+  times = (x: Integer | number): Integer => this.kernel.integerOf('times', this, x);
+  /** Of numbers that are not negative. */
+  over = (x: Integer): Integer => this.kernel.integerOf('quotient', this, x);
+  remainder = (x: Integer): Integer => this.kernel.integerOf('remainder', this, x);
+  least = (x: Integer): Integer => this.kernel.integerOf('least', this, x);
+  copy = (): Integer => this.kernel.integerOf('copy', this);
+  /** Gives this variable the value of an expression, which is not read again, or of another variable's copy. */
+  set = (x: Integer): void => this.kernel.assign('copy', this, x);
+  /** Adds to this variable. */
+  add = (x: Integer | number): void => this.set(this.plus(x));
+  /** Elements in memory. */
+  at = (offset = 0, index?: Integer, scale: Scale = 1): Address => new Address(this, offset, index, scale);
+}
+
+type Numbers = Vector | Address | number;
+
+/** `lanes` numbers in float32. In memory they are as many, side by side; a number that is known is in each lane. */
+export class Vector extends Value {
+  plus = (x: Numbers): Vector => this.kernel.vectorOf('add', this, x);
+  minus = (x: Numbers): Vector => this.kernel.vectorOf('subtract', this, x);
+  times = (x: Numbers): Vector => this.kernel.vectorOf('multiply', this, x);
+  over = (x: Numbers): Vector => this.kernel.vectorOf('divide', this, x);
+  larger = (x: Numbers): Vector => this.kernel.vectorOf('larger', this, x);
+  smaller = (x: Numbers): Vector => this.kernel.vectorOf('smaller', this, x);
+  /** To the nearest whole number, to the even one of two. */
+  round = (): Vector => this.kernel.vectorOf('round', this);
+  /** By 2 to the power of whole numbers from -126 to 127. */
+  scaled = (by: Vector): Vector => this.kernel.vectorOf('scale2', this, by);
+  copy = (): Vector => this.kernel.vectorOf('move', this);
+  set = (x: Vector): void => this.kernel.assign('move', this, x);
+  /** Adds a b to this variable, rounded once. */
+  addProduct = (a: Vector, b: Numbers): void => this.kernel.write({ op: 'addProduct', to: this, from: [this, a, b] });
+  /** All lanes, or the first `count`. */
+  store = (to: Address, count?: Integer): void => this.kernel.write({ op: 'store', from: [to, this], count });
+}
+
+/** Reads a param of a kernel. */
+export type Readers<F extends Fields> = {
+  readonly [Name in keyof F]: F[Name] extends Fields ? Readers<F[Name]> : () => Integer;
+};
+
+export class Kernel {
+  readonly instructions: Instruction[] = [];
+  /** How many params have been asked for. */
+  #read = 0;
+  readonly #counts = { integer: 0, vector: 0 };
+  /** What has been given to a variable. */
+  readonly #gone = new Set<Register>();
+  readonly base = this.#integer();
+  readonly #params = this.#integer();
+  /** The address of the thread's working memory. */
+  readonly scratch = this.#integer();
+  readonly task = this.#integer();
+
+  constructor(readonly target: Target) {
+    this.#params.add(this.base);
+    this.scratch.add(this.base);
+  }
+
+  get lanes(): number {
+    return this.target.lanes;
+  }
+
+  /** Bytes of a vector. */
+  get bytes(): number {
+    return 4 * this.target.lanes;
+  }
+
+  /** The params that a struct declares, behind those that were asked for before. */
+  params<const F extends Fields>(fields: F): Readers<F> {
+    const readers = (fields: Fields): object =>
+      Object.fromEntries(
+        Object.entries(fields).map(([name, kind]) => {
+          if (typeof kind !== 'string') return [name, readers(kind)];
+          const at = new Address(this.#params, 8 * this.#read++);
+          return [name, () => this.#made('param', [at])];
+        }),
+      );
+    return readers(fields) as Readers<F>;
+  }
+
+  /** A new variable. */
+  integer(value: number): Integer {
+    return this.#made('integer', [value]);
+  }
+
+  integerOf(op: IntegerOp, ...from: Operand[]): Integer {
+    return this.#made(op, from);
+  }
+
+  number(value: number): Vector {
+    return this.vectorOf('number', value);
+  }
+
+  /** All lanes, or the first `count`, with zeros in the others. */
+  load(from: Address, count?: Integer): Vector {
+    const to = this.#vector();
+    this.write({ op: 'load', to, from: [from], count });
+    return to;
+  }
+
+  /** One number for all lanes. */
+  splat(from: Address): Vector {
+    return this.vectorOf('splat', from);
+  }
+
+  /** In each lane `x` where `a` and `b` are so, elsewhere `y`. */
+  select(a: Vector, test: Test, b: Vector, x: Vector, y: Vector): Vector {
+    const to = this.#vector();
+    this.write({ op: 'select', to, from: [a, b, x, y], test });
+    return to;
+  }
+
+  vectorOf(op: VectorOp, ...from: Operand[]): Vector {
+    const to = this.#vector();
+    this.write({ op, to, from });
+    return to;
+  }
+
+  /** Rows become columns, of as many vectors as there are lanes. */
+  transposed(rows: readonly Vector[]): Vector[] {
+    const pairs = (vectors: readonly Vector[], apart: number, low: Shuffle, high: Shuffle): Vector[] => {
+      const made: Vector[] = [...vectors];
+      for (let at = 0; at < vectors.length; at++) {
+        if (at & apart) continue;
+        const [a, b] = [vectors[at] as Vector, vectors[at + apart] as Vector];
+        made[at] = this.vectorOf(low, a, b);
+        made[at + apart] = this.vectorOf(high, a, b);
+      }
+      return made;
+    };
+    // After this, vector r of each four has in its quarter q the four rows' elements 4 q + r.
+    const inFours = pairs(pairs(rows, 1, 'low', 'high'), 2, 'lowPairs', 'highPairs');
+    const order = [0, 2, 1, 3];
+    const four = (at: number) => inFours[4 * (at >> 2) + (order[at & 3] as number)] as Vector;
+    const ordered = rows.map((_, at) => four(at));
+    const take = (a: Vector, b: Vector, quarters: number) => this.vectorOf('quarters', a, b, quarters);
+    if (rows.length === 8) {
+      return rows.map((_, at) =>
+        take(ordered[at & 3] as Vector, ordered[4 + (at & 3)] as Vector, at < 4 ? 0x20 : 0x31),
+      );
+    }
+    const out: Vector[] = [];
+    for (let r = 0; r < 4; r++) {
+      const [a, b, c, d] = [0, 4, 8, 12].map((from) => ordered[from + r]) as [Vector, Vector, Vector, Vector];
+      const [evenLow, oddLow] = [take(a, b, 0x88), take(a, b, 0xdd)];
+      const [evenHigh, oddHigh] = [take(c, d, 0x88), take(c, d, 0xdd)];
+      [out[r], out[8 + r]] = [take(evenLow, evenHigh, 0x88), take(evenLow, evenHigh, 0xdd)];
+      [out[4 + r], out[12 + r]] = [take(oddLow, oddHigh, 0x88), take(oddLow, oddHigh, 0xdd)];
+    }
+    return out;
+  }
+
+  prefetch(at: Address): void {
+    this.write({ op: 'prefetch', from: [at] });
+  }
+
+  /** `body` with each of first, first + step, ... below `past`; the loop is called `name` where it has no room in registers. */
+  range(
+    name: string,
+    first: Integer | number,
+    past: Integer | number,
+    step: Integer | number,
+    body: (at: Integer) => void,
+  ): void {
+    const at = typeof first === 'number' ? this.integer(first) : first.copy();
+    const loop = () => {
+      this.write({ op: 'loop', from: [], name });
+      body(at);
+      at.add(step);
+      this.write({ op: 'again', from: [at, past], test: '<' });
+    };
+    if (typeof first === 'number' && typeof past === 'number') {
+      if (first < past) loop();
+    } else this.if(at, '<', past, loop);
+  }
+
+  if(a: Integer, test: Test, b: Integer | number, then: () => void, otherwise?: () => void): void {
+    this.write({ op: 'if', from: [a, b], test });
+    then();
+    if (otherwise) {
+      this.write({ op: 'else', from: [] });
+      otherwise();
+    }
+    this.write({ op: 'end', from: [] });
+  }
+
+  /** Gives a variable the value of an expression: by the expression's last instruction, if that was the last one. */
+  assign(op: 'copy' | 'move', variable: Register, value: Register): void {
+    const last = this.instructions.at(-1);
+    this.#check(value);
+    if (last?.to === value && !['integer', 'copy', 'move'].includes(last.op)) {
+      last.to = variable;
+      this.#gone.add(value);
+    } else this.write({ op, to: variable, from: [value] });
+  }
+
+  write(instruction: Instruction): void {
+    for (const operand of [...instruction.from, instruction.count]) {
+      if (operand instanceof Address) for (const each of [operand.base, operand.index]) this.#check(each);
+      else if (typeof operand === 'object') this.#check(operand);
+    }
+    this.instructions.push(instruction);
+  }
+
+  finish(): Code {
+    return { target: this.target, instructions: this.instructions, registers: { ...this.#counts } };
+  }
+
+  #check(register: Register | undefined): void {
+    if (register && this.#gone.has(register))
+      throw new Error('a value is read that has been given to a variable: read the variable, or copy() first');
+  }
+
+  #integer(): Integer {
+    return new Integer(this, 'integer', this.#counts.integer++);
+  }
+
+  #vector(): Vector {
+    return new Vector(this, 'vector', this.#counts.vector++);
+  }
+
+  #made(op: IntegerOp, from: readonly Operand[]): Integer {
+    const to = this.#integer();
+    this.write({ op, to, from });
+    return to;
+  }
+}
+
+/** The code of a kernel for a target. */
+export function codeOf(target: Target, kernel: (k: Kernel) => void): Code {
+  const k = new Kernel(target);
+  kernel(k);
+  return k.finish();
+}

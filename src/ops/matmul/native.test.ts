@@ -1,0 +1,118 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { codeOf, TARGETS } from '../../code/kernel';
+import { emit } from '../../code/x64/emit';
+import { functionAt, LIBC, requireKoffi } from '../../runtime/native/calls';
+import { openNative } from '../../runtime/native/open';
+import { planNative } from './native';
+
+const PAGE = 4096;
+const native = openNative();
+const targets =
+  typeof native === 'string' ? [] : Object.values(TARGETS).filter(({ lanes }) => lanes <= native.target.lanes);
+
+/** Memory between pages that nobody may touch, of which it takes the first bytes or the last ones. */
+function guardedMemory() {
+  if (typeof native === 'string') throw new Error(native);
+  const koffi = requireKoffi(native.threadOf(new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true })).koffi);
+  const c = koffi.load(LIBC);
+  const map = c.func('int64_t mmap(int64_t at, size_t bytes, int protection, int flags, int file, int64_t offset)');
+  const protect = c.func('int mprotect(int64_t at, size_t bytes, int protection)');
+  const copy = c.func('int64_t memcpy(int64_t to, int64_t from, size_t bytes)');
+  const unmap = c.func('int munmap(int64_t at, size_t bytes)');
+  const taken: [number, number][] = [];
+  const addressOf = (x: Float32Array | Float64Array) =>
+    Number(koffi.address(new Uint8Array(x.buffer, x.byteOffset, x.byteLength)));
+  return {
+    koffi,
+    allocate(bytes: number, atEnd = true): number {
+      const inside = Math.ceil(Math.max(1, bytes) / PAGE) * PAGE;
+      const at = map(0, inside + 2 * PAGE, 0, 0x22, -1, 0);
+      taken.push([at, inside + 2 * PAGE]);
+      expect(protect(at + PAGE, inside, 3)).toBe(0);
+      return at + PAGE + (atEnd ? inside - bytes : 0);
+    },
+    write: (at: number, x: Float32Array | Float64Array) => copy(at, addressOf(x), x.byteLength),
+    read: (at: number, x: Float32Array) => copy(addressOf(x), at, x.byteLength),
+    free: () => taken.forEach(([at, bytes]) => void unmap(at, bytes)),
+  };
+}
+
+/** Whole numbers, whose sums are exact. */
+const numbers = (size: number, seed: number) =>
+  Float32Array.from({ length: size }, (_, at) => ((at * 31 + seed) % 17) - 8);
+
+describe.each(targets)('products by code for $name', (target) => {
+  test('are exact and touch nothing beside their memory, in all layouts', () => {
+    const extent = fc.oneof(fc.integer({ min: 5, max: 60 }), fc.constantFrom(5, 48, 96, 257, 300));
+    fc.assert(
+      fc.property(
+        fc.tuple(extent, fc.oneof(extent, fc.constantFrom(1, 512)), extent),
+        fc.array(fc.boolean(), { minLength: 5, maxLength: 5 }),
+        fc.integer({ min: 1, max: 3 }),
+        ([rows, depth, columns], [turnedA, turnedB, biased, shared, atEnd], threads) => {
+          const guarded = guardedMemory();
+          const batches = 2;
+          const tensor = (shape: number[], strides: number[], values: Float32Array) => {
+            const at = guarded.allocate(values.byteLength, atEnd);
+            guarded.write(at, values);
+            const buffer = { address: at, bytes: values.byteLength };
+            return { dtype: 'f32', shape, strides, offset: 0, size: values.length, storage: { buffer } };
+          };
+          const matrix = (count: number, r: number, c: number, turned: boolean | undefined, values: Float32Array) =>
+            tensor([batches, r, c], [count > 1 ? r * c : 0, ...(turned ? [1, r] : [c, 1])], values);
+          const a = numbers(batches * rows * depth, 3);
+          const b = numbers((shared ? 1 : batches) * depth * columns, 5);
+          const bias = biased ? numbers(columns, 7) : undefined;
+          const call = {
+            a: matrix(batches, rows, depth, turnedA, a),
+            b: matrix(shared ? 1 : batches, depth, columns, turnedB, b),
+            out: matrix(batches, rows, columns, false, new Float32Array(batches * rows * columns).fill(Number.NaN)),
+            bias: bias && tensor([columns], [1], bias),
+            axes: [{ extent: batches, from: rows * depth, to: shared ? 0 : depth * columns }],
+          };
+          const made = {
+            target,
+            kernel: (_: string, build: Parameters<typeof codeOf>[1]) =>
+              native !== undefined && typeof native !== 'string' ? native.executable(emit(codeOf(target, build))) : 0,
+          };
+          const plan = planNative(call as never, { native: made, threads } as never);
+          // Few rows of a plain b are left to WebAssembly, which batches rule out.
+          const packed = guarded.allocate(plan!.bytes!.packed as number);
+          const scratch = guarded.allocate(4 * (384 * 256 + 8 * 256));
+          for (const { phases, params } of plan!.jobs({ packed }, () => 0)) {
+            const place = guarded.allocate(8 * params.length);
+            guarded.write(place, Float64Array.from(params));
+            for (const { code, tasks } of phases) {
+              const run = functionAt(guarded.koffi, code as number, 4);
+              for (let task = 0; task < tasks; task++) run(0, place, scratch, task);
+            }
+          }
+          const out = new Float32Array(batches * rows * columns);
+          guarded.read(call.out.storage.buffer.address, out);
+          guarded.free();
+          const at = (
+            x: Float32Array,
+            batch: number,
+            r: number,
+            c: number,
+            [height, width]: number[],
+            turned?: boolean,
+          ) => x[(batch * height! * width! + (turned ? c * height! + r : r * width! + c)) % x.length]!;
+          for (let place = 0; place < out.length; place += 1 + (place % 7)) {
+            const [batch, r, c] = [
+              Math.floor(place / rows / columns),
+              Math.floor(place / columns) % rows,
+              place % columns,
+            ];
+            let sum = bias?.[c] ?? 0;
+            for (let k = 0; k < depth; k++)
+              sum += at(a, batch, r, k, [rows, depth], turnedA) * at(b, batch, k, c, [depth, columns], turnedB);
+            expect(out[place]).toBe(sum);
+          }
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+});
