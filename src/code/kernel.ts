@@ -124,6 +124,12 @@ export type Readers<F extends Fields> = {
   readonly [Name in keyof F]: F[Name] extends Fields ? Readers<F[Name]> : () => Integer;
 };
 
+/** Places in rows, all of which move on together. */
+export interface Rows {
+  at(row: number, offset?: number): Address;
+  add(bytes: number): void;
+}
+
 export class Kernel {
   readonly instructions: Instruction[] = [];
   /** How many params have been asked for. */
@@ -238,6 +244,21 @@ export class Kernel {
 
   prefetch(at: Address): void {
     this.write({ op: 'prefetch', from: [at] });
+  }
+
+  /** Rows that lie so many bytes apart, by a pointer for each three: an index has one, two or no steps. */
+  rows(first: Integer, step: Integer, count: number): Rows {
+    const pointers = [first.copy()];
+    while (3 * pointers.length < count) pointers.push((pointers.at(-1) as Integer).plus(step.times(3)));
+    return {
+      at(row, offset = 0) {
+        const pointer = pointers[Math.floor(row / 3)] as Integer;
+        return row % 3 === 0 ? pointer.at(offset) : pointer.at(offset, step, row % 3 === 1 ? 1 : 2);
+      },
+      add(bytes) {
+        for (const pointer of pointers) pointer.add(bytes);
+      },
+    };
   }
 
   /** `body` with each of first, first + step, ... below `past`; the loop is called `name` where it has no room in registers. */

@@ -22,7 +22,7 @@ export function isFewRows({ a, b, axes }: MatmulCall): boolean {
 }
 
 /** Whether columns of b lie side by side. */
-const isAcross = ({ shape, strides }: Elements) =>
+export const isAcross = ({ shape, strides }: Elements) =>
   strides.at(-1) === 1 && ((shape.at(-1) as number) > 1 || strides.at(-2) !== 1);
 
 /** Rows of a that go together where the terms of b lie side by side. */
@@ -35,16 +35,23 @@ const TASKS = 16;
 /** Bytes of b that a task reads at least, where its columns are taken whole. */
 const TASK_BYTES = 2 ** 18;
 
-export function planFewRows({ a, b, bias, epilogue, out }: MatmulCall): Plan {
+/** Machine code for the sums of a row of a after the other, where b is f32. */
+interface FewRowsCode {
+  readonly address: number;
+  /** Columns that it takes at once. */
+  readonly columns: number;
+}
+
+export function planFewRows({ a, b, bias, epilogue, out }: MatmulCall, code?: FewRowsCode): Plan {
   const [rows, depth] = a.shape.slice(-2) as [number, number];
   const columns = b.shape.at(-1) as number;
   const size = bytesPerElement(b.dtype);
   const across = isAcross(b);
   const { strip, terms } = across
     ? partsAcross(depth, columns)
-    : { strip: Math.max(1, Math.ceil(TASK_BYTES / (depth * size))), terms: depth };
+    : { strip: stripOf(TASK_BYTES / (depth * size), code?.columns), terms: depth };
   const splits = Math.ceil(depth / terms);
-  const together = across || rows === 1 ? 1 : TOGETHER;
+  const together = across || rows === 1 || code ? 1 : TOGETHER;
   const isPlain =
     together === 1 && a.dtype === 'f32' && a.strides.at(-1) === 1 && (rows === 1 || a.strides.at(-2) === depth);
   const pitch = pitchOf(columns);
@@ -60,6 +67,7 @@ export function planFewRows({ a, b, bias, epilogue, out }: MatmulCall): Plan {
           kernel: across ? 'fewRowsAcross' : 'fewRowsAlong',
           tasks: splits * Math.ceil(columns / strip),
           main: true,
+          ...(code ? { code: code.address } : {}),
         },
         { kernel: 'fewRowsFinish', tasks: rows * Math.ceil(columns / FINISHED) },
       ],
@@ -90,6 +98,9 @@ export function planFewRows({ a, b, bias, epilogue, out }: MatmulCall): Plan {
   ]);
   return program ? { ...plan, tables: [program] } : plan;
 }
+
+/** Columns of a task that takes them whole. */
+const stripOf = (columns: number, together = 1): number => Math.ceil(Math.max(1, columns) / together) * together;
 
 /** Columns and terms of a task, where columns lie side by side: a matter of shapes alone, since sums depend on it. */
 function partsAcross(depth: number, columns: number) {

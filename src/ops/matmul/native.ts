@@ -6,8 +6,9 @@ import type { Address, Integer, Kernel, Vector } from '../../code/kernel';
 import { checkInside, type NativePlan } from '../../runtime/cpu/plan';
 import type { Elements } from '../../tensor/elements';
 import type { MatmulCall } from './call';
-import { isFewRows } from './few-rows';
+import { isFewRows, planFewRows } from './few-rows';
 import { planManyRows } from './many-rows';
+import { codeOfFewRows } from './native-few-rows';
 import { GROUP, LeadingAxis, MatmulParams, NATIVE_SLICES } from './params';
 
 /** Terms that are summed at a time, at most. */
@@ -38,9 +39,10 @@ export const planNative: NativePlan<MatmulCall> = (call, { native, threads }) =>
   const alongA = isAlong(a, -1, -2);
   const alongB = isAlong(b, -2, -1);
   const isPlainBias = !bias || (bias.dtype === 'f32' && (bias.strides[0] === 1 || bias.size === 1));
-  // All else is WebAssembly's.
-  if (isFewRows(call) || alongA === undefined || alongB === undefined || !isPlainBias) return undefined;
   for (const x of [a, b, out, ...(bias ? [bias] : [])]) checkInside(x);
+  if (isFewRows(call)) return b.dtype === 'f32' ? planFewRows(call, codeOfFewRows(call, native)) : undefined;
+  // All else is WebAssembly's.
+  if (alongA === undefined || alongB === undefined || !isPlainBias) return undefined;
   const { lanes, name } = native.target;
   const most = MOST[name];
   const [rows, columns] = [a.shape.at(-2) as number, b.shape.at(-1) as number];
@@ -174,20 +176,15 @@ function packAlong(
   slice: Integer,
 ): void {
   const step = lane.times(4);
-  const thrice = step.times(3);
   for (let column = 0; column < columns; column += k.lanes) {
     const count = Math.min(k.lanes, columns - column);
-    const fours = Array.from({ length: Math.ceil(count / 4) }, (_, four) => b.plus(step.times(column + 4 * four)));
+    const from = k.rows(b.plus(step.times(column)), step, count);
     const to = slice.plus(4 * column);
     const rows = (most?: Integer) =>
-      Array.from({ length: k.lanes }, (_, row) => {
-        const index = [undefined, step, step, thrice][row % 4];
-        if (row >= count) return k.number(0);
-        return k.load((fours[row >> 2] as Integer).at(0, index, row % 4 === 2 ? 2 : 1), most);
-      });
+      Array.from({ length: k.lanes }, (_, row) => (row < count ? k.load(from.at(row), most) : k.number(0)));
     k.range('terms of a slice', k.lanes - 1, terms, k.lanes, () => {
       for (const [at, each] of k.transposed(rows()).entries()) each.store(to.at(4 * width * at));
-      for (const four of fours) four.add(k.bytes);
+      from.add(k.bytes);
       to.add(4 * width * k.lanes);
     });
     const rest = terms.remainder(k.integer(k.lanes));
@@ -344,24 +341,23 @@ function productOf(
   k.if(isFirst, '>', 0, () => each((sum, at, v) => sum.set(k.load(at, countOf(v)))));
 
   const b = right.copy();
-  // A pointer for each three rows, since an index has one, two or no steps.
-  const pointers = [left.copy()];
-  for (let row = 3; step && row < rows; row += 3) pointers.push((pointers.at(-1) as Integer).plus(step.times(3)));
-  const aAt = (row: number, term: number): Address => {
-    if (!step) return (pointers[0] as Integer).at(4 * (term * rows + row));
-    const pointer = pointers[Math.floor(row / 3)] as Integer;
-    return row % 3 === 0 ? pointer.at(4 * term) : pointer.at(4 * term, step, row % 3 === 1 ? 1 : 2);
-  };
+  const packed = left.copy();
+  const a = step
+    ? k.rows(left, step, rows)
+    : {
+        at: (row: number, offset = 0) => packed.at(rows * offset + 4 * row),
+        add: (bytes: number) => packed.add(rows * bytes),
+      };
   const some = (count: number) => () => {
     for (let term = 0; term < count; term++) {
       const right = Array.from({ length: vectors }, (_, v) => k.load(b.at(4 * width * term + v * k.bytes)));
       sums.forEach((of, row) => {
-        const number = k.splat(aAt(row, term));
+        const number = k.splat(a.at(row, 4 * term));
         for (const [v, sum] of of.entries()) sum.addProduct(number, right[v] as Vector);
       });
     }
     b.add(4 * width * count);
-    for (const pointer of pointers) pointer.add(4 * count * (step ? 1 : rows));
+    a.add(4 * count);
   };
   const done = k.integer(0);
   k.range('terms', 0, rounds, ROUND, (at) => {
