@@ -1,13 +1,13 @@
 /**
- * Compiles the kernels of each room into files beside their source, with relaxed SIMD and without, and bundles the worker's
- * script as a string into src/runtime/wasm/worker.generated.ts, so that pages may start it whatever bundled them. Rooms that
+ * Compiles the kernels of each room into files beside their source, with relaxed SIMD and without, and bundles the workers'
+ * scripts as strings into worker.generated.ts beside them, so that pages may start them whatever bundled them. Rooms that
  * are named are built alone; with --watch they are built again whenever a source is saved.
  */
 import { spawnSync } from 'node:child_process';
 import { watch, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { rolldown } from 'rolldown';
+import { bundle } from './bundle.ts';
 import { compileKernels, modulesOf } from './compile-kernels.ts';
 import { generateConstants } from './generate-constants.ts';
 import { generateOperations } from './generate-operations.ts';
@@ -15,6 +15,7 @@ import { generateParams } from './generate-params.ts';
 import { kernelsOf } from './kernels.ts';
 
 const root = resolve(import.meta.dirname, '..');
+const WORKERS = ['src/runtime/wasm/worker.ts', 'src/models/language-model/worker.ts'];
 /** Kernels, params and what workers run, but for what is generated. */
 const SOURCE = /^(?!.*\.generated\.).*(\.as|\/params|\/worker)\.ts$/;
 
@@ -29,11 +30,14 @@ async function build(rooms: readonly string[]): Promise<void> {
   generateOperations(root);
   const outputs = await compileKernels(root, modulesOf(sources), 'src/ops/kernels.generated.json');
   if (outputs.length > 0) console.log(`compiled ${outputs.map((path) => basename(path)).join(', ')}`);
-  const source = await bundle(join(root, 'src/runtime/wasm/worker.ts'));
-  writeFileSync(
-    join(root, 'src/runtime/wasm/worker.generated.ts'),
-    `export const source = ${JSON.stringify(source)};\n`,
-  );
+  for (const worker of WORKERS) {
+    const { code, notices } = await bundle(join(root, worker), 'iife');
+    const kept = notices && `/*!\n${notices}\n*/\n`;
+    writeFileSync(
+      join(root, worker.replace('.ts', '.generated.ts')),
+      `export const source = ${JSON.stringify(`${kept}${code.trim()}`)};\n`,
+    );
+  }
 }
 
 /** Each build is a process of its own, which imports the params as they are by then. */
@@ -47,11 +51,4 @@ function buildOnSave(rooms: readonly string[]): void {
     // Editors save a file in several steps.
     pending = setTimeout(rebuild, 50);
   });
-}
-
-async function bundle(input: string): Promise<string> {
-  const build = await rolldown({ input, platform: 'neutral' });
-  const { output } = await build.generate({ format: 'iife', minify: true });
-  await build.close();
-  return output[0].code;
 }

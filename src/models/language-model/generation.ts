@@ -1,5 +1,6 @@
 /** Texts that a language model generates, piece by piece. */
 import { checkArray, checkBoolean, checkOptions, checkWhole, show } from '../../check';
+import { deferred } from '../../deferred';
 import { ParameterError, SaccadeError } from '../../errors';
 import type { ChatMessage } from './chat-template';
 import type { Engine, Opened } from './engine';
@@ -126,29 +127,34 @@ export async function* piecesOf(
   const text = new TextOfTokens((tokens) => source.decode(tokens));
   const stops = new StopWords(stopWords(options.stop));
   const answer = new Answer();
-  const matcher = options.format && (await source.matcher(options.format));
+  const matching = options.format && source.matcher(options.format);
+  // What it rejects with is told where it is awaited.
+  matching?.catch(() => {});
   let opened: Opened | undefined;
   let reusedTokens = 0;
   try {
     opened = await engine.open(fitting(all, context), signal);
     reusedTokens = opened.reused;
+    const matcher = await unlessAborted(matching, signal);
+    let masking = matcher?.allowed();
+    masking?.catch(() => {});
     for (;;) {
       signal?.throwIfAborted();
-      const allowed = await matcher?.allowed();
+      const allowed = await unlessAborted(masking, signal);
       if (allowed?.every((bits) => bits === 0))
         throw new SaccadeError('no token of the vocabulary continues the answer as its format says');
       const choice = sampler.choose(opened.logits, all, allowed);
       if (!choice) throw new SaccadeError(await source.faultAfter(all));
       answer.timed();
       const { token } = choice;
-      matcher?.accept(token);
+      const isComplete = await unlessAborted(matcher?.accept(token), signal);
       const isEnd = !ignoreEnd && ends.includes(token);
       all.push(token);
       const { text: added, word } = isEnd ? { text: '' } : stops.push(text.push(token));
       const piece = answer.with(choice, added);
       if (piece) yield piece;
       answer.reason =
-        isEnd || (word === undefined && matcher?.isComplete)
+        isEnd || (word === undefined && isComplete)
           ? 'end'
           : word !== undefined
             ? 'stop'
@@ -157,6 +163,9 @@ export async function* piecesOf(
               : undefined;
       answer.stopWord = word;
       if (answer.reason) break;
+      // While the step is computed.
+      masking = matcher?.allowed();
+      masking?.catch(() => {});
       if (opened.row.tokens.length >= context) {
         if (overflow === 'end') {
           answer.reason = 'context';
@@ -167,13 +176,30 @@ export async function* piecesOf(
       } else opened = { ...opened, logits: await engine.step(opened.row, token, signal) };
     }
   } finally {
-    matcher?.dispose();
+    matching?.then((matcher) => matcher.dispose()).catch(() => {});
     if (opened) engine.close(opened.row);
   }
   const rest = answer.reason === 'stop' ? '' : stops.push(text.flush()).text + stops.flush();
   const last = answer.rest(rest);
   if (last) yield last;
   return answer.result({ promptTokens: prompt.length, reusedTokens, began });
+}
+
+/** What is awaited, or the signal's reason once it is aborted. */
+async function unlessAborted<T>(
+  awaited: Promise<T> | undefined,
+  signal: AbortSignal | undefined,
+): Promise<T | undefined> {
+  if (!awaited || !signal) return await awaited;
+  signal.throwIfAborted();
+  const { promise, reject } = deferred<never>();
+  const abort = () => reject(signal.reason);
+  signal.addEventListener('abort', abort);
+  try {
+    return await Promise.race([awaited, promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
 }
 
 /** The tokens, or the younger half of a context of them where these are too many. */

@@ -6,6 +6,7 @@ import { characterTokenizer } from '../../train/tokenizer';
 import { createDecoder, type DecoderAttention } from '../decoder';
 import { chatTemplate, type LanguageModelOptions, languageModel, languageTokenizer, type Prompt } from '.';
 import { filesOfGguf } from './gguf-tokenizer';
+import { statesOfGrammar } from './grammar-states';
 import { StopWords, TextOfTokens } from './pieces';
 import { Sampler, type SamplingOptions } from './sampling';
 
@@ -163,14 +164,82 @@ describe('the format of an answer', () => {
     );
     await expect(refused({ grammar: 'root ::= [a' })).rejects.toThrow('format cannot be used: EBNF lexer error');
     expect((await own.generate('[', { format: { grammar: 'root ::= "7"' } }).finish()).text).toBe('7');
-    const loud = { schema: { type: 'string', maxLength: 1e5 } };
-    await expect(async () => refused(loud)).rejects.toThrow('may repeat things up to 4096 times, got 100000');
     await expect(async () => refused('xml')).rejects.toThrow(
       "format must be json, { schema } or { grammar }, got 'xml'",
     );
     await expect(async () => refused({ schema: 1 })).rejects.toThrow('schema of format must be an object or a boolean');
     using wordless = model();
     expect(() => wordless.generate([1], { format: 'json' })).toThrow('the model has no tokenizer');
+  });
+
+  test.each<[string, unknown]>([
+    ['a count', { type: 'string', maxLength: 1e5 }],
+    ['nested counts', { type: 'string', pattern: '(a{0,4096}){0,4096}' }],
+    ['counts beside others', { properties: { a: { pattern: '^(a+)+(b|c|d)*(e{0,4096}f{0,4096}){0,4096}$' } } }],
+    ['four counts', { anyOf: [{ type: 'string', pattern: '(((a{1,1000}){1,1000}){1,1000}){1,1000}' }] }],
+    ['names as patterns', { patternProperties: { '(a{1,100}){101}': true } }],
+    [
+      'optional properties',
+      { type: 'object', properties: Object.fromEntries(Array.from({ length: 2500 }, (_, at) => [`p${at}`, true])) },
+    ],
+  ])('that grows beyond what is computed is refused before it does: %s', (_, schema) => {
+    using own = jsonModel();
+    const message =
+      /^schema of format must have at most 10000 states once its repetitions are written out, got about \d{5}/;
+    expect(() => own.generate('[', { format: { schema } })).toThrow(message);
+  });
+
+  test.each([
+    ['root ::= ("a" {0,200} | [b-d]{2} other){0,60}', 12_120 + 60 * 3],
+    ['root ::= "abc" "(a{9}" [{9}"] # {9}', 10],
+    ['x ::= ((("a"){10}){10}){10} y-z', 1003],
+  ])('has as many states as its repetitions say: %s', (grammar, states) => {
+    expect(Math.abs(statesOfGrammar(grammar) - states)).toBeLessThan(0.02 * states + 1);
+  });
+
+  test('is compiled beside the thread that serves, and answers under way go on behind one that ends the worker', async () => {
+    using own = jsonModel();
+    const fields = 'abel'.split('').map((name) => [name, { enum: ['true', 'false', 'truerrrrrrrr'] }] as const);
+    const format = {
+      schema: { type: 'object', properties: Object.fromEntries(fields), required: fields.map(([name]) => name) },
+    };
+    const alone = await own.generate('[', { temperature: 2, seed: 4, format }).finish();
+    let turns = 0;
+    const ticking = setInterval(() => turns++);
+    const answer = own.generate('[', { temperature: 2, seed: 4, format });
+    let pieces = 0;
+    for await (const _ of answer)
+      if (++pieces === 3) {
+        const refused = own.generate('[', { format: { schema: { type: 'wrong' } } }).finish();
+        await expect(refused).rejects.toThrow('format cannot be used: Unsupported type "wrong"');
+      }
+    clearInterval(ticking);
+    expect(answer.result.text).toBe(alone.text);
+    expect(Object.keys(JSON.parse(alone.text))).toEqual([...'abel']);
+    expect(turns).toBeGreaterThan(10);
+  });
+
+  test('is not all white space, however likely that is', async () => {
+    using own = jsonModel();
+    const bias = Object.fromEntries((own.tokenizer?.encode(' \n') ?? []).map((token) => [token, 90]));
+    const { text } = await own.generate('[', { bias, format: 'json', maxTokens: 100 }).finish();
+    expect(text.match(/\s+|\S+/g)?.map((run) => (run.trim() ? 'x' : run.length))).toEqual(
+      expect.arrayContaining([16, 'x']),
+    );
+    expect(text).not.toMatch(/\s{17}/);
+  });
+
+  test('works with the largest vocabularies', async () => {
+    const more = Object.fromEntries(Array.from({ length: 200_000 }, (_, at) => [`${text}${at}`, at + text.length]));
+    const { file } = characterTokenizer(text);
+    const { model, ...rest } = file as { model: { vocab: object } };
+    const tokens = languageTokenizer({
+      tokenizer: { ...rest, model: { ...model, vocab: { ...model.vocab, ...more } } },
+    });
+    const decoder = createDecoder({ ...config, vocab_size: tokens.size, hidden_size: 8, num_attention_heads: 2 });
+    using own = languageModel(runtime, decoder, decoder.initialize(runtime, { seed: 3 }), { tokenizer: tokens });
+    const { text: answer } = await own.generate('[', { format: { schema: { enum: ['true'] } } }).finish();
+    expect(answer).toBe('"true"');
   });
 });
 

@@ -251,6 +251,7 @@ export class LanguageModel {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#engine.dispose();
+    this.#grammars?.dispose();
     for (const tensor of Object.values(this.parameters)) tensor.dispose();
   }
 

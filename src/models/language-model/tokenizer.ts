@@ -70,7 +70,9 @@ export function languageTokenizer(files: TokenizerFiles): LanguageTokenizer {
 
 function vocabularyOf(encoder: Encoder, { added_tokens: added, decoder }: TokenizerFiles['tokenizer']): Vocabulary {
   const ids = encoder.get_vocab(true);
-  const tokens = new Array<string>(1 + Math.max(...ids.values())).fill('');
+  let last = -1;
+  for (const id of ids.values()) last = Math.max(last, id);
+  const tokens = new Array<string>(1 + last).fill('');
   for (const [token, id] of ids) tokens[id] = token;
   for (const each of Array.isArray(added) ? added : []) if (each.special) tokens[each.id] = '';
   const has = (type: string) => JSON.stringify(decoder ?? null).includes(`"type":"${type}"`);

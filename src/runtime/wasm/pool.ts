@@ -1,5 +1,6 @@
 /** Runs one job at a time: on worker threads, or on the calling thread if there are none or the job is small. */
 import { BackendError, DisposedError } from '../../errors';
+import { openThread, type Thread } from '../../workers/open';
 import type { Control } from '../backend';
 import type { Job, Phase } from '../cpu/plan';
 import type { NativeThread } from '../native/calls';
@@ -39,15 +40,7 @@ const PATIENCE = { milliseconds: 250, tasks: 4 };
 const PROGRESS_MILLISECONDS = 50;
 const START_MILLISECONDS = 10_000;
 
-/** A worker of Node's or the browser's. */
-interface Thread {
-  send(message: WorkerStart): void;
-  onMessage: (message: string) => void;
-  onDeath: (reason: string) => void;
-  /** Whether the thread keeps the process alive. */
-  hold(alive: boolean): void;
-  terminate(): Promise<unknown>;
-}
+type PoolThread = Thread<WorkerStart, string>;
 
 interface Pending {
   resolve(): void;
@@ -74,7 +67,7 @@ export function availableThreads(): { readonly threads: number; readonly reason:
 export class Pool {
   readonly #control: Int32Array;
   readonly #params: Float64Array;
-  #running: Thread[] | undefined;
+  #running: PoolThread[] | undefined;
   #pending: Pending | undefined;
   /** Resolves when stopped threads have ended: a late one would take tasks of the next job. */
   #ended: Promise<unknown> = Promise.resolve();
@@ -210,12 +203,12 @@ export class Pool {
     this.#stop(new BackendError(`the calling thread failed: ${error}; the next call starts new threads`));
   }
 
-  async #startThreads(): Promise<Thread[]> {
+  async #startThreads(): Promise<PoolThread[]> {
     await this.#ended;
-    const threads: Thread[] = [];
+    const threads: PoolThread[] = [];
     let timer: ReturnType<typeof setTimeout> | undefined;
     try {
-      while (threads.length < this.threads) threads.push(open());
+      while (threads.length < this.threads) threads.push(openThread<WorkerStart, string>(source));
       const started = threads.map((thread, index) => this.#startThread(thread, index));
       // Also for those that are ready already.
       const failed = new Promise((_, reject) => {
@@ -245,7 +238,7 @@ export class Pool {
     return threads;
   }
 
-  #startThread(thread: Thread, index: number): Promise<void> {
+  #startThread(thread: PoolThread, index: number): Promise<void> {
     return new Promise((resolve) => {
       thread.onMessage = () => resolve();
       thread.send({ memory: this.memory, index, native: this.native });
@@ -278,76 +271,3 @@ function runHere(module: Module, phases: readonly Phase[]): void {
 }
 
 const disposedWhilePending = () => new DisposedError('the runtime was disposed while a call was pending');
-
-function open(): Thread {
-  const node = globalThis.process?.getBuiltinModule?.('node:worker_threads');
-  return node ? openNode(node) : openWeb();
-}
-
-function openNode({ Worker }: typeof import('node:worker_threads')): Thread {
-  const worker = new Worker(source, { eval: true, execArgv: [], name: 'saccade' });
-  const thread: Thread = {
-    send: (message) => worker.postMessage(message),
-    onMessage: () => {},
-    onDeath: () => {},
-    hold: (alive) => (alive ? worker.ref() : worker.unref()),
-    terminate: () => worker.terminate(),
-  };
-  worker.on('message', (message) => thread.onMessage(message));
-  worker.on('error', (error) => thread.onDeath(String(error)));
-  worker.on('exit', (code) => thread.onDeath(`exit code ${code}`));
-  return thread;
-}
-
-function openWeb(): Thread {
-  const url = URL.createObjectURL(new Blob([source], { type: 'text/javascript' }));
-  const worker = newWorker(url);
-  const lock = globalThis.navigator.locks && crypto.randomUUID();
-  let end: Promise<unknown> | undefined;
-  const thread: Thread = {
-    send: (message) => worker.postMessage({ ...message, lock }),
-    onMessage: () => {},
-    onDeath: () => {},
-    hold: () => {},
-    terminate: async () => {
-      worker.terminate();
-      await end;
-    },
-  };
-  worker.onmessage = ({ data }) => {
-    URL.revokeObjectURL(url);
-    // There is no event for the end of a worker, but its lock becomes free.
-    if (lock) end ??= navigator.locks.request(lock, () => thread.onDeath('it was ended')).catch(() => {});
-    thread.onMessage(data);
-  };
-  worker.onerror = (event) => {
-    event.preventDefault();
-    thread.onDeath(event.message ?? `${POLICY} forbids workers from blob: addresses: allow them with worker-src blob:`);
-  };
-  return thread;
-}
-
-const POLICY = "this page's content security policy";
-
-interface TrustedTypes {
-  createPolicy(name: string, rules: { createScriptURL(url: string): string }): { createScriptURL(url: string): string };
-}
-
-let trusted: ReturnType<TrustedTypes['createPolicy']> | undefined;
-
-/** Under a trusted-types policy if the page has them; throws a reason in words if it allows no worker. */
-function newWorker(url: string): Worker {
-  const { trustedTypes } = globalThis as { readonly trustedTypes?: TrustedTypes };
-  try {
-    trusted ??= trustedTypes?.createPolicy('saccade', { createScriptURL: (own) => own });
-  } catch {
-    // The page does not allow the name, which matters only if it enforces trusted types: the next line tells.
-  }
-  try {
-    return new Worker(trusted?.createScriptURL(url) ?? url, { name: 'saccade' });
-  } catch (error) {
-    URL.revokeObjectURL(url);
-    const remedy = 'allow them with worker-src blob: and, where it asks for trusted types, with trusted-types saccade';
-    throw `${POLICY} forbids workers: ${remedy} (${(error as Error).message})`;
-  }
-}
