@@ -24,7 +24,7 @@ await train({
     const rows = runtime.fromHost(batches(index));
     return { tokens: contiguous(rows.slice(1, 0, n)), targets: contiguous(rows.slice(1, 1, n + 1)) };
   },
-  loss: (p, { tokens, targets }) => decoder.loss(p, tokens, targets),
+  loss: (p, { tokens, targets }, { training }) => decoder.loss(p, tokens, targets, { training }),
   onStep: ({ step, loss }) => {
     if (step % 20 === 0) console.log(`step ${step}: loss ${loss.toFixed(1)}`);
   },

@@ -80,8 +80,9 @@ export interface Plan {
 /** The loss of a decoder on a batch; landmarks have no targets. */
 const lossOf =
   (decoder: Decoder): Plan['loss'] =>
-  (parameters, { tokens, targets, positions, gated }) =>
+  (parameters, { tokens, targets, positions, gated }, { training }) =>
     decoder.loss(parameters, tokens as Tensor, targets as Tensor, {
+      training,
       ...(decoder.landmarks && { ignore: NO_TARGET }),
       positions: positions as Tensor<'i32'> | undefined,
       inputs: gated && { gated },

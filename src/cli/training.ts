@@ -140,8 +140,8 @@ function lossOnRank({ decoder }: Plan, communicator: Communicator, parallel: Par
   if (!decoder) throw new ParameterError('--ranks is for trainings of decoders, without --distill: leave it out');
   const loss = lossOverRanks(decoder, communicator, parallel);
   const ignore = decoder.landmarks ? NO_TARGET : undefined;
-  return (parameters, { tokens, targets, positions }) =>
-    loss(parameters, { tokens: tokens as Tensor, targets: targets as Tensor, positions }, { ignore });
+  return (parameters, { tokens, targets, positions }, { training }) =>
+    loss(parameters, { tokens: tokens as Tensor, targets: targets as Tensor, positions }, { ignore, training });
 }
 
 /** What is asked for, or what the checkpoint is of. */

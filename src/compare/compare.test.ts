@@ -19,6 +19,7 @@ import { type Comparison, hasError, isMeasured, type MeasuredRow, type Row } fro
 import type { Qkv } from './contenders';
 import { contendersAt } from './contenders';
 import { decodeMap } from './maps';
+import type { NextTokenLosses } from './next-token';
 
 const QUICK = { seconds: 0 };
 const EXACT = { ...QUICK, methods: [exactAttention] };
@@ -436,6 +437,19 @@ describe('methods', () => {
     }
     expect(recommendation.text).toContain('For full attention, nothing is recommended');
   });
+});
+
+test('in a model, each layer has a random order of its own', async () => {
+  const [q, k, v] = [1, 2, 3].map((seed) => runtime.random([1, 16, 1, 4], { seed })) as [Tensor, Tensor, Tensor];
+  const found: number[][] = [];
+  const losses: NextTokenLosses = async (attend) => {
+    for (const layer of [0, 1, 1]) if (attend) found.push([...(await attend({ q, k, v }, layer).read())]);
+    return { layer: 1, all: 1 };
+  };
+  await compare({ q, k, v }, { ...QUICK, methods: [stochasticAttention], losses });
+  const [first, second, again] = found.slice(-3);
+  expect(second).not.toEqual(first);
+  expect(second).toEqual(again);
 });
 
 describe('on a grid', () => {

@@ -38,7 +38,7 @@ export interface Contender {
   readonly scale?: number;
   readonly flops: number;
   readonly visited?: number;
-  /** By the params of a layer where those are calibrated, by default of the layer that is compared. */
+  /** By the params of a layer where those are calibrated, by default of the layer that is compared, or drawn, by default of the first. */
   forward(inputs: Inputs, control: Control, layer?: number): Results<Tensor>;
 }
 
@@ -189,8 +189,12 @@ function candidate(method: Method, given: Params, letters: Letters, baseline: bo
     spatial: isSpatial(method),
     ...(mask && { mask }),
     ...(params.scale !== undefined && { scale: params.scale }),
-    forward: (inputs, control) =>
-      method.forward(inputsOf(method, inputs as never), params, control) as unknown as Results<Tensor>,
+    forward: (inputs, control, layer = 0) =>
+      method.forward(
+        inputsOf(method, inputs as never),
+        method.drawn?.(params, { layer }) ?? params,
+        control,
+      ) as unknown as Results<Tensor>,
   };
 }
 

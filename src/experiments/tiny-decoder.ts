@@ -1,6 +1,7 @@
 /** Decoders small enough to be trained within an experiment, on sequences whose answers are known. */
 import { createDecoder, type Decoder, type DecoderAttention } from '../models';
 import { insertTargets, NO_TARGET } from '../models/decoder/landmarks';
+import type { ModuleControl } from '../nn';
 import type { Runtime } from '../runtime/runtime';
 import type { Tensor } from '../tensor/tensor';
 import { adamw, train, warmupCosine } from '../train';
@@ -62,7 +63,7 @@ interface TinyTraining {
   readonly learningRate: number;
   readonly draw: (seed: number) => Sequence;
   /** Default: the cross entropy of the answers. */
-  readonly loss?: (parameters: Record<string, Tensor>, batch: Batch) => Tensor;
+  readonly loss?: (parameters: Record<string, Tensor>, batch: Batch, control: ModuleControl) => Tensor;
 }
 
 /** Trains parameters in so many steps of AdamW. */
@@ -86,9 +87,9 @@ export async function trained(
         decoder,
         Array.from({ length: batch }, (_, row) => draw(index * batch + row)),
       ),
-    loss: (parameters, batch) =>
-      loss?.(parameters as Record<string, Tensor>, batch) ??
-      decoder.loss(parameters, batch.tokens, batch.targets, { ignore: NO_TARGET }),
+    loss: (parameters, batch, { training }) =>
+      loss?.(parameters as Record<string, Tensor>, batch, { training }) ??
+      decoder.loss(parameters, batch.tokens, batch.targets, { ignore: NO_TARGET, training }),
     onStep: ({ step, loss }) => report(step / steps, `step ${step} of ${steps}, loss ${loss.toFixed(2)}`),
   });
 }

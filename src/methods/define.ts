@@ -99,6 +99,14 @@ export interface LayerConfig {
   readonly layers: number;
 }
 
+/** Where params are drawn for. */
+export interface DrawPlace {
+  /** Index of the layer, from 0. */
+  readonly layer: number;
+  /** The number of the pass, in training. */
+  readonly pass?: number | undefined;
+}
+
 /** A parameter of a layer, and what training starts from. */
 export interface LayerParameter {
   /** Matrices are [out, in]. */
@@ -175,6 +183,11 @@ export interface MethodSpec<
   readonly constants?: readonly string[];
   /** `false` for methods that nothing is trained through, such as those that only choose. */
   readonly gradient?: false;
+  /**
+   * Params as a layer of a model has them, from those that all layers are given: for what is drawn at random, anew in each layer
+   * and each pass of training. Default: the same ones.
+   */
+  drawn?(params: valibot.InferOutput<Schema>, place: DrawPlace): valibot.InferOutput<Schema>;
   /** Whether no result depends on what comes after its query. Default: the param `causal`, if there is one. */
   isCausal?(params: valibot.InferOutput<Schema>): boolean;
   /** The mask, for methods that are one; undefined for settings that are not a mask. */
@@ -382,6 +395,7 @@ const OPTIONAL = [
   'landmarkEvery',
   'exactUpTo',
   'mostTokens',
+  'drawn',
   'page',
 ];
 

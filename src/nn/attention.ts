@@ -91,11 +91,14 @@ export interface Continuing {
   readonly complete?: Complete | undefined;
   /** Rotates queries or keys by positions, if the layer does. */
   readonly rotate: Rotate;
+  /** The method's params, as this pass has them. */
+  readonly params: Readonly<Record<string, unknown>>;
 }
 
 /** A definition whose tokens may continue a sequence. */
 export interface AttentionLayer extends Definition<Described> {
   readonly method: Method;
+  /** Those of inference. */
   readonly params: Readonly<Record<string, unknown>>;
   /** Heads of queries, those of keys and values, and their extents. */
   readonly heads: number;
@@ -137,9 +140,11 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
   checkMethod('method', method);
   const { name, inputs } = method;
   checkQkv('method', method);
-  const params = method.parse(given);
+  const parsed = method.parse(given);
   for (const [each, value] of Object.entries({ width, heads, keyHeads, layers })) checkWhole(each, value, 1);
   checkWhole('layer', layer, 0, layers - 1);
+  const drawn = (pass?: number) => method.drawn?.(parsed, { layer, pass }) ?? parsed;
+  const params = drawn();
   if (config.d === undefined && width % heads !== 0)
     throw new ParameterError(`heads must divide the width ${width} unless d is given, got ${heads}`);
   const { d = width / heads, e = d } = config;
@@ -183,7 +188,7 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
     keyHeads,
     d,
     e,
-    forward(x, parameters, { signal, activations, positions, length, attend, isPlain, further }) {
+    forward(x, parameters, { signal, training, activations, positions, length, attend, isPlain, further }) {
       const [b, n] = checkTokens(x, width);
       if (grid && n !== sizeOf(grid))
         throw new ShapeError(`x must have ${sizeOf(grid)} tokens, those of the grid ${show(grid)}, got ${n}`);
@@ -212,9 +217,10 @@ export function attentionLayer(config: AttentionConfig): AttentionLayer {
       const known = { ...projections, ...others };
       const isLater = attend && length !== undefined && extra?.isSequential;
       const inputs = isLater ? known : complete(known);
+      const own = training ? drawn(training.seed) : params;
       const out = attend
-        ? attend(inputs, { rotate, complete: isLater ? complete : undefined })
-        : (method.forward(inputs, params, { signal }).out as Tensor);
+        ? attend(inputs, { rotate, params: own, complete: isLater ? complete : undefined })
+        : (method.forward(inputs, own, { signal }).out as Tensor);
       return project(result, out.reshape([b, n, heads * e]), parameters, control);
     },
   };

@@ -26,6 +26,14 @@ export function checkSeed(seed: number): void {
   if (!Number.isSafeInteger(seed)) throw new ParameterError(`seed must be an integer, got ${show(seed)}`);
 }
 
+/** A seed for each place that a seed is used in, such as a layer's index; 0 leaves it as it is. */
+export function seedAt(seed: number, ...places: readonly number[]): number {
+  return places.reduce(
+    (own, place) => (place === 0 ? own : Math.floor(uniformGenerator(own)() * 2 ** 21) * 2 ** 32 + (place >>> 0)),
+    seed,
+  );
+}
+
 /** `length` standard normal numbers (Box-Muller). */
 export function normal(length: number, seed: number): Float32Array {
   const values = new Float32Array(length);

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { createRuntime, type Runtime } from '../../index';
 import {
   exactAttention,
@@ -64,8 +64,17 @@ test('every method is trained on every task, from every seed', () =>
 
 test('a benchmark that was ended goes on to the same figures, and trains nothing twice', () =>
   onRuntime(async (runtime) => {
-    const own = { ...one, seeds: 2 };
+    // Its orders are drawn anew in each step.
+    const own = {
+      ...one,
+      seeds: 2,
+      methods: [stochasticAttention],
+      params: { [stochasticAttention.name]: { window: 8 } },
+    };
+    const drawn = vi.spyOn(stochasticAttention, 'drawn');
     const whole = await runQuality(own, { runtime });
+    expect(new Set(drawn.mock.calls.map(([, { pass }]) => pass))).toEqual(new Set([undefined, 0, 1, 2, 3]));
+    drawn.mockRestore();
     const store = storeOf();
     for (const ends of [2, 3]) {
       const controller = new AbortController();

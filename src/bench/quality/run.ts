@@ -190,7 +190,8 @@ async function runOf(plan: Plan, { runtime, store, signal, onProgress }: Quality
       steps,
       signal,
       resume,
-      loss: (weights, { tokens, targets }) => decoder.loss(weights, tokens, targets, { ignore: IGNORED }),
+      loss: (weights, { tokens, targets }, { training }) =>
+        decoder.loss(weights, tokens, targets, { ignore: IGNORED, training }),
       batches(step) {
         const { task, batch } = stageAt(course, step, steps);
         return batchOf(runtime, task.examples(batch, seed * 2 ** 32 + step));

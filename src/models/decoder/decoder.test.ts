@@ -13,10 +13,12 @@ import {
   defineMaskedMethod,
   defineMethod,
   embedding,
+  map,
   matmul,
   type PackedWeight,
   type Runtime,
   rmsNorm,
+  sum,
 } from '../../index';
 import { readSafetensors } from '../../io';
 import * as masks from '../../masks';
@@ -40,14 +42,22 @@ import {
 import type { Method } from '../../methods/define';
 import { methods } from '../../methods/registry';
 import { attention as attentionModule } from '../../nn/attention';
-import { initial, partOf } from '../../nn/module';
+import { initial, partOf, type TrainableParameters } from '../../nn/module';
+import { TrainingPass } from '../../nn/training';
 import { differentiate } from '../../tape';
 import { bytesPerElement } from '../../tensor/dtype';
 import { convert, type HostTensor, hostTensor } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
 import { writeCheckpoint } from '../../train/checkpoint';
 import { packWeight } from '../../weights';
-import { createDecoder, type DecoderAttention, type DecoderCache, insertLandmarks, type LayerAttention } from '.';
+import {
+  createDecoder,
+  type DecoderAttention,
+  type DecoderCache,
+  type DecoderForwardOptions,
+  insertLandmarks,
+  type LayerAttention,
+} from '.';
 
 const fixture = readSafetensors(
   readFileSync(new URL('../../../test/fixtures/decoder.safetensors', import.meta.url)),
@@ -457,6 +467,35 @@ describe('methods of a decoder', () => {
       return undefined;
     }
   };
+
+  test('random orders are drawn anew in each layer and each pass of training, and are the same again', () =>
+    scoped(runtime, async () => {
+      const [n, layers] = [96, 3];
+      const config = { ...tiny, vocab_size: n, num_hidden_layers: layers, tie_word_embeddings: false };
+      const decoder = createDecoder(config, { attention: { method: stochasticAttention, params: { window: 6 } } });
+      const parameters = decoder.initialize(runtime, { seed: 1 });
+      const tokens = runtime.tensor([...new Array(n).keys()], [1, n], 'i32');
+      /** Which tokens the last one hears of. */
+      const heard = async (options: DecoderForwardOptions) => {
+        const last = (own: TrainableParameters) => sum(decoder.forward(own, tokens, options).slice(1, n - 1, n));
+        const { gradients } = differentiate(last, parameters);
+        const rows = await sum(
+          map((x) => Math.abs(x), gradients['model.embed_tokens.weight']!),
+          { axes: [1] },
+        ).read();
+        return [...rows].map((row) => row > 0);
+      };
+      const before = await heard({});
+      // With one order for all layers there are at most 1 + 3 * 2 * 5.
+      expect(before.filter(Boolean).length).toBeGreaterThan(40);
+      expect(await heard({})).toEqual(before);
+      const [first, second] = [0, 1].map((pass) => () => heard({ training: new TrainingPass(pass) }));
+      const inFirst = await first!();
+      expect(inFirst).not.toEqual(before);
+      expect(await second!()).not.toEqual(inFirst);
+      expect(await heard({ training: new TrainingPass(0), recompute: true })).toEqual(inFirst);
+      expect(await heard({ training: new TrainingPass(0), attend: (_, __, own) => own() })).toEqual(inFirst);
+    }));
 
   test('are those, and only those, by which tokens see no later ones', () =>
     scoped(runtime, async () => {

@@ -1,5 +1,6 @@
 /** What a student learns of a teacher, layer by layer, as SEA's authors weigh it: attention maps, contexts, layers, logits. */
 
+import type { ModuleControl } from '../../nn/module';
 import { contiguous } from '../../ops/copy';
 import { crossEntropy } from '../../ops/cross-entropy';
 import { gather } from '../../ops/gather';
@@ -30,13 +31,18 @@ interface Layer {
 export function distillation(
   teacher: { readonly decoder: Decoder; readonly parameters: Tensors },
   student: Decoder,
-): (parameters: Record<string, Tensor>, batch: Readonly<Record<'tokens' | 'targets', Tensor>>) => Tensor<'f32'> {
-  return (parameters, { tokens, targets }) =>
+): (
+  parameters: Record<string, Tensor>,
+  batch: Readonly<Record<'tokens' | 'targets', Tensor>>,
+  control?: ModuleControl,
+) => Tensor<'f32'> {
+  return (parameters, { tokens, targets }, { training } = {}) =>
     tokens.runtime.scope(() => {
       const known = taught(teacher.decoder, teacher.parameters, tokens);
       const kept = new Kept(tokens.runtime);
       const { layers } = student;
       const logits = student.forward(parameters, tokens, {
+        training,
         onLayer: (h, at) => kept.add(times(squaredError(h, known.hidden[at] as Tensor), WEIGHTS.hidden / layers)),
         attend(inputs, at, own) {
           const { map: wanted, context } = known.layers[at] as Layer;

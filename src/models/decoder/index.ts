@@ -89,7 +89,7 @@ export interface DecoderLossOptions extends DecoderForwardOptions, Pick<LinearCr
   readonly cache?: DecoderCache | undefined;
 }
 
-/** The method of a layer's attention, and its params. */
+/** The method of a layer's attention, and its params in this pass. */
 export interface LayerOfAttention extends Pick<AttentionLayer, 'method' | 'params'> {}
 
 export interface DecoderStepOptions extends Pick<ModuleControl, 'signal'> {
@@ -349,13 +349,12 @@ function attendingBy(
   const given = { signal, training, positions, further };
   return (layer: number): AttentionContext => {
     if (!attend) return given;
-    const { method, params } = attentions[layer] as AttentionLayer;
-    const of = { method, params };
+    const { method } = attentions[layer] as AttentionLayer;
     return {
       ...given,
-      attend(inputs) {
+      attend(inputs, { params }) {
         const own = () => method.forward(inputs, params, { signal }).out as Tensor;
-        const out = attend(inputs, layer, own, of) ?? own();
+        const out = attend(inputs, layer, own, { method, params }) ?? own();
         checkTensors({ 'what attend returns': out });
         return out;
       },
@@ -419,12 +418,12 @@ function networkOf(
 
 /** What `run` hands to the attention of a layer, for which it takes the function. */
 function inputsOf(
-  { method, params }: AttentionLayer,
+  { method }: AttentionLayer,
   runtime: Runtime,
   run: (attend: NonNullable<AttentionContext['attend']>) => unknown,
 ): Readonly<Record<'q' | 'k' | 'v', Tensor>> {
   const found: Tensor[] = [];
-  const attend = (inputs: Readonly<Record<string, Tensor>>) => {
+  const attend: NonNullable<AttentionContext['attend']> = (inputs, { params }) => {
     for (const name of ['q', 'k', 'v']) {
       const own = contiguous(inputs[name] as Tensor);
       // The layer's own scope would end with it.

@@ -82,16 +82,19 @@ interface Division {
 function divisionOf(communicator: Communicator, tokens: number): Division {
   const options = { communicator, tokens } as const;
   const causalOnes = contextParallel(attention, { ...options, mask: causal() });
-  /** By layer and batch. */
-  const known = new Map<string, ContextParallel>();
+  /** By layer and batch, as long as the params are the same. */
+  const known = new Map<string, { readonly params: object; readonly attention: ContextParallel }>();
   const attend: NonNullable<DecoderLossOptions['attend']> = (inputs, at, _, layer) => {
     const { q, k, v } = inputs as Readonly<Record<'q' | 'k' | 'v', Tensor>>;
     const [batch, , heads] = q.shape as [number, number, number];
     const { mask, score } = maskedBy(layer, inputs);
-    const own = getOrMake(known, `${at}, ${batch}`, () => {
+    const key = `${at}, ${batch}`;
+    if (known.get(key)?.params !== layer.params) known.delete(key);
+    const { attention: own } = getOrMake(known, key, () => {
       const extents = { batch, heads, keyHeads: k.shape[2] as number };
       const problem = problemOfLetters({ b: batch, n: tokens, m: tokens, h: heads, g: extents.keyHeads });
-      return contextParallel(attention, { ...options, ...extents, mask: mask(problem), shards: causalOnes.shards });
+      const given = { ...options, ...extents, mask: mask(problem), shards: causalOnes.shards };
+      return { params: layer.params, attention: contextParallel(attention, given) };
     });
     return own(q, k, v, { scale: layer.params.scale as number | undefined, score }).out;
   };

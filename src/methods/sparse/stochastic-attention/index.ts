@@ -8,9 +8,10 @@ import { BoundedMap } from '../../../bounded-map';
 import { band } from '../../../masks/band';
 import type { Mask } from '../../../masks/mask';
 import { randomPermutation, type StochasticParams, stochastic } from '../../../masks/stochastic';
+import { seedAt } from '../../../tensor/random';
 import { defineMethod } from '../../define';
 import { defineMaskedMethod } from '../../masked';
-import { causal, flag, scale, whole } from '../../schema';
+import { causal, flag, scale, seed } from '../../schema';
 import { gatedForward, gateLayer, refuseGates } from './gated';
 import { gatedReference, sees } from './reference';
 
@@ -24,7 +25,7 @@ const params = valibot.strictObject({
   causal,
   strict: flag('causally: as many slots as the window, of which later tokens are left out', false),
   clamped: flag('slots have ends, else they are a circle; default: if causal and not strict'),
-  seed: whole('of the random order, unless one is given', { preset: 0 }),
+  seed: seed('of the random order, unless one is given: in models another one in each layer and each pass of training'),
   gated: flag('add the sliding window over tokens in their own order', false),
   scale,
 });
@@ -74,6 +75,9 @@ export const stochasticAttention = defineMethod({
     return shuffled.forward(tensors, params, control);
   },
 
+  /** One order for all layers and steps would leave the sequence as unreached as a sliding window. */
+  drawn: ({ seed, ...params }, { layer, pass = -1 }) => ({ ...params, seed: seedAt(seed, layer, pass + 1) }),
+
   /** The order is drawn anew for each number of tokens. */
   continuation: () => ({ from: 'inputs', revises: true }),
 
@@ -103,7 +107,7 @@ export const stochasticAttention = defineMethod({
   page: () => import('./page'),
 });
 
-const kept = new BoundedMap<string, Mask>(16);
+const kept = new BoundedMap<string, Mask>(64);
 
 /** The same mask for the same settings, so that what follows from it is computed once. */
 function seeded(n: number, seed: number, window: Window): Mask {
