@@ -4,12 +4,16 @@ import { join } from 'node:path';
 import { playwright } from '@vitest/browser-playwright';
 import { defineConfig } from 'vitest/config';
 import { CHROMIUM_FOR_KERNELS } from './test/chromium.ts';
+import { lookAround } from './test/needs.ts';
 
 const onCpu = { maxWorkers: 2, sequence: { groupOrder: 0 } };
 // A GPU in software takes a core for itself: one in a page and one in Node, then pages, share the second group.
 const onGpu = { maxWorkers: 1, sequence: { groupOrder: 1 } };
 // Mesa's driver in software compiles kernels in half the time where it optimises none.
 const MESA = { GALLIVM_PERF: 'nopt' };
+
+const { missing, subgroupSizes } = await lookAround();
+const inNode = { hasGpu: !missing.gpu, subgroupSizes };
 
 /** They replace modules, which those that share a worker must not. */
 const MOCKING = [
@@ -18,6 +22,14 @@ const MOCKING = [
 ];
 const PAGES = ['test/{bench-browser,browser}.test.ts'];
 const ATLAS = ['test/atlas.test.ts', 'atlas/{build,site}/**/*.test.ts'];
+/** What trains, measures, kills or waits for seconds: it is left to `npm run test:all`. */
+const LONG = [
+  ...['src/{bench,experiments,sweep}/**/*.test.ts', 'src/pipelines/{pipelines,anomaly/*,lit/*}.test.ts'],
+  'src/cli/{anomaly,bench-*,look-regions,paint,reproduce-all,train-pictures}.test.ts',
+  ...['src/io/fuzz.test.ts', 'src/report/compare-view.test.ts', 'src/runtime/wasm/killed.test.ts'],
+];
+/** Blocks of the README and the guide, as they are written, and ranks in processes of their own. */
+const DOCUMENTS = ['test/{cluster,commands,programs,readme}.test.ts'];
 
 /** Those of the files that test on a GPU: to load all the others, only to skip what they test, takes long. */
 const onAnyGpu = (files: string) =>
@@ -26,16 +38,26 @@ const onAnyGpu = (files: string) =>
 /** Each room in Node: the reference, and WebAssembly. */
 const node = {
   extends: true as const,
-  test: { ...onCpu, isolate: false, name: 'node', include: ['src/**/*.test.ts'], exclude: MOCKING },
+  test: { ...onCpu, isolate: false, name: 'node', include: ['src/**/*.test.ts'], exclude: [...MOCKING, ...LONG] },
+};
+
+const long = {
+  extends: true as const,
+  test: { ...onCpu, isolate: false, name: 'long', include: LONG, exclude: MOCKING },
+};
+
+const documents = {
+  extends: true as const,
+  test: { ...onCpu, isolate: false, name: 'documents', include: DOCUMENTS },
 };
 
 /** The atlas, whose long test begins before all others, as projects of a group follow each other by name; and what mocks. */
 const alone = {
   extends: true as const,
-  test: { ...onCpu, name: 'alone', include: [...ATLAS, ...MOCKING], env: MESA, globalSetup: ['test/gpu.ts'] },
+  test: { ...onCpu, name: 'alone', include: [...ATLAS, ...MOCKING], env: MESA, provide: inNode },
 };
 
-/** What crosses rooms: the packed package, the command line, Firefox. */
+/** What else crosses rooms: the packed package, sweeps, Firefox. */
 const system = {
   extends: true as const,
   test: {
@@ -43,9 +65,9 @@ const system = {
     isolate: false,
     name: 'system',
     include: ['test/**/*.test.ts'],
-    exclude: [...ATLAS, ...PAGES, ...MOCKING],
+    exclude: [...ATLAS, ...PAGES, ...MOCKING, ...DOCUMENTS],
     env: MESA,
-    globalSetup: ['test/gpu.ts'],
+    provide: inNode,
   },
 };
 
@@ -63,7 +85,7 @@ const chromium = {
     isolate: false,
     name: 'chromium',
     include: [...onAnyGpu('src/{ops,runtime/webgpu,tune}/**/*.test.ts'), 'src/tape/gradients.test.ts'],
-    provide: { hasGpu: true, onGpu: true },
+    provide: { hasGpu: true, onGpu: true, missing: {} },
     setupFiles: ['test/only-gpu.ts'],
     browser: {
       enabled: true,
@@ -85,9 +107,8 @@ const gpu = {
     include: onAnyGpu('src/**/*.test.ts'),
     // What pages test; the backend's own tests run on both.
     exclude: ['src/{ops,tune}/**', 'src/tape/gradients.test.ts', 'src/runtime/webgpu/parts.test.ts'],
-    provide: { onGpu: true },
+    provide: { ...inNode, onGpu: true, missing: {} },
     env: MESA,
-    globalSetup: ['test/gpu.ts'],
     setupFiles: ['test/only-gpu.ts'],
   },
 };
@@ -100,8 +121,12 @@ export default defineConfig({
     // A GPU in software compiles each kernel for a second or more, and machines may be busy.
     testTimeout: 240_000,
     hookTimeout: 240_000,
-    provide: { seed: Number(process.env.SACCADE_SEED ?? 1), hasGpu: false, onGpu: false, subgroupSizes: [] },
-    reporters: ['default', './test/kernel-paths.ts'],
-    projects: [alone, node, system, chromium, gpu, pages],
+    provide: { seed: Number(process.env.SACCADE_SEED ?? 1), missing, hasGpu: false, onGpu: false, subgroupSizes: [] },
+    reporters: ['default', './test/kernel-paths.ts', './test/skipped.ts'],
+    projects: [
+      ...[alone, node, long, documents, system],
+      ...(missing.chromium ? [] : [chromium, pages]),
+      ...(missing.gpu ? [] : [gpu]),
+    ],
   },
 });

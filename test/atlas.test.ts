@@ -1,6 +1,5 @@
 /** The atlas as it is built: every page in Chromium, with and without the server, by eye, hand and screen reader. */
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -9,7 +8,7 @@ import { gzipSync } from 'node:zlib';
 import axe from 'axe-core';
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
 import { build, type InlineConfig, type PreviewServer, preview } from 'vite';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { know, maskAt } from '../atlas/site/tasks/setting';
 import { atlasConfig, serveAtlas } from '../scripts/atlas.ts';
 import { methods } from '../src/index';
@@ -17,7 +16,8 @@ import { models } from '../src/models/registry';
 import { papers } from '../src/papers';
 import { keysOfMask, receptiveField } from '../src/simulate/reach';
 import { printedBy } from './examples';
-import { FIREFOX, launchFirefox } from './firefox';
+import { launchFirefox } from './firefox';
+import { has } from './has';
 import { ISOLATION, launchChromium } from './page';
 
 const ROOT = resolve(import.meta.dirname, '..');
@@ -48,7 +48,10 @@ const serve = (headers: Record<string, string>) =>
     preview: { port: 0, headers },
   });
 
+const hasChromium = has('chromium');
+beforeEach(({ skip }) => skip(!hasChromium));
 beforeAll(async () => {
+  if (!hasChromium) return;
   config = await atlasConfig();
   await build(config);
   await writeFile(join(DIST, NOTHING), '');
@@ -929,16 +932,15 @@ test.concurrent('a method\u2019s page is worked by keys alone', async () => {
   await leave(page);
 });
 
-test.concurrent('Firefox shows the list, a method and its run, and the choice', { retry: 1 }, async ({ skip }) => {
-  const isMissing = !existsSync(FIREFOX);
-  if (isMissing && process.env.CI) throw new Error(`no Firefox at ${FIREFOX}`);
-  skip(isMissing, `no Firefox at ${FIREFOX}: apt-get install firefox-esr, or set FIREFOX`);
-  const firefox = await launchFirefox();
-  /** What a page holds once its parts have come to an end. */
-  const shown = (path: string, work: string, ends: string) =>
-    firefox.evaluate<Record<string, string>>(
-      url + path,
-      `(async () => {
+test
+  .runIf(has('firefox'))
+  .concurrent('Firefox shows the list, a method and its run, and the choice', { retry: 1 }, async () => {
+    const firefox = await launchFirefox();
+    /** What a page holds once its parts have come to an end. */
+    const shown = (path: string, work: string, ends: string) =>
+      firefox.evaluate<Record<string, string>>(
+        url + path,
+        `(async () => {
         const parts = () => [...document.querySelectorAll('[data-live]')];
         const until = async (is) => {
           const end = performance.now() + 60_000;
@@ -953,21 +955,21 @@ test.concurrent('Firefox shows the list, a method and its run, and the choice', 
         await until(() => ${ends});
         return Object.fromEntries(parts().map(({ dataset, textContent }) => [dataset.live, dataset.state + ' ' + textContent]));
       })()`,
-    );
-  try {
-    const list = await shown('index.html#?q=long+context', '', "document.querySelector('.likeness')");
-    expect(list.value.search).toMatch(/^done/);
-    const method = await shown(
-      'methods/power-attention/index.html#?tokens=256&dimension=16',
-      "document.querySelector('[data-run]').click();",
-      "['done', 'error'].includes(document.querySelector('[data-live=run]').dataset.state)",
-    );
-    for (const part of ['mask', 'reach', 'cost', 'code', 'run']) expect(method.value[part]).toMatch(/^done/);
-    expect(method.value.run).toMatch(/WebAssembly.*e-\d+ at 256 tokens/);
-    const choice = await shown('choose/index.html', '', 'true');
-    expect(choice.value.choose).toMatch(/^done[\s\S]*in a stored run/);
-    expect([list, method, choice].flatMap(({ errors }) => errors)).toEqual([]);
-  } finally {
-    await firefox.close();
-  }
-});
+      );
+    try {
+      const list = await shown('index.html#?q=long+context', '', "document.querySelector('.likeness')");
+      expect(list.value.search).toMatch(/^done/);
+      const method = await shown(
+        'methods/power-attention/index.html#?tokens=256&dimension=16',
+        "document.querySelector('[data-run]').click();",
+        "['done', 'error'].includes(document.querySelector('[data-live=run]').dataset.state)",
+      );
+      for (const part of ['mask', 'reach', 'cost', 'code', 'run']) expect(method.value[part]).toMatch(/^done/);
+      expect(method.value.run).toMatch(/WebAssembly.*e-\d+ at 256 tokens/);
+      const choice = await shown('choose/index.html', '', 'true');
+      expect(choice.value.choose).toMatch(/^done[\s\S]*in a stored run/);
+      expect([list, method, choice].flatMap(({ errors }) => errors)).toEqual([]);
+    } finally {
+      await firefox.close();
+    }
+  });

@@ -13,12 +13,13 @@ import { build } from 'esbuild';
 import type { Browser } from 'playwright-core';
 import { rollup } from 'rollup';
 import { preview } from 'vite';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import webpack from 'webpack';
 import { attention, createRuntime, differentiate } from '../src/index';
 import * as masks from '../src/masks';
 import { createDecoder } from '../src/models';
 import { expectClose } from './expect';
+import { has } from './has';
 import { bundlePage, launchChromium } from './page';
 
 const root = resolve(import.meta.dirname, '..');
@@ -115,6 +116,7 @@ globalThis.compute = async () => {
 const HTML = '<!doctype html><link rel="icon" href="data:," /><script type="module" src="./page.js"></script>';
 
 let project: string;
+const hasChromium = has('chromium');
 let browser: Browser;
 
 beforeAll(async () => {
@@ -122,8 +124,9 @@ beforeAll(async () => {
   await mkdir(join(project, 'node_modules'));
   await symlink(root, join(project, 'node_modules/saccade'));
   await writeFile(join(project, 'index.html'), HTML);
-  browser = await launchChromium();
+  if (hasChromium) browser = await launchChromium();
 });
+beforeEach(({ skip }) => skip(!hasChromium));
 
 afterAll(async () => {
   await browser?.close();

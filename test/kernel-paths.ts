@@ -1,6 +1,6 @@
 /**
- * Counts the variants of each GPU kernel that a whole run of tests compiled, in Node and in a page together. In CI, where
- * the GPU is one in software, a run that compiles fewer than `fixtures/kernel-paths.json` has fails: tests that
+ * Counts the variants of each GPU kernel that a whole run of tests compiled, in Node and in a page together. Where
+ * SACCADE_SKIP_NOTHING is set, a run that compiles fewer than `fixtures/kernel-paths.json` has fails: tests that
  * were left out must not leave out a path through a kernel. `-u` writes the counts of this run.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -47,7 +47,7 @@ export default class KernelPaths implements Reporter {
     for (const [name, count] of fewer) {
       console.error(`${name}: ${counts[name] ?? 0} variants were compiled, and ${count} are to be tested`);
     }
-    if (fewer.length > 0 && process.env.CI) process.exitCode = 1;
+    if (fewer.length > 0 && process.env.SACCADE_SKIP_NOTHING) process.exitCode = 1;
   }
 
   /** Whether all tests on GPUs ran, by the seed that the stored counts are of. */

@@ -8,13 +8,15 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { attention, createRuntime, type Tensor } from '../src/index';
 import { readSafetensors, writeSafetensors } from '../src/io';
 import type { Agreement } from './consumer/agreement';
+import { has } from './has';
 import { otherNodes } from './nodes';
 import { agreementInPage, bundlePage, ISOLATION, launchChromium, writeConsumer } from './page';
 
+const hasGpu = has('gpu');
 const root = resolve(import.meta.dirname, '..');
 const bin = 'node_modules/.bin/saccade';
 let project: string;
@@ -128,7 +130,7 @@ describe('in Node', () => {
   test('on the GPU it says what to install, and with that agrees with the reference', async () => {
     const call = agreementIn(process.execPath, { backend: 'webgpu' });
     await expect(call).rejects.toThrow("backend 'webgpu' needs the package webgpu in Node: npm install webgpu");
-    if (!inject('hasGpu')) return;
+    if (!hasGpu) return;
     await symlink(join(root, 'node_modules/webgpu'), join(project, 'node_modules/webgpu'));
     const report = await agreementIn(process.execPath, { backend: 'webgpu' });
     expect(report.explain).toContain('backend: webgpu');
@@ -164,7 +166,7 @@ describe('types', () => {
   });
 });
 
-describe('in a page bundled by Vite', () => {
+describe.runIf(has('chromium'))('in a page bundled by Vite', () => {
   let browser: Browser;
   beforeAll(async () => {
     browser = await launchChromium();

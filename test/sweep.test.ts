@@ -9,7 +9,8 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import type { SweepReport } from '../src/sweep/collected';
 import { normal } from '../src/tensor/random';
-import { freePorts, hasNats, startNats, type TestNats } from './nats';
+import { has } from './has';
+import { freePorts, startNats, type TestNats } from './nats';
 import { launchChromium } from './page';
 
 const bin = resolve(import.meta.dirname, '../dist/cli/bin.mjs');
@@ -22,6 +23,7 @@ const RESTART_AFTER = 150;
 const TRAINING = ['bench', 'quality', '--methods', 'attention', '--tasks', 'state-tracking-s3'];
 const SMALL = [...TRAINING, '--steps', '1', '--width', '4', '--layers', '1', '--threads', '1'];
 
+const hasNats = has('nats');
 const natsTest = test.skipIf(!hasNats);
 let folder: string;
 let nats: TestNats;
@@ -141,35 +143,38 @@ natsTest('a server that is full or has no JetStream', async () => {
   }
 });
 
-natsTest('a page works for a sweep: one link, and its row has the name of its machine', async () => {
-  const port = await freePorts();
-  const words = [bin, 'sweep', 'serve', '--store', join(folder, 'served'), '--port', String(port)];
-  const served = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] });
-  const browser = await launchChromium(false);
-  try {
-    const lines = createInterface({ input: served.stdout! });
-    let [server, link] = ['', ''];
-    for await (const line of lines) {
-      if (line.startsWith('server: ')) server = line.slice('server: '.length);
-      if (line.startsWith('page: ')) link = line.slice('page: '.length).trim();
-      if (link) break;
+test.runIf(hasNats && has('chromium'))(
+  'a page works for a sweep: one link, and its row has the name of its machine',
+  async () => {
+    const port = await freePorts();
+    const words = [bin, 'sweep', 'serve', '--store', join(folder, 'served'), '--port', String(port)];
+    const served = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const browser = await launchChromium(false);
+    try {
+      const lines = createInterface({ input: served.stdout! });
+      let [server, link] = ['', ''];
+      for await (const line of lines) {
+        if (line.startsWith('server: ')) server = line.slice('server: '.length);
+        if (line.startsWith('page: ')) link = line.slice('page: '.length).trim();
+        if (link) break;
+      }
+      const case_ = 'bench attention --n 16 --d 8 --masks causal --heads 1 --threads 1 --repeats 1 --only saccade';
+      expect((await sweep(['submit', ...case_.split(' ')], server)).code).toBe(0);
+      const page = await browser.newPage();
+      await page.goto(`${link}&machine=phone`);
+      await expect.poll(() => page.textContent('#lines'), { timeout: 120_000 }).toContain(`done: ${case_}`);
+      const { outcomes } = await collected([], server);
+      expect(outcomes).toMatchObject([
+        {
+          machine: 'phone',
+          report: { machine: { runtime: expect.stringContaining('Chrome') }, rows: [{ status: 'ok' }] },
+        },
+      ]);
+    } finally {
+      await browser.close();
+      served.kill('SIGINT');
+      const [code] = await once(served, 'exit');
+      expect(code).toBe(130);
     }
-    const case_ = 'bench attention --n 16 --d 8 --masks causal --heads 1 --threads 1 --repeats 1 --only saccade';
-    expect((await sweep(['submit', ...case_.split(' ')], server)).code).toBe(0);
-    const page = await browser.newPage();
-    await page.goto(`${link}&machine=phone`);
-    await expect.poll(() => page.textContent('#lines'), { timeout: 120_000 }).toContain(`done: ${case_}`);
-    const { outcomes } = await collected([], server);
-    expect(outcomes).toMatchObject([
-      {
-        machine: 'phone',
-        report: { machine: { runtime: expect.stringContaining('Chrome') }, rows: [{ status: 'ok' }] },
-      },
-    ]);
-  } finally {
-    await browser.close();
-    served.kill('SIGINT');
-    const [code] = await once(served, 'exit');
-    expect(code).toBe(130);
-  }
-});
+  },
+);

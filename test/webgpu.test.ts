@@ -3,7 +3,8 @@ import { execFile } from 'node:child_process';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
-import { describe, expect, inject, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { has } from './has';
 
 const index = pathToFileURL(join(resolve(import.meta.dirname, '..'), 'dist/index.mjs'));
 
@@ -19,7 +20,7 @@ async function run(program: string): Promise<string> {
   return stdout.trim();
 }
 
-describe.runIf(inject('hasGpu'))('a process that computes on the GPU', () => {
+describe.runIf(has('gpu'))('a process that computes on the GPU', () => {
   test('ends by itself: disposed or not, with calls pending or none', async () => {
     const done = "console.log('done');";
     const programs = [

@@ -1,8 +1,9 @@
-import { spawnSync } from 'node:child_process';
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { freemem, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { has } from '../../test/has';
+import { PYTHON } from '../../test/needs';
 import type { Runtime } from '../runtime/runtime';
 import { gateOf } from './gate';
 import { casesOf } from './longca/cases';
@@ -95,23 +96,13 @@ test('a script that dies, fails, says something else or hangs is reported', asyn
   await expect(async () => session.time(1, AbortSignal.timeout(200))).rejects.toMatchObject({ name: 'TimeoutError' });
 });
 
-const python = process.env.SACCADE_PYTHON || 'python3';
-const can = (program: string) => spawnSync(python, ['-c', program]).status === 0;
+describe.runIf(has('pytorch'))('PyTorch', () => {
+  test('a Python without it is told by its path', async () => {
+    // Without the packages that are installed.
+    await pretend(`#!/bin/sh\nexec ${PYTHON} -I -S "$@"`);
+    await expect(async () => open()).rejects.toThrow(/has no module 'torch': install PyTorch .*SACCADE_PYTHON/);
+  });
 
-test.runIf(can(''))('a Python without PyTorch is told by its path', async () => {
-  // Without the packages that are installed.
-  await pretend(`#!/bin/sh\nexec ${python} -I -S "$@"`);
-  await expect(async () => open()).rejects.toThrow(/has no module 'torch': install PyTorch .*SACCADE_PYTHON/);
-});
-
-const hasTorch = can('import torch');
-if (!hasTorch) {
-  const message = `PYTORCH IS NOT TESTED: ${python} has none; SACCADE_PYTHON names another`;
-  if (process.env.CI) throw new Error(message);
-  console.error(`\n\x1b[41m ${message} \x1b[0m\n`);
-}
-
-describe.runIf(hasTorch)('PyTorch', () => {
   test.each(MASK_NAMES)('is right under the mask %s, in f32 and in f16', async (mask: MaskName) => {
     for (const [name, dtype] of [
       ['pytorch', 'f32'],
@@ -147,7 +138,7 @@ torch.cuda.max_memory_allocated = lambda: len(waits)
 torch.cuda.synchronize = lambda: waits.append(1)
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name='__main__')`;
-    await pretend(`#!/bin/sh\nexec ${python} -c "${card}" "$@"`);
+    await pretend(`#!/bin/sh\nexec ${PYTHON} -c "${card}" "$@"`);
     const problem: Problem = { ...PROBLEM, dtype: 'f16' };
     const session = await open(problem, 'pytorch-f16');
     expect(session.label).toMatch(/^PyTorch [\d.]+ f16, Card 9000$/);

@@ -1,5 +1,5 @@
-import { spawnSync } from 'node:child_process';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { has } from '../../test/has';
 import { createRuntime } from '../ops/create-runtime';
 import { gateOf } from './gate';
 import { givenOf } from './given';
@@ -105,8 +105,7 @@ test('TensorFlow.js gives the losses of the reference', async () => {
   expect(tf.memory().numTensors - before).toBe(3 * (2 + 2 * 9) + 3);
 });
 
-const python = process.env.SACCADE_PYTHON || 'python3';
-describe.runIf(spawnSync(python, ['-c', 'import torch']).status === 0)('PyTorch', () => {
+describe.runIf(has('pytorch'))('PyTorch', () => {
   test.each([SMALL_ADAMW, SMALL_MUON])('gives the losses of the reference', async (training) => {
     const problem = problemOf(training);
     const { signal } = new AbortController();

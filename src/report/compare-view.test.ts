@@ -2,7 +2,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { has } from '../../test/has';
 import { launchChromium } from '../../test/page';
 import { compare } from '../compare/compare';
 import { type ComparisonReport, isMeasured, type MeasuredRow } from '../compare/comparison';
@@ -19,11 +20,13 @@ import { comparisonHtml } from './comparison-page';
 const HOSTILE = '</script><img src="x" onerror="alert(1)">';
 
 let folder: string;
+const hasChromium = has('chromium');
 let browser: Browser;
 let report: ComparisonReport;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'saccade-report-'));
+  if (!hasChromium) return;
   using runtime = await createRuntime({ backend: 'reference' });
   const [q, k, v] = [1, 2, 3].map((seed) => runtime.random([1, 40, 3, 8], { seed })) as [never, never, never];
   const comparison = await compare({ q, k, v }, { seconds: 0 });
@@ -51,6 +54,7 @@ beforeAll(async () => {
   await writeFile(join(folder, 'grid.html'), comparisonHtml(onGrid, { picture }));
   browser = await launchChromium();
 });
+beforeEach(({ skip }) => skip(!hasChromium));
 afterAll(async () => {
   await browser?.close();
   await rm(folder, { recursive: true, force: true });

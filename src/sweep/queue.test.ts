@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { jetstream } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
-import { hasNats, startNats, type TestNats } from '../../test/nats';
+import { has } from '../../test/has';
+import { startNats, type TestNats } from '../../test/nats';
 import { idOf, type Job, NEEDS } from './job';
 import type { CaseReport } from './outcome';
 import { SweepQueue } from './queue';
@@ -40,6 +41,7 @@ const worker = {
   say: () => {},
 };
 
+const hasNats = has('nats');
 let folder: string;
 let nats: TestNats;
 let connection: NatsConnection;
