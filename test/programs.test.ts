@@ -61,14 +61,14 @@ const guide = (await readdir(join(root, 'docs/guide'))).filter((name) => name.en
 const pages = ['README.md', ...guide.map((name) => `docs/guide/${name}`)];
 const onPages = async (language: string) => (await Promise.all(pages.map((page) => programsOf(page, language)))).flat();
 const [inTypeScript, inJavaScript] = [await onPages('ts'), await onPages('js')];
-const [before, ...comingFrom] = await programsOf('docs/coming-from.md');
+const comingFrom = await programsOf('docs/coming-from.md', 'js');
 
 /** What is written, by the first words of the files' names. */
 const PROGRAMS: Readonly<Record<string, readonly string[]>> = {
   example: ofExamples,
   typed: inTypeScript,
   plain: inJavaScript,
-  'coming-from': comingFrom.map((program) => before + program),
+  'coming-from': comingFrom,
 };
 const filesOf = (name: string) => (PROGRAMS[name] as string[]).map((_, at) => `${name}-${at}.ts`);
 
@@ -112,19 +112,22 @@ test('programs of the README and the guide are whole: they run on the current No
   }
 });
 
-test('those of the page for who comes from elsewhere run', async () => {
-  const files = filesOf('coming-from');
-  expect(files.length).toBeGreaterThan(1);
-  const all = files.map((file) => `await import('./${file}');`);
-  await writeFile(join(project, 'all.mjs'), [...all, 'process.exit(0);'].join('\n'));
-  const { stdout } = await node(['all.mjs']);
-  expect(stdout.trim().split('\n')).toEqual([
-    '[ 1, 8, 256, 64 ] 131072 [ 1, 8, 256 ]',
-    '[ 1, 256, 8, 64 ]',
-    '[ 1, 16, 512 ]',
-    expect.stringMatching(/^Float32Array\(1\) \[ \S+ \] \[ 1, 256, 8, 64 \]$/),
-    '[ 1, 256, 8, 64 ] [ 1, 256, 8 ]',
-    '[ 1, 256, 8, 64 ] [ 1, 8, 64, 64 ]',
-    '[ 1, 256, 8, 64 ] [ 1, 16, 16, 8, 64 ]',
-  ]);
-});
+test.each([{ path: process.execPath, version: process.version }, ...otherNodes()])(
+  'each of those for who comes from elsewhere is whole: they run on $version',
+  async ({ path }) => {
+    expect(comingFrom.length).toBeGreaterThan(1);
+    await Promise.all(comingFrom.map((program, at) => writeFile(join(project, `coming-${at}.mjs`), program)));
+    const all = comingFrom.map((_, at) => `await import('./coming-${at}.mjs');`);
+    await writeFile(join(project, 'all.mjs'), [...all, 'process.exit(0);'].join('\n'));
+    const { stdout } = await promisify(execFile)(path, ['all.mjs'], { cwd: project });
+    expect(stdout.trim().split('\n')).toEqual([
+      '[ 1, 8, 256, 64 ] 131072 [ 1, 8, 256 ]',
+      '[ 1, 256, 8, 64 ]',
+      '[ 1, 16, 512 ]',
+      expect.stringMatching(/^Float32Array\(1\) \[ \S+ \] \[ 1, 256, 8, 64 \]$/),
+      '[ 1, 256, 8, 64 ] [ 1, 256, 8 ]',
+      '[ 1, 256, 8, 64 ] [ 1, 8, 64, 64 ]',
+      '[ 1, 256, 8, 64 ] [ 1, 16, 16, 8, 64 ]',
+    ]);
+  },
+);
