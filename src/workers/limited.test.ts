@@ -10,7 +10,7 @@ const functions = {
   count: () => [begun, ++calls],
   fail: () => { throw new Error('no'); },
   loop: () => { for (;;); },
-  fill: () => { for (let all; ; ) all = { all, more: [1, 2, 3] }; },
+  fill: () => { for (const all = []; ; ) all.push(JSON.stringify('text'.repeat(1e5) + all.length)); },
 };
 parentPort.on('message', ({ name, args }) => {
   try { parentPort.postMessage({ result: functions[name](...args) }); }

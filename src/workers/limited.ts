@@ -5,8 +5,6 @@ import type { Answer, Call } from './serve';
 
 /** What a worker may take of memory: its heap, and its WebAssembly. */
 const MOST_MEGABYTES = 1024;
-/** What begins a worker has this long beside its own limit. */
-const START_SECONDS = 10;
 
 interface Job extends Call {
   readonly seconds: number;
@@ -61,7 +59,7 @@ export class LimitedWorker {
       try {
         if (!this.#held.thread) {
           this.#held.thread = openThread<Call, Answer>(await this.source(), MOST_MEGABYTES);
-          await this.#do(await this.begin(), seconds + START_SECONDS);
+          await this.#begun(seconds);
         }
         resolve(await this.#do({ name, args }, seconds));
       } catch (error) {
@@ -69,6 +67,15 @@ export class LimitedWorker {
       }
     }
     this.#isBusy = false;
+  }
+
+  async #begun(seconds: number): Promise<void> {
+    try {
+      await this.#do(await this.begin(), seconds);
+    } catch (error) {
+      this.end();
+      throw error;
+    }
   }
 
   async #do(call: Call, seconds: number): Promise<unknown> {

@@ -113,15 +113,16 @@ function stopWords(stop: GenerateOptions['stop']): readonly string[] {
   return stop;
 }
 
-/** The pieces of an answer to these tokens, which were checked. */
+/** The pieces of an answer to tokens that `begin` gives, checked. */
 export async function* piecesOf(
   source: Source,
-  prompt: readonly number[],
+  begin: () => Promise<readonly number[]>,
   options: GenerateOptions,
 ): AsyncGenerator<Piece, GenerationResult> {
   const { engine, context, ends } = source;
   const { maxTokens = Number.POSITIVE_INFINITY, ignoreEnd = false, overflow = 'end', signal } = options;
   const began = performance.now();
+  const prompt = (await unlessAborted(begin(), signal)) as readonly number[];
   const all = [...prompt];
   const sampler = new Sampler(options, prompt);
   const text = new TextOfTokens((tokens) => source.decode(tokens));

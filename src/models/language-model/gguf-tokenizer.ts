@@ -73,18 +73,29 @@ function byteLevel({ pre = 'default', tokens, merges = [] }: GgufTokenizer) {
   };
 }
 
+/** More than any vocabulary has. */
+const MOST_MERGES = 2 ** 22;
+
 /** Merges follow from the scores: a pair merges the sooner, the higher the score of what it becomes. */
 function sentencePiece({ tokens, scores, special, addSpacePrefix = true }: GgufTokenizer) {
   const vocab = vocabulary(tokens);
   const idOf = new Map(tokens.map((token, id) => [token, id]));
-  const merges = tokens.flatMap((token, id) => {
-    const characters = [...token];
-    const splits = characters.flatMap((_, at) => {
-      const [left, right] = [characters.slice(0, at).join(''), characters.slice(at).join('')];
-      return idOf.has(left) && idOf.has(right) ? [{ left, right, score: scores?.[id] ?? 0 }] : [];
+  const beginnings = longestBeginnings(tokens);
+  const endings = longestBeginnings(tokens.map((token) => [...token].reverse().join('')));
+  const merges: { left: string; right: string; score: number }[] = [];
+  for (const [id, token] of tokens.entries()) {
+    const ends = new Set(chain(endings, id).map((end) => token.length - (tokens[end] as string).length));
+    const lefts = chain(beginnings, id).filter((left) => {
+      const text = tokens[left] as string;
+      return text !== '' && text.length < token.length && ends.has(text.length) && idOf.get(text) === left;
     });
-    return splits.sort((a, b) => (idOf.get(a.left) as number) - (idOf.get(b.left) as number));
-  });
+    for (const left of lefts.sort((a, b) => a - b)) {
+      const text = tokens[left] as string;
+      merges.push({ left: text, right: token.slice(text.length), score: scores?.[id] ?? 0 });
+    }
+    if (merges.length > MOST_MERGES)
+      throw new ParseError(`the tokenizer must have at most ${MOST_MERGES} pairs of tokens that are a token together`);
+  }
   merges.sort((a, b) => b.score - a.score);
   const spaces = { type: 'Replace', pattern: { String: ' ' }, content: SPACE };
   const decoders = [
@@ -110,6 +121,26 @@ function sentencePiece({ tokens, scores, special, addSpacePrefix = true }: GgufT
     decoder: { type: 'Sequence', decoders },
     model,
   };
+}
+
+/** Of each token the longest other one, or an equal one, that it begins with; -1 if there is none. In their order it is among those before. */
+function longestBeginnings(tokens: readonly string[]): Int32Array {
+  const order = [...tokens.keys()].sort((a, b) => ((tokens[a] as string) < (tokens[b] as string) ? -1 : 1));
+  const found = new Int32Array(tokens.length);
+  const open: number[] = [];
+  for (const id of order) {
+    while (open.length > 0 && !(tokens[id] as string).startsWith(tokens[open.at(-1) as number] as string)) open.pop();
+    found[id] = open.at(-1) ?? -1;
+    open.push(id);
+  }
+  return found;
+}
+
+/** A token's longest, that one's longest, and so on. */
+function chain(longest: Int32Array, id: number): number[] {
+  const all: number[] = [];
+  for (let at = longest[id] as number; at >= 0; at = longest[at] as number) all.push(at);
+  return all;
 }
 
 const PLAIN = {

@@ -5,6 +5,7 @@ import { checkInstalled, resolvePackage } from '../../packages';
 import { LimitedWorker } from '../../workers/limited';
 import { statesOfGrammar, statesOfSchema } from './grammar-states';
 import type { FormatText, GrammarSetup } from './grammar-work';
+import { languageWorker } from './language-worker';
 import type { LanguageTokenizer } from './tokenizer';
 
 /** Any JSON, JSON as a schema describes it, or texts of a grammar in EBNF, whose rule `root` is the whole. */
@@ -63,7 +64,7 @@ export class Grammars {
       const setup: GrammarSetup = { library: libraryPlace(), ...tokenizer.vocabulary(), size, ends };
       return { name: 'openGrammars', args: [setup] };
     };
-    this.#worker = new LimitedWorker(async () => (await import('./worker.generated')).source, begin);
+    this.#worker = new LimitedWorker(languageWorker, begin);
   }
 
   /** @throws {ParameterError | UnsupportedError} a schema or a grammar that is none or takes too much, the package missing */

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import configs from '../../../test/fixtures/decoder.json';
+import { show } from '../../check';
 import { createRuntime, type Runtime } from '../../index';
 import { exactAttention, gatedDeltaRule } from '../../methods';
 import { characterTokenizer } from '../../train/tokenizer';
@@ -340,6 +341,44 @@ describe('the tokenizer of a GGUF file', () => {
     expect(tokenizer.decode(tokenizer.encode('ab é a'))).toBe('ab é a');
   });
 
+  test('of SentencePiece takes a token of any length', () => {
+    const tokens = ['<unk>', 'a', 'b'.repeat(9), 'ab', `a${'b'.repeat(300_000)}`, 'b', 'b'.repeat(300_000)];
+    const { model } = filesOfGguf({ model: 'llama', tokens, special: {} }).tokenizer as {
+      model: { merges: string[][] };
+    };
+    expect(model.merges.map(([left, right]) => `${left?.length} ${right?.length}`)).toEqual(['1 1', '1 300000']);
+  });
+
+  test.each<[string, object, string]>([
+    [
+      'an id',
+      { model: { type: 'BPE', merges: [], vocab: { a: 1e9 } } },
+      'must be an integer from 0 to 4194303, got 1000000000',
+    ],
+    ['an added id', { added_tokens: [{ content: 'b', id: 1e9 }] }, "id of token 'b' must be an integer"],
+    ...['(a+)+$', '(a|a)*$', '(a{0,40}){0,40}b', '(?:(?:x|a+))*b', 'a*a*a*a*b', '(a*)\\1'].map(
+      (Regex): [string, object, string] => [
+        Regex,
+        { pre_tokenizer: { type: 'Split', pattern: { Regex }, behavior: 'Isolated' } },
+        `the pattern ${show(Regex)} of the tokenizer `,
+      ],
+    ),
+    ['of a decoder', { decoder: { type: 'Replace', pattern: { Regex: '(a*)*b' }, content: '' } }, 'repeats a part'],
+  ])('that could take for ever is refused: %s', (_, part, message) => {
+    const { file } = characterTokenizer('ab');
+    expect(() => languageTokenizer({ tokenizer: { ...file, ...part } })).toThrow(message);
+  });
+
+  test.each([
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{M}]*[\\p{Ll}\\p{M}]+(?i:'s|'t)?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s+",
+    '[!-/:-~][A-Za-z]+|[^\\r\\n]?[\\p{L}]+|\\d{1,3}(?=(?:\\d{3})*\\b)| ?[^(\\s|[.,!?])]+',
+  ])('with a pattern as models have them is not: %s', (Regex) => {
+    const { file } = characterTokenizer('ab');
+    const split = { type: 'Split', pattern: { Regex }, behavior: 'Isolated', invert: false };
+    expect(languageTokenizer({ tokenizer: { ...file, pre_tokenizer: split } }).encode('ab')).toEqual([0, 1]);
+  });
+
   test('of byte pairs parts texts as its kind says, around special tokens', () => {
     const tokens = ['1', '2', 'Ġ', 'a', '12', 'Ġa', '<|end|>'];
     const files = {
@@ -367,11 +406,11 @@ describe('a chat template', () => {
   const source =
     "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] | trim }}\n{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
 
-  test('renders a conversation', () => {
-    expect(chatTemplate(source, { bos_token: '<s>' }).render(messages)).toBe(
+  test('renders a conversation', async () => {
+    expect(await chatTemplate(source, { bos_token: '<s>' }).render(messages)).toBe(
       '<s><|system|>Be brief.\n<|user|>Hi\n<|assistant|>',
     );
-    expect(chatTemplate("{{ strftime_now('%Y') }}").render(messages)).toBe(String(new Date().getFullYear()));
+    expect(await chatTemplate("{{ strftime_now('%Y') }}").render(messages)).toBe(String(new Date().getFullYear()));
   });
 
   test.each([
@@ -379,13 +418,18 @@ describe('a chat template', () => {
     ["{{ raise_exception('no system') }}", 'the chat template cannot be rendered: the template refuses it: no system'],
     ['{% for a in range(100000000) %}{% endfor %}', 'range() of 100000000 is too long'],
     ['{% set x = range(1000) %}{% for a in x %}{% for b in x %}{{ a }}{% endfor %}{% endfor %}', 'it takes more than'],
-  ])('%s is refused', (template, message) => {
-    expect(() => chatTemplate(template).render(messages)).toThrow(message);
+    [
+      "{% set ns = namespace(x='aa') %}{% for a in range(99) %}{% set ns.x = ns.x.replace('a', ns.x) %}{% endfor %}",
+      'cannot be rendered',
+    ],
+    [`${' '.repeat(100_000)}{{ messages }}`, 'it takes more than 5 s'],
+  ])('%.80s is refused', { timeout: 30_000 }, async (template, message) => {
+    await expect(chatTemplate(template).render(messages)).rejects.toThrow(message);
   });
 
-  test('messages are checked', () => {
+  test('messages are checked', async () => {
     const { render } = chatTemplate(source);
-    expect(() => render([])).toThrow('messages must be one at least, got an empty list');
-    expect(() => render([{ role: 'user' } as never])).toThrow('content of messages[0] must be a string, got undefined');
+    await expect(render([])).rejects.toThrow('messages must be one at least, got an empty list');
+    await expect(render([{ role: 'user' } as never])).rejects.toThrow('content of messages[0] must be a string');
   });
 });

@@ -116,14 +116,14 @@ export class LanguageModel {
    * An answer, piece by piece: `for await (const { text } of model.generate(prompt))`. Several at once are computed in steps of
    * all; one that is no longer iterated costs nothing.
    *
-   * @throws {ParameterError} a prompt that is empty, too long, or that needs a tokenizer or a template; options out of range
+   * @throws {ParameterError} a prompt that is empty, too long, or that needs a tokenizer or a template; options out of range. What a
+   * template refuses, and what is wrong with the tokens of a conversation, is told by iteration
    */
   generate(prompt: Prompt, options: GenerateOptions = {}): Generation {
     this.#assertUsable('generate()');
     const { decoder, context, ends, tokenizer } = this;
     checkGeneration(options, decoder.vocabulary);
-    const tokens = this.tokensOf(prompt);
-    if (options.overflow !== 'forget') this.#checkFits(tokens);
+    const begin = this.#begin(prompt, options.overflow !== 'forget');
     if (options.format !== undefined)
       this.#grammars ??= new Grammars(this.#tokenizer('given with a format'), decoder.vocabulary, ends);
     const source = {
@@ -134,12 +134,31 @@ export class LanguageModel {
       matcher: (format: AnswerFormat) => (this.#grammars as Grammars).matcher(format),
       faultAfter: (tokens: readonly number[]) => faultAfter(this.runtime, decoder, this.parameters, tokens),
     };
-    return new Generation(piecesOf(source, tokens, options));
+    return new Generation(piecesOf(source, begin, options));
   }
 
-  /** The tokens of a prompt: a conversation is put into the model's template, a text may get the token that begins one. */
-  tokensOf(prompt: Prompt): readonly number[] {
-    const tokens = this.#tokensOf(prompt);
+  /** Checks a prompt, and gives its tokens: a conversation is put into the model's template before, beside this thread. */
+  #begin(prompt: Prompt, mustFit: boolean): () => Promise<readonly number[]> {
+    const checked = (tokens: readonly number[]) => {
+      if (mustFit) this.#checkFits(tokens);
+      return tokens;
+    };
+    if (typeof prompt === 'string' || typeof prompt?.[0] !== 'object') {
+      const tokens = checked(this.tokensOf(prompt as string | readonly number[]));
+      return async () => tokens;
+    }
+    checkArray('prompt', prompt);
+    const messages = prompt as readonly ChatMessage[];
+    const { template, encode } = this.#tokenizer('a conversation');
+    checkMessages(messages);
+    if (!template) throw new ParameterError('prompt is a conversation, for which the tokenizer has no chat template');
+    return async () => checked(this.tokensOf(encode(await template.render(messages), { isWhole: false })));
+  }
+
+  /** The tokens of a prompt: a text may get the token that begins one. */
+  tokensOf(prompt: string | readonly number[]): readonly number[] {
+    const tokens = typeof prompt === 'string' ? this.#tokenizer('a text').encode(prompt) : prompt;
+    checkArray('prompt', tokens);
     if (tokens.length === 0) throw new ParameterError('prompt must have a token at least, got none');
     for (const [at, token] of tokens.entries()) checkWhole(`prompt[${at}]`, token, 0, this.decoder.vocabulary - 1);
     return tokens;
@@ -228,17 +247,6 @@ export class LanguageModel {
       throw new ParameterError(
         `prompt must have at most ${this.context} tokens, the context, got ${tokens.length}: shorten it, or ask for overflow 'forget'`,
       );
-  }
-
-  #tokensOf(prompt: Prompt): readonly number[] {
-    if (typeof prompt === 'string') return this.#tokenizer('a text').encode(prompt);
-    checkArray('prompt', prompt);
-    if (typeof prompt[0] !== 'object') return prompt as readonly number[];
-    const messages = prompt as readonly ChatMessage[];
-    const { template, encode } = this.#tokenizer('a conversation');
-    checkMessages(messages);
-    if (!template) throw new ParameterError('prompt is a conversation, for which the tokenizer has no chat template');
-    return encode(template.render(messages), { isWhole: false });
   }
 
   #tokenizer(what: string): LanguageTokenizer {

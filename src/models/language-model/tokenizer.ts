@@ -3,6 +3,7 @@ import { Tokenizer as Encoder } from '@huggingface/tokenizers';
 import { checkKnown, checkRecord, isRecord, show } from '../../check';
 import { ParameterError, ParseError } from '../../errors';
 import { type ChatTemplate, chatTemplate } from './chat-template';
+import { faultOfPattern } from './patterns';
 
 export interface LanguageTokenizer {
   /** How many tokens there are, special ones among them. */
@@ -79,7 +80,28 @@ function vocabularyOf(encoder: Encoder, { added_tokens: added, decoder }: Tokeni
   return { tokens, kind: has('ByteLevel') ? 'byte_level' : has('ByteFallback') ? 'byte_fallback' : 'raw' };
 }
 
-function encoderOf(tokenizer: object, config: object): Encoder {
+/** More ids than any vocabulary has, and characters of a pattern. */
+const [MOST_IDS, MOST_PATTERN] = [2 ** 22, 10_000];
+
+/** Refuses ids that would make lists endless, and patterns that could take for ever. */
+function checkBounds({ model, added_tokens: added, ...parts }: TokenizerFiles['tokenizer']): void {
+  const vocab = isRecord(model) && isRecord(model.vocab) ? Object.entries(model.vocab) : [];
+  const more = Array.isArray(added) ? added.filter(isRecord).map(({ content, id }) => [content, id] as const) : [];
+  for (const [token, id] of [...vocab, ...more])
+    if (!(Number.isInteger(id) && (id as number) >= 0 && (id as number) < MOST_IDS))
+      throw new ParseError(
+        `the id of token ${show(token)} must be an integer from 0 to ${MOST_IDS - 1}, got ${show(id)}`,
+      );
+  JSON.stringify(parts, (key, value) => {
+    if (key !== 'Regex' || typeof value !== 'string') return value;
+    const fault = value.length > MOST_PATTERN ? `has more than ${MOST_PATTERN} characters` : faultOfPattern(value);
+    if (fault) throw new ParseError(`the pattern ${show(value)} of the tokenizer ${fault}`);
+    return value;
+  });
+}
+
+function encoderOf(tokenizer: TokenizerFiles['tokenizer'], config: object): Encoder {
+  checkBounds(tokenizer);
   try {
     return new Encoder(tokenizer, config);
   } catch (error) {

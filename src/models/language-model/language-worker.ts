@@ -1,0 +1,2 @@
+/** The script of the workers of language models, which loads on first use. */
+export const languageWorker = async () => (await import('./worker.generated')).source;
