@@ -281,6 +281,8 @@ const extendOp: Op<ExtendCall & OnKeys> = {
 };
 
 const TASKS_OF_THREAD = 8;
+/** Entries of the lists of a block. */
+const MOST_LISTED = 2 ** 17;
 
 /** Rows whose index is of other keys have scored fewer than none. */
 const ofTheseKeys = (scanned: Elements, keys: number): Expectation => ({
@@ -303,7 +305,8 @@ const retrieveOp: Op<RetrieveCall & OnKeys> = {
     const rowsOfTask = Math.ceil(rows / (TASKS_OF_THREAD * machine.threads));
     const tasks = Math.ceil(rows / rowsOfTask);
     const found = Math.min(topK, m);
-    const beamBytes = 8 * (Math.max(beam, 2 * found) + probes);
+    const block = index ? 1 : Math.max(1, Math.min(n, QUERIES, Math.floor(MOST_LISTED / (2 * found))));
+    const beamBytes = 8 * (Math.max(beam, 2 * found * block) + probes);
     const marksBytes = 4 * Math.ceil(m / 32);
     // What it lacks are keys that are neither retrieved nor in an index yet.
     const window = first + recent + (index ? Math.max(0, m - recent - index.past) : 0);
@@ -326,6 +329,7 @@ const retrieveOp: Op<RetrieveCall & OnKeys> = {
             index: indexParams(index),
             q: operand(q),
             rowsOfTask,
+            block,
             marksBytes,
             beamBytes,
             attendedKeys,

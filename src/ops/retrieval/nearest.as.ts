@@ -8,13 +8,13 @@ import { BLOCK_PANELS, BuildParams, KEYS, MOST_NEIGHBORS, QUERIES } from './para
 import { BUFFER, openKeys, product, rowAt, ROWS_END } from './rows.as';
 
 const SLICES: i32 = QUERIES / SLICE;
-const LOADED: usize = ROWS_END; // six rows
-const POINTERS: usize = LOADED + 6 * LARGEST_HEAD * 4;
-const LAID_OUT: usize = (POINTERS + 6 * 4 + 15) & ~15; // [slices][d][8]
-const PRODUCTS: usize = LAID_OUT + <usize>QUERIES * LARGEST_HEAD * 4; // [6 keys][8 queries]
-const LEAST: usize = PRODUCTS + 6 * 8 * 4; // scores that are exceeded, by query
-const COUNTS: usize = LEAST + <usize>QUERIES * 4;
-const LISTS: usize = COUNTS + <usize>QUERIES * 4; // entries, [queries][2 neighbors]
+export const LOADED: usize = ROWS_END; // six rows
+export const POINTERS: usize = LOADED + 6 * LARGEST_HEAD * 4;
+export const LAID_OUT: usize = (POINTERS + 6 * 4 + 15) & ~15; // [slices][d][8]
+export const PRODUCTS: usize = LAID_OUT + <usize>QUERIES * LARGEST_HEAD * 4; // [6 keys][8 queries]
+export const LEAST: usize = PRODUCTS + 6 * 8 * 4; // scores that are exceeded, by query
+export const COUNTS: usize = LEAST + <usize>QUERIES * 4;
+export const LISTS: usize = COUNTS + <usize>QUERIES * 4; // entries, [queries][2 neighbors]
 export const NEAREST_BYTES: usize = LISTS + <usize>QUERIES * 2 * MOST_NEIGHBORS * 8;
 
 /** Panels of six keys and halves of their squared norms; beyond the last key are zeros. */
@@ -82,7 +82,7 @@ export function nearestOfQueries(params: usize, task: i32, scratch: usize): void
       const queries = scratch + LAID_OUT + <usize>slice * sliceBytes;
       for (let panel = block; panel < min(block + BLOCK_PANELS, panels); panel++) {
         multiply(packed + <usize>panel * panelBytes, PANEL << 2, false, queries, d, scratch + PRODUCTS, 32, STORE, 0);
-        takeProducts(slice, panel * PANEL, min(PANEL, keys - panel * PANEL), norms, neighbors, scratch);
+        takeProducts(slice, panel * PANEL, min(PANEL, keys - panel * PANEL), norms, neighbors, scratch + LISTS, scratch);
       }
     }
   }
@@ -100,7 +100,7 @@ export function nearestOfQueries(params: usize, task: i32, scratch: usize): void
 
 /** Adds the products of six keys with eight queries to the lists where they exceed what is there. */
 @inline
-function takeProducts(slice: i32, key: i32, count: i32, norms: usize, neighbors: i32, scratch: usize): void {
+export function takeProducts(slice: i32, key: i32, count: i32, norms: usize, neighbors: i32, lists: usize, scratch: usize): void {
   const least = scratch + LEAST + <usize>(slice * SLICE * 4);
   for (let r: i32 = 0; r < count; r++) {
     const row = scratch + PRODUCTS + <usize>(r * SLICE * 4);
@@ -114,16 +114,16 @@ function takeProducts(slice: i32, key: i32, count: i32, norms: usize, neighbors:
       v128.store(row, right, 16);
     }
     const isMore = v128.or(f32x4.gt(left, v128.load(least)), f32x4.gt(right, v128.load(least, 16)));
-    if (v128.any_true(isMore)) take(slice, key + r, row, least, neighbors, scratch);
+    if (v128.any_true(isMore)) take(slice, key + r, row, least, neighbors, lists, scratch);
   }
 }
 
-function take(slice: i32, key: i32, row: usize, least: usize, neighbors: i32, scratch: usize): void {
+function take(slice: i32, key: i32, row: usize, least: usize, neighbors: i32, lists: usize, scratch: usize): void {
   for (let lane: usize = 0; lane < <usize>SLICE; lane++) {
     const score = f32.load(row + (lane << 2));
     if (!(score > f32.load(least + (lane << 2)))) continue;
     const query = <usize>(slice * SLICE) + lane;
-    const list = scratch + LISTS + query * <usize>(2 * neighbors * 8);
+    const list = lists + query * <usize>(2 * neighbors * 8);
     const counter = scratch + COUNTS + (query << 2);
     const before = i32.load(counter);
     const count = pushed(list, before, neighbors, entryOf(score, key));

@@ -18,6 +18,8 @@ export {
 /** Queries of a task that searches all keys, and panels of keys that it takes at a time. */
 export const QUERIES = 48;
 export const BLOCK_PANELS = 16;
+/** Queries for which keys are packed to be looked at. */
+export const LEAST_BLOCK = 8;
 /** The most keys of a query's list, and edges of a key. */
 export const MOST_NEIGHBORS = 256;
 export const MOST_DEGREE = 256;
@@ -85,7 +87,8 @@ export const RetrieveParams = struct({
   causal: 'bool',
   scale: 'f64',
   ...fields('tensor', 'out', 'lse', 'scanned'),
-  ...fields('i32', 'rowsOfTask'),
+  /** `block`: queries of a head that look at all keys together. */
+  ...fields('i32', 'rowsOfTask', 'block'),
   /** For each task: bits of the keys, entries of the best keys and cells, and keys that are attended to with their weights. */
   ...fields('usize', 'marks', 'beams', 'attended'),
   ...fields('i32', 'marksBytes', 'beamBytes', 'attendedKeys'),

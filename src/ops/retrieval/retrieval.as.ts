@@ -1,15 +1,14 @@
 /** Attention of each query to the first and the last keys, and to those among the others that an index finds. */
 import { exp2Clamped, madd } from '../../runtime/wasm/assembly/vector.as';
 import { log } from '../../runtime/wasm/assembly/scalar.as';
-import { rowAddress } from '../../runtime/wasm/assembly/layout.as';
-import { loadRow } from '../../runtime/wasm/assembly/storage.as';
 import { LARGEST_HEAD } from '../../runtime/cpu/params.generated.as';
+import { clearBlock, foundInBlock, layOutQuery, LOG2E, searchBlock } from './block.as';
 import { cellsOf, centersOf, chainsOf, extendCells, nearestCenter } from './cells.as';
 import { entryAt, entryOf, insert, intAt, keepBest, lastOf, placeOf, pushed, setEntry, setInt, sort } from './entries.as';
 import { codeBytesOf, codesOf, columnsOf, isCopyOf, layOutWeights } from './codes.as';
 import { extendGraph, GRAPH_BYTES } from './graph.as';
 import { NEAREST_BYTES } from './nearest.as';
-import { ExtendParams, FLAT, GRAPH, IVF, RetrieveParams } from './params.generated.as';
+import { ExtendParams, FLAT, GRAPH, IVF, LEAST_BLOCK, RetrieveParams } from './params.generated.as';
 import { BUFFER, openKeys, openValues, product, QUERY, Rows, rowAt, ROWS_END } from './rows.as';
 import { marksBytes, openWalk, scored, SEARCH_END, searchGraph } from './search.as';
 
@@ -20,8 +19,6 @@ export { seedCells, assignCells, moveCells, chainCells } from './cells.as';
 
 // A query's weights are fewer than a graph's candidates.
 export const SCRATCH_BYTES: usize = NEAREST_BYTES > GRAPH_BYTES ? NEAREST_BYTES : GRAPH_BYTES;
-
-const LOG2E: f64 = 1.4426950408889634;
 
 // Working memory: what a query's copies of keys are multiplied with, or the sums of both parts.
 const WEIGHTS: usize = SEARCH_END;
@@ -47,38 +44,64 @@ export function extendIndex(params: usize, task: i32, scratch: usize): void {
   else extendCells(p, task / g, task % g, scratch);
 }
 
+/** Rows of a task are those of a head, one query after the other, then of the next head. */
 export function retrieve(params: usize, task: i32, scratch: usize): void {
   const p = changetype<RetrieveParams>(params);
-  const rows = p.b * p.n * p.h;
-  const past = min((task + 1) * p.rowsOfTask, rows);
-  for (let row = task * p.rowsOfTask; row < past; row++) retrieveRow(p, row, task, scratch);
+  const n = p.n;
+  const past = min((task + 1) * p.rowsOfTask, p.b * n * p.h);
+  const beam = p.beams + <usize>task * <usize>p.beamBytes;
+  for (let row = task * p.rowsOfTask; row < past;) {
+    const head = row / n;
+    const i = row % n;
+    const count = min(min(p.block, past - row), n - i);
+    clearBlock(scratch);
+    if (count >= LEAST_BLOCK) lookAtAll(p, head, i, count, beam, scratch);
+    for (let r: i32 = 0; r < count; r++) {
+      const found = foundInBlock(r, p.topK, scratch);
+      retrieveRow(p, head, i + r, task, beam + <usize>r * <usize>(2 * p.topK * 8), found, scratch);
+    }
+    row += count;
+  }
 }
 
-function retrieveRow(p: RetrieveParams, row: i32, task: i32, scratch: usize): void {
+/** Finds what consecutive queries retrieve; nothing where the first of them sees all keys. */
+function lookAtAll(p: RetrieveParams, row: i32, i: i32, count: i32, lists: usize, scratch: usize): void {
+  const h = p.h;
+  const m = p.keys.m;
+  const batch = row / h;
+  const head = row % h;
+  const last = p.causal ? m - p.n + i + 1 : m;
+  const first = p.first;
+  const limit = last - p.recent;
+  if (limit - first <= p.topK) return;
+  const keys = openKeys(p.keys, batch, head / (h / p.keys.g), scratch);
+  searchBlock(p, keys, batch, head, i, count, first, limit, lists, scratch);
+}
+
+/** Attention of query i of a head. The best keys are at `beam` if so many were `found` there, else they are searched for. */
+function retrieveRow(p: RetrieveParams, row: i32, i: i32, task: i32, beam: usize, found: i32, scratch: usize): void {
   const h = p.h;
   const n = p.n;
   const m = p.keys.m;
-  const d = p.keys.d;
   const e = p.keys.e;
-  const batch = row / (n * h);
-  const i = (row / h) % n;
+  const batch = row / h;
   const head = row % h;
   const group = head / (h / p.keys.g);
-  const query = layOutQuery(p, batch, i, head, scratch);
+  const query = layOutQuery(p, batch, i, head, scratch + QUERY, scratch);
   const last = p.causal ? m - n + i + 1 : m;
   const first = min(p.first, last);
   let limit = max(first, last - p.recent);
   if (p.index.kind != FLAT) limit = max(first, min(limit, p.index.past));
   const keys = openKeys(p.keys, batch, group, scratch);
   const values = openValues(p.keys, batch, group, scratch);
-  const beam = p.beams + <usize>task * <usize>p.beamBytes;
   const most = p.attendedKeys;
   const attended = p.attended + <usize>task * (<usize>most << 3);
   const isAll = limit - first <= p.topK;
   isOfOthers = false;
   let seen: i32 = limit - first;
-  let found: i32 = 0;
-  if (!isAll) {
+  if (isAll) found = 0;
+  else if (found == p.topK) sort(beam, found);
+  else {
     found = search(p, keys, query, batch, group, first, limit, p.marks + <usize>task * <usize>p.marksBytes, beam, scratch);
     seen = seenKeys;
   }
@@ -91,18 +114,7 @@ function retrieveRow(p: RetrieveParams, row: i32, task: i32, scratch: usize): vo
   for (let at: i32 = 0; at < found; at++)
     setInt(attended, at, first + placeOf(entryAt(beam, at)));
   attend(keys, values, query, attended, most, found, scratch + RETRIEVED, scratch);
-  merge(p, row, windowMaximum, windowTotal, e, scratch);
-}
-
-/** The query times the scale, in powers of two. */
-function layOutQuery(p: RetrieveParams, batch: i32, i: i32, head: i32, scratch: usize): usize {
-  const q = p.q;
-  const d = p.keys.d;
-  const from = loadRow(rowAddress(q, batch, i, head), q.element, q.dtype, d, scratch + BUFFER);
-  const factor = <f32>(p.scale * LOG2E);
-  const to = scratch + QUERY;
-  for (let c: usize = 0; c < <usize>d << 2; c += 4) f32.store(to + c, f32.load(from + c) * factor);
-  return to;
+  merge(p, (batch * n + i) * h + head, windowMaximum, windowTotal, e, scratch);
 }
 
 /** Writes the keys from `from` to before `past` behind `count` others; returns how many there are then. */

@@ -89,6 +89,35 @@ describeOnBackends('retrievedAttention', (runtime) => {
       expect(() => retrievedAttention(q, k, v, { first: 3, index })).toThrow('the index of keys was disposed');
     }));
 
+  test('many queries look at all keys together, causal or not', async () => {
+    using reference = await createRuntime({ backend: 'reference' });
+    for (const causal of [false, true]) {
+      const retrieve = (on: Runtime) =>
+        scoped(on, async () => {
+          const [q, k, v] = [random(on, [1, m, h, d], 1), random(on, [1, m, g, d], 2), random(on, [1, m, g, e], 3)];
+          const { out, scanned } = retrievedAttention(q, k, v, { first: 3, recent: 4, topK: 5, causal });
+          return { out: await out.read(), scanned: [...(await scanned.read())] };
+        });
+      const [{ out, scanned }, wanted] = [await retrieve(runtime()), await retrieve(reference)];
+      expect(scanned).toEqual(wanted.scanned);
+      expectClose(out, wanted.out, 1e-5);
+    }
+  });
+
+  test('where keys are not finite, many queries find what each finds alone', () =>
+    scoped(runtime(), async () => {
+      for (const spoilt of [20, m - 9]) {
+        const [q, v] = [random(runtime(), [1, m, h, d], 1), random(runtime(), [1, m, g, e], 3)];
+        const keys = normal(m * g * d, 2).fill(Number.NaN, 4 * g * d, (4 + spoilt) * g * d);
+        const k = runtime().tensor(keys, [1, m, g, d], 'f32');
+        const found = [q, q.slice(1, 0, 1)].map((queries) =>
+          retrievedAttention(queries, k, v, { ...options, topK: 3 }),
+        );
+        const [all, alone] = await Promise.all(found.map(({ out }) => out.read()));
+        expectClose((all as Float32Array).slice(0, h * e), alone as Float32Array, 1e-5);
+      }
+    }));
+
   test('retrieving all keys is attention', async () => {
     await scoped(runtime(), async () => {
       const { q, k, v } = problem(runtime());
