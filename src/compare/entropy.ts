@@ -10,7 +10,8 @@ export function entropyOf({ data, shape }: HostTensor<'f64'>): Entropy {
   const sums = Array.from({ length: h }, () => ({ bits: 0, rows: 0 }));
   for (let row = 0; row < data.length / m; row++) {
     const weights = data.subarray(row * m, (row + 1) * m);
-    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    let total = 0;
+    for (const weight of weights) total += weight;
     if (total === 0) continue;
     const sum = sums[row % h] as (typeof sums)[number];
     sum.rows++;
@@ -47,7 +48,8 @@ export function softmaxWeights(
       const to = ((batch * m + key) * g + Math.floor((head * g) / h)) * d;
       row[key] = mask.sees(query, key, place) ? scale * dotAt(rows, at * d, keys, to, d) : Number.NEGATIVE_INFINITY;
     }
-    const largest = row.reduce((max, score) => Math.max(max, score), Number.NEGATIVE_INFINITY);
+    let largest = Number.NEGATIVE_INFINITY;
+    for (const score of row) largest = Math.max(largest, score);
     for (let key = 0; key < m; key++)
       row[key] = largest === Number.NEGATIVE_INFINITY ? 0 : Math.exp((row[key] as number) - largest);
   }

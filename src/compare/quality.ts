@@ -1,5 +1,5 @@
 /** What an approximation loses, in float64 on the host. Heads are the third axis of [b, n, h] and [b, n, h, e]. */
-import { type HostTensor, toFloat64 } from '../tensor/host';
+import { type HostTensor, toFloat64, toFloats } from '../tensor/host';
 import type { Distance, Mass, OutputError } from './comparison';
 
 /**
@@ -31,22 +31,29 @@ export function massKept(lse: HostTensor, baseline: HostTensor): Mass {
 /** Distance of `out` from the baseline's output, both [b, n, h, e], overall and per head. */
 export function outputError(out: HostTensor, baseline: HostTensor): OutputError {
   const [, , h, e] = out.shape as [number, number, number, number];
-  const [actual, expected] = [toFloat64(out), toFloat64(baseline)];
+  const [actual, expected] = [toFloats(out), toFloats(baseline)];
   const heads = Array.from({ length: h }, () => ({ difference: 0, actual: 0, expected: 0, dot: 0 }));
-  for (let at = 0; at < actual.length; at++) {
-    const head = heads[Math.floor(at / e) % h] as Sums;
-    const [a, b] = [actual[at] as number, expected[at] as number];
-    head.difference += (a - b) ** 2;
-    head.actual += a ** 2;
-    head.expected += b ** 2;
-    head.dot += a * b;
-  }
+  for (let row = 0; row < actual.length / e; row++) addRow(heads[row % h] as Sums, actual, expected, row * e, e);
   const total = { difference: 0, actual: 0, expected: 0, dot: 0 };
   for (const head of heads) {
     for (const name of Object.keys(total) as (keyof Sums)[]) total[name] += head[name];
   }
   return { ...distance(total), heads: heads.map(distance) };
 }
+
+function addRow(sums: Sums, actual: Floats, expected: Floats, from: number, count: number): void {
+  let { difference, actual: ofActual, expected: ofExpected, dot } = sums;
+  for (let at = from; at < from + count; at++) {
+    const [a, b] = [actual[at] as number, expected[at] as number];
+    difference += (a - b) * (a - b);
+    ofActual += a * a;
+    ofExpected += b * b;
+    dot += a * b;
+  }
+  Object.assign(sums, { difference, actual: ofActual, expected: ofExpected, dot });
+}
+
+type Floats = ReturnType<typeof toFloats>;
 
 /** Sums over elements: of squares of the difference and of both sides, and of their products. */
 type Sums = Record<'difference' | 'actual' | 'expected' | 'dot', number>;

@@ -44,10 +44,11 @@ export function softmaxAttention(
   const lse = zeros([b, n, h]);
   for (const row of softmaxRows({ q, k }, scale, sees, modifier)) {
     lse.data[row.at] = row.lse;
-    row.keys.forEach((key, at) => {
-      for (let c = 0; c < e; c++)
-        add(out.data, row.at * e + c, (row.weights[at] as number) * (values[key * e + c] as number));
-    });
+    const sums = out.data.subarray(row.at * e, (row.at + 1) * e);
+    for (const [at, key] of row.keys.entries()) {
+      const weight = row.weights[at] as number;
+      for (let c = 0, from = key * e; c < e; c++) sums[c] = (sums[c] as number) + weight * (values[from + c] as number);
+    }
   }
   return { out, lse };
 }
