@@ -1,10 +1,12 @@
 import * as valibot from 'valibot';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { BackendError } from '../errors';
+import * as masks from '../masks';
 import { oneHead } from '../masks/mask';
 import { defineMethod, type Method, problemOfLetters } from '../methods/define';
 import { exactAttention } from '../methods/dense/attention';
 import { parallax } from '../methods/local-linear/parallax';
+import { defineMaskedMethod } from '../methods/masked';
 import { neighborhoodAttention } from '../methods/sparse/neighborhood-attention';
 import { stochasticAttention } from '../methods/sparse/stochastic-attention';
 import { contiguous } from '../ops/copy';
@@ -368,6 +370,31 @@ describe('methods', () => {
     throw new BackendError('out of memory');
   };
 
+  test('a mask that is not what `sees` says is not timed', async () => {
+    const inputs = randomInputs({ n: 40, m: 40, h: 2, g: 2, d: 4, e: 4 });
+    const masked = (name: string, ahead: number, sees: (i: number, j: number) => boolean) =>
+      defineMaskedMethod({
+        name,
+        family: 'sparse',
+        summary: 'keys nearby',
+        paper: '2409.10516',
+        params: valibot.strictObject({}),
+        mask: () => masks.from((_b, _h, q, k, { ahead }) => k <= q + ahead && q - k < 8, { ahead }),
+        sees: () => sees,
+        variants: () => [{}],
+      });
+    const window = (i: number, j: number) => j <= i && i - j < 8;
+    const methods = [masked('right', 0, window), masked('ahead', 3, window), masked('other', 0, (_, j) => j === 0)];
+    const { rows } = await compare(inputs, { ...QUICK, methods: methods as unknown as Method[] });
+    expect(rows.map((row) => row.failed?.replace(/ by .*/, '') ?? row.method)).toEqual([
+      'attention',
+      'ahead differs from the float64 reference',
+      'attention',
+      'right',
+      'other differs from the float64 reference',
+    ]);
+  });
+
   test('one that fails costs its own row, which says why, and is not recommended', async () => {
     const inputs = randomInputs({ n: 8, m: 8, h: 2, g: 2, d: 4, e: 4 });
     const { live } = runtime.memory();
@@ -379,13 +406,13 @@ describe('methods', () => {
       thrown: { ...wrong, name: 'thrown', forward: outOfMemory },
       costly: { ...wrong, name: 'costly', cost: outOfMemory },
       various: { ...wrong, name: 'various', variants: outOfMemory },
-      // Its second call.
+      // Once it was checked.
       later: {
         ...exactAttention,
         name: 'later',
         variants: () => [{ window: [1, 1] }],
         forward: (inputs: Qkv, params: never) =>
-          calls++ > 0 ? outOfMemory() : exactAttention.forward(inputs as never, params),
+          calls++ > 1 ? outOfMemory() : exactAttention.forward(inputs as never, params),
       } as unknown as Method,
       // A fault of its result, and of others that are read by none.
       faulty: {

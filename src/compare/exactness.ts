@@ -1,4 +1,4 @@
-/** Checks methods that need training against their own references. */
+/** Checks methods that need training, and masks of the caller, against their own references. */
 import { checkResult, largestOf } from '../measure/gate';
 import { disposeResults } from '../methods/outputs';
 import type { Control } from '../runtime/backend';
