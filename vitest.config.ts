@@ -26,10 +26,12 @@ const ATLAS = ['test/atlas.test.ts', 'atlas/{build,site}/**/*.test.ts'];
 const LONG = [
   ...['src/{bench,experiments,sweep}/**/*.test.ts', 'src/pipelines/{pipelines,anomaly/*,lit/*}.test.ts'],
   'src/cli/{anomaly,bench-*,look-regions,paint,reproduce-all,train-pictures}.test.ts',
-  ...['src/io/fuzz.test.ts', 'src/report/compare-view.test.ts', 'src/runtime/wasm/killed.test.ts'],
+  ...['src/io/fuzz.test.ts', 'src/report/compare-view.test.ts', 'src/runtime/{calls,wasm/{backend,killed}}.test.ts'],
+  ...['src/methods/layer.test.ts', 'src/models/universal-sentence-encoder/*.test.ts'],
 ];
-/** Blocks of the README and the guide, as they are written, and ranks in processes of their own. */
-const DOCUMENTS = ['test/{cluster,commands,programs,readme}.test.ts'];
+/** Blocks of the README and of the guide, as they are written. */
+const DOCUMENTS = ['test/{commands,programs}.test.ts'];
+const QUICK = ['test/{cluster,readme,rooms,smoke}.test.ts'];
 
 /** Those of the files that test on a GPU: to load all the others, only to skip what they test, takes long. */
 const onAnyGpu = (files: string) =>
@@ -48,7 +50,7 @@ const long = {
 
 const documents = {
   extends: true as const,
-  test: { ...onCpu, isolate: false, name: 'documents', include: DOCUMENTS },
+  test: { ...onCpu, isolate: false, name: 'documents', include: [...DOCUMENTS, ...QUICK], provide: { guide: false } },
 };
 
 /** The atlas, whose long test begins before all others, as projects of a group follow each other by name; and what mocks. */
@@ -65,7 +67,7 @@ const system = {
     isolate: false,
     name: 'system',
     include: ['test/**/*.test.ts'],
-    exclude: [...ATLAS, ...PAGES, ...MOCKING, ...DOCUMENTS],
+    exclude: [...ATLAS, ...PAGES, ...MOCKING, ...QUICK],
     env: MESA,
     provide: inNode,
   },
@@ -121,7 +123,14 @@ export default defineConfig({
     // A GPU in software compiles each kernel for a second or more, and machines may be busy.
     testTimeout: 240_000,
     hookTimeout: 240_000,
-    provide: { seed: Number(process.env.SACCADE_SEED ?? 1), missing, hasGpu: false, onGpu: false, subgroupSizes: [] },
+    provide: {
+      seed: Number(process.env.SACCADE_SEED ?? 1),
+      missing,
+      guide: true,
+      hasGpu: false,
+      onGpu: false,
+      subgroupSizes: [],
+    },
     reporters: ['default', './test/kernel-paths.ts', './test/skipped.ts'],
     projects: [
       ...[alone, node, long, documents, system],

@@ -12,6 +12,8 @@ declare module 'vitest' {
     seed: number;
     /** What is not there, in words that end with the remedy. */
     missing: Partial<Record<Need, string>>;
+    /** Whether blocks of the guide are tried, or those of the README. */
+    guide: boolean;
     /** Whether there is a GPU, if only one in software. */
     hasGpu: boolean;
     /** Whether the project tests on a GPU what another one tests on the CPU. */

@@ -189,7 +189,7 @@ test.each(experiments)(
   async (_, experiment) => {
     using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
     const onProgress = (share: number) => {
-      if (share > 0.2) throw new RangeError('deaf');
+      if (share > 0.02) throw new RangeError('deaf');
     };
     await expect(async () => experiment.run({ runtime, quick: true, onProgress })).rejects.toThrow('deaf');
     expect(runtime.memory().live).toBe(0);

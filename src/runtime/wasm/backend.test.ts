@@ -53,9 +53,9 @@ const NEVER_DONE = 20_000;
 
 const PADDED: TileShapes = { queries: [12, 2], keys: [3, 2], padding: [0, 1] };
 
-/** Values [2, n, 2, 12] with one that is no number in the last head of all. */
-function valuesOf(n: number): Float32Array {
-  const values = normal(2 * n * 2 * 12, 3);
+/** Values [b, n, 2, 12] with one that is no number in the last head of all. */
+function valuesOf(b: number, n: number): Float32Array {
+  const values = normal(b * n * 2 * 12, 3);
   values[values.length - 500] = Number.NaN;
   return values;
 }
@@ -65,18 +65,18 @@ const known = new Map<string, Awaited<ReturnType<Tensor['read']>>[]>();
 
 describe.each(['relaxed', 'baseline'] as const)('%s kernels', (simd) => {
   test.each([
-    ['a window', masks.band(20, 9), undefined],
+    ['a window of two sequences', masks.band(20, 9), undefined, 2],
     ['a grid', masks.neighborhood({ grid: [36, 47], window: [5, 7] }), undefined],
     ['a grid with padded tiles', masks.neighborhood({ grid: [36, 47], window: 7 }, PADDED), undefined],
     ['heads that differ', masks.s2({ block: 16, localBlocks: 3, verticalStride: 9, headStep: 1 }), undefined],
     ['modified scores', masks.band(30, 0), scores.softcap(2)],
-  ])('%s, where a task is several tiles of all heads', async (name, mask, score) => {
+  ])('%s, where a task is several tiles of all heads', async (name, mask, score, b = 1) => {
     using runtime = await createRuntime({ backend: 'wasm', simd, threads: 2 });
     const attend = async (each: Runtime) => {
       const n = 36 * 47;
-      const q = each.random([2, n, 4, 20], { seed: 1 });
-      const k = each.random([2, n, 2, 20], { seed: 2 });
-      const v = each.tensor(valuesOf(n), [2, n, 2, 12], 'f32');
+      const q = each.random([b, n, 4, 20], { seed: 1 });
+      const k = each.random([b, n, 2, 20], { seed: 2 });
+      const v = each.tensor(valuesOf(b, n), [b, n, 2, 12], 'f32');
       const { out, lse } = await attention(q, k, v, { mask, score });
       return Promise.all([out.read(), lse.read()]);
     };
