@@ -25,9 +25,10 @@ const ATLAS = ['test/atlas.test.ts', 'atlas/{build,site}/**/*.test.ts'];
 /** What trains, measures, kills or waits for seconds: it is left to `npm run test:all`. */
 const LONG = [
   ...['src/{bench,experiments,sweep}/**/*.test.ts', 'src/pipelines/{pipelines,anomaly/*,lit/*}.test.ts'],
-  'src/cli/{anomaly,bench-*,look-regions,paint,reproduce-all,train-pictures}.test.ts',
+  'src/cli/{anomaly,bench-*,continual,look,look-regions,paint,reproduce-all,train-pictures,webgpu}.test.ts',
   ...['src/io/fuzz.test.ts', 'src/report/compare-view.test.ts', 'src/runtime/{calls,wasm/{backend,killed}}.test.ts'],
-  ...['src/methods/layer.test.ts', 'src/models/universal-sentence-encoder/*.test.ts'],
+  ...['src/methods/layer.test.ts', 'src/models/{decoder/over-ranks,universal-sentence-encoder/*}.test.ts'],
+  ...['src/text/shell.test.ts', 'src/weights/cache.test.ts'],
 ];
 /** Blocks of the README and of the guide, as they are written. */
 const DOCUMENTS = ['test/{commands,programs}.test.ts'];
