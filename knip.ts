@@ -4,8 +4,8 @@ import { KERNELS } from './scripts/kernels.ts';
 export default {
   // What only tests look for by its kind.
   tags: ['-internal'],
-  // Debian's: for the recipe of the default model, for sweeps, and for tests of MPI and of machine code.
-  ignoreBinaries: ['apt-get', 'dpkg-deb', 'nats-server', 'gcc', 'objdump'],
+  // Debian's: for the recipe of the default model, for sweeps, and for tests of MPI, pipes and machine code.
+  ignoreBinaries: ['apt-get', 'dpkg-deb', 'nats-server', 'gcc', 'objdump', 'mkfifo'],
   // Imported by a name that bundlers do not follow.
   ignoreDependencies: ['koffi'],
   workspaces: {
