@@ -69,6 +69,10 @@ const NEEDS = {
     find: () => says('gcc', '--version'),
     missing: 'the library of another MPI: no gcc: apt-get install gcc',
   },
+  objdump: {
+    find: () => says('objdump', '--version'),
+    missing: 'machine code as a disassembler reads it: no objdump: apt-get install binutils',
+  },
   mkfifo: {
     find: async () => {
       const isThere = (folder: string) => accessSync(join(folder, 'mkfifo'), constants.X_OK);

@@ -1,9 +1,10 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { has } from '../../test/has';
 import { functionAt, requireKoffi } from '../runtime/native/calls';
 import { openNative } from '../runtime/native/open';
 import { interpret } from './interpreter';
@@ -15,6 +16,7 @@ const SCRATCH = 256;
 const DATA = 8192;
 const BYTES = 16384;
 
+const hasObjdump = has('objdump');
 const native = openNative();
 /** Those that this processor runs. */
 const runnable: readonly Target[] =
@@ -200,8 +202,7 @@ describe.each(Object.values(TARGETS))('code for $name', (target) => {
     expect(() => codeOf(target, given)).toThrow('a value is read that has been given to a variable');
   });
 
-  const objdump = spawnSync('objdump', ['--version']).status === 0;
-  test.runIf(objdump)('is what a disassembler reads, for all registers and ways to address', () => {
+  test.runIf(hasObjdump)('is what a disassembler reads, for all registers and ways to address', () => {
     const seen = disassembled(codeOf(target, everyOperand));
     expect(seen).not.toContain('(bad)');
     const vector = lanes === 16 ? 'zmm' : 'ymm';
