@@ -4,13 +4,13 @@ import { createRuntime, type RuntimeOptions } from '../ops/create-runtime';
 import type { Runtime } from '../runtime/runtime';
 import type { BenchOptions } from './options';
 
-/** Options for `createRuntime`: threads and a build of the kernels, or a GPU, which has neither. */
+/** Options for `createRuntime`: threads and a build of the kernels, then without machine code, or a GPU, which has neither. */
 export function runtimeOptions({
   backend,
   threads,
   simd,
 }: Pick<BenchOptions, 'threads' | 'simd'> & Partial<Pick<BenchOptions, 'backend'>>): RuntimeOptions {
-  return backend === 'webgpu' ? { backend } : { threads, ...(simd && { simd }) };
+  return backend === 'webgpu' ? { backend } : { threads, ...(simd && { simd, native: false }) };
 }
 
 /** The runtimes of one benchmark, each made once. */
@@ -21,7 +21,7 @@ export class Runtimes {
   constructor(readonly create: (options: RuntimeOptions) => Promise<Runtime> = createRuntime) {}
 
   get(options: RuntimeOptions): Promise<Runtime> {
-    const key = JSON.stringify([options.backend, options.threads, options.simd]);
+    const key = JSON.stringify([options.backend, options.threads, options.simd, options.native]);
     return getOrMake(this.#made, key, () => this.create(options));
   }
 

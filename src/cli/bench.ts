@@ -169,10 +169,10 @@ function optionsOf(suite: Suite): Option[] {
       "where Saccade computes: webgpu is this machine's GPU, with rows of its own",
     ).choices(BENCH_BACKENDS),
     threads: new Option('--threads <count>', 'threads').argParser(wholeNumber(1, 256)),
-    simd: new Option('--simd <build>', "build of the kernels (default: the runtime's choice)").choices([
-      'relaxed',
-      'baseline',
-    ]),
+    simd: new Option(
+      '--simd <build>',
+      "build of WebAssembly, without machine code (default: the runtime's choice)",
+    ).choices(['relaxed', 'baseline']),
     repeats: new Option('--repeats <rounds>', 'interleaved rounds').argParser(wholeNumber(1, 1000)),
     limit: new Option('--limit <seconds>', 'longest call that is waited for').argParser(wholeNumber(1, 86_400)),
     calls: new Option('--calls <count>', 'calls in a row').argParser(wholeNumber(1, 1e9)),

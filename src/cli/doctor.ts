@@ -62,10 +62,11 @@ async function diagnose(): Promise<Diagnosis> {
 function waysToAskFor(): [name: string, options: RuntimeOptions][] {
   const threads = Math.max(2, availableParallelism());
   return [
-    ['SIMD, 1 thread', { simd: 'baseline', threads: 1 }],
-    ['relaxed SIMD, 1 thread', { simd: 'relaxed', threads: 1 }],
-    [`SIMD, ${threads} threads`, { simd: 'baseline', threads }],
-    [`relaxed SIMD, ${threads} threads`, { simd: 'relaxed', threads }],
+    ['SIMD, 1 thread', { simd: 'baseline', threads: 1, native: false }],
+    ['relaxed SIMD, 1 thread', { simd: 'relaxed', threads: 1, native: false }],
+    [`SIMD, ${threads} threads`, { simd: 'baseline', threads, native: false }],
+    [`relaxed SIMD, ${threads} threads`, { simd: 'relaxed', threads, native: false }],
+    [`machine code, ${threads} threads`, { native: true, threads }],
     [WEBGPU, { backend: 'webgpu' }],
   ];
 }

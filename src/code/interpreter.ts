@@ -39,7 +39,9 @@ export function interpret(code: Code, memory: ArrayBuffer, params: number, scrat
       integers[to.id] =
         op === 'param'
           ? view.getFloat64(place(a as Address), true)
-          : INTEGERS[op as 'plus'](integer(a), integer(b ?? 0));
+          : op === 'word'
+            ? view.getUint32(place(a as Address), true)
+            : INTEGERS[op as 'plus'](integer(a), integer(b ?? 0));
     } else if (to) {
       const out = vectors[to.id] as Float32Array;
       out.set(

@@ -22,7 +22,17 @@ export const TARGETS = {
 
 export type Test = '<' | '<=' | '>' | '>=' | '==' | '!=';
 
-type IntegerOp = 'integer' | 'copy' | 'plus' | 'minus' | 'times' | 'quotient' | 'remainder' | 'least' | 'param';
+type IntegerOp =
+  | 'integer'
+  | 'copy'
+  | 'plus'
+  | 'minus'
+  | 'times'
+  | 'quotient'
+  | 'remainder'
+  | 'least'
+  | 'param'
+  | 'word';
 type Arithmetic = 'add' | 'subtract' | 'multiply' | 'divide' | 'larger' | 'smaller' | 'addProduct';
 /** `low` and `high` interleave the lower or upper half of each 128 bits of two vectors, by elements or by pairs of them. */
 type Shuffle = 'low' | 'high' | 'lowPairs' | 'highPairs' | 'quarters';
@@ -127,7 +137,7 @@ export type Readers<F extends Fields> = {
 /** Places in rows, all of which move on together. */
 export interface Rows {
   at(row: number, offset?: number): Address;
-  add(bytes: number): void;
+  add(bytes: Integer | number): void;
 }
 
 export class Kernel {
@@ -177,6 +187,11 @@ export class Kernel {
 
   integerOf(op: IntegerOp, ...from: Operand[]): Integer {
     return this.#made(op, from);
+  }
+
+  /** A whole number of 32 bits in memory that is not negative. */
+  word(from: Address): Integer {
+    return this.#made('word', [from]);
   }
 
   number(value: number): Vector {

@@ -52,8 +52,10 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
     return runtimeOn(await WebGpuBackend.create(webgpu ?? {}, chooseSizes));
   }
   const { createWasmBackend } = await import('../runtime/wasm/backend');
-  return runtimeOn(await createWasmBackend({ threads, simd, native: native ?? 'auto' }));
+  return runtimeOn(await createWasmBackend({ threads, simd, native: native ?? 'auto', nativePlans }));
 }
+
+const nativePlans = async () => (await import('./native')).nativePlans;
 
 let shared: Promise<Runtime> | undefined;
 

@@ -30,7 +30,7 @@ export interface Backend {
   readonly name: BackendName;
 
   /** On backends whose kernels serve all shapes: loads those of some ops. @throws {BackendError} if they cannot be loaded */
-  load?(ops: readonly Pick<Op<never>, 'kernels' | 'native'>[]): Promise<void>;
+  load?(ops: readonly Pick<Op<never>, 'kernels'>[]): Promise<void>;
 
   /** Undefined memory for elements of one type. @throws {BackendError} with the bytes asked for, in use and allowed */
   allocate(bytes: number, dtype: DType): Buffer;

@@ -1,7 +1,7 @@
 /** What an op is: a name for messages, and what computes a call of it on each backend. */
 import type { Elements } from '../tensor/elements';
 import type { HostTensor } from '../tensor/host';
-import type { Plan as CpuPlan, Machine, NativePlan } from './cpu/plan';
+import type { Plan as CpuPlan, Machine } from './cpu/plan';
 import type { Steps } from './turns';
 import type { KernelFiles } from './wasm/modules';
 import type { Plan as GpuPlan, Workspace } from './webgpu/plan';
@@ -24,8 +24,8 @@ export interface Op<Call> {
   /** What the plans for the CPU run. */
   readonly kernels?: KernelFiles;
   readonly cpu: (call: Call, machine: Machine) => CpuPlan | Steps<CpuPlan>;
-  /** Where machine code may be run: what runs in the place of `cpu`, for the calls that it covers. */
-  readonly native?: () => Promise<NativePlan<Call>>;
+  /** The name of the plan that takes the place of `cpu` where machine code may be run, for the calls that it covers (ops/native.ts). */
+  readonly native?: string;
   readonly webgpu: () => Promise<(call: Call, workspace: Workspace) => GpuPlan | Steps<GpuPlan>>;
   /** Checked where the tensors are, after the call. The first one that fails is the call's fault. */
   readonly faults?: (call: Call) => readonly Expectation[];

@@ -94,6 +94,8 @@ export class Assembler {
 
   // Integers of 64 bits.
   move = (to: number, from: Operand): void => this.#general([0x8b], to, from);
+  /** 32 bits, with zeros before them. */
+  word = (to: number, from: Memory): void => this.#general([0x8b], to, from, 0, 0x40);
   store = (to: Memory, from: number): void => this.#general([0x89], from, to);
   address = (to: number, of: Memory): void => this.#general([0x8d], to, of);
   add = (to: number, from: Operand): void => this.#general([0x03], to, from);
@@ -182,9 +184,9 @@ export class Assembler {
     if (immediate !== undefined) this.byte(immediate);
   }
 
-  #general(opcode: readonly number[], register: number, operand: Operand, trailing = 0): void {
+  #general(opcode: readonly number[], register: number, operand: Operand, trailing = 0, prefix = 0x48): void {
     const [base, index] = isMemory(operand) ? [operand.base, operand.index ?? 0] : [operand, 0];
-    this.byte(0x48 | ((register & 8) >> 1) | ((index & 8) >> 2) | ((base & 8) >> 3), ...opcode);
+    this.byte(prefix | ((register & 8) >> 1) | ((index & 8) >> 2) | ((base & 8) >> 3), ...opcode);
     this.#operand(register, operand, 1, trailing);
   }
 

@@ -105,6 +105,7 @@ class Emitter {
     const place = this.#places.integers[to.id] as number;
     const target = place < 0 ? RAX : (INTEGERS[place] as number);
     if (op === 'param') a.wholeNumber(target, this.#memory(x as Address));
+    else if (op === 'word') a.word(target, this.#memory(x as Address));
     else if (op === 'integer') a.set(target, x as number);
     else if (op === 'copy') this.#moveTo(target, x as Register);
     else if (op === 'quotient' || op === 'remainder') {

@@ -2,7 +2,7 @@
 import { rowIn } from '../../runtime/wasm/assembly/layout.as';
 import { PANEL, TILE } from '../../runtime/cpu/params.generated.as';
 import { Stretch, STRETCH_BYTES } from '../../runtime/wasm/assembly/product.as';
-import { BLOCK_PANELS, FULL, PATTERN_LENGTH, Problem, SEEN, SEEN_BY_GROUP } from './params.generated.as';
+import { FULL, PATTERN_LENGTH, Problem, SEEN, SEEN_BY_GROUP, STRETCH_LIST_BYTES } from './params.generated.as';
 
 @inline
 export function queryIn(p: Problem, slot: i32): i32 {
@@ -119,7 +119,7 @@ export function isSeenByGroup(flags: i32, group: i32): bool {
 
 const GROUPS: i32 = TILE / PANEL;
 /** A count, then at most as many stretches as there are panels in a block. */
-const GROUP_BYTES: usize = 4 + <usize>BLOCK_PANELS * STRETCH_BYTES;
+const GROUP_BYTES: usize = STRETCH_LIST_BYTES;
 export const STRETCHES_BYTES: usize = <usize>GROUPS * GROUP_BYTES;
 
 /** The keys that each group of six queries needs of a block, as stretches of its scores and of the key slots. */

@@ -37,6 +37,7 @@ const forward: Op<AttentionCall> = {
   reference: async () => (await import('./reference')).forward,
   kernels,
   cpu: planAttention,
+  native: 'attention',
   webgpu: async () => (await import('./forward/webgpu')).planAttention,
 };
 

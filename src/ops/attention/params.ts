@@ -46,7 +46,17 @@ export const ForwardParams = struct({
   headsOfTask: 'i32',
   /** Panels of keys that a task's tiles of a head go through together. */
   rangePanels: 'i32',
+  /** Machine code for parts of a block (forward/native.ts), 0 for none: scores, with maxima, as weights; weights of scores; weighted values. */
+  ...fields('f64', 'scores', 'maxima', 'weights', 'exponentials', 'values'),
 });
+
+/** What machine code for a block gets: keys or values from panel to panel, and from slice to slice; what is read and written. */
+export const BlockParams = struct({
+  ...fields('i32', 'count', 'd', 'slices', 'groups'),
+  ...fields('usize', 'rows', 'panelBytes', 'sliceBytes', 'queries', 'scores', 'block', 'stretches', 'result'),
+});
+/** Bytes of the list of stretches of a group of six queries. */
+export const STRETCH_LIST_BYTES = 4 + 12 * BLOCK_PANELS;
 
 export const BackwardParams = struct({
   problem: Problem,

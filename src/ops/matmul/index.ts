@@ -27,7 +27,7 @@ const op: Op<MatmulCall> = {
   reference: async () => (await import('./reference')).matmul,
   kernels,
   cpu: (call, { threads }) => (isFewRows(call) ? planFewRows(call) : planManyRows(call, threads, IN_WEBASSEMBLY)),
-  native: async () => (await import('./native')).planNative,
+  native: 'matmul',
   webgpu: async () => (await import('./webgpu')).planMatmul,
 };
 

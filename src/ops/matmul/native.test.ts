@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { codeOf, TARGETS } from '../../code/kernel';
 import { emit } from '../../code/x64/emit';
+import type { Plan } from '../../runtime/cpu/plan';
 import { functionAt, LIBC, requireKoffi } from '../../runtime/native/calls';
 import { openNative } from '../../runtime/native/open';
 import { planNative } from './native';
@@ -77,12 +78,12 @@ describe.each(targets)('products by code for $name', (target) => {
             kernel: (_: string, build: Parameters<typeof codeOf>[1]) =>
               native !== undefined && typeof native !== 'string' ? native.executable(emit(codeOf(target, build))) : 0,
           };
-          const plan = planNative(call as never, { native: made, threads } as never);
-          const bytes = plan!.bytes as Record<string, number>;
+          const plan = planNative(call as never, { native: made, threads } as never) as Plan;
+          const bytes = plan.bytes as Record<string, number>;
           const at = Object.fromEntries(Object.entries(bytes).map(([name, size]) => [name, guarded.allocate(size)]));
           const scratch = guarded.allocate(4 * (384 * 256 + 8 * 256));
           const out = new Float32Array(batches * rows * columns);
-          for (const { phases, params } of plan!.jobs(at, () => 0)) {
+          for (const { phases, params } of plan.jobs(at, () => 0)) {
             const place = guarded.allocate(8 * params.length);
             guarded.write(place, Float64Array.from(params));
             for (const { kernel, code, tasks } of phases) {

@@ -23,6 +23,7 @@ const op: Op<PeakCall> = {
       ],
     };
   },
+  native: 'peak',
   webgpu: async () => (await import('./webgpu')).planPeak,
 };
 

@@ -13,7 +13,7 @@ import { type Pause, until } from '../order';
 import { inTurns } from '../turns';
 import { type Heap, type HeapBuffer, sizeInHeap } from './heap';
 import { KeptTables } from './kept-tables';
-import type { Job, Machine, NativePlan, Plan } from './plan';
+import type { Job, Machine, NativePlan, NativePlans, Plan } from './plan';
 
 /** The latest choices of plans that `explain()` tells. */
 const MOST_CHOICES = 16;
@@ -22,7 +22,9 @@ const MOST_CHOICES = 16;
 export interface Executor<Kernels> {
   /** At least 1. */
   readonly threads: number;
+  /** Machine code, if it may be run, and plans by the names that ops have for them. */
   readonly native?: Native | undefined;
+  readonly nativePlans?: NativePlans | undefined;
   /** The kernels of an op, which may have to be loaded first; undefined for an op without. */
   kernelsOf(op: Pick<Op<never>, 'kernels'>): Kernels | undefined | Promise<Kernels>;
   run(kernels: Kernels, job: Job, control: Control): Generator<Pause, void, void>;
@@ -34,7 +36,6 @@ export interface Executor<Kernels> {
 export class CpuBackend<Kernels> implements Backend {
   readonly #tables: KeptTables;
   readonly #machine: Machine;
-  readonly #natives = new Map<object, NativePlan<never>>();
   /** In the order of their last use. */
   readonly #choices = new Set<string>();
 
@@ -84,8 +85,8 @@ export class CpuBackend<Kernels> implements Backend {
     return [...this.facts, ...this.#choices];
   }
 
-  async load(ops: readonly Pick<Op<never>, 'kernels' | 'native'>[]): Promise<void> {
-    await Promise.all(ops.flatMap((op) => [this.executor.kernelsOf(op), this.#loadNative(op)]));
+  async load(ops: readonly Pick<Op<never>, 'kernels'>[]): Promise<void> {
+    await Promise.all(ops.map(async (op) => this.executor.kernelsOf(op)));
   }
 
   dispose(): void {
@@ -101,8 +102,7 @@ export class CpuBackend<Kernels> implements Backend {
     check();
     const loading = this.executor.kernelsOf(op);
     const kernels = loading instanceof Promise ? yield* until(loading) : loading;
-    if (this.#machine.native && op.native && !this.#natives.has(op)) yield* until(this.#loadNative(op));
-    const native = this.#natives.get(op) as NativePlan<Call> | undefined;
+    const native = this.executor.nativePlans?.[op.native ?? ''] as NativePlan<Call> | undefined;
     const made = native?.(call, this.#machine as Parameters<typeof native>[1]) ?? op.cpu(call, this.#machine);
     const isSteps = 'next' in made;
     const plan = isSteps ? yield* inTurns(made, controlOf(control, 0, 2).onProgress, check) : made;
@@ -132,11 +132,6 @@ export class CpuBackend<Kernels> implements Backend {
       if (buffer) this.heap.release(buffer);
       this.#tables.end(tables);
     }
-  }
-
-  /** The plans of an op whose kernels are machine code. */
-  async #loadNative(op: Pick<Op<never>, 'native'>): Promise<void> {
-    if (this.#machine.native && op.native) this.#natives.set(op, await op.native());
   }
 
   #remember(choice: string): void {

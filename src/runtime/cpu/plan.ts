@@ -5,6 +5,7 @@ import { bytesPerElement, type DType } from '../../tensor/dtype';
 import type { Elements } from '../../tensor/elements';
 import { lastElement } from '../../tensor/shape';
 import type { Native } from '../native/open';
+import type { Steps } from '../turns';
 import type { HeapBuffer, HeapMemory } from './heap';
 import { FLOATS, MOST_HEADS, type Operand } from './params';
 import type { Values } from './struct';
@@ -26,7 +27,10 @@ export interface Machine {
 }
 
 /** A plan whose kernels are machine code; undefined for a call that it does not cover. */
-export type NativePlan<Call> = (call: Call, machine: Machine & { readonly native: Native }) => Plan | undefined;
+export type NativePlan<Call> = (
+  call: Call,
+  machine: Machine & { readonly native: Native },
+) => Plan | Steps<Plan> | undefined;
 
 /** A kernel run for the tasks 0, 1, 2, ...; it ends for all threads before the next phase begins. */
 export interface Phase {
@@ -59,6 +63,8 @@ export interface Plan {
   readonly choice?: string | undefined;
   jobs(addresses: Readonly<Record<string, number>>, addressOf: AddressOf): readonly Job[];
 }
+
+export type NativePlans = Readonly<Record<string, NativePlan<never>>>;
 
 /** A plan with working memory, by names that are checked. */
 export function withMemory<Name extends string>(

@@ -41,11 +41,11 @@ export class Native {
     return { koffi: this.path, base: this.#addressOf(new Uint8Array(memory.buffer)) };
   }
 
-  /** The address of a kernel's code, made once for each key, which says all that it depends on. */
-  kernel(key: string, build: (k: Kernel) => void): number {
+  /** The address of a kernel's code, made once for each key, which says all that it depends on; for AVX2 if that target is named. */
+  kernel(key: string, build: (k: Kernel) => void, target = this.target): number {
     const known = this.#kernels.get(key);
     if (known !== undefined) return known;
-    const address = this.executable(emit(codeOf(this.target, build)));
+    const address = this.executable(emit(codeOf(target, build)));
     this.#kernels.set(key, address);
     return address;
   }

@@ -1,6 +1,7 @@
 /** The CPU backend: AssemblyScript kernels over one shared heap, on worker threads where the platform has them. */
 import { BackendError, UnsupportedError } from '../../errors';
 import { CpuBackend, type Executor } from '../cpu/backend';
+import type { NativePlans } from '../cpu/plan';
 import { kernelsAt } from '../native/calls';
 import { openHeap } from './memory';
 import { Modules } from './modules';
@@ -13,12 +14,14 @@ export interface WasmOptions {
   readonly simd?: 'relaxed' | 'baseline' | undefined;
   /** Whether machine code is run where there is some; 'auto' where it can be. */
   readonly native: 'auto' | boolean;
+  readonly nativePlans: () => Promise<NativePlans>;
 }
 
 export async function createWasmBackend({
   threads: asked,
   simd,
   native: wanted,
+  nativePlans,
 }: WasmOptions): Promise<CpuBackend<Module>> {
   if (!hasSimd()) throw new UnsupportedError('this platform has no WebAssembly SIMD: use a current browser or Node');
   const build = simd ?? (hasRelaxedSimd() ? 'relaxed' : 'baseline');
@@ -56,6 +59,7 @@ export async function createWasmBackend({
   const executor = {
     threads: Math.max(1, pool.threads),
     native: code,
+    nativePlans: code && (await nativePlans()),
     kernelsOf: ({ kernels }) => kernels && modules.of(kernels),
     run: (module, job, control) => pool.run(module, job, control),
     check: (signal) => pool.check(signal),

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { kernelsAt } from '../native/calls';
 import { openHeap } from './memory';
 import { type KernelFiles, Modules } from './modules';
 import { instantiate, PARAMS } from './schedule';
@@ -50,7 +51,7 @@ test('a room has working memory for all threads, apart from the bytes of its mod
   const heap = openHeap();
   const url = new URL('../../ops/matmul/matmul.baseline.wasm', import.meta.url);
   const { address, length, scratch, scratchBytes } = await new Modules(heap, 'baseline', 2).of(filesAt(() => url));
-  const told = instantiate(new WebAssembly.Module(await readFile(url)), heap.memory);
+  const told = instantiate(new WebAssembly.Module(await readFile(url)), heap.memory, kernelsAt(undefined));
   expect(scratchBytes).toBe(told.scratchBytes);
   expect(scratchBytes).toBeGreaterThan(0);
   expect(new Uint8Array(heap.memory.buffer, address, length)).toEqual(new Uint8Array(await readFile(url)));
@@ -63,7 +64,7 @@ test('modules put their constants before the params of the job at hand, which a 
   for (const file of files) {
     const { memory } = openHeap();
     const rest = new Uint8Array(memory.buffer, PARAMS).fill(99);
-    instantiate(new WebAssembly.Module(readFileSync(file)), memory);
+    instantiate(new WebAssembly.Module(readFileSync(file)), memory, kernelsAt(undefined));
     expect(
       rest.every((byte) => byte === 99),
       file,

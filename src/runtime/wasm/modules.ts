@@ -62,7 +62,7 @@ export class Modules {
     const { memory } = this.heap;
     const { address } = this.heap.take(bytes.length);
     new Uint8Array(memory.buffer).set(bytes, address);
-    const instance = instantiate(compiled, memory);
+    const instance = instantiate(compiled, memory, this.codeAt);
     const { address: scratch } = this.heap.take((this.threads + 1) * instance.scratchBytes);
     return { ...instance, codeAt: this.codeAt, address, length: bytes.length, scratch };
   }

@@ -33,8 +33,11 @@ export interface Module extends Share, Shared {
 export function instantiate(
   module: WebAssembly.Module,
   memory: WebAssembly.Memory,
+  codeAt: Share['codeAt'],
 ): Pick<Module, 'names' | 'kernels' | 'scratchBytes'> {
-  const { SCRATCH_BYTES, ...kernels } = new WebAssembly.Instance(module, { env: { memory } }).exports;
+  /** Machine code as a part of a kernel. */
+  const native = (address: number, params: number, scratch: number) => codeAt(address)(params >>> 0, 0, scratch >>> 0);
+  const { SCRATCH_BYTES, ...kernels } = new WebAssembly.Instance(module, { env: { memory, native } }).exports;
   return {
     names: Object.keys(kernels),
     kernels: Object.values(kernels) as unknown as Kernel[],

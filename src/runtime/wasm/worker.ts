@@ -54,7 +54,7 @@ function serve(memory: WebAssembly.Memory, index: number, codeAt: Share['codeAt'
     if (!kernels) {
       // From a copy, since shared memory cannot be compiled.
       const module = new WebAssembly.Module(new Uint8Array(memory.buffer, address, length).slice());
-      kernels = instantiate(module, memory).kernels;
+      kernels = instantiate(module, memory, codeAt).kernels;
       modules.set(address, kernels);
     }
     return { kernels, codeAt, scratch: scratch + (index + 1) * scratchBytes };

@@ -37,12 +37,19 @@ interface Joined {
   readonly queriesOfGroup?: number;
   /** Parts of the keys hold whole groups of so many panels. */
   readonly panelsTogether?: number;
+  /** Machine code for parts of a block, none by default. */
+  readonly code?: BlockCode;
 }
+
+/** Addresses of machine code (native.ts). */
+export type BlockCode = Readonly<Record<'scores' | 'maxima' | 'weights' | 'exponentials' | 'values', number>>;
+
+const NO_CODE: BlockCode = { scores: 0, maxima: 0, weights: 0, exponentials: 0, values: 0 };
 
 export function* planAttention(
   call: AttentionCall,
   machine: Machine,
-  { queriesOfGroup = GROUP, panelsTogether = 1 }: Joined = {},
+  { queriesOfGroup = GROUP, panelsTogether = 1, code = NO_CODE }: Joined = {},
 ): Steps<Plan> {
   const { memory, threads } = machine;
   const { k, v, out, lse, score } = call;
@@ -80,6 +87,7 @@ export function* planAttention(
           packedKeys: cut.packsItself ? 0 : at.keys,
           packedValues: cut.packsItself ? 0 : at.values,
           ...cut,
+          ...code,
         }),
         microseconds: (2 * (d + e) * map.visited * TILE * PANEL) / FLOPS_PER_MICROSECOND,
       },

@@ -6,6 +6,8 @@
  * scores transposed, [keys][24 queries], so that everything about the softmax is vertical, then the weighted values with the
  * scores as they lie. Scores carry log2(e), so weights are powers of two.
  *
+ * Where there is machine code (native.ts), it does the products and the exponentials of blocks that whole tiles see.
+ *
  * How large scores can get, known from the norms of queries and keys, decides how a tile is computed:
  * - small: 2^score can neither overflow nor vanish, so there is no running maximum and nothing to rescale;
  * - ordinary: the usual running maximum;
@@ -161,22 +163,22 @@ function addKeys<H>(f: ForwardParams, place: i32, pastPanel: i32, own: usize, sc
     if (changetype<H>(0).hasOwnWeights) hookOf<H>(own).weigh(f, place, segments, taken, rows, own, scratch);
     else if (state.isSmall) {
       fill(scratch + BLOCK, 0);
-      scoreBlock(p, keys, d, segments, rows, own, scratch, STORE_EXP);
+      scoreBlock(p, keys, d, segments, rows, own, scratch, STORE_EXP, f.weights);
       addSums(own, scratch);
     } else {
       fill(scratch + BLOCK, NO_MAXIMUM);
       if (programOf<H>(p) != 0) {
-        scoreBlock(p, keys, d, segments, rows, own, scratch, STORE);
+        scoreBlock(p, keys, d, segments, rows, own, scratch, STORE, f.scores);
         if (!modifyBlock(p, segments, rows, own, scratch)) {
           exceptionalTile<H>(f, place, own, scratch);
           return;
         }
-      } else scoreBlock(p, keys, d, segments, rows, own, scratch, STORE_MAX);
+      } else scoreBlock(p, keys, d, segments, rows, own, scratch, STORE_MAX, f.maxima);
       rescale<H>(rows, slices, own, scratch);
-      exponentiate(taken * PANEL, rows, own, scratch);
+      exponentiate(taken * PANEL, rows, own, scratch, f.exponentials);
     }
     findStretches(p, scratch + SEGMENTS, segments, scratch + STRETCHES);
-    weighValues(values, sliceStep(f), panelStep(f), slices, rows, scratch + SCORES, own + RESULT, scratch);
+    weighValues(values, sliceStep(f), panelStep(f), slices, rows, scratch + SCORES, own + RESULT, scratch, f.values);
     hookOf<H>(own).addBlock(f, place, segments, rows, own, scratch);
   }
 }

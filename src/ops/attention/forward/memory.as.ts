@@ -1,5 +1,5 @@
 /** A thread's working memory in the forward pass. */
-import { BLOCK_PANELS, MOST_TOGETHER, PACKED_BYTES } from '../params.generated.as';
+import { BLOCK_PANELS, BlockParams, MOST_TOGETHER, PACKED_BYTES } from '../params.generated.as';
 import { SEGMENT_BYTES, STRETCHES_BYTES } from '../blocks.as';
 import { LAYOUT_BYTES } from '../../../runtime/wasm/assembly/layout.as';
 import { LARGEST_HEAD, PANEL, TILE } from '../../../runtime/cpu/params.generated.as';
@@ -13,7 +13,8 @@ export const SEGMENTS: usize = BLOCK + TILE * 4;
 export const STRETCHES: usize = SEGMENTS + <usize>BLOCK_PANELS * SEGMENT_BYTES;
 export const KEYS: usize = (STRETCHES + STRETCHES_BYTES + 15) & ~15; // [336] i32: the keys of the current block
 export const SINGLE: usize = KEYS + <usize>(BLOCK_PANELS * PANEL * 4); // [24]: one key's scores
-export const FETCHED: usize = SINGLE + TILE * 4; // a byte for each panel; many panels share one, which matters little
+export const ARGUMENTS: usize = (SINGLE + TILE * 4 + 7) & ~7; // [12] f64, of machine code
+export const FETCHED: usize = ARGUMENTS + BlockParams.BYTES; // a byte for each panel; many panels share one, which matters little
 export const FETCHED_BYTES: i32 = 8192;
 export const TILES: usize = (FETCHED + <usize>FETCHED_BYTES + 63) & ~63;
 // and what each tile has to itself.
