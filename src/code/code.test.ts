@@ -101,7 +101,20 @@ describe.each(Object.values(TARGETS))('code for $name', (target) => {
       (all, i) => all + i * [0, 1, 2, 3, 4, 5, 6, 7, 8].reduce((s, j) => s + (j >= i ? j : 0), 0),
       0,
     );
-    expect([...out.subarray(0, 12)].map((each) => each - 200)).toEqual([22, 12, 85, 3, 2, 5, -2, 136, -12, 1027, sum, 11]);
+    expect([...out.subarray(0, 12)].map((each) => each - 200)).toEqual([
+      22,
+      12,
+      85,
+      3,
+      2,
+      5,
+      -2,
+      136,
+      -12,
+      1027,
+      sum,
+      11,
+    ]);
   });
 
   test('computes with vectors, tails and numbers', () => {
