@@ -11,7 +11,7 @@ import { htmlPage } from '../report/page';
 import { BUILD } from '../sweep/build-id';
 import { machinesOf, measuresOf, type SweepReport, shortJobs, sweepCsv, sweepRows } from '../sweep/collected';
 import type { Needs } from '../sweep/job';
-import type { SweepContent, SweepQueue, Waiting } from '../sweep/queue';
+import { PATIENCE, type SweepContent, type SweepQueue, type Waiting } from '../sweep/queue';
 import type { ServeOptions } from '../sweep/serve';
 import { work } from '../sweep/work';
 import { printable } from '../text/printable';
@@ -128,7 +128,7 @@ function submitCommand(): Command {
       '--patience <seconds>',
       'without a sign of life after which a job goes to another worker',
       wholeNumber(1, 3600),
-      30,
+      PATIENCE,
     )
     .passThroughOptions()
     .addHelpText('after', '\nExample:\n  $ saccade sweep submit bench attention --n 1024,4096 --masks full,causal')

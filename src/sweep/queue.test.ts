@@ -126,6 +126,17 @@ natsTest('jobs of another build stay for others, and a worker says so', async ()
   expect(await work(queue, worker)).toEqual({ done: 3, failed: 0 });
 });
 
+natsTest('jobs whose consumer was removed are done, and jobs that nobody submitted are not waited for', async () => {
+  const queue = await open('orphans');
+  await queue.submit(cases, { ackWait: 10 });
+  const { consumers } = queue.manager;
+  for await (const { stream_name, name } of consumers.list('saccade-orphans-jobs'))
+    await consumers.delete(stream_name, name);
+  const job: Job = { words: ['bench', 'quality', '--seeds', '9'], build: 'one' };
+  await jetstream(connection).publish('saccade.orphans.job.nowhere.cpu.any.x', JSON.stringify(job));
+  expect(await work(queue, worker)).toEqual({ done: 3, failed: 0 });
+});
+
 natsTest('jobs for named machines are done by each of these, and wait for nobody else', async () => {
   const queue = await open('named');
   const machines = ['here', 'there'];

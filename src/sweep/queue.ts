@@ -21,6 +21,8 @@ import { type Outcome, parseOutcome } from './outcome';
 
 /** The place of a machine's name in the subjects of jobs that any may do. */
 const ANY = 'any';
+/** Seconds without a sign of life after which a job goes to another worker, unless who submits it says otherwise. */
+export const PATIENCE = 30;
 /** How often a job is begun before it is given up. */
 const MOST_TRIES = 3;
 /** The JetStream API's numbers for what is looked at here. */
@@ -143,9 +145,9 @@ export class SweepQueue {
     return `saccade-${this.sweep}-results`;
   }
 
-  #jobSubject(needs: Needs, only: string | undefined, id: string): string {
+  #jobSubject(needs: Needs, only: string | undefined, id: string, build = this.build): string {
     const machine = only === undefined ? ANY : tokenOf(only);
-    return `saccade.${this.sweep}.job.${tokenOf(this.build)}.${needs}.${machine}.${id}`;
+    return `saccade.${this.sweep}.job.${tokenOf(build)}.${needs}.${machine}.${id}`;
   }
 
   #subject(kind: 'result' | 'try', id: string): string {
@@ -244,10 +246,10 @@ export class SweepQueue {
    */
   async take(kinds: readonly Needs[], machine: string, signal?: AbortSignal): Promise<TakenJob | undefined> {
     // What only this machine can do goes first.
-    const names = [machine, undefined].flatMap((only) => kinds.map((needs) => this.#consumerName(needs, only)));
-    for (let at = 0; at < names.length; at++) {
-      const turn = (this.#turn + at) % names.length;
-      const next = await this.patiently(() => this.#next(names[turn] as string), signal);
+    const places = [machine, undefined].flatMap((only) => kinds.map((needs) => [needs, only] as const));
+    for (let at = 0; at < places.length; at++) {
+      const turn = (this.#turn + at) % places.length;
+      const next = await this.patiently(() => this.#next(...(places[turn] as (typeof places)[number])), signal);
       if (!next) continue;
       this.#turn = turn;
       return this.patiently(() => this.#begin(next, machine), signal);
@@ -256,7 +258,8 @@ export class SweepQueue {
     return undefined;
   }
 
-  async #next(name: string): Promise<Next | undefined> {
+  async #next(needs: Needs, only: string | undefined): Promise<Next | undefined> {
+    const name = this.#consumerName(needs, only);
     try {
       const source = this.#consumers.get(name) ?? (await this.#source(name));
       this.#consumers.set(name, source);
@@ -266,6 +269,10 @@ export class SweepQueue {
       this.#consumers.delete(name);
       // Nothing was submitted for it yet.
       if (codeOf(error) !== CODES.noStream && codeOf(error) !== CODES.noConsumer) throw error;
+      // A consumer can have been removed while jobs wait for it.
+      const orphans =
+        codeOf(error) === CODES.noConsumer ? await this.#subjects(this.#jobSubject(needs, only, '*')) : [];
+      if (orphans.length > 0) await this.#addConsumer(needs, only, PATIENCE * 1e9);
       return undefined;
     }
   }
@@ -300,6 +307,17 @@ export class SweepQueue {
     }
     await this.note(id, { machine, tries: taken.tries });
     return taken;
+  }
+
+  /** The subjects of the jobs that match. */
+  async #subjects(filter: string): Promise<string[]> {
+    try {
+      const { state } = await this.manager.streams.info(this.#jobs, { subjects_filter: filter });
+      return Object.keys(state.subjects ?? {});
+    } catch (error) {
+      if (codeOf(error) !== CODES.noStream) throw error;
+      return [];
+    }
   }
 
   /** What the last message of a subject holds; undefined if there is none. */
@@ -363,14 +381,8 @@ export class SweepQueue {
   /** Jobs in the queue, by build and kind; `running` is how many of them workers have. */
   async waiting(): Promise<{ readonly jobs: readonly Waiting[]; readonly running: number }> {
     return explained(async () => {
-      const { state } = await this.manager.streams
-        .info(this.#jobs, { subjects_filter: `saccade.${this.sweep}.job.>` })
-        .catch((error) => {
-          if (codeOf(error) !== CODES.noStream) throw error;
-          return { state: { subjects: {} as Record<string, number> } };
-        });
       const groups = new Map<string, number>();
-      for (const subject of Object.keys(state.subjects ?? {})) {
+      for (const subject of await this.#subjects(`saccade.${this.sweep}.job.>`)) {
         const group = subject.split('.').slice(0, -1).join('.');
         groups.set(group, (groups.get(group) ?? 0) + 1);
       }
@@ -381,7 +393,8 @@ export class SweepQueue {
         if (!message) continue;
         const needs = NEEDS.find((each) => each === group.split('.').at(-2));
         const { success, output } = valibot.safeParse(valibot.object(jobEntries), parseJson(message.data));
-        if (!needs || !success) continue;
+        // What no command submitted is nobody's to wait for.
+        if (!needs || !success || `${group}.*` !== this.#jobSubject(needs, output.only, '*', output.build)) continue;
         const only = output.only === undefined ? undefined : printable(output.only);
         jobs.push({ build: printable(output.build), needs, only, jobs: count });
       }
