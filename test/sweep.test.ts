@@ -2,9 +2,11 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import type { SweepReport } from '../src/sweep/collected';
@@ -143,15 +145,46 @@ natsTest('a server that is full or has no JetStream', async () => {
   }
 });
 
+/** `sweep serve` of a folder, and the lines that it prints. */
+function serve(store: string, port: number) {
+  const words = [bin, 'sweep', 'serve', '--store', join(folder, store), '--port', String(port)];
+  const served = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+  return { served, lines: createInterface({ input: served.stdout }) };
+}
+
+natsTest(
+  'a server stands malformed requests, takes nats-server along when it is killed, and starts again',
+  async () => {
+    const port = await freePorts();
+    const { served, lines } = serve('hostile', port);
+    await once(lines, 'line');
+    for (const [line, status] of [
+      ['GET http://[ HTTP/1.1', 400],
+      ['GET //[ HTTP/1.1', 400],
+      ['GET /saccade/%ff HTTP/1.1', 400],
+      ['GET http://x HTTP/1.1', 200],
+    ] as const) {
+      const socket = createConnection(port + 2, '127.0.0.1').end(`${line}\r\nHost: x\r\nConnection: close\r\n\r\n`);
+      expect(await text(socket)).toMatch(`HTTP/1.1 ${status} `);
+    }
+    served.kill('SIGKILL');
+    const refused = () => once(createConnection(port, '127.0.0.1'), 'connect').catch(({ code }) => code);
+    await expect.poll(refused, { timeout: 60_000 }).toBe('ECONNREFUSED');
+    const again = serve('hostile', port);
+    await once(again.lines, 'line');
+    again.served.kill('SIGINT');
+    expect(await once(again.served, 'exit')).toEqual([130, null]);
+    expect(await refused()).toBe('ECONNREFUSED');
+  },
+);
+
 test.runIf(hasNats && has('chromium'))(
   'a page works for a sweep: one link, and its row has the name of its machine',
   async () => {
     const port = await freePorts();
-    const words = [bin, 'sweep', 'serve', '--store', join(folder, 'served'), '--port', String(port)];
-    const served = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const { served, lines } = serve('served', port);
     const browser = await launchChromium(false);
     try {
-      const lines = createInterface({ input: served.stdout! });
       let [server, link] = ['', ''];
       for await (const line of lines) {
         if (line.startsWith('server: ')) server = line.slice('server: '.length);

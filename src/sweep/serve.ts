@@ -46,6 +46,10 @@ export function configOf({ store, host, port, limit, token, tls }: ServeOptions)
   ].join('\n');
 }
 
+/** A script of sh: nats-server, which is told to end when the standard input does, as it does however this process ends. */
+const WATCHED =
+  'exec 3<&0; nats-server -c "$0" 3<&- & nats=$!; { cat; kill $nats; } <&3 3<&- >/dev/null 2>&1 & wait $nats';
+
 /**
  * Starts both servers, which run until the signal aborts. Calls `onReady` once they answer.
  *
@@ -56,8 +60,8 @@ export async function serveSweep(options: ServeOptions, signal: AbortSignal, onR
   const config = join(store, 'nats-server.conf');
   await writeFile(config, configOf(options), { mode: 0o600 });
   const pages = await startPages(options);
-  const nats = spawn('nats-server', ['-c', config], { stdio: ['ignore', 'ignore', 'pipe'] });
-  const stop = () => nats.kill('SIGTERM');
+  const nats = spawn('sh', ['-c', WATCHED, config], { stdio: ['pipe', 'ignore', 'pipe'], detached: true });
+  const stop = () => void nats.stdin.end();
   signal.addEventListener('abort', stop);
   try {
     const ended = endOf(nats);
@@ -78,13 +82,12 @@ async function endOf(nats: ChildProcess): Promise<void> {
   nats.stderr?.setEncoding('utf8').on('data', (text: string) => {
     said = (said + text).slice(-4000);
   });
-  const [code] = await once(nats, 'exit').catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOENT') throw error;
+  const [code] = await once(nats, 'exit');
+  if (code === 127)
     throw new UnsupportedError(
       'saccade sweep serve needs nats-server, which is not installed: apt install nats-server, or see nats.io/download',
     );
-  });
-  if (code === 0 || nats.killed) return;
+  if (code === 0 || nats.stdin?.writableEnded) return;
   const fatal = said.split('\n').filter((line) => /\[FTL\]|\[ERR\]|nats-server:/.test(line));
   const why = fatal.at(-1)?.replace(/^.*?(\[FTL\]|\[ERR\]|nats-server:)\s*/, '') ?? `code ${code}`;
   throw new UnsupportedError(`nats-server ended: ${why}`);
@@ -113,13 +116,15 @@ async function startPages({ host, port, tls }: ServeOptions): Promise<Server> {
   const served = await whatIsServed(undefined);
   const respond: RequestListener = (request, response) => {
     for (const [name, value] of Object.entries(PAGE_HEADERS)) response.setHeader(name, value);
-    const { pathname } = new URL(request.url ?? '/', 'http://localhost');
-    const [, area = '', ...path] = pathname.split('/');
+    const [path = '/', base] = [request.url, 'http://localhost'];
+    if (!URL.canParse(path, base)) return answer(response, 400);
+    const { pathname } = new URL(path, base);
+    const [, area = '', ...rest] = pathname.split('/');
     const folder = Object.hasOwn(served.folders, area) ? served.folders[area] : undefined;
     if (pathname === '/') return answer(response, 200, 'text/html; charset=utf-8', pageOf(served, port + 1));
     if (pathname === '/nats.mjs') return answer(response, 200, 'text/javascript', script);
     if (folder === undefined) return answer(response, 404);
-    sendFile(response, folder, path.join('/')).catch(() => answer(response, 400));
+    sendFile(response, folder, rest.join('/')).catch(() => answer(response, 400));
   };
   const server = tls
     ? createSecureServer({ cert: await readFile(tls.cert), key: await readFile(tls.key) }, respond)
