@@ -36,8 +36,11 @@ export interface ConvCall {
   readonly way?: Way;
 }
 
-/** How convolutions by channel are computed; `auto` for the faster one. */
-export type Way = 'auto' | 'direct' | 'fourier';
+/**
+ * How convolutions by channel are computed; `auto` for the faster one, `local` for the faster one in which an element reaches only
+ * results that read it, which rounding and NaN do not keep to in transforms.
+ */
+export type Way = 'auto' | 'direct' | 'fourier' | 'local';
 
 type Six = readonly [number, number, number, number, number, number];
 

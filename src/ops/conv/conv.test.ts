@@ -29,9 +29,21 @@ const FOURIER = [
   // One window, whose zeros overlap with what no result needs; five channels; every radix.
   [[1, 14, 17, 5], [5, 1, 13, 8], { groups: 5, padding: 'same' }],
   // More windows than one, rows in more than one go, gaps between results and between taps, more pictures than one.
-  [[2, 150, 9, 4], [4, 1, 9, 4], { groups: 4, padding: [[3, 7], 'causal'], dilation: [2, 1], stride: [3, 1] }],
+  [
+    [2, 150, 9, 4],
+    [4, 1, 9, 4],
+    {
+      groups: 4,
+      padding: [
+        [3, 7],
+        [2, 0],
+      ],
+      dilation: [2, 1],
+      stride: [3, 1],
+    },
+  ],
   // One axis, several channels of a group; then kernels larger than pictures, beyond which most padding lies.
-  [[2, 700, 8], [8, 2, 40], { groups: 4, padding: 'causal' }],
+  [[2, 700, 8], [8, 2, 40], { groups: 4, padding: [[38, 1]] }],
   [[1, 1, 6, 4], [4, 1, 5, 21], { groups: 4, padding: [3, 14] }],
 ] as const;
 
@@ -72,6 +84,36 @@ describeOnBackends('conv', (runtime) => {
       );
       for (const [at, values] of expected!.entries()) expectClose(found![at]!, values, 1e-5 * Math.sqrt(sizeOf(taps)));
     },
+  );
+
+  test.skipIf(isOnGpu).each([
+    [[1, 2048, 1], [1, 1, 1023], { groups: 1, padding: 'causal' }, 1],
+    [[1, 40, 40, 4], [4, 1, 21, 21], { groups: 4, padding: ['causal', 'same'] }, 160],
+  ] as const)(
+    'causal: of x %j with kernels %j, %j nothing later reaches earlier results, forward or backward',
+    (shape, taps, options, row) =>
+      scoped(runtime(), async () => {
+        const x = runtime().random(shape, { seed: 1 });
+        const weight = runtime().random(taps, { seed: 2 });
+        const grad = runtime().random(shape, { seed: 3 });
+        const at = row * Math.floor(0.6 * shape[1]);
+        const spoiled = async (of: Tensor) => {
+          const values = Float32Array.from(await of.read());
+          for (const [more, value] of [1e6, Number.NaN].entries()) values[at + more * row] = value;
+          return runtime().tensor(values, shape);
+        };
+        const of = async (x: Tensor, grad: Tensor) => {
+          const { results, pull } = pullback((given) => conv(given.x, weight, options), { x });
+          return Promise.all([results.read(), (pull(grad).x as Tensor).read()]);
+        };
+        const [out, back] = await of(x, grad);
+        expect((await of(await spoiled(x), grad))[0]!.subarray(0, at)).toEqual(out!.subarray(0, at));
+        const later = at + 2 * row;
+        expect((await of(x, await spoiled(grad)))[1]!.subarray(later)).toEqual(back!.subarray(later));
+        expect(() => conv(x, weight, { ...options, way: 'fourier' })).toThrow(
+          "way must be 'auto' or 'direct' for causal padding",
+        );
+      }),
   );
 
   test('writes where it is told, in both layouts alike', async () => {

@@ -120,10 +120,10 @@ export function planConv(call: ConvCall, { threads }: Machine): Plan {
 }
 
 function howOf(call: ConvCall, all: Extents, way: Way, threads: number): DirectHow | FourierHow {
-  if (way === 'auto' && isNear(call, all)) return howNear(call, all);
+  if ((way === 'auto' || way === 'local') && isNear(call, all)) return howNear(call, all);
   const isByChannel = isGrouped(call, all);
   if (!isByChannel && way !== 'fourier') return howDense(call, all, threads);
-  const fourier = way === 'direct' ? undefined : fourierPlan(call.axes, all);
+  const fourier = way === 'direct' || way === 'local' ? undefined : fourierPlan(call.axes, all);
   const direct = costOf('direct', directCounts(call, all));
   const isFaster = fourier && (way === 'fourier' || fourier.cost < direct);
   const how = isFaster ? howFourier(all, fourier) : isByChannel ? howGrouped(call, all) : howDense(call, all, threads);
@@ -131,11 +131,18 @@ function howOf(call: ConvCall, all: Extents, way: Way, threads: number): DirectH
   return { ...how, choice: choiceOf(way, all, direct, isFaster ? fourier : undefined) };
 }
 
+const WHY: Readonly<Record<Way, string>> = {
+  auto: 'by the model of cost',
+  local: 'as it is causal',
+  direct: 'as asked for',
+  fourier: 'as asked for',
+};
+
 /** Such as `conv of 1 x 56 x 56 x 96 by 1 x 31 x 31: Fourier in one window of 72 x 72, by the model of cost: ...`. */
 function choiceOf(way: Way, { taps, extents, groups, batch }: Extents, direct: number, fourier?: FourierPlan): string {
   const [, rows, columns] = extents;
   const what = `conv of ${batch} x ${rows} x ${columns} x ${groups} by ${taps.join(' x ')}`;
-  const why = way === 'auto' ? 'by the model of cost' : 'as asked for';
+  const why = WHY[way];
   if (!fourier) return `${what}: direct, ${why}`;
   const { x, y, cost } = fourier;
   const windows = y.windows.length * x.windows.length;

@@ -54,7 +54,9 @@ const options = {
   epilogue: optional(setting<Elementwise>('made by elementwise()', (value) => value instanceof Elementwise)),
   /**
    * How kernels of few channels are computed on the CPU: `direct`, `fourier` by transforms of windows of x, or `auto`, the faster
-   * by a model of cost, which `runtime.explain()` names; default auto.
+   * by a model of cost, which `runtime.explain()` names; default auto. In transforms every element reaches all results of its window
+   * by rounding, and as NaN: where an axis is padded before x by all taps but one, as `causal` does, `auto` is direct and `fourier`
+   * refused, so that no later element changes an earlier result.
    */
   way: choice('auto', 'auto', 'direct', 'fourier'),
 };
@@ -95,6 +97,7 @@ export const convOp = defineComposite({
       const window = { extent, taps: taps[at] as number, stride, dilation, before, after };
       return placesOf(window, `weight ${formatShape(weight.shape)}`, x.shape);
     });
+    const kind = wayFor(way, sides, taps, dilations);
     return x.runtime.scope(() => {
       const isReflected = edges === 'reflect';
       const source = isReflected ? reflected(x, layoutOf(channelsFirst, x.rank).space, sides) : x;
@@ -113,7 +116,7 @@ export const convOp = defineComposite({
           if (way !== 'fourier' && isProduct(given, axes, { channelsFirst, groups, space, results }))
             return asProduct(given, options);
           return convolve(
-            { ...given, axes: padded(axes), shape, channelsFirst, groups, isTransposed: false, way },
+            { ...given, axes: padded(axes), shape, channelsFirst, groups, isTransposed: false, way: kind },
             options,
           );
         },
@@ -167,11 +170,15 @@ export const convTransposeOp = defineComposite({
       }),
     );
     const shape = shapeOf(channelsFirst, x.shape[0] as number, results, outputs);
+    const kind = wayFor(way, sides, taps, dilations);
     return x.runtime.scope(() =>
       withEpilogue(
         { x, weight, bias, epilogue },
         (given, options) =>
-          convolve({ ...given, axes: padded(axes), shape, channelsFirst, groups, isTransposed: true, way }, options),
+          convolve(
+            { ...given, axes: padded(axes), shape, channelsFirst, groups, isTransposed: true, way: kind },
+            options,
+          ),
         control,
       ),
     );
@@ -324,6 +331,24 @@ function convolve(convolution: Convolution, control: ResultOptions): Tensor<'f32
   return compute(forward, presentOf({ x, weight, bias }), { out: spec }, call, control, { derivative }).out;
 }
 
+/** Causal ones have no transforms. */
+function wayFor(
+  way: Way,
+  sides: readonly (readonly [number, number])[],
+  taps: Shape,
+  dilations: readonly number[],
+): Way {
+  const isCausal = sides.some(([before], at) => {
+    const reach = ((taps[at] as number) - 1) * (dilations[at] as number);
+    return reach > 0 && before >= reach;
+  });
+  if (isCausal && way === 'fourier')
+    throw new ParameterError(
+      `way must be 'auto' or 'direct' for causal padding: in transforms later elements change earlier results by rounding; got 'fourier'`,
+    );
+  return isCausal && way === 'auto' ? 'local' : way;
+}
+
 /** Throws unless the transforms of a forced way can be computed. */
 function checkFourier(convolution: Convolution): void {
   const { x, weight, axes, shape, channelsFirst, groups } = convolution;
@@ -383,6 +408,7 @@ function gradientByX(convolution: Convolution, weight: Tensor, gradOut: Tensor, 
  */
 function gradientByWeight(convolution: Convolution, x: Tensor, gradOut: Tensor, control: Control): Tensor {
   const { weight, channelsFirst, groups, axes, way } = convolution;
+  // All taps' gradients are sums over all of x.
   const isTurned = axes.some(({ dilation }) => dilation < 0);
   const [read, kernel] = isTurned ? [gradOut, x] : [x, gradOut];
   const call = ({ out }: { out: Tensor }): ConvCall => ({
@@ -397,7 +423,7 @@ function gradientByWeight(convolution: Convolution, x: Tensor, gradOut: Tensor, 
         ? { stride: Math.abs(dilation), dilation: up, up: 1, before: -before }
         : { stride: dilation, dilation: stride, up: 1, before },
     ),
-    way,
+    way: way === 'local' ? 'auto' : way,
   });
   return compute(byWeight, { x, gradOut }, { out: { shape: weight.shape, dtype: 'f32' } as const }, call, control).out;
 }
