@@ -255,6 +255,24 @@ test('the means of features are the activations, within four standard errors', (
   );
 });
 
+describeOnBackends('snnk with many waves', (runtime) => {
+  test.each([false, true])('gelu in float32 is as its reference, with a bias %s', async (hasBias) => {
+    await scoped(runtime(), async () => {
+      const r = 16_384;
+      const host = {
+        x: hostTensor([0.3, 0, 0.4, -0.5, 0.2, 0.1], [2, 3]),
+        w: hostTensor([0.4, 0.3, 0.2], [1, 3]),
+        projections: hostTensor(normal(3 * r, 1), [r, 3]),
+        ...(hasBias && { bias: hostTensor([0.3], [1]) }),
+      };
+      const params = snnk.parse({ activation: 'gelu' });
+      const given = Object.fromEntries(Object.entries(host).map(([name, each]) => [name, runtime().tensor(each.data as Float32Array, each.shape)]));
+      const { out } = snnk.forward(given as never, params);
+      expectClose(await (out as Tensor<'f32'>).read(), snnk.reference(host, params).out?.data as Float64Array, 1e-5);
+    });
+  });
+});
+
 test('computed transforms are the closed forms', () => {
   const gelu = (t: number) => (t / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (t + 0.044715 * t ** 3)));
   const sinh = (w: number) => 1 / Math.sinh((Math.PI * w) / 2);

@@ -29,7 +29,8 @@ export function productOfFeatures(layer: Layer, settings: Settings): Tensor {
 
 /**
  * The same for a sum of waves: e^(g w - |w|^2 / 2) times cos(f g x) e^(f^2 |x|^2 / 2) and the like with sin, f the frequency of the
- * projection. The 1 of pinned cosines is estimated with the same factor, so that slow waves, which weigh much, vary little.
+ * projection. The 1 of pinned cosines is estimated with the same factor, so that slow waves, which weigh much, vary little; it is
+ * taken off by -2 sin^2 of half the angle, since of slow waves the difference is far below the rounding of a cosine.
  */
 export function productOfWaves({ x, w, projections, bias }: Layer, waves: Waves): Tensor {
   const { runtime } = x;
@@ -51,11 +52,15 @@ export function productOfWaves({ x, w, projections, bias }: Layer, waves: Waves)
   const hasCosines = !hasSines || waves.cosines.some((value) => value !== 0);
   const c = hasCosines ? weighing(cosine) : undefined;
   const s = hasSines ? weighing(sine) : undefined;
-  const [byCosine, bySine] = bias ? shifted(c, s, multiply(bias.reshape([-1, 1]), frequency)) : [c, s];
+  const shift = bias && multiply(bias.reshape([-1, 1]), frequency);
+  const [byCosine, bySine] = shift ? shifted(c, s, shift) : [c, s];
   const features: (readonly [ofInputs: Tensor, ofWeights: Tensor])[] = [];
-  if (byCosine) features.push([multiply(cos(angle), size), byCosine]);
+  if (byCosine) {
+    const grown = isPinned && map((half, f) => Math.expm1(f * f * half), halfSquares(x), frequency);
+    features.push([grown ? add(grown, multiply(pinned(angle), size)) : multiply(cos(angle), size), byCosine]);
+  }
   if (bySine) features.push([multiply(sin(angle), size), bySine]);
-  if (isPinned && c) features.push([runtime.ones([x.shape[0] as number, r]), negative(c)]);
+  if (isPinned && c && shift) features.push([runtime.ones([x.shape[0] as number, r]), multiply(c, pinned(shift))]);
   const [ofInputs, ofWeights] = [0, 1].map((side) =>
     features.map((pair) => pair[side] as Tensor).reduce((all, each) => beside(all, each)),
   ) as [Tensor, Tensor];
@@ -151,5 +156,7 @@ function symmetric(
   return [inputs, activation === 'cos' ? beside(even, negative(odd)) : beside(odd, even)];
 }
 
+/** cos t - 1. */
+const pinned = (angle: Tensor): Tensor => map((t) => -2 * Math.sin(t / 2) * Math.sin(t / 2), angle);
 const negative = (x: Tensor): Tensor => multiply(x, x.runtime.tensor([-1], []));
 const beside = (a: Tensor, b: Tensor): Tensor => concat([a as Tensor<'f32'>, b as Tensor<'f32'>], 1);
