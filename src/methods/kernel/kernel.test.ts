@@ -266,7 +266,9 @@ describeOnBackends('snnk with many waves', (runtime) => {
         ...(hasBias && { bias: hostTensor([0.3], [1]) }),
       };
       const params = snnk.parse({ activation: 'gelu' });
-      const given = Object.fromEntries(Object.entries(host).map(([name, each]) => [name, runtime().tensor(each.data as Float32Array, each.shape)]));
+      const given = Object.fromEntries(
+        Object.entries(host).map(([name, each]) => [name, runtime().tensor(each.data as Float32Array, each.shape)]),
+      );
       const { out } = snnk.forward(given as never, params);
       expectClose(await (out as Tensor<'f32'>).read(), snnk.reference(host, params).out?.data as Float64Array, 1e-5);
     });
