@@ -30,3 +30,6 @@ export const indefinite = (row: number): string =>
 
 export const singular = (row: number): string =>
   `is singular: pivot ${row} is 0, as far as its element type tells; leave out rows that follow from others, add a ridge to its diagonal, or use lstsq`;
+
+export const dependent = (column: number): string =>
+  `has no one solution: its column ${column} follows from those before it, as far as f32 tells; leave it out, or add a ridge to a^T a and use solve`;

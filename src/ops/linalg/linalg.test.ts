@@ -255,7 +255,7 @@ function onCpu(runtime: () => Runtime): void {
         using a = runtime().tensor(rows);
         await expectRefusal(runtime(), () => f(a), message);
       };
-      const one = runtime().ones([2, 1]);
+      const [one, four] = [runtime().ones([2, 1]), runtime().ones([4, 1])];
       await refuse(
         (a) => solve(a, one),
         [
@@ -263,6 +263,22 @@ function onCpu(runtime: () => Runtime): void {
           [1, 1],
         ],
         'a of solve is singular: pivot 1 is 0',
+      );
+      for (const [columns, which] of [
+        [[1, 2, 2], 2],
+        [[3, 1, 3], 2],
+        [[1, 1, 7], 1],
+        [[0, 1, 2], 0],
+      ] as const)
+        await refuse(
+          (a) => lstsq(a, four),
+          [1, 2, 3, 4].map((t) => columns.map((power) => t ** power * (power === 0 ? 0 : 1e3))),
+          `a of lstsq has no one solution: its column ${which} follows from those before it`,
+        );
+      await refuse(
+        (a) => lstsq(a, four),
+        [1, 2, 3, 4].map((t) => [t, t * t, 0.1 * t + 0.3 * t * t]),
+        'its column 2 follows',
       );
       await refuse(
         (a) => inverse(a),

@@ -5,13 +5,16 @@ import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { defineComposite, defineOp, f32, reals } from '../define';
 import type { ResultOptions } from '../float32';
-import { add, subtract } from '../map';
+import { add, multiply, subtract } from '../map';
+import { map } from '../map/map';
 import { matmul } from '../matmul';
+import { sum } from '../reduce';
 import { planQr } from './cpu';
 import { lowerTriangle, product, productAcross, productAlong, refuseWide, transposed } from './derive';
+import { dependent } from './faults';
 import { kernels } from './params.generated';
 import { onCpuAlone } from './solve';
-import { sameLead, triangularSolve } from './triangular-solve';
+import { sameLead, triangularOp, triangularSolve } from './triangular-solve';
 
 /** @internal */
 export const qrOp = defineOp({
@@ -65,6 +68,10 @@ export interface QrResult<D extends 'f32' | 'f64' = 'f32'> {
 export const qr = <D extends 'f32' | 'f64' = 'f32'>(a: Tensor, options: Control = {}): QrResult<D> =>
   qrOp({ a }, options) as { readonly q: Tensor; readonly r: Tensor } as QrResult<D>;
 
+const leastSquaresOp = triangularOp('lstsq', dependent);
+/** The share of a column that others must leave of it: below, it is the rounding of f32 that the solution would hang on. */
+const DEPENDENT = 2 ** -22;
+
 /** @internal */
 export const lstsqOp = defineComposite({
   name: 'lstsq',
@@ -84,7 +91,19 @@ export const lstsqOp = defineComposite({
     using q = factors.q;
     using r = factors.r;
     using along = matmul(q, b, { transposeA: true });
-    return triangularSolve(r, along, { ...options, upper: true });
+    const { runtime } = a;
+    return runtime.scope(() => {
+      const squares = sum(multiply(r, r), { axes: [r.rank - 2], keepDims: true });
+      const captured = { least: DEPENDENT ** 2 };
+      const triangle = map(
+        (value, size, one, { least }) => (one > 0 && value * value <= least * size ? 0 : value),
+        r,
+        squares,
+        runtime.eye(r.shape.at(-1) as number),
+        { captured },
+      );
+      return leastSquaresOp({ a: triangle, b: along }, { ...options, upper: true }).out as Tensor<'f32'>;
+    });
   },
 });
 
@@ -94,6 +113,6 @@ export const lstsqOp = defineComposite({
  *
  * @throws {ShapeError} shapes that do not fit, strided views, fewer rows than columns
  * @throws {DTypeError} another element type
- * @throws {ParameterError} columns of a of which one is 0
+ * @throws {ParameterError} a column of a that is 0, or follows from those before it but for 2^-22 of its length, with its place
  */
 export const lstsq = (a: Tensor, b: Tensor, options: ResultOptions = {}): Tensor<'f32'> => lstsqOp({ a, b }, options);

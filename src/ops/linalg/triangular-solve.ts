@@ -9,40 +9,44 @@ import { lowerTriangle, negative, productAcross, refuseWide, upperTriangle } fro
 import { faultsOfRows, singular } from './faults';
 import { kernels } from './params.generated';
 
+/** Systems of triangles for the op of this name, and what it says of a diagonal with a 0. */
+export const triangularOp = (name: string, badPivot: (row: number) => string) =>
+  defineOp({
+    name,
+    inputs: { a: reals('... n n'), b: reals('... n c', { like: 'a' }) },
+    options: {
+      /** Whether the triangle of a is the upper one, with its diagonal; default false, the lower one. */
+      upper: boolean(false),
+      /** Whether systems are those of the transpose of a; default false. */
+      transpose: boolean(false),
+      /** Whether the diagonal counts as ones, whatever it holds; default false. */
+      unit: boolean(false),
+    },
+    results: { out: reals('... n c', { like: 'a' }), status: i32('... n', { fresh: true }) },
+    operations: '... n n c',
+    fits: sameLead,
+    reference: async () => (await import('./reference')).triangularSolve,
+    kernels,
+    cpu: planTriangularSolve,
+    webgpu: async () => (await import('./webgpu')).planTriangularSolve,
+    faults: ({ status }) => faultsOfRows(name, status, badPivot),
+    derivative({ a, upper, transpose, unit }): Derivative {
+      refuseWide('triangularSolve', a);
+      return {
+        saves: ['a', 'out'],
+        gradients({ a, out: x }, { out: gradOut }, wanted) {
+          const b = triangularSolve(a as Tensor, gradOut as Tensor, { upper, transpose: !transpose, unit });
+          if (!wanted.has('a')) return { b };
+          const whole = negative(transpose ? productAcross(x as Tensor, b) : productAcross(b, x as Tensor));
+          const part = upper ? upperTriangle : lowerTriangle;
+          return { b, a: part(whole, unit ? 0 : 1) };
+        },
+      };
+    },
+  });
+
 /** @internal */
-export const triangularSolveOp = defineOp({
-  name: 'triangularSolve',
-  inputs: { a: reals('... n n'), b: reals('... n c', { like: 'a' }) },
-  options: {
-    /** Whether the triangle of a is the upper one, with its diagonal; default false, the lower one. */
-    upper: boolean(false),
-    /** Whether systems are those of the transpose of a; default false. */
-    transpose: boolean(false),
-    /** Whether the diagonal counts as ones, whatever it holds; default false. */
-    unit: boolean(false),
-  },
-  results: { out: reals('... n c', { like: 'a' }), status: i32('... n', { fresh: true }) },
-  operations: '... n n c',
-  fits: sameLead,
-  reference: async () => (await import('./reference')).triangularSolve,
-  kernels,
-  cpu: planTriangularSolve,
-  webgpu: async () => (await import('./webgpu')).planTriangularSolve,
-  faults: ({ status }) => faultsOfRows('triangularSolve', status, singular),
-  derivative({ a, upper, transpose, unit }): Derivative {
-    refuseWide('triangularSolve', a);
-    return {
-      saves: ['a', 'out'],
-      gradients({ a, out: x }, { out: gradOut }, wanted) {
-        const b = triangularSolve(a as Tensor, gradOut as Tensor, { upper, transpose: !transpose, unit });
-        if (!wanted.has('a')) return { b };
-        const whole = negative(transpose ? productAcross(x as Tensor, b) : productAcross(b, x as Tensor));
-        const part = upper ? upperTriangle : lowerTriangle;
-        return { b, a: part(whole, unit ? 0 : 1) };
-      },
-    };
-  },
-});
+export const triangularSolveOp = triangularOp('triangularSolve', singular);
 
 /** Matrices and right-hand sides come in equal batches. */
 export function sameLead(_: unknown, { a, b }: Readonly<Record<string, { readonly shape: readonly number[] }>>): void {
