@@ -157,7 +157,9 @@ export function matchWeights(
   } catch (error) {
     throw labelled(weights.name, error);
   }
-  return new Map([...found].map(([own, [name, tensor]]) => [own, [name, readable(tensor)]]));
+  // Those of a checkpoint have other names in the file than for the model.
+  const inFile = new Map([...weights.tensors].map(([name, tensor]) => [tensor, name]));
+  return new Map([...found].map(([own, [, tensor]]) => [own, [inFile.get(tensor) as string, readable(tensor)]]));
 }
 
 type Stored = Pick<ReadableTensor, 'type' | 'shape'>;

@@ -30,6 +30,8 @@ export async function decodePicture(name: string, file: FileBytes): Promise<Pict
   try {
     return await format[1](bytes);
   } catch (error) {
-    throw new ParseError(`${name} cannot be decoded: ${(error as Error).message}`);
+    // What a decoder trips over says nothing of the file.
+    const why = error instanceof TypeError || error instanceof RangeError ? 'it is damaged' : (error as Error).message;
+    throw new ParseError(`${name} cannot be decoded: ${why}`);
   }
 }

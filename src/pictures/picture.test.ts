@@ -60,6 +60,8 @@ describe('decodePicture', () => {
     [new Uint8Array(), 'p is neither a PNG, a JPEG nor a WebP file'],
     [Uint8Array.of(0xff, 0xd8, 1, 2, 3), 'p cannot be decoded: it is cut short, after 5 bytes'],
     [jpeg.subarray(0, -20), /p cannot be decoded: it is cut short, after \d+ bytes/],
+    // The components of its scan are none of its frame.
+    [withFrame(jpeg, 6, 77), 'p cannot be decoded: it is damaged'],
     [withFrame(jpeg, 0, 12), 'p cannot be decoded: it has 12 bits for a colour, not 8'],
     [
       withFrame(jpeg, 1, 0x27, 0x10, 0x27, 0x10),

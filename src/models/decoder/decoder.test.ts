@@ -49,7 +49,7 @@ import { bytesPerElement } from '../../tensor/dtype';
 import { convert, type HostTensor, hostTensor } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
 import { writeCheckpoint } from '../../train/checkpoint';
-import { packWeight } from '../../weights';
+import { openWeights, packWeight } from '../../weights';
 import {
   createDecoder,
   type DecoderAttention,
@@ -694,17 +694,16 @@ describe('createDecoder', () => {
     };
     expect(Object.keys(decoder.load(runtime, { ...renamed, ...buffers }))).toEqual(Object.keys(decoder.parameters));
     const history = { losses: [1], gradientNorms: [1], validation: [] };
-    const checkpoint = readSafetensors(
-      writeCheckpoint({
-        steps: 1,
-        settings: {},
-        history,
-        parameters: weights,
-        state: { 'model.norm.weight.mean': weights['model.norm.weight']! },
-      }),
-    );
-    const loaded = decoder.load(runtime, checkpoint);
-    expect((await loaded['model.norm.weight']!.toHost()).data).toEqual(weights['model.norm.weight']!.data);
+    const checkpoint = writeCheckpoint({
+      steps: 1,
+      settings: {},
+      history,
+      parameters: weights,
+      state: { 'model.norm.weight.mean': weights['model.norm.weight']! },
+    });
+    const opened = await openWeights(new File([checkpoint as Uint8Array<ArrayBuffer>], 'last.safetensors'));
+    for (const loaded of [decoder.load(runtime, readSafetensors(checkpoint)), await decoder.load(runtime, opened)])
+      expect((await loaded['model.norm.weight']!.toHost()).data).toEqual(weights['model.norm.weight']!.data);
     const ofGpt2 = createDecoder(configs.gpt2);
     const bare = Object.entries(given('gpt2').weights).map(([name, host]) => [name.replace('transformer.', ''), host]);
     const masks = { 'h.0.attn.bias': weights['model.norm.weight']!, 'h.1.attn.masked_bias': buffers['lm_head.weight'] };

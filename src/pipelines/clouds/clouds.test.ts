@@ -247,6 +247,12 @@ describe('readGeometry', () => {
     expect(() => readGeometry(name, bytes)).toThrow(message);
   });
 
+  test('rows without properties take no time, however many a .ply declares', () => {
+    const header = ['ply', 'format ascii 1.0', ...new Array<string>(2000).fill(`element none ${MOST_POINTS}`)];
+    const point = ['element vertex 1', ...['x', 'y', 'z'].map((axis) => `property float ${axis}`), 'end_header'];
+    expect(readGeometry('n.ply', text(...header, ...point, '1 2 3')).points).toEqual(Float32Array.of(1, 2, 3));
+  }, 5000);
+
   test('files that are cut off or changed at random are read or refused, and nothing else', () => {
     let read = 0;
     for (const [name, bytes] of [

@@ -45,7 +45,7 @@ export function readPly(label: string, bytes: Uint8Array): Geometry {
   const labelName = names.find((name) => LABELS.includes(name));
   const labels = labelName === undefined ? undefined : new Uint8Array(vertex.count);
   const faces = new Growing(label, 'triangles', new Uint32Array());
-  for (const element of elements)
+  for (const element of elements.filter(({ properties }) => properties.length > 0))
     for (let row = 0; row < element.count; row++)
       for (const property of element.properties) {
         const values = property.count ? listOf(label, source, property) : undefined;
