@@ -19,6 +19,7 @@ export default defineConfig({
     'src/cli/rank.ts',
     'src/bench/browser/page.ts',
     'src/bench/against-child.ts',
+    'src/cli/serve-model.ts',
     'src/cli/sweep-child.ts',
     'src/sweep/page.ts',
     'src/bench/long-context/child.ts',

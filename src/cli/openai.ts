@@ -1,292 +1,330 @@
-/** OpenAI's interface over a language model: chat, completions, embeddings, models. */
-import { Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
+/** OpenAI's interface over a language model: chat, completions, embeddings. */
+import { type Context, type Env, Hono } from 'hono';
 import { streamSSE } from 'hono/streaming';
-import * as valibot from 'valibot';
 import { deferred } from '../deferred';
-import { SaccadeError } from '../errors';
-import type { GenerateOptions, Generation, GenerationResult, LanguageModel, Prompt } from '../models';
+import type { ChatMessage, Choice, GenerateOptions, GenerationResult, LanguageModel } from '../models';
+import { nextTurn } from '../next-turn';
+import {
+  type AnswerRequest,
+  chatRequest,
+  checkLength,
+  checkTokens,
+  completionRequest,
+  embeddingRequest,
+  parseRequest,
+  RefusedError,
+  refusalOf,
+  tooMuch,
+} from './openai-requests';
+import { type ToolCall, ToolCalls } from './openai-tools';
 
 export interface InterfaceOptions {
   /** What the model is called. */
   readonly name: string;
-  /** Requests under way and waiting, at most; others are told to come back. */
+  /** Answers under way and waiting, at most; others are told to come back. */
   readonly queue: number;
+  /** The longest that a request may take, in seconds. */
+  readonly seconds: number;
   /** Aborted when the server ends. */
   readonly signal: AbortSignal;
 }
 
-const LARGEST_BODY = 4 * 2 ** 20;
+type Tokens = readonly number[];
 
-const number = valibot.nullish(valibot.number());
-const whole = valibot.nullish(valibot.pipe(valibot.number(), valibot.integer()));
-
-/** What requests for answers have in common; fields that are not here are passed over, as clients send many. */
-const answerFields = {
-  temperature: valibot.nullish(valibot.number(), 1),
-  top_p: number,
-  max_tokens: whole,
-  stop: valibot.nullish(valibot.union([valibot.string(), valibot.array(valibot.string())])),
-  seed: whole,
-  presence_penalty: number,
-  frequency_penalty: number,
-  logit_bias: valibot.nullish(valibot.record(valibot.string(), valibot.number())),
-  stream: valibot.nullish(valibot.boolean(), false),
-  stream_options: valibot.nullish(valibot.looseObject({ include_usage: valibot.nullish(valibot.boolean()) })),
-  n: valibot.nullish(valibot.literal(1, 'must be 1')),
-  response_format: valibot.nullish(
-    valibot.variant('type', [
-      valibot.looseObject({ type: valibot.literal('text') }),
-      valibot.looseObject({ type: valibot.literal('json_object') }),
-      valibot.looseObject({
-        type: valibot.literal('json_schema'),
-        json_schema: valibot.looseObject({ schema: valibot.record(valibot.string(), valibot.unknown()) }),
-      }),
-    ]),
-  ),
-};
-
-const text = valibot.union([
-  valibot.string(),
-  valibot.pipe(
-    valibot.array(valibot.looseObject({ type: valibot.literal('text'), text: valibot.string() })),
-    valibot.transform((parts) => parts.map(({ text }) => text).join('')),
-  ),
-]);
-
-const chatRequest = valibot.looseObject({
-  ...answerFields,
-  messages: valibot.array(valibot.looseObject({ role: valibot.string(), content: text })),
-  max_completion_tokens: whole,
-  logprobs: valibot.nullish(valibot.boolean(), false),
-  top_logprobs: whole,
-  tools: valibot.nullish(valibot.pipe(valibot.array(valibot.unknown()), valibot.maxLength(0, 'are not supported'))),
-});
-const completionRequest = valibot.looseObject({
-  ...answerFields,
-  prompt: valibot.union([valibot.string(), valibot.array(valibot.pipe(valibot.number(), valibot.integer()))]),
-  logprobs: whole,
-});
-const embeddingRequest = valibot.looseObject({
-  input: valibot.union([valibot.string(), valibot.array(valibot.string())]),
-  encoding_format: valibot.nullish(valibot.picklist(['float', 'base64']), 'float'),
-});
-
-type AnswerRequest = valibot.InferOutput<valibot.LooseObjectSchema<typeof answerFields, undefined>>;
-
-/** A request that cannot be answered, with its status. */
-class RefusedError extends Error {
-  constructor(
-    readonly status: 400 | 413 | 429 | 503,
-    readonly type: string,
-    message: string,
-  ) {
-    super(message);
-  }
+/** A request that has its place in the queue. */
+interface Turn {
+  /** Aborted once the client has left, the time is over, the server ends or the turn does. */
+  readonly signal: AbortSignal;
+  /** Takes further places. */
+  take(places: number): void;
+  /** Says what the response is, which may go on in this turn. */
+  respond(response: Response): void;
 }
 
 /** How one of the two kinds of answers is written. */
 interface Kind {
+  /** Where the request has its prompt. */
+  readonly prompt: string;
   readonly prefix: string;
   readonly whole: string;
   readonly part: string;
   /** The choice of an answer, and that of a piece of one. */
-  choice(result: GenerationResult, logprobs: unknown): object;
+  choice(text: string, calls: readonly ToolCall[]): object;
   delta(text: string, isFirst: boolean): object;
+  /** `told` tokens, each with those that were likeliest in its place, behind `before` characters of the answer. */
+  logprobs(told: readonly Told[], before: number): object;
 }
 
+interface Told {
+  readonly token: string;
+  readonly logprob: number;
+  readonly likeliest: readonly { readonly token: string; readonly logprob: number }[];
+}
+
+const withBytes = ({ token, logprob }: Pick<Told, 'token' | 'logprob'>) => ({
+  token,
+  logprob,
+  bytes: [...new TextEncoder().encode(token)],
+});
+
 const CHAT: Kind = {
+  prompt: 'messages',
   prefix: 'chatcmpl',
   whole: 'chat.completion',
   part: 'chat.completion.chunk',
-  choice: ({ text }, logprobs) => ({ message: { role: 'assistant', content: text, refusal: null }, logprobs }),
+  choice: (text, calls) => ({
+    message: {
+      role: 'assistant',
+      content: text === '' && calls.length > 0 ? null : text,
+      refusal: null,
+      ...(calls.length > 0 && { tool_calls: calls }),
+    },
+  }),
   delta: (text, isFirst) => ({ delta: { ...(isFirst && { role: 'assistant' }), content: text } }),
+  logprobs: (told) => ({
+    content: told.map((each) => ({ ...withBytes(each), top_logprobs: each.likeliest.map(withBytes) })),
+    refusal: null,
+  }),
 };
 const COMPLETION: Kind = {
+  prompt: 'prompt',
   prefix: 'cmpl',
   whole: 'text_completion',
   part: 'text_completion',
-  choice: ({ text }, logprobs) => ({ text, logprobs }),
+  choice: (text) => ({ text }),
   delta: (text) => ({ text }),
+  logprobs: (told, before) => ({
+    tokens: told.map(({ token }) => token),
+    token_logprobs: told.map(({ logprob }) => logprob),
+    top_logprobs: told.map(({ likeliest }) =>
+      Object.fromEntries(likeliest.map(({ token, logprob }) => [token, logprob])),
+    ),
+    text_offset: told.map((_, at) => told.slice(0, at).reduce((sum, { token }) => sum + token.length, before)),
+  }),
 };
 
+/** What is answered: prompts, how, and the tools that answers may call. */
+interface Asked {
+  readonly kind: Kind;
+  readonly request: AnswerRequest;
+  readonly prompts: readonly Tokens[];
+  readonly more: GenerateOptions;
+  readonly tools?: readonly string[] | undefined;
+}
+
 /** The application, for any server that Hono has. */
-export function openaiInterface(model: LanguageModel, { name, queue, signal }: InterfaceOptions): Hono {
+export function openaiInterface(
+  model: LanguageModel,
+  { name, queue, seconds, signal: ending }: InterfaceOptions,
+): Hono {
   const app = new Hono();
-  const created = Math.floor(Date.now() / 1000);
   let underWay = 0;
+  const inOrder = lineUp();
 
-  refuseInItsWords(app);
-
-  /** Does work, unless too much is under way; the signal is aborted once the client has left. */
-  async function inTurn<T>(client: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    if (signal.aborted) throw new RefusedError(503, 'server_error', 'the server is ending');
-    if (underWay >= queue)
-      throw new RefusedError(429, 'rate_limit_error', `${queue} requests are under way: come back later`);
-    underWay++;
-    try {
-      return await work(AbortSignal.any([client, signal]));
-    } finally {
-      underWay--;
-    }
-  }
-
-  const answered = (
-    request: Request,
-    prompt: Prompt,
-    given: AnswerRequest,
-    more: GenerateOptions,
-    kind: Kind,
-    c: Context,
-  ) => {
-    const id = `${kind.prefix}-${crypto.randomUUID()}`;
-    const head = { id, created: Math.floor(Date.now() / 1000), model: name };
-    const start = (signal: AbortSignal) => model.generate(prompt, { ...optionsOf(given), ...more, signal });
-    if (!given.stream)
-      return inTurn(request.signal, async (signal) => {
-        const generation = start(signal);
-        const logprobs = more.logProbabilities === undefined ? null : await likeliest(model, generation);
-        const result = await generation.finish();
-        const choice = { index: 0, ...kind.choice(result, logprobs), finish_reason: finishOf(result) };
-        return c.json({ ...head, object: kind.whole, choices: [choice], usage: usageOf(result) });
-      });
-    return streamAnswer(c, kind, head, given, (work) => inTurn(request.signal, (signal) => work(start(signal))));
+  const take = (places: number) => {
+    if (ending.aborted) throw new RefusedError(503, 'the server is ending');
+    if (underWay + places > queue) throw tooMuch(`${underWay} answers are under way, of ${queue} at most (--queue)`);
+    underWay += places;
   };
 
-  app.get('/health', (c) => c.json({ status: 'ok' }));
-  app.get('/v1/models', (c) =>
-    c.json({ object: 'list', data: [{ id: name, object: 'model', created, owned_by: 'saccade' }] }),
-  );
-  app.post('/v1/chat/completions', async (c) => {
-    const request = await read(c.req.raw, chatRequest);
-    const more = {
-      maxTokens: request.max_completion_tokens ?? request.max_tokens ?? undefined,
-      logProbabilities: request.logprobs ? (request.top_logprobs ?? 0) : undefined,
+  /** Does work in a place of the queue; the first that it responds, or throws, is the response. */
+  function inTurn(client: AbortSignal, work: (turn: Turn) => Promise<void>): Promise<Response> {
+    take(1);
+    let taken = 1;
+    const over = new AbortController();
+    const signal = AbortSignal.any([client, ending, AbortSignal.timeout(1000 * seconds), over.signal]);
+    const { promise, resolve, reject } = deferred<Response>();
+    const further = (places: number) => {
+      take(places);
+      taken += places;
     };
-    return answered(c.req.raw, request.messages, request, more, CHAT, c);
-  });
-  app.post('/v1/completions', async (c) => {
-    const request = await read(c.req.raw, completionRequest);
-    const more = { maxTokens: request.max_tokens ?? 16, logProbabilities: request.logprobs ?? undefined };
-    return answered(c.req.raw, request.prompt, request, more, COMPLETION, c);
-  });
-  app.post('/v1/embeddings', async (c) => {
-    const { input, encoding_format: format } = await read(c.req.raw, embeddingRequest);
-    const texts = [input].flat();
-    return inTurn(c.req.raw.signal, async (signal) => {
+    work({ signal, respond: resolve, take: further })
+      .catch((error) => reject(ending.aborted ? new RefusedError(503, 'the server is ending') : error))
+      .finally(() => {
+        underWay -= taken;
+        over.abort();
+      });
+    return promise;
+  }
+
+  /** The tokens of a text, made when those before were, as many long ones at once would keep answers waiting. */
+  const tokensOf = (
+    param: string,
+    text: string,
+    { signal }: Turn,
+    make = () => model.tokensOf(text),
+  ): Promise<Tokens> =>
+    inOrder(() => {
+      signal.throwIfAborted();
+      checkLength(param, text, model.context);
+      return make();
+    });
+
+  app.post('/v1/chat/completions', (c) =>
+    inTurn(c.req.raw.signal, async (turn) => {
+      const body = await c.req.text();
+      const request = await inOrder(() => parseRequest(body, chatRequest));
+      const tools = request.tool_choice !== 'none' && request.tools?.length ? request.tools : undefined;
+      const said = request.messages.map(({ content }) => content).join('');
+      const tokens = await tokensOf('messages', said, turn, () => tokensOfChat(model, request.messages, tools));
+      const more = {
+        maxTokens: request.max_completion_tokens ?? request.max_tokens ?? undefined,
+        logProbabilities: request.logprobs ? (request.top_logprobs ?? 0) : undefined,
+      };
+      const names = tools?.map((tool) => tool.function.name);
+      await answer(c, turn, { kind: CHAT, request, prompts: [tokens], more, tools: names });
+    }),
+  );
+  app.post('/v1/completions', (c) =>
+    inTurn(c.req.raw.signal, async (turn) => {
+      const body = await c.req.text();
+      const request = await inOrder(() => parseRequest(body, completionRequest(model.context)));
+      turn.take(request.prompt.length - 1);
+      const prompts = [];
+      for (const prompt of request.prompt)
+        prompts.push(typeof prompt === 'string' ? await tokensOf('prompt', prompt, turn) : prompt);
+      const more = { maxTokens: request.max_tokens ?? 16, logProbabilities: request.logprobs ?? undefined };
+      await answer(c, turn, { kind: COMPLETION, request, prompts, more });
+    }),
+  );
+  app.post('/v1/embeddings', (c) =>
+    inTurn(c.req.raw.signal, async (turn) => {
+      const body = await c.req.text();
+      const { input, encoding_format: format } = await inOrder(() => parseRequest(body, embeddingRequest));
       const data = [];
-      let tokens = 0;
-      for (const [index, text] of texts.entries()) {
-        const vector = await model.embed(text, { signal });
-        tokens += model.tokensOf(text).length;
+      let count = 0;
+      for (const [index, text] of [input].flat().entries()) {
+        const tokens = await tokensOf('input', text, turn);
+        checkTokens('input', tokens, model.context);
+        const vector = await model.embed(tokens, { signal: turn.signal });
+        count += tokens.length;
         const embedding = format === 'base64' ? Buffer.from(vector.buffer).toString('base64') : [...vector];
         data.push({ object: 'embedding', index, embedding });
       }
-      return c.json({ object: 'list', data, model: name, usage: { prompt_tokens: tokens, total_tokens: tokens } });
-    });
-  });
-  return app;
-}
-
-/** Bounds requests, and answers those that fail as the interface does. */
-function refuseInItsWords(app: Hono): void {
-  app.use(
-    bodyLimit({
-      maxSize: LARGEST_BODY,
-      onError: () => {
-        throw new RefusedError(413, 'invalid_request_error', `the request must have at most ${LARGEST_BODY} bytes`);
-      },
+      const usage = { prompt_tokens: count, total_tokens: count };
+      turn.respond(c.json({ object: 'list', data, model: name, usage }));
     }),
   );
-  app.onError((error, c) => {
-    const refused = error instanceof RefusedError ? error : refusalOf(error);
-    if (!refused) process.stderr.write(`${error.stack}\n`);
-    const { status, type, message } = refused ?? {
-      status: 500 as const,
-      type: 'server_error',
-      message: 'internal error',
-    };
-    return c.json({ error: { message, type, param: null, code: null } }, status);
-  });
-  app.notFound((c) =>
-    c.json(
-      {
-        error: {
-          message: `there is no ${c.req.method} ${c.req.path}`,
-          type: 'invalid_request_error',
-          param: null,
-          code: null,
-        },
-      },
-      404,
-    ),
-  );
-}
+  answerErrors(app);
+  return app;
 
-type Context = Parameters<Parameters<Hono['notFound']>[0]>[0];
-
-/** Server-sent events: a piece each, the reason of the end, and the counts of tokens if they are asked for. */
-async function streamAnswer(
-  c: Context,
-  kind: Kind,
-  head: object,
-  { stream_options: more }: AnswerRequest,
-  inTurn: (work: (generation: Generation) => Promise<void>) => Promise<void>,
-): Promise<Response> {
-  // What is wrong with a request is told by a status, so the first piece is awaited before anything is sent.
-  const { promise: begun, resolve, reject } = deferred<Response>();
-  const part = { ...head, object: kind.part };
-  inTurn(async (generation) => {
-    const pieces = generation[Symbol.asyncIterator]();
-    let next = await pieces.next();
-    const { promise: sent, resolve: end } = deferred<void>();
-    resolve(
-      streamSSE(c, async (stream) => {
-        const send = (data: object) => stream.writeSSE({ data: JSON.stringify(data) });
-        try {
-          for (let isFirst = true; !next.done; next = await pieces.next(), isFirst = false)
-            await send({
-              ...part,
-              choices: [{ index: 0, ...kind.delta(next.value.text, isFirst), finish_reason: null }],
-            });
-          const { result } = generation;
-          await send({ ...part, choices: [{ index: 0, ...kind.delta('', false), finish_reason: finishOf(result) }] });
-          if (more?.include_usage) await send({ ...part, choices: [], usage: usageOf(result) });
-          await stream.writeSSE({ data: '[DONE]' });
-        } catch (error) {
-          await send({ error: { message: (error as Error).message, type: 'server_error', param: null, code: null } });
-        } finally {
-          await pieces.return?.(undefined);
-          end();
-        }
+  async function answer(c: Context, turn: Turn, { kind, request, prompts, more, tools = [] }: Asked): Promise<void> {
+    const head = { id: `${kind.prefix}-${crypto.randomUUID()}`, created: Math.floor(Date.now() / 1000), model: name };
+    const options = { ...optionsOf(request), ...more, signal: turn.signal };
+    for (const prompt of prompts) checkTokens(kind.prompt, prompt, model.context);
+    const generations = prompts.map((prompt) => model.generate(prompt, options));
+    const told = (tokens: readonly Choice[], before: number) =>
+      more.logProbabilities === undefined ? null : kind.logprobs(tokens.map(tellToken), before);
+    if (!request.stream) {
+      const choices = generations.map(async (generation, index) => {
+        const tokens: Choice[] = [];
+        for await (const piece of generation) tokens.push(...piece.tokens);
+        const { result } = generation;
+        const found = new ToolCalls(tools);
+        const text = tools.length > 0 ? found.push(result.text) : result.text;
+        const { text: rest, calls } = found.end();
+        const reason = calls.length > 0 ? 'tool_calls' : finishOf(result);
+        return { index, ...kind.choice(text + rest, calls), logprobs: told(tokens, 0), finish_reason: reason };
+      });
+      const answers = { ...head, object: kind.whole, choices: await Promise.all(choices) };
+      turn.respond(c.json({ ...answers, usage: usageOf(generations.map(({ result }) => result)) }));
+      return;
+    }
+    // What is wrong with a request is told by a status, so the first pieces are awaited before anything is sent.
+    const begun = await Promise.all(
+      generations.map(async (generation, index) => {
+        const pieces = generation[Symbol.asyncIterator]();
+        return { generation, index, pieces, first: await pieces.next() };
       }),
     );
-    await sent;
-  }).catch(reject);
-  return begun;
-}
-
-async function read<Schema extends valibot.GenericSchema>(
-  request: Request,
-  schema: Schema,
-): Promise<valibot.InferOutput<Schema>> {
-  let body: unknown;
-  try {
-    body = await request.json();
-  } catch (error) {
-    if (error instanceof RefusedError) throw error;
-    throw new RefusedError(400, 'invalid_request_error', 'the request must be JSON');
+    const ended = deferred<void>();
+    const stream = streamSSE(c, async (stream) => {
+      const send = (data: object) => stream.writeSSE({ data: JSON.stringify(data) });
+      const part = (choices: readonly object[], more = {}) =>
+        send({
+          ...head,
+          object: kind.part,
+          choices,
+          ...(request.stream_options?.include_usage && { usage: null }),
+          ...more,
+        });
+      const streamed = begun.map(async ({ generation, index, pieces, first }) => {
+        const found = new ToolCalls(tools);
+        let [length, isFirst] = [0, true];
+        const choice = (more: object, logprobs: object | null = null, finish_reason: string | null = null) =>
+          part([{ index, ...more, logprobs, finish_reason }]);
+        for (let next = first; !next.done; next = await pieces.next()) {
+          const { text: piece, tokens } = next.value;
+          const text = tools.length > 0 ? found.push(piece) : piece;
+          const logprobs = told(tokens, length);
+          length += piece.length;
+          if (text === '' && logprobs === null && !isFirst) continue;
+          await choice(kind.delta(text, isFirst), logprobs);
+          isFirst = false;
+        }
+        const { text, calls } = found.end();
+        const listed = calls.map((call, index) => ({ index, ...call }));
+        if (calls.length > 0) await choice({ delta: { tool_calls: listed } });
+        const reason = calls.length > 0 ? 'tool_calls' : finishOf(generation.result);
+        await choice(kind.delta(text, isFirst), null, reason);
+      });
+      try {
+        await Promise.all(streamed);
+        const usage = usageOf(generations.map(({ result }) => result));
+        if (request.stream_options?.include_usage) await part([], { usage });
+        await stream.writeSSE({ data: '[DONE]' });
+      } catch (error) {
+        await send(refusalOf(ending.aborted ? new RefusedError(503, 'the server is ending') : (error as Error)).body);
+      } finally {
+        ended.resolve();
+      }
+    });
+    turn.respond(stream);
+    await ended.promise;
   }
-  const { success, output, issues } = valibot.safeParse(schema, body);
-  if (success) return output;
-  const [issue] = issues;
-  const where = valibot.getDotPath(issue) ?? 'the request';
-  throw new RefusedError(400, 'invalid_request_error', `${where}: ${issue.message}`);
+
+  function tellToken({ token, logProbability = 0, likeliest = [] }: Choice): Told {
+    const tell = (token: number, logprob: number) => ({
+      token: model.tokenizer?.decode([token], { special: true }) ?? '',
+      logprob,
+    });
+    const others = likeliest.map((each) => tell(each.token, each.logProbability));
+    return { ...tell(token, logProbability), likeliest: others };
+  }
 }
 
-/** What the library refuses is a fault of the request. */
-function refusalOf(error: Error): RefusedError | undefined {
-  return error instanceof SaccadeError ? new RefusedError(400, 'invalid_request_error', error.message) : undefined;
+/** Answers requests that fail as the interface does. */
+export function answerErrors<E extends Env>(app: Hono<E>): void {
+  app.onError((error, c) => {
+    const refused = refusalOf(error);
+    return c.json(refused.body, refused.status, refused.status === 401 ? { 'WWW-Authenticate': 'Bearer' } : {});
+  });
+  app.notFound((c) => c.json(new RefusedError(404, `there is no ${c.req.method} ${c.req.path}`).body, 404));
+}
+
+/** Does pieces of work one after the other, each in a turn of its own, so that others get theirs between. */
+function lineUp(): <T>(work: () => T) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve();
+  return (work) => {
+    const done = last.then(nextTurn).then(work);
+    last = done.catch(() => {});
+    return done;
+  };
+}
+
+/** The tokens of a conversation in the model's template, which must have room for tools if there are any. */
+function tokensOfChat(
+  model: LanguageModel,
+  messages: readonly ChatMessage[],
+  tools: readonly object[] | undefined,
+): Tokens {
+  const { template, encode } = model.tokenizer ?? {};
+  if (!template || !encode) return model.tokensOf(messages);
+  const text = template.render(messages, { tools });
+  if (tools && text === template.render(messages))
+    throw new RefusedError(400, "tools: the model's chat template has none", { param: 'tools' });
+  checkLength('messages', text, model.context);
+  return encode(text, { isWhole: false });
 }
 
 function optionsOf(given: AnswerRequest): GenerateOptions {
@@ -309,25 +347,13 @@ function formatOf(given: AnswerRequest['response_format']): GenerateOptions['for
 
 const finishOf = ({ reason }: GenerationResult) => (reason === 'end' || reason === 'stop' ? 'stop' : 'length');
 
-const usageOf = ({ promptTokens, reusedTokens, tokens }: GenerationResult) => ({
-  prompt_tokens: promptTokens,
-  completion_tokens: tokens.length,
-  total_tokens: promptTokens + tokens.length,
-  prompt_tokens_details: { cached_tokens: reusedTokens },
-});
-
-/** The likeliest tokens at each place, as chats tell them. */
-async function likeliest(model: LanguageModel, generation: Generation) {
-  const told = (token: number, logprob: number) => {
-    const text = model.tokenizer?.decode([token], { special: true }) ?? '';
-    return { token: text, logprob, bytes: [...new TextEncoder().encode(text)] };
+function usageOf(results: readonly GenerationResult[]) {
+  const total = (of: (result: GenerationResult) => number) => results.reduce((sum, each) => sum + of(each), 0);
+  const [prompt, completion] = [total(({ promptTokens }) => promptTokens), total(({ tokens }) => tokens.length)];
+  return {
+    prompt_tokens: prompt,
+    completion_tokens: completion,
+    total_tokens: prompt + completion,
+    prompt_tokens_details: { cached_tokens: total(({ reusedTokens }) => reusedTokens) },
   };
-  const content = [];
-  for await (const { tokens } of generation)
-    for (const { token, logProbability = 0, likeliest = [] } of tokens)
-      content.push({
-        ...told(token, logProbability),
-        top_logprobs: likeliest.map((each) => told(each.token, each.logProbability)),
-      });
-  return { content };
 }

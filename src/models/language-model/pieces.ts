@@ -68,7 +68,7 @@ export class StopWords {
 }
 
 /** How many characters at the end of a text begin a word. */
-function overlap(text: string, word: string): number {
+export function overlap(text: string, word: string): number {
   for (let length = Math.min(word.length - 1, text.length); length > 0; length--)
     if (text.endsWith(word.slice(0, length))) return length;
   return 0;

@@ -1,0 +1,52 @@
+/** The thread of a served model: opens it, and answers requests that come with a port for the response. */
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { deferred } from '../deferred';
+import { SaccadeError } from '../errors';
+import { withLanguageModel } from './language';
+import { openaiInterface } from './openai';
+import type { Started, ThreadOptions } from './serve-thread';
+
+interface Request {
+  readonly path: string;
+  readonly body: Uint8Array<ArrayBuffer>;
+  readonly port: MessagePort;
+}
+
+const options = workerData as ThreadOptions;
+const parent = parentPort as MessagePort;
+const say = (started: Started) => parent.postMessage(started);
+
+try {
+  await withLanguageModel(
+    options,
+    async (model) => {
+      const ending = new AbortController();
+      const ended = deferred<void>();
+      const app = openaiInterface(model, { ...options, signal: ending.signal });
+      parent.on('message', async (request: Request | 'end') => {
+        if (request === 'end') {
+          ending.abort();
+          return ended.resolve();
+        }
+        const { path, body, port } = request;
+        const client = new AbortController();
+        port.on('close', () => client.abort());
+        const {
+          status,
+          headers,
+          body: parts,
+        } = await app.request(path, { method: 'POST', body, signal: client.signal });
+        port.postMessage({ status, headers: [...headers] });
+        for await (const part of parts ?? []) port.postMessage(part);
+        port.close();
+      });
+      say({});
+      await ended.promise;
+    },
+    { rows: options.rows },
+  );
+} catch (error) {
+  say({ failure: { message: (error as Error).message, isRefusal: error instanceof SaccadeError } });
+} finally {
+  parent.close();
+}

@@ -1,0 +1,92 @@
+/** The thread of a served model, from outside: whatever it computes, this one answers. */
+import { extname } from 'node:path';
+import { MessageChannel, Worker } from 'node:worker_threads';
+import { deferred } from '../deferred';
+import { SaccadeError } from '../errors';
+import type { LanguageOptions } from './language';
+import type { InterfaceOptions } from './openai';
+import { RefusedError } from './openai-requests';
+import type { Answer } from './serve-front';
+
+export interface ThreadOptions extends LanguageOptions, Omit<InterfaceOptions, 'signal'> {
+  readonly rows: number;
+}
+
+/** What the thread says first, once it has the model or why it has none. */
+export type Started = { readonly failure?: { readonly message: string; readonly isRefusal: boolean } };
+
+/** How long it may take to free what it holds, in milliseconds. */
+const LAST_TIME = 300;
+
+export class ModelThread {
+  readonly #worker: Worker;
+  readonly #ended = deferred<never>();
+
+  constructor(options: ThreadOptions) {
+    this.#worker = new Worker(new URL(`./serve-model${extname(import.meta.url)}`, import.meta.url), {
+      workerData: options,
+    });
+    this.#worker.on('error', this.#ended.reject);
+    this.#worker.on('exit', (code) => this.#ended.reject(new Error(`the model's thread ended with code ${code}`)));
+    this.#ended.promise.catch(() => {});
+  }
+
+  /** Rejects once the thread has ended. */
+  get ended(): Promise<never> {
+    return this.#ended.promise;
+  }
+
+  /** Resolves once the model is there. */
+  async start(signal: AbortSignal): Promise<void> {
+    const { promise, resolve, reject } = deferred<Started>();
+    this.#worker.once('message', resolve);
+    signal.addEventListener('abort', () => reject(signal.reason));
+    const { failure } = await Promise.race([promise, this.ended]);
+    if (failure) throw failure.isRefusal ? new SaccadeError(failure.message) : new Error(failure.message);
+  }
+
+  readonly answer: Answer = (path, body, { signal, onEnd }) => {
+    const { port1, port2 } = new MessageChannel();
+    const { promise, resolve, reject } = deferred<Response>();
+    let out: ReadableStreamDefaultController<Uint8Array> | undefined;
+    port1.on('message', (message: ResponseInit | Uint8Array) => {
+      if (message instanceof Uint8Array) out?.enqueue(message);
+      else
+        resolve(
+          new Response(
+            new ReadableStream({
+              start(controller) {
+                out = controller;
+              },
+              cancel: () => port1.close(),
+            }),
+            message,
+          ),
+        );
+    });
+    port1.on('close', () => {
+      onEnd();
+      reject(new RefusedError(503, 'the server is ending'));
+      try {
+        out?.close();
+      } catch {
+        // The client has left.
+      }
+    });
+    signal.addEventListener('abort', () => port1.close());
+    this.#worker.postMessage({ path, body, port: port2 }, [port2, body.buffer as ArrayBuffer]);
+    return promise;
+  };
+
+  /** Ends answers under way. */
+  end(): void {
+    this.#worker.postMessage('end');
+  }
+
+  async stop(): Promise<void> {
+    this.end();
+    const timer = setTimeout(() => this.#worker.terminate(), LAST_TIME);
+    await this.ended.catch(() => {});
+    clearTimeout(timer);
+  }
+}
