@@ -50,6 +50,7 @@ export function refusalOf(error: Error): RefusedError {
     return new RefusedError(400, `the answer took longer than a request may: ask for fewer tokens`, {
       code: 'timeout',
     });
+  if (error.name === 'AbortError') return new RefusedError(503, 'the client has left');
   // Whoever runs the server can install what is missing, and the client cannot.
   if (error instanceof UnsupportedError) process.stderr.write(`saccade: ${error.message}\n`);
   if (error instanceof SaccadeError) return new RefusedError(400, error.message);

@@ -152,7 +152,7 @@ export function openaiInterface(
     param: string,
     text: string,
     { signal }: Turn,
-    make = () => model.tokensOf(text),
+    make: () => Tokens | Promise<Tokens> = () => model.tokensOf(text),
   ): Promise<Tokens> =>
     inOrder(() => {
       signal.throwIfAborted();
@@ -303,7 +303,7 @@ export function answerErrors<E extends Env>(app: Hono<E>): void {
 }
 
 /** Does pieces of work one after the other, each in a turn of its own, so that others get theirs between. */
-function lineUp(): <T>(work: () => T) => Promise<T> {
+function lineUp(): <T>(work: () => T | Promise<T>) => Promise<T> {
   let last: Promise<unknown> = Promise.resolve();
   return (work) => {
     const done = last.then(nextTurn).then(work);
@@ -313,18 +313,20 @@ function lineUp(): <T>(work: () => T) => Promise<T> {
 }
 
 /** The tokens of a conversation in the model's template, which must have room for tools if there are any. */
-function tokensOfChat(
-  model: LanguageModel,
+async function tokensOfChat(
+  { tokenizer, context }: LanguageModel,
   messages: readonly ChatMessage[],
   tools: readonly object[] | undefined,
-): Tokens {
-  const { template, encode } = model.tokenizer ?? {};
-  if (!template || !encode) return model.tokensOf(messages);
-  const text = template.render(messages, { tools });
-  if (tools && text === template.render(messages))
+): Promise<Tokens> {
+  if (!tokenizer?.template)
+    throw new RefusedError(400, 'messages: the model has no chat template, so it can continue texts only', {
+      param: 'messages',
+    });
+  const text = await tokenizer.template.render(messages, { tools });
+  if (tools && text === (await tokenizer.template.render(messages)))
     throw new RefusedError(400, "tools: the model's chat template has none", { param: 'tools' });
-  checkLength('messages', text, model.context);
-  return encode(text, { isWhole: false });
+  checkLength('messages', text, context);
+  return tokenizer.encode(text, { isWhole: false });
 }
 
 function optionsOf(given: AnswerRequest): GenerateOptions {

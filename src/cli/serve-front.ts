@@ -16,6 +16,8 @@ export interface FrontOptions {
   readonly hosts: readonly string[];
   /** Origins of pages that may ask; `*` for all. */
   readonly origins: readonly string[];
+  /** Tokens of the model's context, beyond which bodies have no use. */
+  readonly context: number;
   readonly room: Room;
   readonly answer: Answer;
 }
@@ -27,7 +29,7 @@ export type Answer = (
   control: { readonly signal: AbortSignal; readonly onEnd: () => void },
 ) => Promise<Response>;
 
-const [LARGEST_BODY, MOST_BYTES, MOST_CONNECTIONS] = [4 * 2 ** 20, 32 * 2 ** 20, 1024];
+const [LARGEST_BODY, MOST_BYTES, MOST_CONNECTIONS] = [4 * 2 ** 20, 16 * 2 ** 20, 1024];
 
 /**
  * Connections, and bytes of requests that are being read or wait for the beginning of their answer. Where there are too many,
@@ -78,7 +80,7 @@ export class Room {
 }
 
 /** The application, whose requests `answer` answers if they are let through. */
-export function frontOf({ name, key, hosts, origins, room, answer }: FrontOptions) {
+export function frontOf({ name, key, hosts, origins, context, room, answer }: FrontOptions) {
   const app = new Hono<{ Bindings: HttpBindings }>();
   const created = Math.floor(Date.now() / 1000);
   const model = { id: name, object: 'model', created, owned_by: 'saccade' };
@@ -111,7 +113,7 @@ export function frontOf({ name, key, hosts, origins, room, answer }: FrontOption
     const socket = c.env?.incoming?.socket;
     let taken = 0;
     try {
-      const body = await bodyOf(c.req.raw, (bytes) => {
+      const body = await bodyOf(c.req.raw, Math.min(LARGEST_BODY, 2 ** 18 + 64 * context), (bytes) => {
         taken += bytes;
         room.take(bytes, socket);
       });
@@ -148,14 +150,13 @@ function isOwn(host: string, names: readonly string[]): boolean {
 }
 
 /** Hono's limit of a body bounds each alone, and not all that are half sent. */
-async function bodyOf(request: Request, onBytes: (bytes: number) => void): Promise<Uint8Array> {
+async function bodyOf(request: Request, most: number, onBytes: (bytes: number) => void): Promise<Uint8Array> {
   const reader = request.body?.getReader();
   const chunks: Uint8Array[] = [];
   let size = 0;
   for (let next = await reader?.read(); next && !next.done; next = await reader?.read()) {
     size += next.value.length;
-    if (size > LARGEST_BODY)
-      throw new RefusedError(413, `the request must have at most ${LARGEST_BODY} bytes, got more`);
+    if (size > most) throw new RefusedError(413, `the request must have at most ${most} bytes, got more`);
     onBytes(next.value.length);
     chunks.push(next.value);
   }

@@ -31,16 +31,16 @@ try {
         const { path, body, port } = request;
         const client = new AbortController();
         port.on('close', () => client.abort());
-        const {
-          status,
-          headers,
-          body: parts,
-        } = await app.request(path, { method: 'POST', body, signal: client.signal });
-        port.postMessage({ status, headers: [...headers] });
-        for await (const part of parts ?? []) port.postMessage(part);
+        const response = await app.request(path, { method: 'POST', body, signal: client.signal });
+        const headers: [string, string][] = [];
+        response.headers.forEach((value, name) => void headers.push([name, value]));
+        port.postMessage({ status: response.status, headers });
+        const reader = response.body?.getReader();
+        for (let next = await reader?.read(); next && !next.done; next = await reader?.read())
+          port.postMessage(next.value);
         port.close();
       });
-      say({});
+      say({ context: model.context });
       await ended.promise;
     },
     { rows: options.rows },

@@ -13,7 +13,9 @@ export interface ThreadOptions extends LanguageOptions, Omit<InterfaceOptions, '
 }
 
 /** What the thread says first, once it has the model or why it has none. */
-export type Started = { readonly failure?: { readonly message: string; readonly isRefusal: boolean } };
+export type Started =
+  | { readonly context: number }
+  | { readonly failure: { readonly message: string; readonly isRefusal: boolean } };
 
 /** How long it may take to free what it holds, in milliseconds. */
 const LAST_TIME = 300;
@@ -25,6 +27,8 @@ export class ModelThread {
   constructor(options: ThreadOptions) {
     this.#worker = new Worker(new URL(`./serve-model${extname(import.meta.url)}`, import.meta.url), {
       workerData: options,
+      // What requests leave behind is collected early.
+      resourceLimits: { maxYoungGenerationSizeMb: 16 },
     });
     this.#worker.on('error', this.#ended.reject);
     this.#worker.on('exit', (code) => this.#ended.reject(new Error(`the model's thread ended with code ${code}`)));
@@ -36,13 +40,15 @@ export class ModelThread {
     return this.#ended.promise;
   }
 
-  /** Resolves once the model is there. */
-  async start(signal: AbortSignal): Promise<void> {
+  /** Resolves to the model's context, once it is there. */
+  async start(signal: AbortSignal): Promise<number> {
     const { promise, resolve, reject } = deferred<Started>();
     this.#worker.once('message', resolve);
     signal.addEventListener('abort', () => reject(signal.reason));
-    const { failure } = await Promise.race([promise, this.ended]);
-    if (failure) throw failure.isRefusal ? new SaccadeError(failure.message) : new Error(failure.message);
+    const started = await Promise.race([promise, this.ended]);
+    if ('context' in started) return started.context;
+    const { message, isRefusal } = started.failure;
+    throw isRefusal ? new SaccadeError(message) : new Error(message);
   }
 
   readonly answer: Answer = (path, body, { signal, onEnd }) => {

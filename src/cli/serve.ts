@@ -83,13 +83,14 @@ async function serveModel(options: Options, interrupted: AbortSignal): Promise<v
   }
   const thread = new ModelThread({ ...options, name });
   try {
-    await thread.start(interrupted);
+    const context = await thread.start(interrupted);
     const room = new Room();
     const { fetch } = frontOf({
       name,
       key: apiKey,
       hosts: [host, ...allowHost],
       origins: allowOrigin,
+      context,
       room,
       answer: thread.answer,
     });
