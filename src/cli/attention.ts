@@ -3,7 +3,7 @@ import { isRecord, show } from '../check';
 import { ParameterError } from '../errors';
 import type { Method } from '../methods/define';
 import { exactAttention } from '../methods/dense/attention';
-import { findMethod } from '../methods/registry';
+import { findMethod, methods } from '../methods/registry';
 import { createDecoder, type DecoderAttention, type DecoderConfig } from '../models/decoder';
 import { trainedAttention } from '../models/decoder/trained-attention';
 import { readMethod } from './methods';
@@ -34,10 +34,18 @@ export async function attentionOfModel(
   }
   const [first] = own;
   return attentionOf(
-    own.map(({ method }) => findMethod(method)),
+    own.map(({ method }) => libraryMethod(method)),
     JSON.stringify(own.length === 1 ? first?.params : own.map(({ params }) => params)),
     layersOf(),
     names,
+  );
+}
+
+/** A method of the library that a model was trained with; one of the caller's has to be named by its module. */
+function libraryMethod(name: string): Method {
+  if (methods.some((each) => each.name === name)) return findMethod(name);
+  throw new ParameterError(
+    `the model was trained with ${name}, a method of yours: name its module, as in --attention ./mine.mjs`,
   );
 }
 

@@ -179,6 +179,10 @@ test.each([
   [['--image', 'a.png', '--text', 'a.txt'], /'--image \[file\]' cannot be used with option '--text <file>'/],
   [['--in', 'qkv.safetensors', '--image'], /'--in <file>' cannot be used with option '--image \[file\]'/],
   [['--image', '--grid', '8'], /a picture needs a grid of rows and columns, such as 64x64, got 8/],
+  [
+    ['--image', '--grid', '8x8', '--methods', 'attention,power-attention'],
+    /power-attention cannot be compared here: on a grid/,
+  ],
   [['--image', '--grid', '0x8'], /whole numbers from 1 to 1024/],
   [['--grid', '8x8'], /--grid is for the patches of a picture: expected --image too/],
   [['--length', '0'], /whole number from 1/],

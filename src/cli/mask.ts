@@ -7,7 +7,7 @@ import { type MaskProblem, type Method, problemOfLetters } from '../methods/defi
 import { methods } from '../methods/registry';
 import { MASK_NAMES } from '../methods/sparse/longca/settings';
 import { bindShapes } from '../tensor/shape';
-import { findMethodOrMask } from './methods';
+import { METHOD_OR_MODULE, readMethod } from './methods';
 import { extents, paramsOption, parseParams, wholeNumber } from './options';
 import { checkWritable, writeFileAtomic } from './write-file';
 
@@ -29,7 +29,7 @@ const DEFAULT_WIDTH = 80;
 export function maskCommand(): Command {
   const extent = wholeNumber(1, LARGEST);
   return new Command('mask')
-    .argument('<method>', 'its name, or that of a mask of LongCA-bench')
+    .argument('<method>', METHOD_OR_MODULE)
     .addOption(paramsOption())
     .option('--size <keys>', `number of keys, up to ${LARGEST}`, extent, 32)
     .option('--queries <count>', 'number of queries; default: as many as keys', extent)
@@ -52,7 +52,7 @@ export function maskCommand(): Command {
 
 async function drawMask(name: string, { params, svg, head, ...sizes }: MaskOptions): Promise<void> {
   if (svg !== undefined) await checkWritable(svg);
-  const method = findMethodOrMask(name);
+  const method = await readMethod(name);
   const problem = problemOf(method, sizes);
   const mask = maskOf(method, params, problem);
   if (head >= problem.h) throw new ParameterError(`--head must be below the ${problem.h} of --heads, got ${head}`);

@@ -124,6 +124,12 @@ async function compareOn(runtime: Runtime, { q, k, v }: Qkv, options: CompareOpt
   const flat = { q: flatQ, k: flatK, v: flatV };
   const host = await readFinite(flat);
   const { contenders, leftOut } = contendersAt(letters, methods, given ? 'all' : 'usual', options.calibrated);
+  for (const method of Array.isArray(given) ? methods : []) {
+    if (method === exactAttention || contenders.some((each) => each.method === method)) continue;
+    throw new ParameterError(
+      `${method.name} cannot be compared here: on a grid no token is later than another, and it has no variants that are not causal`,
+    );
+  }
   using plain = plainOf(runtime, host);
   const viewsOf = ({ spatial, method }: Contender): Qkv =>
     spatial ? { q, k, v } : method.needsTraining ? plain.inputs() : flat;

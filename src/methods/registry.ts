@@ -1,6 +1,7 @@
 /** Every method of the library, by its name. */
 import { show } from '../check';
 import { ParameterError } from '../errors';
+import { nearestWord } from '../text/nearest';
 import type { Method } from './define';
 import * as declared from './published';
 
@@ -27,5 +28,8 @@ export function findMethod(name: string): Method;
 export function findMethod(name: string): Method {
   const method = methods.find((each) => each.name === name);
   if (method) return method;
-  throw new ParameterError(`method must be one of ${methods.map((each) => each.name).join(', ')}, got ${show(name)}`);
+  const names = methods.map((each) => each.name);
+  const meant = typeof name === 'string' ? nearestWord(name.slice(0, 100), names) : undefined;
+  const question = meant === undefined ? '' : `: did you mean ${meant}?`;
+  throw new ParameterError(`method must be one of ${names.join(', ')}, got ${show(name)}${question}`);
 }

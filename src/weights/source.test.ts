@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { mainFile, urlFolder } from './folder';
 import { blobSource, bytesSource, fileSource } from './source';
 import { urlSource } from './url';
 
@@ -24,6 +25,8 @@ beforeAll(async () => {
     if (request.url === '/none') return response.writeHead(404).end('<html>none</html>');
     if (request.url === '/busy' && requests.filter((each) => each.startsWith('/busy')).length === 1)
       return response.writeHead(503).end();
+    if (request.url?.startsWith('/page/'))
+      return response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end('<!doctype html>');
     if (request.url === '/whole') return response.writeHead(200).end(content);
     const part = content.subarray(Number(first), Number(last) + 1);
     const headers = {
@@ -63,6 +66,12 @@ test('ranges of bytes, a Blob, a file and an address are the same', async () => 
     await expect(source.read(99_999, 100_001)).rejects.toThrow('expected bytes 99999 to 100001, it has 100000');
     await source.close();
   }
+});
+
+test('a page in the place of a file means that there is none', async () => {
+  const folder = urlFolder(new URL('/page/', address));
+  expect(await folder.open('config.json')).toBeUndefined();
+  await expect(mainFile(folder, {})).rejects.toThrow('has no weights: expected model.safetensors.index.json or');
 });
 
 test('what cannot be read is refused by name', async () => {

@@ -47,8 +47,14 @@ export async function urlSource(address: URL, options: ReadOptions = {}): Promis
 async function request(address: URL, start: number, end: number, { signal }: ReadOptions): Promise<Response> {
   const response = await fetch(address, { headers: { Range: `bytes=${start}-${end - 1}` }, signal: signal ?? null });
   const { status, statusText } = response;
-  if (response.ok || (status === 416 && start === 0)) return response;
+  const isPage = /^text\/html\b/.test(response.headers.get('content-type') ?? '');
+  if ((response.ok && !isPage) || (status === 416 && start === 0)) return response;
   await response.body?.cancel();
+  // Hosts of single pages answer so for a file that is not there.
+  if (response.ok)
+    throw new ParameterError(`cannot read weights from '${address.href}': the server answered a web page`, {
+      cause: 404,
+    });
   const answer = `the server answered ${status} ${statusText}`.trim();
   if (status === 429 || status >= 500) throw new TypeError(answer);
   throw new ParameterError(`cannot read weights from '${address.href}': ${answer}`, { cause: status });
