@@ -16,7 +16,7 @@ export default {
         // Collected by the build, or run by it.
         'src/papers/*.ts',
         'src/experiments/*/index.ts',
-        'src/runtime/wasm/worker.ts',
+        'src/{runtime/wasm,models/language-model}/worker.ts',
         ...KERNELS,
         'src/{expressions,ops,runtime}/**/params.ts',
         // Bundled for pages by a script.

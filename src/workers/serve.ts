@@ -17,7 +17,7 @@ export interface Answer {
 export class SpoilingError extends Error {}
 
 // biome-ignore lint/suspicious/noExplicitAny: what they take is theirs.
-export type Functions = Readonly<Record<string, (...args: any[]) => unknown>>;
+type Functions = Readonly<Record<string, (...args: any[]) => unknown>>;
 
 /** Answers calls of these functions, one at a time. */
 export function serveCalls(functions: Functions): void {
