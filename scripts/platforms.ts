@@ -1,5 +1,5 @@
 /**
- * Runs the tests' consumer (attention, its gradients, decoding) on what is built, in several Nodes and in the machine's
+ * Runs the tests' consumer (attention, its gradients, decoding) on what is built, in several Nodes, Bun, Deno and the machine's
  * browsers, and writes what each has into docs/platforms.md: npx node scripts/platforms.ts
  */
 import { execFile } from 'node:child_process';
@@ -42,6 +42,18 @@ for (const release of NODES) {
   const version = (await node('--version')).slice(1);
   await addRow('Node', version, async (options) => JSON.parse(await node('main.js', JSON.stringify(options))));
 }
+for (const [where, ...run] of [['Bun'], ['Deno', 'run', '--allow-all']] as const) {
+  const name = where.toLowerCase();
+  const program = async (...args: string[]) =>
+    (await promisify(execFile)('npx', ['--yes', '-p', name, name, ...args], { cwd: project })).stdout.trim();
+  const version = /\d[\d.]*/.exec(await program('--version'))?.[0] as string;
+  await addRow(
+    where,
+    version,
+    async (options) => JSON.parse(await program(...run, 'main.js', JSON.stringify(options))),
+    false,
+  );
+}
 const chromium = await launchChromium();
 await addRow('Chromium', chromium.version(), async (options) => {
   return (await agreementInPage(chromium, outDir, ISOLATION, options)).report;
@@ -70,14 +82,14 @@ In Node, WebGPU is that of the package \`webgpu\`; in Chromium on Linux it wants
 await writeFile(join(root, 'docs/platforms.md'), text);
 console.log(text);
 
-async function addRow(where: string, version: string, check: Check): Promise<void> {
+async function addRow(where: string, version: string, check: Check, hasGpu = true): Promise<void> {
   const said = async (options: Parameters<Check>[0]) => {
     const { worst, leaked, explain } = await check(options);
     if (!(worst < LARGEST_ERROR) || leaked > 0) throw new Error(`${where} is ${worst} off and keeps ${leaked} bytes`);
     return (name: string) => new RegExp(`^${name}: ([^,(\n]*)`, 'm').exec(explain)?.[1]?.trim() as string;
   };
   const onCpu = await said({});
-  const onGpu = await said({ backend: 'webgpu' });
-  const subgroups = /^(this|not)/.test(onGpu('subgroups')) ? 'without subgroups' : 'with subgroups';
-  rows.push([where, version, onCpu('threads'), onCpu('kernels'), subgroups]);
+  const subgroups = hasGpu ? (await said({ backend: 'webgpu' }))('subgroups') : undefined;
+  const gpu = /^(this|not)/.test(subgroups ?? '') ? 'without subgroups' : subgroups ? 'with subgroups' : 'not tested';
+  rows.push([where, version, onCpu('threads'), onCpu('kernels'), gpu]);
 }

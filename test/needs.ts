@@ -65,6 +65,14 @@ const NEEDS = {
     find: () => says('nats-server', '--version'),
     missing: 'sweeps: no nats-server: apt-get install nats-server',
   },
+  bun: {
+    find: () => says('bun', '--version'),
+    missing: 'the package in Bun: no bun: npm install --global bun',
+  },
+  deno: {
+    find: () => says('deno', '--version'),
+    missing: 'the package in Deno: no deno: npm install --global deno',
+  },
   gcc: {
     find: () => says('gcc', '--version'),
     missing: 'the library of another MPI: no gcc: apt-get install gcc',

@@ -138,8 +138,18 @@ describe('in Node', () => {
     expect(report.leaked).toBe(0);
   });
 
-  async function agreementIn(node: string, options: object): Promise<Agreement> {
-    const { stdout } = await run(node, ['main.js', JSON.stringify(options)]);
+  for (const [name, ...args] of [['bun'], ['deno', 'run', '--allow-all']] as const)
+    test.skipIf(!has(name))(`so do two threads in ${name}, where the command line runs too`, async () => {
+      const report = await agreementIn(name, { threads: 2 }, args);
+      expect(report.explain).toContain('threads: 2');
+      expect(report.worst).toBeLessThan(1e-5);
+      expect(report.leaked).toBe(0);
+      const { stdout } = await run(name, [...args, 'node_modules/saccade/dist/cli/bin.mjs', 'list']);
+      expect(stdout).toContain('attention');
+    });
+
+  async function agreementIn(program: string, options: object, args: readonly string[] = []): Promise<Agreement> {
+    const { stdout } = await run(program, [...args, 'main.js', JSON.stringify(options)]);
     return JSON.parse(stdout);
   }
 });

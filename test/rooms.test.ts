@@ -9,6 +9,7 @@ const ROOMS = [
   ...[
     'runtime',
     'ops',
+    'attention',
     'cache',
     'tape',
     'conventions',
