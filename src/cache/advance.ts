@@ -1,6 +1,6 @@
 /** How methods go on from what is kept of the tokens before: a state, or the inputs of all of them. */
 import { ParameterError } from '../errors';
-import type { Complete, Continuation, FromKeys, FromOwn } from '../methods/continuation';
+import type { Advanced, Complete, Continuation, FromKeys, FromOwn } from '../methods/continuation';
 import type { Method } from '../methods/define';
 import { checkTensors } from '../ops/check';
 import { concat, contiguous, pad } from '../ops/copy';
@@ -75,12 +75,10 @@ function step(
   { signal }: Control,
   complete: Complete = (given) => given,
 ): { readonly out: Tensor; readonly kept: Tensors } {
-  const forward = (given: Tensors) =>
-    method.forward(complete(given) as never, params as never, { signal }) as Readonly<Record<string, Tensor>> & {
-      out: Tensor;
-    };
+  const forward = (given: Tensors) => method.forward(complete(given) as never, params as never, { signal }) as Advanced;
   if (continuation.from === 'state') {
-    const results = forward({ ...inputs, ...kept });
+    const given = { ...inputs, ...kept };
+    const results = continuation.advance?.(complete(given), { signal }) ?? forward(given);
     const state = Object.entries(continuation.state).map(([input, output]) => [input, results[output] as Tensor]);
     return { out: results.out, kept: Object.fromEntries(state) };
   }
@@ -156,8 +154,9 @@ function partOf(method: Method, tensors: Tensors, row?: number, tokens?: number)
   );
 }
 
+/** A state that is no input has rows first. */
 const lettersOf = ({ inputs, optional }: Method, name: string): readonly string[] =>
-  (inputs[name] ?? optional?.[name] ?? '').split(' ');
+  (inputs[name] ?? optional?.[name] ?? 'b').split(' ');
 
 const batchAxis = (method: Method, name: string) => lettersOf(method, name).indexOf('b');
 

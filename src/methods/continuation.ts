@@ -14,7 +14,15 @@ export interface FromState {
   readonly from: 'state';
   /** By the optional inputs that take it: the outputs of the call before. */
   readonly state: Readonly<Record<string, string>>;
+  /**
+   * In place of `forward`, for a state that is neither input nor output of it: the result `out`, as `forward` of all tokens would
+   * give it for the last ones, and the outputs that `state` names, with an axis of rows first. `inputs` has them from the call
+   * before, none at first.
+   */
+  readonly advance?: ((inputs: Readonly<Record<string, Tensor>>, control: Control) => Advanced) | undefined;
 }
+
+export type Advanced = Readonly<Record<string, Tensor>> & { readonly out: Tensor };
 
 export interface AttendOptions extends Control {
   /** How many of the inputs' tokens belong to each row: its first ones, which are the last in the cache. */
@@ -132,6 +140,10 @@ export function checkContinuation({ name, optional = {}, outputs }: Declared, gi
   if (given.from === 'own') checkFunction(`open of ${what}`, given.open);
   if (given.from !== 'state') return;
   checkRecord(`state of ${what}`, given.state);
+  if (given.advance !== undefined) {
+    checkFunction(`advance of ${what}`, given.advance);
+    return;
+  }
   for (const [input, output] of Object.entries(given.state))
     if (!Object.hasOwn(optional, input) || !Object.hasOwn(outputs, output))
       throw new ParameterError(

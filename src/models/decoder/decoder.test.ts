@@ -245,6 +245,10 @@ const going: readonly (readonly [string, DecoderAttention, config?: typeof tinyG
   ['estimated maps', { method: sea as Method, params: { cells: 8, keys: 2, positions: 8 } }],
   ['a mask of its own', ownMask],
   [
+    'states that are no inputs',
+    [{ method: transnormer as Method }, { method: performer as Method, params: { kernel: 'relu', epsilon: 0.1 } }],
+  ],
+  [
     'a random order in the last layer',
     [exactAttention, { method: stochasticAttention as Method, params: { window: 2 } }],
   ],
@@ -467,6 +471,25 @@ describe('methods of a decoder', () => {
       return undefined;
     }
   };
+
+  test('NormAttention and Performer of ReLU features keep one state, whatever the number of tokens', () =>
+    scoped(runtime, async () => {
+      const attention: LayerAttention[] = [
+        { method: transnormer as Method },
+        { method: performer as Method, params: { kernel: 'relu' } },
+      ];
+      const decoder = createDecoder(tiny, { attention });
+      using cache = decoder.cache(runtime, { capacity: 64 });
+      const given = decoder.initialize(runtime, { seed: 1 });
+      const bytes: number[] = [];
+      for (const count of [1, 1, 30]) {
+        await decoder.step(given, runtime.tensor(new Int32Array(count), [1, count], 'i32'), cache).read();
+        bytes.push(cache.bytes);
+      }
+      // The current one, and that of the step before.
+      expect(bytes[1]).toBe(2 * bytes[0]!);
+      expect(bytes[2]).toBe(bytes[1]);
+    }));
 
   test('random orders are drawn anew in each layer and each pass of training, and are the same again', () =>
     scoped(runtime, async () => {

@@ -27,6 +27,16 @@ export const performer = defineMethod({
   // Features of softmax are scaled by the longest key of all tokens, which cancels out unless something is added.
   isCausal: ({ causal, kernel, epsilon }) => causal && (kernel === 'relu' || epsilon === 0),
 
+  // Features of softmax are scaled by the longest key, which is not known until the last token.
+  continuation: (params) =>
+    params.causal && params.kernel === 'relu'
+      ? {
+          from: 'state',
+          state: { state: 'state', keySum: 'keySum' },
+          advance: (inputs, control) => performerBehind(inputs as Qkv, params, inputs, control),
+        }
+      : undefined,
+
   reference,
 
   forward(inputs, params, control = {}) {

@@ -56,8 +56,22 @@ export const transnormer = defineMethod({
     });
   },
 
-  continuation({ attention: kind, weights, positions, block }) {
-    if (kind !== 'diag' || weights !== 'softmax' || positions !== 'none') return undefined;
+  /** Positions are those of the tokens of a call, so that a turned key could not be told from its place in a text. */
+  continuation(params) {
+    const { attention: kind, weights, positions, block, causal, epsilon } = params;
+    if (positions !== 'none') return undefined;
+    if (kind === 'norm' && causal)
+      return {
+        from: 'state',
+        state: { state: 'state' },
+        advance(inputs, control) {
+          const { v, state: initialState, ...given } = inputs as Given & { readonly state?: Tensor };
+          const [q, k] = [prepared(given.q, given, params, control), prepared(given.k, given, params, control)];
+          const { out, state } = linearAttention(q, k, v, { causal, initialState, ...control });
+          return { out: normalised(out, epsilon), state };
+        },
+      };
+    if (kind !== 'diag' || weights !== 'softmax') return undefined;
     return {
       from: 'keys',
       window: block,
