@@ -286,8 +286,8 @@ function outcomeOf({ expected, partly = expected, plausible }: Criterion, { valu
   const meets = ([least, most]: Range) => high >= least && low <= most;
   if (!(value >= plausible[0] && value <= plausible[1])) return 'refused';
   if (holds(expected)) return 'reproduced';
-  if (!meets(partly)) return 'not reproduced';
-  return holds(partly) && !meets(expected) ? 'partly' : 'undecided';
+  if (meets(expected)) return 'undecided';
+  return value >= partly[0] && value <= partly[1] ? 'partly' : 'not reproduced';
 }
 
 function describeRange([low, high]: Range): string {

@@ -190,7 +190,7 @@ function matched<T extends { readonly shape: Shape }>(
   for (const [name, tensor] of Object.entries(parametersIn(file))) {
     const own = namesOf(name, prefix).find(known);
     if (own === undefined) {
-      if (!COUNTS.test(name) && !ignored?.test(name)) unknown.push(name);
+      if (!COUNTS.test(name) && !namesOf(name, prefix).some((each) => ignored?.test(each))) unknown.push(name);
       continue;
     }
     if (found.has(own)) throw new ParameterError(`weights have ${own} twice, also as '${name}'`);

@@ -176,7 +176,7 @@ function blockOf(c: number, hidden: number, attn: Layer, isSwin: boolean, form: 
     attn,
     norm2: layerNorm(c),
     'mlp.0': product(c, hidden, { activation: 'gelu' }),
-    [`mlp.${form === 'legacy' ? 3 : 2}`]: product(hidden, c),
+    [`mlp.${isSwin || form === 'nchw' ? 2 : 3}`]: product(hidden, c),
   };
   const pos_embed = depthwise(c, { kernel: 3 });
   return layerOf(isSwin ? parts : { pos_embed, ...parts }, {}, (x, calls) => {

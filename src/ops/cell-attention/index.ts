@@ -68,8 +68,8 @@ export const cellAttentionOp = defineOp({
     /** Whether query i sees the keys up to i + m - n only; cells are stretched over these. Default false. */
     causal: boolean(false),
     /**
-     * Rows of the estimate that share a budget of cells: `query`, none; `causal-batch`, those of a query in all heads, if
-     * causal; `head`, those of a head, or `batch`, all of a batch, unless causal. Default: `query`, or `causal-batch` if causal.
+     * Rows of the estimate that share a budget of cells: `query`, none; `causal-batch`, those of a query in all heads;
+     * `head`, those of a head, or `batch`, all of a batch, unless causal. Default: `query`, or `causal-batch` if causal.
      */
     pool: optional(setting<Pool>(`one of ${POOLS.join(', ')}`, (pool) => POOLS.includes(pool))),
     scale,
@@ -121,7 +121,7 @@ export interface CellAttentionOptions extends OptionsOf<typeof cellAttentionOp>,
  * one at least. A query that keeps none gives zeros. No gradient passes through the choice.
  *
  * @throws {ShapeError} ranks or extents that do not fit, strided views
- * @throws {ParameterError} `head` or `batch` if causal, `causal-batch` if not
+ * @throws {ParameterError} `head` or `batch` if causal
  */
 export function cellAttention(
   q: Tensor,
@@ -140,11 +140,9 @@ function poolsOf(keys: number, causal: boolean, pool: Pool, { h, n, m, w }: Read
   const [heads, rows, seen, width] = [h, n, m, w] as [number, number, number, number];
   if (causal && seen < rows)
     throw new ShapeError(`k must have as many tokens as q at least, ${rows}, if causal, got ${seen}`);
-  if (causal ? pool === 'head' || pool === 'batch' : pool === 'causal-batch')
+  if (causal && (pool === 'head' || pool === 'batch'))
     throw new ParameterError(
-      causal
-        ? `pool must be query or causal-batch if causal, got ${pool}, whose cells compete with those of later queries`
-        : 'pool must be query, head or batch unless causal, got causal-batch',
+      `pool must be query or causal-batch if causal, got ${pool}, whose cells compete with those of later queries`,
     );
   // Where queries see different numbers of keys, each divides by its own.
   const share = (keys * width) / (causal ? 1 : seen);

@@ -34,7 +34,7 @@ export const sea = defineMethod({
     causal,
     pool: choice(
       POOLS,
-      'cells compete within a query and head, a head, or a batch; causally within a query; else query, or causal-batch if causal',
+      'cells compete within a query and head, a head, a batch, or a query in all heads; else query, or causal-batch if causal',
     ),
     scale,
     cells: whole('cells of a map that a layer estimates, a multiple of 4', { least: 4, preset: 256 }),

@@ -104,7 +104,7 @@ function keptCells(
   const kept = new Array<boolean>(estimate.length).fill(false);
   for (const members of pools.values()) {
     const rows = members.length / w;
-    const visible = pool === 'causal-batch' ? (Math.floor((members[0] as number) / w) % n) + 1 : n;
+    const visible = causal ? (Math.floor((members[0] as number) / w) % n) + 1 : n;
     const budget = Math.max(1, Math.floor((rows * keys * w) / visible + 0.5));
     const order = [...members].sort((one, other) => at(estimate, other) - at(estimate, one) || one - other);
     for (const cell of order.slice(0, budget)) kept[cell] = true;

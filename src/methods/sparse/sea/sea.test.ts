@@ -39,8 +39,9 @@ const cases = fc
     fc.integer({ min: 1, max: 30 }),
     fc.integer({ min: 1, max: 24 }),
     fc.constantFrom('query', 'head', 'batch', 'causal-batch', undefined),
+    fc.boolean(),
   )
-  .map(([{ b, n: tokens, g, h, d, e }, w, keys, pool]) => ({
+  .map(([{ b, n: tokens, g, h, d, e }, w, keys, pool, causal]) => ({
     ...{ n: Math.ceil(tokens / 3) },
     b,
     g,
@@ -50,12 +51,13 @@ const cases = fc
     w,
     keys,
     pool,
+    causal: causal && (pool === undefined || pool === 'causal-batch'),
   }))
-  .map(({ b, n, g, h, d, e, w, keys, pool }) => ({
+  .map(({ b, n, g, h, d, e, w, keys, pool, causal }) => ({
     q: [b, n, h, d],
     k: [b, n, g, d],
     v: [b, n, g, e],
-    params: { keys, causal: pool === 'causal-batch', ...(pool && { pool }) },
+    params: { keys, causal, ...(pool && { pool }) },
     others: { estimate: maps([b, h, n, w], 5), prob: shares([b, n, h], 6), mix: shares([b, n, h], 7) },
   }));
 
@@ -144,7 +146,6 @@ describe('SEA', () => {
     const refuse = (params: object, message: string) =>
       expectRefusal(runtime, () => method.forward(inputs, method.parse(params as never)), message);
     await refuse({ keys: 0 }, 'keys');
-    await refuse({ pool: 'causal-batch' }, 'pool must be query, head or batch unless causal, got causal-batch');
     await refuse({ pool: 'head', causal: true }, 'pool must be causal-batch if causal, got head');
     const short = { ...inputs, estimate: tensor(maps([1, 1, 3, 3], 1)) };
     await expectRefusal(runtime, () => method.forward(short, method.parse({})), 'estimate');
