@@ -85,7 +85,10 @@ function step(
   const all: Tensors = Object.fromEntries(
     Object.entries(inputs).flatMap(([name, x]) => {
       const axis = tokenAxis(method, name);
-      return axis < 0 ? [] : [[name, concat([...(kept[name] ? [kept[name]] : []), x] as Tensor<'f32'>[], axis)]];
+      const isAlone = continuation.lastQueries && lettersOf(method, name)[axis] === 'n';
+      return axis < 0 || isAlone
+        ? []
+        : [[name, concat([...(kept[name] ? [kept[name]] : []), x] as Tensor<'f32'>[], axis)]];
     }),
   );
   const { out } = forward({ ...inputs, ...all });

@@ -71,6 +71,11 @@ export interface FromInputs {
    * only the last layer of a model can go on then. Default false.
    */
   readonly revises?: boolean | undefined;
+  /**
+   * Whether inputs with an axis n, such as queries, need to be those of the last tokens only: keys, with an axis m, of all tokens give
+   * these the same results. Default false.
+   */
+  readonly lastQueries?: boolean | undefined;
 }
 
 /** Queries or keys [b, n, h, d] rotated by positions [n] or [b, n], or from a first one on. */

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { strictObject } from 'valibot';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { describeOnBackends, fewOnGpu } from '../../../test/backends';
 import { relativeError } from '../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../test/expect';
@@ -489,6 +489,25 @@ describe('methods of a decoder', () => {
       // The current one, and that of the step before.
       expect(bytes[1]).toBe(2 * bytes[0]!);
       expect(bytes[2]).toBe(bytes[1]);
+    }));
+
+  test('a step of local linear attention solves for the new tokens alone', () =>
+    scoped(runtime, async () => {
+      const decoder = createDecoder(tiny, { attention: localLinearAttention as Method });
+      using cache = decoder.cache(runtime, { capacity: 64 });
+      const given = decoder.initialize(runtime, { seed: 1 });
+      const forward = vi.spyOn(localLinearAttention, 'forward');
+      for (const count of [7, 1, 2])
+        await decoder.step(given, runtime.tensor(new Int32Array(count), [1, count], 'i32'), cache).read();
+      const extents = forward.mock.calls.map(([{ q, k }]) => [q.shape[1], k.shape[1]]);
+      forward.mockRestore();
+      expect(extents).toEqual(
+        [
+          [7, 7],
+          [1, 8],
+          [2, 10],
+        ].flatMap((each) => [each, each]),
+      );
     }));
 
   test('random orders are drawn anew in each layer and each pass of training, and are the same again', () =>

@@ -51,6 +51,9 @@ export const localLinearAttention = defineMethod({
     return q.runtime.scope(() => ({ out: attend(q, k, v, settings).out }));
   },
 
+  /** Weights follow from the query, so that nothing can be summed up before it comes. */
+  continuation: () => ({ from: 'inputs', lastQueries: true }),
+
   /** A ridge for each token and head. Reconstructed: its projection, which starts from the ridge of the params. */
   layer: ({ width, heads }, { ridge }) => ({
     parameters: {
