@@ -197,7 +197,7 @@ export function deitNetwork(config: DeitConfig, { classes, prune, features = fal
     }
     using last = h;
     const logits = runtime.scope(() => classified(call('norm', last), (y) => call('head', y)));
-    return { logits, ...(prune && { kept: runtime.tensor(counts, [1, counts.length], 'i32') }) };
+    return { logits, counts };
   }
 
   const network = networkOf(layer, /^score_predictor\./);
@@ -212,16 +212,33 @@ export function deitNetwork(config: DeitConfig, { classes, prune, features = fal
         addScaled(classLoss(logits, labels), BUDGET_WEIGHT, pruningLossOf(kept as Tensor, config, prune)),
     }),
     async infer(inputs: { readonly x: Tensor }, parameters: Parameters, control: ModuleControl) {
-      if (!prune || inputs.x.shape[0] !== 1) return network.forward(inputs, parameters, control);
+      if (!prune) return network.forward(inputs, parameters, control);
+      const { runtime, shape } = inputs.x;
+      const b = shape[0] as number;
       using x = channelsLast(inputs.x);
-      return await dropping(x, findIn(parameters), control);
+      // One by one: each keeps its own number of tokens, and pays for no others.
+      const found: Awaited<ReturnType<typeof dropping>>[] = [];
+      try {
+        for (let row = 0; row < b; row++) {
+          using picture = contiguous((x as Tensor<'f32'>).slice(0, row, row + 1));
+          found.push(await dropping(picture, findIn(parameters), control));
+        }
+        const logits = concat(
+          found.map(({ logits }) => logits),
+          0,
+        );
+        const counts = found.flatMap(({ counts }) => counts);
+        return { logits, kept: runtime.tensor(counts, [b, counts.length / b], 'i32') };
+      } finally {
+        for (const { logits } of found) logits.dispose();
+      }
     },
     /** What the class token saw of one picture, where tokens were pruned and in the last layer. */
     async glances({ x }: { readonly x: Tensor }, parameters: Parameters, control: ModuleControl) {
       const found: Glance[] = [];
       using picture = channelsLast(x);
-      const results = await dropping(picture, findIn(parameters), control, (glance) => found.push(glance));
-      for (const result of Object.values(results)) result?.dispose();
+      const { logits } = await dropping(picture, findIn(parameters), control, (glance) => found.push(glance));
+      logits.dispose();
       return found;
     },
   };

@@ -153,12 +153,15 @@ test('deit prunes as many tokens of each picture as thresholds say, and learns t
   const parameters = loaderOf(fixed)(runtime, weightsOf(fixed));
   const { kept } = fixed.forward({ x }, parameters, {});
   expect(await kept!.read()).toEqual(Int32Array.from(expected[0]!.flatMap((each, at) => [each, expected[1]![at]!])));
-  // One picture alone loses them: it is as if they were masked, up to epsilon.
+  // In inference each picture loses them, alone and among others: it is as if they were masked, up to epsilon.
+  const batch = await fixed.infer({ x }, parameters, {});
+  const alone: number[] = [];
   for (const each of [0, 1]) {
     const one = { x: runtime.fromHost(await contiguous(x.slice(0, each, each + 1)).toHost()) };
     const [masked, dropped] = [fixed.forward(one, parameters, {}), await fixed.infer(one, parameters, {})];
     expect(await dropped.kept!.read()).toEqual(await masked.kept!.read());
     expect(relativeError(await dropped.logits.toHost(), await masked.logits.toHost())).toBeLessThan(1e-5);
+    alone.push(...(await dropped.logits.read()));
     const glances = await fixed.glances(one, parameters, {});
     expect(glances.map(({ layer, kept }) => [layer, kept.length + 1])).toEqual([
       [1, expected[0]![each]],
@@ -166,6 +169,8 @@ test('deit prunes as many tokens of each picture as thresholds say, and learns t
       [networks.deit.config.depth, expected[1]![each]],
     ]);
   }
+  expect([...(await batch.logits.read())]).toEqual(alone);
+  expect(await batch.kept!.read()).toEqual(await kept!.read());
   const learned = deitNetwork(networks.deit.config, { classes: 3, prune: { layers: [1, 3] } });
   const thresholds = Object.fromEntries(
     [3e-6, 2e-4].map((value, at) => [`score_predictor.${at}.keep_threshold`, runtime.tensor([value], [])]),
