@@ -22,7 +22,7 @@ export interface FromState {
   readonly advance?: ((inputs: Readonly<Record<string, Tensor>>, control: Control) => Advanced) | undefined;
 }
 
-export type Advanced = Readonly<Record<string, Tensor>> & { readonly out: Tensor };
+export type Advanced = Readonly<Record<string, Tensor | undefined>> & { readonly out: Tensor };
 
 export interface AttendOptions extends Control {
   /** How many of the inputs' tokens belong to each row: its first ones, which are the last in the cache. */
