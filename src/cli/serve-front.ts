@@ -33,17 +33,19 @@ const [LARGEST_BODY, MOST_BYTES, MOST_CONNECTIONS] = [4 * 2 ** 20, 16 * 2 ** 20,
 
 /**
  * Connections, and bytes of requests that are being read or wait for the beginning of their answer. Where there are too many,
- * connections for which nothing is computed make room, such as those that are idle, half-sent or read slowly: the oldest first.
+ * connections for which nothing is computed make room, such as those that are idle, half-sent or read slowly, and requests that are
+ * half sent: the oldest first.
  */
 export class Room {
   readonly #idle = new Set<Socket>();
+  readonly #sending = new Set<Socket>();
   #connections = 0;
   #bytes = 0;
 
   watch(server: Server): void {
     server.on('connection', (socket: Socket) => {
       this.#idle.add(socket);
-      if (++this.#connections > MOST_CONNECTIONS) this.#make();
+      if (++this.#connections > MOST_CONNECTIONS) this.#end(this.#idle);
       socket.on('close', () => {
         this.#connections--;
         this.#idle.delete(socket);
@@ -55,23 +57,32 @@ export class Room {
     return this.#idle.has(socket);
   }
 
-  /** Whether something is being computed for a connection. */
+  /** Says whether something is being computed for a connection, which has just been used. */
   set(socket: Socket | undefined, isIdle: boolean): void {
-    if (!isIdle) this.#idle.delete(socket as Socket);
-    else if (socket && !socket.destroyed) this.#idle.add(socket);
+    this.#idle.delete(socket as Socket);
+    if (isIdle && socket && !socket.destroyed) this.#idle.add(socket);
   }
 
   /** Takes bytes of a request, or gives some back. */
   take(bytes: number, from: Socket | undefined): void {
     this.#bytes += bytes;
-    if (bytes > 0 && this.#bytes > MOST_BYTES && !this.#make(from))
+    if (bytes < 0) this.#sending.delete(from as Socket);
+    else if (this.#bytes > MOST_BYTES && !this.#end(this.#sending, from))
       throw tooMuch(`requests of ${MOST_BYTES} bytes are under way`);
+    else if (from) this.#sending.add(from);
   }
 
-  #make(but?: Socket): boolean {
-    for (const socket of this.#idle) {
+  /** A whole request was taken. */
+  taken(from: Socket | undefined): void {
+    this.#sending.delete(from as Socket);
+    this.set(from, false);
+  }
+
+  /** Ends the oldest of these connections, if there is one. */
+  #end(sockets: Set<Socket>, but?: Socket): boolean {
+    for (const socket of sockets) {
       if (socket === but) continue;
-      this.#idle.delete(socket);
+      sockets.delete(socket);
       socket.destroy();
       return true;
     }
@@ -90,6 +101,7 @@ export function frontOf({ name, key, hosts, origins, context, room, answer }: Fr
   answerErrors(app);
   app.use(async (c, next) => {
     const [host = '', origin] = [c.req.header('host'), c.req.header('origin')];
+    room.set(c.env?.incoming?.socket, true);
     // A page whose name was made to lead to this machine calls it by that name.
     if (!isOwn(host, hosts))
       throw new RefusedError(403, `${quoted(host)} is no host of this server: allow it by --allow-host`);
@@ -117,7 +129,7 @@ export function frontOf({ name, key, hosts, origins, context, room, answer }: Fr
         taken += bytes;
         room.take(bytes, socket);
       });
-      room.set(socket, false);
+      room.taken(socket);
       return await answer(c.req.path, body, { signal: c.req.raw.signal, onEnd: () => room.set(socket, true) });
     } finally {
       room.take(-taken, socket);

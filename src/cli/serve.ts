@@ -109,7 +109,9 @@ async function serveModel(options: Options, interrupted: AbortSignal): Promise<v
       thread.end();
       setTimeout(() => server.closeAllConnections(), LAST_TIME);
     });
-    await Promise.race([closed.promise, thread.ended]);
+    // Once it was interrupted, the thread ends as it should.
+    thread.ended.catch((error) => interrupted.aborted || closed.reject(error));
+    await closed.promise;
   } finally {
     await thread.stop();
   }
