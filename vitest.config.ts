@@ -36,7 +36,9 @@ const QUICK = ['test/{cluster,readme,rooms,smoke}.test.ts'];
 
 /** Those of the files that test on a GPU: to load all the others, only to skip what they test, takes long. */
 const onAnyGpu = (files: string) =>
-  globSync(files).filter((path) => /gpu|wgsl|describeMethod|describeOnBackends/i.test(readFileSync(path, 'utf8')));
+  globSync(files).filter((path) =>
+    /gpu|wgsl|describeMethod|describeOnBackends|describeWithMachineCode/i.test(readFileSync(path, 'utf8')),
+  );
 
 /** Each room in Node: the reference, and WebAssembly. */
 const node = {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { describeOnBackends, randomCases } from '../../../test/backends';
+import { describeWithMachineCode, randomCases } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { scoped } from '../../../test/scoped';
 import { type AttentionOptions, attention, createRuntime, type DType, type Runtime, type Tensor } from '../../index';
@@ -100,7 +100,7 @@ const options = fc.record(
   { requiredKeys: [] },
 );
 
-describeOnBackends('attention', (runtime) => {
+describeWithMachineCode('attention', (runtime) => {
   test('agrees with the definition on odd shapes, grouped heads, every mask, dtype and layout', async () => {
     const shapes = fc
       .record({

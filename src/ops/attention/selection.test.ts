@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends, randomCases } from '../../../test/backends';
+import { describeWithMachineCode, randomCases } from '../../../test/backends';
 import { relativeError, smallGradient } from '../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../test/expect';
 import { scoped } from '../../../test/scoped';
@@ -168,7 +168,7 @@ const cases = fc
     return { ...given, h, heads, batches: alike.batches ? 1 : given.b };
   });
 
-describeOnBackends('selections', (runtime) => {
+describeWithMachineCode('selections', (runtime) => {
   test('a query sees the blocks of its own block, by lists, flags or runs', async () => {
     await scoped(runtime(), async () => {
       const q = runtime().tensor(new Float32Array(5), [1, 5, 1, 1]);

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends, fewOnGpu, randomCases } from '../../../test/backends';
+import { describeWithMachineCode, fewOnGpu, randomCases } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { scoped } from '../../../test/scoped';
 import { expectGradients, type GradientCase } from '../../../test/tape-gradients';
@@ -24,7 +24,7 @@ const GRADIENTS = (
   return [a, b, options, { fn, inputs: { a, b, bias } }] as const;
 });
 
-describeOnBackends('matmul', (runtime) => {
+describeWithMachineCode('matmul', (runtime) => {
   test('multiplies the matrices of a hand example', async () => {
     using a = runtime().tensor([1, 2, 3, 4, 5, 6], [2, 3]);
     using b = runtime().tensor([7, 8, 9, 10, 11, 12], [3, 2]);

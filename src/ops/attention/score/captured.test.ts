@@ -1,5 +1,5 @@
 import { describe, expect, inject, test, vi } from 'vitest';
-import { describeOnBackends } from '../../../../test/backends';
+import { describeWithMachineCode } from '../../../../test/backends';
 import { relativeError } from '../../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../../test/expect';
 import { disguised, strongDevice } from '../../../../test/gpu-device';
@@ -67,7 +67,7 @@ async function scopedHosts(runtime: Runtime, work: () => Promise<Record<string, 
   return found;
 }
 
-describeOnBackends('tensors that a score captured', (runtime) => {
+describeWithMachineCode('tensors that a score captured', (runtime) => {
   test('a hand example: out is the value whose bias is by far the largest, and lse that bias', async () => {
     using q = runtime().tensor([0, 0], [1, 2, 1, 1]);
     using v = runtime().tensor([1, 2, 3, 4], [1, 4, 1, 1]);
