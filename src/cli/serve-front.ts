@@ -29,7 +29,7 @@ export type Answer = (
   control: { readonly signal: AbortSignal; readonly onEnd: () => void },
 ) => Promise<Response>;
 
-const [LARGEST_BODY, MOST_BYTES, MOST_CONNECTIONS] = [4 * 2 ** 20, 16 * 2 ** 20, 1024];
+const [LARGEST_BODY, MOST_BYTES, MOST_CONNECTIONS] = [4 * 2 ** 20, 16 * 2 ** 20, 512];
 
 /**
  * Connections, and bytes of requests that are being read or wait for the beginning of their answer. Where there are too many,
@@ -163,12 +163,16 @@ function isOwn(host: string, names: readonly string[]): boolean {
 
 /** Hono's limit of a body bounds each alone, and not all that are half sent. */
 async function bodyOf(request: Request, most: number, onBytes: (bytes: number) => void): Promise<Uint8Array> {
+  const refuse = () => {
+    throw new RefusedError(413, `the request must have at most ${most} bytes, got more`);
+  };
+  if (Number(request.headers.get('content-length')) > most) refuse();
   const reader = request.body?.getReader();
   const chunks: Uint8Array[] = [];
   let size = 0;
   for (let next = await reader?.read(); next && !next.done; next = await reader?.read()) {
     size += next.value.length;
-    if (size > most) throw new RefusedError(413, `the request must have at most ${most} bytes, got more`);
+    if (size > most) refuse();
     onBytes(next.value.length);
     chunks.push(next.value);
   }
