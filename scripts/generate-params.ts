@@ -120,7 +120,8 @@ function compiledKernels(room: string): string[] {
   const name = basename(room);
   if (!existsSync(join(room, `${name}.as.ts`))) return [];
   const urls = ['relaxed', 'baseline'].map(
-    (build) => `  ${build}: () => new URL('./${name}.${build}.wasm', import.meta.url),`,
+    // Of small files Vite would put every build into a page's script, in base 64.
+    (build) => `  ${build}: () => new URL('./${name}.${build}.wasm?no-inline', import.meta.url),`,
   );
   return [`export const kernels = {\n${urls.join('\n')}\n};`];
 }
