@@ -12,7 +12,7 @@ export default {
     '.': {
       entry: [
         'src/report/app.ts',
-        'src/cluster/index.ts',
+        'src/{attention,cluster}/index.ts',
         // Collected by the build, or run by it.
         'src/papers/*.ts',
         'src/experiments/*/index.ts',

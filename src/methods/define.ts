@@ -100,7 +100,7 @@ export interface LayerConfig {
 }
 
 /** Where params are drawn for. */
-export interface DrawPlace {
+interface DrawPlace {
   /** Index of the layer, from 0. */
   readonly layer: number;
   /** The number of the pass, in training. */
