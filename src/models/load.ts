@@ -27,6 +27,8 @@ export interface WeightNames {
   readonly ignored?: RegExp | undefined;
   /** Why files lack just these parameters, in place of their names, if there is a reason. */
   readonly whyMissing?: ((names: readonly string[]) => string | undefined) | undefined;
+  /** Whether matrices in blocks whose numbers packing would change become f32, with `types: 'stored'`. */
+  readonly isExact?: boolean | undefined;
 }
 
 type Types = 'f32' | 'stored';
@@ -34,7 +36,8 @@ type Types = 'f32' | 'stored';
 export interface LoadOptions extends Control {
   /**
    * As f32 (default), or with `stored` matrices as the file has them: those of f16 and bf16 as tensors, those in blocks packed, which
-   * opened weights have, Q5 and Q6 as 8 bits.
+   * opened weights have: Q8_0, Q5_0, Q4_0 and Q4_1 as their numbers are, Q4_K with scales in f16, Q5_1, Q5_K and Q6_K rounded to 8
+   * bits. These four become f32 for a decoder of `activations: 'f32'`.
    */
   readonly types?: Types | undefined;
 }
@@ -103,14 +106,18 @@ async function loadStored(
   { types = 'f32', signal, onProgress }: LoadOptions,
 ): Promise<Record<string, Tensor | PackedWeight>> {
   const tensors = [...matchWeights(names, weights)].map(([own, [name, stored]]) => ({ own, name, stored }));
+  const { packsExactly, packWeight } = await import('../weights/pack');
+  /** Whether a matrix stays in blocks. */
+  const isPacked = ({ type, shape }: Stored, types: Types) =>
+    types === 'stored' && shape.length === 2 && type.startsWith('q') && (!names.isExact || packsExactly(type));
   checkHeap(
     runtime,
     weights.name,
     tensors.map(({ stored }) => stored),
     types,
+    isPacked,
   );
   const parameters: Record<string, Tensor | PackedWeight> = {};
-  const { packWeight } = await import('../weights/pack');
   try {
     for (const [at, { own, name, stored }] of tensors.entries()) {
       parameters[own] = isPacked(stored, types)
@@ -126,7 +133,13 @@ async function loadStored(
 }
 
 /** Throws unless the heap holds all parameters; the message says as what it would. */
-function checkHeap(runtime: Runtime, name: string, tensors: readonly Stored[], types: Types): void {
+function checkHeap(
+  runtime: Runtime,
+  name: string,
+  tensors: readonly Stored[],
+  types: Types,
+  isPacked: (tensor: Stored, types: Types) => boolean,
+): void {
   const { mostBytes = Number.POSITIVE_INFINITY } = runtime.backend;
   const bytesAs = (bytesOf: (tensor: Stored) => number) =>
     tensors.reduce((sum, tensor) => sum + sizeOf(tensor.shape) * bytesOf(tensor), 0);
@@ -163,10 +176,6 @@ export function matchWeights(
 }
 
 type Stored = Pick<ReadableTensor, 'type' | 'shape'>;
-
-/** Whether a matrix stays in blocks. */
-const isPacked = ({ type, shape }: Stored, types: Types) =>
-  types === 'stored' && shape.length === 2 && type.startsWith('q');
 
 /** Bytes of a number of a packed weight, its share of scales and minima among them. */
 const packedBytes = (type: string) => (type.startsWith('q4') ? 20 : 34) / 32;

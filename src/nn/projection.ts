@@ -38,8 +38,8 @@ export function projectAll(
 ): Tensor<'f32'>[] {
   const weights = names.map((name) => parameters[`${name}.weight`] as Tensor | PackedWeight);
   const biases = names.map((name) => parameters[`${name}.bias`] as Tensor | undefined);
-  // Floats are multiplied as they are.
-  const activations = weights.every(isInBlocks) ? given : undefined;
+  // Floats are multiplied as they are, and blocks beside them as `f32` says.
+  const activations = given === 'f32' || weights.every(isInBlocks) ? given : undefined;
   if (transposed) return weights.map((weight, at) => matmul(x, weight, { bias: biases[at], activations, signal }));
   return linearAll(x, weights, { biases, activations, signal });
 }

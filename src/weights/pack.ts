@@ -26,12 +26,21 @@ export interface PackOptions {
 const [CHUNK, READ] = [2 ** 18, 2 ** 22];
 
 /** Blocks whose integers are kept, by what they become; all others are rounded again. */
-const KEPT: Readonly<Partial<Record<BlockType, PackedType>>> = { q8_0: 'q8', q4_0: 'q4', q4_1: 'q4', q4_k: 'q4' };
+const KEPT: Readonly<Partial<Record<BlockType, PackedType>>> = {
+  q8_0: 'q8',
+  q5_0: 'q8',
+  q4_0: 'q4',
+  q4_1: 'q4',
+  q4_k: 'q4',
+};
+
+/** Whether packing changes no number of a type of blocks: Q4_K's scales have more bits than f16, the others that are not kept fit no type. */
+export const packsExactly = (type: string): boolean => type !== 'q4_k' && Object.hasOwn(KEPT, type);
 
 /**
  * A matrix [rows, width], such as the weight [out, in] of a layer, for products: `matmul`, `linear`, `embedding` and decoders take
  * it in the place of a tensor. It goes into the runtime's memory some rows at a time. Of blocks of 4 bits, scales and minima of
- * Q4_K are rounded to f16; Q5 and Q6 are rounded to 8 bits. Blocks of a transpose give one of the weight. A tensor, which may be one of another runtime, is read, so that the
+ * Q4_K are rounded to f16; Q5_1, Q5_K and Q6_K are rounded to 8 bits; Q8_0, Q5_0, Q4_0 and Q4_1 keep their numbers. Blocks of a transpose give one of the weight. A tensor, which may be one of another runtime, is read, so that the
  * result is a promise.
  *
  * @throws {ShapeError} another rank, an empty matrix; for `q8` and `q4` a width that is no multiple of 32
@@ -230,7 +239,7 @@ const ENCODED = { q8: 'q8_0', q4: 'q4_0' } as const;
 const encoded = (type: keyof typeof ENCODED, numbers: HostTensor): Uint8Array =>
   encodeBlocks(ENCODED[type], convert(numbers, 'f32').data);
 
-type Splitting = 'q8_0' | 'q4_0' | 'q4_1' | 'q4_k';
+type Splitting = 'q8_0' | 'q5_0' | 'q4_0' | 'q4_1' | 'q4_k';
 
 /** Integers, scales and minima of blocks, each by themselves. */
 function split(type: Splitting, bytes: Uint8Array): Chunk {
@@ -240,8 +249,9 @@ function split(type: Splitting, bytes: Uint8Array): Chunk {
   const blocks = (count * numbers) / BLOCK;
   const scales = new Uint16Array(blocks);
   const minima = type === 'q4_1' || type === 'q4_k' ? new Uint16Array(blocks) : undefined;
-  const perBlock = type === 'q8_0' ? BLOCK : BLOCK / 2;
-  const values = type === 'q8_0' ? new Int8Array(blocks * perBlock) : new Uint8Array(blocks * perBlock);
+  const isWide = type === 'q8_0' || type === 'q5_0';
+  const perBlock = isWide ? BLOCK : BLOCK / 2;
+  const values = isWide ? new Int8Array(blocks * perBlock) : new Uint8Array(blocks * perBlock);
   if (type === 'q4_k')
     splitGroups(bytes, view, { values: values as Uint8Array, scales, minima: minima as Uint16Array });
   else {
@@ -249,7 +259,8 @@ function split(type: Splitting, bytes: Uint8Array): Chunk {
     for (let block = 0, at = 0; block < blocks; block++, at += size) {
       scales[block] = view.getUint16(at, true);
       if (minima) minima[block] = view.getUint16(at + 2, true);
-      for (let j = 0; j < perBlock; j++) values[block * perBlock + j] = bytes[at + head + j] as number;
+      for (let j = 0; j < perBlock; j++)
+        values[block * perBlock + j] = type === 'q5_0' ? fiveBits(view, at + 2, j) - 16 : view.getUint8(at + head + j);
     }
   }
   for (const [name, halves] of Object.entries({ scale: scales, minimum: minima })) {
@@ -259,6 +270,10 @@ function split(type: Splitting, bytes: Uint8Array): Chunk {
   }
   return { values, scales, minima };
 }
+
+/** Integer j of a block of Q5_0: its fifth bit is one of a word, before the nibbles of the others. */
+const fiveBits = (view: DataView, at: number, j: number) =>
+  ((view.getUint8(at + 4 + (j & 15)) >>> (j < 16 ? 0 : 4)) & 15) | (((view.getUint32(at, true) >>> j) & 1) << 4);
 
 /** Groups of 32 numbers of blocks of 256, whose scales and minima are products. */
 function splitGroups(

@@ -50,7 +50,8 @@ export interface DecoderOptions<Schema extends ParamsSchema = ParamsSchema> {
   readonly attention?: DecoderAttention<Schema> | undefined;
   /**
    * What becomes of rows that are multiplied by weights in blocks: rounded to 8 bits in blocks of 32 (`q8`, default), which errs by
-   * up to 1/254 of the largest magnitude of each block, or left as they are (`f32`). Other weights are multiplied as floats.
+   * up to 1/254 of the largest magnitude of each block, or left as they are (`f32`). Other weights are multiplied as floats. With `f32`
+   * `load` also changes no number of weights: blocks that cannot be packed as they are, Q4_K, Q5_1, Q5_K and Q6_K, become f32.
    */
   readonly activations?: Activations | undefined;
 }
@@ -189,7 +190,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
   const attentions = layers.map(({ attention }) => attention);
   const context = Math.min(blueprint.context ?? Number.MAX_SAFE_INTEGER, mostTokensOf(attentions));
   const parameters = parametersOf(blueprint, layers);
-  const names = namesOf(blueprint, layers, parameters);
+  const names = { ...namesOf(blueprint, layers, parameters), isExact: activations === 'f32' };
   const checkParameters = parameterChecker(parameters);
   const check = (given: Parameters, tokens: Readonly<Record<string, Tensor>>, options: DecoderControl) => {
     checkControl(options);

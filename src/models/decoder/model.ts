@@ -35,7 +35,7 @@ export const decoderModelOf = (methodOf: MethodOf) =>
         valibot.pipe(
           valibot.picklist(['f32', 'q8']),
           valibot.description(
-            'f32: rows that are multiplied by weights in blocks are not rounded to 8 bits; q8, the default: they are',
+            'f32: rows that are multiplied by weights in blocks are not rounded to 8 bits, nor weights that were loaded; q8, the default: they are',
           ),
         ),
       ),
@@ -43,7 +43,7 @@ export const decoderModelOf = (methodOf: MethodOf) =>
     keepsTypes: true,
     configured: (config) => ({ config }),
     network({ config, attention, activations }) {
-      const { parameters, prefix, ignored, whyMissing, forward } = createDecoder(config as DecoderConfig, {
+      const { parameters, prefix, ignored, whyMissing, isExact, forward } = createDecoder(config as DecoderConfig, {
         attention: namedAttention(attention, methodOf) as DecoderAttention | undefined,
         activations,
       });
@@ -52,6 +52,7 @@ export const decoderModelOf = (methodOf: MethodOf) =>
         prefix,
         ignored,
         whyMissing,
+        isExact,
         forward: ({ tokens }, given, control) => ({ logits: forward(given, tokens, control) }),
       };
     },

@@ -3,17 +3,22 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { relativeError } from '../../../test/describe-method';
 import { expectClose } from '../../../test/expect';
 import configs from '../../../test/fixtures/decoder.json';
 import { ggufOfDecoder } from '../../../test/gguf-of-decoder';
 import { type GgufFile, type GgufTensor, type GgufValue, writeGguf } from '../../../test/write-gguf';
-import { createRuntime, type HostTensor, type Runtime } from '../../index';
+import { createRuntime, type HostTensor, hostTensor, type Runtime } from '../../index';
 import { readSafetensors } from '../../io';
 import { createDecoder } from '../../models/decoder';
-import { toFloat64 } from '../../tensor/host';
+import { PackedWeight } from '../../ops/packed';
+import { convert, toFloat64 } from '../../tensor/host';
+import { normal } from '../../tensor/random';
+import { BLOCKS } from '../blocks';
 import { encodeBlocks } from '../encode-blocks';
 import { openWeights } from '../open';
 import { quantizeWeights } from '../quantize';
+import type { BlockType } from '../stored';
 import { ggufTokenizer } from './tokenizer';
 
 const open = (bytes: Uint8Array) => openWeights(new File([bytes as Uint8Array<ArrayBuffer>], 'x.gguf'));
@@ -75,7 +80,70 @@ describe('decoders', () => {
     expect(String(stored['transformer.h.0.mlp.c_fc.weight'])).toContain('PackedWeight(q8 [32, 128]');
     expectClose(await decoder.forward(stored, tokens).read(), await decoder.forward(own, tokens).read(), 0.02);
   });
+
+  test.each(['llama', 'qwen3'])(
+    '%s in all types computes with exactly its numbers, if activations are f32',
+    async (model) => {
+      const config = {
+        ...{ model_type: model, hidden_size: 256, intermediate_size: 256, num_hidden_layers: 3, vocab_size: 20 },
+        ...{ num_attention_heads: 4, num_key_value_heads: 2, head_dim: 64, max_position_embeddings: 8 },
+      };
+      const decoder = createDecoder(config, { activations: 'f32' });
+      const hosts: Record<string, HostTensor> = {};
+      for (const [key, value] of Object.entries(decoder.initialize(runtime, { seed: 1 })))
+        hosts[key] = await value.toHost();
+      let matrices = 0;
+      await using weights = await open(
+        ggufOfDecoder(config, hosts, {}, (_, x) => {
+          const [type, code] = CODES[matrices++ % CODES.length] as (typeof CODES)[number];
+          return [code, Object.hasOwn(BLOCKS, type) ? randomBlocks(type as BlockType, x.length) : floatsOf(type, x)];
+        }),
+      );
+      expect(matrices).toBeGreaterThan(CODES.length);
+      const [stored, numbers] = [
+        await decoder.load(runtime, weights, { types: 'stored' }),
+        await decoder.load(runtime, weights),
+      ];
+      using tokens = runtime.tensor([3, 1, 19, 7], [1, 4], 'i32');
+      const expected = await decoder.forward(numbers, tokens).toHost();
+      expect(relativeError(await decoder.forward(stored, tokens).toHost(), expected)).toBeLessThan(1e-5);
+      const kept = Object.values(stored).filter((each) => each instanceof PackedWeight);
+      expect(new Set(kept.map(({ dtype }) => dtype))).toEqual(new Set(['q8', 'q4']));
+    },
+  );
 });
+
+/** What can be read of a matrix, with the format's codes. */
+const CODES = [
+  ...([
+    ['f32', 0],
+    ['q5_0', 6],
+    ['q4_k', 12],
+    ['f16', 1],
+    ['q8_0', 8],
+    ['q5_1', 7],
+  ] as const),
+  ...([
+    ['q4_0', 2],
+    ['q6_k', 14],
+    ['bf16', 30],
+    ['q4_1', 3],
+    ['q5_k', 13],
+  ] as const),
+] as const;
+
+const floatsOf = (type: string, x: Float32Array) => bytesOf(convert(hostTensor(x, [x.length]), type as 'f16').data);
+
+/** Blocks with integers of all sizes, and scales with all bits of f16. */
+function randomBlocks(type: BlockType, count: number): Uint8Array {
+  const { numbers, bytes: size, scales } = BLOCKS[type];
+  const bytes = Uint8Array.from(normal((count / numbers) * size, count), (x) => 1000 * x);
+  const view = new DataView(bytes.buffer);
+  for (let at = 0; at < bytes.length; at += size)
+    for (const scale of scales)
+      view.setUint16(at + scale, (type.endsWith('_k') ? 0x0400 : 0x1400) | (view.getUint16(at + scale) & 0x3ff), true);
+  return bytes;
+}
 
 const TYPES: GgufTensor[] = [
   { name: 'f32', shape: [2], type: 0, bytes: bytesOf(Float32Array.of(1, 2)) },
