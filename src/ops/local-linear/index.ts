@@ -160,7 +160,8 @@ export interface LocalLinearBackwardResult extends Omit<ResultsOf<typeof localLi
  * q [b,n,h,d], k [b,m,g,d], v [b,m,g,e]; g divides h and query head i uses key/value head floor(i * g / h); d and e are
  * from 1 to 256; f32, f16 or bf16 storage, f32 arithmetic. Never holds n x m numbers. A query that sees no key gives zeros.
  * Weights may be negative; rounding puts an error of about 1e-7 |key| |solution| on them, keys less what they have in common,
- * so that small ridges want keys that span the space. A row whose system is singular in float32, or not solved within `maxIterations`, is a fault of the results.
+ * so that small ridges want keys that span the space: with 30 keys of 8 normal numbers, scale 3 and a ridge of 1e-3, up to 1e-3 of
+ * the largest output and of the largest gradient of v, though systems are solved to `tolerance`. A row whose system is singular in float32, or not solved within `maxIterations`, is a fault of the results.
  *
  * @throws {ShapeError} ranks or extents that do not fit, heads that do not divide
  * @throws {ParameterError} an unknown or ill-typed option, a ridge below 0 or that float32 does not hold
