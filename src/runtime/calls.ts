@@ -105,6 +105,8 @@ export class Calls<T extends CallTensor> {
         }
         answer = yield* this.backend.run(op, call.make(values), guarded.control);
         guarded.check();
+        const told = guarded.told();
+        if (told) answer = Promise.all([answer, told]).then(() => {});
       }
     } catch (error) {
       fault = this.#faultOf(error);

@@ -21,6 +21,22 @@ describeOnBackends('a call whose onProgress throws', (runtime) => {
     expect([...(await product())]).toEqual([7, 10, 15, 22]);
   });
 
+  test('or rejects, at once or later, ends with that, whatever its size', async () => {
+    using a = runtime().tensor([1, 2, 3, 4], [2, 2]);
+    const rejects = (error: Error) => async () => {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      throw error;
+    };
+    using out = matmul(a, a, { onProgress: rejects(deaf) });
+    using later = multiply(out, a);
+    await expect(later.read()).rejects.toBe(deaf);
+    await runtime().finish();
+    const other = new RangeError('other');
+    using _ = matmul(a, a, { onProgress: rejects(other) });
+    await expect(runtime().finish()).rejects.toBe(other);
+    await runtime().finish();
+  });
+
   test('a backward pass ends with that, is told once, and leaks nothing', async () => {
     using x = runtime().tensor([1, 2], [2]);
     const loss = (y: Tensor) => sum(multiply(y, y));
@@ -44,8 +60,7 @@ describeOnBackends('a call whose onProgress throws', (runtime) => {
       throw deaf;
     };
     const { loss: value, gradients } = differentiate(loss, x, { onProgress: rejects });
-    // It may be too late to end anything.
-    await Promise.allSettled([gradients.read(), value.read()]);
+    await expect(gradients.read()).rejects.toBe(deaf);
     for (const each of [value, gradients]) each.dispose();
     await runtime().finish();
   });

@@ -12,9 +12,11 @@ export interface Guarded {
   readonly control: Reported;
   /** Throws the signal's reason, or what the caller's `onProgress` threw or its promise rejected with. */
   check(): void;
+  /** What `onProgress` waits for, if it has returned promises: rejects with what one of them rejected with. */
+  told(): Promise<void> | undefined;
 }
 
-const UNGUARDED: Guarded = { control: {}, check() {} };
+const UNGUARDED: Guarded = { control: {}, check() {}, told: () => undefined };
 
 /**
  * What the caller's `onProgress` throws, or a promise it returns rejects with, ends the work as an abort would: thrown from a
@@ -22,23 +24,30 @@ const UNGUARDED: Guarded = { control: {}, check() {} };
  */
 export function guard(control: Reported): Guarded {
   const { signal, onProgress } = control;
-  if (!onProgress) return signal ? { control, check: () => signal.throwIfAborted() } : UNGUARDED;
+  if (!onProgress) return signal ? { ...UNGUARDED, control, check: () => signal.throwIfAborted() } : UNGUARDED;
   const failure = new AbortController();
   const all = signal ? AbortSignal.any([signal, failure.signal]) : failure.signal;
   const fail = (error: unknown) => failure.abort(error);
+  let told: Promise<unknown> | undefined;
   return {
     control: {
       signal: all,
       onProgress(...progress) {
         if (failure.signal.aborted) return;
         try {
-          Promise.resolve(onProgress(...progress)).catch(fail);
+          const answer: unknown = onProgress(...progress);
+          if (!(answer instanceof Promise)) return;
+          const heard = answer.catch(fail);
+          told = told ? Promise.all([told, heard]) : heard;
+          // Whoever passed on this call is told too.
+          return answer;
         } catch (error) {
           fail(error);
         }
       },
     },
     check: () => all.throwIfAborted(),
+    told: () => told?.then(() => failure.signal.throwIfAborted()),
   };
 }
 
@@ -51,18 +60,20 @@ export function reporting<Own extends Reported, Result>(
   control: Own,
   work: (control: Own) => Result,
 ): Result {
-  const { control: guarded, check } = guard(control);
+  const { control: guarded, check, told } = guard(control);
   const fail = (error: unknown) => {
     throw runtime.calls.report(error);
   };
   const onProgress = (share: number, what?: string) => {
-    guarded.onProgress?.(share, what);
+    const answer = guarded.onProgress?.(share, what);
     check();
+    return answer;
   };
   try {
     const result = work({ ...control, ...guarded, ...(control.onProgress && { onProgress }) });
     if (!(result instanceof Promise)) return result;
-    const checked = (value: unknown) => {
+    const checked = async (value: unknown) => {
+      await told();
       check();
       return value;
     };
