@@ -6,7 +6,7 @@ import { version } from '../../package.json';
 import { SaccadeError } from '../errors';
 import { printable } from '../text/printable';
 import { WithFailuresError } from './failures';
-import { Interrupted } from './interrupt';
+import { Interrupted, interruptible } from './interrupt';
 
 /** 128 plus the number of the signal that ended it. */
 const EXIT = { done: 0, failed: 1, badInput: 2, interrupted: 128 } as const;
@@ -124,7 +124,8 @@ export async function program(called = Object.keys(COMMANDS)): Promise<Command> 
 export async function main(args: readonly string[]): Promise<number> {
   try {
     const called = args.filter((word) => !word.startsWith('-')).slice(0, 1);
-    await (await program(called)).parseAsync(args, { from: 'user' });
+    const command = await interruptible(() => program(called));
+    await command.parseAsync(args, { from: 'user' });
     return EXIT.done;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.done;

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -205,9 +206,9 @@ test('what is interrupted says what checkpoint there is, and goes on to the same
     const running = saccade(...words).finally(() => {
       isOver = true;
     });
-    // Once it listens, turns of the event loop tell where it is.
+    // Once its steps listen too, beside the command, turns of the event loop tell where it is.
     for (let turns = 1 + Math.floor(80 * uniform()); turns > 0 && !isOver; await setImmediate())
-      if (process.listenerCount('SIGTERM') > others) turns--;
+      if (process.listenerCount('SIGTERM') > others + 1) turns--;
     if (!isOver) process.emit('SIGTERM');
     const { code, stderr } = await running;
     const file = await readFile(at('interrupted', 'last.safetensors')).catch(() => undefined);
@@ -301,4 +302,19 @@ test('a full disk ends it, and the checkpoint before stays', async () => {
     `no step was kept: there is no checkpoint\nsaccade: cannot write '${at('full', 'last.safetensors')}': no space left on device\n`,
   ]);
   expect(readCheckpoint(await readFile(at('full', 'best.safetensors'))).steps).toBe(1);
+});
+
+test('an interrupt while the command loads, or before the first step, leaves a message', async () => {
+  const begun = async () => {
+    while (!existsSync(at('early'))) await setImmediate();
+  };
+  for (const moment of [async () => {}, begun]) {
+    const run = saccade(...onText('early', '--steps', '1'));
+    await moment();
+    process.emit('SIGINT');
+    const { code, stderr } = await run;
+    expect(stderr).toMatch(/^saccade: interrupted$/m);
+    expect(code).toBe(130);
+    await rm(at('early'), { recursive: true, force: true });
+  }
 });

@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander';
+import { interruptible } from './interrupt';
 import { backendOption, threadsOption } from './options';
 import { onRanks, type RankOptions, rankOptions } from './ranks';
 import { ONLY_OF_TEXTS, PICTURE_OPTIONS, TEXT_OPTIONS, type TrainOptions } from './train-options';
@@ -28,6 +29,10 @@ export function trainCommand(): Command {
     )
     .action(async (options: TrainOptions & RankOptions) => {
       const { ranks = 1 } = options;
-      await say(ranks > 1 ? await onRanks<string>('train', options, 'data') : await training(options));
+      await say(
+        ranks > 1
+          ? await onRanks<string>('train', options, 'data')
+          : await interruptible((signal) => training(options, undefined, signal)),
+      );
     });
 }

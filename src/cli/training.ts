@@ -39,8 +39,8 @@ const FILES = [LAST, 'best.safetensors', 'model.safetensors', 'config.json', 'to
 const [COLUMNS, LINES] = [70, 8];
 
 /**
- * Trains, on this machine or as one of several ranks, of which the first writes the files; returns what to say in the end. `stop` tells a
- * rank that was interrupted.
+ * Trains, on this machine or as one of several ranks, of which the first writes the files; returns what to say in the end. `stop` ends it
+ * from the start on.
  */
 export async function training(
   options: TrainOptions & { readonly parallel?: Parallel },
