@@ -9,10 +9,11 @@ import { checkArray, checkOptions, checkRecord, checkWhole, show } from '../../c
 import { DisposedError, ParameterError, UnsupportedError } from '../../errors';
 import type { AttendOptions, FromKeys, FromOwn, Memory } from '../../methods/continuation';
 import type { AttentionContext, AttentionLayer, Continuing } from '../../nn/attention';
+import type { Parameters } from '../../nn/module';
 import { type CacheLayer, checkCounts, positionsFrom } from '../../ops/cache/layer';
 import type { CacheDType } from '../../ops/cache/layout';
 import type { Runtime } from '../../runtime/runtime';
-import type { HostTensor } from '../../tensor/host';
+import { type HostTensor, hostTensor } from '../../tensor/host';
 import { disposeKey, type Tensor } from '../../tensor/tensor';
 import { describesItself } from '../../text/inspect';
 import { type Landmarks, withLandmarks, withoutLandmarks } from './landmarks';
@@ -50,6 +51,8 @@ interface Plan {
   /** Layers whose queries and keys come before they are rotated. */
   readonly plain: readonly boolean[];
   readonly landmarks: Landmarks | undefined;
+  /** A name for the decoder with these parameters. */
+  readonly identify: (parameters: Parameters) => Promise<string>;
   /** The names of the layers in each part, for messages. */
   readonly names: readonly (readonly string[])[];
   /** The keys that each memory is of. */
@@ -62,6 +65,7 @@ export function createDecoderCache(
   layers: readonly AttentionLayer[],
   options: DecoderCacheOptions,
   landmarks: Landmarks | undefined,
+  identify: Plan['identify'],
 ): DecoderCache {
   checkOptions('cache', options, ['rows', 'capacity', 'dtype', 'history']);
   const { rows = 1, capacity, dtype, history = 1 } = options;
@@ -128,7 +132,7 @@ export function createDecoderCache(
   }
   const plain = layers.map((_, at) => own.some((each) => each.at === at));
   return new DecoderCache(
-    { runtime, capacity, attends, names, plain, landmarks, remembered },
+    { runtime, capacity, attends, names, plain, landmarks, identify, remembered },
     parts,
     new Memories(memories, rows),
     rows,
@@ -180,6 +184,8 @@ export class DecoderCache {
     private readonly parts: readonly Part[],
     private readonly memories: Memories,
     readonly rows: number,
+    /** Those that its tokens are of. */
+    private parameters?: Parameters,
   ) {
     this.runtime = plan.runtime;
     this.capacity = plan.capacity;
@@ -200,6 +206,10 @@ export class DecoderCache {
   /** With landmarks. */
   get #stored(): number[] {
     return (this.parts[0] as Part).lengths;
+  }
+
+  get #isEmpty(): boolean {
+    return this.#stored.every((length) => length === 0);
   }
 
   #textOf(length: number): number {
@@ -249,7 +259,7 @@ export class DecoderCache {
     this.#assertUsable('fork()');
     checkRows(rows, this.rows);
     const parts = this.parts.map((part) => part.fork(rows));
-    return new DecoderCache(this.plan, parts, this.memories.fork(rows), rows.length);
+    return new DecoderCache(this.plan, parts, this.memories.fork(rows), rows.length, this.parameters);
   }
 
   /**
@@ -265,11 +275,21 @@ export class DecoderCache {
       if (!(other instanceof DecoderCache) || other.plan !== this.plan)
         throw new ParameterError(`others[${at}] must be a fork of the same cache, got ${show(other)}`);
       other.#assertUsable('join()');
+      if (other.parameters && !other.#isEmpty) this.#take(other.parameters);
     }
     const parts = this.parts.map((part, at) => part.join(others.map((other) => other.parts[at]) as never));
     const rows = others.reduce((sum, other) => sum + other.rows, this.rows);
     const memories = this.memories.join(others.map((other) => other.memories));
-    return new DecoderCache(this.plan, parts, memories, rows);
+    return new DecoderCache(this.plan, parts, memories, rows, this.parameters);
+  }
+
+  /** Tokens are of the same parameters, or what goes on from them would be of neither. */
+  #take(parameters: Parameters): void {
+    const { parameters: own } = this;
+    const isOther = (name: string) => parameters[name] !== own?.[name];
+    if (!own || this.#isEmpty) this.parameters = { ...parameters };
+    else if (Object.keys(own).some(isOther))
+      throw new ParameterError('the cache has tokens of other parameters: take a cache of its own for each model');
   }
 
   /**
@@ -277,11 +297,13 @@ export class DecoderCache {
    * layer continues from. Landmarks are among the tokens.
    */
   advance<T>(
+    parameters: Parameters,
     n: number,
     { counts: given, signal }: Pick<AttentionContext, 'signal'> & { readonly counts?: readonly number[] | undefined },
     step: (contextOf: (layer: number) => AttentionContext, counts: readonly number[]) => T,
   ): T {
     this.#assertUsable('step()');
+    this.#take(parameters);
     const { runtime, capacity, parts, memories } = this;
     const before = this.#stored;
     const counts = checkCounts(given, this.rows, n);
@@ -314,34 +336,53 @@ export class DecoderCache {
   }
 
   /**
-   * What it holds of all tokens as tensors, which `writeSafetensors` writes: keys and values as they lie, and indexes of them. They
-   * are of the parameters that made them, and of no others.
+   * What it holds of all tokens as tensors, which `writeSafetensors` writes: keys and values as they lie, and indexes of them, with
+   * a hash of the settings and parameters that made them, all of which are read.
    *
+   * @throws {ParameterError} a cache that has no tokens
    * @throws {UnsupportedError} a layer that keeps something else, by its name
    */
   async save(): Promise<Record<string, HostTensor>> {
-    const saved: Record<string, HostTensor> = {};
-    for (const [at, part] of this.#keyed('save()').entries())
-      Object.assign(saved, prefixed(`keys.${at}.`, await part.save()));
+    const parts = this.#keyed('save()');
+    if (!this.parameters || this.#isEmpty)
+      throw new ParameterError('save() needs a cache with tokens, got one without');
+    const saved: Record<string, HostTensor> = { identity: await this.#identity(this.parameters) };
+    for (const [at, part] of parts.entries()) Object.assign(saved, prefixed(`keys.${at}.`, await part.save()));
     return Object.assign(saved, prefixed('memory.', await this.memories.save(this.#keysOf)));
   }
 
   /**
-   * Goes on from what `save` gave of a cache of the same decoder, rows and type; this one has no tokens yet.
+   * Goes on from what `save` gave of a cache of the same decoder, parameters, rows and type; this one has no tokens yet.
    *
-   * @throws {ParameterError} a cache that has tokens; tensors of another cache, or an index of other keys
+   * @throws {ParameterError} a cache that has tokens; parameters or settings other than those that made `saved`; tensors of
+   * another cache, or an index of other keys
    * @throws {UnsupportedError} a layer that keeps something else, by its name
    */
-  async restore(saved: Readonly<Record<string, HostTensor>>): Promise<void> {
+  async restore(saved: Readonly<Record<string, HostTensor>>, parameters: Parameters): Promise<void> {
     checkRecord('saved', saved);
+    checkRecord('parameters', parameters);
     const parts = this.#keyed('restore()');
+    if (!this.#isEmpty)
+      throw new ParameterError(`restore() needs a cache without tokens, got one of ${this.lengths.join(', ')}`);
+    const own = await this.#identity(parameters);
+    const made = saved.identity?.data;
+    if (!own.data.every((byte, at) => byte === made?.[at]))
+      throw new ParameterError(
+        `saved must be of these parameters and settings of the decoder, got ${made ? 'that of others' : "none with an 'identity'"}: give the tokens anew`,
+      );
     try {
       for (const [at, part] of parts.entries()) part.restore(partOf(`keys.${at}.`, saved));
       await this.memories.restore(partOf('memory.', saved), this.#keysOf);
+      this.parameters = { ...parameters };
     } catch (error) {
       this.#truncate(new Array<number>(this.rows).fill(0));
       throw error;
     }
+  }
+
+  async #identity(parameters: Parameters): Promise<HostTensor<'u8'>> {
+    const bytes = new TextEncoder().encode(await this.plan.identify(parameters));
+    return hostTensor(bytes, [bytes.length], 'u8');
   }
 
   readonly #keysOf = (memory: number): CacheLayer => {

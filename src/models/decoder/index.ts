@@ -36,6 +36,7 @@ import { readConfig } from './architectures';
 import type { Blueprint, LayerBlueprint } from './architectures/architecture';
 import type { DecoderConfig } from './architectures/settings';
 import { createDecoderCache, DecoderCache, type DecoderCacheOptions } from './cache';
+import { identityOf } from './identity';
 import { checkedPlaces, type Inserted, insertedRows, type Landmarks, landmarksOf, withoutLandmarks } from './landmarks';
 import { type DecoderAttention, type DecoderLayer, layersOf } from './layers';
 import { checkUntrained, whyUntrained } from './trained-attention';
@@ -192,6 +193,8 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
   const parameters = parametersOf(blueprint, layers);
   const names = { ...namesOf(blueprint, layers, parameters), isExact: activations === 'f32' };
   const checkParameters = parameterChecker(parameters);
+  const params = attentions.map(({ method, params }) => [method, params]);
+  const settings = { config, activations, attention: options.attention ?? null, params };
   const check = (given: Parameters, tokens: Readonly<Record<string, Tensor>>, options: DecoderControl) => {
     checkControl(options);
     checkBoolean('recompute', options.recompute);
@@ -253,7 +256,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       check(given, { tokens, targets }, options);
       const cache = cacheAmong(options);
       if (cache !== undefined)
-        return stepped(tokens, cache, { signal: options.signal }, landmarks, ({ tokens, own }, contextOf) =>
+        return stepped(given, tokens, cache, { signal: options.signal }, landmarks, ({ tokens, own }, contextOf) =>
           entropy(given, textOf(hidden(given, tokens, options, contextOf), own), targets, options),
         );
       const contextOf = attendingBy(attentions, options);
@@ -262,7 +265,10 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       );
     },
     cache(runtime, options) {
-      const cache = createDecoderCache(runtime, attentions, options, landmarks);
+      const cache = createDecoderCache(runtime, attentions, options, landmarks, (given) => {
+        checkParameters(given);
+        return identityOf(given, settings);
+      });
       if (cache.capacity <= positions) return cache;
       cache.dispose();
       throw new ParameterError(
@@ -272,7 +278,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
     step(given, tokens, cache, options = {}) {
       checkOptions('step', options, ['counts', 'signal']);
       check(given, { tokens }, options);
-      return stepped(tokens, cache, options, landmarks, ({ tokens, last }, contextOf) =>
+      return stepped(given, tokens, cache, options, landmarks, ({ tokens, last }, contextOf) =>
         logits(given, rowsOf(hidden(given, tokens, options, contextOf), last), options),
       );
     },
@@ -281,6 +287,7 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
 
 /** What `run` makes of tokens, with landmarks among them, that a cache has from then on. */
 function stepped(
+  parameters: Parameters,
   tokens: Tensor,
   cache: DecoderCache,
   options: DecoderStepOptions,
@@ -299,7 +306,7 @@ function stepped(
     const plain: Inserted = { tokens, counts, last: counts.map((count) => Math.max(0, count - 1)) };
     const taken = landmarks ? insertedRows(tokens, cache.lengths, counts, landmarks) : plain;
     const width = taken.tokens.shape[1] as number;
-    return cache.advance(width, { counts: taken.counts, signal }, (contextOf) => run(taken, contextOf));
+    return cache.advance(parameters, width, { counts: taken.counts, signal }, (contextOf) => run(taken, contextOf));
   });
 }
 

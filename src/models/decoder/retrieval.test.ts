@@ -61,7 +61,7 @@ describeOnBackends('decoder by retrieval attention', (runtime) => {
 
   test('a cache that was saved goes on with its index, as the bits that it was', () =>
     scoped(runtime(), async () => {
-      const { decoder, step } = open({ index: 'graph', degree: 4, neighbors: 4 });
+      const { decoder, parameters, step } = open({ index: 'graph', degree: 4, neighbors: 4 });
       const opened = () => decoder.cache(runtime(), { capacity: 32, dtype: 'i8' });
       using cache = opened();
       await step(cache, TEXT.slice(0, 17));
@@ -69,21 +69,30 @@ describeOnBackends('decoder by retrieval attention', (runtime) => {
       const names = Object.keys(saved);
       expect(names.filter((name) => name.startsWith('memory.'))).toContain('memory.1.0.edges');
       using other = opened();
-      await other.restore(saved);
+      await other.restore(saved, parameters);
       for (const token of TEXT.slice(17)) expect(await step(other, [token])).toEqual(await step(cache, [token]));
-      await expect(other.restore(saved)).rejects.toThrow('restore() needs a cache without tokens, got one of 22');
+      await expect(other.restore(saved, parameters)).rejects.toThrow(
+        'restore() needs a cache without tokens, got one of 22',
+      );
       using empty = opened();
+      const others = decoder.initialize(runtime(), { seed: 9 });
+      await expect(empty.restore(saved, others)).rejects.toThrow('saved must be of these parameters and settings');
+      const unlike = open({ index: 'graph', degree: 4, neighbors: 4, topK: 3 }).decoder;
+      using set = unlike.cache(runtime(), { capacity: 32, dtype: 'i8' });
+      await expect(set.restore(saved, parameters)).rejects.toThrow('saved must be of these parameters and settings');
+      const tokens = runtime().tensor([1], [1, 1], 'i32');
+      expect(() => decoder.step(others, tokens, other)).toThrow('the cache has tokens of other parameters');
       const about = { ...saved['keys.0.about'], data: Int32Array.of(32, 0, 2, 6, 6) } as never;
-      await expect(empty.restore({ ...saved, 'keys.0.about': about })).rejects.toThrow(
+      await expect(empty.restore({ ...saved, 'keys.0.about': about }, parameters)).rejects.toThrow(
         'numbers of type 3, got one with 0',
       );
       const pages = saved['keys.0.pages.1.0']!;
       const changed = { ...pages, data: (pages.data as Int32Array).map((word) => word ^ 1) } as never;
-      await expect(empty.restore({ ...saved, 'keys.0.pages.1.0': changed })).rejects.toThrow(
+      await expect(empty.restore({ ...saved, 'keys.0.pages.1.0': changed }, parameters)).rejects.toThrow(
         'saved is the index of other keys',
       );
       // It is as empty as before.
-      await empty.restore(saved);
+      await empty.restore(saved, parameters);
       expect(empty.lengths).toEqual([17]);
     }));
 
