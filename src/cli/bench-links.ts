@@ -4,8 +4,8 @@ import { CARRIERS, type LinksOptions, type LinksReport, runLinks } from '../benc
 import { formatBytes, formatRatio } from '../text/format';
 import { formatTable, right } from '../text/table';
 import { interruptible } from './interrupt';
-import { wholeNumber } from './options';
-import { checkWritable, say, writeFileAtomic } from './write-file';
+import { jsonOption, wholeNumber } from './options';
+import { checkWritable, say, writeJson } from './write-file';
 
 interface Options extends Omit<LinksOptions, 'signal'> {
   readonly json?: string;
@@ -25,15 +25,13 @@ export function linksCommand(): Command {
     .option('--ranks <count>', 'how many ranks, each of which exchanges with its neighbours', wholeNumber(2, 64), 2)
     .option('--bytes <counts>', 'bytes of a message, in ascending order', ascending, BYTES)
     .option('--rounds <count>', 'the least time of so many counts', wholeNumber(1, 1000), 5)
-    .option('--json <file>', 'write what was measured, as simulate context-parallel --links takes it')
+    .addOption(jsonOption('what was measured, which simulate context-parallel --links takes,'))
     .addHelpText('after', '\nExample:\n  $ saccade bench links --json links.json')
     .action(async ({ json, ...options }: Options) => {
       if (json !== undefined) await checkWritable(json);
       const report = await interruptible((signal) => runLinks({ ...options, signal }));
-      process.stdout.write(`${textOf(report)}\n`);
-      if (json === undefined) return;
-      await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
-      say(`written to ${json}`);
+      await writeJson(json, report);
+      await say(textOf(report), json);
     });
 }
 

@@ -26,10 +26,10 @@ import type { Runtime } from '../runtime/runtime';
 import { printable } from '../text/printable';
 import { shellCommand } from '../text/shell';
 import { formatTable, right } from '../text/table';
-import { threadsOption, wholeNumber } from './options';
+import { jsonOption, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
 import { wrap } from './wrap';
-import { checkWritable, say, writeFileAtomic } from './write-file';
+import { checkWritable, say, writeFileAtomic, writeJson } from './write-file';
 
 interface Options extends Pick<RuntimeOptions, 'threads'> {
   readonly n: readonly number[];
@@ -94,7 +94,7 @@ export function longContextCommand(): Command {
       wholeNumber(1, 10 ** 7),
       3600,
     )
-    .option('--json <file>', 'write everything measured as JSON')
+    .addOption(jsonOption('everything measured'))
     .option('--resume', 'keep the rows that the file of --json has, and measure the others')
     .option('--html <file>', 'write a page with curves')
     .addOption(threadsOption())
@@ -144,7 +144,7 @@ async function benchLongContext(options: Options): Promise<void> {
     indexes: inOrder(rows.indexes) as IndexRow[],
   });
   const write = async (found: LongContextReport) => {
-    if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(found, undefined, 2)}\n`);
+    await writeJson(json, found);
     if (html !== undefined)
       await writeFileAtomic(html, htmlPage({ title: 'saccade bench long-context', view: 'long-context', data: found }));
   };

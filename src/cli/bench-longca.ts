@@ -27,7 +27,7 @@ import { shellCommand } from '../text/shell';
 import { formatTable, right } from '../text/table';
 import { failIfAny, WITH_FAILURES } from './failures';
 import { lockFolder } from './lock-folder';
-import { wholeNumber } from './options';
+import { jsonOption, wholeNumber } from './options';
 import { withProgress } from './progress';
 import { MOST_BYTES, readIfThere } from './read-tensors';
 import { wrap } from './wrap';
@@ -87,7 +87,7 @@ export function longCaCommand(act: Act = benchLongCa): Command {
       '--csv <file>',
       "write the authors' tables: -1 out of memory, -2 not supported, -3 too slow, -4 wrong, -5 failed",
     )
-    .option('--json <file>', 'write everything measured as JSON')
+    .addOption(jsonOption('everything measured'))
     .option('--html <file>', 'write a page with heat maps')
     .addHelpText('after', '\nExample:\n  $ saccade bench longca --peers --budget 60 --resume longca --html longca.html')
     .addHelpText('after', WITH_FAILURES)

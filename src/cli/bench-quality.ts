@@ -22,11 +22,11 @@ import { formatTable, right } from '../text/table';
 import { failIfAny } from './failures';
 import { lockFolder } from './lock-folder';
 import { METHOD_OR_MODULE, readMethods } from './methods';
-import { backendOption, threadsOption, wholeNumber } from './options';
+import { backendOption, jsonOption, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
 import { MOST_SETTINGS, readIfThere } from './read-tensors';
 import { wrap } from './wrap';
-import { checkWritable, say, writeFileAtomic } from './write-file';
+import { checkWritable, say, writeFileAtomic, writeJson } from './write-file';
 
 export interface QualityCommandOptions
   extends Omit<QualityOptions, 'methods'>,
@@ -58,7 +58,7 @@ export function qualityCommand(act: (options: QualityCommandOptions) => Promise<
     .option('--layers <count>', 'of the decoder', wholeNumber(1, 64), 2)
     .option('--heads <count>', 'of each layer', wholeNumber(1, 64), 1)
     .option('--resume <folder>', 'keep what was trained here, and go on from what is there')
-    .option('--json <file>', 'write every training as JSON')
+    .addOption(jsonOption('every training'))
     .option('--html <file>', 'write a page with plots')
     .addOption(backendOption())
     .addOption(threadsOption())
@@ -94,7 +94,7 @@ async function benchQuality({ resume, json, html, backend, threads, ...given }: 
     runs: [...runs],
   });
   const write = async (found: QualityReport) => {
-    if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(found, undefined, 2)}\n`);
+    await writeJson(json, found);
     if (html !== undefined)
       await writeFileAtomic(html, htmlPage({ title: 'saccade bench quality', view: 'quality', data: found }));
   };

@@ -20,9 +20,9 @@ import { LONG_CONTEXT, longContextCommand } from './bench-long-context';
 import { LONGCA, longCaCommand } from './bench-longca';
 import { QUALITY, qualityCommand } from './bench-quality';
 import { failIfAny, WITH_FAILURES } from './failures';
-import { wholeNumber } from './options';
+import { jsonOption, wholeNumber } from './options';
 import { withProgress } from './progress';
-import { checkWritable, isStream, say, writeFileAtomic } from './write-file';
+import { checkWritable, isStream, say, writeFileAtomic, writeJson } from './write-file';
 
 /** Options of every suite's command. */
 interface Extras {
@@ -63,7 +63,7 @@ export function suiteCommand(suite: Suite, act: Act): Command {
   const command = new Command(suite.name).description(suite.summary);
   for (const option of optionsOf(suite)) command.addOption(option);
   return command
-    .option('--json <file>', 'write everything measured as JSON')
+    .addOption(jsonOption('everything measured'))
     .option('--html <file>', 'write a page of its own')
     .option('--against <folder>', 'compare the times with those of another checkout, built, in turns with it')
     .action(({ json, html, against, ...given }: Partial<BenchOptions> & Extras) =>
@@ -124,7 +124,7 @@ async function benchAgainst(
   const report = await withProgress(`bench ${suite.name} against ${against}`, (control) =>
     runAgainst(suite, { against, builds: builds(suite, options, { against, signal: control.signal }), ...control }),
   );
-  if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
+  await writeJson(json, report);
   await say(formatAgainst(report), json);
 }
 

@@ -12,7 +12,7 @@ import { formatTable, right } from '../text/table';
 import { attentionOfModel } from './attention';
 import { openModel } from './language';
 import { METHOD_OR_MODULE, readMethod } from './methods';
-import { backendOption, paramsOption, parseJson, threadsOption, wholeNumber } from './options';
+import { backendOption, jsonOption, paramsOption, parseJson, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
 import { readText } from './read-tensors';
 import { checkWritable, say, writeFileAtomic } from './write-file';
@@ -34,7 +34,7 @@ export function calibrateCommand(): Command {
     .addOption(paramsOption())
     .option('--error <number>', "how far a head's result may be off for each token; default: the method's", Number)
     .option('--context <tokens>', 'the most tokens of a piece of the text; default: 4096', wholeNumber(2, 2 ** 24))
-    .option('--json <file>', 'where it goes; default: beside the model')
+    .addOption(jsonOption('default: beside the model; the thresholds'))
     .addOption(backendOption())
     .addOption(threadsOption())
     .addHelpText(

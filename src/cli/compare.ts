@@ -42,13 +42,13 @@ import { formatTable, styledLines } from '../text/table';
 import type { Weights } from '../weights';
 import { attentionOfModel } from './attention';
 import { failIfAny, WITH_FAILURES } from './failures';
-import { openModel } from './language';
+import { beyondText, openModel } from './language';
 import { METHOD_OR_MODULE, readMethods } from './methods';
-import { backendOption, extents, parseJson, threadsOption, wholeNumber } from './options';
+import { backendOption, extents, jsonOption, parseJson, threadsOption, wholeNumber } from './options';
 import { withProgress } from './progress';
 import { MOST_BYTES, openFile, readBytes, readTensorsOf, readText } from './read-tensors';
 import { wrap } from './wrap';
-import { checkWritable, say, writeFileAtomic } from './write-file';
+import { checkWritable, say, writeFileAtomic, writeJson } from './write-file';
 
 interface CompareOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly text?: string;
@@ -123,7 +123,7 @@ export function compareCommand(): Command {
       `methods to compare, separated by commas, with all their variants, each ${METHOD_OR_MODULE}; or all; default: 26 variants, of each method the first`,
     )
     .option('--max-error <share>', 'largest output error to recommend, as a share of 1', parseShare, 0.1)
-    .option('--json <file>', 'write everything that was measured')
+    .addOption(jsonOption('everything measured'))
     .option('--html <file>', 'write a report with plots and pictures, one file')
     .addOption(backendOption())
     .addOption(threadsOption())
@@ -170,7 +170,7 @@ async function runComparison(options: CompareOptions): Promise<void> {
       html,
       comparisonHtml(report, { picture, methods: Array.isArray(methods) ? methods : allMethods }),
     );
-  if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
+  await writeJson(json, report);
   await say(summary(report, files, Array.isArray(methods) ? undefined : notComparable()), ...files);
   failIfAny(
     report.rows.filter((row) => !isMeasured(row)).map(({ label }) => label),
@@ -201,6 +201,7 @@ async function readInputs(runtime: Runtime, options: ReadOptions, { signal }: Co
   if (model !== undefined) {
     const named = text === undefined ? unwrapped(await mobyDick()) : await readText(text);
     await using weights = await openModel(model === true ? undefined : model);
+    process.stderr.write(beyondText(weights.config, length));
     const attention = weights.config && (await attentionOfModel(weights.config));
     const language = await loadDecoder(weights, { runtime, attention, context: Math.max(2, length), signal });
     try {

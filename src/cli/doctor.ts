@@ -8,6 +8,8 @@ import { exactAttention } from '../methods/dense/attention';
 import type { RuntimeOptions } from '../ops/create-runtime';
 import type { Runtime } from '../runtime/runtime';
 import { formatTable, right } from '../text/table';
+import { jsonOption } from './options';
+import { tell } from './write-file';
 
 /** A way to compute: whether this machine has it, and if so how exact and how fast it is. */
 interface Way {
@@ -36,9 +38,9 @@ const PROBES = 5;
 const WEBGPU = 'WebGPU';
 
 export function doctorCommand(): Command {
-  return new Command('doctor').option('--json', 'print JSON').action(async ({ json }: { json?: true }) => {
+  return new Command('doctor').addOption(jsonOption('what was found')).action(async ({ json }: { json?: string }) => {
     const diagnosis = await diagnose();
-    process.stdout.write(`${json ? JSON.stringify(diagnosis, undefined, 2) : report(diagnosis)}\n`);
+    await tell(() => report(diagnosis), json, diagnosis);
     refuseUnlessSound(diagnosis.ways);
   });
 }

@@ -19,10 +19,10 @@ import {
   kernelOf,
   writeFitted,
 } from './estimators';
-import { backendOption, parseJson, threadsOption, wholeNumber } from './options';
+import { backendOption, jsonOption, parseJson, threadsOption, wholeNumber } from './options';
 import { errorsOf, type Points, readTargetedPoints, type TargetedPoints } from './points';
 import { withProgress } from './progress';
-import { checkWritable, say, writeFileAtomic } from './write-file';
+import { checkWritable, say, writeFileAtomic, writeJson } from './write-file';
 
 interface FitOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly in: string;
@@ -65,7 +65,7 @@ export function fitCommand(): Command {
       wholeNumber(0, MOST_CHOSEN),
       REPORTED,
     )
-    .option('--json <file>', 'write the report as JSON')
+    .addOption(jsonOption('the report'))
     .addOption(backendOption())
     .addOption(threadsOption())
     .addHelpText('after', EXAMPLES)
@@ -104,11 +104,7 @@ async function fitFile({ in: input, out, method, params, test, report: points, j
     ...{ method, params: found.chosen.params, points: data.x.shape[0] },
     ...{ fit: found.model.told, test: found.errors, report: found.report },
   };
-  if (json !== undefined)
-    await writeFileAtomic(
-      json,
-      `${JSON.stringify({ format: 'saccade fit report', version: 1, ...told }, undefined, 2)}\n`,
-    );
+  await writeJson(json, { format: 'saccade fit report', version: 1, ...told });
   await say([...linesOf(told, found.report), `Written: ${printable(out)}`].join('\n'), out, json);
 }
 

@@ -12,8 +12,9 @@ import {
   speedText,
   withLanguageModel,
 } from './language';
+import { jsonOption } from './options';
 import { readText } from './read-tensors';
-import { checkWritable, writeFileAtomic } from './write-file';
+import { checkWritable, isStdout, writeJson } from './write-file';
 
 interface Options extends LanguageOptions, AnswerOptions {
   readonly prompt?: string;
@@ -35,7 +36,7 @@ export function generateCommand(): Command {
         .addOption(new Option('--format <format>', 'what the answer must be').choices(['json']))
         .option('--schema <file>', 'the answer must be JSON of this schema')
         .option('--grammar <file>', 'the answer must be of this grammar, in EBNF')
-        .option('--json <file>', 'the answer, its tokens, why it ended, and times'),
+        .addOption(jsonOption('the answer, its tokens, why it ended, and times')),
     ),
   )
     .addHelpText(
@@ -73,13 +74,15 @@ async function generate(
   format: AnswerFormat | undefined,
 ): Promise<void> {
   const prompt = options.chat ? [{ role: 'user', content: text }] : text;
+  const isTaken = options.json !== undefined && (await isStdout(options.json));
+  const out = isTaken ? process.stderr : process.stdout;
   const result = await interruptible(async (signal) => {
     const answer = model.generate(prompt, { ...generateOptions(options), format, signal });
-    for await (const { text } of answer) process.stdout.write(text);
+    for await (const { text } of answer) out.write(text);
     return answer.result;
   });
-  process.stdout.write('\n');
+  out.write('\n');
   process.stderr.write(`${speedText(result)}; ended by ${result.reason}\n`);
   process.stderr.write(exactText(model, result.promptTokens + result.tokens.length));
-  if (options.json !== undefined) await writeFileAtomic(options.json, `${JSON.stringify(result, undefined, 2)}\n`);
+  await writeJson(options.json, result);
 }

@@ -10,12 +10,14 @@ import { shellCommand } from '../text/shell';
 import { formatTable, right } from '../text/table';
 import type { StoredTensor, Weights } from '../weights';
 import { describeTensor, tensorText } from './inspect-tensor';
+import { jsonOption } from './options';
 import { withProgress } from './progress';
 import { openFile } from './read-tensors';
+import { tell } from './write-file';
 
 interface Options {
   readonly tensor?: string;
-  readonly json?: true;
+  readonly json?: string;
 }
 
 const LONGEST_VALUE = 100;
@@ -24,7 +26,7 @@ export function inspectCommand(): Command {
   return new Command('inspect')
     .argument('<path>', 'weights: safetensors, a folder of them, GGUF or a checkpoint of PyTorch')
     .option('--tensor <name>', 'one of its tensors: extents, range, a histogram')
-    .option('--json', 'print JSON')
+    .addOption(jsonOption('what is described'))
     .action(inspect);
 }
 
@@ -35,7 +37,7 @@ async function inspect(path: string, { tensor: name, json }: Options): Promise<v
       ? describe(weights)
       : await withProgress(name, ({ signal }) => describeTensor(weights, name, { signal }));
   const text = 'tensor' in described ? tensorText : weightsText;
-  process.stdout.write(`${json ? JSON.stringify(described, undefined, 2) : text(described as never)}\n`);
+  await tell(() => text(described as never), json, described);
 }
 
 type Description = ReturnType<typeof describe>;

@@ -55,6 +55,19 @@ test('generate continues a prompt, of the command line or of a file', async () =
   expect(other.code).toBe(0);
 });
 
+test('a context beyond that of the model is told once, before the answer', async () => {
+  const given = ['generate', ...model(), '--max-tokens', '2', '--prompt', 'abc', '--context'];
+  const own = config.max_position_embeddings;
+  const { stderr } = await saccade(...given, String(own + 1));
+  expect(stderr.match(/max_position_embeddings/g)).toHaveLength(1);
+  expect((await saccade(...given, String(own))).stderr).not.toContain('max_position_embeddings');
+});
+
+test('generate with --json on stdout prints nothing else there', async () => {
+  const { stdout } = await saccade('generate', ...model(), '--max-tokens', '2', '--prompt', 'abc', '--json');
+  expect(JSON.parse(stdout)).toMatchObject({ promptTokens: 3, reason: 'length' });
+});
+
 test('without a model it is the default one', async () => {
   const { code, stdout, stderr } = await saccade(
     'generate',

@@ -120,6 +120,7 @@ export async function withLanguageModel<Result>(
   const config = weights.config as DecoderConfig | undefined;
   const attended = config && (await attentionOfModel(config, { attention, params }));
   const trained = config && attention === undefined ? ownAttention(config, params) : undefined;
+  if (!given) process.stderr.write(beyondText(config, context));
   if (trained && !given) process.stderr.write(`${ownText(trained, params !== undefined)}\n`);
   using own = given ? undefined : await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
   const runtime = given ?? (own as Runtime);
@@ -127,6 +128,13 @@ export async function withLanguageModel<Result>(
     loadDecoder(weights, { runtime, attention: attended, cache, context, types, ...more, ...control }),
   );
   return await work(language, runtime);
+}
+
+/** Says that a context was asked for that is longer than the model's own. */
+export function beyondText(config: Readonly<Record<string, unknown>> | undefined, context = 0): string {
+  const own = config?.max_position_embeddings;
+  if (typeof own !== 'number' || context <= own) return '';
+  return `A context of ${context} tokens is beyond the ${own} of the model (max_position_embeddings): it may go wrong from there on\n`;
 }
 
 /** What attention is taken if none is named. */

@@ -10,6 +10,8 @@ import type { Model } from '../models/define';
 import { models } from '../models/registry';
 import { citationOf, findPaper } from '../papers/find';
 import { formatTable } from '../text/table';
+import { jsonOption } from './options';
+import { tell } from './write-file';
 
 /** Spaces between a name and its description. */
 const GAP = 2;
@@ -19,17 +21,15 @@ export type Listed = Method | Model;
 export function listCommand(): Command {
   return new Command('list')
     .argument('[name]')
-    .option('--json', 'print JSON, with the params as a JSON Schema: the methods, or the one that is named')
+    .addOption(jsonOption('the methods, or the one that is named, with the params as a JSON Schema,'))
     .option('--models', 'only the models')
-    .action((name: string | undefined, { json, models: only }: { json?: true; models?: true }) => {
+    .action(async (named: string | undefined, { json: given, models: only }: { json?: string; models?: true }) => {
+      // In `--json NAME` the name is no file.
+      const isName = named === undefined && [...methods, ...models].some((each) => each.name === given);
+      const [name, json] = isName ? [given, '-'] : [named, given];
       const listed: readonly Listed[] = name === undefined ? (only ? models : methods) : [findListed(name)];
       const all = only ? models : [...methods, ...models];
-      const text = json
-        ? JSON.stringify(listed.map(describe), undefined, 2)
-        : name === undefined
-          ? lines(all)
-          : table(listed);
-      process.stdout.write(`${text}\n`);
+      await tell(() => (name === undefined ? lines(all) : table(listed)), json, listed.map(describe));
     });
 }
 

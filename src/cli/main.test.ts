@@ -203,6 +203,38 @@ describe('run', () => {
     }
   });
 
+  test('--json means the same in all commands: to a file, or to stdout, where text then is not', async () => {
+    const file = join(folder, 'json');
+    for (const words of [
+      ['list', 'attention'],
+      ['simulate', 'reach', '--mask', 'power', '--size', '8'],
+    ]) {
+      const bare = await saccade(...words, '--json');
+      const beside = await saccade(...words, '--json', file);
+      expect(JSON.parse(bare.stdout)).toEqual(JSON.parse(await readFile(file, 'utf8')));
+      expect((await saccade(...words, '--json', '-')).stdout).toBe(bare.stdout);
+      expect([beside.code, beside.stdout]).toEqual([0, (await saccade(...words)).stdout]);
+    }
+    const named = await saccade('list', '--json', 'attention');
+    expect(JSON.parse(named.stdout)).toMatchObject([{ name: 'attention' }]);
+  });
+
+  test('a file that is no safetensors is told by what it is, without servers', async () => {
+    const csv = join(folder, 'x.csv');
+    await writeFile(csv, 'a,b,c,d,e\n1,2,3,4,5\n');
+    await expectRefusal(['fit', '--in', csv, '--out', join(folder, 'fitted')], 'neither safetensors nor GGUF');
+    const json = join(folder, 'package.json');
+    await writeFile(json, '{"name": "x", "version": "1"}');
+    for (const words of [
+      ['inspect', json],
+      ['fit', '--in', json, '--out', join(folder, 'fitted')],
+    ]) {
+      const { stderr } = await saccade(...words);
+      expect(stderr).toContain('expected weights in safetensors, GGUF or a checkpoint of PyTorch');
+      expect(stderr).not.toContain('response');
+    }
+  });
+
   test('shows names with terminal escapes harmlessly', async () => {
     const input = await save('in', { ...tensors, '\u001b[31mred\u009b5m\u202e': tensors.v });
     const run = (path: string, out: string) => [

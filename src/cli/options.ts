@@ -55,6 +55,11 @@ export function paramsOption(): Option {
   return new Option('--params <json>', 'params of the method, such as \'{"causal": true}\'');
 }
 
+/** `--json` of every command: `what` goes to the file, or to stdout without one; messages then go to stderr. */
+export function jsonOption(what: string): Option {
+  return new Option('--json [file]', `${what} as JSON, to the file, or without one or with - to stdout`).preset('-');
+}
+
 /** What `--params` was given. */
 export function parseJson(json = '{}'): Record<string, unknown> {
   try {

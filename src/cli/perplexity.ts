@@ -7,11 +7,11 @@ import { perplexityOverRanks } from '../models/language-model/over-ranks';
 import { significant } from '../text/format';
 import { formatTable, right } from '../text/table';
 import { exactText, type LanguageOptions, languageOptions, withLanguageModel } from './language';
-import { wholeNumber } from './options';
+import { jsonOption, wholeNumber } from './options';
 import { withProgress } from './progress';
 import { onRanks, type RankOptions, rankOptions } from './ranks';
 import { readText } from './read-tensors';
-import { checkWritable, say, writeFileAtomic } from './write-file';
+import { checkWritable, say, writeJson } from './write-file';
 
 /** Tokens at a time where keys and values are to be stored in another type. */
 const CHUNK = 512;
@@ -30,7 +30,7 @@ export function perplexityCommand(): Command {
       'read so many at a time, going on from a cache, as answers do; default: all of a piece at once, or 512 with --cache',
       wholeNumber(1, 2 ** 24),
     )
-    .option('--json <file>', 'the same figures');
+    .addOption(jsonOption('the figures'));
   return rankOptions(languageOptions(command), 'context')
     .addHelpText(
       'after',
@@ -45,7 +45,7 @@ export function perplexityCommand(): Command {
         );
       const { name, bytes, note, ...found } =
         ranks > 1 ? await onRanks<Measured>('perplexity', options, 'context') : await measured(options);
-      if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(found, undefined, 2)}\n`);
+      await writeJson(json, found);
       process.stderr.write(note);
       const bits = (found.loss * found.tokens) / Math.LN2 / bytes;
       await say(

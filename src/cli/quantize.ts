@@ -6,14 +6,16 @@ import { printable } from '../text/printable';
 import { formatTable, right } from '../text/table';
 import { type QuantizedTensor, type QuantizeOptions, quantizeWeights } from '../weights';
 import { lockFolder } from './lock-folder';
+import { jsonOption } from './options';
 import { withProgress } from './progress';
 import { openFile } from './read-tensors';
+import { checkWritable, tell } from './write-file';
 
 interface Options extends Pick<QuantizeOptions, 'type'> {
   readonly in: string;
   readonly out: string;
   readonly keep: string[];
-  readonly json?: true;
+  readonly json?: string;
 }
 
 /** What else belongs to a model: tokenisers, templates, settings of generation. */
@@ -35,19 +37,19 @@ export function quantizeCommand(): Command {
       (pattern: string, before: string[]) => [...before, pattern],
       [],
     )
-    .option('--json', 'print JSON: what became of each tensor')
+    .addOption(jsonOption('what became of each tensor'))
     .action(quantize);
 }
 
 async function quantize({ in: input, out, type, keep, json }: Options): Promise<void> {
+  if (json !== undefined) await checkWritable(json);
   await using weights = await openFile(input);
   using _ = lockFolder(out);
   const tensors = await withProgress('rounding', (control) =>
     quantizeWeights(weights, out, { type, keep, ...control }),
   );
   await copyCompanions(input, out);
-  if (json) process.stdout.write(`${JSON.stringify(tensors, undefined, 2)}\n`);
-  else process.stdout.write(`${summary(tensors)}\nWritten: ${printable(out)}\n`);
+  await tell(() => `${summary(tensors)}\nWritten: ${printable(out)}`, json, tensors);
 }
 
 async function copyCompanions(input: string, out: string): Promise<void> {

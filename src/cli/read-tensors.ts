@@ -10,6 +10,7 @@ import type { HostTensor } from '../tensor/host';
 import { formatBytes } from '../text/format';
 import { printable } from '../text/printable';
 import { openWeights, type Weights } from '../weights';
+import { recognise } from '../weights/recognise';
 
 /** What files may hold: all that a runtime can, but f64, which methods compute nothing in. */
 const TAKEN = DTYPES.filter((dtype) => dtype !== 'f64');
@@ -50,8 +51,9 @@ async function readTensors(path: string): Promise<Record<string, HostTensor>> {
   try {
     return readSafetensors(bytes);
   } catch (error) {
-    if (error instanceof ParseError) throw new ParseError(`${path}: ${error.message}`);
-    throw error;
+    if (!(error instanceof ParseError)) throw error;
+    const format = recognise(path, bytes, bytes.length);
+    throw new ParseError(`${path}${format === 'safetensors' ? '' : ' must be safetensors'}: ${error.message}`);
   }
 }
 

@@ -16,7 +16,7 @@ import { shellCommand } from '../text/shell';
 import { formatTable, right, styledLines } from '../text/table';
 import { failIfAny, WITH_FAILURES } from './failures';
 import { lockFolder } from './lock-folder';
-import { backendOption, threadsOption } from './options';
+import { backendOption, jsonOption, threadsOption } from './options';
 import { withProgress } from './progress';
 import { readIfThere } from './read-tensors';
 import { wrap } from './wrap';
@@ -46,7 +46,7 @@ export function reproduceCommand(act: (name: string, options: ReproduceOptions) 
   return new Command('reproduce')
     .argument('[paper]', 'its name, or that of a method of it')
     .option('--resume <folder>', 'keep what was measured here, and go on from what is there')
-    .option('--json <file>', 'write every figure as JSON')
+    .addOption(jsonOption('every figure'))
     .option('--html <file>', 'write a page with a plot of the figures')
     .option('--quick', 'small sizes, a few seconds: shows that it works, not what is claimed')
     .addOption(backendOption())

@@ -13,9 +13,9 @@ import {
 } from '../simulate/context-parallel';
 import { formatBytes, formatPercent, formatRatio, formatTime } from '../text/format';
 import { formatTable, right } from '../text/table';
-import { wholeNumber } from './options';
+import { jsonOption, wholeNumber } from './options';
 import { MOST_SETTINGS, readBytes } from './read-tensors';
-import { checkWritable, say, writeFileAtomic } from './write-file';
+import { checkWritable, isStdout, tell, writeFileAtomic } from './write-file';
 
 interface ContextParallelOptions {
   readonly devices: readonly number[];
@@ -36,7 +36,7 @@ interface ContextParallelOptions {
   readonly rate: number;
   readonly links?: string;
   readonly html?: string;
-  readonly json?: true;
+  readonly json?: string;
 }
 
 const LETTERS = { ulysses: 'U', ring: 'R', 'all-gather': 'A', usp: 'S', loongtrain: 'L', edges: 'E' } as const;
@@ -76,10 +76,10 @@ export function simulateContextParallelCommand(): Command {
       'links within a node that `saccade bench links --json` measured, in the place of those above',
     )
     .option('--html <file>', 'write a page with a plot of the cheapest')
-    .option('--json', 'print JSON')
+    .addOption(jsonOption('the report'))
     .addHelpText('after', '\nExample:\n  $ saccade simulate context-parallel --devices 8,64 --tokens 1048576')
     .action(async ({ json, html, ...given }: ContextParallelOptions) => {
-      if (html !== undefined) await checkWritable(html);
+      for (const path of [json, html]) if (path !== undefined) await checkWritable(path);
       const options = given.links === undefined ? given : { ...given, ...(await measuredLinks(given.links)) };
       const report = reportOf(options);
       if (html !== undefined)
@@ -87,7 +87,8 @@ export function simulateContextParallelCommand(): Command {
           html,
           htmlPage({ title: 'Attention over many devices', view: 'context-parallel', data: report }),
         );
-      await say(json ? JSON.stringify(report, undefined, 2) : textOf(report), html);
+      if (html !== undefined && (await isStdout(html))) process.stderr.write(`${textOf(report)}\n`);
+      else await tell(() => textOf(report), json, report);
     });
 }
 

@@ -5,8 +5,9 @@ import { besidePublished, findPublished, type PublishedComparison, publishedRows
 import { sweepStrides } from '../simulate/strides';
 import type { GnaTiles } from '../simulate/tile-counts';
 import { TILE_MENUS, type TileMenu, tilesOfMenu } from '../simulate/tile-menus';
-import { extents, share } from './options';
+import { extents, jsonOption, share } from './options';
 import { type GnaBounds, type GnaReport, gnaText, publishedText } from './simulate-gna-text';
+import { tell } from './write-file';
 
 interface GnaOptions {
   readonly grid?: number[];
@@ -21,7 +22,7 @@ interface GnaOptions {
   readonly attentionShare: number;
   readonly suggest?: true;
   readonly published?: true;
-  readonly json?: true;
+  readonly json?: string;
 }
 
 const LONGEST = 65_536;
@@ -68,14 +69,14 @@ export function simulateGnaCommand(): Command {
         'suggest',
       ]),
     )
-    .option('--json', 'print JSON')
+    .addOption(jsonOption('the report'))
     .addHelpText(
       'after',
       '\nExample:\n  $ saccade simulate gna --grid 30x48x80 --window 18x24x24 --tiles blackwell --suggest',
     )
-    .action((options: GnaOptions) => {
+    .action(async (options: GnaOptions) => {
       const [report, text] = options.published ? publishedReport() : gnaReport(options);
-      process.stdout.write(`${options.json ? JSON.stringify(report, undefined, 2) : text()}\n`);
+      await tell(text, options.json, report);
     });
 }
 

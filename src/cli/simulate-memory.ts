@@ -20,8 +20,9 @@ import type { Runtime } from '../runtime/runtime';
 import { formatBytes } from '../text/format';
 import { formatTable, right } from '../text/table';
 import { METHOD_OR_MODULE, readMethod } from './methods';
-import { paramsOption, parseJson, wholeNumber } from './options';
+import { jsonOption, paramsOption, parseJson, wholeNumber } from './options';
 import { withProgress } from './progress';
+import { tell } from './write-file';
 
 interface MemoryOptions extends Pick<StepMemorySettings, 'phase' | 'rows'> {
   readonly config?: string;
@@ -33,7 +34,7 @@ interface MemoryOptions extends Pick<StepMemorySettings, 'phase' | 'rows'> {
   readonly cache: StepMemorySettings['cache'];
   readonly recompute?: true;
   readonly memory: number;
-  readonly json?: true;
+  readonly json?: string;
 }
 
 interface Row {
@@ -78,14 +79,14 @@ export function simulateMemoryCommand(): Command {
       bytesOf,
       Math.min(totalmem(), HEAP),
     )
-    .option('--json', 'print JSON')
+    .addOption(jsonOption('the report'))
     .addHelpText(
       'after',
       '\nExample:\n  $ saccade simulate memory --phase train --method gated-delta-rule --memory 8GiB',
     )
     .action(async ({ json, ...options }: MemoryOptions) => {
       const report = await withProgress('simulate memory', ({ signal }) => reportOf(options, signal));
-      process.stdout.write(`${json ? JSON.stringify(report, undefined, 2) : textOf(report)}\n`);
+      await tell(() => textOf(report), json, report);
     });
 }
 

@@ -16,12 +16,13 @@ import { formatPercent } from '../text/format';
 import { formatTable, right } from '../text/table';
 import { maskOf, problemOf } from './mask';
 import { findMethodOrMask } from './methods';
-import { extents, paramsOption, wholeNumber } from './options';
+import { extents, jsonOption, paramsOption, wholeNumber } from './options';
+import { tell } from './write-file';
 
 interface ReachOptions extends Partial<ReachParams> {
   readonly mask: string;
   readonly layers: number;
-  readonly json?: true;
+  readonly json?: string;
   readonly params?: string;
   readonly heads?: number;
   readonly keyHeads?: number;
@@ -69,7 +70,7 @@ export function simulateReachCommand(): Command {
     .option('--key-heads <count>', 'its key/value heads; default: as many as query heads', wholeNumber(1, 1024))
     .option('--grid <extents>', 'its spatial axes, such as 8x8, if it has them', extents(1, LARGEST))
     .option('--layers <count>', 'the most layers', wholeNumber(1, 1024), 32)
-    .option('--json', 'print JSON')
+    .addOption(jsonOption('the report'))
     .addHelpText(
       'after',
       `\nMasks:\n${masks.join('\n')}\n  ${'a method'.padEnd(26)}with its --params: ${METHODS.join(', ')}`,
@@ -79,10 +80,9 @@ export function simulateReachCommand(): Command {
       'after',
       `  $ saccade simulate reach --mask s2-attention --params '{"block": 16, "localBlocks": 2}' --heads 8`,
     )
-    .action(({ mask, json, ...options }: ReachOptions) => {
+    .action(async ({ mask, json, ...options }: ReachOptions) => {
       const report = reachReport(mask, options);
-      const text = json ? JSON.stringify(report, undefined, 2) : reachText(report, options.layers);
-      process.stdout.write(`${text}\n`);
+      await tell(() => reachText(report, options.layers), json, report);
     });
 }
 

@@ -21,12 +21,12 @@ import { checkFile } from './check-file';
 import { failIfAny } from './failures';
 import { interruptible } from './interrupt';
 import { lockFolder } from './lock-folder';
-import { number, wholeNumber } from './options';
+import { jsonOption, number, wholeNumber } from './options';
 import { readIfThere } from './read-tensors';
 import { CaseRunner } from './sweep-runner';
 import type { ServerOptions } from './sweep-server';
 import { wrap } from './wrap';
-import { checkWritable, say, writeFileAtomic } from './write-file';
+import { checkWritable, say, writeFileAtomic, writeJson } from './write-file';
 
 const DEFAULT_SERVER = 'nats://127.0.0.1:4222';
 /** What a worker can have, and the kinds of jobs that it then takes. */
@@ -202,7 +202,7 @@ async function workHere({
 
 function statusCommand(): Command {
   return part('status', 'jobs that wait, run, are done or failed, by machine')
-    .option('--json <file>', 'write it as JSON')
+    .addOption(jsonOption('the counts'))
     .action(status);
 }
 
@@ -210,8 +210,7 @@ async function status({ json, ...place }: ServerOptions & { readonly json?: stri
   if (json !== undefined) await checkWritable(json);
   const found = await withQueue(place, async (queue) => ({ ...(await queue.content()), ...(await queue.waiting()) }));
   const counts = statusOf(found);
-  if (json !== undefined)
-    await writeFileAtomic(json, `${JSON.stringify({ sweep: place.sweep, ...counts }, undefined, 2)}\n`);
+  await writeJson(json, { sweep: place.sweep, ...counts });
   await say(statusText(counts, found), json);
 }
 
@@ -257,7 +256,7 @@ function statusText(counts: ReturnType<typeof statusOf>, { outcomes, jobs, refus
 
 function collectCommand(): Command {
   return part('collect', 'what all machines measured, in one table')
-    .option('--json <file>', 'write every outcome as JSON')
+    .addOption(jsonOption('every outcome'))
     .option('--csv <file>', 'write the table as comma-separated values')
     .option('--html <file>', 'write a page with the table')
     .action(collect);
@@ -277,7 +276,7 @@ async function collect({
     return { format: 'saccade sweep', version: 1, sweep: place.sweep, waiting, outcomes };
   });
   const { outcomes } = report;
-  if (json !== undefined) await writeFileAtomic(json, `${JSON.stringify(report, undefined, 2)}\n`);
+  await writeJson(json, report);
   if (csv !== undefined) await writeFileAtomic(csv, sweepCsv(outcomes));
   if (html !== undefined)
     await writeFileAtomic(html, htmlPage({ title: `saccade sweep ${place.sweep}`, view: 'sweep', data: report }));

@@ -54,6 +54,17 @@ export async function isStream(path: string): Promise<boolean> {
   return (present !== undefined && !present.isFile()) || isStdout(path);
 }
 
+/** Writes what `--json` asks for, if it was given. */
+export async function writeJson(path: string | undefined, value: unknown): Promise<void> {
+  if (path !== undefined) await writeFileAtomic(path, `${JSON.stringify(value, undefined, 2)}\n`);
+}
+
+/** Writes what `--json` asks for, and prints the text unless that is on stdout. */
+export async function tell(text: () => string, json: string | undefined, value: unknown): Promise<void> {
+  await writeJson(json, value);
+  if (json === undefined || !(await isStdout(json))) process.stdout.write(`${text()}\n`);
+}
+
 /** Prints a command's message: on stderr if one of the files it was to write is stdout. */
 export async function say(text: string, ...written: readonly (string | undefined)[]): Promise<void> {
   const paths = written.filter((path) => path !== undefined);
@@ -70,7 +81,9 @@ function removeLeftBehind(folder: string): void {
   }
 }
 
-async function isStdout(path: string): Promise<boolean> {
+/** Whether a path is stdout, which `-` is too. */
+export async function isStdout(path: string): Promise<boolean> {
+  if (path === '-') return true;
   const present = await unlessMissing(stat(path));
   const { dev, ino } = fstatSync(1);
   return present?.dev === dev && present.ino === ino;

@@ -27,13 +27,14 @@ export function fileBytes(file: FileBytes, format: string): Uint8Array {
   throw new ParseError(`${format}: the file is ${answer}`);
 }
 
-/** What a server answered instead of a file, if the bytes look so. */
-export function serverAnswer(bytes: Uint8Array): string | undefined {
+/** What a server answered instead of a file, if the bytes look so, and what to do. */
+export function serverAnswer(
+  bytes: Uint8Array,
+  remedy = 'look at the status of the response and at its address',
+): string | undefined {
   const beginning = new TextDecoder().decode(bytes.slice(0, LONGEST_BEGINNING));
   const what = WEB_PAGE.test(beginning) ? 'a web page' : isJson(bytes, beginning) ? 'JSON' : undefined;
-  return (
-    what && `${what}, it begins ${quote(beginning.trimStart())}: look at the status of the response and at its address`
-  );
+  return what && `${what}, it begins ${quote(beginning.trimStart())}: ${remedy}`;
 }
 
 /** A safetensors file may begin with any byte, but has zeros within its first eight. */

@@ -24,6 +24,10 @@ const OTHERS: readonly (readonly [mark: string, what: string, at?: number])[] = 
   ['\x89HDF\r\n\x1a\n', 'HDF5, which is not read: save the weights as safetensors'],
 ];
 
+/** The names of what servers gave, not of files. */
+const ADDRESS = /^(https?|blob|data):/i;
+const WEIGHTS = 'expected weights in safetensors, GGUF or a checkpoint of PyTorch';
+
 /** What weights begin with. Pickles begin with the number of their protocol, zip archives may be PyTorch's. */
 const MARKS: readonly (readonly [mark: string, format: WeightFile['format']])[] = [
   ['GGUF', 'gguf'],
@@ -43,7 +47,9 @@ export function recognise(name: string, bytes: Uint8Array, size: number): Weight
   const text = String.fromCharCode(...bytes.subarray(0, TELLING));
   const format = MARKS.find(([mark]) => text.startsWith(mark))?.[1];
   if (format !== undefined) return format;
-  const other = OTHERS.find(([mark, , at = 0]) => text.startsWith(mark, at))?.[1] ?? serverAnswer(bytes);
+  const other =
+    OTHERS.find(([mark, , at = 0]) => text.startsWith(mark, at))?.[1] ??
+    serverAnswer(bytes, ADDRESS.test(name) ? undefined : WEIGHTS);
   if (other !== undefined) throw refuse(other);
   // The length of the header, below 2^32, before its opening brace.
   if (text.startsWith('{', 8) && text.startsWith('\0\0\0\0', 4)) return 'safetensors';
