@@ -127,8 +127,8 @@ function runsAs({ name, models: fits }: Description): string {
   const command = (model: string) =>
     shellCommand(['saccade', 'run', model, '--weights', name, '--in', 'in.safetensors', '--out', 'out.safetensors']);
   const runs = fits.filter((each) => each.fits).map(({ model }) => command(model));
-  const reasons = fits.map(({ model, because }) => `${model}: ${shortened(because)}`);
-  return (runs.length > 0 ? runs : ['none of the models', ...reasons]).join('\n');
+  if (runs.length > 0) return runs.join('\n');
+  return ['none of the models', ...fits.map(({ model, because }) => `${model}: ${shortened(because)}`)].join('\n');
 }
 
 function shortened(value: unknown): string {

@@ -4,13 +4,13 @@ import { Socket } from 'node:net';
 import type { NamedText } from '../compare/inputs';
 import { DTypeError, ParameterError, ParseError } from '../errors';
 import { readSafetensors } from '../io';
+import { quote } from '../io/bytes';
 import type { Method } from '../methods/define';
 import { DTYPES, type DType } from '../tensor/dtype';
 import type { HostTensor } from '../tensor/host';
 import { formatBytes } from '../text/format';
 import { printable } from '../text/printable';
 import { openWeights, type Weights } from '../weights';
-import { recognise } from '../weights/recognise';
 
 /** What files may hold: all that a runtime can, but f64, which methods compute nothing in. */
 const TAKEN = DTYPES.filter((dtype) => dtype !== 'f64');
@@ -52,8 +52,11 @@ async function readTensors(path: string): Promise<Record<string, HostTensor>> {
     return readSafetensors(bytes);
   } catch (error) {
     if (!(error instanceof ParseError)) throw error;
-    const format = recognise(path, bytes, bytes.length);
-    throw new ParseError(`${path}${format === 'safetensors' ? '' : ' must be safetensors'}: ${error.message}`);
+    // A length below 2^32, and then an opening brace.
+    const isSafetensors = bytes.subarray(4, 8).every((byte) => byte === 0) && bytes[8] === 0x7b;
+    if (isSafetensors) throw new ParseError(`${path}: ${error.message}`);
+    const beginning = quote(String.fromCharCode(...bytes.subarray(0, 16)));
+    throw new ParseError(`${path} must be a safetensors file: it has ${bytes.length} bytes and begins ${beginning}`);
   }
 }
 

@@ -47,6 +47,10 @@ test('inspect tells what is in weights, and what runs them', async () => {
   expect(stdout).toMatch(/architecture +llama/);
   expect(stdout.replace(/ +/g, ' ')).toContain(`runs as saccade run decoder --weights ${at('model')}`);
   expect(stdout).toMatch(/model\.layers\.1\.mlp\.up_proj\.weight +f32 +\[256, 64\] +64\.0 KiB/);
+  // Of weights that nothing runs, a short reason for each model.
+  const none = (await saccade('inspect', at('tokens'))).stdout;
+  expect(none).toContain('none of the models');
+  expect(Math.max(...none.split('\n').map((line) => line.length))).toBeLessThan(160);
   const described = JSON.parse((await saccade('inspect', at('tokens'), '--json')).stdout);
   expect(described).toMatchObject({ parameters: 4, bytes: 16, types: [{ type: 'i32', tensors: 1 }] });
   expect(described.models[0]).toEqual({
