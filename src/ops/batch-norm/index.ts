@@ -62,6 +62,7 @@ export interface BatchNormResult {
 
 /**
  * (x - mean) / sqrt(variance + epsilon) * gain + bias for every channel: x [..., c], gain [c], bias [c], f32, contiguous.
+ * Numbers must be small enough for their variance to be one of f32: about 1e19.
  *
  * @throws {ShapeError} ranks or extents that do not fit, strided views, one number a channel without statistics
  */

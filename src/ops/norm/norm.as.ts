@@ -3,10 +3,19 @@ import { sumOf } from '../../runtime/wasm/assembly/rows.as';
 import { dot, get, madd, put, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
 import { NormParams } from './params.generated.as';
 
+/** Groups with sums of squares above, or mean squares below, are scaled first: float32 might not hold these, nor a gradient. */
+const MOST: f64 = 1.2676506002282294e30; // 2^100
+const LEAST: f64 = 7.888609052210118e-31; // 2^-100
+/** The largest elements then become up to 2^32; of those to be raised, up to 2^46 times the root of the count. */
+const LOWER: f32 = 1.262177448353619e-29; // 2^-96
+const RAISE: f32 = 7.922816251426434e28; // 2^96
+
 /** The statistics of the group that a thread is at. */
 let mean: f32 = 0;
 let root: f64 = 0;
 let factor: f64 = 0;
+/** What the elements were multiplied by before, if they were. */
+let scale: f32 = 1;
 /** What `sumAround` finds beside its sum. */
 let squaresAround: f32 = 0;
 
@@ -30,11 +39,31 @@ function normaliseGroup(p: NormParams, row: usize, group: usize, pitch: usize, b
   const gain = p.gain == 0 ? 0 : p.gain + group;
   const bias = p.bias == 0 ? 0 : p.bias + group;
   const start = row + group;
-  measure(p, p.x + start, pitch);
+  let x = p.x;
+  if (!measure(p, x + start, pitch, p.epsilon, p.offset)) x = measureScaled(p, start, p.out, pitch, bytes);
   for (let run: usize = 0; run < p.runs; run++) {
     const at = start + run * pitch;
-    normalise(p.x + at, gain, bias, p.out + at, bytes);
+    normalise(x + at, gain, bias, p.out + at, bytes);
   }
+}
+
+/**
+ * Measures a group again whose squares leave float32, its elements times a power of two, which are written to where its result
+ * will be; returns in which tensor it is to be read: `out`, or x where nothing helps.
+ */
+function measureScaled(p: NormParams, start: usize, out: usize, pitch: usize, bytes: usize): usize {
+  const isSmall = root < 1;
+  // Equal elements that are not small have no squares around their mean.
+  if (isSmall && abs(mean) >= 1) return p.x;
+  scale = isSmall ? RAISE : LOWER;
+  const end = start + p.runs * pitch;
+  for (let run = start; run < end; run += pitch) multiply(p.x + run, out + run, bytes);
+  measure(p, out + start, pitch, p.epsilon * scale * scale, p.offset * scale);
+  return out;
+}
+
+function multiply(x: usize, out: usize, bytes: usize): void {
+  for (let at: usize = 0; at < bytes; at += 4) f32.store(out + at, f32.load(x + at) * scale);
 }
 
 function normalise(x: usize, gain: usize, bias: usize, out: usize, bytes: usize): void {
@@ -109,11 +138,12 @@ function pullGroup(p: NormParams, row: usize, group: usize, own: usize, pitch: u
   const biases = p.biases == 0 ? 0 : p.biases + own + group;
   const count = <f64>(p.runs * p.columns);
   const start = row + group;
-  measure(p, p.x + start, pitch);
+  let from = p.x;
+  if (!measure(p, from + start, pitch, p.epsilon, p.offset)) from = measureScaled(p, start, p.gradX, pitch, bytes);
   let total: f64 = 0;
   let inner: f64 = 0;
   for (let run: usize = 0; run < p.runs; run++) {
-    const x = p.x + start + run * pitch;
+    const x = from + start + run * pitch;
     const gradOut = p.gradOut + start + run * pitch;
     let totals = f32x4.splat(0);
     let inners = f32x4.splat(0);
@@ -134,12 +164,13 @@ function pullGroup(p: NormParams, row: usize, group: usize, own: usize, pitch: u
   const along = root > 0 ? <f32>((inner * factor * factor) / (count * root)) : 0;
   const shift = p.centred ? <f32>((total * factor) / count) : 0;
   for (let run: usize = 0; run < p.runs; run++) {
-    const x = p.x + start + run * pitch;
+    const x = from + start + run * pitch;
     const gradOut = p.gradOut + start + run * pitch;
     const gradX = p.gradX + start + run * pitch;
     let at: usize = 0;
     for (; at + 16 <= bytes; at += 16) pull(x, gradOut, gain, gradX, gains, biases, along, shift, at, true);
     for (; at < bytes; at += 4) pull(x, gradOut, gain, gradX, gains, biases, along, shift, at, false);
+    if (from != p.x) multiply(gradX, gradX, bytes);
   }
 }
 
@@ -174,8 +205,11 @@ function pull(
   if (biases != 0) put(biases + at, f32x4.add(grad, get(biases + at, whole)), whole);
 }
 
-/** Finds mean, root and factor of the group whose first run lies at x, and the next ones `pitch` bytes apart. */
-function measure(p: NormParams, x: usize, pitch: usize): void {
+/**
+ * Finds mean, root and factor of the group whose first run lies at x, and the next ones `pitch` bytes apart; returns whether
+ * float32 holds its squares.
+ */
+function measure(p: NormParams, x: usize, pitch: usize, epsilon: f64, offset: f64): bool {
   const count = <f64>(p.runs * p.columns);
   const bytes = p.columns << 2;
   const end = x + p.runs * pitch;
@@ -197,9 +231,11 @@ function measure(p: NormParams, x: usize, pitch: usize): void {
   } else {
     for (let run = x; run < end; run += pitch) squares += <f64>dot(run, run, bytes);
   }
-  root = sqrt(squares / count + p.epsilon);
-  const divisor = root + p.offset;
+  const square = squares / count + epsilon;
+  root = sqrt(square);
+  const divisor = root + offset;
   factor = divisor > 0 ? 1 / divisor : divisor == divisor ? 0 : NaN;
+  return squares < MOST && square >= LEAST;
 }
 
 /** Sum of x - shift, and beside it that of the squares. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends, fewOnGpu, randomCases } from '../../../test/backends';
+import { describeOnBackends, fewOnGpu, isOnGpu, randomCases } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { numericGradient } from '../../../test/numeric-gradient';
 import { scoped } from '../../../test/scoped';
@@ -16,6 +16,7 @@ import {
   rmsNormBackward,
   type Tensor,
 } from '../../index';
+import { normal } from '../../tensor/random';
 
 /** What a norm is, in plain words: of x [b, ..., c] each group of channels of a b, or each row where there are no groups. */
 interface Definition {
@@ -126,6 +127,55 @@ describeOnBackends('norms', (runtime) => {
     });
   });
 
+  test('and their gradients hold their accuracy where squares leave float32, beside rows where they do not', async () => {
+    const [places, c] = [3, 40];
+    const count = places * c;
+    const sizes = [1e30, 1, 3.4e38, 1e-30, 2e19, 1e-22];
+    const shape = [sizes.length, places, c];
+    const noise = normal(2 * sizes.length * count, 7);
+    const values = Float32Array.from({ length: sizes.length * count }, (_, i) => {
+      const size = sizes[Math.floor(i / count)]!;
+      // Of the largest, all that float32 holds: some rows' sums overflow, too.
+      return size > 3e38 ? (i % 5 === 0 ? -size : size) : size * noise[i]!;
+    });
+    const grads = Float32Array.from(noise.subarray(values.length));
+    await scoped(runtime(), async () => {
+      const gradOut = runtime().tensor(grads, shape);
+      const x = runtime().tensor(values, shape);
+      const affine = {
+        gain: runtime().tensor(new Float32Array(c).fill(1), [c]),
+        bias: runtime().tensor(new Float32Array(c), [c]),
+      };
+      const both = [1e-5, 0];
+      for (const [name, norm, epsilons, groups] of [
+        ['layer', (x: Tensor, epsilon: number) => layerNorm(x, { ...affine, epsilon }), both],
+        ['rms', (x: Tensor, epsilon: number) => rmsNorm(x, { epsilon }), both],
+        ['group', (x: Tensor, epsilon: number) => groupNorm(x, 2, { ...affine, epsilon }), [0], 2],
+      ] as const) {
+        for (const epsilon of epsilons) {
+          const { results, pull } = pullback(({ x }) => norm(x, epsilon), { x });
+          const [out, gradient] = [await results.read(), await pull(gradOut).x.read()];
+          sizes.forEach((size, row) => {
+            const [from, to] = [row * count, (row + 1) * count];
+            const definition = {
+              ...(groups && { groups }),
+              centred: name !== 'rms',
+              epsilon: epsilon / size ** 2,
+              offset: 0,
+            };
+            const of = (x: ArrayLike<number>) => defined(x, [1, places, c], definition);
+            const unit = Float64Array.from(values.subarray(from, to), (value) => value / size);
+            const normalised = of(unit);
+            expectClose(out.subarray(from, to), normalised, 1e-5 * largest(normalised));
+            const expected = numericGradient(of, unit, grads.subarray(from, to), 1e-5).map((grad) => grad / size);
+            // A GPU may flush what is denormal.
+            expectClose(gradient.subarray(from, to), expected, 1e-4 * largest(expected) + (isOnGpu ? 1e-37 : 0));
+          });
+        }
+      }
+    });
+  });
+
   test('a row of zeros stays one, with a finite gradient', async () => {
     await scoped(runtime(), async () => {
       const x = runtime().tensor(new Float32Array(6), [1, 6]);
@@ -183,6 +233,8 @@ test.skipIf('document' in globalThis)('gradients have the same bits on any numbe
   }
   expect(new Set(bits).size).toBe(1);
 });
+
+const largest = (values: Float64Array) => Math.max(...values.map(Math.abs));
 
 async function expectDefinition(runtime: Runtime, problem: Problem): Promise<void> {
   const { kind, shape, isAffine, groups, epsilon, offset } = problem;

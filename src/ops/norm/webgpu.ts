@@ -13,25 +13,52 @@ interface Form {
 
 const SETTINGS = { epsilon: 'f32', offset: 'f32' } as const;
 
-/** Declares mean, root and factor of the row. */
+/** By what a row is multiplied first, since float32 might not hold its squares, nor a gradient by them: as in norm.as.ts. */
+const scaleFor = ({ team }: Form) => `
+fn scale_for(squares: f32, square: f32, mean: f32) -> f32 {
+  // By bits, as infinities and NaN need it. From 2^100 on:
+  if ((bitcast<u32>(squares) & 0x7fffffff) >= 0x71800000) { return 0x1p-96; }
+  return select(1.0, 0x1p96, square < 0x1p-100 && abs(mean) < 1.0);
+}
+${
+  team.lanes === 1
+    ? 'fn same_in_all(value: f32) -> f32 { return value; }'
+    : `var<workgroup> of_first: f32;
+fn same_in_all(value: f32) -> f32 {
+  if (member == 0) { of_first = value; }
+  return workgroupUniformLoad(&of_first);
+}`
+}`;
+
+/** Declares the scale of the row, and mean, root and factor of the scaled one. */
 const measure = ({ centred, inRuns }: Form, over: (statements: string) => string) => `
   let extent = f32(numbers.columns${inRuns ? ' * numbers.runs' : ''});
-  var about = 0.0;
+  var scale = 1.0;
+  var mean = 0.0;
+  var root = 0.0;
+  for (var again = true; again;) {
+    var about = 0.0;
   ${
     centred
       ? `var sum = 0.0;
-  ${over('sum += total(kept(load4_x(i), count, 0.0));')}
-  about = sum_of(vec2f(sum, 0.0)).x / extent;`
+  ${over('sum += total(kept(load4_x(i) * scale, count, 0.0));')}
+    about = sum_of(vec2f(sum, 0.0)).x / extent;`
       : ''
   }
-  var moments = vec2f(0.0);
-  ${over(`let y = kept(load4_x(i) - about, count, 0.0);
+    var moments = vec2f(0.0);
+  ${over(`let y = kept(load4_x(i) * scale - about, count, 0.0);
     moments += vec2f(${centred ? 'total(y)' : '0.0'}, dot(y, y));`)}
-  moments = sum_of(moments) / extent;
-  // The mean's own rounding is found beside the squares, so that equal elements become zeros.
-  let mean = about + moments.x;
-  let root = sqrt(${centred ? 'max(moments.y - moments.x * moments.x, 0.0)' : 'moments.y'} + numbers.epsilon);
-  let divisor = root + numbers.offset;
+    let sums = sum_of(moments);
+    moments = sums / extent;
+    // The mean's own rounding is found beside the squares, so that equal elements become zeros.
+    mean = about + moments.x;
+    let square = ${centred ? 'max(moments.y - moments.x * moments.x, 0.0)' : 'moments.y'} + numbers.epsilon * scale * scale;
+    root = sqrt(square);
+    let wanted = same_in_all(scale_for(sums.y, square, mean));
+    again = scale == 1.0 && wanted != 1.0;
+    if (again) { scale = wanted; }
+  }
+  let divisor = root + numbers.offset * scale;
   let factor = select(select(0.0, 1.0 / divisor, divisor > 0.0), divisor, is_nan(divisor));`;
 
 const channel = ({ inRuns }: Form) => (inRuns ? 'row % numbers.groups * numbers.columns + c' : 'c');
@@ -45,13 +72,14 @@ const normKernel = variants(
       operands: { x: READ, ...(form.hasGain && { gain: READ }), ...(hasBias && { bias: READ }), out: WRITE },
       numbers: SETTINGS,
       inRuns: form.inRuns,
+      head: scaleFor(form),
       each: (over) => `${measure(form, over)}
-  ${over(`let normal = (load4_x(i) - mean) * factor${timesGain(form)};
+  ${over(`let normal = (load4_x(i) * scale - mean) * factor${timesGain(form)};
     store4_out(i, normal${hasBias ? ` + load4_bias(${channel(form)})` : ''}, count);`)}`,
     }),
 );
 
-/** Also writes mean and factor of each row. */
+/** Also writes scale, mean and factor of each row. */
 const gradientKernel = variants(
   (form: Form): Kernel =>
     rowKernel({
@@ -66,19 +94,21 @@ const gradientKernel = variants(
       },
       numbers: SETTINGS,
       inRuns: form.inRuns,
+      head: scaleFor(form),
       each: (over) => `${measure(form, over)}
   if (member == 0) {
-    store_statistics(2 * row, mean);
-    store_statistics(2 * row + 1, factor);
+    store_statistics(3 * row, scale);
+    store_statistics(3 * row + 1, mean);
+    store_statistics(3 * row + 2, factor);
   }
   var sums = vec2f(0.0);
   ${over(`let straight = kept(load4_gradOut(i)${timesGain(form)}, count, 0.0);
-    sums += vec2f(total(straight), dot(straight, kept(load4_x(i) - mean, count, 0.0)));`)}
+    sums += vec2f(total(straight), dot(straight, kept(load4_x(i) * scale - mean, count, 0.0)));`)}
   sums = sum_of(sums) / extent * factor;
   let shift = ${form.centred ? 'sums.x' : '0.0'};
   let along = select(0.0, sums.y / root * factor, root > 0.0);
   ${over(`let straight = load4_gradOut(i)${timesGain(form)};
-    store4_out(i, straight * factor - shift - (load4_x(i) - mean) * along, count);`)}`,
+    store4_out(i, (straight * factor - shift - (load4_x(i) * scale - mean) * along) * scale, count);`)}`,
     }),
 );
 
@@ -113,7 +143,8 @@ fn run(task: u32, lane: u32) {
       let row = place / numbers.runs * numbers.groups + channel / numbers.columns;
       let i = place * channels + channel;
       let grad = load_gradOut(i);
-      sum += vec2f(grad * (load_x(i) - load_statistics(2 * row)) * load_statistics(2 * row + 1), grad);
+      let centred = load_x(i) * load_statistics(3 * row) - load_statistics(3 * row + 1);
+      sum += vec2f(grad * centred * load_statistics(3 * row + 2), grad);
     }
   }
   sums[lane] = sum;
@@ -136,7 +167,7 @@ export function planNorm(call: NormCall, workspace: Workspace): Plan {
 
 export function planNormGradient(call: NormGradientCall, workspace: Workspace): Plan {
   const { x, gradOut, out, gains, biases, rows, runs, groups, columns, rowsOfPart } = call;
-  const statistics = workspace.scratch([rows * groups, 2]);
+  const statistics = workspace.scratch([rows * groups, 3]);
   const kernelFor = (team: Team) => gradientKernel(formOf(call, team));
   const ofRows = overGroups(call, kernelFor, { gradOut, out }, { statistics }, workspace);
   if (!gains && !biases) return { dispatches: [ofRows] };
