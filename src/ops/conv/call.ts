@@ -37,8 +37,8 @@ export interface ConvCall {
 }
 
 /**
- * How convolutions by channel are computed; `auto` for the faster one, `local` for the faster one in which an element reaches only
- * results that read it, which rounding and NaN do not keep to in transforms.
+ * How convolutions by channel are computed; `auto` for the faster one, `local` for the faster one in which no later element reaches
+ * an earlier result, nor one that is not finite a result that does not read it.
  */
 export type Way = 'auto' | 'direct' | 'fourier' | 'local';
 

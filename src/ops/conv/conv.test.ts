@@ -17,6 +17,9 @@ const CASES = [
   [[1, 3, 131, 4], [4, 1, 3, 3], { groups: 4, padding: [[0, 2], 1] }],
   // Channel by channel in groups of some.
   [[3, 7, 12], [8, 3, 4], { groups: 4, dilation: 2, padding: 'causal' }],
+  // So long that transforms take part, in windows that no later element reaches; and with as much padding behind.
+  [[2, 1900, 6], [6, 1, 700], { groups: 6, padding: 'causal' }],
+  [[1, 1300, 4], [4, 1, 400], { groups: 4, padding: 399 }],
   // Dense: more than a panel of pixels, a slice of outputs and a block of terms; rows of few channels.
   [[2, 5, 7, 48], [17, 48, 3, 3], { padding: 1 }],
   [[1, 9, 8, 3], [8, 3, 7, 7], { padding: 3, stride: 2 }],
@@ -87,32 +90,41 @@ describeOnBackends('conv', (runtime) => {
   );
 
   test.skipIf(isOnGpu).each([
-    [[1, 2048, 1], [1, 1, 1023], { groups: 1, padding: 'causal' }, 1],
-    [[1, 40, 40, 4], [4, 1, 21, 21], { groups: 4, padding: ['causal', 'same'] }, 160],
+    [[1, 3000, 1], [1, 1, 1023], { groups: 1, padding: 'causal' }, 1, 'windows of 1 x 1536 and direct within them'],
+    [[1, 1500, 5], [5, 1, 600], { groups: 5, padding: 599 }, 5, 'and direct within them'],
+    [[1, 40, 40, 4], [4, 1, 21, 21], { groups: 4, padding: ['causal', 'same'] }, 160, 'direct, as it is causal'],
   ] as const)(
-    'causal: of x %j with kernels %j, %j nothing later reaches earlier results, forward or backward',
-    (shape, taps, options, row) =>
+    'causal: of x %j with kernels %j, %j nothing later reaches earlier results, forward or backward, nor NaN those that do not read it',
+    (shape, taps, options, row, way) =>
       scoped(runtime(), async () => {
         const x = runtime().random(shape, { seed: 1 });
         const weight = runtime().random(taps, { seed: 2 });
-        const grad = runtime().random(shape, { seed: 3 });
+        const results = conv(x, weight, options).shape;
+        const grad = runtime().random(results, { seed: 3 });
         const at = row * Math.floor(0.6 * shape[1]);
         const spoiled = async (of: Tensor) => {
           const values = Float32Array.from(await of.read());
-          for (const [more, value] of [1e6, Number.NaN].entries()) values[at + more * row] = value;
-          return runtime().tensor(values, shape);
+          for (const [more, value] of [1e6, Number.NaN, Number.POSITIVE_INFINITY].entries())
+            values[at + more * row] = value;
+          return runtime().tensor(values, of.shape);
         };
         const of = async (x: Tensor, grad: Tensor) => {
           const { results, pull } = pullback((given) => conv(given.x, weight, options), { x });
           return Promise.all([results.read(), (pull(grad).x as Tensor).read()]);
         };
         const [out, back] = await of(x, grad);
-        expect((await of(await spoiled(x), grad))[0]!.subarray(0, at)).toEqual(out!.subarray(0, at));
-        const later = at + 2 * row;
-        expect((await of(x, await spoiled(grad)))[1]!.subarray(later)).toEqual(back!.subarray(later));
+        const later = at + 3 * row;
+        const reach = row * taps[2];
+        const [spoiledOut] = await of(await spoiled(x), grad);
+        expect(spoiledOut!.subarray(0, at)).toEqual(out!.subarray(0, at));
+        expect(spoiledOut!.subarray(later + reach).every(Number.isFinite)).toBe(true);
+        const [, spoiledBack] = await of(x, await spoiled(grad));
+        expect(spoiledBack!.subarray(later)).toEqual(back!.subarray(later));
+        expect(spoiledBack!.subarray(0, Math.max(0, at - reach)).every(Number.isFinite)).toBe(true);
         expect(() => conv(x, weight, { ...options, way: 'fourier' })).toThrow(
           "way must be 'auto' or 'direct' for causal padding",
         );
+        if (runtime().backend.name === 'wasm') expect(runtime().explain()).toContain(way);
       }),
   );
 

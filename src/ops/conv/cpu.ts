@@ -14,7 +14,7 @@ import { sizeOf } from '../../tensor/shape';
 import { formatTime } from '../../text/format';
 import { type Axis, type ConvCall, type Extents, extentsOf, operationsOf, tapsOf, type Way } from './call';
 import { costOf, type DirectCounts } from './costs';
-import { type AxisPlan, type FourierPlan, fourierPlan, transformOf, windowsOf } from './fourier';
+import { type AxisPlan, type FourierPlan, fourierPlan, type Near, transformOf, windowsOf } from './fourier';
 import {
   type ConvAxis,
   type FourierAxis,
@@ -123,7 +123,7 @@ function howOf(call: ConvCall, all: Extents, way: Way, threads: number): DirectH
   if ((way === 'auto' || way === 'local') && isNear(call, all)) return howNear(call, all);
   const isByChannel = isGrouped(call, all);
   if (!isByChannel && way !== 'fourier') return howDense(call, all, threads);
-  const fourier = way === 'direct' || way === 'local' ? undefined : fourierPlan(call.axes, all);
+  const fourier = way === 'direct' ? undefined : fourierPlan(call.axes, all, way === 'local');
   const direct = costOf('direct', directCounts(call, all));
   const isFaster = fourier && (way === 'fourier' || fourier.cost < direct);
   const how = isFaster ? howFourier(all, fourier) : isByChannel ? howGrouped(call, all) : howDense(call, all, threads);
@@ -144,10 +144,10 @@ function choiceOf(way: Way, { taps, extents, groups, batch }: Extents, direct: n
   const what = `conv of ${batch} x ${rows} x ${columns} x ${groups} by ${taps.join(' x ')}`;
   const why = WHY[way];
   if (!fourier) return `${what}: direct, ${why}`;
-  const { x, y, cost } = fourier;
+  const { x, y, near, cost } = fourier;
   const windows = y.windows.length * x.windows.length;
   const [own, other] = [formatTime(cost / 1e6), formatTime(direct / 1e6)];
-  return `${what}: Fourier in ${windows === 1 ? 'one window' : `${windows} windows`} of ${y.size} x ${x.size}, ${why}: ${own} on a thread, direct ${other}`;
+  return `${what}: Fourier in ${windows === 1 ? 'one window' : `${windows} windows`} of ${y.size} x ${x.size}${near ? ' and direct within them' : ''}, ${why}: ${own} on a thread, direct ${other}`;
 }
 
 /** What there is to do by `convGrouped`. */
@@ -165,23 +165,29 @@ interface FourierHow extends How {
   readonly axes: readonly { readonly plan: AxisPlan; readonly tables: ReturnType<typeof tablesOf> }[];
   /** What a task goes through. */
   readonly pictures: number;
+  readonly near: Near;
 }
 
 const tablesOf = (plan: AxisPlan) => ({ table: windowsOf(plan), ...transformOf(plan.size) });
 
 /** Tasks are channels, and pictures where channels are few. */
-function howFourier({ groups, outputs, batch }: Extents, { y, x, cost }: FourierPlan): FourierHow {
+function howFourier({ groups, outputs, batch }: Extents, { y, x, near, cost }: FourierPlan): FourierHow {
   const channels = Math.ceil(groups / 4) * outputs;
   const pictures = Math.ceil(batch / Math.min(batch, Math.ceil(LEAST_TASKS / channels)));
   return {
     axes: [y, x].map((plan) => ({ plan, tables: tablesOf(plan) })),
     pictures,
+    near,
     phases: [{ kernel: 'convFourier', tasks: channels * Math.ceil(batch / pictures) }],
     microseconds: cost / 1000,
   };
 }
 
-function planFourier(call: ConvCall, all: Extents, { axes, pictures, phases, microseconds, choice }: FourierHow): Plan {
+function planFourier(
+  call: ConvCall,
+  all: Extents,
+  { axes, pictures, near, phases, microseconds, choice }: FourierHow,
+): Plan {
   const program = call.epilogue?.compiled.program;
   return {
     tables: [...axes.flatMap(({ tables }) => Object.values(tables)), ...(program ? [program] : [])],
@@ -207,6 +213,8 @@ function planFourier(call: ConvCall, all: Extents, { axes, pictures, phases, mic
         ...all,
         ...operandsOf(call),
         pictures,
+        near,
+        extent: all.extents[2],
         y,
         x,
         program: program ? addressOf(program) : 0,

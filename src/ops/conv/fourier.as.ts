@@ -4,6 +4,7 @@
  * parts of complex ones; of their frequencies half are enough, and columns of them are transformed next. Channels never meet, so
  * that large numbers in one cost no accuracy in another.
  */
+import { madd } from '../../runtime/wasm/assembly/vector.as';
 import { REGISTER_BYTES } from '../map/program.as';
 import { FourierAxis, FourierParams, SPECTRUM_VECTORS, TRANSFORMS } from './params.generated.as';
 import { finish, gathered, packPixels, storeRow, strips } from './shared.as';
@@ -65,6 +66,7 @@ export function convFourier(params: usize, task: i32, scratch: usize): void {
   const isOne = p.inputs == 1;
   // Taps lie alike in all windows.
   if (isOne) transformKernel(p, weight, lanes, scratch);
+  if (p.near) packDistances(p, weight, lanes, scratch);
   for (let picture = first; picture < past; picture++) {
     for (let window: i32 = 0; window < p.y.windows * p.x.windows; window++) {
       const y = windowOf(p.y, window / p.x.windows);
@@ -80,7 +82,8 @@ export function convFourier(params: usize, task: i32, scratch: usize): void {
         <usize>picture * p.toBatch +
         <usize>y.firstResult * p.y.to +
         <usize>x.firstResult * p.x.to;
-      storeResults(p, params + FourierParams.BYTES, bias, lanes, y.results, x.results, result, scratch);
+      const row = from + <usize>picture * p.fromBatch;
+      storeResults(p, params + FourierParams.BYTES, bias, lanes, row, y.results, x, result, scratch);
     }
   }
 }
@@ -242,11 +245,13 @@ function storeResults(
   numbers: usize,
   bias: v128,
   lanes: i32,
+  from: usize,
   results: i32,
-  columns: i32,
+  x: Window,
   to: usize,
   scratch: usize,
 ): void {
+  const columns = x.results;
   const sum = scratch + SUM;
   const half = (p.x.size >> 1) + 1;
   const pitch = pitchOf(p);
@@ -257,19 +262,105 @@ function storeResults(
   const rowBytes = <usize>p.x.size << 4;
   const laneBytes = 2 * rowBytes;
   const rowStep = <usize>p.y.stride * pitch;
-  let from = sum;
+  let spectrum = sum;
   for (let first: i32 = 0; first < results; first += 2 * atOnce) {
     const count = min(2 * atOnce, results - first);
-    for (let row: i32 = 0; row < count; row += 2, from += 2 * rowStep)
-      combine(p, from, row + 1 < count ? from + rowStep : from, rows + <usize>row * rowBytes);
+    for (let row: i32 = 0; row < count; row += 2, spectrum += 2 * rowStep)
+      combine(p, spectrum, row + 1 < count ? spectrum + rowStep : spectrum, rows + <usize>row * rowBytes);
     inverse(rows, rowBytes, 16, strips(count, 2), laneBytes, p.x);
     for (let row: i32 = 0; row < count; row++, to += p.y.to) {
       const at = rows + <usize>row * rowBytes;
+      if (p.near) addNear(p, from, lanes, x, at, scratch);
       begin(at, columns, p.x.stride, bias);
       finish(p.program, numbers, at, columns, scratch + POINTERS, scratch + REGISTERS);
       storeRow(at, columns, lanes, to, p.x.to, p.toGroup);
     }
   }
+}
+
+/** Results in registers, of those that are direct. */
+const EIGHT: i32 = 8;
+
+/** Where the taps of direct results lie by their distance, behind the spectrum of the kernel. */
+@inline
+function distancesOf(taps: i32, scratch: usize): usize {
+  return scratch + (<usize>(SPECTRUM_VECTORS - taps) << 4);
+}
+
+function packDistances(p: FourierParams, weight: usize, lanes: i32, scratch: usize): void {
+  const x = windowOf(p.x, 0);
+  const step = p.near * p.x.dilation;
+  const first = step > 0 ? x.firstTap : x.firstTap + x.taps - 1;
+  let from = weight + <usize>windowOf(p.y, 0).firstTap * p.y.weight + <usize>first * p.x.weight;
+  let to = distancesOf(x.taps, scratch);
+  for (let tap: i32 = 0; tap < x.taps; tap++, to += 16, from += <usize>step * p.x.weight)
+    v128.store(to, gathered(from, p.weightGroup, lanes));
+}
+
+/** Adds what results read of their own window to what they read of others; where that is not finite they are direct altogether. */
+function addNear(p: FourierParams, from: usize, lanes: i32, x: Window, at: usize, scratch: usize): void {
+  const step = p.x.from;
+  const isBehind = p.near < 0;
+  const isDirect = !areFinite(at, x.results);
+  // Elements lie behind the spectrum of the picture: others, this window's, and zeros around.
+  const others = x.taps + EIGHT;
+  const place = scratch + PICTURE + (<usize>(SPECTRUM_VECTORS - x.results - EIGHT) << 4) - (<usize>others << 4);
+  const own = isBehind ? place + (<usize>others << 4) : place;
+  const zeros = isDirect ? others : EIGHT;
+  memory.fill(isBehind ? own - (<usize>zeros << 4) : own, 0, <usize>(zeros + x.results + EIGHT) << 4);
+  const count = min(x.results, p.extent - x.firstResult);
+  if (count > 0) packPixels(from + <usize>x.firstResult * step, step, p.fromGroup, lanes, count, own, 16);
+  if (isDirect) {
+    memory.fill(at, 0, <usize>x.results << 4);
+    const other = own + (<usize>(x.firstElement - x.firstResult) << 4);
+    packPixels(from + <usize>x.firstElement * step, step, p.fromGroup, lanes, x.elements, other, 16);
+  }
+  for (let column: i32 = 0; column < x.results; column += EIGHT) {
+    const reach = isDirect ? x.taps : min(x.taps, isBehind ? column + EIGHT : x.results - column);
+    const offset = <usize>column << 4;
+    addEight(at + offset, own + offset, <usize>p.near << 4, distancesOf(x.taps, scratch), reach);
+  }
+}
+
+function areFinite(at: usize, count: i32): bool {
+  let odd = f32x4.splat(0);
+  for (const past = at + (<usize>count << 4); at < past; at += 16) {
+    const value = v128.load(at);
+    const zero = f32x4.sub(value, value);
+    odd = v128.or(odd, f32x4.ne(zero, zero));
+  }
+  return !v128.any_true(odd);
+}
+
+/** Eight neighbouring results += the first taps times the elements that lie `step` bytes apart from each. */
+function addEight(to: usize, x: usize, step: usize, taps: usize, count: i32): void {
+  let a = v128.load(to);
+  let b = v128.load(to, 16);
+  let c = v128.load(to, 32);
+  let d = v128.load(to, 48);
+  let e = v128.load(to, 64);
+  let f = v128.load(to, 80);
+  let g = v128.load(to, 96);
+  let h = v128.load(to, 112);
+  for (; count > 0; count--, x += step, taps += 16) {
+    const w = v128.load(taps);
+    a = madd(v128.load(x), w, a);
+    b = madd(v128.load(x, 16), w, b);
+    c = madd(v128.load(x, 32), w, c);
+    d = madd(v128.load(x, 48), w, d);
+    e = madd(v128.load(x, 64), w, e);
+    f = madd(v128.load(x, 80), w, f);
+    g = madd(v128.load(x, 96), w, g);
+    h = madd(v128.load(x, 112), w, h);
+  }
+  v128.store(to, a);
+  v128.store(to, b, 16);
+  v128.store(to, c, 32);
+  v128.store(to, d, 48);
+  v128.store(to, e, 64);
+  v128.store(to, f, 80);
+  v128.store(to, g, 96);
+  v128.store(to, h, 112);
 }
 
 /** Brings results together that are a stride apart, and adds the bias. */

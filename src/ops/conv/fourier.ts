@@ -2,11 +2,13 @@
 import { BoundedMap } from '../../bounded-map';
 import { sizeOf } from '../../tensor/shape';
 import { type Axes, type Axis, type Extents, tapsOf } from './call';
-import { costOf, type FourierCounts } from './costs';
+import { costOf, type DirectCounts, type FourierCounts } from './costs';
 import { SPECTRUM_VECTORS } from './params';
 
 /** Windows of an axis, at most. */
 const MOST_WINDOWS = 16;
+/** Of local transforms: taps, and results of a window. */
+const [LEAST_TAPS, LEAST_RESULTS] = [16, 32];
 
 /** A window of an axis: where its results, elements and taps begin, and where they lie among what is transformed. */
 interface Window {
@@ -16,6 +18,8 @@ interface Window {
   readonly elements: number;
   readonly elementPlace: number;
 }
+
+export type Near = -1 | 0 | 1;
 
 /** How an axis is cut into windows. */
 export interface AxisPlan {
@@ -32,6 +36,8 @@ export interface FourierPlan {
   readonly y: AxisPlan;
   readonly x: AxisPlan;
   readonly counts: FourierCounts;
+  /** -1 where transforms see only what lies before a window, 1 only what lies behind it, and the rest is direct; else 0. */
+  readonly near: Near;
   /** Nanoseconds of one thread. */
   readonly cost: number;
 }
@@ -60,7 +66,7 @@ interface Extent {
 }
 
 /** An axis in so many windows of equal numbers of results; undefined if their transforms would be too long. */
-function axisPlan(axis: Axis, { extent, results, met }: Extent, count: number): AxisPlan | undefined {
+function axisPlan(axis: Axis, { extent, results, met }: Extent, count: number, near: Near = 0): AxisPlan | undefined {
   const { stride, dilation, up, before } = axis;
   const places = met.map(({ place }) => place);
   const [firstTap, lastTap] = [Math.min(...places), Math.max(...places)];
@@ -70,12 +76,13 @@ function axisPlan(axis: Axis, { extent, results, met }: Extent, count: number): 
   const windows: Window[] = [];
   for (let firstResult = 0; firstResult < results; firstResult += width) {
     const from = firstResult * stride - before + least;
-    const firstElement = Math.max(0, Math.ceil(from / up));
-    const past = Math.min(extent, Math.floor((from + span + most - least) / up) + 1);
+    const pastOwn = Math.min(results, firstResult + width);
+    const firstElement = Math.max(0, near > 0 ? pastOwn : Math.ceil(from / up));
+    const past = Math.min(extent, near < 0 ? firstResult : Math.floor((from + span + most - least) / up) + 1);
     const elements = Math.max(0, past - firstElement);
     windows.push({
       firstResult,
-      results: Math.min(width, results - firstResult),
+      results: pastOwn - firstResult,
       firstElement,
       elements,
       elementPlace: firstElement * up - from,
@@ -102,28 +109,68 @@ function axisPlan(axis: Axis, { extent, results, met }: Extent, count: number): 
 
 const plans = new BoundedMap<string, { readonly plan: FourierPlan | undefined }>(256);
 
-/** The cheapest windows; undefined for three spatial axes, kernels that meet nothing, and transforms that are too long. */
-export function fourierPlan(axes: Axes, all: Extents): FourierPlan | undefined {
+/** Whether results read nothing after their own place, or nothing before it, along a single axis of single steps. */
+function nearOf([, , { stride, dilation, up, before }]: Axes, { inputs, extents, taps, results }: Extents): Near {
+  if (inputs * extents[1] * taps[1] * results[1] > 1 || stride * Math.abs(dilation) * up !== 1) return 0;
+  const ends = [-before, (taps[2] - 1) * dilation - before];
+  if (taps[2] < LEAST_TAPS) return 0;
+  return Math.max(...ends) === 0 ? -1 : Math.min(...ends) === 0 ? 1 : 0;
+}
+
+/**
+ * The cheapest windows, of transforms that no element reaches earlier results by where `isLocal`; undefined for three spatial axes,
+ * kernels that meet nothing, and transforms that are too long, or not local.
+ */
+export function fourierPlan(axes: Axes, all: Extents, isLocal = false): FourierPlan | undefined {
   const { batch, groups, inputs, outputs, extents, taps, results } = all;
   if (extents[0] * taps[0] * results[0] !== 1) return undefined;
-  return plans.get(JSON.stringify([axes, batch, groups, inputs, outputs, extents, taps, results]), () => {
+  const near = isLocal ? nearOf(axes, all) : 0;
+  if (isLocal && near === 0) return undefined;
+  return plans.get(JSON.stringify([axes, batch, groups, inputs, outputs, extents, taps, results, near]), () => {
     const [ofY, ofX] = ([1, 2] as const).map((at) => {
       const [axis, extent, count] = [axes[at], extents[at], results[at]];
       const met = tapsOf(axis, extent, taps[at], count).flat();
       if (met.length === 0) return [];
-      const counts = Array.from({ length: Math.min(count, MOST_WINDOWS) }, (_, more) => more + 1);
-      return counts.flatMap((windows) => axisPlan(axis, { extent, results: count, met }, windows) ?? []);
+      const isCut = near !== 0 && at === 2;
+      const counts = isCut
+        ? cutsOf(count, met.length)
+        : Array.from({ length: Math.min(count, MOST_WINDOWS) }, (_, more) => more + 1);
+      return counts.flatMap(
+        (windows) => axisPlan(axis, { extent, results: count, met }, windows, isCut ? near : 0) ?? [],
+      );
     }) as [AxisPlan[], AxisPlan[]];
     let plan: FourierPlan | undefined;
     for (const y of ofY)
       for (const x of ofX) {
         if (2 * x.size > SPECTRUM_VECTORS || 2 * y.size * columnsOf(x) > SPECTRUM_VECTORS) continue;
+        // What is direct has taps and elements of its own behind the spectra.
+        if (near !== 0 && 2 * x.size + 32 > SPECTRUM_VECTORS) continue;
         const counts = countsOf(y, x, all);
-        const cost = costOf('fourier', counts);
-        if (!plan || cost < plan.cost) plan = { y, x, counts, cost };
+        const cost = costOf('fourier', counts) + (near === 0 ? 0 : costOf('direct', nearCounts(x, all)));
+        if (!plan || cost < plan.cost) plan = { y, x, counts, near, cost };
       }
     return { plan };
   }).plan;
+}
+
+/** Numbers of windows, at least two, that fill transforms of as many taps. */
+const cutsOf = (results: number, taps: number): number[] => [
+  ...new Set(
+    SIZES.filter((size) => size >= taps + LEAST_RESULTS)
+      .map((size) => Math.ceil(results / (size - taps + 1)))
+      .filter((windows) => windows > 1),
+  ),
+];
+
+/** What is direct within windows. */
+function nearCounts({ windows, taps }: AxisPlan, { batch, groups, outputs }: Extents): DirectCounts {
+  const ofAll = Math.ceil(groups / 4) * outputs;
+  const macs = sumOf(windows, ({ results }) => results * Math.min(taps, results / 2 + 4));
+  return {
+    macs: ofAll * batch * macs,
+    results: ofAll * batch * sumOf(windows, ({ results }) => results),
+    taps: ofAll * taps,
+  };
 }
 
 const columnsOf = ({ size }: AxisPlan) => Math.floor(size / 2) + 1;

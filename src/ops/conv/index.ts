@@ -55,8 +55,9 @@ const options = {
   /**
    * How kernels of few channels are computed on the CPU: `direct`, `fourier` by transforms of windows of x, or `auto`, the faster
    * by a model of cost, which `runtime.explain()` names; default auto. In transforms every element reaches all results of its window
-   * by rounding, and as NaN: where an axis is padded before x by all taps but one, as `causal` does, `auto` is direct and `fourier`
-   * refused, so that no later element changes an earlier result.
+   * by rounding, and as NaN. Where an axis is padded before x by all taps but one, as `causal` does, `fourier` is refused, and no later
+   * element changes an earlier result: transforms of a sequence see only what lies before their windows, which are direct within,
+   * and wholly so where a transform is not finite.
    */
   way: choice('auto', 'auto', 'direct', 'fourier'),
 };

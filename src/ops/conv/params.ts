@@ -101,6 +101,9 @@ export const FourierParams = struct({
   batch: 'i32',
   /** What a task goes through. */
   pictures: 'i32',
+  /** Of `FourierPlan`; and elements along x. */
+  near: 'i32',
+  extent: 'i32',
   groups: 'i32',
   inputs: 'i32',
   outputs: 'i32',
