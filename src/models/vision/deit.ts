@@ -6,7 +6,7 @@
 import * as valibot from 'valibot';
 import { checkChoice, checkNumber, checkNumbers, checkOptions, show } from '../../check';
 import { ParameterError, ShapeError } from '../../errors';
-import { scoredAttention } from '../../methods/sparse/adaptive-token-pruning/scored';
+import { type Scored, scoredAttention } from '../../methods/sparse/adaptive-token-pruning/scored';
 import { type Described, type ModuleControl, type Parameters, prefixed } from '../../nn/module';
 import { attention } from '../../ops/attention';
 import { cast, concat, contiguous } from '../../ops/copy';
@@ -127,17 +127,26 @@ interface DeitSettings extends HeadSettings {
   readonly prune?: Pruning | undefined;
 }
 
+/** What networks of a configuration consist of. */
+function builtOf(config: DeitConfig, classes: number) {
+  const { width: c, heads, depth, patch } = config;
+  return {
+    config,
+    blocks: Array.from({ length: depth }, (_, at) => ({ name: `blocks.${at}`, ...blockOf(c, heads) })),
+    parts: {
+      'patch_embed.proj': convolution(3, c, { kernel: patch, stride: patch, padding: 0, std: 0.02 }),
+      norm: layerNorm(c),
+      head: dense(c, classes),
+    },
+  };
+}
+
 export function deitNetwork(config: DeitConfig, { classes, prune, features = false }: DeitSettings) {
   checkPruning(config, prune);
   if (features && prune)
     throw new ParameterError('features need all tokens, of which prune leaves some out: leave one of them out');
-  const { width: c, heads, depth, patch, patches } = config;
-  const blocks = Array.from({ length: depth }, (_, at) => ({ name: `blocks.${at}`, ...blockOf(c, heads) }));
-  const parts = {
-    'patch_embed.proj': convolution(3, c, { kernel: patch, stride: patch, padding: 0, std: 0.02 }),
-    norm: layerNorm(c),
-    head: dense(c, classes),
-  };
+  const built = builtOf(config, classes);
+  const { blocks, parts } = built;
   const all: Described = Object.assign(
     ownOf(config, prune),
     ...blocks.map(({ name, parameters }) => prefixed(parameters, name)),
@@ -157,48 +166,13 @@ export function deitNetwork(config: DeitConfig, { classes, prune, features = fal
       }
       const isScored = prune?.layers.includes(at + 1) ?? false;
       ({ h, score } = block.run(h, within(find, block.name), control, { policy, isScored }));
-      if (features && ((at + 1) * STAGE_NAMES.length) % depth === 0) stages.push(gridOf(h, config));
+      if (features && ((at + 1) * STAGE_NAMES.length) % config.depth === 0) stages.push(gridOf(h, config));
     }
     const logits = classified(norm(h), head);
     if (!prune) return { logits, ...Object.fromEntries(stages.map((each, at) => [STAGE_NAMES[at], each])) };
     const counts = concat(kept, 1);
     return { logits, kept: control.training ? counts : cast(counts, 'i32') };
   });
-
-  /** The same of one picture, from whose tokens those that are pruned are taken out. */
-  async function dropping(x: Tensor, find: Find, control: ModuleControl, onGlance?: (glance: Glance) => void) {
-    const { runtime } = x;
-    const call = (name: keyof typeof parts, y: Tensor) => parts[name].forward(y, within(find, name), control);
-    let tokens = Array.from({ length: patches ** 2 }, (_, at) => at);
-    const counts: number[] = [];
-    let h = runtime.scope(() => embedded(call('patch_embed.proj', checkedPixels(x, config)), find, config));
-    let scores = new Float32Array();
-    for (const [at, block] of blocks.entries()) {
-      control.signal?.throwIfAborted();
-      const stage = prune?.layers.indexOf(at) ?? -1;
-      if (prune && stage >= 0) {
-        using threshold = thresholdOf(x, find, prune, stage);
-        const [least] = (await threshold.read()) as Float32Array;
-        const places = [...scores.keys()].filter((place) => (scores[place] as number) > (least as number));
-        onGlance?.({ layer: at, tokens, scores, kept: places.map((place) => tokens[place] as number) });
-        tokens = places.map((place) => tokens[place] as number);
-        counts.push(1 + tokens.length);
-        using all = h;
-        h = rowsOf(all, [0, ...places.map((place) => place + 1)]);
-      }
-      const isLast = at + 1 === depth && onGlance !== undefined;
-      const isScored = tokens.length > 0 && (isLast || (prune?.layers.includes(at + 1) ?? false));
-      using before = h;
-      const after = block.run(before, within(find, block.name), control, { policy: undefined, isScored });
-      h = after.h;
-      using score = after.score;
-      scores = score ? ((await score.read()) as Float32Array<ArrayBuffer>) : new Float32Array();
-      if (isLast) onGlance({ layer: depth, tokens, scores, kept: tokens });
-    }
-    using last = h;
-    const logits = runtime.scope(() => classified(call('norm', last), (y) => call('head', y)));
-    return { logits, counts };
-  }
 
   const network = networkOf(layer, /^score_predictor\./);
   const findIn =
@@ -213,35 +187,94 @@ export function deitNetwork(config: DeitConfig, { classes, prune, features = fal
     }),
     async infer(inputs: { readonly x: Tensor }, parameters: Parameters, control: ModuleControl) {
       if (!prune) return network.forward(inputs, parameters, control);
-      const { runtime, shape } = inputs.x;
-      const b = shape[0] as number;
       using x = channelsLast(inputs.x);
-      // One by one: each keeps its own number of tokens, and pays for no others.
-      const found: Awaited<ReturnType<typeof dropping>>[] = [];
-      try {
-        for (let row = 0; row < b; row++) {
-          using picture = contiguous((x as Tensor<'f32'>).slice(0, row, row + 1));
-          found.push(await dropping(picture, findIn(parameters), control));
-        }
-        const logits = concat(
-          found.map(({ logits }) => logits),
-          0,
-        );
-        const counts = found.flatMap(({ counts }) => counts);
-        return { logits, kept: runtime.tensor(counts, [b, counts.length / b], 'i32') };
-      } finally {
-        for (const { logits } of found) logits.dispose();
-      }
+      const { logits, counts } = await dropping(built, prune, x, findIn(parameters), control);
+      return { logits, kept: x.runtime.tensor(counts.flat(), [counts.length, prune.layers.length], 'i32') };
     },
     /** What the class token saw of one picture, where tokens were pruned and in the last layer. */
     async glances({ x }: { readonly x: Tensor }, parameters: Parameters, control: ModuleControl) {
       const found: Glance[] = [];
       using picture = channelsLast(x);
-      const { logits } = await dropping(picture, findIn(parameters), control, (glance) => found.push(glance));
+      const onGlance = (glance: Glance) => found.push(glance);
+      const { logits } = await dropping(built, prune, picture, findIn(parameters), control, onGlance);
       logits.dispose();
       return found;
     },
   };
+}
+
+/**
+ * Logits of pictures, each of which loses its own tokens, and how many it has from each layer of pruning on. Tokens that are left
+ * of all pictures are rows of one matrix: attention alone goes picture by picture. `onGlance` is told of the first one.
+ */
+async function dropping(
+  { config, blocks, parts }: ReturnType<typeof builtOf>,
+  prune: Pruning | undefined,
+  x: Tensor,
+  find: Find,
+  control: ModuleControl,
+  onGlance?: (glance: Glance) => void,
+) {
+  const { depth, patches, width: c } = config;
+  const call = (name: keyof typeof parts, y: Tensor) => parts[name].forward(y, within(find, name), control);
+  const b = x.shape[0] as number;
+  let tokens = Array.from({ length: b }, () => Array.from({ length: patches ** 2 }, (_, at) => at));
+  const counts: number[][] = tokens.map(() => []);
+  let h = x.runtime.scope(() => embedded(call('patch_embed.proj', checkedPixels(x, config)), find, config));
+  let scores: Float32Array[] = [];
+  for (const [at, block] of blocks.entries()) {
+    control.signal?.throwIfAborted();
+    const stage = prune?.layers.indexOf(at) ?? -1;
+    if (prune && stage >= 0) {
+      using threshold = thresholdOf(x, find, prune, stage);
+      const least = (await threshold.read())[0] as number;
+      const places = scores.map((of) => [...of.keys()].filter((place) => (of[place] as number) > least));
+      const left = places.map((of, each) => of.map((place) => tokens[each]?.[place] as number));
+      onGlance?.({ layer: at, tokens: tokens[0]!, scores: scores[0]!, kept: left[0]! });
+      using all = h;
+      const starts = classRows(tokens);
+      h = rowsOf(
+        all,
+        places.flatMap((of, each) => [-1, ...of].map((place) => (starts[each] as number) + 1 + place)),
+      );
+      tokens = left;
+      for (const [each, { length }] of tokens.entries()) counts[each]?.push(1 + length);
+    }
+    const isLast = at + 1 === depth && onGlance !== undefined;
+    const isScored = tokens.some(({ length }) => length > 0) && (isLast || (prune?.layers.includes(at + 1) ?? false));
+    const lengths = b > 1 && h.shape[0] === 1 ? tokens.map(({ length }) => 1 + length) : undefined;
+    using before = h;
+    const after = block.run(before, within(find, block.name), control, { policy: undefined, isScored, lengths });
+    h = after.h;
+    using score = after.score;
+    scores = apart(score ? await score.read() : new Float32Array(), tokens);
+    if (isLast) onGlance({ layer: depth, tokens: tokens[0]!, scores: scores[0]!, kept: tokens[0]! });
+  }
+  using last = h;
+  const logits = x.runtime.scope(() => {
+    const first = rowsOf(last, classRows(tokens)).reshape([b, 1, 1, c]);
+    return classified(call('norm', first), (y) => call('head', y));
+  });
+  return { logits, counts };
+}
+
+/** Where each picture's class token lies among the tokens of all. */
+function classRows(tokens: readonly (readonly number[])[]): number[] {
+  let row = 0;
+  return tokens.map(({ length }) => {
+    const own = row;
+    row += 1 + length;
+    return own;
+  });
+}
+
+/** The scores of each picture's tokens. */
+function apart(scores: Float32Array, tokens: readonly (readonly number[])[]): Float32Array[] {
+  let first = 0;
+  return tokens.map(({ length }) => {
+    first += length;
+    return scores.subarray(first - length, first);
+  });
 }
 
 /** What the class token saw of the patches that were left before a layer, or after the last one. */
@@ -287,7 +320,7 @@ function gridOf(h: Tensor, { patches: side, width: c }: DeitConfig): Tensor<'f32
   return channelsFirst(tokens.reshape([h.shape[0] as number, side, side, c]));
 }
 
-/** Tokens of these places, of [1, 1, n, c]. */
+/** Rows of these places, of [..., c]. */
 function rowsOf(h: Tensor, places: readonly number[]): Tensor<'f32'> {
   const c = h.shape[3] as number;
   return h.runtime.scope(() => {
@@ -311,6 +344,30 @@ interface Attending {
   /** [b, n]: 1 for tokens that count; undefined before any is pruned. */
   readonly policy: Tensor<'f32'> | undefined;
   readonly isScored: boolean;
+  /** Of pictures whose tokens lie side by side: how many each has. */
+  readonly lengths?: readonly number[] | undefined;
+}
+
+type Projections = readonly [q: Tensor, k: Tensor, v: Tensor];
+type Attended = Pick<Scored, 'out'> & Partial<Pick<Scored, 'score'>>;
+
+function attend([q, k, v]: Projections, { policy, isScored, lengths }: Attending): Attended {
+  if (!lengths)
+    return policy || isScored
+      ? scoredAttention(q, k, v, EPSILON, policy)
+      : { out: attention(q, k, v).out as Tensor<'f32'> };
+  let past = 0;
+  const each = lengths.map((length) => {
+    past += length;
+    const own = [q, k, v].map((x) => x.slice(1, past - length, past)) as unknown as Projections;
+    return attend(own, { policy, isScored: isScored && length > 1 });
+  });
+  const scores = each.flatMap(({ score }) => score ?? []);
+  const out = concat(
+    each.map(({ out }) => out),
+    1,
+  );
+  return { out, ...(scores.length > 0 && { score: concat(scores, 1) }) };
 }
 
 function blockOf(c: number, heads: number) {
@@ -327,15 +384,13 @@ function blockOf(c: number, heads: number) {
   const named = Object.entries<Layer>(parts).map(([name, { parameters }]) => prefixed(parameters, name));
   return {
     parameters: Object.assign({ ...qkv }, ...named) as Described,
-    run(x: Tensor, find: Find, control: ModuleControl, { policy, isScored }: Attending) {
+    run(x: Tensor, find: Find, control: ModuleControl, how: Attending) {
       const call = (name: keyof typeof parts, y: Tensor) => parts[name].forward(y, within(find, name), control);
       return x.runtime.scope(() => {
         const split = projected(call('norm1', x), heads, find('attn.qkv.weight') as Tensor, find('attn.qkv.bias'));
-        const [q, k, v] = split.map(tokensOf) as [Tensor, Tensor, Tensor];
-        const { out, score } =
-          policy || isScored ? scoredAttention(q, k, v, EPSILON, policy) : { ...attention(q, k, v), score: undefined };
+        const { out, score } = attend(split.map(tokensOf) as unknown as Projections, how);
         const h = add(x, call('attn.proj', out.reshape(x.shape)));
-        return { h: add(h, call('mlp', call('norm2', h))) as Tensor, score: score as Tensor<'f32'> | undefined };
+        return { h: add(h, call('mlp', call('norm2', h))) as Tensor, score };
       });
     },
   };

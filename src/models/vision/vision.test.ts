@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { relativeError } from '../../../test/describe-method';
-import { expectRefusal } from '../../../test/expect';
+import { expectClose, expectRefusal } from '../../../test/expect';
 import fixture from '../../../test/fixtures/networks.json';
 import { contiguous, createRuntime, layerNorm, mean, multiply, sum, type Tensor } from '../../index';
 import { countParameters, splitBuffers, TrainingPass } from '../../nn';
@@ -169,7 +169,8 @@ test('deit prunes as many tokens of each picture as thresholds say, and learns t
       [networks.deit.config.depth, expected[1]![each]],
     ]);
   }
-  expect([...(await batch.logits.read())]).toEqual(alone);
+  // Products of more rows add up in another order.
+  expectClose(await batch.logits.read(), alone, 1e-5);
   expect(await batch.kept!.read()).toEqual(await kept!.read());
   const learned = deitNetwork(networks.deit.config, { classes: 3, prune: { layers: [1, 3] } });
   const thresholds = Object.fromEntries(
