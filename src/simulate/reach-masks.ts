@@ -9,6 +9,7 @@ import { longNet } from '../masks/longnet';
 import { type Mask, oneHead } from '../masks/mask';
 import { dilatedBlocks, power, slidingBlocks, strideSlash } from '../masks/power';
 import { randomPermutation, stochastic } from '../masks/stochastic';
+import { seedAt } from '../tensor/random';
 import { type KeysOf, keysOfMask } from './reach';
 
 export interface ReachParams {
@@ -18,7 +19,6 @@ export interface ReachParams {
   /** First keys, which all queries see. */
   readonly sink: number;
   readonly stride: number;
-  /** Below 2^32. */
   readonly seed: number;
 }
 
@@ -96,6 +96,6 @@ export function keysThrough({ mask, changes = false }: ReachMask, params: ReachP
 }
 
 function shuffled({ size, window, seed }: ReachParams, layer: number, isCausal: boolean): Mask {
-  const permutation = randomPermutation(size, seed + 2 ** 32 * layer);
+  const permutation = randomPermutation(size, seedAt(seed, layer));
   return stochastic({ permutation, window, causal: isCausal });
 }

@@ -141,7 +141,7 @@ describe('stochastic masks', () => {
   });
 
   const mean = (name: ReachMaskName, given: Partial<ReachParams>, layers: number) => {
-    const fields = [1, 2, 3, 4, 5].map((seed) => fieldOf(name, { ...given, seed }, layers));
+    const fields = steps(1, 1, 16).map((seed) => fieldOf(name, { ...given, seed }, layers));
     return steps(0, 1, layers).map(
       (at) => fields.reduce((sum, field) => sum + (field[at] ?? (given.size as number)), 0) / fields.length,
     );

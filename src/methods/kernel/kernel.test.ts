@@ -255,6 +255,12 @@ test('the means of features are the activations, within four standard errors', (
   );
 });
 
+test('snnk counts as many features of waves as it multiplies', () => {
+  const letters = { b: 2, d: 3, l: 5, r: 7 };
+  const { flops, state } = snnk.cost(letters, snnk.parse({ activation: 'gelu' }));
+  expect([flops, state]).toEqual([2 * (2 + 5) * 7 * 3 + 2 * 2 * 5 * 7, 4 * 5 * 7]);
+});
+
 describeOnBackends('snnk with many waves', (runtime) => {
   test.each([false, true])('gelu in float32 is as its reference, with a bias %s', async (hasBias) => {
     await scoped(runtime(), async () => {

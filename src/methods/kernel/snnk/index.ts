@@ -75,8 +75,8 @@ export const snnk = defineMethod({
   page: () => import('./page'),
 });
 
-/** Real features for each projection. */
-const FEATURES = { relu: 1, exp: 1, cos: 2, sin: 2, tanh: 2, sigmoid: 2, gelu: 3 } as const;
+/** Real features for each projection, without a bias; with one those of waves are sines and cosines, of gelu ones too. */
+const FEATURES = { relu: 1, exp: 1, cos: 2, sin: 2, tanh: 1, sigmoid: 1, gelu: 1 } as const;
 
 const wavesFor = (activation: string, projections: { readonly shape: readonly number[] }) =>
   WAVES.includes(activation as WaveActivation)
