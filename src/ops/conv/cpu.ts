@@ -14,7 +14,7 @@ import { sizeOf } from '../../tensor/shape';
 import { formatTime } from '../../text/format';
 import { type Axis, type ConvCall, type Extents, extentsOf, operationsOf, tapsOf, type Way } from './call';
 import { costOf, type DirectCounts } from './costs';
-import { type AxisPlan, type FourierPlan, fourierPlan, type Near, transformOf, windowsOf } from './fourier';
+import { type AxisPlan, type FourierPlan, fourierPlan, type Local, transformOf, windowsOf } from './fourier';
 import {
   type ConvAxis,
   type FourierAxis,
@@ -40,6 +40,8 @@ const LARGE_KERNEL = 49;
 
 /** Tasks that there are at least, where sizes allow it. */
 const LEAST_TASKS = 16;
+/** Windows of a task, where tasks share them. */
+const LEAST_WINDOWS = 8;
 
 /** Shares of the multiply-add peak that the two kinds reach. */
 const DENSE_SHARE = 0.85;
@@ -144,10 +146,10 @@ function choiceOf(way: Way, { taps, extents, groups, batch }: Extents, direct: n
   const what = `conv of ${batch} x ${rows} x ${columns} x ${groups} by ${taps.join(' x ')}`;
   const why = WHY[way];
   if (!fourier) return `${what}: direct, ${why}`;
-  const { x, y, near, cost } = fourier;
+  const { x, y, local, cost } = fourier;
   const windows = y.windows.length * x.windows.length;
   const [own, other] = [formatTime(cost / 1e6), formatTime(direct / 1e6)];
-  return `${what}: Fourier in ${windows === 1 ? 'one window' : `${windows} windows`} of ${y.size} x ${x.size}${near ? ' and direct within them' : ''}, ${why}: ${own} on a thread, direct ${other}`;
+  return `${what}: Fourier in ${windows === 1 ? 'one window' : `${windows} windows`} of ${y.size} x ${x.size}${local ? ' and direct within them' : ''}, ${why}: ${own} on a thread, direct ${other}`;
 }
 
 /** What there is to do by `convGrouped`. */
@@ -165,20 +167,27 @@ interface FourierHow extends How {
   readonly axes: readonly { readonly plan: AxisPlan; readonly tables: ReturnType<typeof tablesOf> }[];
   /** What a task goes through. */
   readonly pictures: number;
-  readonly near: Near;
+  readonly local: Local | undefined;
+  /** Tasks that share the windows of a picture. */
+  readonly shares: number;
 }
 
 const tablesOf = (plan: AxisPlan) => ({ table: windowsOf(plan), ...transformOf(plan.size) });
 
-/** Tasks are channels, and pictures where channels are few. */
-function howFourier({ groups, outputs, batch }: Extents, { y, x, near, cost }: FourierPlan): FourierHow {
+/** Tasks are channels, and pictures where channels are few, and windows where those are few, too. */
+function howFourier({ groups, outputs, batch }: Extents, { y, x, local, cost }: FourierPlan): FourierHow {
   const channels = Math.ceil(groups / 4) * outputs;
   const pictures = Math.ceil(batch / Math.min(batch, Math.ceil(LEAST_TASKS / channels)));
+  const tasks = channels * Math.ceil(batch / pictures);
+  // Each share transforms the kernel again.
+  const most = local ? Math.max(1, Math.floor(x.windows.length / LEAST_WINDOWS)) : 1;
+  const shares = Math.min(most, Math.ceil(LEAST_TASKS / tasks));
   return {
     axes: [y, x].map((plan) => ({ plan, tables: tablesOf(plan) })),
     pictures,
-    near,
-    phases: [{ kernel: 'convFourier', tasks: channels * Math.ceil(batch / pictures) }],
+    local,
+    shares,
+    phases: [{ kernel: 'convFourier', tasks: tasks * shares }],
     microseconds: cost / 1000,
   };
 }
@@ -186,7 +195,7 @@ function howFourier({ groups, outputs, batch }: Extents, { y, x, near, cost }: F
 function planFourier(
   call: ConvCall,
   all: Extents,
-  { axes, pictures, near, phases, microseconds, choice }: FourierHow,
+  { axes, pictures, local, shares, phases, microseconds, choice }: FourierHow,
 ): Plan {
   const program = call.epilogue?.compiled.program;
   return {
@@ -213,7 +222,8 @@ function planFourier(
         ...all,
         ...operandsOf(call),
         pictures,
-        near,
+        shares,
+        ...(local ?? { near: 0, parts: 0, partTaps: 0 }),
         extent: all.extents[2],
         y,
         x,

@@ -2,7 +2,8 @@
  * Convolutions by channel with large kernels, as products of spectra. A vector has one channel of four groups. A task transforms
  * its kernel, then of each picture window by window what the window's results read. Two rows at a time are the real and imaginary
  * parts of complex ones; of their frequencies half are enough, and columns of them are transformed next. Channels never meet, so
- * that large numbers in one cost no accuracy in another.
+ * that large numbers in one cost no accuracy in another. Local ones, along a single axis, transform parts of the taps in the place
+ * of rows, and with them what lies on one side of a window; the window itself is direct.
  */
 import { madd } from '../../runtime/wasm/assembly/vector.as';
 import { REGISTER_BYTES } from '../map/program.as';
@@ -48,9 +49,11 @@ function lanesOf(p: FourierParams): i32 {
   return max(1, min(TRANSFORMS, SPECTRUM_VECTORS / (2 * p.x.size)));
 }
 
-/** A task is one channel of four groups of some pictures. */
+/** A task is one channel of four groups of some pictures, or a share of their windows. */
 export function convFourier(params: usize, task: i32, scratch: usize): void {
   const p = changetype<FourierParams>(params);
+  const share = task % p.shares;
+  task /= p.shares;
   const quads = strips(p.groups, 4);
   const group = (task % quads) << 2;
   const output = (task / quads) % p.outputs;
@@ -65,13 +68,15 @@ export function convFourier(params: usize, task: i32, scratch: usize): void {
     : f32x4.splat(0);
   const isOne = p.inputs == 1;
   // Taps lie alike in all windows.
-  if (isOne) transformKernel(p, weight, lanes, scratch);
-  if (p.near) packDistances(p, weight, lanes, scratch);
+  if (p.near) transformTaps(p, weight, lanes, scratch);
+  else if (isOne) transformKernel(p, weight, lanes, scratch);
   for (let picture = first; picture < past; picture++) {
-    for (let window: i32 = 0; window < p.y.windows * p.x.windows; window++) {
+    for (let window = share; window < p.y.windows * p.x.windows; window += p.shares) {
       const y = windowOf(p.y, window / p.x.windows);
       const x = windowOf(p.x, window % p.x.windows);
-      for (let input: i32 = 0; input < p.inputs; input++) {
+      const row = from + <usize>picture * p.fromBatch;
+      if (p.near) transformElements(p, row, lanes, x, scratch);
+      else for (let input: i32 = 0; input < p.inputs; input++) {
         const place = from + <usize>picture * p.fromBatch + <usize>input * p.fromInput;
         transformPicture(p, place, lanes, y, x, scratch);
         if (!isOne) transformKernel(p, weight + <usize>input * p.weightInput, lanes, scratch);
@@ -82,7 +87,6 @@ export function convFourier(params: usize, task: i32, scratch: usize): void {
         <usize>picture * p.toBatch +
         <usize>y.firstResult * p.y.to +
         <usize>x.firstResult * p.x.to;
-      const row = from + <usize>picture * p.fromBatch;
       storeResults(p, params + FourierParams.BYTES, bias, lanes, row, y.results, x, result, scratch);
     }
   }
@@ -287,14 +291,62 @@ function distancesOf(taps: i32, scratch: usize): usize {
   return scratch + (<usize>(SPECTRUM_VECTORS - taps) << 4);
 }
 
-function packDistances(p: FourierParams, weight: usize, lanes: i32, scratch: usize): void {
+/** The spectra of the parts of the taps, which lie by what they read: from the first to the last. */
+function transformTaps(p: FourierParams, weight: usize, lanes: i32, scratch: usize): void {
   const x = windowOf(p.x, 0);
+  const distances = distancesOf(x.taps, scratch);
   const step = p.near * p.x.dilation;
   const first = step > 0 ? x.firstTap : x.firstTap + x.taps - 1;
   let from = weight + <usize>windowOf(p.y, 0).firstTap * p.y.weight + <usize>first * p.x.weight;
-  let to = distancesOf(x.taps, scratch);
-  for (let tap: i32 = 0; tap < x.taps; tap++, to += 16, from += <usize>step * p.x.weight)
-    v128.store(to, gathered(from, p.weightGroup, lanes));
+  for (let tap: i32 = 0; tap < x.taps; tap++, from += <usize>step * p.x.weight)
+    v128.store(distances + (<usize>tap << 4), gathered(from, p.weightGroup, lanes));
+  const scale = f32x4.splat(<f32>0.25 / <f32>p.x.size);
+  const size = <usize>p.x.size;
+  const rows = scratch + ROWS;
+  memory.fill(rows, 0, <usize>strips(p.parts, 2) * (size << 5));
+  for (let tap: i32 = 0; tap < x.taps; tap++) {
+    const place = tap % p.partTaps;
+    const row = rows + (<usize>(tap / p.partTaps) * size + <usize>(place == 0 ? 0 : p.x.size - place) << 4);
+    const distance = p.near < 0 ? x.taps - 1 - tap : tap;
+    v128.store(row, f32x4.mul(v128.load(distances + (<usize>distance << 4)), scale));
+  }
+  transformParts(p, scratch, scratch);
+}
+
+/** The sum of products of the spectra of taps and of what each part of them reads outside the window. */
+function transformElements(p: FourierParams, from: usize, lanes: i32, x: Window, scratch: usize): void {
+  const size = <usize>p.x.size;
+  const rows = scratch + ROWS;
+  memory.fill(rows, 0, <usize>strips(p.parts, 2) * (size << 5));
+  for (let part: i32 = 0; part < p.parts; part++) {
+    const begin = x.firstResult + part * p.partTaps + (p.near < 0 ? 1 - x.taps : 0);
+    const past = begin + x.results + p.partTaps - 1;
+    packOthers(p, from, lanes, x, begin, past, rows + (<usize>part * size << 4));
+  }
+  transformParts(p, scratch + PICTURE, scratch);
+  const pitch = pitchOf(p);
+  for (let part: i32 = 0; part < p.parts; part++) {
+    const spectrum = scratch + <usize>part * pitch;
+    multiply(p, spectrum, spectrum + PICTURE, scratch + SUM, part > 0);
+  }
+}
+
+/** Elements from one place on that lie outside a window, on its side. */
+function packOthers(p: FourierParams, from: usize, lanes: i32, x: Window, begin: i32, past: i32, to: usize): void {
+  const first = max(max(begin, 0), p.near < 0 ? 0 : x.firstResult + x.results);
+  const count = min(min(past, p.extent), p.near < 0 ? x.firstResult : past) - first;
+  const step = p.x.from;
+  if (count > 0)
+    packPixels(from + <usize>first * step, step, p.fromGroup, lanes, count, to + (<usize>(first - begin) << 4), 16);
+}
+
+function transformParts(p: FourierParams, spectra: usize, scratch: usize): void {
+  const rows = scratch + ROWS;
+  const rowBytes = <usize>p.x.size << 4;
+  const pitch = pitchOf(p);
+  transform(rows, rowBytes, 16, strips(p.parts, 2), 2 * rowBytes, p.x);
+  for (let part: i32 = 0; part < p.parts; part += 2, spectra += 2 * pitch)
+    separate(p, rows + <usize>part * rowBytes, spectra, part + 1 < p.parts ? spectra + pitch : 0);
 }
 
 /** Adds what results read of their own window to what they read of others; where that is not finite they are direct altogether. */
@@ -312,8 +364,8 @@ function addNear(p: FourierParams, from: usize, lanes: i32, x: Window, at: usize
   if (count > 0) packPixels(from + <usize>x.firstResult * step, step, p.fromGroup, lanes, count, own, 16);
   if (isDirect) {
     memory.fill(at, 0, <usize>x.results << 4);
-    const other = own + (<usize>(x.firstElement - x.firstResult) << 4);
-    packPixels(from + <usize>x.firstElement * step, step, p.fromGroup, lanes, x.elements, other, 16);
+    const begin = isBehind ? x.firstResult - others : x.firstResult;
+    packOthers(p, from, lanes, x, begin, begin + x.results + others, place);
   }
   for (let column: i32 = 0; column < x.results; column += EIGHT) {
     const reach = isDirect ? x.taps : min(x.taps, isBehind ? column + EIGHT : x.results - column);

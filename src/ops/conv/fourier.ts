@@ -2,13 +2,14 @@
 import { BoundedMap } from '../../bounded-map';
 import { sizeOf } from '../../tensor/shape';
 import { type Axes, type Axis, type Extents, tapsOf } from './call';
-import { costOf, type DirectCounts, type FourierCounts } from './costs';
+import { costOf, type FourierCounts } from './costs';
 import { SPECTRUM_VECTORS } from './params';
 
 /** Windows of an axis, at most. */
 const MOST_WINDOWS = 16;
 /** Of local transforms: taps, and results of a window. */
 const [LEAST_TAPS, LEAST_RESULTS] = [16, 32];
+const PARTS = [1, 2, 4, 6, 8];
 
 /** A window of an axis: where its results, elements and taps begin, and where they lie among what is transformed. */
 interface Window {
@@ -19,7 +20,15 @@ interface Window {
   readonly elementPlace: number;
 }
 
-export type Near = -1 | 0 | 1;
+/** Whether results read what lies before them or behind, or both. */
+type Near = -1 | 0 | 1;
+
+export interface Local {
+  readonly near: Near;
+  /** Of the taps, and how many taps each has but the last. */
+  readonly parts: number;
+  readonly partTaps: number;
+}
 
 /** How an axis is cut into windows. */
 export interface AxisPlan {
@@ -36,8 +45,8 @@ export interface FourierPlan {
   readonly y: AxisPlan;
   readonly x: AxisPlan;
   readonly counts: FourierCounts;
-  /** -1 where transforms see only what lies before a window, 1 only what lies behind it, and the rest is direct; else 0. */
-  readonly near: Near;
+  /** Where transforms see only what lies before or behind a window, whose own elements are direct. */
+  readonly local: Local | undefined;
   /** Nanoseconds of one thread. */
   readonly cost: number;
 }
@@ -66,7 +75,7 @@ interface Extent {
 }
 
 /** An axis in so many windows of equal numbers of results; undefined if their transforms would be too long. */
-function axisPlan(axis: Axis, { extent, results, met }: Extent, count: number, near: Near = 0): AxisPlan | undefined {
+function axisPlan(axis: Axis, { extent, results, met }: Extent, count: number): AxisPlan | undefined {
   const { stride, dilation, up, before } = axis;
   const places = met.map(({ place }) => place);
   const [firstTap, lastTap] = [Math.min(...places), Math.max(...places)];
@@ -76,13 +85,12 @@ function axisPlan(axis: Axis, { extent, results, met }: Extent, count: number, n
   const windows: Window[] = [];
   for (let firstResult = 0; firstResult < results; firstResult += width) {
     const from = firstResult * stride - before + least;
-    const pastOwn = Math.min(results, firstResult + width);
-    const firstElement = Math.max(0, near > 0 ? pastOwn : Math.ceil(from / up));
-    const past = Math.min(extent, near < 0 ? firstResult : Math.floor((from + span + most - least) / up) + 1);
+    const firstElement = Math.max(0, Math.ceil(from / up));
+    const past = Math.min(extent, Math.floor((from + span + most - least) / up) + 1);
     const elements = Math.max(0, past - firstElement);
     windows.push({
       firstResult,
-      results: pastOwn - firstResult,
+      results: Math.min(width, results - firstResult),
       firstElement,
       elements,
       elementPlace: firstElement * up - from,
@@ -113,67 +121,80 @@ const plans = new BoundedMap<string, { readonly plan: FourierPlan | undefined }>
 function nearOf([, , { stride, dilation, up, before }]: Axes, { inputs, extents, taps, results }: Extents): Near {
   if (inputs * extents[1] * taps[1] * results[1] > 1 || stride * Math.abs(dilation) * up !== 1) return 0;
   const ends = [-before, (taps[2] - 1) * dilation - before];
-  if (taps[2] < LEAST_TAPS) return 0;
   return Math.max(...ends) === 0 ? -1 : Math.min(...ends) === 0 ? 1 : 0;
 }
 
 /**
- * The cheapest windows, of transforms that no element reaches earlier results by where `isLocal`; undefined for three spatial axes,
- * kernels that meet nothing, and transforms that are too long, or not local.
+ * The cheapest windows; undefined for three spatial axes, kernels that meet nothing, and transforms that are too long. Where
+ * `isLocal` no element reaches earlier results, or later ones: undefined where that cannot be.
  */
 export function fourierPlan(axes: Axes, all: Extents, isLocal = false): FourierPlan | undefined {
   const { batch, groups, inputs, outputs, extents, taps, results } = all;
   if (extents[0] * taps[0] * results[0] !== 1) return undefined;
-  const near = isLocal ? nearOf(axes, all) : 0;
-  if (isLocal && near === 0) return undefined;
-  return plans.get(JSON.stringify([axes, batch, groups, inputs, outputs, extents, taps, results, near]), () => {
+  return plans.get(JSON.stringify([axes, batch, groups, inputs, outputs, extents, taps, results, isLocal]), () => {
     const [ofY, ofX] = ([1, 2] as const).map((at) => {
       const [axis, extent, count] = [axes[at], extents[at], results[at]];
       const met = tapsOf(axis, extent, taps[at], count).flat();
       if (met.length === 0) return [];
-      const isCut = near !== 0 && at === 2;
-      const counts = isCut
-        ? cutsOf(count, met.length)
-        : Array.from({ length: Math.min(count, MOST_WINDOWS) }, (_, more) => more + 1);
-      return counts.flatMap(
-        (windows) => axisPlan(axis, { extent, results: count, met }, windows, isCut ? near : 0) ?? [],
-      );
+      const counts = Array.from({ length: Math.min(count, MOST_WINDOWS) }, (_, more) => more + 1);
+      return counts.flatMap((windows) => axisPlan(axis, { extent, results: count, met }, windows) ?? []);
     }) as [AxisPlan[], AxisPlan[]];
+    if (isLocal) return { plan: ofY[0] && localPlan(axes, all, ofY[0]) };
     let plan: FourierPlan | undefined;
     for (const y of ofY)
       for (const x of ofX) {
         if (2 * x.size > SPECTRUM_VECTORS || 2 * y.size * columnsOf(x) > SPECTRUM_VECTORS) continue;
-        // What is direct has taps and elements of its own behind the spectra.
-        if (near !== 0 && 2 * x.size + 32 > SPECTRUM_VECTORS) continue;
         const counts = countsOf(y, x, all);
-        const cost = costOf('fourier', counts) + (near === 0 ? 0 : costOf('direct', nearCounts(x, all)));
-        if (!plan || cost < plan.cost) plan = { y, x, counts, near, cost };
+        const cost = costOf('fourier', counts);
+        if (!plan || cost < plan.cost) plan = { y, x, counts, local: undefined, cost };
       }
     return { plan };
   }).plan;
 }
 
-/** Numbers of windows, at least two, that fill transforms of as many taps. */
-const cutsOf = (results: number, taps: number): number[] => [
-  ...new Set(
-    SIZES.filter((size) => size >= taps + LEAST_RESULTS)
-      .map((size) => Math.ceil(results / (size - taps + 1)))
-      .filter((windows) => windows > 1),
-  ),
-];
-
-/** What is direct within windows. */
-function nearCounts({ windows, taps }: AxisPlan, { batch, groups, outputs }: Extents): DirectCounts {
+/** Taps go in parts, since a transform has the length of a window and a part; pairs of parts share one. */
+function localPlan(axes: Axes, all: Extents, y: AxisPlan): FourierPlan | undefined {
+  const { batch, groups, outputs, extents, results } = all;
+  const near = nearOf(axes, all);
+  const places = tapsOf(axes[2], extents[2], all.taps[2], results[2]).flatMap((phase) =>
+    phase.map(({ place }) => place),
+  );
+  const taps = places.length;
+  if (near === 0 || taps < LEAST_TAPS) return undefined;
   const ofAll = Math.ceil(groups / 4) * outputs;
-  const macs = sumOf(windows, ({ results }) => results * Math.min(taps, results / 2 + 4));
-  return {
-    macs: ofAll * batch * macs,
-    results: ofAll * batch * sumOf(windows, ({ results }) => results),
-    taps: ofAll * taps,
-  };
+  let plan: FourierPlan | undefined;
+  for (const parts of PARTS)
+    for (const size of SIZES) {
+      const partTaps = Math.ceil(taps / parts);
+      const windows = Math.ceil(results[2] / (size - partTaps + 1));
+      const width = Math.ceil(results[2] / windows);
+      if (size < partTaps || windows < 2 || width < LEAST_RESULTS) continue;
+      // Behind the spectra lie all taps, and elements of taps and a window.
+      if (Math.max(2, parts) * (size + 2) + taps + width + 32 > SPECTRUM_VECTORS) continue;
+      const [radices, transforms, pictures] = [radicesOf(size), Math.ceil(parts / 2), batch * windows];
+      const counts = {
+        stages: ofAll * size * radices.length * (transforms + pictures * (transforms + 1)),
+        products: ofAll * pictures * parts * columnsOf({ size }),
+        taps: ofAll * taps,
+      };
+      const direct = { macs: ofAll * pictures * width * Math.min(taps, width / 2 + 4), results: 0, taps: ofAll * taps };
+      const cost = costOf('fourier', counts) + costOf('direct', direct);
+      if (plan && plan.cost <= cost) continue;
+      const none = { firstElement: 0, elements: 0, elementPlace: 0 };
+      const x = {
+        ...{ size, radices, firstTap: Math.min(...places), taps, tapPlace: 0 },
+        windows: Array.from({ length: windows }, (_, at) => ({
+          ...none,
+          firstResult: at * width,
+          results: Math.min(width, results[2] - at * width),
+        })).filter(({ results }) => results > 0),
+      };
+      plan = { y, x, counts, local: { near, parts, partTaps }, cost };
+    }
+  return plan;
 }
 
-const columnsOf = ({ size }: AxisPlan) => Math.floor(size / 2) + 1;
+const columnsOf = ({ size }: Pick<AxisPlan, 'size'>) => Math.floor(size / 2) + 1;
 
 const sumOf = <T>(all: readonly T[], of: (each: T) => number) => all.reduce((sum, each) => sum + of(each), 0);
 

@@ -101,8 +101,12 @@ export const FourierParams = struct({
   batch: 'i32',
   /** What a task goes through. */
   pictures: 'i32',
-  /** Of `FourierPlan`; and elements along x. */
+  /** Of `Local`, near 0 where transforms see all; and elements along x. */
   near: 'i32',
+  /** Tasks that share the windows of a picture. */
+  shares: 'i32',
+  parts: 'i32',
+  partTaps: 'i32',
   extent: 'i32',
   groups: 'i32',
   inputs: 'i32',
