@@ -1,6 +1,6 @@
 /** How methods go on from what is kept of the tokens before: a state, or the inputs of all of them. */
 import { ParameterError } from '../errors';
-import type { Advanced, Complete, Continuation, FromKeys, FromOwn } from '../methods/continuation';
+import type { Advanced, AdvanceOptions, Complete, Continuation, FromKeys, FromOwn } from '../methods/continuation';
 import type { Method } from '../methods/define';
 import { checkTensors } from '../ops/check';
 import { concat, contiguous, pad } from '../ops/copy';
@@ -48,11 +48,12 @@ export function advance(
   const n = inputs.q?.shape[1] as number;
   const isEven = continuation.from === 'state' || lengths.every((length) => length === lengths[0]);
   if (n > 0 && isEven && counts.every((count) => count === n))
-    return step(recurrence, inputs, keptOf(recurrence, before), control, complete);
+    return step(recurrence, inputs, keptOf(recurrence, before), { ...control, lengths }, complete);
   const parts = counts.map((count, row) => {
     const kept = keptOf(recurrence, before, row);
     if (count === 0) return { kept, out: undefined };
-    const { out, kept: next } = step(recurrence, partOf(method, inputs, row, count), kept, control, complete);
+    const options = { ...control, lengths: [lengths[row] as number] };
+    const { out, kept: next } = step(recurrence, partOf(method, inputs, row, count), kept, options, complete);
     return { out: padded(out, 1, n), kept: next };
   });
   const { q, v } = inputs as Record<'q' | 'v', Tensor>;
@@ -72,13 +73,13 @@ function step(
   { method, params, continuation }: Recurrence,
   inputs: Tensors,
   kept: Tensors,
-  { signal }: Control,
+  { signal, lengths }: AdvanceOptions,
   complete: Complete = (given) => given,
 ): { readonly out: Tensor; readonly kept: Tensors } {
   const forward = (given: Tensors) => method.forward(complete(given) as never, params as never, { signal }) as Advanced;
   if (continuation.from === 'state') {
     const given = { ...inputs, ...kept };
-    const results = continuation.advance?.(complete(given), { signal }) ?? forward(given);
+    const results = continuation.advance?.(complete(given), { signal, lengths }) ?? forward(given);
     const state = Object.entries(continuation.state).map(([input, output]) => [input, results[output] as Tensor]);
     return { out: results.out, kept: Object.fromEntries(state) };
   }

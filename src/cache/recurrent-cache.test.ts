@@ -11,7 +11,7 @@ const [ROWS, N, H, D, E] = [2, 30, 2, 4, 3];
 /** Inputs of whole sequences, and a part of the rows' own. */
 function sequences(runtime: Runtime, method: Method) {
   const of = (name: string, letters: string): Tensor => {
-    const extents: Record<string, number> = { b: ROWS, n: N, h: H, g: H, d: D, e: E };
+    const extents: Record<string, number> = { b: ROWS, n: N, m: N, h: H, g: H, d: D, e: E };
     const shape = letters.split(' ').map((letter) => extents[letter] as number);
     const numbers = normal(sizeOf(shape), name.length + (name.codePointAt(0) as number));
     // Logarithms of decays are not positive.
@@ -34,19 +34,27 @@ function tokens(x: Tensor, from: readonly number[], n: number, numbers: Float32A
 }
 
 describeOnBackends('a recurrent cache', (runtime) => {
-  test.each(['lightning-attention', 'gated-delta-rule'])('of %s reads what whole sequences do', async (name) => {
+  // With the numbers of a head's state.
+  const given = [
+    ['lightning-attention', { schedule: 'paper' }, D * E],
+    ['gated-delta-rule', {}, D * E],
+    ['performer', { causal: true, features: 9 }, 9 * (E + 1) + 1],
+    ['performer', { causal: true, features: 24, kernel: 'relu' }, 24 * (E + 1)],
+    ['transnormer', { causal: true }, D * E],
+    ['transnormer', { causal: true, positions: 'lrpe' }, D * E],
+  ] as const;
+  test.each(given)('of %s %j reads what whole sequences do', async (name, params, numbersOfHead) => {
     await scoped(runtime(), async () => {
       const method = findMethod(name) as Method;
       const reference = runtime();
-      const params = name === 'lightning-attention' ? { schedule: 'paper' } : {};
       using cache = createRecurrentCache(reference, { layers: [{ method, params }], rows: ROWS, history: 2 });
       const inputs = sequences(reference, method);
       const numbers = Object.fromEntries(
         await Promise.all(Object.entries(inputs).map(async ([key, x]) => [key, (await x.read()) as Float32Array])),
       );
-      const whole = (await (
-        method.forward(inputs as never, method.parse(params) as never).out as Tensor
-      ).read()) as Float32Array;
+      const hosts = Object.entries(inputs).map(async ([key, x]) => [key, await x.toHost()] as const);
+      const { out } = method.reference(Object.fromEntries(await Promise.all(hosts)), method.parse(params) as never);
+      const whole = out?.data as Float64Array;
       const append = async (counts: readonly number[]) => {
         const from = cache.lengths;
         const n = Math.max(1, ...counts);
@@ -70,8 +78,7 @@ describeOnBackends('a recurrent cache', (runtime) => {
       await append([3, 0]);
       await append([0, 0]);
       expect(cache.lengths).toEqual([9, 6]);
-      const bytes = cache.bytes;
-      expect(bytes).toBe(3 * ROWS * H * D * E * 4);
+      expect(cache.bytes).toBe(3 * ROWS * H * numbersOfHead * 4);
       cache.truncate([6, 6]);
       await append([2, 7]);
       using fork = cache.fork([1, 0, 1]);

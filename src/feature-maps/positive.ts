@@ -2,6 +2,7 @@ import { show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
 import { checkOptions } from '../ops/check';
 import { add, exp, multiply, subtract } from '../ops/map';
+import { map } from '../ops/map/map';
 import { matmul } from '../ops/matmul';
 import { max, sum } from '../ops/reduce';
 import { withDerivative } from '../tape';
@@ -83,6 +84,25 @@ export function positive(options: PositiveOptions): FeatureMap {
         },
       );
       return phi(x);
+    },
+  });
+}
+
+/** Natural logarithms of the features, unstabilised: for sums over tokens that come in parts, whose largest is not known yet. */
+export function positiveLogarithms(options: RandomFeatureOptions): FeatureMap {
+  checkRandomOptions(options);
+  const { features } = options;
+  const directions = drawDirections(features, options);
+  return defineFeatureMap({
+    name: 'positiveLogarithms',
+    features: featuresDrawn('positiveLogarithms', options),
+    forward(x, control) {
+      const squares = sum(multiply(x, x, control), { axes: [-1], keepDims: true, ...control });
+      return map(
+        (along, squares, { constant }) => along - squares / 2 - constant,
+        ...([project(x, directions, control), squares] as const),
+        { captured: { constant: Math.log(features) / 2 }, ...control },
+      ) as Tensor<'f32'>;
     },
   });
 }

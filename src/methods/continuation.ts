@@ -19,7 +19,12 @@ export interface FromState {
    * give it for the last ones, and the outputs that `state` names, with an axis of rows first. `inputs` has them from the call
    * before, none at first.
    */
-  readonly advance?: ((inputs: Readonly<Record<string, Tensor>>, control: Control) => Advanced) | undefined;
+  readonly advance?: ((inputs: Readonly<Record<string, Tensor>>, options: AdvanceOptions) => Advanced) | undefined;
+}
+
+export interface AdvanceOptions extends Control {
+  /** How many tokens each row has seen before; the state of one that has seen none may be zeros. */
+  readonly lengths: readonly number[];
 }
 
 export type Advanced = Readonly<Record<string, Tensor | undefined>> & { readonly out: Tensor };

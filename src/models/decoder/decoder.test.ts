@@ -472,13 +472,15 @@ describe('methods of a decoder', () => {
     }
   };
 
-  test('NormAttention and Performer of ReLU features keep one state, whatever the number of tokens', () =>
+  test('NormAttention and Performer keep one state, whatever the number of tokens', () =>
     scoped(runtime, async () => {
       const attention: LayerAttention[] = [
         { method: transnormer as Method },
+        { method: transnormer as Method, params: { positions: 'lrpe' } },
+        { method: performer as Method },
         { method: performer as Method, params: { kernel: 'relu' } },
       ];
-      const decoder = createDecoder(tiny, { attention });
+      const decoder = createDecoder({ ...tiny, num_hidden_layers: 4 }, { attention });
       using cache = decoder.cache(runtime, { capacity: 64 });
       const given = decoder.initialize(runtime, { seed: 1 });
       const bytes: number[] = [];

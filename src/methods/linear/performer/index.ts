@@ -4,9 +4,12 @@
  * Source: Choromanski et al. 2020, arXiv 2009.14794.
  */
 import { arcCosine, type FeatureMap, type FeatureOptions, positive } from '../../../feature-maps';
+import { positiveLogarithms } from '../../../feature-maps/positive';
 import { checkContiguous, checkFloat32 } from '../../../ops/float32';
 import { linearAttention } from '../../../ops/linear-attention';
+import { exp, multiply, subtract } from '../../../ops/map';
 import { map } from '../../../ops/map/map';
+import { max, sum } from '../../../ops/reduce';
 import type { Control } from '../../../runtime/backend';
 import { bindShapes } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
@@ -25,15 +28,14 @@ export const performer = defineMethod({
   params,
 
   // Features of softmax are scaled by the longest key of all tokens, which cancels out unless something is added.
-  isCausal: ({ causal, kernel, epsilon }) => causal && (kernel === 'relu' || epsilon === 0),
+  isCausal,
 
-  // Features of softmax are scaled by the longest key, which is not known until the last token.
   continuation: (params) =>
-    params.causal && params.kernel === 'relu'
+    isCausal(params)
       ? {
           from: 'state',
-          state: { state: 'state', keySum: 'keySum' },
-          advance: (inputs, control) => performerBehind(inputs as Qkv, params, inputs, control),
+          state: { state: 'state', keySum: 'keySum', ...(params.kernel === 'softmax' && { largest: 'largest' }) },
+          advance: (inputs, { signal }) => performerBehind(inputs as Qkv, params, inputs, { signal }),
         }
       : undefined,
 
@@ -70,24 +72,57 @@ export const performer = defineMethod({
   page: () => import('./page'),
 });
 
+function isCausal({ causal, kernel, epsilon }: PerformerParams): boolean {
+  return causal && (kernel === 'relu' || epsilon === 0);
+}
+
 /** What tokens leave to those behind them: `state` and `keySum` of linear attention. */
 export interface PerformerState {
   readonly state?: Tensor | undefined;
   readonly keySum?: Tensor | undefined;
+  /** Of softmax, [b, 1, g, 1]: the logarithm of the largest feature of a head's keys, which all of them are divided by. */
+  readonly largest?: Tensor | undefined;
 }
 
 /** Performer of tokens behind others, causal, from what these left, and what all of them leave. */
 export function performerBehind(inputs: Qkv, params: PerformerParams, before: PerformerState, control: Control) {
-  const { q, k } = mapped(inputs, params, { signal: control.signal });
+  const { kernel, epsilon } = params;
+  const features = { signal: control.signal };
+  const { q, k, largest, ...left } =
+    kernel === 'relu'
+      ? { ...before, ...mapped(inputs, params, features) }
+      : { q: mappedQueries(inputs.q, params, features), ...stabilised(inputs.k, params, before, features) };
   const { out, state, keySum } = linearAttention(q, k, inputs.v, {
     causal: true,
-    epsilon: params.epsilon,
+    epsilon,
     normalise: true,
-    initialState: before.state,
-    initialKeySum: before.keySum,
+    initialState: left.state,
+    initialKeySum: left.keySum,
     ...control,
   });
-  return { out, state, keySum };
+  return { out, state, keySum, largest };
+}
+
+/** The features of keys of softmax and what the tokens before left, all of a head divided by the largest of any key so far. */
+function stabilised(k: Tensor, params: PerformerParams, before: PerformerState, control: FeatureOptions) {
+  const [b, , g, d] = k.shape as [number, number, number, number];
+  const logarithms = scaled(k, factorsOf(params, d).k, positiveLogarithms(drawOf(params, d)), control);
+  const own = max(logarithms, { axes: [1, 3], keepDims: true, ...control });
+  const divided = (largest: Tensor) => exp(subtract(logarithms, largest, control), control);
+  const { state, keySum } = before;
+  if (!state || !keySum) return { k: divided(own), largest: own };
+  // A row that has seen nothing has zeros, also for the largest; the largest feature is 1 in any other's sum.
+  const seen = sum(keySum.reshape([b, 1, g, -1]), { axes: [3], keepDims: true, ...control });
+  const [largest, factor] = map(
+    (own, before, seen) => {
+      const largest = seen > 0 ? Math.max(own, before) : own;
+      return [largest, seen > 0 ? Math.exp(before - largest) : 0];
+    },
+    ...([own, before.largest as Tensor, seen] as const),
+    control,
+  );
+  const rescaled = (x: Tensor) => multiply(x.reshape([b, 1, g, -1]), factor, control).reshape(x.shape);
+  return { k: divided(largest), largest, state: rescaled(state), keySum: rescaled(keySum) };
 }
 
 type Qkv = Readonly<Record<'q' | 'k' | 'v', Tensor>>;
@@ -103,19 +138,27 @@ function mapped({ q, k }: Qkv, params: PerformerParams, control: FeatureOptions)
   const d = q.shape[3] as number;
   const draw = drawOf(params, d);
   const factors = factorsOf(params, d);
-  const phi = (x: Tensor, factor: number, features: FeatureMap) =>
-    features.forward(
-      map((x, { factor }) => x * factor, x, { captured: { factor }, ...control }),
-      control,
-    );
   if (params.kernel === 'softmax')
     return {
-      q: phi(q, factors.q, positive({ ...draw, stabilise: 'rows' })),
-      k: phi(k, factors.k, positive({ ...draw, stabilise: 'heads' })),
+      q: mappedQueries(q, params, control),
+      k: scaled(k, factors.k, positive({ ...draw, stabilise: 'heads' }), control),
     };
   const features = arcCosine({ ...draw, degree: 1 });
   const floor = FLOOR * Math.sqrt(2 / draw.features);
   const raised = (x: Tensor, factor: number) =>
-    map((phi, { floor }) => phi + floor, phi(x, factor, features), { captured: { floor }, ...control });
+    map((phi, { floor }) => phi + floor, scaled(x, factor, features, control), { captured: { floor }, ...control });
   return { q: raised(q, factors.q), k: raised(k, factors.k) };
 }
+
+/** The features of queries of softmax, each divided by its largest. */
+function mappedQueries(q: Tensor, params: PerformerParams, control: FeatureOptions): Tensor {
+  const d = q.shape[3] as number;
+  return scaled(q, factorsOf(params, d).q, positive({ ...drawOf(params, d), stabilise: 'rows' }), control);
+}
+
+/** Features of x times a factor. */
+const scaled = (x: Tensor, factor: number, features: FeatureMap, control: FeatureOptions) =>
+  features.forward(
+    map((x, { factor }) => x * factor, x, { captured: { factor }, ...control }),
+    control,
+  );

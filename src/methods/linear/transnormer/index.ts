@@ -56,22 +56,24 @@ export const transnormer = defineMethod({
     });
   },
 
-  /** Positions are those of the tokens of a call, so that a turned key could not be told from its place in a text. */
   continuation(params) {
     const { attention: kind, weights, positions, block, causal, epsilon } = params;
-    if (positions !== 'none') return undefined;
     if (kind === 'norm' && causal)
       return {
         from: 'state',
         state: { state: 'state' },
-        advance(inputs, control) {
+        advance(inputs, { lengths, ...control }) {
           const { v, state: initialState, ...given } = inputs as Given & { readonly state?: Tensor };
-          const [q, k] = [prepared(given.q, given, params, control), prepared(given.k, given, params, control)];
+          const [q, k] = [given.q, given.k].map((x) => prepared(x, given, params, control, lengths)) as [
+            Tensor,
+            Tensor,
+          ];
           const { out, state } = linearAttention(q, k, v, { causal, initialState, ...control });
           return { out: normalised(out, epsilon), state };
         },
       };
-    if (kind !== 'diag' || weights !== 'softmax') return undefined;
+    // A cache has keys as they came, not turned by their places in a block.
+    if (kind !== 'diag' || weights !== 'softmax' || positions !== 'none') return undefined;
     return {
       from: 'keys',
       window: block,
@@ -153,10 +155,16 @@ type Qkv = Readonly<Record<'q' | 'k' | 'v', Tensor>>;
 type Given = Qkv & Rotations<Tensor>;
 
 /** Queries or keys as they are multiplied: mapped to features and rotated by their positions. */
-function prepared(x: Tensor, turns: Rotations<Tensor>, params: TransnormerParams, { signal }: Control): Tensor {
+function prepared(
+  x: Tensor,
+  turns: Rotations<Tensor>,
+  params: TransnormerParams,
+  { signal }: Control,
+  before?: readonly number[],
+): Tensor {
   const map = params.attention === 'norm' ? MAPS[params.phi] : undefined;
   const phi = map ? map.forward(x, { signal }) : x;
-  return params.positions === 'none' ? phi : encode(phi, turns, params, { signal });
+  return params.positions === 'none' ? phi : encode(phi, turns, params, { signal }, before);
 }
 
 /** SRMSNorm over the heads of a token side by side. */

@@ -13,15 +13,18 @@ import type { Shape } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
 import { type Positions, positionsOf, type Rotations, type TransnormerParams } from './settings';
 
-/** Rows x [b, n, h, d], contiguous. */
+/** Rows x [b, n, h, d], contiguous; `before` is how many tokens came before those of all batches, or of each. */
 export function encode(
   x: Tensor,
   { theta, reflection }: Rotations<Tensor>,
   params: TransnormerParams,
   control: Pick<Control, 'signal'>,
+  before: readonly number[] = [0],
 ): Tensor {
   const { runtime } = x;
   const [, n, , d] = x.shape as [number, number, number, number];
+  const rows = before.length;
+  const tokenAt = (place: number) => (before[Math.floor(place / n)] as number) + (place % n);
   const made = (given: Rotations<Tensor>, shape: Shape, of: (positions: Positions) => Float64Array) =>
     Object.keys(given).length > 0
       ? fromValues(given as Record<string, Tensor>, shape, (values) => of(positionsOf(values, d, params)))
@@ -31,11 +34,10 @@ export function encode(
     return matmul(x.reshape([-1, d]), matrix, control).reshape(x.shape);
   };
   const table = (given: Rotations<Tensor>, of: (angle: number) => number) =>
-    made(given, [n, 1, d], ({ of: placeOf, theta }) =>
-      Float64Array.from({ length: n * d }, (_, at) => {
-        const [token, pair] = [Math.floor(at / d), (at % d) >> 1];
-        return of(placeOf(token) * (theta[pair] ?? 0));
-      }),
+    made(given, [rows, n, 1, d], ({ of: placeOf, theta }) =>
+      Float64Array.from({ length: rows * n * d }, (_, at) =>
+        of(placeOf(tokenAt(Math.floor(at / d))) * (theta[(at % d) >> 1] ?? 0)),
+      ),
     );
   const tables = (given: Rotations<Tensor>) => ({ cos: table(given, Math.cos), sin: table(given, Math.sin) });
   // Angles are computed in float64, since they grow with the positions, so the derivative is given here.
@@ -45,8 +47,8 @@ export function encode(
       const { cos: gradCos, sin: gradSin } = gradients as typeof gradients & Record<'cos' | 'sin', Tensor>;
       const { of: placeOf } = positionsOf({}, d, params);
       const places = runtime.tensor(
-        Array.from({ length: n }, (_, token) => placeOf(token)),
-        [n, 1, 1],
+        Array.from({ length: rows * n }, (_, at) => placeOf(tokenAt(at))),
+        [rows, n, 1, 1],
       );
       const gradAngles = map(
         (place, byCos, bySin, cos, sin) => place * (bySin * cos - byCos * sin),
@@ -55,7 +57,8 @@ export function encode(
       );
       // A last channel without a pair has no angle.
       const pairs = Math.floor(d / 2);
-      return [sum(contiguous(gradAngles.slice(2, 0, 2 * pairs)).reshape([n, pairs, 2]), { axes: [0, 2], ...control })];
+      const ofPairs = contiguous(gradAngles.slice(3, 0, 2 * pairs)).reshape([rows * n, pairs, 2]);
+      return [sum(ofPairs, { axes: [0, 2], ...control })];
     },
   );
   const { cos, sin } = theta ? learned(theta) : tables({});
