@@ -1,6 +1,14 @@
 /** How methods go on from what is kept of the tokens before: a state, or the inputs of all of them. */
 import { ParameterError } from '../errors';
-import type { Advanced, AdvanceOptions, Complete, Continuation, FromKeys, FromOwn } from '../methods/continuation';
+import type {
+  Advanced,
+  AdvanceOptions,
+  Complete,
+  Continuation,
+  FromInputs,
+  FromKeys,
+  FromOwn,
+} from '../methods/continuation';
 import type { Method } from '../methods/define';
 import { checkTensors } from '../ops/check';
 import { concat, contiguous, pad } from '../ops/copy';
@@ -84,17 +92,22 @@ function step(
     return { out: results.out, kept: Object.fromEntries(state) };
   }
   const all: Tensors = Object.fromEntries(
-    Object.entries(inputs).flatMap(([name, x]) => {
-      const axis = tokenAxis(method, name);
-      const isAlone = continuation.lastQueries && lettersOf(method, name)[axis] === 'n';
-      return axis < 0 || isAlone
-        ? []
-        : [[name, concat([...(kept[name] ? [kept[name]] : []), x] as Tensor<'f32'>[], axis)]];
+    keptInputs(method, continuation, inputs).map((name) => {
+      const before = kept[name];
+      return [name, concat([...(before ? [before] : []), inputs[name]] as Tensor<'f32'>[], tokenAxis(method, name))];
     }),
   );
   const { out } = forward({ ...inputs, ...all });
   const [, length] = out.shape as [number, number];
   return { out: out.slice(1, length - (inputs.q?.shape[1] as number), length), kept: all };
+}
+
+/** The names of those inputs that are kept of all tokens. */
+export function keptInputs(method: Method, { lastQueries }: FromInputs, inputs: object = method.inputs): string[] {
+  return Object.keys(inputs).filter((name) => {
+    const axis = tokenAxis(method, name);
+    return axis >= 0 && !(lastQueries && lettersOf(method, name)[axis] === 'n');
+  });
 }
 
 /** What is kept of a row, or of all rows if they have as many tokens each. */
@@ -165,5 +178,5 @@ const lettersOf = ({ inputs, optional }: Method, name: string): readonly string[
 const batchAxis = (method: Method, name: string) => lettersOf(method, name).indexOf('b');
 
 /** The axis of an input's tokens, -1 for inputs that all tokens share. */
-const tokenAxis = (method: Method, name: string) =>
+export const tokenAxis = (method: Method, name: string) =>
   lettersOf(method, name).findIndex((letter) => letter === 'n' || letter === 'm');

@@ -27,10 +27,11 @@ import {
 import type { Control } from '../runtime/backend';
 import { LARGEST_HEAD } from '../runtime/cpu/params';
 import type { Runtime } from '../runtime/runtime';
-import { checkHost, type HostTensor, hostTensor } from '../tensor/host';
-import { formatShape, sameShape } from '../tensor/shape';
+import { type HostTensor, hostTensor } from '../tensor/host';
+import { formatShape } from '../tensor/shape';
 import { disposeKey, type Tensor } from '../tensor/tensor';
 import { describesItself } from '../text/inspect';
+import { numbersIn } from './named';
 import { PagePool, type SharedPage } from './pool';
 import { checkRows, rowLengths } from './rows';
 import { restorePages, savedPages } from './saved-pages';
@@ -502,16 +503,3 @@ const filledOf = ({ length, pages }: Row) =>
   pages.flatMap((page, place) =>
     page ? [{ page, place, tokens: Math.min(PAGE_ROWS, length - place * PAGE_ROWS) }] : [],
   );
-
-/** The numbers of a tensor of a file, of this shape; of rank 1 and any length without one. */
-function numbersIn(saved: Readonly<Record<string, HostTensor>>, name: string, shape: readonly number[]): Int32Array {
-  const host = saved[name];
-  if (host === undefined) throw new ParameterError(`saved must have '${name}', as save() gives it`);
-  checkHost(`${name} of saved`, host);
-  const fits = shape.length === 0 ? host.shape.length === 1 : sameShape(host.shape, shape);
-  if (host.dtype !== 'i32' || !fits)
-    throw new ParameterError(
-      `${name} of saved must be i32 ${shape.length === 0 ? 'of rank 1' : formatShape(shape)}, got ${host.dtype} ${formatShape(host.shape)}`,
-    );
-  return host.data as Int32Array;
-}

@@ -1,5 +1,5 @@
 /** States of recurrent methods behind the interface of a key-value cache, so that layers of both kinds decode side by side. */
-import { checkArray, checkOptions, checkWhole, show } from '../check';
+import { checkArray, checkOptions, checkRecord, checkWhole, show } from '../check';
 import { DisposedError, ParameterError, ShapeError } from '../errors';
 import type { Complete } from '../methods/continuation';
 import type { Method } from '../methods/define';
@@ -7,12 +7,14 @@ import { checkCounts } from '../ops/cache/layer';
 import { checkControl, checkTensors, commonRuntime } from '../ops/check';
 import { aRuntime, defineComposite, type Needing, type OptionsOf, type Setting, whole } from '../ops/define';
 import type { Runtime } from '../runtime/runtime';
-import { bytesPerElement } from '../tensor/dtype';
+import { bytesPerElement, type DType } from '../tensor/dtype';
+import { type HostTensor, hostTensor } from '../tensor/host';
 import { formatShape } from '../tensor/shape';
 import { disposeKey, type Tensor } from '../tensor/tensor';
 import { describesItself } from '../text/inspect';
-import { advance, joined, keptOf, type Moment, type Recurrence } from './advance';
+import { advance, joined, keptInputs, keptOf, type Moment, type Recurrence, tokenAxis } from './advance';
 import type { AppendOptions } from './key-value-cache';
+import { numbersIn, partOf } from './named';
 import { checkRows, rowLengths } from './rows';
 
 /** A layer: a method that goes on from a state, such as the gated delta rule. */
@@ -216,6 +218,46 @@ export class RecurrentCache {
     return this.#withRows(all.flatMap((cache) => cache.lengths.map((_, row) => ({ cache, row }))));
   }
 
+  /** What all layers keep now as tensors, which `writeSafetensors` writes; not what was before the last appends. */
+  async save(): Promise<Record<string, HostTensor>> {
+    this.#assertUsable('save()');
+    const moments = this.all.map(now);
+    const rows = (moments[0] as Moment).lengths.length;
+    const lengths = Int32Array.from(moments.flatMap(({ lengths }) => lengths));
+    const saved: Record<string, HostTensor> = { lengths: hostTensor(lengths, [this.layers, rows], 'i32') };
+    // As it is now, whatever is appended meanwhile.
+    using copy = this.fork([...Array(rows).keys()]);
+    for (const [at, layer] of copy.all.entries())
+      for (const [name, tensor] of Object.entries(now(layer).kept)) saved[`${at}.${name}`] = await tensor.toHost();
+    return saved;
+  }
+
+  /**
+   * Takes what `save` gave of a cache with the same layers, params and rows, in the place of nothing.
+   *
+   * @throws {ParameterError} a cache that has tokens already; tensors of another cache
+   */
+  restore(saved: Readonly<Record<string, HostTensor>>): void {
+    this.#assertUsable('restore()');
+    checkRecord('saved', saved);
+    const rows = this.lengths.length;
+    if (this.all.some((layer) => now(layer).lengths.some((length) => length > 0)))
+      throw new ParameterError(`restore() needs a cache without tokens, got one of ${this.lengths.join(', ')}`);
+    const all = numbersIn(saved, 'lengths', [this.layers, rows]);
+    const next = this.all.map((layer, at) => {
+      const lengths = [...all.slice(at * rows, (at + 1) * rows)];
+      const kept = partOf(`${at}.`, saved);
+      checkSaved(layer, at, lengths, kept);
+      return { lengths, kept };
+    });
+    for (const [at, { lengths, kept }] of next.entries()) {
+      const tensors = Object.entries(kept).map(
+        ([name, host]) => [name, this.runtime.fromHost(host as HostTensor<DType>)] as const,
+      );
+      this.#keep(this.all[at] as Layer, [{ lengths, kept: Object.fromEntries(tensors) }]);
+    }
+  }
+
   #withRows(rows: readonly { readonly cache: RecurrentCache; readonly row: number }[]): RecurrentCache {
     const layers = this.all.map((layer, at): Layer => {
       const places = rows.map(({ cache, row }) => ({ moment: now(cache.all[at] as Layer), row }));
@@ -267,6 +309,27 @@ const now = ({ moments }: Layer): Moment => moments.at(-1) as Moment;
 
 const tensorsOf = (moments: readonly Moment[]): Set<Tensor> =>
   new Set(moments.flatMap(({ kept }) => Object.values(kept)));
+
+/** Throws unless `kept` is what a layer may keep once its rows have so many tokens. */
+function checkSaved(
+  { method, continuation }: Layer,
+  at: number,
+  lengths: readonly number[],
+  kept: Readonly<Record<string, HostTensor>>,
+): void {
+  if (lengths.some((length) => length < 0))
+    throw new ParameterError(`lengths of saved must not be negative, got ${lengths.join(', ')} for layer ${at}`);
+  const longest = Math.max(...lengths);
+  const isState = continuation.from === 'state';
+  const needed = isState ? Object.keys(continuation.state) : keptInputs(method, continuation);
+  for (const name of longest > 0 ? needed : []) {
+    const { shape = [] } = kept[name] ?? {};
+    if (shape[0] !== lengths.length || (!isState && (shape[tokenAxis(method, name)] as number) < longest))
+      throw new ParameterError(
+        `saved must have '${at}.${name}' of ${lengths.length} rows${isState ? '' : ` with ${longest} tokens`}, as ${method.name} keeps it, got ${kept[name] ? formatShape(shape) : 'none'}`,
+      );
+  }
+}
 
 /** The earliest moment from which a row can go on after so many tokens, as later ones may be at fault; -1 if there is none. */
 function momentAt({ continuation, moments }: Layer, row: number, length: number): number {

@@ -1,6 +1,6 @@
 /** What a decoder keeps of past tokens, in each layer as its method goes on. */
 import { checkTokens, type Recurrence } from '../../cache/advance';
-import { createKeyValueCache, KeyValueCache } from '../../cache/key-value-cache';
+import { createKeyValueCache, type KeyValueCache } from '../../cache/key-value-cache';
 import { Memories } from '../../cache/memories';
 import { partOf, prefixed } from '../../cache/named';
 import { openRecurrentCache, type RecurrentCache } from '../../cache/recurrent-cache';
@@ -336,18 +336,18 @@ export class DecoderCache {
   }
 
   /**
-   * What it holds of all tokens as tensors, which `writeSafetensors` writes: keys and values as they lie, and indexes of them, with
-   * a hash of the settings and parameters that made them, all of which are read.
+   * What it holds of all tokens as tensors, which `writeSafetensors` writes: keys and values as they lie, indexes of them, and
+   * states, with a hash of the settings and parameters that made them, all of which are read.
    *
    * @throws {ParameterError} a cache that has no tokens
    * @throws {UnsupportedError} a layer that keeps something else, by its name
    */
   async save(): Promise<Record<string, HostTensor>> {
-    const parts = this.#keyed('save()');
+    const parts = this.#savable('save()');
     if (!this.parameters || this.#isEmpty)
       throw new ParameterError('save() needs a cache with tokens, got one without');
     const saved: Record<string, HostTensor> = { identity: await this.#identity(this.parameters) };
-    for (const [at, part] of parts.entries()) Object.assign(saved, prefixed(`keys.${at}.`, await part.save()));
+    for (const [at, part] of parts.entries()) Object.assign(saved, prefixed(`parts.${at}.`, await part.save()));
     return Object.assign(saved, prefixed('memory.', await this.memories.save(this.#keysOf)));
   }
 
@@ -361,7 +361,7 @@ export class DecoderCache {
   async restore(saved: Readonly<Record<string, HostTensor>>, parameters: Parameters): Promise<void> {
     checkRecord('saved', saved);
     checkRecord('parameters', parameters);
-    const parts = this.#keyed('restore()');
+    const parts = this.#savable('restore()');
     if (!this.#isEmpty)
       throw new ParameterError(`restore() needs a cache without tokens, got one of ${this.lengths.join(', ')}`);
     const own = await this.#identity(parameters);
@@ -371,7 +371,7 @@ export class DecoderCache {
         `saved must be of these parameters and settings of the decoder, got ${made ? 'that of others' : "none with an 'identity'"}: give the tokens anew`,
       );
     try {
-      for (const [at, part] of parts.entries()) part.restore(partOf(`keys.${at}.`, saved));
+      for (const [at, part] of parts.entries()) part.restore(partOf(`parts.${at}.`, saved));
       await this.memories.restore(partOf('memory.', saved), this.#keysOf);
       this.parameters = { ...parameters };
     } catch (error) {
@@ -390,12 +390,12 @@ export class DecoderCache {
     return (this.parts[part] as KeyValueCache).layer(layer);
   };
 
-  #keyed(use: string): KeyValueCache[] {
+  #savable(use: string): Exclude<Part, OwnPart>[] {
     this.#assertUsable(use);
     return this.parts.map((part, at) => {
-      if (part instanceof KeyValueCache) return part;
+      if (!(part instanceof OwnPart)) return part;
       throw new UnsupportedError(
-        `${use}: ${this.plan.names[at]?.join(', ')} keeps no keys and values that could be saved: give the tokens anew`,
+        `${use}: ${this.plan.names[at]?.join(', ')} keeps a cache of its own, which cannot be saved: give the tokens anew`,
       );
     });
   }

@@ -321,6 +321,42 @@ describeOnBackends('decoder by other methods', (runtime) => {
     }),
   );
 
+  test('states, keys and inputs that were saved go on as they would have', () =>
+    scoped(runtime(), async () => {
+      const attention = [
+        lightningAttention,
+        exactAttention,
+        localLinearAttention,
+        { method: performer as Method },
+      ] as unknown as DecoderAttention;
+      const { decoder, parameters, go } = decoding(runtime(), attention);
+      const opened = () => decoder.cache(runtime(), { rows: 2, capacity: 8 });
+      using cache = opened();
+      const texts: number[][] = [[], []];
+      await go(cache, texts, [[1, 2, 3], [4]]);
+      const saved = await cache.save();
+      using other = opened();
+      await other.restore(saved, parameters);
+      expect(other.lengths).toEqual([3, 1]);
+      const tokens = runtime().tensor([5, 6], [2, 1], 'i32');
+      const [expected, found] = [cache, other].map((each) => decoder.step(parameters, tokens, each));
+      // The reference keeps float64, and saves float32.
+      expectClose(await found!.read(), await expected!.read(), 1e-5);
+      using empty = opened();
+      const name = Object.keys(saved).find((each) => each.endsWith('.keySum'))!;
+      const { [name]: _, ...lacking } = saved;
+      await expect(empty.restore(lacking, parameters)).rejects.toThrow(
+        "saved must have '2.keySum' of 2 rows, as performer keeps it, got none",
+      );
+      const [k] = Object.keys(saved).filter((each) => each.endsWith('.1.k'));
+      const short = hostTensor(new Float32Array(16), [2, 2, 2, 2]);
+      await expect(empty.restore({ ...saved, [k!]: short }, parameters)).rejects.toThrow(
+        'rows with 3 tokens, as local',
+      );
+      await empty.restore(saved, parameters);
+      expect(empty.lengths).toEqual([3, 1]);
+    }));
+
   test('a cache and its forks give their memory back', async () => {
     const { live } = runtime().memory();
     const decoder = createDecoder(tiny, { attention: [gatedDeltaRule, anew] });

@@ -82,13 +82,13 @@ describeOnBackends('decoder by retrieval attention', (runtime) => {
       await expect(set.restore(saved, parameters)).rejects.toThrow('saved must be of these parameters and settings');
       const tokens = runtime().tensor([1], [1, 1], 'i32');
       expect(() => decoder.step(others, tokens, other)).toThrow('the cache has tokens of other parameters');
-      const about = { ...saved['keys.0.about'], data: Int32Array.of(32, 0, 2, 6, 6) } as never;
-      await expect(empty.restore({ ...saved, 'keys.0.about': about }, parameters)).rejects.toThrow(
+      const about = { ...saved['parts.0.about'], data: Int32Array.of(32, 0, 2, 6, 6) } as never;
+      await expect(empty.restore({ ...saved, 'parts.0.about': about }, parameters)).rejects.toThrow(
         'numbers of type 3, got one with 0',
       );
-      const pages = saved['keys.0.pages.1.0']!;
+      const pages = saved['parts.0.pages.1.0']!;
       const changed = { ...pages, data: (pages.data as Int32Array).map((word) => word ^ 1) } as never;
-      await expect(empty.restore({ ...saved, 'keys.0.pages.1.0': changed }, parameters)).rejects.toThrow(
+      await expect(empty.restore({ ...saved, 'parts.0.pages.1.0': changed }, parameters)).rejects.toThrow(
         'saved is the index of other keys',
       );
       // It is as empty as before.
