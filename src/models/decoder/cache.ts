@@ -337,7 +337,8 @@ export class DecoderCache {
 
   /**
    * What it holds of all tokens as tensors, which `writeSafetensors` writes: keys and values as they lie, indexes of them, and
-   * states, with a hash of the settings and parameters that made them, all of which are read.
+   * states, with a hash of the settings that made them and of parts of the parameters: of 8 blocks of
+   * 512 numbers of each, so that weights that differ only between these are taken for the same.
    *
    * @throws {ParameterError} a cache that has no tokens
    * @throws {UnsupportedError} a layer that keeps something else, by its name
