@@ -5,7 +5,7 @@ import { relative, resolve } from 'node:path';
 import type { InlineConfig, Plugin } from 'vite';
 import { ENCODER_BYTES, meanings } from './build/meanings';
 import { feed, pages } from './build/pages';
-import { publishedResults } from './build/published';
+import { openings } from './build/published';
 import { sprite } from './build/sprite';
 import { ROOT } from './build/standing';
 
@@ -16,8 +16,8 @@ mkdirSync(resolve(root, 'site'), { recursive: true });
 writeFileSync(SPRITE, sprite());
 writeFileSync(resolve(root, 'site/meanings.generated.json'), await meanings());
 mkdirSync(resolve(root, 'site/published'), { recursive: true });
-for (const [name, results] of await publishedResults())
-  writeFileSync(resolve(root, `site/published/${name}.generated.json`), results);
+for (const [name, { stored }] of openings)
+  writeFileSync(resolve(root, `site/published/${name}.generated.json`), JSON.stringify(stored));
 
 /** What a page isolated from others needs, and so threads. */
 const headers = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' };

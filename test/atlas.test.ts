@@ -520,16 +520,27 @@ test.concurrent('a method is chosen for what one needs, and the address says wha
 
 describe.concurrent('the documentation', () => {
   /** Pages that are like one of the others: only their extents are looked at. */
-  const ALIKE = ['guide/coming-from/', 'papers/van/', 'api/', 'benchmarks/start/', '404.html'];
+  const ALIKE = ['guide/coming-from/', 'papers/van/', 'models/decoder/', 'api/', 'benchmarks/start/', '404.html'];
 
   test.each([
-    ...['', 'choose/', 'guide/', 'papers/sale/', 'models/decoder/', 'api/masks/', 'benchmarks/', 'benchmarks/sparse/'],
+    ...['', 'choose/', 'guide/', 'papers/sale/', 'models/biformer/', 'api/masks/', 'benchmarks/', 'benchmarks/sparse/'],
     ...ALIKE,
   ])('/%s can be read, on a telephone, in the dark and on paper too', async (path) => {
     const { page, complaints } = await open(shared, path.endsWith('html') ? path : `${path}index.html`);
+    const fetched: string[] = [];
+    page.on('request', (request) => request.url().endsWith('.safetensors') && fetched.push(request.url()));
     await settled(page);
     const isNew = !ALIKE.includes(path);
     if (isNew) expect(await grave(page)).toEqual([]);
+    if (path === 'models/decoder/') expect(await page.textContent('.title')).toContain('Untrained');
+    if (path === 'models/biformer/') {
+      expect(await page.textContent('.inked tr:nth-child(1) th[scope]')).toBe('ankle boot');
+      expect(fetched).toEqual([]);
+      await page.click('[data-run]');
+      await page.waitForSelector(`${live('run')}[data-state=done]`);
+      expect(await page.textContent(live('run'))).toContain('With trained weights');
+      expect(fetched.length).toBe(1);
+    }
     for (const width of [1440, 820, 360]) {
       await page.setViewportSize({ width, height: 800 });
       await page.waitForTimeout(100);

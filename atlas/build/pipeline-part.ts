@@ -7,7 +7,7 @@ import type { Estimate } from '../../src/measure/statistics';
 import type { Pipeline, PipelineShown, ShownRun } from '../../src/pipelines/names';
 import { type Html, html } from '../site/html';
 import { exampleBox, examples } from './examples';
-import { type Look, looks } from './looks';
+import { lookBox, looks } from './looks';
 import { seriesPlot } from './series-plot';
 import { ROOT } from './standing';
 
@@ -23,14 +23,6 @@ export function pipelineSection({ command, shown }: Pipeline): Html | false {
 
 function pictureBox({ file, width, height, text }: NonNullable<PipelineShown['pictures']>[number]): Html {
   return html`<figure class="made"><img src="../../../${DOCS}/${file}" width="${width}" height="${height}" alt="${text}"><figcaption class="caption">${text}</figcaption></figure>`;
-}
-
-function lookBox({ question, said, sights }: Look): Html {
-  const items = sights.map(
-    ({ title, note, file, picture: { width, height } }) =>
-      html`<div><img src="../../${file}" width="${width}" height="${height}" alt="${note}"><small>${title}</small></div>`,
-  );
-  return html`<figure class="made"><div class="looks">${items}</div><figcaption class="caption">“${question}”: ${said}</figcaption></figure>`;
 }
 
 /** A run of tasks: detectors have AUROC, learners accuracies, [seed][task learned last][task]. */

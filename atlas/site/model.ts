@@ -34,13 +34,18 @@ function changed(): void {
 changed();
 
 function programOf({ params }: Setting): string {
-  const { exported, inputs, output, promised } = data;
+  const { exported, inputs, output, promised, trained, sample } = data;
+  const isTrained = trained && JSON.stringify(params) === JSON.stringify(sample.params);
+  const weights = isTrained
+    ? `const { tensors } = await ${exported}.published.load();
+const parameters = model.load(runtime, tensors);`
+    : 'const parameters = model.initialize(runtime, { seed: 1 }); // or model.load(runtime, file)';
   return `import { createRuntime } from 'saccade';
 import { ${exported} } from 'saccade/models';
 
 const runtime = await createRuntime();
 const model = ${exported}.create(${literal(params)});
-const parameters = model.initialize(runtime, { seed: 1 }); // or model.load(runtime, file)
+${weights}
 const { inputs: sample } = ${exported}.sample();
 const inputs = { ${inputs.map((name) => `${name}: runtime.fromHost(sample.${name})`).join(', ')} };
 const results = model.forward(inputs, parameters);

@@ -19,7 +19,7 @@ export interface Shown {
 }
 
 /** Planes that are drawn, and curves. */
-const MOST = 12;
+export const MOST_PLANES = 12;
 const MOST_CURVES = 4;
 /** Points that make a curve. */
 const LEAST_POINTS = 8;
@@ -41,7 +41,7 @@ export function shownAs(name: string, spec: string, tensor: ShownTensor): Shown 
   if (isPicture(spec)) {
     const [rows, columns] = shape.slice(-2);
     const channels = shape.slice(spec.startsWith('b ') ? 1 : 0, -2).reduce((size, extent) => size * extent, 1);
-    const planes = Math.min(MOST, channels);
+    const planes = Math.min(MOST_PLANES, channels);
     return { name, kind: 'picture', shape, planes, rows, columns, data: take(data, planes * rows * columns) };
   }
   // Integers are places or counts, but for zeros and ones.
@@ -61,7 +61,7 @@ export function shownAs(name: string, spec: string, tensor: ShownTensor): Shown 
     return { name, kind: 'picture', shape, planes: columns, rows: rest[0], columns: rows, data: numbers };
   }
   if (!isOfPlaces && lines >= LEAST_SIDE) {
-    const planes = rest.reduce((size, extent) => Math.min(MOST, size * extent), 1);
+    const planes = rest.reduce((size, extent) => Math.min(MOST_PLANES, size * extent), 1);
     return { name, kind: 'picture', shape, planes, rows, columns, data: take(data, planes * rows * columns) };
   }
   const [height, width] = [Math.min(MOST_ROWS, data.length / columns), Math.min(MOST_COLUMNS, columns)];

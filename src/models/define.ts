@@ -171,10 +171,15 @@ function checkForward(spec: Declared, inputs: object, control: ModuleControl, kn
 
 type Declared = Pick<Model, 'name' | 'inputs' | 'optional' | 'integers'>;
 
-/** Whether a package ships weights of the network that params describe. */
-export const isPublishedWith = ({ published, parse }: Model, params: object): boolean =>
-  published !== undefined &&
-  JSON.stringify(parse(published.params as never)) === JSON.stringify(parse(params as never));
+/** Whether a package ships weights of the network that params describe; whether it tells features of stages changes none. */
+export function isPublishedWith(
+  { published, parse }: Model,
+  { features: _, ...params }: { features?: unknown },
+): boolean {
+  if (!published) return false;
+  const [own, given] = [published.params, params].map((each) => JSON.stringify(parse(each as never)));
+  return own === given;
+}
 
 /** Throws unless the inputs are those declared, of their element types and shapes, on one runtime. */
 function checkInputs(spec: Declared, inputs: object): void {

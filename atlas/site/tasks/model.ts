@@ -48,31 +48,56 @@ export async function checkModel({ setting }: { readonly setting: Setting }): Pr
   (await modelOf(setting)).create(setting.params);
 }
 
-/** Results on the samples of models by published weights, from the build. */
-const published = import.meta.glob<Readonly<Record<string, Numbers>>>('../published/*.generated.json', {
-  import: 'default',
-});
+/** What the page of a model opens with, from the build. */
+export interface Published {
+  readonly params: Setting['params'];
+  /** A picture in place of that of the sample. */
+  readonly inputs?: { readonly x: Numbers };
+  /** Those of published weights. */
+  readonly results?: Readonly<Record<string, Numbers>>;
+}
+const published = import.meta.glob<Published>('../published/*.generated.json', { import: 'default' });
+const storedOf = ({ name }: Model): Promise<Published> | undefined =>
+  published[`../published/${name}.generated.json`]?.();
+
+/** Those of the sample, but for its picture: as the trained network takes it, or enlarged for others. */
+async function inputsOf(model: Model, setting: Setting): Promise<Hosts> {
+  const sample = model.sample().inputs as Hosts;
+  const { x } = (await storedOf(model))?.inputs ?? {};
+  if (!x) return sample;
+  const [, , height, width] = x.shape;
+  const [rows, columns] = isTrained(model, setting) ? [height, width] : sample.x.shape.slice(2);
+  const data = Float32Array.from({ length: 3 * rows * columns }, (_, at) => {
+    const [line, column] = [Math.floor(at / columns), at % columns];
+    const row = Math.floor(((line % rows) * height) / rows);
+    return x.data[(Math.floor(line / rows) * height + row) * width + Math.floor((column * width) / columns)];
+  });
+  return { ...sample, x: hostTensor(data, [1, 3, rows, columns]) };
+}
 
 /** Pictures in the sample, then what the model makes of its outputs, and these as they are shown, pictures first. */
 export async function modelShown({ setting }: { readonly setting: Setting }): Promise<Outputs> {
   const model = await modelOf(setting);
-  const sampled = Object.entries(model.sample().inputs as Hosts).filter(([name]) => isPicture(model.inputs[name]));
+  const sampled = Object.entries(await inputsOf(model, setting)).filter(([name]) => isPicture(model.inputs[name]));
   const pictures = sampled.map(([name, host]) => shownAs(name, model.inputs[name], { ...host, data: toFloat64(host) }));
-  const stored = isPublishedWith(model, setting.params) && published[`../published/${model.name}.generated.json`];
-  const results = stored ? await stored() : await computedNumbers(model, setting);
+  const { params, results: stored } = (await storedOf(model)) ?? {};
+  const [opening, chosen] = [params, setting.params].map((each) => JSON.stringify(each && model.parse(each)));
+  const isStored = stored !== undefined && opening === chosen;
+  const results = isStored ? stored : await computedNumbers(model, setting);
   const shown = Object.entries(results)
     .map(([name, numbers]) => shownAs(name, model.outputs[name], { dtype: 'f32', ...numbers }))
     .sort((a, b) => Number(b.kind === 'picture') - Number(a.kind === 'picture'));
   return {
     shown: [...pictures, ...(model.pictures?.(results).map(pictureShown) ?? []), ...shown],
-    said: stored
-      ? 'Computed by the library on the sample of this page with the published weights, when the page was built.'
-      : 'Computed by the library on the sample of this page, with random weights, at the setting chosen.',
+    said:
+      isStored || isTrained(model, setting)
+        ? 'Computed by the library with trained weights.'
+        : 'Untrained: computed by the library with random weights at the setting chosen, so that the map shows the mechanism only.',
   };
 }
 
 async function computedNumbers(model: Model, setting: Setting) {
-  const { results } = await computed(model, setting, 'wasm', weightsOf(model, setting), async (outputs) =>
+  const { results } = await computed(model, setting, 'wasm', await weightsOf(model, setting), async (outputs) =>
     Promise.all(
       Object.entries(outputs).map(
         async ([name, output]) => [name, { dtype: output.dtype, ...(await numbersOf(output)) }] as const,
@@ -89,7 +114,8 @@ export async function runModel(
 ): Promise<RunReport> {
   const rows: RunResult[] = [];
   const model = await modelOf(setting);
-  const weights = weightsOf(model, setting);
+  report({ said: 'fetching weights', rows });
+  const weights = await weightsOf(model, setting);
   report({ said: 'computing in float64', rows });
   const { results: wanted } = await computed(model, setting, 'reference', weights, async (outputs) => {
     const read = Object.entries(outputs).map(async ([name, output]) => {
@@ -116,17 +142,21 @@ export async function runModel(
       rows.push({ backend, failure: error instanceof Error ? error.message : String(error) });
     }
   }
-  return { inputs: 'The sample, with random weights.', rows };
+  return { inputs: isTrained(model, setting) ? 'With trained weights.' : 'Untrained: with random weights.', rows };
 }
 
 /** A prime, so that rows of matrices differ. */
 const RANDOM_NUMBERS = 65_537;
 
-/** Weights as training starts from, but of few random numbers again and again: millions of them take half a second. */
-function weightsOf(model: Model, { params }: Setting): Hosts {
+/** Whether a page has weights of it; those of the sentence encoder lie in a package of npm. */
+const isTrained = (model: Model, { params }: Setting) => isPublishedWith(model, params) && model.inputs.x !== undefined;
+
+/** Those that are published, or as training starts from, but of few random numbers again and again: millions of them take half a second. */
+async function weightsOf(model: Model, setting: Setting): Promise<Hosts> {
+  if (isTrained(model, setting)) return (await model.published!.load()).tensors;
   const numbers = normal(RANDOM_NUMBERS, 1);
   let next = 0;
-  const entries = Object.entries(model.create(params).parameters).map(([name, { shape, initial }]) => {
+  const entries = Object.entries(model.create(setting.params).parameters).map(([name, { shape, initial }]) => {
     const values = new Float32Array(sizeOf(shape));
     if ('std' in initial)
       for (let at = 0; at < values.length; at++, next++) values[at] = initial.std * numbers[next % RANDOM_NUMBERS];
@@ -139,16 +169,16 @@ function weightsOf(model: Model, { params }: Setting): Hosts {
 /** What is read of the outputs on a backend, and what is measured of calls. */
 async function computed<R, M extends object>(
   model: Model,
-  { params }: Setting,
+  setting: Setting,
   backend: BackendName,
   weights: Hosts,
   read: (outputs: Readonly<Record<string, Tensor>>) => Promise<R>,
   measure?: (runtime: Runtime, call: () => void) => Promise<M>,
 ): Promise<{ readonly results: R } & Partial<M>> {
   using runtime = await createRuntime({ backend });
-  const created = model.create(params);
+  const created = model.create(setting.params);
   const parameters = created.load(runtime, weights);
-  const hosts = Object.entries(model.sample().inputs);
+  const hosts = Object.entries(await inputsOf(model, setting));
   const inputs = Object.fromEntries(hosts.map(([name, host]) => [name, runtime.fromHost(host as HostTensor<DType>)]));
   const forward = () => created.forward(inputs, parameters);
   const outputs = await settled(forward());
