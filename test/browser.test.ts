@@ -1,11 +1,14 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { RuntimeOptions } from '../src/index';
 import { writeSafetensors } from '../src/io';
+import type { AnswerFormat } from '../src/models';
 import { hostTensor } from '../src/tensor/host';
+import type { answer } from './consumer/answer';
 import type { onRanks } from './consumer/ranks';
 import type { download } from './consumer/weights';
 import { agreementInPage, bundlePage, ISOLATION, launchChromium, servedPage } from './page';
@@ -162,4 +165,29 @@ test('weights are kept in the Cache Storage of a page, which goes on where a dow
   expect([await outcome(), requests]).toEqual([8 * 2 ** 20, [0, third]]);
   isDown = () => true;
   expect([await outcome(), requests]).toEqual([8 * 2 ** 20, []]);
+});
+
+test('answers in a page are held to formats, those that take too much are refused, and others go on', async () => {
+  await using served = await servedPage(browser, outDir, {});
+  const { page, errors, url } = served;
+  const file = fileURLToPath(import.meta.resolve('@mlc-ai/web-xgrammar'));
+  await page.route('**/xgrammar.js', (route) => route.fulfill({ path: file, contentType: 'text/javascript' }));
+  await page.goto(url);
+  const said = (format: AnswerFormat) =>
+    page.evaluate((format) => (globalThis as unknown as { answer: typeof answer }).answer(format), format);
+  const whale = { schema: { enum: ['whale'] } };
+  expect(await said(whale)).toContain(
+    'format needs the package @mlc-ai/web-xgrammar: name it in an import map of the page',
+  );
+  await page.evaluate(() => {
+    const [map, imports] = [document.createElement('script'), { '@mlc-ai/web-xgrammar': './xgrammar.js' }];
+    document.head.append(Object.assign(map, { type: 'importmap', textContent: JSON.stringify({ imports }) }));
+  });
+  expect(await said(whale)).toBe('"whale"');
+  for (const pattern of ['(a{0,4096}){0,4096}', '^(a+)+(b|c|d)*(e{0,4096}f{0,4096}){0,4096}$'])
+    expect(await said({ schema: { type: 'string', pattern } })).toMatch(
+      /schema of format must have at most 10000 states/,
+    );
+  expect(await said(whale)).toBe('"whale"');
+  expect(errors).toEqual([]);
 });
