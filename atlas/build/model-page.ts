@@ -25,7 +25,7 @@ export interface ModelData extends FormData {
 
 export const modelPath = (name: string) => `models/${name}/index.html`;
 
-const UNTRAINED = html`<p class="caption">Untrained: no weights of it come along, so that what is shown is the mechanism only.</p>`;
+const UNTRAINED = html`<p class="caption">Untrained: by random weights, so that what is shown is the mechanism only.</p>`;
 
 export function modelPage(model: Model): Html {
   const { summary, inputs, optional = {}, outputs, params, published } = model;
