@@ -1,6 +1,6 @@
-import { execFileSync } from 'node:child_process';
 import { defineConfig } from 'tsdown';
 import manifest from './package.json' with { type: 'json' };
+import { commit } from './scripts/commit.ts';
 
 /** The source of each of the package's subpaths. */
 const library = Object.values(manifest.exports)
@@ -47,16 +47,3 @@ export default defineConfig({
   logLevel: 'warn',
   checks: { pluginTimings: false },
 });
-
-/** The commit that is built, and whether files differ from it; undefined outside a checkout. */
-function commit(): string | undefined {
-  try {
-    return execFileSync('git', ['describe', '--always', '--dirty', '--exclude=*', '--abbrev=12'], {
-      cwd: import.meta.dirname,
-      stdio: ['ignore', 'pipe', 'ignore'],
-      encoding: 'utf8',
-    }).trim();
-  } catch {
-    return undefined;
-  }
-}

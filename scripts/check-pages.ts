@@ -1,6 +1,6 @@
 /**
  * Refuses methods without a page that fits them, when it is imported: pages are modules of their own, which Vite cannot load
- * later (`build-papers.ts`).
+ * later (`check-papers.ts`).
  */
 import { checkedPage } from '../src/methods/check-page';
 import { methods } from '../src/methods/registry';
