@@ -8,7 +8,7 @@ const library = Object.values(manifest.exports)
   .map((path) => path.replace('./dist/', 'src/').replace('.mjs', '.ts'));
 
 /**
- * One module for each of the source's, so that bundlers drop those a page does not need, with the kernels beside them.
+ * One module for each of the source's, so that bundlers drop those a page does not need, and the build puts the kernels beside them.
  * The library, the benchmark's page and what they import stay free of Node's modules; only what the command line alone
  * reaches imports them.
  */
@@ -28,7 +28,6 @@ export default defineConfig({
   ],
   unbundle: true,
   copy: [
-    { from: 'src/**/*.wasm', to: 'dist', flatten: false },
     { from: 'src/bench/links/links.c', to: 'dist', flatten: false },
     { from: 'src/default-model/*.{json,safetensors}', to: 'dist', flatten: false },
     { from: 'src/models/vision/trained/*/*.{json,safetensors}', to: 'dist', flatten: false },

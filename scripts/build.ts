@@ -2,12 +2,14 @@
  * Builds everything that is generated: kernels and report page into src/, then library and command line into dist/. It leaves
  * all as it is where what it reads and what it made are those of the last build.
  */
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, globSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, globSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { commit } from './commit.ts';
-import { hashOf } from './compile-kernels.ts';
+import { compileRooms, hashOf } from './compile-kernels.ts';
+import { generate } from './generate.ts';
+import { KERNELS } from './kernels.ts';
 
 const cwd = resolve(import.meta.dirname, '..');
 const STAMP = join(cwd, 'scripts/build.generated.json');
@@ -24,13 +26,21 @@ function hashOfFiles(include: readonly string[], exclude: readonly string[]): st
 }
 
 async function build(): Promise<void> {
-  for (const script of ['build-kernels', 'build-papers', 'build-report', 'build-sweep']) {
-    execFileSync(process.execPath, [`scripts/${script}.ts`], { cwd, stdio: 'inherit' });
+  await generate(cwd);
+  for (const script of ['papers', 'report', 'sweep']) await run(`scripts/build-${script}.ts`);
+  await Promise.all([
+    compileRooms(cwd, KERNELS),
+    run('scripts/check-papers.ts'),
+    run('node_modules/tsdown/dist/run.mjs'),
+  ]);
+  for (const path of globSync('src/**/*.wasm', { cwd })) {
+    cpSync(join(cwd, path), join(cwd, path.replace('src', 'dist')));
   }
-  const scripts = ['scripts/check-papers.ts', 'node_modules/tsdown/dist/run.mjs'];
-  const processes = scripts.map((script) => spawn(process.execPath, [script], { cwd, stdio: 'inherit' }));
-  const codes = await Promise.all(processes.map(async (child) => (await once(child, 'exit'))[0]));
-  if (codes.some((code) => code !== 0)) process.exit(1);
+}
+
+async function run(script: string): Promise<void> {
+  const [code] = await once(spawn(process.execPath, [script], { cwd, stdio: 'inherit' }), 'exit');
+  if (code !== 0) throw new Error(`${script} failed`);
 }
 
 const read = hashOfRead();

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { globSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import assemblyscript from 'assemblyscript/package.json' with { type: 'json' };
 
@@ -38,6 +38,12 @@ const OPTIONS = [
   ...['-O3', '--noAssert', '--runtime', 'stub', '--enable', 'simd', '--enable', 'threads'],
   ...['--importMemory', '--noExportMemory', '--sharedMemory', '--initialMemory', '1', '--maximumMemory', '65536'],
 ];
+
+/** Compiles the modules of these sources, and says which it did. */
+export async function compileRooms(root: string, sources: readonly string[]): Promise<void> {
+  const outputs = await compileKernels(root, modulesOf(sources), 'src/ops/kernels.generated.json');
+  if (outputs.length > 0) console.log(`compiled ${outputs.map((path) => basename(path)).join(', ')}`);
+}
 
 /** Returns the outputs that were compiled. The file `memory` remembers how all of them were made. */
 export async function compileKernels(root: string, modules: readonly Module[], memory: string): Promise<string[]> {
