@@ -50,7 +50,9 @@ export function generateCommand(): Command {
       if (json !== undefined) await checkWritable(json);
       const text = prompt ?? (await readText(file as string)).text;
       const format = await formatOf(options);
-      await withLanguageModel(options, (model) => generate(model, text, options, format));
+      await withLanguageModel(options, (model) => generate(model, text, options, format), {
+        formats: format !== undefined,
+      });
     });
 }
 

@@ -2,12 +2,12 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { expectRefusal, saccade } from '../../test/command-line';
 import configs from '../../test/fixtures/decoder.json';
 import type { ComparisonReport } from '../compare/comparison';
 import { createRuntime } from '../index';
-import { type CalibrationFile, createDecoder, loadDecoder } from '../models';
+import { type CalibrationFile, createDecoder, type LanguageTokenizer, loadDecoder } from '../models';
 import type { HostTensor } from '../tensor/host';
 import { characterTokenizer } from '../train/tokenizer';
 import { writeWeights } from '../weights';
@@ -226,6 +226,22 @@ test('refuses what does not fit, by name', async () => {
     `${at('text')} is not JSON: Unexpected token`,
   );
   await expectRefusal(['generate', '--model', at('none'), '--prompt', 'a'], `cannot read weights from '${at('none')}'`);
+});
+
+test('formats are prepared once, before an answer asks for one', async () => {
+  using runtime = await createRuntime({ backend: 'wasm', threads: 1 });
+  using plain = await loadDecoder(at('model'), { runtime });
+  const own = plain.tokenizer as LanguageTokenizer;
+  const vocabulary = vi.fn(own.vocabulary);
+  const tokenizer = { ...own, vocabulary };
+  using language = await loadDecoder(at('model'), { runtime, tokenizer, formats: true });
+  await vi.waitFor(() => expect(vocabulary).toHaveBeenCalledOnce(), 10_000);
+  const answer = (text: string) => language.generate('a', { format: { grammar: text } }).finish();
+  expect((await answer('root ::= "b"')).text).toBe('b');
+  await expect(answer('root ::= [a')).rejects.toThrow('format cannot be used');
+  expect((await answer('root ::= "c"')).text).toBe('c');
+  expect(vocabulary).toHaveBeenCalledOnce();
+  await expect(loadDecoder(at('model'), { runtime, formats: 1 as never })).rejects.toThrow('formats must be');
 });
 
 test('chat answers line by line, and takes commands', async () => {

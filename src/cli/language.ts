@@ -114,7 +114,10 @@ export function generateOptions(given: AnswerOptions & Pick<LanguageOptions, 'mo
 export async function withLanguageModel<Result>(
   { model, attention, params, cache, context, types, backend, threads }: LanguageOptions,
   work: (model: LanguageModel, runtime: Runtime) => Promise<Result>,
-  { runtime: given, ...more }: { readonly rows?: number; readonly runtime?: Runtime | undefined } = {},
+  {
+    runtime: given,
+    ...more
+  }: { readonly rows?: number; readonly formats?: boolean; readonly runtime?: Runtime | undefined } = {},
 ): Promise<Result> {
   await using weights = await openModel(model);
   const config = weights.config as DecoderConfig | undefined;

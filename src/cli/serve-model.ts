@@ -43,7 +43,7 @@ try {
       say({ context: model.context });
       await ended.promise;
     },
-    { rows: options.rows },
+    { rows: options.rows, formats: true },
   );
 } catch (error) {
   say({ failure: { message: (error as Error).message, isRefusal: error instanceof SaccadeError } });

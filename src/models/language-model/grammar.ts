@@ -60,11 +60,17 @@ export class Grammars {
   #count = 0;
 
   constructor(tokenizer: LanguageTokenizer, size: number, ends: readonly number[]) {
+    let setup: GrammarSetup | undefined;
     const begin = () => {
-      const setup: GrammarSetup = { library: libraryPlace(), ...tokenizer.vocabulary(), size, ends };
+      setup ??= { library: libraryPlace(), ...tokenizer.vocabulary(), size, ends };
       return { name: 'openGrammars', args: [setup] };
     };
     this.#worker = new LimitedWorker(languageWorker, begin);
+  }
+
+  /** Begins the worker, which takes seconds where the vocabulary is large, before it is needed; what fails is told by `matcher`. */
+  prepare(): void {
+    this.#worker.call('prepare', [], COMPILE_SECONDS).catch(() => {});
   }
 
   /** @throws {ParameterError | UnsupportedError} a schema or a grammar that is none or takes too much, the package missing */

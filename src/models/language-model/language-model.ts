@@ -68,6 +68,7 @@ export class LanguageModel {
     readonly decoder: Decoder,
     readonly parameters: Parameters,
     options: LanguageModelOptions,
+    grammars?: Grammars,
   ) {
     if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
     if (typeof decoder?.step !== 'function' || typeof decoder.check !== 'function')
@@ -103,6 +104,7 @@ export class LanguageModel {
     this.ends = ends;
     this.context = context;
     this.#cacheType = cache;
+    this.#grammars = grammars;
     this.#engine = new Engine(runtime, decoder, parameters, { capacity: context, dtype: cache, rows, chunk, kept });
   }
 

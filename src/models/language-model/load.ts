@@ -1,5 +1,5 @@
 /** Language models from files: weights, configuration, tokenizer and chat template as they lie in a folder or a GGUF file. */
-import { checkOptions, isRecord, show } from '../../check';
+import { checkBoolean, checkOptions, isRecord, show } from '../../check';
 import { ParameterError, ParseError } from '../../errors';
 import type { Control } from '../../runtime/backend';
 import { Runtime } from '../../runtime/runtime';
@@ -10,6 +10,7 @@ import { createDecoder, type DecoderConfig, type DecoderOptions } from '../decod
 import type { LoadOptions } from '../load';
 import { withCalibrations } from './calibration';
 import { filesOfGguf } from './gguf-tokenizer';
+import { Grammars } from './grammar';
 import { LANGUAGE_MODEL, LanguageModel, type LanguageModelOptions } from './language-model';
 import { type LanguageTokenizer, languageTokenizer } from './tokenizer';
 
@@ -21,9 +22,20 @@ export interface LoadDecoderOptions extends Omit<LanguageModelOptions, 'tokenize
   readonly tokenizer?: LanguageTokenizer | undefined;
   /** Default: `config.json` beside the weights, or what a GGUF file says. */
   readonly config?: DecoderConfig | undefined;
+  /** Whether answers will have a `format`: a worker prepares it while weights load. Default false: with the first that has one. */
+  readonly formats?: boolean | undefined;
 }
 
-export const LOAD_DECODER = ['runtime', 'attention', 'types', 'config', ...LANGUAGE_MODEL, 'signal', 'onProgress'];
+export const LOAD_DECODER = [
+  'runtime',
+  'attention',
+  'types',
+  'config',
+  'formats',
+  ...LANGUAGE_MODEL,
+  'signal',
+  'onProgress',
+];
 
 /**
  * A language model from a folder as Hugging Face's libraries write it, the weights in one, or a GGUF file: anything that
@@ -35,7 +47,8 @@ export const LOAD_DECODER = ['runtime', 'attention', 'types', 'config', ...LANGU
  */
 export async function loadDecoder(from: WeightsLike | Weights, options: LoadDecoderOptions): Promise<LanguageModel> {
   checkOptions('loadDecoder', options, LOAD_DECODER);
-  const { runtime, attention, types = 'stored', config: given, signal, onProgress, ...others } = options;
+  const { runtime, attention, types = 'stored', config: given, formats, signal, onProgress, ...others } = options;
+  checkBoolean('formats', formats);
   if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
   const isOpen = from instanceof Weights;
   const weights = isOpen ? from : await openWeights(from, { signal });
@@ -48,9 +61,11 @@ export async function loadDecoder(from: WeightsLike | Weights, options: LoadDeco
     const generation = await jsonBeside(weights, 'generation_config.json', signal);
     const ends =
       others.ends !== undefined ? others.ends : endsOf([generation?.eos_token_id, config.eos_token_id], tokenizer);
+    const grammars = formats && tokenizer ? new Grammars(tokenizer, decoder.vocabulary, ends) : undefined;
+    grammars?.prepare();
     const parameters = await decoder.load(runtime, weights, { types, signal, onProgress });
     try {
-      return new LanguageModel(runtime, decoder, parameters, { ...others, tokenizer, ends });
+      return new LanguageModel(runtime, decoder, parameters, { ...others, tokenizer, ends }, grammars);
     } catch (error) {
       for (const tensor of Object.values(parameters)) tensor.dispose();
       throw error;
