@@ -13,53 +13,59 @@ interface Form {
 
 const SETTINGS = { epsilon: 'f32', offset: 'f32' } as const;
 
+type Loop = (statements: string) => string;
+
 /** By what a row is multiplied first, since float32 might not hold its squares, nor a gradient by them: as in norm.as.ts. */
-const scaleFor = ({ team }: Form) => `
+const SCALE_FOR = `
 fn scale_for(squares: f32, square: f32, mean: f32) -> f32 {
   // By bits, as infinities and NaN need it. From 2^100 on:
   if ((bitcast<u32>(squares) & 0x7fffffff) >= 0x71800000) { return 0x1p-96; }
   return select(1.0, 0x1p96, square < 0x1p-100 && abs(mean) < 1.0);
-}
-${
-  team.lanes === 1
-    ? 'fn same_in_all(value: f32) -> f32 { return value; }'
-    : `var<workgroup> of_first: f32;
-fn same_in_all(value: f32) -> f32 {
-  if (member == 0) { of_first = value; }
-  return workgroupUniformLoad(&of_first);
-}`
 }`;
 
-/** Declares the scale of the row, and mean, root and factor of the scaled one. */
-const measure = ({ centred, inRuns }: Form, over: (statements: string) => string) => `
-  let extent = f32(numbers.columns${inRuns ? ' * numbers.runs' : ''});
-  var scale = 1.0;
-  var mean = 0.0;
-  var root = 0.0;
-  for (var again = true; again;) {
-    var about = 0.0;
+/** Finds mean and square of the row, or of the scaled one. */
+const moments = ({ centred }: Form, x: string, over: Loop, sumOf: (sums: string) => string) => `
+  var about = 0.0;
   ${
     centred
       ? `var sum = 0.0;
-  ${over('sum += total(kept(load4_x(i) * scale, count, 0.0));')}
-    about = sum_of(vec2f(sum, 0.0)).x / extent;`
+  ${over(`sum += total(kept(${x}, count, 0.0));`)}
+  about = ${sumOf('vec2f(sum, 0.0)')}.x / extent;`
       : ''
   }
-    var moments = vec2f(0.0);
-  ${over(`let y = kept(load4_x(i) * scale - about, count, 0.0);
-    moments += vec2f(${centred ? 'total(y)' : '0.0'}, dot(y, y));`)}
-    let sums = sum_of(moments);
-    moments = sums / extent;
-    // The mean's own rounding is found beside the squares, so that equal elements become zeros.
-    mean = about + moments.x;
-    let square = ${centred ? 'max(moments.y - moments.x * moments.x, 0.0)' : 'moments.y'} + numbers.epsilon * scale * scale;
-    root = sqrt(square);
-    let wanted = same_in_all(scale_for(sums.y, square, mean));
-    again = scale == 1.0 && wanted != 1.0;
-    if (again) { scale = wanted; }
+  var sums = vec2f(0.0);
+  ${over(`let y = kept(${x} - about, count, 0.0);
+    sums += vec2f(${centred ? 'total(y)' : '0.0'}, dot(y, y));`)}
+  sums = ${sumOf('sums')};
+  let moments = sums / extent;
+  // The mean's own rounding is found beside the squares, so that equal elements become zeros.
+  mean = about + moments.x;
+  square = ${centred ? 'max(moments.y - moments.x * moments.x, 0.0)' : 'moments.y'} + numbers.epsilon * scale * scale;`;
+
+/** Declares the scale of the row, and mean, root and factor of the scaled one. Lanes cannot wait for each other where it is not 1. */
+const measure = (form: Form, over: Loop, byEach: Loop) => `
+  let extent = f32(numbers.columns${form.inRuns ? ' * numbers.runs' : ''});
+  var scale = 1.0;
+  var mean: f32;
+  var square: f32;
+  var wanted: f32;
+  {
+  ${moments(form, 'load4_x(i)', over, (sums) => `sum_of(${sums})`)}
+    wanted = scale_for(sums.y, square, mean);
   }
+  if (wanted != 1.0) {
+    scale = wanted;
+  ${moments(form, 'load4_x(i) * scale', byEach, (sums) => sums)}
+  }
+  let root = sqrt(square);
   let divisor = root + numbers.offset * scale;
   let factor = select(select(0.0, 1.0 / divisor, divisor > 0.0), divisor, is_nan(divisor));`;
+
+/** A loop over the row of statements about its elements, apart for scaled ones, so that others are not multiplied. */
+const scaled = (over: Loop, statements: (x: string, scale: string) => string) => `
+  if (scale == 1.0) {${over(statements('load4_x(i)', ''))}
+  } else {${over(statements('load4_x(i) * scale', ' * scale'))}
+  }`;
 
 const channel = ({ inRuns }: Form) => (inRuns ? 'row % numbers.groups * numbers.columns + c' : 'c');
 const timesGain = (form: Form) => (form.hasGain ? ` * load4_gain(${channel(form)})` : '');
@@ -72,10 +78,13 @@ const normKernel = variants(
       operands: { x: READ, ...(form.hasGain && { gain: READ }), ...(hasBias && { bias: READ }), out: WRITE },
       numbers: SETTINGS,
       inRuns: form.inRuns,
-      head: scaleFor(form),
-      each: (over) => `${measure(form, over)}
-  ${over(`let normal = (load4_x(i) * scale - mean) * factor${timesGain(form)};
-    store4_out(i, normal${hasBias ? ` + load4_bias(${channel(form)})` : ''}, count);`)}`,
+      head: SCALE_FOR,
+      each: (over, byEach) => `${measure(form, over, byEach)}
+  ${scaled(
+    over,
+    (x) => `let normal = (${x} - mean) * factor${timesGain(form)};
+    store4_out(i, normal${hasBias ? ` + load4_bias(${channel(form)})` : ''}, count);`,
+  )}`,
     }),
 );
 
@@ -94,21 +103,27 @@ const gradientKernel = variants(
       },
       numbers: SETTINGS,
       inRuns: form.inRuns,
-      head: scaleFor(form),
-      each: (over) => `${measure(form, over)}
+      head: SCALE_FOR,
+      each: (over, byEach) => `${measure(form, over, byEach)}
   if (member == 0) {
     store_statistics(3 * row, scale);
     store_statistics(3 * row + 1, mean);
     store_statistics(3 * row + 2, factor);
   }
   var sums = vec2f(0.0);
-  ${over(`let straight = kept(load4_gradOut(i)${timesGain(form)}, count, 0.0);
-    sums += vec2f(total(straight), dot(straight, kept(load4_x(i) * scale - mean, count, 0.0)));`)}
+  ${scaled(
+    over,
+    (x) => `let straight = kept(load4_gradOut(i)${timesGain(form)}, count, 0.0);
+    sums += vec2f(total(straight), dot(straight, kept(${x} - mean, count, 0.0)));`,
+  )}
   sums = sum_of(sums) / extent * factor;
   let shift = ${form.centred ? 'sums.x' : '0.0'};
   let along = select(0.0, sums.y / root * factor, root > 0.0);
-  ${over(`let straight = load4_gradOut(i)${timesGain(form)};
-    store4_out(i, (straight * factor - shift - (load4_x(i) * scale - mean) * along) * scale, count);`)}`,
+  ${scaled(
+    over,
+    (x, scale) => `let straight = load4_gradOut(i)${timesGain(form)};
+    store4_out(i, (straight * factor - shift - (${x} - mean) * along)${scale}, count);`,
+  )}`,
     }),
 );
 

@@ -51,21 +51,25 @@ interface RowWork {
   readonly head?: string;
   /** Whether a row is `numbers.runs` runs of columns, interleaved with those of `numbers.groups` rows. */
   readonly inRuns?: boolean;
-  /** Statements; those in `over` run for each vector of the row, from element `i` on, with `count` elements left. */
-  each(over: (statements: string) => string): string;
+  /**
+   * Statements; those in `over` run for each vector of the row, from element `i` on, with `count` elements left. `byEach` has
+   * every lane go over the whole row, for what is rare, and needs no other lanes.
+   */
+  each(over: (statements: string) => string, byEach: (statements: string) => string): string;
 }
 
 export function rowKernel({ name, team, operands, numbers, needs = [], head = '', inRuns, each }: RowWork): Kernel {
   const { lanes, subgroups } = team;
   const isLone = lanes === 1;
-  const over = (statements: string) => `
+  const loop = (first: string, lanes: number) => (statements: string) =>
+    `
   ${
     inRuns
-      ? `for (var vector = member; vector < numbers.runs * ((numbers.columns + 3) / 4); vector += ${lanes}) {
+      ? `for (var vector = ${first}; vector < numbers.runs * ((numbers.columns + 3) / 4); vector += ${lanes}) {
     let run = vector / ((numbers.columns + 3) / 4);
     let c = vector % ((numbers.columns + 3) / 4) * 4;
     let i = ((row / numbers.groups * numbers.runs + run) * numbers.groups + row % numbers.groups) * numbers.columns + c;`
-      : `for (var c = member * 4; c < numbers.columns; c += ${4 * lanes}) {
+      : `for (var c = ${first} * 4; c < numbers.columns; c += ${4 * lanes}) {
     let i = row * numbers.columns + c;`
   }
     let count = numbers.columns - c;
@@ -92,7 +96,7 @@ ${head}
 fn run(task: u32, lane: u32) {
   ${isLone ? `let row = task * ${LONE_LANES} + lane;` : 'let row = task;\n  member = lane;'}
   if (row >= numbers.rows) { return; }
-  ${each(over).trim()}
+  ${each(loop('member', lanes), loop('0u', 1)).trim()}
 }`,
   };
 }
