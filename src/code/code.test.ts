@@ -8,7 +8,7 @@ import { has } from '../../test/has';
 import { functionAt, requireKoffi } from '../runtime/native/calls';
 import { openNative } from '../runtime/native/open';
 import { interpret } from './interpreter';
-import { type Code, codeOf, type Kernel, TARGETS, type Target, type Vector } from './kernel';
+import { type Code, codeOf, type Kernel, Rounding, TARGETS, type Target, type Vector } from './kernel';
 import { emit } from './x64/emit';
 
 const PARAMS = 64;
@@ -118,10 +118,13 @@ describe.each(Object.values(TARGETS))('code for $name', (target) => {
   });
 
   test('computes with vectors, tails and numbers', () => {
+    let all = 0;
     const out = run(target, (k) => {
       const data = k.base.at(DATA);
       const [x, y] = [k.load(data), k.load(k.base.at(DATA + 4 * 19))];
       const third = k.integer(lanes - 3);
+      const [w, v] = [x.toWord(), y.times(-1e6).toWord()];
+      const few = w.and(k.bits(15));
       const product = x.copy();
       product.addProduct(x, y);
       product.addProduct(y, 2.5);
@@ -138,14 +141,29 @@ describe.each(Object.values(TARGETS))('code for $name', (target) => {
         ...[() => product, () => x.times(0.5).round(), () => k.number(0), () => k.number(1.25), () => k.splat(data)],
         ...[() => k.load(data, third), () => k.number(3).scaled(x), () => k.select(x, '<', y, x, k.number(7))],
         ...[() => k.select(x, '!=', y, y, x), () => k.select(x, '>=', y, y, x)],
+        ...Object.values(Rounding).map((way) => () => x.times(0.3).round(way)),
+        ...[() => x.times(x).root(), () => x.minus(x).over(0).larger(x), () => x.over(x.minus(x)).toWord()],
+        ...[() => x.and(y), () => x.or(y), () => x.xor(y), () => w.plusWords(x), () => w.minusWords(v)],
+        ...[() => w.timesWords(v), () => w.smallerWords(v), () => w.largerWords(v), () => w.toFloat()],
+        ...[() => x.shiftLeft(few), () => x.shiftRight(few), () => x.shiftRightUnsigned(few), () => k.bits(-5)],
+        ...[() => k.gather(k.base.plus(DATA), few), () => k.maskOfWords(w, '>', v), () => k.maskOfWords(w, '==', w)],
+        ...(['<', '<=', '>', '>=', '==', '!='] as const).map((test) => () => k.mask(x, test, y)),
+        ...[() => k.pick(k.mask(x, '<', y), x, w), () => k.mask(x.minus(x).over(0), '==', y)],
+        () => {
+          const sum = x.copy();
+          sum.timesPlus(y, 3.5);
+          sum.timesPlus(x, data);
+          return sum;
+        },
       ];
       for (const [at, make] of results.entries()) make().store(k.scratch.at(at * k.bytes));
-      x.store(k.scratch.at(results.length * k.bytes), third);
+      all = results.length;
+      x.store(k.scratch.at(all * k.bytes), third);
     });
     const x = new Float32Array(memoryOf(), DATA);
     expect(out[0]).toBe(x[0]! + x[19]!);
     expect(out[6 * lanes + 1]).toBe(x[1]! + x[1]! * x[20]! + 2.5 * x[20]! + x[1]! * x[1]!);
-    expect([...out.subarray(16 * lanes, 17 * lanes)]).toEqual([...x.subarray(0, lanes - 3), 0, 0, 0]);
+    expect([...out.subarray(all * lanes, (all + 1) * lanes)]).toEqual([...x.subarray(0, lanes - 3), 0, 0, 0]);
   });
 
   test('turns rows into columns', () => {
@@ -221,6 +239,15 @@ describe.each(Object.values(TARGETS))('code for $name', (target) => {
     const seen = disassembled(codeOf(target, everyOperand));
     expect(seen).not.toContain('(bad)');
     const vector = lanes === 16 ? 'zmm' : 'ymm';
+    const ofWords = disassembled(codeOf(target, everyOperandOfWords));
+    expect(ofWords).not.toContain('(bad)');
+    for (let at = 0; at < target.vectors - 4; at++) {
+      expect(ofWords).toMatch(new RegExp(`vgatherdps ${vector}\\d+(\\{k1\\})?,[^\n]*\\+${vector}${at}\\*4`));
+      expect(ofWords).toMatch(new RegExp(`vgatherdps ${vector}${at}\\b`));
+      expect(ofWords).toMatch(new RegExp(`vblend(v|m)ps ${vector}${at}\\b`));
+      expect(ofWords).toMatch(new RegExp(`vpmulld ${vector}\\d+,${vector}\\d+,${vector}${at}\\b`));
+      expect(ofWords).toMatch(new RegExp(`vfmadd213ps ${vector}${at},`));
+    }
     for (let at = 0; at < target.vectors; at++) {
       expect(seen).toMatch(new RegExp(`vmovups \\w+ PTR [^\n]*,${vector}${at}\\b`));
       expect(seen).toMatch(new RegExp(`vfmadd231ps ${vector}${at},${vector}\\d+,`));
@@ -254,6 +281,29 @@ function everyOperand(k: Kernel): void {
   }
   for (const [at, each] of vectors.entries()) each.store(k.scratch.at(at * k.bytes));
   for (const each of integers) k.splat(each.at()).store(k.scratch.at());
+}
+
+/** As `everyOperand`, of the instructions on words and masks, which need some registers besides. */
+function everyOperandOfWords(k: Kernel): void {
+  const vectors = Array.from({ length: k.target.vectors - 4 }, () => k.splat(k.base.at()));
+  vectors.forEach((each, at) => {
+    const other = vectors[(at * 7 + 3) % vectors.length] as Vector;
+    each.timesPlus(other, vectors[(at + 1) % vectors.length] as Vector);
+    each.set(other.timesWords(each));
+    each.set(k.pick(other, each, k.gather(k.base, each)));
+    each.set(k.mask(each, '<', other).shiftLeft(each));
+    each.set(k.maskOfWords(each.toWord(), '>', other));
+  });
+  for (let round = 0; round < 2; round++)
+    for (const [at, each] of vectors.entries()) {
+      const table = k.gather(k.base, vectors[(at + round) % vectors.length] as Vector);
+      each.set(k.pick(table, each, table));
+      each.set(table.root());
+    }
+  for (const [at, each] of vectors.entries()) {
+    k.write({ op: 'gather', to: each, from: [each, k.base, vectors[(at + 1) % vectors.length] as Vector] });
+    each.store(k.scratch.at(at * k.bytes));
+  }
 }
 
 function disassembled(code: Code): string {

@@ -1,5 +1,5 @@
 /** Runs what a kernel has said, one instruction at a time: what the code of every target is tested against. */
-import { Address, type Code, type Instruction, type Operand, type Register, type Test } from './kernel';
+import { Address, type Code, type Instruction, type Operand, type Register, Rounding, type Test } from './kernel';
 
 /** Runs one task over a memory whose first byte has the address 0; addresses outside of it throw. */
 export function interpret(code: Code, memory: ArrayBuffer, params: number, scratch: number, task: number): void {
@@ -18,9 +18,12 @@ export function interpret(code: Code, memory: ArrayBuffer, params: number, scrat
   const vector = (operand: Operand | undefined): Float32Array => {
     if (typeof operand === 'number') return new Float32Array(lanes).fill(operand);
     if (!(operand instanceof Address)) return vectors[(operand as Register).id] as Float32Array;
-    const at = place(operand);
-    return Float32Array.from({ length: lanes }, (_, lane) => view.getFloat32(at + 4 * lane, true));
+    return new Float32Array(read(place(operand), lanes).buffer);
   };
+  // As words, since NaN has many, and masks are among them.
+  const read = (at: number, count: number) =>
+    Int32Array.from({ length: lanes }, (_, lane) => (lane < count ? view.getInt32(at + 4 * lane, true) : 0));
+  const filled = (word: number) => new Int32Array(lanes).fill(word);
 
   for (let at = 0; at < instructions.length; at++) {
     const instruction = instructions[at] as Instruction;
@@ -33,8 +36,8 @@ export function interpret(code: Code, memory: ArrayBuffer, params: number, scrat
     else if (op === 'again') {
       if (holds(integer(a), test as Test, integer(b))) at = pasts.get(at) as number;
     } else if (op === 'store') {
-      const [first, values] = [place(a as Address), vector(b)];
-      for (let lane = 0; lane < count; lane++) view.setFloat32(first + 4 * lane, values[lane] as number, true);
+      const [first, values] = [place(a as Address), words(vector(b))];
+      for (let lane = 0; lane < count; lane++) view.setInt32(first + 4 * lane, values[lane] as number, true);
     } else if (to?.kind === 'integer') {
       integers[to.id] =
         op === 'param'
@@ -44,17 +47,19 @@ export function interpret(code: Code, memory: ArrayBuffer, params: number, scrat
             : INTEGERS[op as 'plus'](integer(a), integer(b ?? 0));
     } else if (to) {
       const out = vectors[to.id] as Float32Array;
-      out.set(
+      const found =
         op === 'load'
-          ? Float32Array.from({ length: lanes }, (_, lane) =>
-              lane < count ? view.getFloat32(place(a as Address) + 4 * lane, true) : 0,
-            )
+          ? read(place(a as Address), count)
           : op === 'splat'
-            ? new Float32Array(lanes).fill(view.getFloat32(place(a as Address), true))
-            : op === 'quarters'
-              ? quarters(vector(a), vector(b), from[2] as number)
-              : vectorOf(instruction, from.map(vector), lanes),
-      );
+            ? filled(view.getInt32(place(a as Address), true))
+            : op === 'bits'
+              ? filled(a as number)
+              : op === 'gather'
+                ? words(vector(from[2])).map((index) => view.getInt32(integer(b) + 4 * index, true))
+                : op === 'quarters'
+                  ? words(quarters(vector(a), vector(b), from[2] as number))
+                  : vectorOf(instruction, from.map(vector), lanes);
+      words(out).set(found);
     }
   }
 }
@@ -70,12 +75,13 @@ const INTEGERS = {
   least: (a: number, b: number) => Math.min(a, b),
 };
 
+const words = (numbers: Float32Array) => new Int32Array(numbers.buffer, numbers.byteOffset, numbers.length);
+
 const either = (isFirst: boolean, a: number, b: number) => (isFirst ? a : b);
 
 /** Of one lane. */
 const NUMBERS: Readonly<Record<string, (a: number, b: number, c: number) => number>> = {
   number: (a) => a,
-  move: (a) => a,
   add: (a, b) => a + b,
   subtract: (a, b) => a - b,
   multiply: (a, b) => a * b,
@@ -84,11 +90,34 @@ const NUMBERS: Readonly<Record<string, (a: number, b: number, c: number) => numb
   larger: (a, b) => either(a > b, a, b),
   smaller: (a, b) => either(a < b, a, b),
   addProduct: (sum, a, b) => sum + a * b,
+  timesPlus: (a, b, c) => a * b + c,
+  root: Math.sqrt,
   scale2: (a, b) => a * 2 ** b,
-  round: (a) => {
+  round: (a, way) => {
+    if (way === Rounding.Down) return Math.floor(a);
+    if (way === Rounding.Up) return Math.ceil(a);
+    if (way === Rounding.ToZero) return Math.trunc(a);
     const whole = Math.round(a);
     return whole - a === 0.5 && whole % 2 !== 0 ? whole - 1 : whole;
   },
+};
+
+/** Of one lane as words, and of words as numbers or back. */
+const WORDS: Readonly<Record<string, (a: number, b: number, c: number) => number>> = {
+  move: (a) => a,
+  and: (a, b) => a & b,
+  or: (a, b) => a | b,
+  xor: (a, b) => a ^ b,
+  addWords: (a, b) => a + b,
+  subtractWords: (a, b) => a - b,
+  multiplyWords: Math.imul,
+  smallerWords: (a, b) => Math.min(a, b),
+  largerWords: (a, b) => Math.max(a, b),
+  shiftLeft: (a, b) => a << b,
+  shiftRight: (a, b) => a >> b,
+  shiftRightUnsigned: (a, b) => a >>> b,
+  // A mask has bits where its highest is one.
+  pick: (mask, a, b) => (mask < 0 ? a : b),
 };
 
 /** From which element of which operand each of four lanes comes. */
@@ -119,17 +148,33 @@ const SHUFFLES: Readonly<Record<string, readonly (readonly [operand: 0 | 1, lane
   ],
 };
 
-function vectorOf({ op, test }: Instruction, from: readonly Float32Array[], lanes: number): Float32Array {
-  const [a, b, c, d] = from as [Float32Array, Float32Array, Float32Array, Float32Array];
+/** As words. */
+function vectorOf({ op, test }: Instruction, from: readonly Float32Array[], lanes: number): Int32Array {
+  const [a, b, c] = from as [Float32Array, Float32Array, Float32Array];
+  const bits = from.map(words);
+  const word = (operand: number, lane: number) => bits[operand]?.[lane] as number;
+  const each = (f: (lane: number) => number) => Int32Array.from({ length: lanes }, (_, lane) => f(lane));
   const shuffle = SHUFFLES[op];
-  return Float32Array.from({ length: lanes }, (_, lane) => {
-    if (shuffle) {
+  if (shuffle)
+    return each((lane) => {
       const [operand, place] = shuffle[lane & 3] as readonly [number, number];
-      return from[operand]?.[(lane & ~3) + place] as number;
-    }
-    if (op === 'select') return (holds(a[lane] as number, test as Test, b[lane] as number) ? c : d)[lane] as number;
-    return (NUMBERS[op] as (typeof NUMBERS)[string])(a[lane] as number, b?.[lane] as number, c?.[lane] as number);
-  });
+      return word(operand, (lane & ~3) + place);
+    });
+  const isSo = (lane: number) => holds(a[lane] as number, test as Test, b[lane] as number);
+  if (op === 'select') return each((lane) => word(isSo(lane) ? 2 : 3, lane));
+  if (op === 'mask') return each((lane) => -Number(isSo(lane)));
+  if (op === 'maskOfWords') return each((lane) => -Number(holds(word(0, lane), test as Test, word(1, lane))));
+  // Of what no word is, the processor makes the least one.
+  if (op === 'toWord')
+    return each((lane) => (Math.abs(a[lane] as number) < 2 ** 31 ? (a[lane] as number) : -(2 ** 31)));
+  const ofWords = WORDS[op];
+  if (ofWords) return each((lane) => ofWords(word(0, lane), word(1, lane), word(2, lane)));
+  const of =
+    op === 'toFloat'
+      ? (lane: number) => word(0, lane)
+      : (lane: number) =>
+          (NUMBERS[op] as (typeof NUMBERS)[string])(a[lane] as number, b?.[lane] as number, c?.[lane] as number);
+  return words(Float32Array.from({ length: lanes }, (_, lane) => of(lane)));
 }
 
 /** The quarters of 512 bits, or halves of 256, that two bits of a number, or four, name. */

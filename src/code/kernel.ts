@@ -1,6 +1,6 @@
 /**
  * The language of kernels: TypeScript functions that write code. A kernel is told how many lanes and registers there are and
- * says what is computed on integers, addresses and vectors of float32; what is known when code is made is an ordinary `if` or
+ * says what is computed on integers, addresses and vectors of float32 or words of 32 bits; what is known when code is made is an ordinary `if` or
  * loop of TypeScript. What it says is a list of instructions on any number of registers, which targets make code of
  * (`x64/emit.ts`) and the interpreter runs (`interpreter.ts`).
  */
@@ -33,10 +33,49 @@ type IntegerOp =
   | 'least'
   | 'param'
   | 'word';
-type Arithmetic = 'add' | 'subtract' | 'multiply' | 'divide' | 'larger' | 'smaller' | 'addProduct';
+type Arithmetic =
+  | 'add'
+  | 'subtract'
+  | 'multiply'
+  | 'divide'
+  | 'larger'
+  | 'smaller'
+  | 'addProduct'
+  | 'timesPlus'
+  | 'root';
+/** Of 32 bits in each lane: whole numbers, which wrap around, and bits. */
+type Words =
+  | 'addWords'
+  | 'subtractWords'
+  | 'multiplyWords'
+  | 'smallerWords'
+  | 'largerWords'
+  | 'shiftLeft'
+  | 'shiftRight'
+  | 'shiftRightUnsigned'
+  | 'and'
+  | 'or'
+  | 'xor'
+  | 'toFloat'
+  | 'toWord';
 /** `low` and `high` interleave the lower or upper half of each 128 bits of two vectors, by elements or by pairs of them. */
 type Shuffle = 'low' | 'high' | 'lowPairs' | 'highPairs' | 'quarters';
-type VectorOp = 'number' | 'move' | 'load' | 'splat' | 'round' | 'scale2' | 'select' | Arithmetic | Shuffle;
+type VectorOp =
+  | 'number'
+  | 'bits'
+  | 'move'
+  | 'load'
+  | 'splat'
+  | 'gather'
+  | 'round'
+  | 'scale2'
+  | 'select'
+  | 'mask'
+  | 'maskOfWords'
+  | 'pick'
+  | Arithmetic
+  | Words
+  | Shuffle;
 /** `loop` to `again` and `if` to `end`, with `else` between, enclose what they say. */
 type ControlOp = 'store' | 'prefetch' | 'loop' | 'again' | 'if' | 'else' | 'end';
 
@@ -109,6 +148,9 @@ export class Integer extends Value {
 
 type Numbers = Vector | Address | number;
 
+export const Rounding = { Nearest: 8, Down: 9, Up: 10, ToZero: 11 } as const;
+export type Rounding = (typeof Rounding)[keyof typeof Rounding];
+
 /** `lanes` numbers in float32. In memory they are as many, side by side; a number that is known is in each lane. */
 export class Vector extends Value {
   plus = (x: Numbers): Vector => this.kernel.vectorOf('add', this, x);
@@ -117,12 +159,30 @@ export class Vector extends Value {
   over = (x: Numbers): Vector => this.kernel.vectorOf('divide', this, x);
   larger = (x: Numbers): Vector => this.kernel.vectorOf('larger', this, x);
   smaller = (x: Numbers): Vector => this.kernel.vectorOf('smaller', this, x);
-  /** To the nearest whole number, to the even one of two. */
-  round = (): Vector => this.kernel.vectorOf('round', this);
+  /** To a whole number: the nearest one, of two the even one, or downwards, upwards, towards 0. */
+  round = (way: Rounding = Rounding.Nearest): Vector => this.kernel.vectorOf('round', this, way);
+  root = (): Vector => this.kernel.vectorOf('root', this);
   /** By 2 to the power of whole numbers from -126 to 127. */
   scaled = (by: Vector): Vector => this.kernel.vectorOf('scale2', this, by);
+  and = (x: Vector): Vector => this.kernel.vectorOf('and', this, x);
+  or = (x: Vector): Vector => this.kernel.vectorOf('or', this, x);
+  xor = (x: Vector): Vector => this.kernel.vectorOf('xor', this, x);
+  plusWords = (x: Vector): Vector => this.kernel.vectorOf('addWords', this, x);
+  minusWords = (x: Vector): Vector => this.kernel.vectorOf('subtractWords', this, x);
+  timesWords = (x: Vector): Vector => this.kernel.vectorOf('multiplyWords', this, x);
+  smallerWords = (x: Vector): Vector => this.kernel.vectorOf('smallerWords', this, x);
+  largerWords = (x: Vector): Vector => this.kernel.vectorOf('largerWords', this, x);
+  /** By as many bits as the lanes of `x` say: 0 to 31. */
+  shiftLeft = (x: Vector): Vector => this.kernel.vectorOf('shiftLeft', this, x);
+  shiftRight = (x: Vector): Vector => this.kernel.vectorOf('shiftRight', this, x);
+  shiftRightUnsigned = (x: Vector): Vector => this.kernel.vectorOf('shiftRightUnsigned', this, x);
+  /** Words as numbers, and numbers as words without their fractions: the least word if they are none. */
+  toFloat = (): Vector => this.kernel.vectorOf('toFloat', this);
+  toWord = (): Vector => this.kernel.vectorOf('toWord', this);
   copy = (): Vector => this.kernel.vectorOf('move', this);
   set = (x: Vector): void => this.kernel.assign('move', this, x);
+  /** Makes this variable this a + b, rounded once. */
+  timesPlus = (a: Vector, b: Numbers): void => this.kernel.write({ op: 'timesPlus', to: this, from: [this, a, b] });
   /** Adds a b to this variable, rounded once. */
   addProduct = (a: Vector, b: Numbers): void => this.kernel.write({ op: 'addProduct', to: this, from: [this, a, b] });
   /** All lanes, or the first `count`. */
@@ -194,8 +254,18 @@ export class Kernel {
     return this.#made('word', [from]);
   }
 
+  /** A whole number that a float64 in memory is. */
+  whole(from: Address): Integer {
+    return this.#made('param', [from]);
+  }
+
   number(value: number): Vector {
     return this.vectorOf('number', value);
+  }
+
+  /** A word in all lanes. */
+  bits(word: number): Vector {
+    return this.vectorOf('bits', word);
   }
 
   /** All lanes, or the first `count`, with zeros in the others. */
@@ -209,6 +279,30 @@ export class Kernel {
   splat(from: Address): Vector {
     return this.vectorOf('splat', from);
   }
+
+  /** The words of a table at the indices in each lane, none of them negative. */
+  gather(table: Integer, indices: Vector): Vector {
+    // A variable before the instruction, since it must not have the register of the indices.
+    const to = this.number(0);
+    this.write({ op: 'gather', to, from: [to, table, indices] });
+    return to;
+  }
+
+  /** All bits of the lanes where `a` and `b` are so; of NaN only `!=` is. */
+  mask(a: Vector, test: Test, b: Vector): Vector {
+    const to = this.#vector();
+    this.write({ op: 'mask', to, from: [a, b], test });
+    return to;
+  }
+
+  maskOfWords(a: Vector, test: '==' | '>', b: Vector): Vector {
+    const to = this.#vector();
+    this.write({ op: 'maskOfWords', to, from: [a, b], test });
+    return to;
+  }
+
+  /** In each lane `x` where a mask has bits, elsewhere `y`. */
+  pick = (mask: Vector, x: Vector, y: Vector): Vector => this.vectorOf('pick', mask, x, y);
 
   /** In each lane `x` where `a` and `b` are so, elsewhere `y`. */
   select(a: Vector, test: Test, b: Vector, x: Vector, y: Vector): Vector {

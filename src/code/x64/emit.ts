@@ -201,6 +201,8 @@ class Emitter {
       case 'number':
         if (Object.is(x, 0)) return a.vector(this.#bits, VECTOR.xor, target, target, target);
         return a.vector(this.#bits, VECTOR.splat, target, 0, { base: 0, offset: 0, label: this.#number(x as number) });
+      case 'bits':
+        return a.vector(this.#bits, VECTOR.splat, target, 0, { base: 0, offset: 0, label: this.#word(x as number) });
       case 'load':
         if (!count) return vector(VECTOR.load, 0, x);
         this.#maskOf(count);
@@ -209,18 +211,29 @@ class Emitter {
         return a.vector(256, VECTOR.maskedLoad, target, SPARE, this.#memory(x as Address));
       case 'move':
       case 'splat':
+      case 'toFloat':
+      case 'toWord':
+      case 'root':
         return vector(VECTOR[op], 0, x);
       case 'round':
-        return vector(VECTOR.round, 0, x, 8);
+        return vector(VECTOR.round, 0, x, y as number);
       case 'addProduct':
-        return vector(VECTOR.addProduct, this.#vectorAt(y as Register), third);
+      case 'timesPlus':
+        return vector(VECTOR[op], this.#vectorAt(y as Register), third);
+      case 'gather':
+        return this.#gather(target, y as Register, this.#vectorAt(third as Register));
+      case 'mask':
+      case 'maskOfWords':
+        return this.#mask(target, op, from as readonly Register[], test as Test);
+      case 'pick':
+        return this.#pick(target, from as readonly Register[]);
       case 'quarters':
         return vector(this.#is512 ? VECTOR.quarters : VECTOR.halves, this.#vectorAt(x as Register), y, third as number);
       case 'scale2':
         if (this.#is512) return vector(VECTOR.scalef, this.#vectorAt(x as Register), y);
         a.vector(256, VECTOR.toInteger, SPARE, 0, this.#vectorAt(y as Register));
         a.vector(256, VECTOR.shift, 6, SPARE, SPARE, { immediate: 23 });
-        return a.vector(256, VECTOR.addIntegers, target, SPARE, this.#vectorAt(x as Register));
+        return a.vector(256, VECTOR.addWords, target, SPARE, this.#vectorAt(x as Register));
       case 'select':
         return this.#select(target, from as readonly Register[], test as Test);
       default:
@@ -238,6 +251,39 @@ class Emitter {
       this.#a.vector(256, VECTOR.compare, SPARE, x, y, { immediate });
       this.#a.vector(256, VECTOR.blendByVector, target, no, yes, { immediate: SPARE << 4 });
     }
+  }
+
+  /** Which lanes are read is a mask, or a vector with their highest bits set, that the instruction clears. */
+  #gather(target: number, table: Register, index: number): void {
+    const at = { base: this.#read(table, RAX), offset: 0, index: index & 15, scale: 4 } as const;
+    if (this.#is512) {
+      this.#a.set(RDX, -1);
+      this.#a.mask(MASK, RDX);
+      // The index's highest bit is where the first source has its.
+      this.#a.vector(512, VECTOR.gather, target, index & 16, at, { mask: MASK });
+    } else {
+      this.#a.vector(256, VECTOR.equalWords, SPARE, SPARE, SPARE);
+      this.#a.vector(256, VECTOR.gather, target, SPARE, at);
+    }
+  }
+
+  #mask(target: number, op: 'mask' | 'maskOfWords', from: readonly Register[], test: Test): void {
+    const [x, y] = from.map((each) => this.#vectorAt(each)) as [number, number];
+    const isWords = op === 'maskOfWords';
+    if (this.#is512) {
+      const immediate = isWords ? (test === '==' ? 0 : 6) : COMPARISONS[test];
+      this.#a.vector(512, isWords ? VECTOR.compareWords : VECTOR.compare, MASK, x, y, { immediate });
+      this.#a.vector(512, VECTOR.maskToVector, target, 0, MASK);
+    } else if (isWords) this.#a.vector(256, test === '==' ? VECTOR.equalWords : VECTOR.greaterWords, target, x, y);
+    else this.#a.vector(256, VECTOR.compare, target, x, y, { immediate: COMPARISONS[test] });
+  }
+
+  #pick(target: number, from: readonly Register[]): void {
+    const [mask, yes, no] = from.map((each) => this.#vectorAt(each)) as [number, number, number];
+    if (this.#is512) {
+      this.#a.vector(512, VECTOR.vectorToMask, MASK, 0, mask);
+      this.#a.vector(512, VECTOR.blendByMask, target, no, yes, { mask: MASK });
+    } else this.#a.vector(256, VECTOR.blendByVector, target, no, yes, { immediate: mask << 4 });
   }
 
   /** An integer in its register, or read from memory to `spare`. */
@@ -269,7 +315,10 @@ class Emitter {
   }
 
   #number(value: number): number {
-    const bits = new Int32Array(Float32Array.of(value).buffer)[0] as number;
+    return this.#word(new Int32Array(Float32Array.of(value).buffer)[0] as number);
+  }
+
+  #word(bits: number): number {
     const label = this.#numbers.get(bits) ?? this.#a.label();
     this.#numbers.set(bits, label);
     return label;
