@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { has } from '../../test/has';
 import { functionAt, requireKoffi } from '../runtime/native/calls';
 import { openNative } from '../runtime/native/open';
+import * as ofVectors from './functions';
 import { interpret } from './interpreter';
 import { type Code, codeOf, type Kernel, Rounding, TARGETS, type Target, type Vector } from './kernel';
 import { emit } from './x64/emit';
@@ -164,6 +165,55 @@ describe.each(Object.values(TARGETS))('code for $name', (target) => {
     expect(out[0]).toBe(x[0]! + x[19]!);
     expect(out[6 * lanes + 1]).toBe(x[1]! + x[1]! * x[20]! + 2.5 * x[20]! + x[1]! * x[1]!);
     expect([...out.subarray(all * lanes, (all + 1) * lanes)]).toEqual([...x.subarray(0, lanes - 3), 0, 0, 0]);
+  });
+
+  test('has the functions of the field, at all ends', () => {
+    const special = [
+      0,
+      1e-45,
+      1e-40,
+      1e-20,
+      0.3,
+      0.5,
+      1,
+      2.5,
+      8.9,
+      20,
+      50,
+      88,
+      95,
+      103,
+      3e9,
+      3e38,
+      Infinity,
+      Number.NaN,
+    ];
+    const all = [...special, ...special.map((x) => -x), ...Array(4).fill(1)];
+    const code = codeOf(target, (k) => {
+      const { polynomial: _, ...functions } = ofVectors;
+      const out = k.scratch.copy();
+      for (const f of Object.values(functions))
+        for (let at = 0; at < all.length - lanes; at += lanes / 2) {
+          const place = k.base.at(DATA + 4 * at);
+          f(k, k.load(place), k.splat(k.base.at(DATA + 4 * 6))).store(out.at());
+          out.add(k.bytes);
+        }
+    });
+    const memory = () => {
+      const made = memoryOf();
+      new Float32Array(made, DATA).set(all);
+      return made;
+    };
+    const expected = memory();
+    interpret(code, expected, PARAMS, SCRATCH, 0);
+    const machineCode = emit(code);
+    if (!runnable.includes(target)) return;
+    const found = new Float32Array(byProcessor(machineCode, memory(), 0).buffer, SCRATCH);
+    // Products that are added are rounded once by the processor, and twice by the interpreter.
+    new Float32Array(expected, SCRATCH, (DATA - SCRATCH) / 4).forEach((wanted, at) => {
+      const got = found[at] as number;
+      if (!Object.is(got, wanted)) expect(Math.abs(got - wanted) / Math.abs(wanted)).toBeLessThan(1e-6);
+    });
   });
 
   test('turns rows into columns', () => {

@@ -240,6 +240,11 @@ export class Kernel {
     return readers(fields) as Readers<F>;
   }
 
+  /** The address of what lies behind the params that have been asked for. */
+  behindParams(): Integer {
+    return this.#params.plus(8 * this.#read);
+  }
+
   /** A new variable. */
   integer(value: number): Integer {
     return this.#made('integer', [value]);

@@ -26,13 +26,16 @@ export interface Places {
   readonly spilled: number;
 }
 
-/** @throws {Error} if an inner loop needs more registers than there are */
+/** There are not as many registers as an inner loop, or vectors, need. */
+export class NoRegister extends Error {}
+
+/** @throws {NoRegister} if an inner loop needs more registers than there are */
 export function placesOf(code: Code, integers: number): Places {
   const found = intervals(code);
   const integer = scan(found.integer, integers, 'integers');
   const vector = scan(found.vector, code.target.vectors, 'vectors');
   if (vector.spilled > 0)
-    throw new Error(`vectors do not fit into ${code.target.vectors} registers outside of inner loops`);
+    throw new NoRegister(`vectors do not fit into ${code.target.vectors} registers outside of inner loops`);
   return { integers: integer.places, vectors: vector.places, spilled: integer.spilled };
 }
 
@@ -105,7 +108,7 @@ function scan(intervals: readonly Interval[], count: number, what: string): { pl
         const { loop } = intervals.find(
           (each) => each?.loop !== undefined && each.start <= start && each.end >= end,
         ) as Interval;
-        throw new Error(`the loop ${loop} does not fit: it needs more than ${count} ${what} at once`);
+        throw new NoRegister(`the loop ${loop} does not fit: it needs more than ${count} ${what} at once`);
       }
       const least = candidates.reduce((a, b) =>
         (intervals[a] as Interval).weight <= (intervals[b] as Interval).weight ? a : b,

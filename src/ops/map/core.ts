@@ -25,6 +25,7 @@ const op: Op<MapCall> = {
   reference: async () => (await import('./reference')).map,
   kernels,
   cpu: planMap,
+  native: 'map',
   webgpu: async () => (await import('./webgpu')).planMap,
 };
 

@@ -14,6 +14,8 @@ import { functionAt, type Koffi, LIBC, type NativeThread, requireKoffi } from '.
 const [READ, WRITE, EXECUTE] = [1, 2, 4];
 const PRIVATE_ANONYMOUS = 0x22;
 const PAGE = 4096;
+/** Each takes a page or some. */
+const MOST_KERNELS = 8192;
 
 /** Machine code of this process for its processor. */
 export class Native {
@@ -39,6 +41,11 @@ export class Native {
   /** What threads need to call code over a memory, whose maximum is reserved, so that it stays where it is as it grows. */
   threadOf(memory: WebAssembly.Memory): NativeThread {
     return { koffi: this.path, base: this.#addressOf(new Uint8Array(memory.buffer)) };
+  }
+
+  /** Whether there is so much code that what is not needed should make no more. */
+  get isFull(): boolean {
+    return this.#kernels.size >= MOST_KERNELS;
   }
 
   /** The address of a kernel's code, made once for each key, which says all that it depends on; for AVX2 if that target is named. */
