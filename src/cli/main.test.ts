@@ -208,6 +208,7 @@ describe('run', () => {
     for (const words of [
       ['list', 'attention'],
       ['simulate', 'reach', '--mask', 'power', '--size', '8'],
+      ['mask', 'power-attention', '--size', '8'],
     ]) {
       const bare = await saccade(...words, '--json');
       const beside = await saccade(...words, '--json', file);

@@ -1,6 +1,7 @@
 import { styleText } from 'node:util';
 import { Command } from 'commander';
 import { ParameterError, UnsupportedError } from '../errors';
+import { areaAt } from '../masks/area';
 import type { Mask } from '../masks/mask';
 import { maskCount, maskSvg, maskText } from '../masks/picture';
 import { type MaskProblem, type Method, problemOfLetters } from '../methods/define';
@@ -8,8 +9,8 @@ import { methods } from '../methods/registry';
 import { MASK_NAMES } from '../methods/sparse/longca/settings';
 import { bindShapes } from '../tensor/shape';
 import { METHOD_OR_MODULE, readMethod } from './methods';
-import { extents, paramsOption, parseParams, wholeNumber } from './options';
-import { checkWritable, writeFileAtomic } from './write-file';
+import { extents, jsonOption, paramsOption, parseParams, wholeNumber } from './options';
+import { checkWritable, tell, writeFileAtomic, writeJson } from './write-file';
 
 interface MaskOptions {
   readonly params?: string;
@@ -20,6 +21,7 @@ interface MaskOptions {
   readonly keyHeads?: number;
   readonly head: number;
   readonly svg?: string;
+  readonly json?: string;
 }
 
 /** So that the densest mask takes seconds. */
@@ -42,6 +44,7 @@ export function maskCommand(): Command {
     .option('--key-heads <count>', 'key/value heads; default: as many as query heads', wholeNumber(1, 1024))
     .option('--head <index>', 'the head to draw, for masks that differ by head', wholeNumber(0, 1023), 0)
     .option('--svg <file>', 'write an SVG picture instead')
+    .addOption(jsonOption('name and extents of the mask, and how many pairs it sees,'))
     .addHelpText(
       'after',
       `\nExample:\n  $ saccade mask attention --params '{"window": [8, 8]}' --size 64 --svg window.svg`,
@@ -50,20 +53,21 @@ export function maskCommand(): Command {
     .action(drawMask);
 }
 
-async function drawMask(name: string, { params, svg, head, ...sizes }: MaskOptions): Promise<void> {
-  if (svg !== undefined) await checkWritable(svg);
+async function drawMask(name: string, { params, svg, json, head, ...sizes }: MaskOptions): Promise<void> {
+  for (const path of [svg, json]) if (path !== undefined) await checkWritable(path);
   const method = await readMethod(name);
   const problem = problemOf(method, sizes);
   const mask = maskOf(method, params, problem);
   if (head >= problem.h) throw new ParameterError(`--head must be below the ${problem.h} of --heads, got ${head}`);
   const place = { ...problem, batch: 0, head };
   const title = `${name}: ${mask.name}`;
+  const report = { method: name, mask: mask.name, queries: place.n, keys: place.m, head, seen: areaAt(mask, place) };
   if (svg !== undefined) {
     await writeFileAtomic(svg, maskSvg(mask, place, { title }));
-    return;
+    return writeJson(json, report);
   }
-  const picture = maskText(mask, place, process.stdout.columns ?? DEFAULT_WIDTH);
-  process.stdout.write(`${styleText('bold', title)}, ${maskCount(mask, place)}\n${picture}\n`);
+  const picture = () => maskText(mask, place, process.stdout.columns ?? DEFAULT_WIDTH);
+  await tell(() => `${styleText('bold', title)}, ${maskCount(mask, place)}\n${picture()}`, json, report);
 }
 
 /** Throws unless the method with these params is a mask that fits the problem. */
