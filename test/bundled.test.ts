@@ -108,7 +108,7 @@ globalThis.compute = async () => {
   ],
   // The parser, the registry, what pages of the atlas show, and methods, each by its arXiv number, but that of exact attention.
   needless: /ecmaVersion|stochastic-attention|sinks lost|(?!1706.03762)\d{4}\.\d{5}/,
-  mostBytes: 168_000,
+  mostBytes: 169_000,
 };
 const HTML = '<!doctype html><link rel="icon" href="data:," /><script type="module" src="./page.js"></script>';
 
