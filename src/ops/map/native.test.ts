@@ -101,6 +101,16 @@ describe.runIf(typeof native !== 'string')('functions as machine code', () => {
     expect(misfits.slice(0, 5)).toEqual([]);
   });
 
+  test('a value that is used twice is computed once, again and again', async () => {
+    const [[code], [wasm]] = (await both((runtime) => {
+      // Forty sums of a value and itself: as a tree they would be 2^40.
+      const lines = Array.from({ length: 40 }, (_, at) => `const y${at + 1} = y${at} * 0.5 + y${at} * 0.5;`).join(' ');
+      const fn = new Function('x', `const y0 = x; ${lines} return y40;`) as (x: number) => number;
+      return map(fn, runtime.random([5000], { seed: 1 }));
+    })) as [[Numbers], [Numbers]];
+    expect(code).toEqual(wasm);
+  });
+
   test('rows that are strided, repeated and many, lists, captured tensors and numbers, in place', async () => {
     const cases: ((runtime: Runtime) => Tensor | readonly Tensor[])[] = [
       (runtime) => {

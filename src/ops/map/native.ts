@@ -6,7 +6,7 @@ import * as f from '../../code/functions';
 import { type Integer, type Kernel, Rounding, type Vector } from '../../code/kernel';
 import { NoRegister } from '../../code/registers';
 import { LANES } from '../../expressions/params';
-import type { Instruction, Value } from '../../expressions/typed';
+import { type Instruction, orderOf, type Value } from '../../expressions/typed';
 import { address, checkInside, ELEMENTS_PER_MICROSECOND, type NativePlan } from '../../runtime/cpu/plan';
 import type { Native } from '../../runtime/native/open';
 import { sizeOf } from '../../tensor/shape';
@@ -87,13 +87,8 @@ const bitsOf = (x: number) => new Int32Array(Float32Array.of(x).buffer)[0] as nu
 
 /** Which numbers are integers. */
 function numberKinds({ results }: Compiled): ReadonlySet<number> {
-  const found = new Set<number>();
-  const visit = ({ instruction }: Value) => {
-    if (instruction?.name === 'integer number') found.add(instruction.immediate);
-    instruction?.args.forEach(visit);
-  };
-  results.forEach(visit);
-  return found;
+  const instructions = orderOf(...results).flatMap(({ instruction }) => instruction ?? []);
+  return new Set(instructions.flatMap(({ name, immediate }) => (name === 'integer number' ? immediate : [])));
 }
 
 const known = new WeakMap<Compiled, Map<string, number | undefined>>();
@@ -136,7 +131,7 @@ function map(k: Kernel, { results }: Compiled, { outs, numbers, axes, steps, out
   const first = k.task.minus(done).times(RUN);
   const past = first.plus(RUN).least(k.whole(item.at(8)));
   const outer = new Values(k, given, numbers, outside);
-  for (const value of results) outer.prepare(value);
+  for (const value of orderOf(...results)) if (!(value.dimensions & LANES)) outer.value(value);
   const piece = k.integer(0);
   k.range('pieces', first, past, piece, (at) => {
     const addresses = Array.from({ length: inputs + outs }, (_, each) => k.whole(item.at(8 * (3 + each))).plus(k.base));
@@ -188,12 +183,6 @@ class Values {
     private readonly outer?: Values,
     private readonly input?: (at: number) => Vector,
   ) {}
-
-  /** Computes what a value needs that depends on no element. */
-  prepare(value: Value): void {
-    if (!(value.dimensions & LANES)) this.value(value);
-    else for (const each of value.instruction?.args ?? []) this.prepare(each);
-  }
 
   of(input: (at: number) => Vector): Values {
     return new Values(this.k, this.given, this.numbers, this.outside, this, input);

@@ -1,6 +1,7 @@
 /** Machine code called by a thread: what calls it, and where the memory of all threads begins. */
 
-import type { Kernel } from '../wasm/schedule';
+/** Takes the addresses of its params and of its thread's working memory, and a task number. */
+export type Kernel = (params: number, task: number, scratch: number) => void;
 
 /** What a thread needs to call machine code: the file of koffi, and the address of the heap's first byte. */
 export interface NativeThread {

@@ -3,9 +3,7 @@
  * 2, ... that threads take from a counter, and ends for all threads before the next begins.
  */
 import type { Phase } from '../cpu/plan';
-
-/** Takes the addresses of its params and of its thread's working memory, and a task number. */
-export type Kernel = (params: number, task: number, scratch: number) => void;
+import type { Kernel } from '../native/calls';
 
 /** One thread's instance of a module, and the address of its working memory. */
 export interface Share {

@@ -1,12 +1,11 @@
 /** A worker thread, in Node and in browsers: sleeps until a job is published, works at it, sleeps again. */
-import { kernelsAt, type NativeThread } from '../native/calls';
+import { type Kernel, kernelsAt, type NativeThread } from '../native/calls';
 import {
   CONTROL,
   CONTROL_LENGTH,
   EPOCH,
   EPOCH_OF_FIRST,
   instantiate,
-  type Kernel,
   publishedModule,
   type Share,
   spin,
