@@ -48,10 +48,10 @@ export async function startNats({
   };
 }
 
-/** A port that is free, and the two after it. */
+/** A port that is free, and the two after it, below those that the system gives to whoever connects. */
 export async function freePorts(): Promise<number> {
   for (;;) {
-    const start = 20_000 + Math.floor(Math.random() * 20_000);
+    const start = 20_000 + Math.floor(Math.random() * 12_000);
     const servers = [0, 1, 2].map((more) => createServer().listen(start + more, '127.0.0.1'));
     const free = await Promise.all(
       servers.map((server) =>
