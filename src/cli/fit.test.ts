@@ -82,8 +82,11 @@ test('Gaussian processes and random features go through files too, classes give 
       classes,
       '--out',
       at('out'),
+      '--json',
+      at('told'),
       ...ONE_THREAD,
     );
+    expect(JSON.parse(await readFile(at('told'), 'utf8'))).toMatchObject({ written: at('out'), right: 1 });
     expect(stdout).toMatch(/labels \[24\] i32\nmean squared error .*, 100% right\n$/);
     expect((await read(at('out'))).labels!.data).toEqual(labels.data);
   }

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { isRecord } from '../check';
-import { SaccadeError } from '../errors';
+import { ParameterError, SaccadeError } from '../errors';
 import { matchWeights } from '../models/load';
 import { models } from '../models/registry';
 import { formatShape, sizeOf } from '../tensor/shape';
@@ -24,13 +24,16 @@ const LONGEST_VALUE = 100;
 
 export function inspectCommand(): Command {
   return new Command('inspect')
-    .argument('<path>', 'weights: safetensors, a folder of them, GGUF or a checkpoint of PyTorch')
+    .argument('[path]', 'weights: safetensors, a folder of them, GGUF or a checkpoint of PyTorch')
     .option('--tensor <name>', 'one of its tensors: extents, range, a histogram')
     .addOption(jsonOption('what is described'))
     .action(inspect);
 }
 
-async function inspect(path: string, { tensor: name, json }: Options): Promise<void> {
+async function inspect(first: string | undefined, { tensor: name, json: given }: Options): Promise<void> {
+  // In `--json PATH` alone the path is what is inspected.
+  const [path, json] = first === undefined && given !== '-' ? [given, '-'] : [first, given];
+  if (path === undefined) throw new ParameterError('the path of the weights must be given, as in saccade inspect PATH');
   await using weights = await openFile(path);
   const described =
     name === undefined

@@ -197,6 +197,11 @@ test('attention is that of the training, which is said, unless another is named'
       [...given, '--attention', 'sea'],
       'the model was not trained with sea, which must learn 38 parameters of its own: train it first, by saccade train --method sea --distill MODEL',
     );
+    await trainedBy({ saccade_attention: [{ method: 'mine', params: {} }] });
+    await expectRefusal(
+      ['generate', ...model(), '--prompt', 'a'],
+      'trained with mine, a method of yours: name its module, as in --attention ./mine.mjs',
+    );
     await trainedBy({ saccade_attention: [{ method: 3, params: {} }] });
     await expectRefusal(
       given,

@@ -11,14 +11,15 @@ import { formatTable, right } from '../text/table';
 import { withProgress } from './progress';
 import { openFile } from './read-tensors';
 import { wrap } from './wrap';
-import { say } from './write-file';
-import { type Shown, writeLook } from './write-look';
+import { tell } from './write-file';
+import { reportOf, type Shown, writeLook } from './write-look';
 
 interface LookRegions extends Pick<RuntimeOptions, 'backend' | 'threads'>, RegionsOptions {
   readonly question: string;
   readonly image: string;
   readonly weights?: string | undefined;
   readonly out?: string | undefined;
+  readonly json?: string | undefined;
 }
 
 const WIDTH = 100;
@@ -28,7 +29,7 @@ const OWN =
 
 export async function lookRegions(
   picture: Picture,
-  { question, image, weights, out, backend, threads, ...options }: LookRegions,
+  { question, image, weights, out, json, backend, threads, ...options }: LookRegions,
 ) {
   parseQuestion(question);
   using runtime = await createRuntime({ ...(backend && { backend }), ...(threads && { threads }) });
@@ -51,7 +52,7 @@ export async function lookRegions(
     sights,
   };
   const written = out === undefined ? [] : await writeLook(out, shown, runtime);
-  await say(
+  const told = () =>
     [
       styleText('bold', wrap(shown.subject, WIDTH)),
       '',
@@ -66,8 +67,8 @@ export async function lookRegions(
       wrap(`${regionsOf(looked)}${placesOf(looked)}.`, WIDTH),
       ...(file ? [] : ['', styleText('yellow', wrap(source, WIDTH))]),
       ...written.map((path) => `Written: ${printable(path)}`),
-    ].join('\n'),
-  );
+    ].join('\n');
+  await tell(told, json, { ...reportOf(shown), regions: looked.sources, written });
 }
 
 /** The likeliest answers by the last look, with their probabilities in both. */

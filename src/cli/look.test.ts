@@ -57,7 +57,11 @@ test('look shows the tokens that a transformer keeps and where it looks, and the
 });
 
 test('look takes the small network that comes along, and says what it is', async () => {
-  const { stdout } = await look('--model', 'van');
+  const { stdout } = await look('--model', 'van', '--json', at('van.json'));
+  const report = JSON.parse(await readFile(at('van.json'), 'utf8'));
+  expect(report).toMatchObject({ model: 'van', classes: { length: 5 }, written: [] });
+  for (const { name } of report.classes) expect(stdout).toContain(name);
+  expect(JSON.parse((await look('--model', 'van', '--json')).stdout)).toEqual(report);
   expect(stdout).toMatch(/%\s+(T-shirt|trousers|pullover|dress|coat|sandal|shirt|sneaker|bag|ankle boot)\n/);
   expect(stdout).toContain('28 x 28 pixels');
   expect(stdout).not.toContain('weights are random');

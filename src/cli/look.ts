@@ -16,12 +16,12 @@ import { formatTable } from '../text/table';
 import type { Weights } from '../weights';
 import { lockFolder } from './lock-folder';
 import { lookRegions } from './look-regions';
-import { backendOption, number, paramsOption, parseJson, threadsOption } from './options';
+import { backendOption, jsonOption, number, paramsOption, parseJson, threadsOption } from './options';
 import { withProgress } from './progress';
 import { MOST_BYTES, openFile, readBytes } from './read-tensors';
 import { wrap } from './wrap';
-import { say } from './write-file';
-import { type Shown, writeLook } from './write-look';
+import { checkWritable, tell } from './write-file';
+import { reportOf, type Shown, writeLook } from './write-look';
 
 interface Options extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly model?: string;
@@ -34,6 +34,7 @@ interface Options extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly variant?: string;
   readonly params?: string;
   readonly out?: string;
+  readonly json?: string;
 }
 
 const WIDTH = 100;
@@ -72,6 +73,7 @@ export function lookCommand(): Command {
     .option('--variant <name>', 'of the network, as saccade list NAME tells them')
     .addOption(paramsOption())
     .option('--out <folder>', 'write what is to be seen as PNG files, and report.html, which holds them all')
+    .addOption(jsonOption('classes, what is to be seen, and which files were written,'))
     .addOption(backendOption())
     .addOption(threadsOption())
     .addHelpText(
@@ -87,11 +89,12 @@ async function look({ regions, question, threshold, upscaling, ...options }: Opt
   const given = { question, threshold, upscaling };
   const stray = regions ? undefined : OF_REGIONS.find((name) => given[name] !== undefined);
   if (stray !== undefined) throw new ParameterError(`--${stray} is for --regions`);
-  const { model, out, image } = options;
+  const { model, out, json, image } = options;
   if (!regions && model === undefined)
     throw new ParameterError('--model must name a network, or --regions be given with --question');
   if (regions && question === undefined)
     throw new ParameterError("--question must be given with --regions, such as 'which red shoe'");
+  if (json !== undefined) await checkWritable(json);
   using _ = out === undefined ? undefined : lockFolder(out);
   const picture = await decodePicture(image, await readBytes(image, MOST_BYTES));
   if (regions) await lookRegions(picture, { ...options, threshold, upscaling, question: question as string });
@@ -99,12 +102,12 @@ async function look({ regions, question, threshold, upscaling, ...options }: Opt
 }
 
 async function lookBy(model: Model, picture: Picture, given: Options): Promise<void> {
-  const { image, weights, variant, params: json, out, backend, threads } = given;
+  const { image, weights, variant, params: said, out, json, backend, threads } = given;
   const { name } = model;
   await using file = weights === undefined ? undefined : await openFile(weights);
-  const published = file || json !== undefined || variant !== undefined ? undefined : await model.published?.load();
+  const published = file || said !== undefined || variant !== undefined ? undefined : await model.published?.load();
   const { params: configured, ...config } = lookConfig(published ? published.config : file?.config);
-  const asked = parseJson(json);
+  const asked = parseJson(said);
   if (!isRecord(asked)) throw new ParameterError(`--params must be an object, got ${show(asked)}`);
   const params = { ...configured, ...asked, ...(variant !== undefined && { variant }) };
   const created = model.create(params as never);
@@ -118,8 +121,9 @@ async function lookBy(model: Model, picture: Picture, given: Options): Promise<v
   });
   const source = published ? SMALL : file ? `Weights: ${printable(file.name)}.` : RANDOM;
   const subject = { name, params, image, isRandom: source === RANDOM, source };
-  const written = out === undefined ? [] : await writeLook(out, shownOf(seen, subject), runtime);
-  await say(summary(seen, { ...subject, written }));
+  const shown = shownOf(seen, subject);
+  const written = out === undefined ? [] : await writeLook(out, shown, runtime);
+  await tell(() => summary(seen, { ...subject, written }), json, { ...reportOf(shown), written });
 }
 
 async function parametersOf(created: CreatedModel, runtime: Runtime, file: Weights | undefined, control: Control) {

@@ -1,6 +1,7 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { encode } from 'fast-png';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { expectRefusal, saccade } from '../../test/command-line';
 import { expectClose } from '../../test/expect';
@@ -200,6 +201,33 @@ describe('run', () => {
     await expectRefusal(out(folder), `cannot write '${folder}': it is a folder`);
     for (const command of [['reproduce', 'power-attention'], ['bench', 'attention'], ['compare']]) {
       await expectRefusal([...command, '--json', folder], `cannot write '${folder}': it is a folder`);
+    }
+  });
+
+  test('an output that exists is replaced, whole, and what else a folder holds stays; a refused command changes nothing', async () => {
+    const points = { x: hostTensor(normal(8, 1), [4, 2]), y: hostTensor(normal(4, 2), [4]) };
+    const [qkv, xy] = [await save('qkv', tensors), await save('xy', points)];
+    const picture = join(folder, 'picture.png');
+    await writeFile(picture, encode({ width: 28, height: 28, channels: 3, data: new Uint8Array(3 * 28 * 28) }));
+    const [model, seen] = [join(folder, 'fitted'), join(folder, 'seen')];
+    await mkdir(seen);
+    const cases: [words: string[], out: string, file: string][] = [
+      [['run', 'attention', '--in', qkv], join(folder, 'ran'), ''],
+      [['fit', '--report', '0', '--params', '{"ridge": 0.1}', '--in', xy], model, ''],
+      [['predict', '--model', model, '--in', xy], join(folder, 'predicted'), ''],
+      [['look', '--model', 'van', '--image', picture], seen, 'seen.png'],
+    ];
+    for (const [words, out, file] of cases) {
+      const [target, beside] = [join(out, file), join(seen, 'notes')];
+      for (const path of [target, beside]) await writeFile(path, 'old');
+      await expectRefusal([...words.slice(0, -1), join(folder, 'none'), '--out', out], 'none');
+      expect(await readFile(target, 'utf8')).toBe('old');
+      expect(await saccade(...words, '--out', out, '--threads', '1')).toMatchObject({ code: 0, stderr: '' });
+      const written = await readFile(target);
+      expect(written.toString('latin1').startsWith('old')).toBe(false);
+      expect((await saccade(...words, '--out', out, '--threads', '1')).code).toBe(0);
+      expect((await readFile(target)).equals(written), words[0]).toBe(true);
+      expect(await readFile(beside, 'utf8')).toBe('old');
     }
   });
 

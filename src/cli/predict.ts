@@ -6,16 +6,17 @@ import { formatShape } from '../tensor/shape';
 import { formatPercent, significant } from '../text/format';
 import { printable } from '../text/printable';
 import { readFitted } from './estimators';
-import { backendOption, threadsOption } from './options';
+import { backendOption, jsonOption, threadsOption } from './options';
 import { errorsOf, largestOf, readPoints } from './points';
 import { withProgress } from './progress';
 import { readBytes } from './read-tensors';
-import { checkWritable, say, writeFileAtomic } from './write-file';
+import { checkWritable, say, writeFileAtomic, writeJson } from './write-file';
 
 interface PredictOptions extends Pick<RuntimeOptions, 'backend' | 'threads'> {
   readonly model: string;
   readonly in: string;
   readonly out: string;
+  readonly json?: string;
 }
 
 export function predictCommand(): Command {
@@ -23,6 +24,7 @@ export function predictCommand(): Command {
     .requiredOption('--model <file>', 'safetensors file that saccade fit wrote')
     .requiredOption('--in <file>', 'safetensors file with points x [m, p]; with y too, errors are told')
     .requiredOption('--out <file>', 'safetensors file for out [m, c], and variance [m] or labels [m]')
+    .addOption(jsonOption('what was written, and errors,'))
     .addOption(backendOption())
     .addOption(threadsOption())
     .addHelpText(
@@ -32,8 +34,8 @@ export function predictCommand(): Command {
     .action(predict);
 }
 
-async function predict({ model: path, in: input, out, ...options }: PredictOptions): Promise<void> {
-  await checkWritable(out);
+async function predict({ model: path, in: input, out, json, ...options }: PredictOptions): Promise<void> {
+  for (const file of [out, json]) if (file !== undefined) await checkWritable(file);
   const bytes = await readBytes(path);
   using runtime = await createRuntime(options);
   const model = readFitted(path, bytes, runtime);
@@ -54,5 +56,7 @@ async function predict({ model: path, in: input, out, ...options }: PredictOptio
         `mean squared error ${significant(errors.error)}${errors.right === undefined ? '' : `, ${formatPercent(errors.right)} right`}`,
       ]
     : [];
-  await say([`${printable(out)}: ${written.join(', ')}`, ...told].join('\n'), out);
+  const tensors = Object.entries(outputs).map(([name, { dtype, shape }]) => ({ name, type: dtype, shape }));
+  await writeJson(json, { written: out, tensors, ...errors });
+  await say([`${printable(out)}: ${written.join(', ')}`, ...told].join('\n'), out, json);
 }

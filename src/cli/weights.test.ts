@@ -51,7 +51,10 @@ test('inspect tells what is in weights, and what runs them', async () => {
   const none = (await saccade('inspect', at('tokens'))).stdout;
   expect(none).toContain('none of the models');
   expect(Math.max(...none.split('\n').map((line) => line.length))).toBeLessThan(160);
-  const described = JSON.parse((await saccade('inspect', at('tokens'), '--json')).stdout);
+  const { stdout: json } = await saccade('inspect', at('tokens'), '--json');
+  expect((await saccade('inspect', '--json', at('tokens'))).stdout).toBe(json);
+  await expectRefusal(['inspect', '--json'], 'the path of the weights must be given, as in saccade inspect PATH');
+  const described = JSON.parse(json);
   expect(described).toMatchObject({ parameters: 4, bytes: 16, types: [{ type: 'i32', tensors: 1 }] });
   expect(described.models[0]).toEqual({
     model: 'decoder',

@@ -13,6 +13,12 @@ export interface Shown extends Omit<LookPage, 'sights' | 'machine' | 'runtime'> 
   readonly sights: readonly Sight[];
 }
 
+/** What `--json` has of it. */
+export const reportOf = ({ title, model, weights, classes, sights }: Shown) => ({
+  ...{ title, model, weights, classes },
+  sights: sights.map(({ name, title, note }) => ({ name, title, note })),
+});
+
 /** Into a folder; gives the paths. */
 export async function writeLook(out: string, { title, sights, ...shown }: Shown, runtime: Runtime): Promise<string[]> {
   const pictures = sights.map(({ name, picture }) => [join(out, `${name}.png`), toPng(picture)] as const);
