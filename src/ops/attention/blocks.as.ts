@@ -40,6 +40,7 @@ export class Segment {
   pattern: i32;
 }
 export const SEGMENT_BYTES: usize = 12;
+export const SEGMENT_PATTERN: usize = offsetof<Segment>("pattern");
 
 /** Where a walk through the runs of a tile has come to. */
 @unmanaged
@@ -122,8 +123,11 @@ const GROUPS: i32 = TILE / PANEL;
 const GROUP_BYTES: usize = STRETCH_LIST_BYTES;
 export const STRETCHES_BYTES: usize = <usize>GROUPS * GROUP_BYTES;
 
-/** The keys that each group of six queries needs of a block, as stretches of its scores and of the key slots. */
-export function findStretches(p: Problem, segments: usize, count: i32, stretches: usize): void {
+/**
+ * The keys that each group of six queries needs of a block, as stretches of its scores and of the key slots; segments are `step`
+ * bytes apart, and their patterns, -1 for none, lie `place` bytes on.
+ */
+export function findStretches(p: Problem, segments: usize, step: usize, place: usize, count: i32, stretches: usize): void {
   for (let group: i32 = 0; group < GROUPS; group++) {
     const list = stretches + <usize>group * GROUP_BYTES;
     let found: i32 = 0;
@@ -131,9 +135,10 @@ export function findStretches(p: Problem, segments: usize, count: i32, stretches
     let past: i32 = -1;
     let stretch = changetype<Stretch>(list + 4);
     for (let s: i32 = 0; s < count; s++) {
-      const segment = changetype<Segment>(segments + <usize>s * SEGMENT_BYTES);
+      const segment = changetype<Segment>(segments + <usize>s * step);
       const panels = segment.past - segment.first;
-      if (isSeenByGroup(flagsOf(patternAt(p, segment.pattern)), group)) {
+      const pattern = i32.load(changetype<usize>(segment) + place);
+      if (pattern >= 0 && isSeenByGroup(flagsOf(patternAt(p, pattern)), group)) {
         if (segment.first == past) stretch.count += panels;
         else {
           stretch = changetype<Stretch>(list + 4 + <usize>found * STRETCH_BYTES);

@@ -46,6 +46,7 @@ export const backward: Op<AttentionBackwardCall> = {
   reference: async () => (await import('./reference')).backward,
   kernels,
   cpu: planAttentionBackward,
+  native: 'attentionBackward',
   webgpu: async () => (await import('./backward/webgpu')).planAttentionBackward,
 };
 

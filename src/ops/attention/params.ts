@@ -50,7 +50,10 @@ export const ForwardParams = struct({
   ...fields('f64', 'scores', 'maxima', 'weights', 'exponentials', 'values'),
 });
 
-/** What machine code for a block gets: keys or values from panel to panel, and from slice to slice; what is read and written. */
+/**
+ * What machine code for a block gets: groups of six queries or, for products of queries, tiles; keys or values from panel to panel,
+ * and from slice to slice; what is read and written.
+ */
 export const BlockParams = struct({
   ...fields('i32', 'count', 'd', 'slices', 'groups'),
   ...fields('usize', 'rows', 'panelBytes', 'sliceBytes', 'queries', 'scores', 'block', 'stretches', 'result'),
@@ -90,6 +93,8 @@ export const BackwardParams = struct({
   groups: 'i32',
   /** f32 [elements]. */
   gradTables: 'tensor',
+  /** Machine code for parts of a block (backward/native.ts), 0 for none: scores; weights; their gradients; what is added to keys and queries. */
+  ...fields('f64', 'scores', 'weights', 'gradients', 'ofKeys', 'ofQueries'),
 });
 
 /** Where a modifier reads a table: programs of the index and of how the score changes with the element. */

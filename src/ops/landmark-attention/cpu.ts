@@ -14,7 +14,9 @@ export function* planLandmarks(call: LandmarkCall, machine: Machine): Steps<Plan
 }
 
 export function* planLandmarksBackward(call: LandmarkBackwardCall, machine: Machine): Steps<Plan> {
-  return extended(yield* planAttentionBackward(call, machine, panelsOf(call.block)), 1, () => paramsOf(call));
+  return extended(yield* planAttentionBackward(call, machine, { panelsTogether: panelsOf(call.block) }), 1, () =>
+    paramsOf(call),
+  );
 }
 
 const paramsOf = ({ block }: LandmarkCall) => Grouping({ block, panels: panelsOf(block) });

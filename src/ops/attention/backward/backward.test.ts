@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends, fewOnGpu, isOnGpu, randomCases } from '../../../../test/backends';
+import { describeWithMachineCode, fewOnGpu, isOnGpu, randomCases } from '../../../../test/backends';
 import { relativeError, smallGradient } from '../../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../../test/expect';
 import { scoped } from '../../../../test/scoped';
@@ -112,7 +112,7 @@ function expected({ gradLse, ...host }: Given, mask: Mask, withLse: boolean, sca
 
 const NAMES = ['gradQ', 'gradK', 'gradV'] as const;
 
-describeOnBackends('attentionBackward', (runtime) => {
+describeWithMachineCode('attentionBackward', (runtime) => {
   test('agrees with the definition on odd shapes, grouped heads and every kind of mask', async () => {
     const extent = (max: number) => fc.integer({ min: 1, max });
     await fc.assert(
@@ -183,7 +183,7 @@ describeOnBackends('attentionBackward', (runtime) => {
   });
 });
 
-describeOnBackends('score modifiers', (runtime) => {
+describeWithMachineCode('score modifiers', (runtime) => {
   const n = 30;
   const m = 41;
   const L = 50;
@@ -239,7 +239,7 @@ describeOnBackends('score modifiers', (runtime) => {
   });
 });
 
-describeOnBackends('a modifier that hides every key of some queries', (runtime) => {
+describeWithMachineCode('a modifier that hides every key of some queries', (runtime) => {
   test.each([1, Number.POSITIVE_INFINITY])('gives them zeros, and no gradient, beside values of %d', async (value) => {
     const score = scores.from((s, _b, _h, q, k, { hidden }) => (k < q - 3 ? s : hidden), {
       hidden: Number.NEGATIVE_INFINITY,
@@ -264,7 +264,7 @@ describeOnBackends('a modifier that hides every key of some queries', (runtime) 
   });
 });
 
-describeOnBackends('a key that a modifier hides by -Infinity is as one that a mask hides', (runtime) => {
+describeWithMachineCode('a key that a modifier hides by -Infinity is as one that a mask hides', (runtime) => {
   const mask = masks.from((_b, _h, q, k) => q > 0 && (k + q) % 3 !== 0);
   // Some have infinite slopes.
   const score = scores.from(
@@ -310,7 +310,7 @@ describeOnBackends('a key that a modifier hides by -Infinity is as one that a ma
 
 const resultsOf = ({ out, lse }: AttentionResult) => ({ out, lse });
 
-describeOnBackends('a modifier that gives NaN or infinity', (runtime) => {
+describeWithMachineCode('a modifier that gives NaN or infinity', (runtime) => {
   test.each([Number.NaN, Number.POSITIVE_INFINITY])(
     'of %d spoils the queries that see it, and no others',
     async (value) => {

@@ -1,15 +1,17 @@
 /** A block of keys against a pair of tiles: weights, gradients of the scores, and what they add to those of keys and queries. */
-import { flagsOf, isFull, isSeen, isSeenByGroup, patternAt } from '../blocks.as';
+import { findStretches, flagsOf, isFull, isSeen, patternAt, stretchesOf, STRETCHES_BYTES } from '../blocks.as';
+import { callCode } from '../code.as';
 import { BackwardParams, Problem } from '../params.generated.as';
 import { modify, MODIFIER_BYTES, writeKeys } from '../score/modifier.as';
 import {
-  DELTAS, GRADIENT_ROWS, GRADIENTS, HALF, HALF_SLOPES, KEYS, LSES, MODIFIERS, PAIR, PANEL_ROWS, Part, QUERIES, QUERY_ROWS,
-  RAW, RAW_BYTES, ROW, SEGMENTS, slicesOf, SLOPES, SUMS, WEIGHTS,
+  ARGUMENTS, DELTAS, GRADIENT_ROWS, GRADIENTS, HALF, HALF_SLOPES, KEYS, LSES, MODIFIERS, PAIR, PANEL_ROWS, Part, QUERIES, QUERY_ROWS,
+  RAW, RAW_BYTES, ROW, SEGMENTS, slicesOf, SLOPES, STRETCHES, SUMS, WEIGHTS,
 } from './memory.as';
 import { addToTables, copyRows } from './tables.as';
-import { keysIn, pairSegment } from './walk.as';
+import { keysIn, LEFT_PATTERN, PAIR_SEGMENT_BYTES, pairSegment, RIGHT_PATTERN } from './walk.as';
 import { PANEL, SLICE, TILE } from '../../../runtime/cpu/params.generated.as';
-import { ADD, product, STORE, STORE_EXP_LESS, TILT_GRADIENTS, TIMES_LESS } from '../../../runtime/wasm/assembly/product.as';
+import { PANEL_SLICE_BYTES } from '../../../runtime/wasm/assembly/layout.as';
+import { ADD, product, STORE, STORE_EXP_LESS, STRETCH_BYTES, TILT_GRADIENTS, TIMES_LESS } from '../../../runtime/wasm/assembly/product.as';
 import { exp2Clamped, seenLanes } from '../../../runtime/wasm/assembly/vector.as';
 
 const GROUPS: i32 = PAIR / PANEL;
@@ -19,23 +21,23 @@ const LOG2E: f32 = 1.4426950408889634;
 export function addBlock(f: BackwardParams, t: Part, segments: i32, scratch: usize): void {
   const p = f.problem;
   if (p.program != 0) {
-    multiplyBlock(p, t.keyPanels, p.d, segments, QUERIES, WEIGHTS, STORE, 0, WEIGHTS, scratch);
+    multiplyBlock(p, t.keyPanels, p.d, segments, QUERIES, WEIGHTS, STORE, 0, WEIGHTS, scratch, f.scores);
     if (t.sumsOfTables) memory.copy(scratch + RAW, scratch + WEIGHTS, RAW_BYTES);
     modifyPair(p, min(2, p.tiles - t.tile), segments, scratch);
-  } else multiplyBlock(p, t.keyPanels, p.d, segments, QUERIES, WEIGHTS, STORE_EXP_LESS, LSES, WEIGHTS, scratch);
-  addToKeys(t, t.sumsV, p.e, segments, WEIGHTS, GRADIENT_ROWS, scratch);
+  } else multiplyBlock(p, t.keyPanels, p.d, segments, QUERIES, WEIGHTS, STORE_EXP_LESS, LSES, WEIGHTS, scratch, f.weights);
+  addToKeys(t, t.sumsV, p.e, segments, WEIGHTS, GRADIENT_ROWS, scratch, f.ofKeys);
   // Weights to gradients of the scores: weight * (gradOut . value - delta).
-  multiplyBlock(p, t.valuePanels, p.e, segments, GRADIENTS, WEIGHTS, TIMES_LESS, DELTAS, WEIGHTS, scratch);
+  multiplyBlock(p, t.valuePanels, p.e, segments, GRADIENTS, WEIGHTS, TIMES_LESS, DELTAS, WEIGHTS, scratch, f.gradients);
   if (t.sumsOfTables) addToTables(f, t, segments, scratch);
   if (p.program != 0) timesSlopes(segments, scratch);
-  addToKeys(t, t.sumsK, p.d, segments, WEIGHTS, QUERY_ROWS, scratch);
-  addToQueries(p, t, segments, WEIGHTS, SUMS, scratch);
+  addToKeys(t, t.sumsK, p.d, segments, WEIGHTS, QUERY_ROWS, scratch, f.ofKeys);
+  addToQueries(p, t, segments, WEIGHTS, SUMS, scratch, f.ofQueries);
 }
 
 /**
  * Products of panels, [depth][6 keys] each, and the pair's `rows`, [6 slices][depth][8], at `to`, [keys][48]: of the slices that
  * see some key. `finish`, a constant, says what becomes of them and of those that see none, `aux` and `factors` what it takes
- * (product.as.ts).
+ * (product.as.ts). Machine code, if there is some, does what tiles see with all three slices.
  */
 @inline
 export function multiplyBlock(
@@ -49,11 +51,27 @@ export function multiplyBlock(
   aux: usize,
   factors: usize,
   scratch: usize,
+  code: f64 = 0,
 ): void {
   const panelBytes = <usize>(depth * PANEL * 4);
   let row = scratch;
   for (let at: i32 = 0; at < segments; at++) {
     const segment = pairSegment(scratch + SEGMENTS, at);
+    const left = code != 0 && segment.left >= 0 ? flagsOf(patternAt(p, segment.left)) : 0;
+    const right = code != 0 && segment.right >= 0 ? flagsOf(patternAt(p, segment.right)) : 0;
+    if (areSeen(left) || areSeen(right)) {
+      const count = segment.past - segment.first;
+      const skipped: usize = areSeen(left) ? 0 : TILE * 4;
+      const tiles = i32(areSeen(left)) + i32(areSeen(right));
+      const own = scratch + rows + skipped * <usize>depth;
+      const first = panels + <usize>segment.first * panelBytes;
+      const lane = row + skipped;
+      callCode(code, scratch + ARGUMENTS, count, depth, 0, tiles, first, panelBytes, 0, own, lane + to, scratch + aux + skipped, 0, 0, scratch);
+      if (tiles == 2 && (finish != STORE_EXP_LESS || (areFull(left) && areFull(right)))) {
+        row += <usize>count * PANEL_ROWS;
+        continue;
+      }
+    }
     for (let x = segment.first; x < segment.past; x++, row += PANEL_ROWS) {
       const panel = panels + <usize>x * panelBytes;
       for (let s: i32 = 0; s < PAIR / SLICE; s++) {
@@ -65,12 +83,23 @@ export function multiplyBlock(
         const lane = row + (<usize>s << 5);
         if (isSeen(flags, slice)) {
           const own = scratch + rows + <usize>s * (<usize>depth << 5);
-          product(panel, 24, false, own, depth, lane + to, ROW, finish, scratch + aux + (<usize>s << 5), 32, 0, 0, 0, 0, 0, lane + factors);
+          if (!areSeen(s < TILE / SLICE ? left : right)) product(panel, 24, false, own, depth, lane + to, ROW, finish, scratch + aux + (<usize>s << 5), 32, 0, 0, 0, 0, 0, lane + factors);
           if (finish == STORE_EXP_LESS && !isFull(flags, slice)) hideUnseen(lane + to, pattern, slice * SLICE);
         } else if (finish != TIMES_LESS && finish != TILT_GRADIENTS) fillZeros(lane + to);
       }
     }
   }
+}
+
+/** Whether each of a tile's slices sees some key; all. */
+@inline
+function areSeen(flags: i32): bool {
+  return isSeen(flags, 0) && isSeen(flags, 1) && isSeen(flags, 2);
+}
+
+@inline
+function areFull(flags: i32): bool {
+  return isFull(flags, 0) && isFull(flags, 1) && isFull(flags, 2);
 }
 
 function fillZeros(weights: usize): void {
@@ -142,7 +171,16 @@ function timesSlopes(segments: i32, scratch: usize): void {
 }
 
 /** sums[keys] += weights rows, over the queries of the tiles that see a panel; weights and rows lie in working memory. */
-export function addToKeys(t: Part, sums: usize, columns: i32, segments: i32, block: usize, rows: usize, scratch: usize): void {
+export function addToKeys(
+  t: Part,
+  sums: usize,
+  columns: i32,
+  segments: i32,
+  block: usize,
+  rows: usize,
+  scratch: usize,
+  code: f64 = 0,
+): void {
   const slices = slicesOf(columns);
   let weights = scratch + block;
   rows += scratch;
@@ -154,7 +192,10 @@ export function addToKeys(t: Part, sums: usize, columns: i32, segments: i32, blo
     const keys = (segment.past - segment.first) * PANEL;
     let to = sums + (<usize>(segment.first * PANEL) << 5);
     let slice = rows + (<usize>skipped << 5);
-    for (let s: i32 = 0; s < slices; s++, slice += 8 * ROW, to += t.sliceBytes) addProducts(first, slice, queries, to, keys);
+    if (code != 0) {
+      const count = segment.past - segment.first;
+      callCode(code, scratch + ARGUMENTS, count, queries, slices, 0, slice, 0, t.sliceBytes, 0, first, 0, 0, to, scratch);
+    } else for (let s: i32 = 0; s < slices; s++, slice += 8 * ROW, to += t.sliceBytes) addProducts(first, slice, queries, to, keys);
     weights += <usize>keys * ROW;
   }
 }
@@ -166,37 +207,37 @@ function addProducts(weights: usize, rows: usize, depth: i32, to: usize, keys: i
 }
 
 /** sums[queries] += gradients^T keys, six queries at a time, over the stretches of keys that they see. */
-export function addToQueries(p: Problem, t: Part, segments: i32, block: usize, sums: usize, scratch: usize): void {
-  for (let group: i32 = 0; group < GROUPS; group++) {
-    const column = scratch + block + <usize>(group * PANEL * 4);
-    const to = scratch + sums + <usize>(group * PANEL * 32);
-    let offset: i32 = 0;
-    let first: i32 = 0;
-    let count: i32 = 0;
-    let past: i32 = -1;
-    for (let at: i32 = 0; at < segments; at++) {
-      const segment = pairSegment(scratch + SEGMENTS, at);
-      const length = (segment.past - segment.first) * PANEL;
-      const index = group < GROUPS / 2 ? segment.left : segment.right;
-      const sees = index >= 0 && isSeenByGroup(flagsOf(patternAt(p, index)), group % (GROUPS / 2));
-      if (!sees || segment.first != past) {
-        addStretch(p, t, column + <usize>(offset - count) * ROW, first, count, to);
-        first = segment.first * PANEL;
-        count = 0;
-      }
-      past = sees ? segment.past : -1;
-      if (sees) count += length;
-      offset += length;
-    }
-    addStretch(p, t, column + <usize>(offset - count) * ROW, first, count, to);
+export function addToQueries(
+  p: Problem,
+  t: Part,
+  segments: i32,
+  block: usize,
+  sums: usize,
+  scratch: usize,
+  code: f64 = 0,
+): void {
+  const slices = slicesOf(p.d);
+  const stretches = scratch + STRETCHES;
+  const found = scratch + SEGMENTS;
+  findStretches(p, found, PAIR_SEGMENT_BYTES, LEFT_PATTERN, segments, stretches);
+  findStretches(p, found, PAIR_SEGMENT_BYTES, RIGHT_PATTERN, segments, stretches + STRETCHES_BYTES);
+  if (code != 0) {
+    callCode(
+      code, scratch + ARGUMENTS, 0, 0, slices, GROUPS, t.keySlices, PANEL_SLICE_BYTES, t.sliceBytes, 0, scratch + block, 0, stretches,
+      scratch + sums, scratch,
+    );
+    return;
   }
-}
-
-/** Adds `count` keys from key slot `first` on to the sums of six queries. */
-function addStretch(p: Problem, t: Part, weights: usize, first: i32, count: i32, to: usize): void {
-  if (count == 0) return;
-  let from = t.keySlices + (<usize>first << 5);
-  for (let s = slicesOf(p.d); s > 0; s--, from += t.sliceBytes, to += 8 * ROW) {
-    product(weights, ROW, false, from, count, to, 32, ADD, 0);
+  for (let group: i32 = 0; group < GROUPS; group++) {
+    const list = stretchesOf(stretches, group);
+    const first = list + 4;
+    const past = first + <usize>i32.load(list) * STRETCH_BYTES;
+    if (first == past) continue;
+    const weights = scratch + block + <usize>(group * PANEL * 4);
+    let to = scratch + sums + <usize>(group * PANEL * 32);
+    let keys = t.keySlices;
+    for (let s = slices; s > 0; s--, keys += t.sliceBytes, to += 8 * ROW) {
+      product(weights, ROW, false, keys, 0, to, 32, ADD, 0, 32, first, past, PANEL_SLICE_BYTES);
+    }
   }
 }

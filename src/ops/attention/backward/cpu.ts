@@ -28,11 +28,23 @@ const TABLE_SUMS_BYTES = 2 ** 26;
 /** Working memory of the tasks of a round, beyond which there are several, unless threads would idle. */
 const ROUND_BYTES = 73 * 2 ** 20;
 
-/** `panelsTogether`: parts of the keys hold whole groups of so many panels. */
+/** What another op that joins in wants. */
+interface Joined {
+  /** Parts of the keys hold whole groups of so many panels. */
+  readonly panelsTogether?: number;
+  /** Machine code for parts of a block, none by default. */
+  readonly code?: BlockCode;
+}
+
+/** Addresses of machine code (native.ts). */
+export type BlockCode = Readonly<Record<'scores' | 'weights' | 'gradients' | 'ofKeys' | 'ofQueries', number>>;
+
+const NO_CODE: BlockCode = { scores: 0, weights: 0, gradients: 0, ofKeys: 0, ofQueries: 0 };
+
 export function* planAttentionBackward(
   call: AttentionBackwardCall,
   { memory, threads }: Machine,
-  panelsTogether = 1,
+  { panelsTogether = 1, code = NO_CODE }: Joined = {},
 ): Steps<Plan> {
   const { out, lse, gradOut, gradLse, gradQ, gradK, gradV, gradTables, score } = call;
   const extents = extentsOf(call);
@@ -97,6 +109,7 @@ export function* planAttentionBackward(
           placeCount: places.length,
           elements,
           groups,
+          ...code,
         }),
         microseconds:
           ((pastTask - firstTask) / tasks) * (((6 * d + 4 * e) * map.visited * TILE * PANEL) / FLOPS_PER_MICROSECOND),

@@ -1,4 +1,6 @@
 /** A thread's working memory in the backward pass: a pair of tiles of queries, and a block of the keys that they meet. */
+import { STRETCHES_BYTES } from '../blocks.as';
+import { BlockParams } from '../params.generated.as';
 import { MODIFIER_BYTES } from '../score/modifier.as';
 import { PAIR_SEGMENT_BYTES } from './walk.as';
 import { LAYOUT_BYTES } from '../../../runtime/wasm/assembly/layout.as';
@@ -36,8 +38,10 @@ export const MODIFIERS: usize = HALF_SLOPES + BLOCK_BYTES / 2;
 export const TABLE_MODIFIER: usize = MODIFIERS + 4 * MODIFIER_BYTES;
 export const RAW: usize = TABLE_MODIFIER + MODIFIER_BYTES; // [168 keys][48]: scores before they are modified
 export const RAW_BYTES: usize = BLOCK_BYTES;
+export const STRETCHES: usize = RAW + RAW_BYTES; // of each tile of a pair
+export const ARGUMENTS: usize = (STRETCHES + 2 * STRETCHES_BYTES + 7) & ~7; // [12] f64, of machine code
 /** What comes after is a hook's. */
-export const BACKWARD_BYTES: usize = (RAW + RAW_BYTES + 63) & ~63;
+export const BACKWARD_BYTES: usize = (ARGUMENTS + BlockParams.BYTES + 63) & ~63;
 
 /** The part of the keys that a task owns, and the pair of tiles that meets it. */
 @unmanaged

@@ -12,6 +12,8 @@ export class PairSegment {
   right: i32;
 }
 export const PAIR_SEGMENT_BYTES: usize = 16;
+export const LEFT_PATTERN: usize = offsetof<PairSegment>("left");
+export const RIGHT_PATTERN: usize = offsetof<PairSegment>("right");
 
 /** Where a walk through the runs of two tiles has come to. */
 @unmanaged

@@ -1,5 +1,6 @@
 /** A block of keys against a tile of queries: scores, weights, weighted values. */
-import { findStretches, flagsOf, isFull, isSeen, patternAt, Segment, SEGMENT_BYTES, stretchesOf } from '../blocks.as';
+import { flagsOf, isFull, isSeen, patternAt, Segment, SEGMENT_BYTES, stretchesOf } from '../blocks.as';
+import { callCode } from '../code.as';
 import { Problem } from '../params.generated.as';
 import { modify, writeKeys } from '../score/modifier.as';
 import { ARGUMENTS, BLOCK, hookOf, KEYS, MAXIMA, MODIFIER, QUERIES, RESULT, SCORES, SEGMENTS, STRETCHES, SUMS } from './memory.as';
@@ -34,7 +35,7 @@ export function scoreBlock(
     let panel = keys + <usize>segment.first * panelBytes;
     if (code != 0 && rows > 2 * SLICE && isFull(flags, 0) && isFull(flags, 1) && isFull(flags, 2)) {
       const count = segment.past - segment.first;
-      callCode(code, count, d, 0, 0, panel, panelBytes, 0, own + QUERIES, scores, scratch + BLOCK, 0, 0, scratch);
+      callCode(code, scratch + ARGUMENTS, count, d, 0, 1, panel, panelBytes, 0, own + QUERIES, scores, scratch + BLOCK, 0, 0, scratch);
       scores += <usize>(count * PANEL * TILE * 4);
       continue;
     }
@@ -53,42 +54,6 @@ export function scoreBlock(
       scores += PANEL * TILE * 4;
     }
   }
-}
-
-@external("env", "native")
-declare function native(code: f64, params: usize, scratch: usize): void;
-
-/** Machine code on a block (BlockParams), whose queries are those of a whole tile. */
-function callCode(
-  code: f64,
-  count: i32,
-  d: i32,
-  slices: i32,
-  groups: i32,
-  rows: usize,
-  panelBytes: usize,
-  sliceBytes: usize,
-  queries: usize,
-  scores: usize,
-  block: usize,
-  stretches: usize,
-  result: usize,
-  scratch: usize,
-): void {
-  const at = scratch + ARGUMENTS;
-  f64.store(at, count, 0);
-  f64.store(at, d, 8);
-  f64.store(at, slices, 16);
-  f64.store(at, groups, 24);
-  f64.store(at, <f64>rows, 32);
-  f64.store(at, <f64>panelBytes, 40);
-  f64.store(at, <f64>sliceBytes, 48);
-  f64.store(at, <f64>queries, 56);
-  f64.store(at, <f64>scores, 64);
-  f64.store(at, <f64>block, 72);
-  f64.store(at, <f64>stretches, 80);
-  f64.store(at, <f64>result, 88);
-  native(code, at, scratch);
 }
 
 /** The six scores of eight queries each. */
@@ -183,7 +148,7 @@ function scaleRow(row: usize, factor: v128): void {
 /** Scores of `keys` keys to weights 2^(score - maximum), and their sums. */
 export function exponentiate(keys: i32, rows: i32, own: usize, scratch: usize, code: f64 = 0): void {
   if (code != 0 && rows > 2 * SLICE) {
-    callCode(code, keys, 0, 0, 0, 0, 0, 0, own + MAXIMA, scratch + SCORES, own + SUMS, 0, 0, scratch);
+    callCode(code, scratch + ARGUMENTS, keys, 0, 0, 0, 0, 0, 0, own + MAXIMA, scratch + SCORES, own + SUMS, 0, 0, scratch);
     return;
   }
   const lanes = <usize>((rows + SLICE - 1) / SLICE) << 5;
@@ -221,7 +186,8 @@ export function weighValues(
 ): void {
   if (code != 0) {
     const groups = (rows + PANEL - 1) / PANEL;
-    callCode(code, 0, 0, slices, groups, values, panelBytes, sliceBytes, 0, block, 0, scratch + STRETCHES, result, scratch);
+    const at = scratch + ARGUMENTS;
+    callCode(code, at, 0, 0, slices, groups, values, panelBytes, sliceBytes, 0, block, 0, scratch + STRETCHES, result, scratch);
     return;
   }
   for (let s: i32 = 0; s < slices; s++, values += sliceBytes, result += TILE * SLICE * 4) {

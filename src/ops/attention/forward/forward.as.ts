@@ -14,7 +14,7 @@
  * - exceptional (huge, infinite or NaN inputs, or scores that a modifier makes infinite or NaN): plain float64 loops, so
  *   that such values propagate as they should.
  */
-import { findStretches, mapOf, panelsBefore, Segment, SEGMENT_BYTES, startWalk, takeSegments, tileAt, Walk } from '../blocks.as';
+import { findStretches, mapOf, panelsBefore, Segment, SEGMENT_BYTES, SEGMENT_PATTERN, startWalk, takeSegments, tileAt, Walk } from '../blocks.as';
 import { BLOCK_PANELS, EXTREMES_BYTES, ForwardParams, Problem } from '../params.generated.as';
 import { openModifier } from '../score/modifier.as';
 import { addSums, exponentiate, fill, modifyBlock, rescale, scoreBlock, weighValues } from './block.as';
@@ -177,7 +177,7 @@ function addKeys<H>(f: ForwardParams, place: i32, pastPanel: i32, own: usize, sc
       rescale<H>(rows, slices, own, scratch);
       exponentiate(taken * PANEL, rows, own, scratch, f.exponentials);
     }
-    findStretches(p, scratch + SEGMENTS, segments, scratch + STRETCHES);
+    findStretches(p, scratch + SEGMENTS, SEGMENT_BYTES, SEGMENT_PATTERN, segments, scratch + STRETCHES);
     weighValues(values, sliceStep(f), panelStep(f), slices, rows, scratch + SCORES, own + RESULT, scratch, f.values);
     hookOf<H>(own).addBlock(f, place, segments, rows, own, scratch);
   }

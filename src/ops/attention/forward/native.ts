@@ -2,7 +2,7 @@
  * The inner parts of attention's forward pass as machine code: what block.as.ts does with a block of keys, in its layouts of eight
  * queries or columns, of which a vector of AVX2 has as many. All about tiles, masks, scores and exceptions stays there.
  */
-import { type Integer, type Kernel, TARGETS, type Vector } from '../../../code/kernel';
+import { type Address, type Integer, type Kernel, TARGETS, type Vector } from '../../../code/kernel';
 import { PANEL, SLICE, TILE } from '../../../runtime/cpu/params';
 import { checkInside, type NativePlan } from '../../../runtime/cpu/plan';
 import type { Native } from '../../../runtime/native/open';
@@ -10,10 +10,9 @@ import type { AttentionCall } from '../call';
 import { BlockParams, STRETCH_LIST_BYTES } from '../params';
 import { type BlockCode, planAttention } from './cpu';
 
-const VECTOR = 4 * SLICE;
-/** From a key's scores to the next, and from a slice of the result to the next. */
-const ROW = 4 * TILE;
-const SLICE_BYTES = TILE * VECTOR;
+export const VECTOR = 4 * SLICE;
+/** From a key's scores of a tile to the next. */
+export const ROW = 4 * TILE;
 /** Slices of queries of a tile. */
 const SLICES = TILE / SLICE;
 /** Keys whose scores are in registers together, and their terms of a round of the inner loop. */
@@ -35,13 +34,17 @@ export const planNative: NativePlan<AttentionCall> = (call, machine) => {
 function codeOf(native: Native): BlockCode {
   const code = (name: string, build: (k: Kernel) => void) => native.kernel(`attention ${name}`, build, TARGETS.avx2);
   return {
-    scores: code('scores', (k) => scores(k, 'scores')),
-    maxima: code('maxima', (k) => scores(k, 'maxima')),
-    weights: code('weights', (k) => scores(k, 'weights')),
+    scores: code('scores', (k) => products(k, store)),
+    maxima: code('maxima', (k) => products(k, storeMaxima)),
+    weights: code('weights', (k) => products(k, storeWeights)),
     exponentials: code('exponentials', exponentials),
-    values: code('values', weighValues),
+    values: code('values', (k) => weighValues(k)),
   };
 }
+
+/** 2^x for x <= 126, 0 where it is very small. */
+export const exp2Clamped = (k: Kernel, x: Vector): Vector =>
+  k.select(x, '>', k.number(LOWEST), exp2(k, x), k.number(0));
 
 /** 2^x for |x| <= 126. */
 function exp2(k: Kernel, x: Vector): Vector {
@@ -57,50 +60,72 @@ function exp2(k: Kernel, x: Vector): Vector {
   return y.scaled(whole);
 }
 
-/** Scores [keys][24 queries] of `count` panels [d][6 keys]; with their maxima in `block`; or as weights 2^score, added up there. */
-function scores(k: Kernel, finish: 'scores' | 'maxima' | 'weights'): void {
+/** What becomes of the products of some keys with a slice of queries: the places of each, and numbers of the slice, beside it. */
+export type Finish = (k: Kernel, products: readonly Vector[], places: readonly Address[], block: Address) => void;
+
+export const store: Finish = (_, products, places) => {
+  for (const [at, x] of products.entries()) x.store(places[at] as Address);
+};
+
+const storeMaxima: Finish = (k, products, places, block) => {
+  store(k, products, places, block);
+  products.reduce((all, x) => all.larger(x), k.load(block)).store(block);
+};
+
+const storeWeights: Finish = (k, products, places, block) => {
+  const weights = products.map((x) => exp2(k, x));
+  store(k, weights, places, block);
+  weights.reduce((all, x) => all.plus(x), k.load(block)).store(block);
+};
+
+/** Of one tile or two side by side, products [keys][24 queries] of `count` panels [d][6 keys], in rows of so many bytes. */
+export function products(k: Kernel, finish: Finish, row = ROW): void {
   const p = k.params(BlockParams);
   const heap = (x: Integer) => x.plus(k.base);
-  const [panel, queries, to, block] = [heap(p.rows()), heap(p.queries()), heap(p.scores()), heap(p.block())];
+  const [rows, queries, scores, block] = [heap(p.rows()), heap(p.queries()), heap(p.scores()), heap(p.block())];
   const [d, panelBytes] = [p.d(), p.panelBytes()];
   const queryStep = d.times(VECTOR);
   const whole = d.minus(ROUND - 1);
-  k.range('panels', 0, p.count(), 1, () => {
-    for (let first = 0; first < PANEL; first += KEYS) {
-      const sums = Array.from({ length: KEYS }, () => Array.from({ length: SLICES }, () => k.number(0)));
-      const right = k.rows(queries, queryStep, SLICES);
-      const keys = panel.plus(4 * first);
-      const some = (count: number) => {
-        for (let term = 0; term < count; term++) {
-          const vectors = Array.from({ length: SLICES }, (_, s) => k.load(right.at(s, term * VECTOR)));
-          for (const [key, of] of sums.entries()) {
-            const number = k.splat(keys.at(4 * (term * PANEL + key)));
-            for (const [s, sum] of of.entries()) sum.addProduct(number, vectors[s] as Vector);
+  k.range('tiles', 0, p.groups(), 1, () => {
+    const [panel, to] = [rows.copy(), scores.copy()];
+    k.range('panels', 0, p.count(), 1, () => {
+      for (let first = 0; first < PANEL; first += KEYS) {
+        const sums = Array.from({ length: KEYS }, () => Array.from({ length: SLICES }, () => k.number(0)));
+        const right = k.rows(queries, queryStep, SLICES);
+        const keys = panel.plus(4 * first);
+        const some = (count: number) => {
+          for (let term = 0; term < count; term++) {
+            const vectors = Array.from({ length: SLICES }, (_, s) => k.load(right.at(s, term * VECTOR)));
+            for (const [key, of] of sums.entries()) {
+              const number = k.splat(keys.at(4 * (term * PANEL + key)));
+              for (const [s, sum] of of.entries()) sum.addProduct(number, vectors[s] as Vector);
+            }
           }
-        }
-        right.add(count * VECTOR);
-        keys.add(4 * PANEL * count);
-      };
-      const done = k.integer(0);
-      k.range('terms', 0, whole, ROUND, () => {
-        some(ROUND);
-        done.add(ROUND);
-      });
-      k.range('last terms', done, d, 1, () => some(1));
-      for (let s = 0; s < SLICES; s++) {
-        const column = sums.map((of, key) => {
-          const sum = finish === 'weights' ? exp2(k, of[s] as Vector) : (of[s] as Vector);
-          sum.store(to.at((first + key) * ROW + s * VECTOR));
-          return sum;
+          right.add(count * VECTOR);
+          keys.add(4 * PANEL * count);
+        };
+        const done = k.integer(0);
+        k.range('terms', 0, whole, ROUND, () => {
+          some(ROUND);
+          done.add(ROUND);
         });
-        if (finish === 'scores') continue;
-        let all = k.load(block.at(s * VECTOR));
-        for (const each of column) all = finish === 'maxima' ? all.larger(each) : all.plus(each);
-        all.store(block.at(s * VECTOR));
+        k.range('last terms', done, d, 1, () => some(1));
+        for (let s = 0; s < SLICES; s++) {
+          const places = sums.map((_, key) => to.at((first + key) * row + s * VECTOR));
+          finish(
+            k,
+            sums.map((of) => of[s] as Vector),
+            places,
+            block.at(s * VECTOR),
+          );
+        }
       }
-    }
-    panel.add(panelBytes);
-    to.add(PANEL * ROW);
+      panel.add(panelBytes);
+      to.add(PANEL * row);
+    });
+    queries.add(queryStep.times(SLICES));
+    scores.add(ROW);
+    block.add(ROW);
   });
 }
 
@@ -125,8 +150,12 @@ function exponentials(k: Kernel): void {
   }
 }
 
-/** result += weights^T values: slices two by two, six queries at a time, over the stretches of keys that they see. */
-function weighValues(k: Kernel): void {
+/**
+ * result += weights^T values: slices two by two, six queries at a time, over the stretches of keys that they see; of one tile, or of
+ * tiles side by side in rows of so many bytes.
+ */
+export function weighValues(k: Kernel, row = ROW): void {
+  const resultBytes = (row / 4) * VECTOR;
   const p = k.params(BlockParams);
   const [panelBytes, sliceBytes, slices, groups] = [p.panelBytes(), p.sliceBytes(), p.slices(), p.groups()];
   const [values, result] = [p.rows().plus(k.base), p.result().plus(k.base)];
@@ -137,25 +166,25 @@ function weighValues(k: Kernel): void {
       const count = k.word(list.at());
       const stretch = list.plus(4);
       k.range('stretches', 0, count, 1, () => {
-        const left = weights.plus(k.word(stretch.at()).times(PANEL * ROW));
+        const left = weights.plus(k.word(stretch.at()).times(PANEL * row));
         const right = k.rows(values.plus(k.word(stretch.at(4)).times(panelBytes)), sliceBytes, together);
         k.range('panels', 0, k.word(stretch.at(8)), 1, () => {
           for (let key = 0; key < PANEL; key++) {
             const vectors = Array.from({ length: together }, (_, s) => k.load(right.at(s, key * VECTOR)));
-            for (const [row, of] of sums.entries()) {
-              const number = k.splat(left.at(key * ROW + 4 * row));
+            for (const [query, of] of sums.entries()) {
+              const number = k.splat(left.at(key * row + 4 * query));
               for (const [s, sum] of of.entries()) sum.addProduct(number, vectors[s] as Vector);
             }
           }
-          left.add(PANEL * ROW);
+          left.add(PANEL * row);
           right.add(panelBytes);
         });
         stretch.add(12);
       });
       k.if(count, '>', 0, () => {
-        for (const [row, of] of sums.entries())
+        for (const [query, of] of sums.entries())
           for (const [s, sum] of of.entries()) {
-            const place = to.at(row * VECTOR + s * SLICE_BYTES);
+            const place = to.at(query * VECTOR + s * resultBytes);
             sum.plus(place).store(place);
           }
       });
@@ -164,7 +193,7 @@ function weighValues(k: Kernel): void {
       list.add(STRETCH_LIST_BYTES);
     });
     values.add(sliceBytes.times(together));
-    result.add(SLICE_BYTES * together);
+    result.add(resultBytes * together);
   };
   k.range('slices', 1, slices, 2, () => some(2));
   k.if(slices.remainder(k.integer(2)), '>', 0, () => some(1));
