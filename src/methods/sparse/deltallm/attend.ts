@@ -5,15 +5,16 @@ import { not, or } from '../../../masks/combine';
 import { sinks } from '../../../masks/first';
 import type { Mask } from '../../../masks/mask';
 import { attention } from '../../../ops/attention';
-import { readCache } from '../../../ops/cache';
 import type { CacheLayer } from '../../../ops/cache/layer';
 import { concat, pad } from '../../../ops/copy';
 import { heldRows } from '../../../ops/held-rows';
 import { mergeStates } from '../../../ops/merge-states';
 import type { Control } from '../../../runtime/backend';
+import type { Runtime } from '../../../runtime/runtime';
 import { stopGradient } from '../../../tape';
 import type { Tensor } from '../../../tensor/tensor';
 import type { AttendOptions } from '../../continuation';
+import type { HeldMemory } from './memory';
 
 export interface DeltaParams {
   /** A number for all key heads, or one for each. */
@@ -37,6 +38,11 @@ function nearby({ window, sink }: DeltaParams, size: number): Mask | undefined {
   return near && first ? or(near, first) : (near ?? first);
 }
 
+function thresholdsOf(runtime: Runtime, { threshold }: DeltaParams, heads: number): Tensor {
+  const own = Array.from({ length: heads }, (_, at) => (typeof threshold === 'number' ? threshold : threshold[at]));
+  return runtime.tensor(own as number[], [heads]);
+}
+
 /** q [b,n,h,d], the last of the tokens of k [b,m,g,d] and v [b,m,g,e]. */
 function deltaAttention(
   q: Tensor,
@@ -46,12 +52,8 @@ function deltaAttention(
   near: Mask | undefined,
   control?: Control,
 ): Record<'out' | 'sparsity', Tensor> {
-  const { runtime } = q;
-  const { threshold, scale } = params;
-  const heads = k.shape[2] as number;
-  const own = Array.from({ length: heads }, (_, at) => (typeof threshold === 'number' ? threshold : threshold[at]));
-  const { held, share } = heldRows(stopGradient(k), runtime.tensor(own as number[], [heads]));
-  const settings = { scale, causal: true, ...control };
+  const { held, share } = heldRows(stopGradient(k), thresholdsOf(q.runtime, params, k.shape[2] as number));
+  const settings = { scale: params.scale, causal: true, ...control };
   if (!near) return { out: attention(q, held, v, settings).out, sparsity: share };
   const far = attention(q, held, v, { ...settings, mask: not(near) });
   const { out } = mergeStates([far, attention(q, k, v, { ...settings, mask: near })]);
@@ -61,20 +63,30 @@ function deltaAttention(
 export const deltaForward = (q: Tensor, k: Tensor, v: Tensor, params: DeltaParams, control?: Control) =>
   deltaAttention(q, k, v, params, nearby(params, windowOf(k.shape[1] as number, params)), control);
 
-/** Row by row, from all keys: differences follow from where each row begins. */
-export function deltaAttendToCache(q: Tensor, keys: CacheLayer, params: DeltaParams, options: AttendOptions): Tensor {
+/** Row by row, each with a window of its own length, from keys as they came and as `memory` holds them. */
+export function deltaAttendToCache(
+  q: Tensor,
+  keys: CacheLayer,
+  params: DeltaParams,
+  options: AttendOptions,
+  memory: HeldMemory,
+): Tensor {
   const { counts, ...control } = options;
   const [, n, h] = q.shape as [number, number, number];
   const { e } = keys.layout;
   return q.runtime.scope(() => {
-    const rows = keys.rows.map(({ pages, length }, row) => {
+    const rows = memory.rowsOf(keys, thresholdsOf(q.runtime, params, keys.layout.heads)).map(({ exact, held }, row) => {
       const count = counts[row] as number;
       if (count === 0) return q.runtime.tensor(new Float32Array(n * h * e), [1, n, h, e]);
       const own = q.slice(0, row, row + 1).slice(1, 0, count);
-      const { k, v } = readCache(keys, pages, length, control);
+      const length = keys.lengths[row] as number;
       const size = windowOf(length, params);
       const near = n <= STEP ? nearby({ ...params, window: 'sliding' }, Math.max(0, size - 1)) : nearby(params, size);
-      const { out } = deltaAttention(own, k, v, params, near, control);
+      const settings = { scale: params.scale, ...control };
+      const parts = near
+        ? [attention(own, held, { ...settings, mask: not(near) }), attention(own, exact, { ...settings, mask: near })]
+        : [attention(own, held, settings)];
+      const { out } = parts.length === 1 ? (parts[0] as (typeof parts)[number]) : mergeStates(parts);
       return pad(out as Tensor<'f32'>, [
         [0, 0],
         [0, n - count],

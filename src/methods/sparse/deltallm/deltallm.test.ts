@@ -4,10 +4,20 @@ import { describeOnBackends, randomCases } from '../../../../test/backends';
 import { sequences } from '../../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../../test/expect';
 import { scoped } from '../../../../test/scoped';
-import { attention, contiguous, createKeyValueCache, createRuntime, type Runtime, type Tensor } from '../../../index';
+import {
+  attention,
+  concat,
+  contiguous,
+  createKeyValueCache,
+  createRuntime,
+  type Runtime,
+  type Tensor,
+} from '../../../index';
 import { hostTensor } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
+import type { Continuation } from '../../continuation';
 import { deltallm } from '.';
+import { HeldMemory } from './memory';
 
 type Numbers = ArrayLike<number>;
 
@@ -58,13 +68,14 @@ describeOnBackends('DeltaLLM', (runtime) => {
         Object.entries(inputs).map(([name, host]) => [name, runtime().fromHost(host)]),
       ) as Record<'q' | 'k' | 'v', Tensor<'f32'>>;
       using cache = createKeyValueCache(runtime(), { layers: 1, rows: 2, heads: 1, d: 5, e: 3, capacity: 64 });
+      let memory = new HeldMemory();
       const part = (x: Tensor, from: number, past: number) => contiguous(x.slice(1, from, past));
       const attend = async (given: object, from: number, past: number, counts: number[]) => {
         const continuation = deltallm.continuation(deltallm.parse(given as never));
         if (continuation.from !== 'keys') throw new Error('DeltaLLM goes on from keys');
         cache.append(0, part(k, from, past), part(v, from, past), { counts });
         const inputs = { q: part(q, from, past) };
-        return continuation.attend(inputs, cache.layer(0), { counts }, undefined).read();
+        return continuation.attend(inputs, cache.layer(0), { counts }, memory).read();
       };
       const whole = async (given: object, row: number, n: number) => {
         const own = [q, k, v].map((x) => contiguous(x.slice(0, row, row + 1).slice(1, 0, n)));
@@ -81,9 +92,32 @@ describeOnBackends('DeltaLLM', (runtime) => {
       expect([...first.slice(180 + 120)].every((x) => x === 0)).toBe(true);
       // The last 8 of 32 tokens are the query's own and 7 before it, a window of 7 / 32.
       cache.truncate([30, 0]);
+      memory.truncate([30, 0]);
       cache.append(0, part(k, 0, 30), part(v, 0, 30), { counts: [0, 30] });
       const step = await attend({ threshold: 0.8, windowShare: 8 / 31, sink: 1 }, 30, 31, [1, 1]);
       const sliding = { threshold: 0.8, windowShare: 7 / 31, sink: 1, window: 'sliding' };
+      const { bytes } = memory;
+      expect(bytes).toBeGreaterThan(0);
+      using turned = cache.fork([1, 0]);
+      const own = [memory.fork([1, 0]), memory.join()];
+      expect(own.map((each) => each.bytes)).toEqual([bytes, 0]);
+      for (const each of own) {
+        const given = deltallm.parse({ threshold: 0.8, windowShare: 8 / 31, sink: 1 });
+        const continuation = deltallm.continuation(given) as Extract<Continuation, { from: 'keys' }>;
+        const queries = concat(
+          [q.slice(0, 1, 2), q.slice(0, 0, 1)].map((row) => row.slice(1, 30, 31)) as Tensor<'f32'>[],
+          0,
+        );
+        const found = await continuation.attend({ q: queries }, turned.layer(0), { counts: [1, 1] }, each).read();
+        expectClose(found, [...step.slice(6), ...step.slice(0, 6)], 1e-6);
+        each.dispose();
+      }
+      // What is held follows from the keys, in a memory that has seen none of them too.
+      memory.dispose();
+      memory = new HeldMemory();
+      cache.truncate(30);
+      expectClose(await attend({ threshold: 0.8, windowShare: 8 / 31, sink: 1 }, 30, 31, [1, 1]), step, 1e-6);
+      memory.dispose();
       for (const row of [0, 1])
         expectClose(step.slice(6 * row, 6 * row + 6), (await whole(sliding, row, 31)).slice(-6), 1e-5);
     });

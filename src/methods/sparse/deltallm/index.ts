@@ -10,6 +10,7 @@ import type { Tensor } from '../../../tensor/tensor';
 import { defineMethod } from '../../define';
 import { choice, float32, number, scale, whole } from '../../schema';
 import { type DeltaParams, deltaAttendToCache, deltaForward, windowOf } from './attend';
+import { HeldMemory } from './memory';
 import { reference } from './reference';
 
 /** The share of products that is left at the paper's sparsity. */
@@ -54,9 +55,10 @@ export const deltallm = defineMethod({
 
   continuation: (params) => ({
     from: 'keys',
-    attend({ q }, keys, options) {
+    memory: () => new HeldMemory(),
+    attend({ q }, keys, options, memory) {
       checkThreshold(params, keys.layout.heads);
-      return deltaAttendToCache(q as Tensor, keys, params, options);
+      return deltaAttendToCache(q as Tensor, keys, params, options, memory as HeldMemory);
     },
   }),
 
