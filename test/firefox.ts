@@ -24,7 +24,7 @@ interface Evaluation {
 }
 
 /** Milliseconds. */
-const LIMIT = 80_000;
+const LIMIT = 140_000;
 
 /** A headless one with a profile of its own, and with WebGPU, in software too, which it has switched off on Linux. */
 export async function launchFirefox(): Promise<Firefox> {
