@@ -114,7 +114,7 @@ export function isSeen(flags: i32, slice: i32): bool {
 
 /** Whether some key is seen by some of six queries. */
 @inline
-export function isSeenByGroup(flags: i32, group: i32): bool {
+function isSeenByGroup(flags: i32, group: i32): bool {
   return (flags & (SEEN_BY_GROUP << group)) != 0;
 }
 

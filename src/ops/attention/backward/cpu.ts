@@ -37,7 +37,7 @@ interface Joined {
 }
 
 /** Addresses of machine code (native.ts). */
-export type BlockCode = Readonly<Record<'scores' | 'weights' | 'gradients' | 'ofKeys' | 'ofQueries', number>>;
+type BlockCode = Readonly<Record<'scores' | 'weights' | 'gradients' | 'ofKeys' | 'ofQueries', number>>;
 
 const NO_CODE: BlockCode = { scores: 0, weights: 0, gradients: 0, ofKeys: 0, ofQueries: 0 };
 
