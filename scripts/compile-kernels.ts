@@ -36,7 +36,16 @@ export const modulesOf = (sources: readonly string[]): Module[] =>
 const BUILDS = { relaxed: ['--enable', 'relaxed-simd'], baseline: [] };
 const OPTIONS = [
   ...['-O3', '--noAssert', '--runtime', 'stub', '--enable', 'simd', '--enable', 'threads'],
-  ...['--importMemory', '--noExportMemory', '--sharedMemory', '--initialMemory', '1', '--maximumMemory', '65536'],
+  ...[
+    '--importTable',
+    '--importMemory',
+    '--noExportMemory',
+    '--sharedMemory',
+    '--initialMemory',
+    '1',
+    '--maximumMemory',
+    '65536',
+  ],
 ];
 
 /** Compiles the modules of these sources, and says which it did. */

@@ -1,6 +1,7 @@
 /**
  * Writes the interpreters' operations, runtime/wasm/assembly/operations.generated.as.ts: a function `operate` with a loop
- * over rows of vectors for each operation, so that none is chosen within a loop.
+ * over rows of vectors for each operation, so that none is chosen within a loop. It is a module (ops/map/map-operations.as.ts)
+ * that others call (operate.as.ts).
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -93,7 +94,6 @@ import { angular, eachPair, quotient, round, sign } from './operations.as';
 import { ${CODES.join(', ')} } from '../../../expressions/params.generated.as';
 
 /** \`operation\` of a, b and c, as many as it takes, to out: bytes from a row to the next end in r, from a vector in l. */
-@inline
 export function operate(
   operation: i32, rows: i32, vectors: i32, out: usize, or: usize, ol: usize,
   a: usize, ar: usize, al: usize, b: usize, br: usize, bl: usize, c: usize, cr: usize, cl: usize,

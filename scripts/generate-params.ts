@@ -1,9 +1,9 @@
 /**
  * Writes both sides of each params.ts beside it. Of its exports kernels get, in params.generated.as.ts, numbers as
  * constants, lists of names as their places in the list, and structs as classes; plans get, in params.generated.ts, the
- * numbers, functions that give a struct's numbers in their order, and where the room's compiled kernels lie.
+ * numbers, functions that give a struct's numbers in their order, and where the room's compiled kernels lie, those of a part by its name.
  */
-import { existsSync, globSync, writeFileSync } from 'node:fs';
+import { globSync, writeFileSync } from 'node:fs';
 import { registerHooks } from 'node:module';
 import { basename, dirname, join, relative } from 'node:path';
 import type { Fields } from '../src/runtime/cpu/struct.ts';
@@ -117,13 +117,16 @@ function forPlans(exported: readonly [string, unknown][], structs: readonly Stru
 
 /** Bundlers find the files of a room by URLs that are written out. */
 function compiledKernels(room: string): string[] {
-  const name = basename(room);
-  if (!existsSync(join(room, `${name}.as.ts`))) return [];
-  const urls = ['relaxed', 'baseline'].map(
-    // Of small files Vite would put every build into a page's script, in base 64.
-    (build) => `  ${build}: () => new URL('./${name}.${build}.wasm?no-inline', import.meta.url),`,
-  );
-  return [`export const kernels = {\n${urls.join('\n')}\n};`];
+  const modules = globSync(`${basename(room)}{,-*}.as.ts`, { cwd: room }).sort();
+  return modules.map((source) => {
+    const name = basename(source, '.as.ts');
+    const part = name.slice(basename(room).length + 1);
+    const urls = ['relaxed', 'baseline'].map(
+      // Of small files Vite would put every build into a page's script, in base 64.
+      (build) => `  ${build}: () => new URL('./${name}.${build}.wasm?no-inline', import.meta.url),`,
+    );
+    return `export const ${part ? `${part}Kernels` : 'kernels'} = {\n${urls.join('\n')}\n};`;
+  });
 }
 
 function numbersOf(path: string, fields: Fields): string {

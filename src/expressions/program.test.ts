@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { expectClose } from '../../test/expect';
 import { ARITHMETIC, EXTREMES, functionOf, randomSources } from '../../test/random-functions';
-import { ModifyParams } from '../ops/attention/params.generated';
+import { kernels, ModifyParams } from '../ops/attention/params.generated';
+import { operationsKernels } from '../ops/map/params.generated';
 import type { Kernel } from '../runtime/native/calls';
 import { openHeap } from '../runtime/wasm/memory';
 import { BUILDS, type Build, Modules } from '../runtime/wasm/modules';
@@ -29,15 +30,10 @@ interface Tile {
   readonly h: number;
 }
 
-const files = {
-  relaxed: () => new URL('../ops/attention/attention.relaxed.wasm', import.meta.url),
-  baseline: () => new URL('../ops/attention/attention.baseline.wasm', import.meta.url),
-};
-
 /** Runs programs in a module of its own; what lies around the result must stay as it is. */
 async function machine(build: Build) {
   const heap = openHeap();
-  const room = await new Modules(heap, build, 0).of(files);
+  const room = await new Modules(heap, build, 0, operationsKernels).interpreting(kernels);
   const modifyScores = room.kernels[numberOf(room, 'modifyScores')] as Kernel;
   const { memory } = heap;
   const free = heap.take(2 ** 20).address;

@@ -3,6 +3,7 @@ import { ParameterError, UnsupportedError } from '../errors';
 import { BACKENDS, type BackendName } from '../runtime/backend';
 import { type Runtime, runtimeOn } from '../runtime/runtime';
 import type { GpuOptions } from '../runtime/webgpu/adapter';
+import { operationsKernels as operations } from './map/params.generated';
 
 export interface RuntimeOptions {
   /** Where to compute; `'auto'` (default) is wasm. A named backend that is missing is an error, never replaced. */
@@ -52,7 +53,7 @@ export async function createRuntime(options: RuntimeOptions = {}): Promise<Runti
     return runtimeOn(await WebGpuBackend.create(webgpu ?? {}, chooseSizes));
   }
   const { createWasmBackend } = await import('../runtime/wasm/backend');
-  return runtimeOn(await createWasmBackend({ threads, simd, native: native ?? 'auto', nativePlans }));
+  return runtimeOn(await createWasmBackend({ threads, simd, native: native ?? 'auto', nativePlans, operations }));
 }
 
 const nativePlans = async () => (await import('./native')).nativePlans;

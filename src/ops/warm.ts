@@ -4,7 +4,7 @@ import { ParameterError, UnsupportedError } from '../errors';
 import { Runtime } from '../runtime/runtime';
 import type { KernelFiles } from '../runtime/wasm/modules';
 
-import { kernels as ofAttention } from './attention/params.generated';
+import { backwardKernels, decodeKernels, kernels as ofAttention } from './attention/params.generated';
 import { kernels as ofCells } from './cell-attention/params.generated';
 import { kernels as ofConv } from './conv/params.generated';
 import { kernels as ofCopy } from './copy/params.generated';
@@ -14,7 +14,7 @@ import { kernels as ofGatedDeltaRule } from './gated-delta-rule/params.generated
 import { kernels as ofGather } from './gather/params.generated';
 import { kernels as ofLinearAttention } from './linear-attention/params.generated';
 import { kernels as ofLocalLinear } from './local-linear/params.generated';
-import { kernels as ofMap } from './map/params.generated';
+import { kernels as ofMap, operationsKernels } from './map/params.generated';
 import { kernels as ofMatmul } from './matmul/params.generated';
 import { kernels as ofMergeStates } from './merge-states/params.generated';
 import { kernels as ofNorm } from './norm/params.generated';
@@ -29,13 +29,13 @@ import { kernels as ofScatterAdd } from './scatter-add/params.generated';
 import { kernels as ofSoftmax } from './softmax/params.generated';
 import { kernels as ofTopK } from './top-k/params.generated';
 
-/** Gradients and steps share the kernels of their op, elementwise ops those of `map`. */
+/** With those that only gradients, steps or functions of elements need; elementwise ops share the kernels of `map`. */
 const KERNELS = {
-  attention: ofAttention,
+  attention: [ofAttention, backwardKernels, decodeKernels, operationsKernels],
   argsort: ofTopK,
   cellAttention: ofCells,
   concat: ofCopy,
-  conv: ofConv,
+  conv: [ofConv, operationsKernels],
   contiguous: ofCopy,
   cast: ofCopy,
   crossEntropy: ofCrossEntropy,
@@ -46,13 +46,13 @@ const KERNELS = {
   layerNorm: ofNorm,
   linearAttention: ofLinearAttention,
   localLinearAttention: ofLocalLinear,
-  map: ofMap,
-  matmul: ofMatmul,
+  map: [ofMap, operationsKernels],
+  matmul: [ofMatmul, operationsKernels],
   max: ofReduce,
   mean: ofReduce,
   mergeStates: ofMergeStates,
-  packedWeights: ofPacked,
-  parallax: ofParallax,
+  packedWeights: [ofPacked, operationsKernels],
+  parallax: [ofParallax, operationsKernels],
   random: ofRandom,
   reluAttention: ofReluAttention,
   rmsNorm: ofNorm,
@@ -62,7 +62,7 @@ const KERNELS = {
   softmax: ofSoftmax,
   sum: ofReduce,
   topK: ofTopK,
-} satisfies Readonly<Record<string, KernelFiles>>;
+} satisfies Readonly<Record<string, KernelFiles | readonly KernelFiles[]>>;
 
 export type WarmName = keyof typeof KERNELS;
 
@@ -78,7 +78,7 @@ export async function warm(runtime: Runtime, ops: readonly WarmName[]): Promise<
   if (!(runtime instanceof Runtime)) throw new ParameterError(`runtime must be a Runtime, got ${show(runtime)}`);
   if (!Array.isArray(ops)) throw new ParameterError(`ops must be a list of names of ops, got ${show(ops)}`);
   const wanted = Array.from(ops as readonly WarmName[], (name, at) => {
-    if (Object.hasOwn(KERNELS, name)) return { kernels: KERNELS[name] };
+    if (Object.hasOwn(KERNELS, name)) return KERNELS[name];
     throw new ParameterError(`ops[${at}] must be one of ${Object.keys(KERNELS).join(', ')}, got ${show(name)}`);
   });
   const { backend } = runtime;
@@ -86,5 +86,5 @@ export async function warm(runtime: Runtime, ops: readonly WarmName[]): Promise<
     throw new UnsupportedError(
       'warm is for the wasm backend: kernels of a GPU are compiled for the shapes of a call, so call the op once',
     );
-  await backend.load?.(wanted);
+  await backend.load?.(wanted.flat());
 }

@@ -13,6 +13,7 @@ import type { HostTensor } from '../tensor/host';
 import type { Buffer, MemoryReport } from './memory';
 import type { Op } from './op';
 import type { Pause } from './order';
+import type { KernelFiles } from './wasm/modules';
 import type { GpuBufferLike } from './webgpu/adapter';
 
 export const BACKENDS = ['reference', 'wasm', 'webgpu'] as const;
@@ -29,8 +30,8 @@ export interface Control {
 export interface Backend {
   readonly name: BackendName;
 
-  /** On backends whose kernels serve all shapes: loads those of some ops. @throws {BackendError} if they cannot be loaded */
-  load?(ops: readonly Pick<Op<never>, 'kernels'>[]): Promise<void>;
+  /** On backends whose kernels serve all shapes: loads those of some files. @throws {BackendError} if they cannot be loaded */
+  load?(files: readonly KernelFiles[]): Promise<void>;
 
   /** Undefined memory for elements of one type. @throws {BackendError} with the bytes asked for, in use and allowed */
   allocate(bytes: number, dtype: DType): Buffer;

@@ -54,10 +54,10 @@ export function planned<Name extends string>(
   programs: readonly ScoreProgram[],
   jobs: (addresses: Readonly<Record<Name, number>>, addressOf: AddressOf) => readonly Job[],
 ): Plan {
-  return { bytes, tables: tablesRead(programs), jobs };
+  return { bytes, tables: tablesRead(programs), interprets: programs.length > 0, jobs };
 }
 
-/** The plan of an op that has joined in: its jobs take so many times as long, and have its params behind attention's. */
+/** The plan of an op that has joined in, with kernels of its own: its jobs take so many times as long, and have its params behind attention's. */
 export function extended(
   plan: Plan,
   times: number,
@@ -65,6 +65,7 @@ export function extended(
 ): Plan {
   return {
     ...plan,
+    kernels: undefined,
     jobs: (at, addressOf) =>
       plan.jobs(at, addressOf).map((job) => ({
         ...job,

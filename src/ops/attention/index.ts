@@ -26,7 +26,7 @@ import {
   type Places,
 } from './decode/to-cache';
 import { planAttention } from './forward/cpu';
-import { kernels } from './params.generated';
+import { backwardKernels, decodeKernels, kernels } from './params.generated';
 import { selectionOf } from './selection';
 import { resolve, type Settings, score, selectionOfCache, settings } from './settings';
 
@@ -44,7 +44,7 @@ const forward: Op<AttentionCall> = {
 export const backward: Op<AttentionBackwardCall> = {
   name: 'attentionBackward',
   reference: async () => (await import('./reference')).backward,
-  kernels,
+  kernels: backwardKernels,
   cpu: planAttentionBackward,
   native: 'attentionBackward',
   webgpu: async () => (await import('./backward/webgpu')).planAttentionBackward,
@@ -53,7 +53,7 @@ export const backward: Op<AttentionBackwardCall> = {
 const cached: Op<CachedCall> = {
   name: 'attention',
   reference: async () => (await import('./reference')).cached,
-  kernels,
+  kernels: decodeKernels,
   cpu: planCached,
   webgpu: async () => (await import('./decode/webgpu/cached')).planCached,
 };

@@ -200,6 +200,7 @@ function planFourier(
   const program = call.epilogue?.compiled.program;
   return {
     tables: [...axes.flatMap(({ tables }) => Object.values(tables)), ...(program ? [program] : [])],
+    interprets: program !== undefined,
     choice,
     jobs: (_, addressOf) => {
       const [y, x] = axes.map(({ plan, tables }, index): Values<typeof FourierAxis> => {
@@ -381,6 +382,7 @@ function planDirect(call: ConvCall, all: Extents, how: DirectHow): Plan {
   return {
     bytes: bytes === undefined ? {} : { packed: bytes },
     tables: [...taps, ...(program ? [program] : [])],
+    interprets: program !== undefined,
     choice,
     jobs: ({ packed }, addressOf) => {
       const [z, y, x] = call.axes.map(({ stride, up }, at) => ({

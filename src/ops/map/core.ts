@@ -36,6 +36,7 @@ function planMap(call: MapCall, { memory }: Machine): Plan {
   const microseconds = (elements * Math.max(1, compiled.work)) / ELEMENTS_PER_MICROSECOND;
   return {
     ...(isOne ? {} : { bytes: { items: 8 * described.length } }),
+    interprets: true,
     jobs({ items: at = 0 }, addressOf) {
       const [{ inputs, outs }] = items as [Item];
       const program = addressOf(compiled.program);

@@ -2,7 +2,7 @@
  * The interpreter of functions of elements (expressions/program.ts): one instruction at a time over a block of elements in the
  * first cache. Outer instructions, which depend on no element, come first and run once; inner ones for each block.
  */
-import { operate } from '../../runtime/wasm/assembly/operations.generated.as';
+import { operate } from '../../runtime/wasm/assembly/operate.as';
 import {
   BLOCK,
   BLOCK_REGISTERS,

@@ -96,7 +96,7 @@ export function planFewRows({ a, b, bias, epilogue, out }: MatmulCall, code?: Fe
         (out.size * work) / ELEMENTS_PER_MICROSECOND,
     },
   ]);
-  return program ? { ...plan, tables: [program] } : plan;
+  return program ? { ...plan, tables: [program], interprets: true } : plan;
 }
 
 /** Columns of a task that takes them whole. */

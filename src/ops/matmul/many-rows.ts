@@ -96,7 +96,7 @@ export function planManyRows(call: MatmulCall, threads: number, tiling: Tiling):
       microseconds: (2 * out.size * depth) / FLOPS_PER_MICROSECOND + (out.size * work) / ELEMENTS_PER_MICROSECOND,
     },
   ]);
-  return program ? { ...plan, tables: [program] } : plan;
+  return program ? { ...plan, tables: [program], interprets: true } : plan;
 }
 
 /**

@@ -105,7 +105,7 @@ export function planProducts({ x, rows, depth, isRounded, isAcross, products, ep
       ),
     },
   ]);
-  return program ? { ...plan, tables: [program] } : plan;
+  return program ? { ...plan, tables: [program], interprets: true } : plan;
 }
 
 export function planPick({ table, indices, out }: PickCall): Plan {

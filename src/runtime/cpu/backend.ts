@@ -11,6 +11,7 @@ import type { Native } from '../native/open';
 import type { Op } from '../op';
 import { type Pause, until } from '../order';
 import { inTurns } from '../turns';
+import type { KernelFiles } from '../wasm/modules';
 import { type Heap, type HeapBuffer, sizeInHeap } from './heap';
 import { KeptTables } from './kept-tables';
 import type { Job, Machine, NativePlan, NativePlans, Plan } from './plan';
@@ -25,8 +26,8 @@ export interface Executor<Kernels> {
   /** Machine code, if it may be run, and plans by the names that ops have for them. */
   readonly native?: Native | undefined;
   readonly nativePlans?: NativePlans | undefined;
-  /** The kernels of an op, which may have to be loaded first; undefined for an op without. */
-  kernelsOf(op: Pick<Op<never>, 'kernels'>): Kernels | undefined | Promise<Kernels>;
+  /** The kernels of these files, which may have to be loaded first, and what they need if they run programs. */
+  kernelsOf(files: KernelFiles, interprets: boolean): Kernels | Promise<Kernels>;
   run(kernels: Kernels, job: Job, control: Control): Generator<Pause, void, void>;
   /** Throws if the call is cancelled, or the executor disposed. */
   check(signal: Control['signal']): void;
@@ -85,8 +86,8 @@ export class CpuBackend<Kernels> implements Backend {
     return [...this.facts, ...this.#choices];
   }
 
-  async load(ops: readonly Pick<Op<never>, 'kernels'>[]): Promise<void> {
-    await Promise.all(ops.map(async (op) => this.executor.kernelsOf(op)));
+  async load(files: readonly KernelFiles[]): Promise<void> {
+    await Promise.all(files.map(async (each) => this.executor.kernelsOf(each, false)));
   }
 
   dispose(): void {
@@ -100,13 +101,14 @@ export class CpuBackend<Kernels> implements Backend {
   *run<Call>(op: Op<Call>, call: Call, control: Control): Generator<Pause, undefined, void> {
     const check = () => this.executor.check(control.signal);
     check();
-    const loading = this.executor.kernelsOf(op);
-    const kernels = loading instanceof Promise ? yield* until(loading) : loading;
     const native = this.executor.nativePlans?.[op.native ?? ''] as NativePlan<Call> | undefined;
     const made = native?.(call, this.#machine as Parameters<typeof native>[1]) ?? op.cpu(call, this.#machine);
     const isSteps = 'next' in made;
     const plan = isSteps ? yield* inTurns(made, controlOf(control, 0, 2).onProgress, check) : made;
     if (plan.choice) this.#remember(plan.choice);
+    const files = plan.kernels ?? op.kernels;
+    const loading = files && this.executor.kernelsOf(files, plan.interprets ?? false);
+    const kernels = loading instanceof Promise ? yield* until(loading) : loading;
     yield* this.#runPlan(kernels as Kernels, plan, isSteps ? controlOf(control, 1, 2) : control);
     checkExpectations(op, call, (x) => this.#numbers(x));
   }

@@ -6,6 +6,7 @@ import type { Elements } from '../../tensor/elements';
 import { lastElement } from '../../tensor/shape';
 import type { Native } from '../native/open';
 import type { Steps } from '../turns';
+import type { KernelFiles } from '../wasm/modules';
 import type { HeapBuffer, HeapMemory } from './heap';
 import { FLOATS, MOST_HEADS, type Operand } from './params';
 import type { Values } from './struct';
@@ -57,6 +58,10 @@ type AddressOf = (table: Float32Array | Int32Array) => number;
 /** Working memory by name, in bytes, and the jobs once their addresses are known. */
 export interface Plan {
   readonly bytes?: Readonly<Record<string, number>>;
+  /** The files of its kernels, where they are not those of the op. */
+  readonly kernels?: KernelFiles | undefined;
+  /** Whether the kernels run programs. */
+  readonly interprets?: boolean;
   /** Tables that programs read: copies stay in the heap from call to call. */
   readonly tables?: readonly (Float32Array | Int32Array)[];
   /** One of several ways that was chosen, and why: a fact for `explain()`. */

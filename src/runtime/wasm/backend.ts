@@ -4,7 +4,7 @@ import { CpuBackend, type Executor } from '../cpu/backend';
 import type { NativePlans } from '../cpu/plan';
 import { kernelsAt } from '../native/calls';
 import { openHeap } from './memory';
-import { Modules } from './modules';
+import { type KernelFiles, Modules } from './modules';
 import { availableThreads, Pool } from './pool';
 import { hasRelaxedSimd, hasSimd } from './probe';
 import type { Module } from './schedule';
@@ -15,6 +15,8 @@ export interface WasmOptions {
   /** Whether machine code is run where there is some; 'auto' where it can be. */
   readonly native: 'auto' | boolean;
   readonly nativePlans: () => Promise<NativePlans>;
+  /** The operations of programs. */
+  readonly operations: KernelFiles;
 }
 
 export async function createWasmBackend({
@@ -22,6 +24,7 @@ export async function createWasmBackend({
   simd,
   native: wanted,
   nativePlans,
+  operations,
 }: WasmOptions): Promise<CpuBackend<Module>> {
   if (!hasSimd()) throw new UnsupportedError('this platform has no WebAssembly SIMD: use a current browser or Node');
   const build = simd ?? (hasRelaxedSimd() ? 'relaxed' : 'baseline');
@@ -55,12 +58,12 @@ export async function createWasmBackend({
     reason = error.message;
     return open(0);
   });
-  const modules = new Modules(heap, build, pool.threads, kernelsAt(thread));
+  const modules = new Modules(heap, build, pool.threads, operations, kernelsAt(thread));
   const executor = {
     threads: Math.max(1, pool.threads),
     native: code,
     nativePlans: code && (await nativePlans()),
-    kernelsOf: ({ kernels }) => kernels && modules.of(kernels),
+    kernelsOf: (files, interprets) => (interprets ? modules.interpreting(files) : modules.of(files)),
     run: (module, job, control) => pool.run(module, job, control),
     check: (signal) => pool.check(signal),
     dispose: () => pool.dispose(),

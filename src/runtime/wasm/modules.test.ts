@@ -3,13 +3,14 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { operationsKernels } from '../../ops/map/params.generated';
 import { kernelsAt } from '../native/calls';
 import { openHeap } from './memory';
 import { type KernelFiles, Modules } from './modules';
-import { instantiate, PARAMS } from './schedule';
+import { instantiate, openTable, PARAMS } from './schedule';
 
 const gather = new URL('../../ops/gather/gather.baseline.wasm', import.meta.url);
-const open = () => new Modules(openHeap(), 'baseline', 2);
+const open = () => new Modules(openHeap(), 'baseline', 2, operationsKernels);
 const filesAt = (baseline: () => URL): KernelFiles => ({ relaxed: () => expect.fail('the other build'), baseline });
 
 /** What the server has at each path, for as long as it is there. */
@@ -50,8 +51,10 @@ test.each([
 test('a room has working memory for all threads, apart from the bytes of its module', async () => {
   const heap = openHeap();
   const url = new URL('../../ops/matmul/matmul.baseline.wasm', import.meta.url);
-  const { address, length, scratch, scratchBytes } = await new Modules(heap, 'baseline', 2).of(filesAt(() => url));
-  const told = instantiate(new WebAssembly.Module(await readFile(url)), heap.memory, kernelsAt(undefined));
+  const { address, length, scratch, scratchBytes } = await new Modules(heap, 'baseline', 2, operationsKernels).of(
+    filesAt(() => url),
+  );
+  const told = instantiate(new WebAssembly.Module(await readFile(url)), heap.memory, openTable(), kernelsAt(undefined));
   expect(scratchBytes).toBe(told.scratchBytes);
   expect(scratchBytes).toBeGreaterThan(0);
   expect(new Uint8Array(heap.memory.buffer, address, length)).toEqual(new Uint8Array(await readFile(url)));
@@ -64,7 +67,7 @@ test('modules put their constants before the params of the job at hand, which a 
   for (const file of files) {
     const { memory } = openHeap();
     const rest = new Uint8Array(memory.buffer, PARAMS).fill(99);
-    instantiate(new WebAssembly.Module(readFileSync(file)), memory, kernelsAt(undefined));
+    instantiate(new WebAssembly.Module(readFileSync(file)), memory, openTable(), kernelsAt(undefined));
     expect(
       rest.every((byte) => byte === 99),
       file,

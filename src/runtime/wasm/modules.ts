@@ -1,9 +1,9 @@
-/** The modules of kernels, one for each op's folder, loaded when one of its ops is first called. */
+/** The modules of kernels, one for each op's folder or for a part of it, loaded when one of its kernels is first called. */
 import { BackendError } from '../../errors';
 import { fetchAsset, readAsset } from '../../io/asset';
 import type { Heap } from '../cpu/heap';
 import { kernelsAt } from '../native/calls';
-import { instantiate, type Module } from './schedule';
+import { instantiate, type Module, openTable } from './schedule';
 
 export const BUILDS = ['relaxed', 'baseline'] as const;
 export type Build = (typeof BUILDS)[number];
@@ -13,14 +13,25 @@ export type KernelFiles = Readonly<Record<Build, () => URL>>;
 
 export class Modules {
   readonly #modules = new Map<KernelFiles, Module | Promise<Module>>();
+  readonly #table = openTable();
 
-  /** `threads` workers get working memory besides the calling thread. */
+  /** `threads` workers get working memory besides the calling thread; `operations` are those of programs. */
   constructor(
     private readonly heap: Heap<WebAssembly.Memory>,
     private readonly build: Build,
     private readonly threads: number,
+    private readonly operations: KernelFiles,
     private readonly codeAt = kernelsAt(undefined),
   ) {}
+
+  /** One that may run programs. A promise only if a page still has to load something. @throws {BackendError} if it cannot be loaded */
+  interpreting(files: KernelFiles): Module | Promise<Module> {
+    const [module, operations] = [this.of(files), this.of(this.operations)];
+    if (module instanceof Promise || operations instanceof Promise)
+      return Promise.all([module, operations]).then(([module, operations]) => Object.assign(module, { operations }));
+    module.operations = operations;
+    return module;
+  }
 
   /** A promise only if a page still has to load it. @throws {BackendError} if it cannot be loaded */
   of(files: KernelFiles): Module | Promise<Module> {
@@ -62,8 +73,8 @@ export class Modules {
     const { memory } = this.heap;
     const { address } = this.heap.take(bytes.length);
     new Uint8Array(memory.buffer).set(bytes, address);
-    const instance = instantiate(compiled, memory, this.codeAt);
+    const instance = instantiate(compiled, memory, this.#table, this.codeAt);
     const { address: scratch } = this.heap.take((this.threads + 1) * instance.scratchBytes);
-    return { ...instance, codeAt: this.codeAt, address, length: bytes.length, scratch };
+    return { ...instance, codeAt: this.codeAt, address, length: bytes.length, scratch, operations: undefined };
   }
 }

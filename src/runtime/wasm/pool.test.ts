@@ -2,8 +2,8 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { inOrder } from '../../../test/in-order';
 import { apply } from '../../expressions/expression';
 import { ElementwiseFunction, element } from '../../ops/map/function';
-import { MapItem, MapOperand, MapParams, RUN } from '../../ops/map/params.generated';
-import { PeakParams } from '../../ops/peak/params.generated';
+import { kernels, MapItem, MapOperand, MapParams, operationsKernels, RUN } from '../../ops/map/params.generated';
+import { kernels as ofPeak, PeakParams } from '../../ops/peak/params.generated';
 import type { Control } from '../backend';
 import type { Job } from '../cpu/plan';
 import type { Pause } from '../order';
@@ -23,13 +23,12 @@ const square = new ElementwiseFunction('square', 1, [apply('multiply', element(0
 const { program } = square.compiled(['float'], [], 'float');
 const PROGRAM = heap.take(program.byteLength).address;
 new Int32Array(heap.memory.buffer, PROGRAM).set(program);
-const modules = new Modules(heap, 'baseline', 3);
-const file = (path: string) => ({ relaxed: never, baseline: () => new URL(path, import.meta.url) });
-const never = () => {
+const modules = new Modules(heap, 'baseline', 3, operationsKernels);
+const refuse = () => {
   throw new Error('not this build');
 };
-const maps = await modules.of(file('../../ops/map/map.baseline.wasm'));
-const peak = await modules.of(file('../../ops/peak/peak.baseline.wasm'));
+const maps = await modules.interpreting(kernels);
+const peak = await modules.of(ofPeak);
 
 /** Squares `length` numbers in place, twice: each task must run once, and the first phase end before the second. */
 function squaring(length: number, microseconds: number, at = NUMBERS): Job {
@@ -195,7 +194,7 @@ test("a page's own thread that waits takes a share of the job, and says if it fa
   expect(own).toHaveBeenCalled();
   expect(waited.next().done).toBe(true);
 
-  const failing = pool.run({ ...peak, kernels: peak.kernels.map(() => never) }, LONG, {});
+  const failing = pool.run({ ...peak, kernels: peak.kernels.map(() => refuse) }, LONG, {});
   const { promise, block } = failing.next().value as Pause;
   expect(block?.()).toBe(false);
   await expect(promise).rejects.toThrow('the calling thread failed: Error: not this build');

@@ -5,6 +5,9 @@
 import type { Phase } from '../cpu/plan';
 import type { Kernel } from '../native/calls';
 
+/** What modules of a thread share: its first function is the operations of programs, once a program has run. */
+export const openTable = () => new WebAssembly.Table({ element: 'anyfunc', initial: 1 });
+
 /** One thread's instance of a module, and the address of its working memory. */
 export interface Share {
   readonly kernels: readonly Kernel[];
@@ -25,17 +28,22 @@ interface Shared {
 export interface Module extends Share, Shared {
   /** The names of the kernels, in the same order. */
   readonly names: readonly string[];
+  /** Where the operations of programs lie, once it has run one. */
+  operations: Pick<Shared, 'address' | 'length'> | undefined;
 }
 
 /** What a module exports; every instance writes the same constants into the memory. */
 export function instantiate(
   module: WebAssembly.Module,
   memory: WebAssembly.Memory,
+  table: WebAssembly.Table,
   codeAt: Share['codeAt'],
 ): Pick<Module, 'names' | 'kernels' | 'scratchBytes'> {
   /** Machine code as a part of a kernel. */
   const native = (address: number, params: number, scratch: number) => codeAt(address)(params >>> 0, 0, scratch >>> 0);
-  const { SCRATCH_BYTES, ...kernels } = new WebAssembly.Instance(module, { env: { memory, native } }).exports;
+  const { exports } = new WebAssembly.Instance(module, { env: { memory, table, native } });
+  const { SCRATCH_BYTES, operate, ...kernels } = exports;
+  if (operate) table.set(0, operate);
   return {
     names: Object.keys(kernels),
     kernels: Object.values(kernels) as unknown as Kernel[],
@@ -61,9 +69,9 @@ const GATE = 3;
 const PHASES = 4;
 /** The phase that progress is measured by. */
 const MAIN = 5;
-/** The job's module: the four numbers of a `Shared`. */
+/** The job's module: the four numbers of a `Shared`, and the first two of one with the operations of programs. */
 const MODULE = 6;
-const FIRST_PHASE = 10;
+const FIRST_PHASE = 12;
 const KERNEL = 0;
 const TASKS = 1;
 const NEXT = 2;
@@ -89,16 +97,25 @@ export function publish(control: Int32Array, module: Module, phases: readonly Ph
   control[ABORT] = 0;
   control[PHASES] = phases.length;
   control[MAIN] = mainPhase(phases);
-  control.set([module.address, module.length, module.scratch, module.scratchBytes], MODULE);
+  const { address, length, scratch, scratchBytes, operations } = module;
+  control.set([address, length, scratch, scratchBytes, operations?.address ?? 0, operations?.length ?? 0], MODULE);
   phases.forEach(({ kernel, tasks, code = 0 }, index) => {
     const halves = [code % HALF, code / HALF];
     control.set([numberOf(module, kernel), tasks, 0, 0, ...halves], FIRST_PHASE + index * PHASE_SIZE);
   });
 }
 
-export function publishedModule(control: Int32Array): Shared {
-  const [address, length, scratch, scratchBytes] = new Uint32Array(control.buffer, control.byteOffset).subarray(MODULE);
-  return { address, length, scratch, scratchBytes } as Shared;
+export function publishedModule(control: Int32Array): Shared & Pick<Module, 'operations'> {
+  const numbers = new Uint32Array(control.buffer, control.byteOffset).subarray(MODULE, FIRST_PHASE);
+  const [address, length, scratch, scratchBytes, first, count] = numbers as unknown as number[] as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
+  return { address, length, scratch, scratchBytes, operations: first ? { address: first, length: count } : undefined };
 }
 
 /** What runs a phase's tasks in the calling thread. */

@@ -6,6 +6,7 @@ import {
   EPOCH,
   EPOCH_OF_FIRST,
   instantiate,
+  openTable,
   publishedModule,
   type Share,
   spin,
@@ -46,17 +47,22 @@ function serve(memory: WebAssembly.Memory, index: number, codeAt: Share['codeAt'
   const port = (node?.parentPort ?? globalThis) as Port;
   const control = new Int32Array(memory.buffer, CONTROL, CONTROL_LENGTH);
   const at = index === 0 ? EPOCH_OF_FIRST : EPOCH;
+  const table = openTable();
   const modules = new Map<number, readonly Kernel[]>();
-  const share = (): Share => {
-    const { address, length, scratch, scratchBytes } = publishedModule(control);
+  const kernelsOf = ({ address, length }: ReturnType<typeof publishedModule>['operations'] & object) => {
     let kernels = modules.get(address);
     if (!kernels) {
       // From a copy, since shared memory cannot be compiled.
       const module = new WebAssembly.Module(new Uint8Array(memory.buffer, address, length).slice());
-      kernels = instantiate(module, memory, codeAt).kernels;
+      kernels = instantiate(module, memory, table, codeAt).kernels;
       modules.set(address, kernels);
     }
-    return { kernels, codeAt, scratch: scratch + (index + 1) * scratchBytes };
+    return kernels;
+  };
+  const share = (): Share => {
+    const { operations, ...module } = publishedModule(control);
+    if (operations) kernelsOf(operations);
+    return { kernels: kernelsOf(module), codeAt, scratch: module.scratch + (index + 1) * module.scratchBytes };
   };
   let epoch = Atomics.load(control, at);
   port.postMessage('ready');

@@ -15,7 +15,14 @@ import { blockMapSteps } from '../block-map/cpu';
 import type { AttentionCall } from '../call';
 import { type Extents, extentsOf, inSlices, planned, problemOf } from '../cpu';
 import { FEW_QUERIES, GROUP, planDecode } from '../decode/cpu';
-import { BLOCK_PANELS, EXTREMES_BYTES, ForwardParams, MOST_TOGETHER, PACKED_BYTES } from '../params.generated';
+import {
+  BLOCK_PANELS,
+  decodeKernels,
+  EXTREMES_BYTES,
+  ForwardParams,
+  MOST_TOGETHER,
+  PACKED_BYTES,
+} from '../params.generated';
 import { keyProgram } from '../score/cpu';
 
 /** How much of a thread's own cache the keys and values that a tile sees may take. */
@@ -59,7 +66,8 @@ export function* planAttention(
   if (n <= FEW_QUERIES && !map.queries && !map.keys) {
     const program = keyProgram(score, extents);
     const rows = Array.from({ length: b }, (_, at) => ({ queries: n, keys: m, map, first: at * h, program }));
-    return planDecode(call, { extents, k: operand(k), v: operand(v), rows, queriesOfGroup }, machine);
+    const plan = planDecode(call, { extents, k: operand(k), v: operand(v), rows, queriesOfGroup }, machine);
+    return { ...plan, kernels: decodeKernels };
   }
   const problem = problemOf(call, extents, map, memory);
   const cut = cutAttention(map, extents, threads, panelsTogether);

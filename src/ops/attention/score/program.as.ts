@@ -10,7 +10,7 @@
  * memory plus, in the low four bits, which dimensions they have: a value without rows (keys) is the same for all of them,
  * and one without lanes (queries) has its value in all four lanes of one vector. Values are float32, int32, or masks.
  */
-import { operate } from '../../../runtime/wasm/assembly/operations.generated.as';
+import { operate } from '../../../runtime/wasm/assembly/operate.as';
 import { read } from '../../../runtime/wasm/assembly/operations.as';
 import {
   BATCH, CHUNK, CHUNK_REGISTERS, CONSTANT, HEAD, HEADER_LENGTH, INSTRUCTION_LENGTH, KEYS, LANES, OUT, QUERIES, READ,
