@@ -23,7 +23,7 @@ import { addBefore, keepRows, keepState, loadStates, stateSlice, storeBefore, st
 import { rowAddress } from '../../runtime/wasm/assembly/layout.as';
 import { LARGEST_HEAD, PANEL, SLICE } from '../../runtime/cpu/params.generated.as';
 import { bytesOf, storeRow } from '../../runtime/wasm/assembly/storage.as';
-import { madd, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
+import { dot, madd, sumOfLanes } from '../../runtime/wasm/assembly/vector.as';
 import { BackwardParams, CHUNK } from './params.generated.as';
 
 const BY_OUT: usize = OWN; // [slices][48][8]
@@ -198,9 +198,9 @@ function storeGates(f: BackwardParams, t: Share, scratch: usize): void {
   const p = f.problem;
   const state = t.place * (p.chunks + 1) + t.chunk + 1;
   const states = f.states;
-  const size = p.d * <i32>states.row;
+  const bytes = <usize>states.row << 2;
   const gradState = rowAddress(f.gradStates, state, 0, 0);
-  let sum = <f64>dot(rowAddress(states, state, 0, 0), gradState, size);
+  let sum = <f64>dot(rowAddress(states, state, 0, 0), gradState, <usize>p.d * bytes);
   for (let i = t.count - 1; i >= 0; i--) {
     const row = t.row + <usize>i * <usize>p.h;
     sum += <f64>sumOfLanes(v128.load(scratch + BY_LOGS + (<usize>i << 4)));
@@ -208,18 +208,7 @@ function storeGates(f: BackwardParams, t: Share, scratch: usize): void {
     storeRow(scratch + NUMBER, f.gradG.address + row * bytesOf(f.gradG.dtype), f.gradG.dtype, 1);
     const error = rowAddress(f.errors, t.place, t.token + i, 0);
     const write = rowAddress(f.gradWrites, t.place, t.token + i, 0);
-    f32.store(scratch + NUMBER, dot(error, write, <i32>states.row));
+    f32.store(scratch + NUMBER, dot(error, write, bytes));
     storeRow(scratch + NUMBER, f.gradBeta.address + row * bytesOf(f.gradBeta.dtype), f.gradBeta.dtype, 1);
   }
-}
-
-/** The product of two rows of whole slices. */
-function dot(a: usize, b: usize, count: i32): f32 {
-  let left = f32x4.splat(0);
-  let right = left;
-  for (const end = a + (<usize>count << 2); a < end; a += 32, b += 32) {
-    left = madd(v128.load(a), v128.load(b), left);
-    right = madd(v128.load(a, 16), v128.load(b, 16), right);
-  }
-  return sumOfLanes(f32x4.add(left, right));
 }

@@ -8,7 +8,7 @@ import {
   RAW, RAW_BYTES, ROW, SEGMENTS, slicesOf, SLOPES, STRETCHES, SUMS, WEIGHTS,
 } from './memory.as';
 import { addToTables, copyRows } from './tables.as';
-import { keysIn, LEFT_PATTERN, PAIR_SEGMENT_BYTES, pairSegment, RIGHT_PATTERN } from './walk.as';
+import { keysIn, LEFT_PATTERN, PAIR_SEGMENT_BYTES, pairSegment, pastRun, RIGHT_PATTERN } from './walk.as';
 import { PANEL, SLICE, TILE } from '../../../runtime/cpu/params.generated.as';
 import { PANEL_SLICE_BYTES } from '../../../runtime/wasm/assembly/layout.as';
 import { ADD, product, STORE, STORE_EXP_LESS, STRETCH_BYTES, TILT_GRADIENTS, TIMES_LESS } from '../../../runtime/wasm/assembly/product.as';
@@ -37,7 +37,7 @@ export function addBlock(f: BackwardParams, t: Part, segments: i32, scratch: usi
 /**
  * Products of panels, [depth][6 keys] each, and the pair's `rows`, [6 slices][depth][8], at `to`, [keys][48]: of the slices that
  * see some key. `finish`, a constant, says what becomes of them and of those that see none, `aux` and `factors` what it takes
- * (product.as.ts). Machine code, if there is some, does what tiles see with all three slices.
+ * (product.as.ts).
  */
 @inline
 export function multiplyBlock(
@@ -53,25 +53,14 @@ export function multiplyBlock(
   scratch: usize,
   code: f64 = 0,
 ): void {
+  if (code != 0) {
+    multiplyByCode(p, panels, depth, segments, rows, to, finish, aux, scratch, code);
+    return;
+  }
   const panelBytes = <usize>(depth * PANEL * 4);
   let row = scratch;
   for (let at: i32 = 0; at < segments; at++) {
     const segment = pairSegment(scratch + SEGMENTS, at);
-    const left = code != 0 && segment.left >= 0 ? flagsOf(patternAt(p, segment.left)) : 0;
-    const right = code != 0 && segment.right >= 0 ? flagsOf(patternAt(p, segment.right)) : 0;
-    if (areSeen(left) || areSeen(right)) {
-      const count = segment.past - segment.first;
-      const skipped: usize = areSeen(left) ? 0 : TILE * 4;
-      const tiles = i32(areSeen(left)) + i32(areSeen(right));
-      const own = scratch + rows + skipped * <usize>depth;
-      const first = panels + <usize>segment.first * panelBytes;
-      const lane = row + skipped;
-      callCode(code, scratch + ARGUMENTS, count, depth, 0, tiles, first, panelBytes, 0, own, lane + to, scratch + aux + skipped, 0, 0, scratch);
-      if (tiles == 2 && (finish != STORE_EXP_LESS || (areFull(left) && areFull(right)))) {
-        row += <usize>count * PANEL_ROWS;
-        continue;
-      }
-    }
     for (let x = segment.first; x < segment.past; x++, row += PANEL_ROWS) {
       const panel = panels + <usize>x * panelBytes;
       for (let s: i32 = 0; s < PAIR / SLICE; s++) {
@@ -83,7 +72,7 @@ export function multiplyBlock(
         const lane = row + (<usize>s << 5);
         if (isSeen(flags, slice)) {
           const own = scratch + rows + <usize>s * (<usize>depth << 5);
-          if (!areSeen(s < TILE / SLICE ? left : right)) product(panel, 24, false, own, depth, lane + to, ROW, finish, scratch + aux + (<usize>s << 5), 32, 0, 0, 0, 0, 0, lane + factors);
+          product(panel, 24, false, own, depth, lane + to, ROW, finish, scratch + aux + (<usize>s << 5), 32, 0, 0, 0, 0, 0, lane + factors);
           if (finish == STORE_EXP_LESS && !isFull(flags, slice)) hideUnseen(lane + to, pattern, slice * SLICE);
         } else if (finish != TIMES_LESS && finish != TILT_GRADIENTS) fillZeros(lane + to);
       }
@@ -91,15 +80,50 @@ export function multiplyBlock(
   }
 }
 
-/** Whether each of a tile's slices sees some key; all. */
+/** The same by machine code, one call for each run of segments; what is not seen is put right after it. */
 @inline
-function areSeen(flags: i32): bool {
-  return isSeen(flags, 0) && isSeen(flags, 1) && isSeen(flags, 2);
-}
-
-@inline
-function areFull(flags: i32): bool {
-  return isFull(flags, 0) && isFull(flags, 1) && isFull(flags, 2);
+function multiplyByCode(
+  p: Problem,
+  panels: usize,
+  depth: i32,
+  segments: i32,
+  rows: usize,
+  to: usize,
+  finish: i32,
+  aux: usize,
+  scratch: usize,
+  code: f64,
+): void {
+  const panelBytes = <usize>(depth * PANEL * 4);
+  let row = scratch;
+  for (let at: i32 = 0; at < segments;) {
+    const start = pairSegment(scratch + SEGMENTS, at);
+    const past = pastRun(scratch + SEGMENTS, at, segments);
+    const count = pairSegment(scratch + SEGMENTS, past - 1).past - start.first;
+    const skipped: usize = start.left < 0 ? TILE * 4 : 0;
+    const tiles = i32(start.left >= 0) + i32(start.right >= 0);
+    const own = scratch + rows + skipped * <usize>depth;
+    const first = panels + <usize>start.first * panelBytes;
+    const result = row + skipped + to;
+    callCode(code, scratch + ARGUMENTS, count, depth, 0, tiles, first, panelBytes, 0, own, result, scratch + aux + skipped, 0, 0, scratch);
+    for (; at < past; at++) {
+      const segment = pairSegment(scratch + SEGMENTS, at);
+      const bytes = <usize>(segment.past - segment.first) * PANEL_ROWS;
+      for (let s: i32 = 0; s < PAIR / SLICE; s++) {
+        const index = s < TILE / SLICE ? segment.left : segment.right;
+        if (index < 0) continue;
+        const slice = s % (TILE / SLICE);
+        const pattern = patternAt(p, index);
+        const flags = flagsOf(pattern);
+        if (finish == STORE_EXP_LESS ? isFull(flags, slice) : isSeen(flags, slice)) continue;
+        for (let lane = row + (<usize>s << 5) + to, end = lane + bytes; lane < end; lane += PANEL_ROWS) {
+          if (finish == STORE_EXP_LESS) hideUnseen(lane, pattern, slice * SLICE);
+          else fillZeros(lane);
+        }
+      }
+      row += bytes;
+    }
+  }
 }
 
 function fillZeros(weights: usize): void {
@@ -184,24 +208,23 @@ export function addToKeys(
   const slices = slicesOf(columns);
   let weights = scratch + block;
   rows += scratch;
-  for (let at: i32 = 0; at < segments; at++) {
+  for (let at: i32 = 0; at < segments;) {
     const segment = pairSegment(scratch + SEGMENTS, at);
     const skipped = segment.left < 0 ? TILE : 0;
     const queries = PAIR - skipped - (segment.right < 0 ? TILE : 0);
     const first = weights + (<usize>skipped << 2);
-    const keys = (segment.past - segment.first) * PANEL;
+    at = pastRun(scratch + SEGMENTS, at, segments);
+    const count = pairSegment(scratch + SEGMENTS, at - 1).past - segment.first;
     let to = sums + (<usize>(segment.first * PANEL) << 5);
     let slice = rows + (<usize>skipped << 5);
-    if (code != 0) {
-      const count = segment.past - segment.first;
-      callCode(code, scratch + ARGUMENTS, count, queries, slices, 0, slice, 0, t.sliceBytes, 0, first, 0, 0, to, scratch);
-    } else for (let s: i32 = 0; s < slices; s++, slice += 8 * ROW, to += t.sliceBytes) addProducts(first, slice, queries, to, keys);
-    weights += <usize>keys * ROW;
+    if (code != 0) callCode(code, scratch + ARGUMENTS, count, queries, slices, 0, slice, 0, t.sliceBytes, 0, first, 0, 0, to, scratch);
+    else for (let s: i32 = 0; s < slices; s++, slice += 8 * ROW, to += t.sliceBytes) addProducts(first, slice, queries, to, count);
+    weights += <usize>count * PANEL_ROWS;
   }
 }
 
-function addProducts(weights: usize, rows: usize, depth: i32, to: usize, keys: i32): void {
-  for (let key: i32 = 0; key < keys; key += PANEL, weights += PANEL_ROWS, to += PANEL * 32) {
+function addProducts(weights: usize, rows: usize, depth: i32, to: usize, panels: i32): void {
+  for (; panels > 0; panels--, weights += PANEL_ROWS, to += PANEL * 32) {
     product(weights, 4, true, rows, depth, to, 32, ADD, 0);
   }
 }

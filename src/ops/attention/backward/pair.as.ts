@@ -7,7 +7,7 @@ import { DELTAS, GRADIENT_ROWS, GRADIENTS, hookOf, LAYOUT, LSES, PAIR, Part, QUE
 import { layOutSlices, layOutTile, PANEL_SLICE_BYTES, rowAddress } from '../../../runtime/wasm/assembly/layout.as';
 import { LARGEST_HEAD, Operand, PANEL, SLICE, TILE } from '../../../runtime/cpu/params.generated.as';
 import { loadRow } from '../../../runtime/wasm/assembly/storage.as';
-import { madd, sumOfLanes } from '../../../runtime/wasm/assembly/vector.as';
+import { dot } from '../../../runtime/wasm/assembly/vector.as';
 
 const LOG2E: f32 = 1.4426950408889634;
 /** Less than any score by more than the largest exponent: no weight. */
@@ -80,14 +80,5 @@ export function timesGradient(f: BackwardParams, x: Operand, t: Part, query: i32
   const gradOut = f.gradOut;
   const a = loadRow(rowAddress(x, t.batch, query, t.head), x.element, x.dtype, e, scratch + LAYOUT);
   const from = rowAddress(gradOut, t.batch, query, t.head);
-  return dot(a, loadRow(from, gradOut.element, gradOut.dtype, e, scratch + LAYOUT + LARGEST_HEAD * 4), e);
-}
-
-function dot(a: usize, b: usize, count: i32): f32 {
-  let sums = f32x4.splat(0);
-  let i: i32 = 0;
-  for (; i + 4 <= count; i += 4, a += 16, b += 16) sums = madd(v128.load(a), v128.load(b), sums);
-  let sum = sumOfLanes(sums);
-  for (; i < count; i++, a += 4, b += 4) sum += f32.load(a) * f32.load(b);
-  return sum;
+  return dot(a, loadRow(from, gradOut.element, gradOut.dtype, e, scratch + LAYOUT + LARGEST_HEAD * 4), <usize>e << 2);
 }

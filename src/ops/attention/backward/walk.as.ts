@@ -38,6 +38,17 @@ export function keysIn(segments: usize, count: i32): i32 {
   return panels * PANEL;
 }
 
+/** Where the run of a segment ends: those behind it that the same tiles meet, panel after panel. */
+export function pastRun(segments: usize, at: i32, count: i32): i32 {
+  let last = pairSegment(segments, at);
+  for (at++; at < count; at++) {
+    const next = pairSegment(segments, at);
+    if (next.first != last.past || next.left < 0 != last.left < 0 || next.right < 0 != last.right < 0) break;
+    last = next;
+  }
+  return at;
+}
+
 export function startPair(walk: PairWalk, p: Problem, place: i32, tile: i32, first: i32, past: i32): void {
   const left = runsOf(p, place, tile);
   walk.panel = first;

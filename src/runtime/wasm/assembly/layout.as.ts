@@ -1,6 +1,6 @@
 /** Lays rows of q, k and v out for the micro-kernel. */
 import { bytesOf, loadRow } from './storage.as';
-import { largestLane, madd, storeTransposed, sumOfLanes } from './vector.as';
+import { fourSums, largestLane, madd, storeTransposed, sumOfLanes } from './vector.as';
 import { LARGEST_HEAD, Operand, PANEL, SLICE } from '../../cpu/params.generated.as';
 
 /** Bytes of a panel's six rows in a slice. */
@@ -276,7 +276,6 @@ export function layOutTile(
   to: usize,
   scratch: usize,
 ): f32 {
-  const scale = f32x4.splat(factor);
   let largest = f32x4.splat(0);
   const head0 = rowAddress(x, batch, 0, head);
   const step = rowBytes(x);
@@ -292,38 +291,44 @@ export function layOutTile(
         const at = rowOrNone(head0, row, step, stride, dtype, columns, buffer, scratch + ZEROS);
         store<usize>(scratch + POINTERS + (r << 2), at);
       }
-      packQuad(scratch + POINTERS, columns, slice + (quad << 2));
+      largest = f32x4.max(largest, packQuad(scratch + POINTERS, columns, slice + (quad << 2), factor));
     }
-    let left = f32x4.splat(0);
-    let right = left;
-    for (let at = slice, end = slice + <usize>(columns * SLICE * 4); at < end; at += 32) {
-      const a = f32x4.mul(v128.load(at), scale);
-      const b = f32x4.mul(v128.load(at, 16), scale);
-      v128.store(at, a);
-      v128.store(at, b, 16);
-      left = madd(a, a, left);
-      right = madd(b, b, right);
-    }
-    largest = f32x4.max(largest, f32x4.max(left, right));
   }
   return largestLane(largest);
 }
 
-/** Packs the four rows whose addresses are at `rows` as columns of [columns][8]. */
-export function packQuad(rows: usize, columns: i32, to: usize): void {
+/** Packs the four rows whose addresses are at `rows`, times a factor, as columns of [columns][8]. Returns their squared norms. */
+export function packQuad(rows: usize, columns: i32, to: usize, factor: f32 = 1): v128 {
+  const scale = f32x4.splat(factor);
   const r0 = load<usize>(rows);
   const r1 = load<usize>(rows, 4);
   const r2 = load<usize>(rows, 8);
   const r3 = load<usize>(rows, 12);
+  let n0 = f32x4.splat(0);
+  let n1 = n0;
+  let n2 = n0;
+  let n3 = n0;
   let c: usize = 0;
   const end = <usize>columns << 2;
   for (; c + 16 <= end; c += 16, to += 128) {
-    storeTransposed(v128.load(r0 + c), v128.load(r1 + c), v128.load(r2 + c), v128.load(r3 + c), to, 32);
+    const x0 = f32x4.mul(v128.load(r0 + c), scale);
+    const x1 = f32x4.mul(v128.load(r1 + c), scale);
+    const x2 = f32x4.mul(v128.load(r2 + c), scale);
+    const x3 = f32x4.mul(v128.load(r3 + c), scale);
+    storeTransposed(x0, x1, x2, x3, to, 32);
+    n0 = madd(x0, x0, n0);
+    n1 = madd(x1, x1, n1);
+    n2 = madd(x2, x2, n2);
+    n3 = madd(x3, x3, n3);
   }
+  let norms = fourSums(n0, n1, n2, n3);
   for (; c < end; c += 4, to += 32) {
-    f32.store(to, f32.load(r0 + c));
-    f32.store(to, f32.load(r1 + c), 4);
-    f32.store(to, f32.load(r2 + c), 8);
-    f32.store(to, f32.load(r3 + c), 12);
+    let x = v128.load32_zero(r0 + c);
+    x = v128.load32_lane(r1 + c, x, 1);
+    x = v128.load32_lane(r2 + c, x, 2);
+    x = f32x4.mul(v128.load32_lane(r3 + c, x, 3), scale);
+    v128.store(to, x);
+    norms = madd(x, x, norms);
   }
+  return norms;
 }
