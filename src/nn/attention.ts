@@ -27,8 +27,8 @@ import {
   prefixed,
   type TrainableParameters,
 } from './module';
-import { type NormConfig, norm } from './norm';
 import { project, projectAll, projection } from './projection';
+import { type RowNormConfig, rowNorm } from './row-norm';
 
 export interface AttentionConfig<Schema extends ParamsSchema = ParamsSchema> {
   /** Default: exact attention. */
@@ -48,7 +48,7 @@ export interface AttentionConfig<Schema extends ParamsSchema = ParamsSchema> {
   /** The projections in checkpoints; default: `q_proj`, `k_proj`, `v_proj` and `o_proj`, with matrices [out, in]. */
   readonly projections?: ProjectionLayout | undefined;
   /** Queries and keys of each head are normalised, by default by their root mean squares, as in Qwen3. */
-  readonly qkNorm?: Pick<NormConfig, 'kind' | 'epsilon'> | undefined;
+  readonly qkNorm?: Pick<RowNormConfig, 'kind' | 'epsilon'> | undefined;
   /** Rotary position embeddings of queries and keys, after their norms, or a function of how many positions there are; default: none. */
   readonly rope?: RopeSettings | ((length: number) => RopeSettings) | undefined;
   /** Extents of the grid, row-major, that the tokens of spatial methods lie on. */
@@ -231,8 +231,8 @@ const takenBy = ({ optional = {} }: Method, inputs: AttentionContext['further'] 
   Object.fromEntries(Object.entries(inputs).filter(([name]) => Object.hasOwn(optional, name)));
 
 /** The norm of the heads of queries, keys and the like, whose weights are found once. */
-function normOfHeads(config: NormConfig) {
-  const { parameters, forward } = norm(config);
+function normOfHeads(config: RowNormConfig) {
+  const { parameters, forward } = rowNorm(config);
   const weights = new Map<string, ReturnType<typeof partFinder>>();
   return {
     parameters,

@@ -104,5 +104,6 @@ test('settings that are none are refused by name', () => {
   expect(attend({ bias: { k: true } })).toThrow("bias has no 'k': expected qkv, out");
   expect(attend({ rope: { theta: 0 } })).toThrow('theta of rope must be a finite number >= 1, got 0');
   expect(attend({ rope: {}, d: 3 })).toThrow('must be even, got 3');
+  expect(attend({ qkNorm: { kind: 'batch' } })).toThrow('kind must be one of rms, unit-rms, simple-rms, layer, got');
   expect(attend({ qkNorm: { epsilon: Number.NaN } })).toThrow('epsilon must be a finite number >= 0, got NaN');
 });

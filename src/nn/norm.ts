@@ -1,32 +1,26 @@
-import { checkChoice, checkKnown, checkWhole, show } from '../check';
+import { checkChoice, checkKnown, show } from '../check';
 import { ParameterError, ShapeError } from '../errors';
-import { apply, constant } from '../expressions/expression';
 import { batchNorm } from '../ops/batch-norm';
 import { add, multiply } from '../ops/map';
-import { mapOne } from '../ops/map/core';
-import { ElementwiseFunction, element } from '../ops/map/function';
-import { layerNorm, rmsNorm } from '../ops/norm';
 import { stopGradient } from '../tape';
 import { formatShape } from '../tensor/shape';
 import type { Tensor } from '../tensor/tensor';
 import { defineModule, type Module } from './module';
+import { checkSizes, ROW_NORMS, type RowNormConfig, rowNorm } from './row-norm';
 
-export interface NormConfig {
+export interface NormConfig extends Pick<RowNormConfig, 'width'> {
   /**
    * Divides rows by their root mean square, with a factor for each channel (default), with 1 + weight as factors, or without, or
    * centres them first; `batch` does so with channels over the batch.
    */
   readonly kind?: (typeof KINDS)[number] | undefined;
-  readonly width: number;
   /** Under the root; default 1e-6, and of `layer` and `batch` 1e-5. */
   readonly epsilon?: number | undefined;
   /** The share of a batch in the running statistics of `batch`, from 0 to 1; default 0.1. */
   readonly momentum?: number | undefined;
 }
 
-const KINDS = ['rms', 'unit-rms', 'simple-rms', 'layer', 'batch'] as const;
-
-const onePlus = new ElementwiseFunction('1 + weight', 1, [apply('add', constant(1), element(0))]);
+const KINDS = [...ROW_NORMS, 'batch'] as const;
 
 /**
  * x [..., width] -> the same: `rmsNorm` with the parameter `weight` [width], with factors 1 + `weight` ('unit-rms', as in Gemma),
@@ -39,39 +33,10 @@ export function norm(config: NormConfig): Module {
   checkKnown('config', config, ['kind', 'width', 'epsilon', 'momentum'], (name) => `config has no '${name}'`);
   const { kind = 'rms', width, epsilon, momentum } = config;
   checkChoice('kind', kind, KINDS);
-  checkWhole('width', width, 1);
-  if (epsilon !== undefined && !(Number.isFinite(epsilon) && epsilon >= 0))
-    throw new ParameterError(`epsilon must be a finite number >= 0, got ${show(epsilon)}`);
+  checkSizes(config);
   if (momentum !== undefined && !(kind === 'batch' && Number.isFinite(momentum) && momentum >= 0 && momentum <= 1))
     throw new ParameterError(`momentum must be a number from 0 to 1, of kind batch only, got ${show(momentum)}`);
-  const weight = { shape: [width], initial: { value: 1 } };
-  const bias = { shape: [width], initial: { value: 0 } };
-  const name = `${kind} norm`;
-  switch (kind) {
-    case 'rms':
-      return defineModule({
-        name,
-        parameters: { weight },
-        forward: (x, { weight: gain }, { signal }) => rmsNorm(x, { gain, epsilon, signal }),
-      });
-    case 'unit-rms':
-      return defineModule({
-        name,
-        parameters: { weight: bias },
-        forward: (x, { weight }, { signal }) =>
-          rmsNorm(x, { gain: mapOne(onePlus, { weight }, { signal }), epsilon, signal }),
-      });
-    case 'simple-rms':
-      return defineModule({ name, parameters: {}, forward: (x, _, { signal }) => rmsNorm(x, { epsilon, signal }) });
-    case 'layer':
-      return defineModule({
-        name,
-        parameters: { weight, bias },
-        forward: (x, { weight: gain, bias }, { signal }) => layerNorm(x, { gain, bias, epsilon, signal }),
-      });
-    case 'batch':
-      return batch(width, epsilon, momentum);
-  }
+  return kind === 'batch' ? batch(width, epsilon, momentum) : rowNorm({ kind, width, epsilon });
 }
 
 function batch(width: number, epsilon: number | undefined, momentum = 0.1): Module {

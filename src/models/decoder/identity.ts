@@ -3,6 +3,7 @@ import { isRecord } from '../../check';
 import type { Parameters } from '../../nn/module';
 import { PackedWeight } from '../../ops/packed';
 import type { Tensor } from '../../tensor/tensor';
+import { sha256 } from '../../weights/sha256';
 
 /** A weight is known by so many blocks, spread evenly from its first number to its last, of so many numbers. */
 const BLOCKS = 8;
@@ -13,7 +14,6 @@ const BLOCK = 512;
  * of training apart, which differ all over, but not weights that differ only between these blocks.
  */
 export async function identityOf(parameters: Parameters, settings: unknown): Promise<string> {
-  const { sha256 } = await import('../../weights/sha256');
   const hash = sha256();
   const encoder = new TextEncoder();
   hash.update(encoder.encode(JSON.stringify(settings, asText)));

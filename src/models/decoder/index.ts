@@ -36,7 +36,6 @@ import { readConfig } from './architectures';
 import type { Blueprint, LayerBlueprint } from './architectures/architecture';
 import type { DecoderConfig } from './architectures/settings';
 import { createDecoderCache, DecoderCache, type DecoderCacheOptions } from './cache';
-import { identityOf } from './identity';
 import { checkedPlaces, type Inserted, insertedRows, type Landmarks, landmarksOf, withoutLandmarks } from './landmarks';
 import { type DecoderAttention, type DecoderLayer, layersOf } from './layers';
 import { checkUntrained, whyUntrained } from './trained-attention';
@@ -265,8 +264,9 @@ export function createDecoder<Schema extends ParamsSchema = ParamsSchema>(
       );
     },
     cache(runtime, options) {
-      const cache = createDecoderCache(runtime, attentions, options, landmarks, (given) => {
+      const cache = createDecoderCache(runtime, attentions, options, landmarks, async (given) => {
         checkParameters(given);
+        const { identityOf } = await import('./identity');
         return identityOf(given, settings);
       });
       if (cache.capacity <= positions) return cache;

@@ -4,7 +4,7 @@
  * Source: Gemma 2, arXiv 2408.00118; Gemma 3, arXiv 2503.19786; the layouts of Hugging Face's checkpoints.
  */
 import { glu } from '../../../nn/mlp';
-import { norm } from '../../../nn/norm';
+import { rowNorm } from '../../../nn/row-norm';
 import type { Architecture, Blueprint } from './architecture';
 import { headsOf, windowParams, windowsOf } from './attention-settings';
 import { scaledEmbedding, tokenEmbedding } from './embedding';
@@ -59,7 +59,7 @@ function read(settings: Settings, { hasQkNorm, softcaps, period, ropes }: Traits
   const std = settings.number('initializer_range', 0.02);
   const isBiased = settings.flag('attention_bias');
   const { heads, keyHeads, d } = headsOf(settings, width, 256);
-  const rms = norm({ kind: 'unit-rms', width, epsilon });
+  const rms = rowNorm({ kind: 'unit-rms', width, epsilon });
   const feedForward = glu({
     width,
     hidden: settings.whole('intermediate_size'),

@@ -3,7 +3,7 @@
  * Source: Radford et al. 2019, Language Models are Unsupervised Multitask Learners; the layout of Hugging Face's checkpoints.
  */
 import { mlp } from '../../../nn/mlp';
-import { norm } from '../../../nn/norm';
+import { rowNorm } from '../../../nn/row-norm';
 import { LARGEST_HEAD } from '../../../runtime/cpu/params';
 import type { Architecture, Blueprint } from './architecture';
 import { learnedPositions, tokenEmbedding } from './embedding';
@@ -22,7 +22,7 @@ function read(settings: Settings): Blueprint {
   if (!Number.isInteger(d) || d > LARGEST_HEAD)
     throw refusal('n_head', `a divisor of n_embd ${width} with heads up to ${LARGEST_HEAD}`, heads);
   const std = settings.number('initializer_range', 0.02);
-  const normal = norm({ kind: 'layer', width, epsilon: settings.number('layer_norm_epsilon', 1e-5) });
+  const normal = rowNorm({ kind: 'layer', width, epsilon: settings.number('layer_norm_epsilon', 1e-5) });
   const feedForward = mlp({
     width,
     hidden: settings.whole('n_inner', 4 * width),

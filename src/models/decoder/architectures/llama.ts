@@ -5,7 +5,7 @@
  * 2024, Phi-3, arXiv 2404.14219; the layouts of Hugging Face's checkpoints.
  */
 import { glu } from '../../../nn/mlp';
-import { norm } from '../../../nn/norm';
+import { rowNorm } from '../../../nn/row-norm';
 import type { Architecture, Blueprint } from './architecture';
 import { headsOf, windowParams, windowsOf } from './attention-settings';
 import { tokenEmbedding } from './embedding';
@@ -70,7 +70,7 @@ function read(settings: Settings, traits: Traits): Blueprint {
     names: isFused ? ['gate_up_proj', 'down_proj'] : undefined,
   });
   const first = firstWindow?.(settings) ?? Number.POSITIVE_INFINITY;
-  const rms = norm({ width, epsilon });
+  const rms = rowNorm({ width, epsilon });
   const table = { [EMBEDDING]: { shape: [settings.whole('vocab_size'), width], initial: { std } } };
   return {
     width,
