@@ -88,6 +88,22 @@ test.each([
   await expect(failing).rejects.toThrow(/a bundler must take .* as the README shows, .* allow them in connect-src/);
 });
 
+test('the operations of programs come with the first module that runs one, and are tried again too', async () => {
+  const serve = async (name: string) =>
+    served.set(`/${name}.wasm`, await readFile(new URL(`../../ops/map/${name}.baseline.wasm`, import.meta.url)));
+  const at = (name: string) => filesAt(() => new URL(`/${name}.wasm`, origin));
+  const modules = new Modules(openHeap(), 'baseline', 2, at('map-operations'));
+  await serve('map');
+  const files = at('map');
+  const plain = await modules.of(files);
+  expect(plain).toMatchObject({ names: ['map'], operations: undefined });
+  await expect(modules.interpreting(files)).rejects.toThrow('map-operations.wasm (status 404)');
+  await serve('map-operations');
+  const { length } = served.get('/map-operations.wasm') as Uint8Array;
+  expect(await modules.interpreting(files)).toMatchObject({ names: ['map'], operations: { length } });
+  expect(modules.interpreting(files)).toBe(plain);
+});
+
 test('what could not be loaded is tried again by the next call', async () => {
   const modules = open();
   const files = filesAt(() => new URL('/late.wasm', origin));
