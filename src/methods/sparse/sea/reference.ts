@@ -33,6 +33,11 @@ export function reference(
   const { q, k, v, estimate, prob, mix } = wide as unknown as SeaInputs<Float64Array>;
   const factor = scale ?? 1 / Math.sqrt(d);
   const kept = keptCells(estimate, params, { b, n, h, w });
+  const cells = range(n).map((j) => cellOf(j, n, w));
+  /** The mean of the estimated maps of each head. */
+  const means = range(causal ? 0 : b * h).map((head) =>
+    cells.map((cell) => range(n).reduce((sum, query) => sum + at(estimate, (head * n + query) * w + cell), 0) / n),
+  );
   const out = zeros([b, n, h, e]);
   const byOut = gradOut && toFloat64(gradOut);
   const grads = Object.fromEntries(Object.entries(inputs).map(([name, { shape }]) => [name, zeros(shape)]));
@@ -48,12 +53,8 @@ export function reference(
     const weights = scores.map((score) => Math.exp(score - most) / sum);
     const chosen = new Float64Array(e);
     for (const [place, j] of seen.entries()) addTo(chosen, rowOf(v, keyRow(j), e), at(weights, place));
-    // The share of each value in the mean: alike, or as the mean of the estimated maps has it.
-    const shares = range(visible).map((j) =>
-      causal
-        ? 1 / visible
-        : range(n).reduce((total, query) => total + at(estimate, map(query) + cellOf(j, n, w)), 0) / n,
-    );
+    // The share of each value in the mean.
+    const shares = causal ? range(visible).map(() => 1 / visible) : (means[batch * h + head] as number[]);
     const mean = new Float64Array(e);
     for (const [j, share] of shares.entries()) addTo(mean, rowOf(v, keyRow(j), e), share);
     const [own, mixed] = [at(prob, row), at(mix, row)];
@@ -68,7 +69,7 @@ export function reference(
       addTo(rowOf(gradOf('v'), keyRow(j), e), by, (1 - mixed) * share);
       if (causal) continue;
       const byShare = ((1 - mixed) * dot(by, rowOf(v, keyRow(j), e))) / n;
-      for (let query = 0; query < n; query++) add(gradOf('estimate'), map(query) + cellOf(j, n, w), byShare);
+      for (let query = 0; query < n; query++) add(gradOf('estimate'), map(query) + (cells[j] as number), byShare);
     }
     for (const [place, j] of seen.entries()) {
       const weight = mixed * own * at(weights, place);
