@@ -108,11 +108,14 @@ describe.runIf(inject('hasGpu'))('beyond a binding of a GPU', { timeout: COMPILI
       for (const { resource } of descriptor.entries) if ((resource as GPUBufferBinding).offset) parts++;
       return device.createBindGroup(descriptor);
     };
-    const small = disguised(limited(device, { maxStorageBufferBindingSize: MOST }), { createBindGroup });
+    const isRefused = device.limits.maxStorageBuffersPerShaderStage < bindings;
+    // What is refused has so many parts that none of its kernels is compiled first.
+    const most = isRefused ? MOST / 8 : MOST;
+    const small = disguised(limited(device, { maxStorageBufferBindingSize: most }), { createBindGroup });
     const runtime = await createRuntime({
       ...{ backend: 'webgpu', webgpu: { device: small, ...(attention && { sizes: { attention } }) } },
     });
-    if (device.limits.maxStorageBuffersPerShaderStage < bindings) {
+    if (isRefused) {
       await compute(runtime);
       await expect(runtime.finish()).rejects.toThrow(/needs \d+ bindings for tensors this large.*split the tensors/);
       return;

@@ -21,6 +21,7 @@ interface Definition {
   readonly invocations: number;
   readonly variant: AttentionVariant;
   readonly subgroups?: boolean;
+  readonly alike?: boolean;
   /** Beside the map and the score's; default: q, k, v, out and lse, which are only written. */
   readonly operands?: Kernel['operands'];
   readonly numbers?: Kernel['numbers'];
@@ -58,6 +59,7 @@ export function attentionKernel({
   invocations,
   variant,
   subgroups,
+  alike,
   operands = { ...INPUTS, ...RESULTS },
   numbers = {},
   needs = [],
@@ -69,6 +71,7 @@ export function attentionKernel({
     name,
     invocations,
     ...(subgroups && { subgroups }),
+    ...(alike && { alike }),
     operands: { ...operands, map: TILES.operand, ...score.operands },
     numbers: {
       h: 'u32',

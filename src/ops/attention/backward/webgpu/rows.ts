@@ -98,6 +98,7 @@ export function backwardRowsKernel({ own, gradients, hook, score, d, e }: Backwa
   return {
     name: `attention backward by rows of ${own}`,
     invocations: LANES,
+    alike: true,
     ...pairsOperands(score, hook, gradients, { operands: {}, numbers: { b: 'u32' } }),
     body: `
 ${functions(...score.functions)}

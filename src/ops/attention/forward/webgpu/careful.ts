@@ -186,6 +186,7 @@ export const carefulKernel = variants(
       name: 'attention, with care',
       invocations: INVOCATIONS,
       variant,
+      alike: true,
       operands: { ...INPUTS, ...RESULTS, lse: { access: 'update', rank: 3 } },
       needs: ['precise_exp'],
       body: `

@@ -38,6 +38,7 @@ export function rowsKernel(
     name: 'attention, by rows',
     invocations: lanes,
     variant,
+    alike: true,
     subgroups: shares,
     body: `
 /// 2^x for x up to 0, NaN for NaN.
