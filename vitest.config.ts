@@ -6,9 +6,6 @@ import { defineConfig } from 'vitest/config';
 import { CHROMIUM_FOR_KERNELS } from './test/chromium.ts';
 import { lookAround } from './test/needs.ts';
 
-const onCpu = { maxWorkers: 2, sequence: { groupOrder: 0 } };
-// A GPU in software takes a core for itself: one in a page and one in Node, then pages, share the second group.
-const onGpu = { maxWorkers: 1, sequence: { groupOrder: 1 } };
 // Mesa's driver in software compiles kernels in half the time where it optimises none.
 const MESA = { GALLIVM_PERF: 'nopt' };
 
@@ -43,30 +40,29 @@ const onAnyGpu = (files: string) =>
 /** Each room in Node: the reference, and WebAssembly. */
 const node = {
   extends: true as const,
-  test: { ...onCpu, isolate: false, name: 'node', include: ['src/**/*.test.ts'], exclude: [...MOCKING, ...LONG] },
+  test: { isolate: false, name: 'node', include: ['src/**/*.test.ts'], exclude: [...MOCKING, ...LONG] },
 };
 
 const long = {
   extends: true as const,
-  test: { ...onCpu, isolate: false, name: 'long', include: LONG, exclude: MOCKING },
+  test: { isolate: false, name: 'long', include: LONG, exclude: MOCKING },
 };
 
 const documents = {
   extends: true as const,
-  test: { ...onCpu, isolate: false, name: 'documents', include: [...DOCUMENTS, ...QUICK], provide: { guide: false } },
+  test: { isolate: false, name: 'documents', include: [...DOCUMENTS, ...QUICK], provide: { guide: false } },
 };
 
-/** The atlas, whose long test begins before all others, as projects of a group follow each other by name; and what mocks. */
+/** The atlas, whose long test begins before all others, as projects follow each other by name; and what mocks. */
 const alone = {
   extends: true as const,
-  test: { ...onCpu, name: 'alone', include: [...ATLAS, ...MOCKING], env: MESA, provide: inNode },
+  test: { name: 'alone', include: [...ATLAS, ...MOCKING], env: MESA, provide: inNode },
 };
 
 /** What else crosses rooms: the packed package, sweeps, Firefox. */
 const system = {
   extends: true as const,
   test: {
-    ...onCpu,
     isolate: false,
     name: 'system',
     include: ['test/**/*.test.ts'],
@@ -79,14 +75,13 @@ const system = {
 /** Pages as users have them. */
 const pages = {
   extends: true as const,
-  test: { ...onGpu, name: 'pages', include: PAGES },
+  test: { name: 'pages', include: PAGES },
 };
 
 /** Ops and their gradients on the GPU of a page, one for all files; these tests import nothing of Node's. */
 const chromium = {
   extends: true as const,
   test: {
-    ...onGpu,
     isolate: false,
     name: 'chromium',
     include: [...onAnyGpu('src/{ops,runtime/webgpu,tune}/**/*.test.ts'), 'src/tape/gradients.test.ts'],
@@ -94,6 +89,8 @@ const chromium = {
     setupFiles: ['test/only-gpu.ts'],
     browser: {
       enabled: true,
+      // One page, beside the workers: what tests on the CPU wait for leaves it a core, and it takes longest.
+      fileParallelism: false,
       headless: true,
       screenshotFailures: false,
       provider: playwright({ launchOptions: CHROMIUM_FOR_KERNELS }),
@@ -102,11 +99,10 @@ const chromium = {
   },
 };
 
-/** What stands on ops, on the GPU of Node; all files share one device, so that its slow compiler meets a kernel once. */
+/** What stands on ops, on the GPU of Node; the files of a worker share one device, so that its slow compiler meets a kernel once. */
 const gpu = {
   extends: true as const,
   test: {
-    ...onGpu,
     isolate: false,
     name: 'gpu',
     include: onAnyGpu('src/**/*.test.ts'),
@@ -120,6 +116,8 @@ const gpu = {
 
 export default defineConfig({
   test: {
+    // All projects share them, in the order of their names.
+    maxWorkers: 2,
     setupFiles: ['test/seed.ts'],
     // Most processes that tests start run the command line.
     env: { NODE_COMPILE_CACHE: join(tmpdir(), 'saccade-compiled') },
