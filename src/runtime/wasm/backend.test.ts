@@ -60,10 +60,14 @@ function valuesOf(b: number, n: number): Float32Array {
   return values;
 }
 
-/** What the reference computes for each mask, which both builds are held to. */
+/** What the reference computes for each mask, which all are held to. */
 const known = new Map<string, Awaited<ReturnType<Tensor['read']>>[]>();
 
-describe.each(['relaxed', 'baseline'] as const)('%s kernels', (simd) => {
+describe.each<[string, RuntimeOptions]>([
+  ['relaxed kernels', { simd: 'relaxed', native: false }],
+  ['baseline kernels', { simd: 'baseline', native: false }],
+  ['machine code where there is some', { native: 'auto' }],
+])('%s', (_, options) => {
   test.each([
     ['a window of two sequences', masks.band(20, 9), undefined, 2],
     ['a grid', masks.neighborhood({ grid: [36, 47], window: [5, 7] }), undefined],
@@ -71,7 +75,7 @@ describe.each(['relaxed', 'baseline'] as const)('%s kernels', (simd) => {
     ['heads that differ', masks.s2({ block: 16, localBlocks: 3, verticalStride: 9, headStep: 1 }), undefined],
     ['modified scores', masks.band(30, 0), scores.softcap(2)],
   ])('%s, where a task is several tiles of all heads', async (name, mask, score, b = 1) => {
-    using runtime = await createRuntime({ backend: 'wasm', simd, threads: 2 });
+    using runtime = await createRuntime({ backend: 'wasm', ...options, threads: 2 });
     const attend = async (each: Runtime) => {
       const n = 36 * 47;
       const q = each.random([b, n, 4, 20], { seed: 1 });
@@ -91,7 +95,7 @@ describe.each(['relaxed', 'baseline'] as const)('%s kernels', (simd) => {
     const results: Buffer[] = [];
     const bias = hostTensor(normal(6 * 819, 6), [6, 819], 'f32');
     for (const threads of [1, 2, 4]) {
-      using runtime = await createRuntime({ backend: 'wasm', simd, threads });
+      using runtime = await createRuntime({ backend: 'wasm', ...options, threads });
       using q = runtime.random([2, 390, 6, 40], { seed: 1 });
       using k = runtime.random([2, 410, 3, 40], { seed: 2 });
       using v = runtime.random([2, 410, 3, 24], { seed: 3 });
