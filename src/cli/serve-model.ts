@@ -4,7 +4,7 @@ import { deferred } from '../deferred';
 import { SaccadeError } from '../errors';
 import { withLanguageModel } from './language';
 import { openaiInterface } from './openai';
-import type { Started, ThreadOptions } from './serve-thread';
+import { AHEAD, type Started, type ThreadOptions } from './serve-thread';
 
 interface Request {
   readonly path: string;
@@ -30,14 +30,26 @@ try {
         }
         const { path, body, port } = request;
         const client = new AbortController();
-        port.on('close', () => client.abort());
+        let [room, isRead] = [AHEAD, deferred<void>()];
+        port.on('message', () => {
+          room++;
+          isRead.resolve();
+        });
+        port.on('close', () => {
+          client.abort();
+          isRead.resolve();
+        });
+        // A reader that takes nothing does not keep the thread.
+        port.unref();
         const response = await app.request(path, { method: 'POST', body, signal: client.signal });
         const headers: [string, string][] = [];
         response.headers.forEach((value, name) => void headers.push([name, value]));
         port.postMessage({ status: response.status, headers });
         const reader = response.body?.getReader();
-        for (let next = await reader?.read(); next && !next.done; next = await reader?.read())
+        for (let next = await reader?.read(); next && !next.done; next = await reader?.read()) {
           port.postMessage(next.value);
+          for (room--; room <= 0 && !client.signal.aborted; await isRead.promise) isRead = deferred();
+        }
         port.close();
       });
       say({ context: model.context });

@@ -17,6 +17,10 @@ export type Started =
   | { readonly context: number }
   | { readonly failure: { readonly message: string; readonly isRefusal: boolean } };
 
+/** Pieces of an answer that are made before any is read. */
+export const AHEAD = 16;
+/** How long a reader may take none of them, in milliseconds. */
+const STALLED = 10_000;
 /** How long it may take to free what it holds, in milliseconds. */
 const LAST_TIME = 300;
 
@@ -55,22 +59,24 @@ export class ModelThread {
     const { port1, port2 } = new MessageChannel();
     const { promise, resolve, reject } = deferred<Response>();
     let out: ReadableStreamDefaultController<Uint8Array> | undefined;
+    let stalling: NodeJS.Timeout | undefined;
+    const pull = () => {
+      clearTimeout(stalling);
+      port1.postMessage('more');
+    };
+    const start = (controller: typeof out) => {
+      out = controller;
+    };
+    const source = { start, pull, cancel: () => port1.close() };
     port1.on('message', (message: ResponseInit | Uint8Array) => {
-      if (message instanceof Uint8Array) out?.enqueue(message);
-      else
-        resolve(
-          new Response(
-            new ReadableStream({
-              start(controller) {
-                out = controller;
-              },
-              cancel: () => port1.close(),
-            }),
-            message,
-          ),
-        );
+      if (!(message instanceof Uint8Array))
+        return resolve(new Response(new ReadableStream(source, { highWaterMark: AHEAD }), message));
+      out?.enqueue(message);
+      clearTimeout(stalling);
+      if ((out?.desiredSize ?? 0) <= 0) stalling = setTimeout(() => port1.close(), STALLED);
     });
     port1.on('close', () => {
+      clearTimeout(stalling);
       onEnd();
       reject(new RefusedError(503, 'the server is ending'));
       try {
