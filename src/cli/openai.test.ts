@@ -1,3 +1,4 @@
+import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import configs from '../../test/fixtures/decoder.json';
 import { createRuntime, type Runtime } from '../index';
@@ -123,7 +124,7 @@ describe("OpenAI's interface", () => {
     });
     const answers = [
       '{"name": "abc", "parameters": {"at": "c"}}',
-      'So <tool_call>\n{"name": "abc"}\n</tool_call>',
+      'ag<tool_call>\n{"name": "abc"}\n</tool_call>',
       '[1]',
     ];
     const prompts: string[] = [];
@@ -140,7 +141,7 @@ describe("OpenAI's interface", () => {
         return { result, [Symbol.asyncIterator]: pieces };
       },
     } as unknown as LanguageModel;
-    const app = openaiInterface(fake, { name: 'tiny', queue: 2, seconds: 60, signal: ending.signal });
+    const app = openaiInterface(fake, { name: 'tiny', queue: 3, seconds: 60, signal: ending.signal });
     const asked = async (more: object) => {
       const body = JSON.stringify({ messages: chat.messages, tools: [weather], ...more });
       return await app.request('/v1/chat/completions', { method: 'POST', body });
@@ -159,14 +160,35 @@ describe("OpenAI's interface", () => {
         tool_calls: [{ type: 'function', function: { name: 'abc', arguments: '{"at":"c"}' } }],
       },
     });
-    expect((await tagged.json()).choices[0].message).toMatchObject({ content: 'So ', tool_calls: [{}] });
+    expect((await tagged.json()).choices[0].message).toMatchObject({ content: 'ag', tool_calls: [{}] });
     expect((await none.json()).choices[0]).toMatchObject({ finish_reason: 'stop', message: { content: '[1]' } });
-    const streamed = [await asked({ stream: true }), await asked({ stream: true })];
-    const [first, second] = await Promise.all(streamed.map((each) => each.text()));
+    const stream = { stream: true };
+    const streamed = [await asked(stream), await asked(stream), await asked(stream)];
+    const [first, second, third] = await Promise.all(streamed.map((each) => each.text()));
     expect(first).toContain('"tool_calls":[{"index":0,');
     expect(first).not.toContain('parameters');
-    expect(second).toContain('"content":"S"');
+    expect(second).toContain('"content":"a"');
     expect(second).toContain('"finish_reason":"tool_calls"');
+    expect(third).toContain('"finish_reason":"stop"');
+    const client = new OpenAI({
+      apiKey: 'none',
+      baseURL: 'http://localhost/v1',
+      fetch: async (at, init) => app.request(String(at), init as RequestInit),
+    });
+    const given: string[] = [];
+    const call = (text: string) => {
+      given.push(text);
+      return 'f';
+    };
+    const tool = {
+      type: 'function',
+      function: { name: 'abc', description: '', parameters: {}, function: call },
+    } as const;
+    const asking = [{ role: 'user', content: 'abc' }] as const;
+    const run = client.chat.completions.runTools({ model: 'tiny', messages: [...asking], tools: [tool], stream: true });
+    expect(await run.finalContent()).toBe('[1]');
+    expect(given).toEqual(['{"at":"c"}', '{}']);
+    expect(prompts.slice(-3)).toEqual(['aabc', 'aabccf', 'aabccfagf']);
   });
 
   test('refuses what is too much, and forgets clients that leave', async () => {

@@ -2,8 +2,16 @@
 import { type Context, type Env, Hono } from 'hono';
 import { streamSSE } from 'hono/streaming';
 import { deferred } from '../deferred';
-import type { ChatMessage, Choice, GenerateOptions, GenerationResult, LanguageModel } from '../models';
-import { nextTurn } from '../next-turn';
+import type {
+  ChatMessage,
+  Choice,
+  GenerateOptions,
+  Generation,
+  GenerationResult,
+  LanguageModel,
+  Piece,
+} from '../models';
+import { type InterfaceOptions, isEnding, lineUp, type Turn, turnsOf } from './openai-queue';
 import {
   type AnswerRequest,
   chatRequest,
@@ -14,32 +22,10 @@ import {
   parseRequest,
   RefusedError,
   refusalOf,
-  tooMuch,
 } from './openai-requests';
 import { type ToolCall, ToolCalls } from './openai-tools';
 
-export interface InterfaceOptions {
-  /** What the model is called. */
-  readonly name: string;
-  /** Answers under way and waiting, at most; others are told to come back. */
-  readonly queue: number;
-  /** The longest that a request may take, in seconds. */
-  readonly seconds: number;
-  /** Aborted when the server ends. */
-  readonly signal: AbortSignal;
-}
-
 type Tokens = readonly number[];
-
-/** A request that has its place in the queue. */
-interface Turn {
-  /** Aborted once the client has left, the time is over, the server ends or the turn does. */
-  readonly signal: AbortSignal;
-  /** Takes further places. */
-  take(places: number): void;
-  /** Says what the response is, which may go on in this turn. */
-  respond(response: Response): void;
-}
 
 /** How one of the two kinds of answers is written. */
 interface Kind {
@@ -112,40 +98,20 @@ interface Asked {
   readonly tools?: readonly string[] | undefined;
 }
 
+/** An answer to each prompt, under way. */
+interface Answers extends Asked {
+  readonly head: { readonly id: string; readonly created: number; readonly model: string };
+  readonly generations: readonly Generation[];
+  /** Likelihoods of tokens behind `before` characters, if they were asked for. */
+  told(tokens: readonly Choice[], before: number): object | null;
+}
+
 /** The application, for any server that Hono has. */
-export function openaiInterface(
-  model: LanguageModel,
-  { name, queue, seconds, signal: ending }: InterfaceOptions,
-): Hono {
+export function openaiInterface(model: LanguageModel, options: InterfaceOptions): Hono {
   const app = new Hono();
-  let underWay = 0;
+  const { name, signal: ending } = options;
   const inOrder = lineUp();
-
-  const take = (places: number) => {
-    if (ending.aborted) throw new RefusedError(503, 'the server is ending');
-    if (underWay + places > queue) throw tooMuch(`${underWay} answers are under way, of ${queue} at most (--queue)`);
-    underWay += places;
-  };
-
-  /** Does work in a place of the queue; the first that it responds, or throws, is the response. */
-  function inTurn(client: AbortSignal, work: (turn: Turn) => Promise<void>): Promise<Response> {
-    take(1);
-    let taken = 1;
-    const over = new AbortController();
-    const signal = AbortSignal.any([client, ending, AbortSignal.timeout(1000 * seconds), over.signal]);
-    const { promise, resolve, reject } = deferred<Response>();
-    const further = (places: number) => {
-      take(places);
-      taken += places;
-    };
-    work({ signal, respond: resolve, take: further })
-      .catch((error) => reject(ending.aborted ? new RefusedError(503, 'the server is ending') : error))
-      .finally(() => {
-        underWay -= taken;
-        over.abort();
-      });
-    return promise;
-  }
+  const inTurn = turnsOf(options);
 
   /** The tokens of a text, made when those before were, as many long ones at once would keep answers waiting. */
   const tokensOf = (
@@ -159,6 +125,11 @@ export function openaiInterface(
       checkLength(param, text, model.context);
       return make();
     });
+  const answer = async (c: Context, turn: Turn, asked: Asked): Promise<void> => {
+    const answers = answersOf(model, name, turn, asked);
+    if (asked.request.stream) await stream(c, turn, answers, ending);
+    else await whole(c, turn, answers);
+  };
 
   app.post('/v1/chat/completions', (c) =>
     inTurn(c.req.raw.signal, async (turn) => {
@@ -207,91 +178,102 @@ export function openaiInterface(
   );
   answerErrors(app);
   return app;
+}
 
-  async function answer(c: Context, turn: Turn, { kind, request, prompts, more, tools = [] }: Asked): Promise<void> {
-    const head = { id: `${kind.prefix}-${crypto.randomUUID()}`, created: Math.floor(Date.now() / 1000), model: name };
-    const options = { ...optionsOf(request), ...more, signal: turn.signal };
-    for (const prompt of prompts) checkTokens(kind.prompt, prompt, model.context);
-    const generations = prompts.map((prompt) => model.generate(prompt, options));
-    const told = (tokens: readonly Choice[], before: number) =>
-      more.logProbabilities === undefined ? null : kind.logprobs(tokens.map(tellToken), before);
-    if (!request.stream) {
-      const choices = generations.map(async (generation, index) => {
-        const tokens: Choice[] = [];
-        for await (const piece of generation) tokens.push(...piece.tokens);
-        const { result } = generation;
-        const found = new ToolCalls(tools);
-        const text = tools.length > 0 ? found.push(result.text) : result.text;
-        const { text: rest, calls } = found.end();
-        const reason = calls.length > 0 ? 'tool_calls' : finishOf(result);
-        return { index, ...kind.choice(text + rest, calls), logprobs: told(tokens, 0), finish_reason: reason };
-      });
-      const answers = { ...head, object: kind.whole, choices: await Promise.all(choices) };
-      turn.respond(c.json({ ...answers, usage: usageOf(generations.map(({ result }) => result)) }));
-      return;
+function answersOf(model: LanguageModel, name: string, { signal }: Turn, asked: Asked): Answers {
+  const { kind, request, prompts, more } = asked;
+  const head = { id: `${kind.prefix}-${crypto.randomUUID()}`, created: Math.floor(Date.now() / 1000), model: name };
+  const options = { ...optionsOf(request), ...more, signal };
+  for (const prompt of prompts) checkTokens(kind.prompt, prompt, model.context);
+  const generations = prompts.map((prompt) => model.generate(prompt, options));
+  const tell = tellerOf(model);
+  const told = (tokens: readonly Choice[], before: number) =>
+    more.logProbabilities === undefined ? null : kind.logprobs(tokens.map(tell), before);
+  return { ...asked, head, generations, told };
+}
+
+async function whole(c: Context, turn: Turn, { kind, tools = [], head, generations, told }: Answers): Promise<void> {
+  const choices = generations.map(async (generation, index) => {
+    const tokens: Choice[] = [];
+    for await (const piece of generation) tokens.push(...piece.tokens);
+    const { result } = generation;
+    const found = new ToolCalls(tools);
+    const text = tools.length > 0 ? found.push(result.text) : result.text;
+    const { text: rest, calls } = found.end();
+    const reason = calls.length > 0 ? 'tool_calls' : finishOf(result);
+    return { index, ...kind.choice(text + rest, calls), logprobs: told(tokens, 0), finish_reason: reason };
+  });
+  const answers = { ...head, object: kind.whole, choices: await Promise.all(choices) };
+  turn.respond(c.json({ ...answers, usage: usageOf(generations.map(({ result }) => result)) }));
+}
+
+async function stream(c: Context, turn: Turn, answers: Answers, ending: AbortSignal): Promise<void> {
+  const { kind, request, head, generations } = answers;
+  // What is wrong with a request is told by a status, so the first pieces are awaited before anything is sent.
+  const begun = await Promise.all(
+    generations.map(async (generation) => {
+      const pieces = generation[Symbol.asyncIterator]();
+      return { pieces, first: await pieces.next() };
+    }),
+  );
+  const ended = deferred<void>();
+  const response = streamSSE(c, async (stream) => {
+    const send = (data: object) => stream.writeSSE({ data: JSON.stringify(data) });
+    const withUsage = request.stream_options?.include_usage;
+    const part = (choices: readonly object[], usage: object | null = null) =>
+      send({ ...head, object: kind.part, choices, ...(withUsage && { usage }) });
+    try {
+      await Promise.all(begun.map(({ pieces, first }, index) => streamOne(answers, index, pieces, first, part)));
+      if (withUsage) await part([], usageOf(generations.map(({ result }) => result)));
+      await stream.writeSSE({ data: '[DONE]' });
+    } catch (error) {
+      await send(refusalOf(ending.aborted ? isEnding() : (error as Error)).body);
+    } finally {
+      ended.resolve();
     }
-    // What is wrong with a request is told by a status, so the first pieces are awaited before anything is sent.
-    const begun = await Promise.all(
-      generations.map(async (generation, index) => {
-        const pieces = generation[Symbol.asyncIterator]();
-        return { generation, index, pieces, first: await pieces.next() };
-      }),
-    );
-    const ended = deferred<void>();
-    const stream = streamSSE(c, async (stream) => {
-      const send = (data: object) => stream.writeSSE({ data: JSON.stringify(data) });
-      const part = (choices: readonly object[], more = {}) =>
-        send({
-          ...head,
-          object: kind.part,
-          choices,
-          ...(request.stream_options?.include_usage && { usage: null }),
-          ...more,
-        });
-      const streamed = begun.map(async ({ generation, index, pieces, first }) => {
-        const found = new ToolCalls(tools);
-        let [length, isFirst] = [0, true];
-        const choice = (more: object, logprobs: object | null = null, finish_reason: string | null = null) =>
-          part([{ index, ...more, logprobs, finish_reason }]);
-        for (let next = first; !next.done; next = await pieces.next()) {
-          const { text: piece, tokens } = next.value;
-          const text = tools.length > 0 ? found.push(piece) : piece;
-          const logprobs = told(tokens, length);
-          length += piece.length;
-          if (text === '' && logprobs === null && !isFirst) continue;
-          await choice(kind.delta(text, isFirst), logprobs);
-          isFirst = false;
-        }
-        const { text, calls } = found.end();
-        const listed = calls.map((call, index) => ({ index, ...call }));
-        if (calls.length > 0) await choice({ delta: { tool_calls: listed } });
-        const reason = calls.length > 0 ? 'tool_calls' : finishOf(generation.result);
-        await choice(kind.delta(text, isFirst), null, reason);
-      });
-      try {
-        await Promise.all(streamed);
-        const usage = usageOf(generations.map(({ result }) => result));
-        if (request.stream_options?.include_usage) await part([], { usage });
-        await stream.writeSSE({ data: '[DONE]' });
-      } catch (error) {
-        await send(refusalOf(ending.aborted ? new RefusedError(503, 'the server is ending') : (error as Error)).body);
-      } finally {
-        ended.resolve();
-      }
-    });
-    turn.respond(stream);
-    await ended.promise;
-  }
+  });
+  turn.respond(response);
+  await ended.promise;
+}
 
-  function tellToken({ token, logProbability = 0, likeliest = [] }: Choice): Told {
+/** Writes one of the answers of a stream, from its first piece on. */
+async function streamOne(
+  { kind, tools = [], generations, told }: Answers,
+  index: number,
+  pieces: AsyncIterator<Piece>,
+  first: IteratorResult<Piece>,
+  part: (choices: readonly object[]) => Promise<void>,
+): Promise<void> {
+  const found = new ToolCalls(tools);
+  let [length, isFirst] = [0, true];
+  const choice = (more: object, logprobs: object | null = null, finish_reason: string | null = null) =>
+    part([{ index, ...more, logprobs, finish_reason }]);
+  for (let next = first; !next.done; next = await pieces.next()) {
+    const { text: piece, tokens } = next.value;
+    const text = tools.length > 0 ? found.push(piece) : piece;
+    const logprobs = told(tokens, length);
+    length += piece.length;
+    if (text === '' && logprobs === null && !isFirst) continue;
+    await choice(kind.delta(text, isFirst), logprobs);
+    isFirst = false;
+  }
+  const { text, calls } = found.end();
+  const listed = calls.map((call, index) => ({ index, ...call }));
+  if (calls.length > 0) await choice({ delta: { tool_calls: listed } });
+  const reason = calls.length > 0 ? 'tool_calls' : finishOf((generations[index] as Generation).result);
+  await choice(kind.delta(text, isFirst), null, reason);
+}
+
+const tellerOf =
+  ({ tokenizer }: LanguageModel) =>
+  ({ token, logProbability = 0, likeliest = [] }: Choice): Told => {
     const tell = (token: number, logprob: number) => ({
-      token: model.tokenizer?.decode([token], { special: true }) ?? '',
+      token: tokenizer?.decode([token], { special: true }) ?? '',
       logprob,
     });
     const others = likeliest.map((each) => tell(each.token, each.logProbability));
     return { ...tell(token, logProbability), likeliest: others };
-  }
-}
+  };
 
 /** Answers requests that fail as the interface does. */
 export function answerErrors<E extends Env>(app: Hono<E>): void {
@@ -300,16 +282,6 @@ export function answerErrors<E extends Env>(app: Hono<E>): void {
     return c.json(refused.body, refused.status, refused.status === 401 ? { 'WWW-Authenticate': 'Bearer' } : {});
   });
   app.notFound((c) => c.json(new RefusedError(404, `there is no ${c.req.method} ${c.req.path}`).body, 404));
-}
-
-/** Does pieces of work one after the other, each in a turn of its own, so that others get theirs between. */
-function lineUp(): <T>(work: () => T | Promise<T>) => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve();
-  return (work) => {
-    const done = last.then(nextTurn).then(work);
-    last = done.catch(() => {});
-    return done;
-  };
 }
 
 /** The tokens of a conversation in the model's template, which must have room for tools if there are any. */

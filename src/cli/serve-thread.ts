@@ -4,7 +4,7 @@ import { MessageChannel, Worker } from 'node:worker_threads';
 import { deferred } from '../deferred';
 import { SaccadeError } from '../errors';
 import type { LanguageOptions } from './language';
-import type { InterfaceOptions } from './openai';
+import type { InterfaceOptions } from './openai-queue';
 import { RefusedError } from './openai-requests';
 import type { Answer } from './serve-front';
 
