@@ -35,7 +35,7 @@ export const modulesOf = (sources: readonly string[]): Module[] =>
 
 const BUILDS = { relaxed: ['--enable', 'relaxed-simd'], baseline: [] };
 const OPTIONS = [
-  ...['-O2', '--noAssert', '--runtime', 'stub', '--enable', 'simd', '--enable', 'threads'],
+  ...['-O3', '--noAssert', '--runtime', 'stub', '--enable', 'simd', '--enable', 'threads'],
   ...[
     '--importTable',
     '--importMemory',
