@@ -5,8 +5,9 @@ import { ARITHMETIC, EXTREMES, functionOf, randomSources } from '../../test/rand
 import { kernels, ModifyParams } from '../ops/attention/params.generated';
 import { operationsKernels } from '../ops/map/params.generated';
 import type { Kernel } from '../runtime/native/calls';
+import { BUILDS, type Build } from '../runtime/wasm/files';
 import { openHeap } from '../runtime/wasm/memory';
-import { BUILDS, type Build, Modules } from '../runtime/wasm/modules';
+import { Modules } from '../runtime/wasm/modules';
 import { numberOf, PARAMS } from '../runtime/wasm/schedule';
 import { evaluate } from './evaluate';
 import type { Expression } from './expression';

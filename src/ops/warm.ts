@@ -2,7 +2,7 @@
 import { show } from '../check';
 import { ParameterError, UnsupportedError } from '../errors';
 import { Runtime } from '../runtime/runtime';
-import type { KernelFiles } from '../runtime/wasm/modules';
+import type { KernelFiles } from '../runtime/wasm/files';
 
 import { backwardKernels, decodeKernels, kernels as ofAttention } from './attention/params.generated';
 import { kernels as ofCells } from './cell-attention/params.generated';

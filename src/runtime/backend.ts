@@ -13,7 +13,7 @@ import type { HostTensor } from '../tensor/host';
 import type { Buffer, MemoryReport } from './memory';
 import type { Op } from './op';
 import type { Pause } from './order';
-import type { KernelFiles } from './wasm/modules';
+import type { KernelFiles } from './wasm/files';
 import type { GpuBufferLike } from './webgpu/adapter';
 
 export const BACKENDS = ['reference', 'wasm', 'webgpu'] as const;

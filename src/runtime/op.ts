@@ -3,7 +3,7 @@ import type { Elements } from '../tensor/elements';
 import type { HostTensor } from '../tensor/host';
 import type { Plan as CpuPlan, Machine } from './cpu/plan';
 import type { Steps } from './turns';
-import type { KernelFiles } from './wasm/modules';
+import type { KernelFiles } from './wasm/files';
 import type { Plan as GpuPlan, Workspace } from './webgpu/plan';
 
 /** Tensors in host memory, in float64. */

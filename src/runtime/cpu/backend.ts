@@ -11,7 +11,7 @@ import type { Native } from '../native/open';
 import type { Op } from '../op';
 import { type Pause, until } from '../order';
 import { inTurns } from '../turns';
-import type { KernelFiles } from '../wasm/modules';
+import type { KernelFiles } from '../wasm/files';
 import { type Heap, type HeapBuffer, sizeInHeap } from './heap';
 import { KeptTables } from './kept-tables';
 import type { Job, Machine, NativePlan, NativePlans, Plan } from './plan';

@@ -6,7 +6,7 @@ import type { Elements } from '../../tensor/elements';
 import { lastElement } from '../../tensor/shape';
 import type { Native } from '../native/open';
 import type { Steps } from '../turns';
-import type { KernelFiles } from '../wasm/modules';
+import type { KernelFiles } from '../wasm/files';
 import type { HeapBuffer, HeapMemory } from './heap';
 import { FLOATS, MOST_HEADS, type Operand } from './params';
 import type { Values } from './struct';

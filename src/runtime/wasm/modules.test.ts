@@ -5,8 +5,9 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { operationsKernels } from '../../ops/map/params.generated';
 import { kernelsAt } from '../native/calls';
+import type { KernelFiles } from './files';
 import { openHeap } from './memory';
-import { type KernelFiles, Modules } from './modules';
+import { Modules } from './modules';
 import { instantiate, openTable, PARAMS } from './schedule';
 
 const gather = new URL('../../ops/gather/gather.baseline.wasm', import.meta.url);

@@ -3,13 +3,8 @@ import { BackendError } from '../../errors';
 import { fetchAsset, readAsset } from '../../io/asset';
 import type { Heap } from '../cpu/heap';
 import { kernelsAt } from '../native/calls';
+import type { Build, KernelFiles } from './files';
 import { instantiate, type Module, openTable } from './schedule';
-
-export const BUILDS = ['relaxed', 'baseline'] as const;
-export type Build = (typeof BUILDS)[number];
-
-/** The URLs of a module's builds. Bundlers look for `new URL('./x.wasm', import.meta.url)`, written out. */
-export type KernelFiles = Readonly<Record<Build, () => URL>>;
 
 export class Modules {
   readonly #modules = new Map<KernelFiles, Module | Promise<Module>>();

@@ -107,15 +107,9 @@ export function publish(control: Int32Array, module: Module, phases: readonly Ph
 
 export function publishedModule(control: Int32Array): Shared & Pick<Module, 'operations'> {
   const numbers = new Uint32Array(control.buffer, control.byteOffset).subarray(MODULE, FIRST_PHASE);
-  const [address, length, scratch, scratchBytes, first, count] = numbers as unknown as number[] as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
-  return { address, length, scratch, scratchBytes, operations: first ? { address: first, length: count } : undefined };
+  const [address, length, scratch, scratchBytes, first = 0, count = 0] = numbers;
+  const operations = first ? { address: first, length: count } : undefined;
+  return { address, length, scratch, scratchBytes, operations } as ReturnType<typeof publishedModule>;
 }
 
 /** What runs a phase's tasks in the calling thread. */
