@@ -28,11 +28,7 @@ function hashOfFiles(include: readonly string[], exclude: readonly string[]): st
 async function build(): Promise<void> {
   await generate(cwd);
   for (const script of ['papers', 'report', 'sweep']) await run(`scripts/build-${script}.ts`);
-  await Promise.all([
-    compileRooms(cwd, KERNELS),
-    run('scripts/check-papers.ts'),
-    run('node_modules/tsdown/dist/run.mjs'),
-  ]);
+  await Promise.all([compileRooms(cwd, KERNELS), run('node_modules/tsdown/dist/run.mjs')]);
   for (const path of globSync('src/**/*.wasm', { cwd })) {
     cpSync(join(cwd, path), join(cwd, path.replace('src', 'dist')));
   }

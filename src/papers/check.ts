@@ -1,4 +1,4 @@
-/** What the build refuses: papers, methods and models that contradict each other. */
+/** What a test refuses: papers, methods and models that contradict each other. */
 import { ParameterError } from '../errors';
 import type { ListedPaper } from '.';
 

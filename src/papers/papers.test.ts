@@ -1,12 +1,13 @@
 import { expect, test } from 'vitest';
+import { experiments } from '../experiments/experiments.generated';
 import { methods } from '../methods/registry';
 import { models } from '../models/registry';
 import { FAMILIES, type ListedPaper, papers } from '.';
 import { checkPapers } from './check';
 
-const known = { methods, models };
+const known = { methods, models, measured: Object.keys(experiments) };
 
-test('papers agree with the methods and models that there are, in the order of their families', () => {
+test('papers agree with the methods, models and experiments that there are, in the order of their families', () => {
   checkPapers(papers, known);
   expect([...new Set(papers.map(({ family }) => family))]).toEqual(Object.keys(FAMILIES));
 });
