@@ -1,5 +1,6 @@
 /** Machine code of the built package: where it cannot be had, and what says so. */
 import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
 
@@ -29,4 +30,16 @@ test('asked for where it cannot be had, it is an error with the remedy', () => {
   expect(said).toBe(
     "UnsupportedError native code cannot be had: Cannot load native addon because loading addons is disabled.; leave native out, or say 'auto'\n",
   );
+});
+
+const hugePages = existsSync('/sys/kernel/mm/transparent_hugepage');
+
+test.runIf(hugePages)('its memory may have huge pages, and only its', () => {
+  const program = `${OPEN}
+    import { readFileSync } from 'node:fs';
+    const runtime = await createRuntime({ threads: 1 });
+    console.log(runtime.explain().includes('native code: x86-64'), / hg/.test(readFileSync('/proc/self/smaps', 'utf8')));
+    runtime.dispose();`;
+  const said = execFileSync(process.execPath, ['--input-type=module', '-e', program], { cwd: root, encoding: 'utf8' });
+  expect(said).toMatch(/^(true true|false false)$/m);
 });

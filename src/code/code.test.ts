@@ -46,7 +46,9 @@ function run(target: Target, kernel: (k: Kernel) => void, params: readonly numbe
 
 function byProcessor(code: Uint8Array<ArrayBuffer>, memory: ArrayBuffer, task: number): Uint8Array {
   if (typeof native === 'string') throw new Error(native);
-  const koffi = requireKoffi(native.threadOf(new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true })).koffi);
+  const koffi = requireKoffi(
+    native.threadOf(new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }), 65536).koffi,
+  );
   const bytes = new Uint8Array(memory);
   functionAt(koffi, native.executable(code), 4)(Number(koffi.address(bytes)), PARAMS, SCRATCH, task);
   return bytes;

@@ -200,6 +200,19 @@ export interface Rows {
   add(bytes: Integer | number): void;
 }
 
+/** Where a vector lies in a row that begins there. */
+type Place = (first: Integer) => Address;
+
+/** Vectors of a row, at a place that is the same in each of several rows. */
+export interface Row {
+  /** The last of whole vectors, of a row that has one: it may overlap with those before. */
+  readonly last: Place;
+  /** Whole vectors, `side` of them at a time, then one at a time. */
+  whole(side: number, body: (places: readonly [Place, ...Place[]]) => void): void;
+  /** What is left, if anything. */
+  rest(body: (place: Place, count: Integer) => void): void;
+}
+
 export class Kernel {
   readonly instructions: Instruction[] = [];
   /** How many params have been asked for. */
@@ -320,6 +333,35 @@ export class Kernel {
     const to = this.#vector();
     this.write({ op, to, from });
     return to;
+  }
+
+  /** All lanes of x as one number, in each lane, by a function of two that does not mind their order. */
+  joined(x: Vector, join: (a: Vector, b: Vector) => Vector): Vector {
+    const swaps = this.lanes === 16 ? [0x4e, 0xb1] : [0x01];
+    let all = x;
+    for (const swap of swaps) all = join(all, this.vectorOf('quarters', all, all, swap));
+    const pairs = (x: Vector) => join(this.vectorOf('lowPairs', x, x), this.vectorOf('highPairs', x, x));
+    const two = pairs(all);
+    return pairs(this.vectorOf('low', two, two));
+  }
+
+  /** Passes over rows of so many elements. */
+  row(count: Integer): Row {
+    const rest = count.remainder(this.integer(this.lanes));
+    const past = count.minus(rest);
+    return {
+      // At least as many elements as there are lanes.
+      last: (x) => x.at(-this.bytes, count, 4),
+      whole: (side, body) => {
+        const step = side * this.lanes;
+        const together = side > 1 ? past.minus(past.remainder(this.integer(step))) : past;
+        this.range('vectors side by side', 0, together, step, (index) =>
+          body(Array.from({ length: side }, (_, each) => (x) => x.at(this.bytes * each, index, 4)) as [Place]),
+        );
+        if (side > 1) this.range('vectors', together, past, this.lanes, (index) => body([(x) => x.at(0, index, 4)]));
+      },
+      rest: (body) => this.if(rest, '>', 0, () => body((x) => x.at(0, past, 4), rest)),
+    };
   }
 
   /** Rows become columns, of as many vectors as there are lanes. */

@@ -5,5 +5,10 @@ import { planNative as attention } from './attention/forward/native';
 import { planNative as map } from './map/native';
 import { planNative as matmul } from './matmul/native';
 import { planNative as peak } from './peak/native';
+import { planNative as reduce } from './reduce/native';
+import { planNative as softmax, planGradient as softmaxGradient } from './softmax/native';
 
-export const nativePlans: NativePlans = { attention, attentionBackward, map, matmul, peak };
+export const nativePlans: NativePlans = {
+  ...{ attention, attentionBackward, map, matmul, peak },
+  ...{ reduce, softmax, softmaxGradient },
+};

@@ -15,7 +15,9 @@ const targets =
 /** Memory between pages that nobody may touch, of which it takes the first bytes or the last ones. */
 function guardedMemory() {
   if (typeof native === 'string') throw new Error(native);
-  const koffi = requireKoffi(native.threadOf(new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true })).koffi);
+  const koffi = requireKoffi(
+    native.threadOf(new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true }), 65536).koffi,
+  );
   const c = koffi.load(LIBC);
   const map = c.func('int64_t mmap(int64_t at, size_t bytes, int protection, int flags, int file, int64_t offset)');
   const protect = c.func('int mprotect(int64_t at, size_t bytes, int protection)');

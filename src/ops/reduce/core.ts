@@ -1,5 +1,5 @@
 /** Reductions over any axes. Sums go by parts in a fixed order, so that errors grow with the logarithm of the count. */
-import { ELEMENTS_PER_MICROSECOND, overElements, withMemory } from '../../runtime/cpu/plan';
+import { ELEMENTS_PER_MICROSECOND, overElements, type Plan, withMemory } from '../../runtime/cpu/plan';
 import { controlOf } from '../../runtime/guard';
 import type { Op } from '../../runtime/op';
 import type { Shape } from '../../tensor/shape';
@@ -15,29 +15,34 @@ const op: Op<ReduceCall> = {
   name: 'reduce',
   reference: async () => (await import('./reference')).reduce,
   kernels,
-  cpu({ operation, x, out, outer, n, inner }) {
-    const rows = Math.max(ROWS, Math.floor(RUN / inner));
-    const [parts, blocks] = [Math.ceil(n / rows), Math.ceil(inner / COLUMNS)];
-    const units = outer * parts * blocks;
-    const together = Math.ceil(RUN / (Math.min(n, rows) * Math.min(inner, COLUMNS)));
-    const [tasks, outputs] = [Math.ceil(units / together), outer * inner];
-    const code = REDUCTIONS.indexOf(operation);
-    const given = { operation: code, n, inner, rows, parts, blocks, units, together, outputs, x, out };
-    if (parts === 1) return overElements('reduce', tasks, ReduceParams({ ...given, values: 0, besides: 0 }), x.size);
-    const bytes = 4 * outputs * parts;
-    return withMemory({ values: bytes, besides: bytes }, (states) => [
-      {
-        phases: [
-          { kernel: 'reduce', tasks, main: true },
-          { kernel: 'joinParts', tasks: Math.ceil(outputs / COLUMNS) },
-        ],
-        params: ReduceParams({ ...given, ...states }),
-        microseconds: x.size / ELEMENTS_PER_MICROSECOND,
-      },
-    ]);
-  },
+  cpu: (call) => planReduce(call),
+  native: 'reduce',
   webgpu: async () => (await import('./webgpu')).planReduce,
 };
+
+/** With machine code in the place of the first phase. */
+export function planReduce({ operation, x, out, outer, n, inner }: ReduceCall, code?: number): Plan {
+  const rows = Math.max(ROWS, Math.floor(RUN / inner));
+  const [parts, blocks] = [Math.ceil(n / rows), Math.ceil(inner / COLUMNS)];
+  const units = outer * parts * blocks;
+  const together = Math.ceil(RUN / (Math.min(n, rows) * Math.min(inner, COLUMNS)));
+  const [tasks, outputs] = [Math.ceil(units / together), outer * inner];
+  const operationCode = REDUCTIONS.indexOf(operation);
+  const given = { operation: operationCode, n, inner, rows, parts, blocks, units, together, outputs, x, out };
+  if (parts === 1)
+    return overElements('reduce', tasks, ReduceParams({ ...given, values: 0, besides: 0 }), x.size, code);
+  const bytes = 4 * outputs * parts;
+  return withMemory({ values: bytes, besides: bytes }, (states) => [
+    {
+      phases: [
+        { kernel: 'reduce', tasks, code, main: true },
+        { kernel: 'joinParts', tasks: Math.ceil(outputs / COLUMNS) },
+      ],
+      params: ReduceParams({ ...given, ...states }),
+      microseconds: x.size / ELEMENTS_PER_MICROSECOND,
+    },
+  ]);
+}
 
 /** The derivative of a reduction over these axes with respect to the input of that name; undefined where results are places. */
 export type DerivativeOf = (

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends, randomCases } from '../../../test/backends';
+import { describeWithMachineCode, randomCases } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { numericGradient } from '../../../test/numeric-gradient';
 import { scoped } from '../../../test/scoped';
@@ -78,7 +78,7 @@ async function expectDefinitions(runtime: Runtime, x: Tensor, axes: readonly num
   expect([...(await place.read())]).toEqual(groups.map((group) => group.indexOf(maxOf(group))));
 }
 
-describeOnBackends('reductions', (runtime) => {
+describeWithMachineCode('reductions', (runtime) => {
   test('of a small matrix', async () => {
     using x = runtime().tensor([1, 2, 6, 5, 4, 3], [2, 3]);
     const read = async (result: Tensor) => [result.shape, [...(await result.read())]];
@@ -159,6 +159,11 @@ describeOnBackends('reductions', (runtime) => {
       [5, 8],
     );
     const expected = [0, 1, 2, 3].map((each) => rows.map(({ is }) => is[each] as number));
+    // Machine code is for long rows.
+    const longRows = rows.flatMap(({ row }) => Array<number[]>(14).fill(row).flat());
+    using long = runtime().tensor(longRows, [8, 70]);
+    using largest = max(long, { axes: [1] });
+    expectClose(await largest.read(), expected[1]!, 1e-38);
     for (const [x, axis] of [
       [across, 1],
       [down, 0],

@@ -1,4 +1,4 @@
-import { overElements } from '../../runtime/cpu/plan';
+import { overElements, type Plan } from '../../runtime/cpu/plan';
 import type { Derivative } from '../../tensor/tape';
 import type { Tensor } from '../../tensor/tensor';
 import { axisOf, defineOp, f32, type OptionsOf } from '../define';
@@ -16,12 +16,13 @@ function along({ shape }: Tensor, axis: number): Extents {
   return { outer, n: shape[axis] as number, inner };
 }
 
-function planOf(kernel: string, call: Extents & { readonly out: Tensor }) {
+/** With machine code for rows. */
+export function planSoftmax(kernel: string, call: Extents & { readonly out: Tensor }, code?: number): Plan {
   const { out, outer, n, inner } = call;
   if (inner === 1) {
     const together = Math.ceil(RUN.rows / n);
     const params = SoftmaxParams({ ...NOT_GIVEN, ...call, rows: outer, together, blocks: 1 });
-    return overElements(kernel, Math.ceil(outer / together), params, 4 * out.size);
+    return overElements(kernel, Math.ceil(outer / together), params, 4 * out.size, code);
   }
   // Whole cache lines, and enough of them that rows are not fetched in pieces.
   const together = Math.max(64, Math.min(COLUMNS, 16 * Math.ceil(RUN.columns / n / 16)));
@@ -41,7 +42,8 @@ export const gradientOp = defineOp({
   more: ({ out, axis }) => along(out, axis),
   reference: async () => (await import('./reference')).softmaxGradient,
   kernels,
-  cpu: (call) => planOf('softmaxGradient', call),
+  cpu: (call) => planSoftmax('softmaxGradient', call),
+  native: 'softmaxGradient',
   webgpu: async () => (await import('./webgpu')).planSoftmaxGradient,
 });
 
@@ -57,7 +59,8 @@ export const softmaxOp = defineOp({
   more: ({ x, axis }) => along(x, axis),
   reference: async () => (await import('./reference')).softmax,
   kernels,
-  cpu: (call) => planOf('softmax', call),
+  cpu: (call) => planSoftmax('softmax', call),
+  native: 'softmax',
   webgpu: async () => (await import('./webgpu')).planSoftmax,
   derivative: ({ axis }): Derivative => ({
     saves: ['out'],

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { test } from 'vitest';
-import { describeOnBackends, randomCases } from '../../../test/backends';
+import { describeWithMachineCode, randomCases } from '../../../test/backends';
 import { expectClose, expectRefusal, guarded } from '../../../test/expect';
 import { numericGradient } from '../../../test/numeric-gradient';
 import { scoped } from '../../../test/scoped';
@@ -10,7 +10,7 @@ import { contiguous, pullback, softmax } from '../../index';
 const shapes = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 0, maxLength: 2 });
 const extents = fc.integer({ min: 1, max: 300 });
 
-describeOnBackends('softmax', (runtime) => {
+describeWithMachineCode('softmax', (runtime) => {
   test('of small matrices', async () => {
     await scoped(runtime(), async () => {
       const x = runtime().tensor([0, Math.log(3), Math.log(4), 0], [2, 2]);
@@ -82,14 +82,18 @@ describeOnBackends('softmax', (runtime) => {
       [1, Infinity, 0, -Infinity, 2],
       [1e-40, 0, -1e-45, 1e-45, 0],
     ];
-    const values = rows.flat();
-    await scoped(runtime(), async () => {
-      const x = runtime().tensor(values, [7, 5]);
-      const expected = defined(values, [7, 5], 1);
-      expectClose(await softmax(x).read(), expected, 1e-6);
-      const turned = contiguous(x.permute([1, 0]));
-      expectClose(await contiguous(softmax(turned, { axis: 0 }).permute([1, 0])).read(), expected, 1e-6);
-    });
+    // Machine code is for long rows.
+    const long = rows.map((row) => Array<number[]>(14).fill(row).flat());
+    for (const each of [rows, long])
+      await scoped(runtime(), async () => {
+        const values = each.flat();
+        const shape = [7, values.length / 7];
+        const x = runtime().tensor(values, shape);
+        const expected = defined(values, shape, 1);
+        expectClose(await softmax(x).read(), expected, 1e-6);
+        const turned = contiguous(x.permute([1, 0]));
+        expectClose(await contiguous(softmax(turned, { axis: 0 }).permute([1, 0])).read(), expected, 1e-6);
+      });
   });
 
   test('refuses what does not fit, by name, and frees everything', async () => {

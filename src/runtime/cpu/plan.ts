@@ -39,7 +39,7 @@ export interface Phase {
   readonly kernel: string;
   readonly tasks: number;
   /** The address of machine code that does the same, by tiles of its own. */
-  readonly code?: number;
+  readonly code?: number | undefined;
   /** Whether it has nearly all of the work, so that progress is measured by it; default: the last phase. */
   readonly main?: boolean;
 }
@@ -80,9 +80,15 @@ export function withMemory<Name extends string>(
 }
 
 /** A plan of one kernel that passes over elements. */
-export function overElements(kernel: string, tasks: number, params: readonly number[], elements: number): Plan {
+export function overElements(
+  kernel: string,
+  tasks: number,
+  params: readonly number[],
+  elements: number,
+  code?: number,
+): Plan {
   const microseconds = elements / ELEMENTS_PER_MICROSECOND;
-  return { jobs: () => [{ phases: [{ kernel, tasks }], params, microseconds }] };
+  return { jobs: () => [{ phases: [{ kernel, tasks, code }], params, microseconds }] };
 }
 
 /** The address of the first element; 0 for no tensor. */

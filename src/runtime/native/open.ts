@@ -13,6 +13,7 @@ import { functionAt, type Koffi, LIBC, type NativeThread, requireKoffi } from '.
 
 const [READ, WRITE, EXECUTE] = [1, 2, 4];
 const PRIVATE_ANONYMOUS = 0x22;
+const HUGE_PAGES = 14;
 const PAGE = 4096;
 /** Each takes a page or some. */
 const MOST_KERNELS = 8192;
@@ -23,6 +24,7 @@ export class Native {
   readonly #map;
   readonly #protect;
   readonly #copy;
+  readonly #advise;
   /** Addresses of kernels by their keys. */
   readonly #kernels = new Map<string, number>();
   readonly target: Target;
@@ -35,12 +37,18 @@ export class Native {
     this.#map = c.func('int64_t mmap(int64_t at, size_t bytes, int protection, int flags, int file, int64_t offset)');
     this.#protect = c.func('int mprotect(int64_t at, size_t bytes, int protection)');
     this.#copy = c.func('int64_t memcpy(int64_t to, int64_t from, size_t bytes)');
+    this.#advise = c.func('int madvise(int64_t at, size_t bytes, int advice)');
     this.target = this.#askProcessor();
   }
 
-  /** What threads need to call code over a memory, whose maximum is reserved, so that it stays where it is as it grows. */
-  threadOf(memory: WebAssembly.Memory): NativeThread {
-    return { koffi: this.path, base: this.#addressOf(new Uint8Array(memory.buffer)) };
+  /**
+   * What threads need to call code over a memory, whose maximum in bytes is reserved, so that it stays where it is as it grows.
+   * The system may back it with huge pages, from which large tensors are read faster.
+   */
+  threadOf(memory: WebAssembly.Memory, most: number): NativeThread {
+    const base = this.#addressOf(new Uint8Array(memory.buffer));
+    this.#advise(base, most, HUGE_PAGES);
+    return { koffi: this.path, base };
   }
 
   /** Whether there is so much code that what is not needed should make no more. */

@@ -46,7 +46,7 @@ export async function createWasmBackend({
     throw new UnsupportedError(`native code cannot be had: ${native}; leave native out, or say 'auto'`);
   const code = typeof native === 'string' ? undefined : native;
   const heap = openHeap();
-  const thread = code?.threadOf(heap.memory);
+  const thread = code?.threadOf(heap.memory, heap.maximumBytes);
   const open = async (threads: number) => {
     const pool = new Pool(threads, heap.memory, thread);
     await pool.start();

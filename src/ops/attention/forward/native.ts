@@ -19,7 +19,7 @@ const SLICES = TILE / SLICE;
 const KEYS = 3;
 const ROUND = 4;
 /** Weights below 2^-100 are 0, since sums of denormals cost a hundred times as much as others. */
-const LOWEST = -100;
+export const LOWEST = -100;
 /** 2^f = 1 + f (c1 + f (c2 + ...)) on [-0.5, 0.5], last first; largest relative error 9.2e-8. */
 const EXP2 = [
   0.0013264727108193619, 0.0096715126445695958, 0.055507337435431292, 0.24022242085267442, 0.69314697759896604, 1,
@@ -47,7 +47,7 @@ export const exp2Clamped = (k: Kernel, x: Vector): Vector =>
   k.select(x, '>', k.number(LOWEST), exp2(k, x), k.number(0));
 
 /** 2^x for |x| <= 126. */
-function exp2(k: Kernel, x: Vector): Vector {
+export function exp2(k: Kernel, x: Vector): Vector {
   const whole = x.round();
   const f = x.minus(whole);
   const [first, ...others] = EXP2.map((each) => () => k.number(each)) as [() => Vector, ...(() => Vector)[]];
