@@ -25,7 +25,8 @@ export function planReduce({ operation, x, out, outer, n, inner }: ReduceCall, c
   const rows = Math.max(ROWS, Math.floor(RUN / inner));
   const [parts, blocks] = [Math.ceil(n / rows), Math.ceil(inner / COLUMNS)];
   const units = outer * parts * blocks;
-  const together = Math.ceil(RUN / (Math.min(n, rows) * Math.min(inner, COLUMNS)));
+  // Machine code takes a sixteenth of the time for a unit.
+  const together = Math.ceil(((code ? 16 : 1) * RUN) / (Math.min(n, rows) * Math.min(inner, COLUMNS)));
   const [tasks, outputs] = [Math.ceil(units / together), outer * inner];
   const operationCode = REDUCTIONS.indexOf(operation);
   const given = { operation: operationCode, n, inner, rows, parts, blocks, units, together, outputs, x, out };
