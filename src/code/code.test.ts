@@ -152,6 +152,17 @@ describe.each(Object.values(TARGETS))('code for $name', (target) => {
         ...[() => k.gather(k.base.plus(DATA), few), () => k.maskOfWords(w, '>', v), () => k.maskOfWords(w, '==', w)],
         ...(['<', '<=', '>', '>=', '==', '!='] as const).map((test) => () => k.mask(x, test, y)),
         ...[() => k.pick(k.mask(x, '<', y), x, w), () => k.mask(x.minus(x).over(0), '==', y)],
+        ...[() => k.loadHalves(data), () => k.loadFloat16(k.base.at(DATA + 6))],
+        () => {
+          const place = k.base.at(PARAMS + 64);
+          w.and(k.bits(0xffff)).storeHalves(place);
+          return k.load(place, k.integer(lanes / 2));
+        },
+        () => {
+          const place = k.base.at(PARAMS + 64);
+          x.times(1e-3).storeFloat16(place);
+          return k.load(place, k.integer(lanes / 2));
+        },
         () => {
           const sum = x.copy();
           sum.timesPlus(y, 3.5);
@@ -303,6 +314,12 @@ describe.each(Object.values(TARGETS))('code for $name', (target) => {
     for (let at = 0; at < target.vectors; at++) {
       expect(seen).toMatch(new RegExp(`vmovups \\w+ PTR [^\n]*,${vector}${at}\\b`));
       expect(seen).toMatch(new RegExp(`vfmadd231ps ${vector}${at},${vector}\\d+,`));
+      expect(seen).toMatch(new RegExp(`vpmovzxwd ${vector}${at},[^\n]*\\+0x40\\]`));
+      expect(seen).toMatch(new RegExp(`vcvtph2ps ${vector}${at},[^\n]*\\+0x40\\]`));
+      expect(seen).toMatch(
+        new RegExp(`${lanes === 16 ? 'vpmovdw [^\n]*\\+0x40\\],zmm' : 'vpackusdw ymm15,ymm\\d+,ymm'}${at}\\b`),
+      );
+      expect(seen).toMatch(new RegExp(`vcvtps2ph [^\n]*\\+0x40\\],${vector}${at},0x0`));
       expect(seen).toMatch(new RegExp(`vaddps ${vector}\\d+,${vector}\\d+,${vector}${at}\\b`));
     }
     for (const offset of ['', '\\+0x4', '\\+0x7c', '\\+0x80', '\\+0x1000', '-0x40', '-0x1004'])
@@ -322,6 +339,10 @@ function everyOperand(k: Kernel): void {
     each.addProduct(other, vectors[(at + 1) % vectors.length] as Vector);
     each.set(other.plus(each));
     each.set(other.times(2));
+    each.set(k.loadHalves(k.base.at(64)));
+    each.set(k.loadFloat16(k.base.at(64)));
+    each.storeHalves(k.base.at(64));
+    each.storeFloat16(k.base.at(64));
   });
   const integers = [k.base, k.scratch, k.task, ...Array.from({ length: 10 }, (_, at) => k.integer(at))];
   for (const [at, base] of integers.entries()) {

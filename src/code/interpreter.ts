@@ -1,4 +1,5 @@
 /** Runs what a kernel has said, one instruction at a time: what the code of every target is tested against. */
+import { fromFloat16s, toFloat16 } from '../tensor/float16';
 import { Address, type Code, type Instruction, type Operand, type Register, Rounding, type Test } from './kernel';
 
 /** Runs one task over a memory whose first byte has the address 0; addresses outside of it throw. */
@@ -23,6 +24,7 @@ export function interpret(code: Code, memory: ArrayBuffer, params: number, scrat
   // As words, since NaN has many, and masks are among them.
   const read = (at: number, count: number) =>
     Int32Array.from({ length: lanes }, (_, lane) => (lane < count ? view.getInt32(at + 4 * lane, true) : 0));
+  const halves = (at: number) => Uint16Array.from({ length: lanes }, (_, lane) => view.getUint16(at + 2 * lane, true));
   const filled = (word: number) => new Int32Array(lanes).fill(word);
 
   for (let at = 0; at < instructions.length; at++) {
@@ -38,6 +40,12 @@ export function interpret(code: Code, memory: ArrayBuffer, params: number, scrat
     } else if (op === 'store') {
       const [first, values] = [place(a as Address), words(vector(b))];
       for (let lane = 0; lane < count; lane++) view.setInt32(first + 4 * lane, values[lane] as number, true);
+    } else if (op === 'storeHalves' || op === 'storeFloat16') {
+      const [first, values] = [place(a as Address), vector(b)];
+      for (let lane = 0; lane < lanes; lane++) {
+        const half = op === 'storeHalves' ? (words(values)[lane] as number) : toFloat16(values[lane] as number);
+        view.setUint16(first + 2 * lane, half, true);
+      }
     } else if (to?.kind === 'integer') {
       integers[to.id] =
         op === 'param'
@@ -50,15 +58,19 @@ export function interpret(code: Code, memory: ArrayBuffer, params: number, scrat
       const found =
         op === 'load'
           ? read(place(a as Address), count)
-          : op === 'splat'
-            ? filled(view.getInt32(place(a as Address), true))
-            : op === 'bits'
-              ? filled(a as number)
-              : op === 'gather'
-                ? words(vector(from[2])).map((index) => view.getInt32(integer(b) + 4 * index, true))
-                : op === 'quarters'
-                  ? words(quarters(vector(a), vector(b), from[2] as number))
-                  : vectorOf(instruction, from.map(vector), lanes);
+          : op === 'loadHalves'
+            ? halves(place(a as Address))
+            : op === 'loadFloat16'
+              ? words(fromFloat16s(halves(place(a as Address))))
+              : op === 'splat'
+                ? filled(view.getInt32(place(a as Address), true))
+                : op === 'bits'
+                  ? filled(a as number)
+                  : op === 'gather'
+                    ? words(vector(from[2])).map((index) => view.getInt32(integer(b) + 4 * index, true))
+                    : op === 'quarters'
+                      ? words(quarters(vector(a), vector(b), from[2] as number))
+                      : vectorOf(instruction, from.map(vector), lanes);
       words(out).set(found);
     }
   }

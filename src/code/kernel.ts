@@ -65,6 +65,8 @@ type VectorOp =
   | 'bits'
   | 'move'
   | 'load'
+  | 'loadHalves'
+  | 'loadFloat16'
   | 'splat'
   | 'gather'
   | 'round'
@@ -77,7 +79,7 @@ type VectorOp =
   | Words
   | Shuffle;
 /** `loop` to `again` and `if` to `end`, with `else` between, enclose what they say. */
-type ControlOp = 'store' | 'prefetch' | 'loop' | 'again' | 'if' | 'else' | 'end';
+type ControlOp = 'store' | 'storeHalves' | 'storeFloat16' | 'prefetch' | 'loop' | 'again' | 'if' | 'else' | 'end';
 
 export interface Instruction {
   readonly op: IntegerOp | VectorOp | ControlOp;
@@ -187,6 +189,10 @@ export class Vector extends Value {
   addProduct = (a: Vector, b: Numbers): void => this.kernel.write({ op: 'addProduct', to: this, from: [this, a, b] });
   /** All lanes, or the first `count`. */
   store = (to: Address, count?: Integer): void => this.kernel.write({ op: 'store', from: [to, this], count });
+  /** The lower halves of words, which have nothing in the upper ones. */
+  storeHalves = (to: Address): void => this.kernel.write({ op: 'storeHalves', from: [to, this] });
+  /** In float16, to nearest even. */
+  storeFloat16 = (to: Address): void => this.kernel.write({ op: 'storeFloat16', from: [to, this] });
 }
 
 /** Reads a param of a kernel. */
@@ -292,6 +298,11 @@ export class Kernel {
     this.write({ op: 'load', to, from: [from], count });
     return to;
   }
+
+  /** Halves of words as words. */
+  loadHalves = (from: Address): Vector => this.vectorOf('loadHalves', from);
+  /** Of numbers in float16. */
+  loadFloat16 = (from: Address): Vector => this.vectorOf('loadFloat16', from);
 
   /** One number for all lanes. */
   splat(from: Address): Vector {

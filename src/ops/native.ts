@@ -2,6 +2,7 @@
 import type { NativePlans } from '../runtime/cpu/plan';
 import { planNative as attentionBackward } from './attention/backward/native';
 import { planNative as attention } from './attention/forward/native';
+import { planNative as copy } from './copy/native';
 import { planNative as map } from './map/native';
 import { planNative as matmul } from './matmul/native';
 import { planNative as peak } from './peak/native';
@@ -10,5 +11,5 @@ import { planNative as softmax, planGradient as softmaxGradient } from './softma
 
 export const nativePlans: NativePlans = {
   ...{ attention, attentionBackward, map, matmul, peak },
-  ...{ reduce, softmax, softmaxGradient },
+  ...{ copy, reduce, softmax, softmaxGradient },
 };

@@ -70,6 +70,13 @@ export const VECTOR = {
   blendByMask: [1, 2, 0x65],
   maskedLoad: [1, 2, 0x2c],
   maskedStore: [1, 2, 0x2e],
+  loadHalves: [1, 2, 0x33, 0, 32],
+  loadFloat16: [1, 2, 0x13, 0, 32],
+  storeHalves: [2, 2, 0x33, 0, 32],
+  storeFloat16: [1, 3, 0x1d, 0, 32],
+  /** AVX2: the lower halves of words, by 128 bits; and of these the even halves. */
+  packHalves: [1, 2, 0x2b],
+  evenHalves: [1, 3, 0x00, 1],
 } as const satisfies Record<string, Encoding>;
 
 export interface VectorOptions {
@@ -181,7 +188,7 @@ export class Assembler {
 
   /** An instruction on vectors: the register, the first source (0 where there is none), the last operand. */
   vector(
-    bits: 256 | 512,
+    bits: 128 | 256 | 512,
     encoding: Encoding,
     register: number,
     source: number,
@@ -198,7 +205,7 @@ export class Assembler {
     if (bits === 512) {
       const third = (zeroing ? 0x80 : 0) | 0x40 | (splat ? 0x10 : 0) | ((~source & 16) >> 1) | mask;
       this.byte(0x62, inverted | (~register & 16) | map, (wide << 7) | second | 4, third);
-    } else this.byte(0xc4, inverted | map, second | 4);
+    } else this.byte(0xc4, inverted | map, (wide << 7) | second | (bits === 256 ? 4 : 0));
     this.byte(opcode);
     this.#operand(register, operand, bits === 512 ? (splat ? 4 : bytes) : 1, immediate === undefined ? 0 : 1);
     if (immediate !== undefined) this.byte(immediate);

@@ -91,6 +91,7 @@ class Emitter {
     } else if (op === 'end') a.bind(this.#open.pop() as number);
     else if (op === 'prefetch') a.prefetch(this.#memory(from[0] as Address));
     else if (op === 'store') this.#store(instruction);
+    else if (op === 'storeHalves' || op === 'storeFloat16') this.#storeHalves(op, from as readonly [Address, Register]);
     else if (to?.kind === 'integer') this.#integer(instruction, to);
     else this.#vector(instruction, to as Register);
   }
@@ -151,6 +152,19 @@ class Emitter {
     else this.#a.vector(256, VECTOR.maskedStore, value, SPARE, memory);
   }
 
+  #storeHalves(op: 'storeHalves' | 'storeFloat16', [at, x]: readonly [Address, Register]) {
+    const a = this.#a;
+    const value = this.#vectorAt(x);
+    const memory = this.#memory(at);
+    if (op === 'storeFloat16') a.vector(this.#bits, VECTOR.storeFloat16, value, 0, memory, { immediate: 0 });
+    else if (this.#is512) a.vector(512, VECTOR.storeHalves, value, 0, memory);
+    else {
+      a.vector(256, VECTOR.packHalves, SPARE, value, value);
+      a.vector(256, VECTOR.evenHalves, SPARE, 0, SPARE, { immediate: 8 });
+      a.vector(128, VECTOR.store, SPARE, 0, memory);
+    }
+  }
+
   /** The first `count` lanes: a mask, or a vector with their highest bits set. */
   #maskOf(count: Register): void {
     const a = this.#a;
@@ -209,6 +223,8 @@ class Emitter {
         if (this.#is512)
           return a.vector(512, VECTOR.load, target, 0, this.#memory(x as Address), { mask: MASK, zeroing: true });
         return a.vector(256, VECTOR.maskedLoad, target, SPARE, this.#memory(x as Address));
+      case 'loadHalves':
+      case 'loadFloat16':
       case 'move':
       case 'splat':
       case 'toFloat':

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { describeOnBackends, randomCases } from '../../../test/backends';
+import { describeWithMachineCode, randomCases } from '../../../test/backends';
 import { expectRefusal, guarded } from '../../../test/expect';
 import { scoped } from '../../../test/scoped';
 import {
@@ -49,7 +49,7 @@ function viewOf(x: Tensor, [turn, axis, first, past, repeated, times, front]: re
   return whole.expand([1 + ((front as number) % 3), ...shape]);
 }
 
-describeOnBackends('contiguous', (runtime) => {
+describeWithMachineCode('contiguous', (runtime) => {
   test('copies views of every kind and dtype in row-major order', async () => {
     await fc.assert(
       fc.asyncProperty(shapes, dtypes, draws, async (shape, dtype, drawn) => {
@@ -120,7 +120,7 @@ const AS: Readonly<Record<string, (value: number) => number>> = {
   ),
 };
 
-describeOnBackends('cast', (runtime) => {
+describeWithMachineCode('cast', (runtime) => {
   test('gives elements of views as another dtype, and back', async () => {
     await fc.assert(
       fc.asyncProperty(shapes, dtypes, dtypes, draws, async (shape, from, to, drawn) => {
@@ -215,7 +215,7 @@ describeOnBackends('cast', (runtime) => {
   });
 });
 
-describeOnBackends('pad', (runtime) => {
+describeWithMachineCode('pad', (runtime) => {
   /** By the definition: an element is one of x where every index is within. */
   async function defined(x: Tensor, widths: readonly (readonly [number, number])[], value: number) {
     const shape = widths.map(([before, after], axis) => before + x.shape[axis]! + after);
@@ -354,7 +354,7 @@ describeOnBackends('pad', (runtime) => {
   });
 });
 
-describeOnBackends('concat', (runtime) => {
+describeWithMachineCode('concat', (runtime) => {
   /** One part after the other within each of the leading axes. */
   async function defined(parts: readonly Tensor[], axis: number): Promise<number[]> {
     const rows = await Promise.all(

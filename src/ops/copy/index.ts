@@ -20,6 +20,7 @@ const copying: Op<CopyCall> = {
   kernels,
   reference: async () => (await import('./reference')).copy,
   cpu: planCopy,
+  native: 'copy',
   webgpu: async () => (await import('./webgpu')).planCopy,
 };
 

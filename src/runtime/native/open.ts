@@ -100,8 +100,8 @@ export class Native {
     const [most] = leaf(0);
     const [, , basic] = leaf(1);
     const [, extended] = most >= 7 ? leaf(7) : [0, 0];
-    // FMA, XSAVE by the system, AVX; AVX2, BMI2.
-    if (!has(basic, 12, 27, 28) || !has(extended, 5, 8)) throw new Error('the processor has no AVX2');
+    // FMA, XSAVE by the system, AVX, F16C; AVX2, BMI2.
+    if (!has(basic, 12, 27, 28, 29) || !has(extended, 5, 8)) throw new Error('the processor has no AVX2');
     const [kept] = ask((a) => a.xgetbv(), 0) as [number];
     if (!has(kept, 1, 2)) throw new Error('the system keeps no registers of AVX2');
     // The foundation, DQ, BW and VL; masks and both halves of the registers.
