@@ -1,6 +1,6 @@
 import type { Tensor } from '../../tensor/tensor';
+import type { REDUCTIONS } from './params';
 
-export const REDUCTIONS = ['sum', 'mean', 'max', 'logSumExp', 'argmax'] as const;
 export type Reduction = (typeof REDUCTIONS)[number];
 
 /** x [outer,n,inner] f32, contiguous, over n -> out [outer,inner], f32, of argmax i32; no extent is 0. */

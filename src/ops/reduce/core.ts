@@ -8,7 +8,8 @@ import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
 import { contiguous } from '../copy';
 import type { ResultOptions } from '../float32';
-import { REDUCTIONS, type ReduceCall, type Reduction } from './call';
+import type { ReduceCall, Reduction } from './call';
+import { REDUCTIONS } from './params';
 import { COLUMNS, kernels, ReduceParams, ROWS, RUN } from './params.generated';
 
 const op: Op<ReduceCall> = {

@@ -1,6 +1,7 @@
 import { struct } from '../../runtime/cpu/struct';
 
-export { REDUCTIONS } from './call';
+/** An operation is its place among them. */
+export const REDUCTIONS = ['sum', 'mean', 'max', 'logSumExp', 'argmax'] as const;
 
 /** Elements of a task, about, and rows of a part at least: parts depend on extents alone, so the bits do too. */
 export const RUN = 16384;

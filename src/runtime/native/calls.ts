@@ -33,14 +33,18 @@ export function functionAt(koffi: Koffi, address: number, integers: number): Cal
   return koffi.decode(BigInt(address), koffi.proto('void', Array<string>(integers).fill('int64_t')));
 }
 
-/** Kernels by the addresses of their code, over the heap: a thread's own, which has koffi from the first one on. */
+/**
+ * Kernels by the addresses of their code, over the heap: a thread's own. Its koffi is loaded at once, since a thread that is
+ * ended while it loads takes the process with it.
+ */
 export function kernelsAt(thread: NativeThread | undefined): (address: number) => Kernel {
-  const { koffi: path, base } = thread ?? { koffi: '', base: 0 };
+  const koffi = thread && requireKoffi(thread.koffi);
+  const base = thread?.base ?? 0;
   const kernels = new Map<number, Kernel>();
   return (address) => {
     let kernel = kernels.get(address);
     if (!kernel) {
-      const call = functionAt(requireKoffi(path), address, 4);
+      const call = functionAt(koffi as Koffi, address, 4);
       kernel = (params, task, scratch) => {
         call(base, params, scratch, task);
       };
