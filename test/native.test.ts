@@ -34,7 +34,7 @@ test('asked for where it cannot be had, it is an error with the remedy', () => {
 
 const hugePages = existsSync('/sys/kernel/mm/transparent_hugepage');
 
-test.runIf(hugePages)('its memory may have huge pages, and only its', () => {
+test.runIf(hugePages)('the heap may have huge pages where machine code runs', () => {
   const program = `${OPEN}
     import { readFileSync } from 'node:fs';
     const runtime = await createRuntime({ threads: 1 });

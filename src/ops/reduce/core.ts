@@ -26,7 +26,7 @@ export function planReduce({ operation, x, out, outer, n, inner }: ReduceCall, c
   const rows = Math.max(ROWS, Math.floor(RUN / inner));
   const [parts, blocks] = [Math.ceil(n / rows), Math.ceil(inner / COLUMNS)];
   const units = outer * parts * blocks;
-  // Machine code takes a sixteenth of the time for a unit.
+  // Beside machine code, fetching a task costs more.
   const together = Math.ceil(((code ? 16 : 1) * RUN) / (Math.min(n, rows) * Math.min(inner, COLUMNS)));
   const [tasks, outputs] = [Math.ceil(units / together), outer * inner];
   const operationCode = REDUCTIONS.indexOf(operation);

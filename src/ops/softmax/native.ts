@@ -1,6 +1,5 @@
 /** Softmax of rows, and its gradient, as machine code; columns are WebAssembly's. */
 import { CONSTANTS } from '../../code/constants';
-
 import type { Integer, Kernel, Row, Vector } from '../../code/kernel';
 import { checkInside, type NativePlan } from '../../runtime/cpu/plan';
 import type { Tensor } from '../../tensor/tensor';
@@ -28,7 +27,7 @@ export const planGradient: NativePlan<Rows<'out' | 'gradOut' | 'gradX'>> = (call
   return planSoftmax('softmaxGradient', call, native.kernel('softmaxGradient', gradient));
 };
 
-/** A row of x, or a lane that is NaN, makes the shift or the sum NaN, and so all results. */
+/** NaN, and infinities of which the difference is NaN, make the sum NaN, and so all results of a row. */
 function softmax(k: Kernel): void {
   const p = k.params(SoftmaxParams);
   eachRow(k, p, [p.x(), p.out()], (row, [x, out]) => {
