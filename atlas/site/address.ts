@@ -1,6 +1,8 @@
-/** The state of a page in its address, behind `#?`. */
-export const stateOfAddress = () =>
-  location.hash.startsWith('#?') ? new URLSearchParams(location.hash.slice(2)) : undefined;
+/** The state of a page in an address, its own unless given, behind `#?`. */
+export function stateOfAddress(address = location.href): URLSearchParams | undefined {
+  const { hash } = new URL(address);
+  return hash.startsWith('#?') ? new URLSearchParams(hash.slice(2)) : undefined;
+}
 
 export function keepInAddress(state: URLSearchParams): void {
   history.replaceState(null, '', state.size > 0 ? `#?${state}` : location.pathname + location.search);

@@ -46,8 +46,10 @@ export class SettingForm {
         onChange();
       });
     for (const field of this.#shown) field.addEventListener('input', () => this.remember());
-    addEventListener('hashchange', () => {
-      this.#restore();
+    // The address itself may have been replaced since, by the setting before.
+    addEventListener('hashchange', ({ newURL }) => {
+      this.#restore(newURL);
+      this.remember();
       onChange();
     });
     $('[data-reset]', this.#form).addEventListener('click', () => {
@@ -169,8 +171,8 @@ export class SettingForm {
     keepInAddress(state);
   }
 
-  #restore(): void {
-    const state = stateOfAddress();
+  #restore(address?: string): void {
+    const state = stateOfAddress(address);
     if (!state) return;
     this.#reset();
     for (const field of this.#shown) show(field, state.has(field.name) ? state.getAll(field.name) : undefined);
