@@ -242,6 +242,13 @@ const going: readonly (readonly [string, DecoderAttention, config?: typeof tinyG
   ['performer', { method: performer as Method, params: causal }],
   ['transnormer', { method: transnormer as Method, params: { positions: 'lrpe' } }],
   ['blocks of transnormer', { method: transnormer as Method, params: { attention: 'diag', block: 3 } }],
+  [
+    'blocks by LRPE and relu',
+    [
+      { method: transnormer as Method, params: { attention: 'diag', block: 3, positions: 'lrpe' } },
+      { method: transnormer as Method, params: { attention: 'diag', block: 3, weights: 'relu' } },
+    ],
+  ],
   ['estimated maps', { method: sea as Method, params: { cells: 8, keys: 2, positions: 8 } }],
   ['a mask of its own', ownMask],
   [

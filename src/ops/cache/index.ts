@@ -12,6 +12,7 @@ import type { Op } from '../../runtime/op';
 import type { Part } from '../../tensor/outcome';
 import type { Tensor } from '../../tensor/tensor';
 import { compute } from '../compute';
+import { contiguous } from '../copy';
 import type { CacheLayer } from './layer';
 import { type CachedRow, openTokens, type Page, slabsOf } from './layout';
 import { AppendParams, kernels, PAGE_ROWS, ReadParams } from './params.generated';
@@ -130,4 +131,18 @@ export function readCache(
   const rows = [{ length: m, pages: taken }];
   const call = ({ k, v }: Record<'k' | 'v', Tensor<'f32'>>) => ({ layout, pages: taken, k, v });
   return compute(reading, slabsOf(rows), results, call, control, { reads: openTokens(rows) });
+}
+
+/** The keys and values of a row's tokens from one on, as `readCache` gives them; pages before it are not read. */
+export function readCacheFrom(
+  layer: CacheLayer,
+  { pages, length }: CachedRow,
+  from: number,
+  control: Control,
+): Record<'k' | 'v', Tensor<'f32'>> {
+  const page = Math.floor(from / PAGE_ROWS);
+  const before = page * PAGE_ROWS;
+  const { k, v } = readCache(layer, pages.slice(page), length - before, control);
+  const part = (x: Tensor<'f32'>) => contiguous(x.slice(1, from - before, length - before));
+  return { k: part(k), v: part(v) };
 }

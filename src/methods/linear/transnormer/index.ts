@@ -8,8 +8,10 @@ import { elu, eluPlusOne, type FeatureMap, relu } from '../../../feature-maps';
 import { band } from '../../../masks/band';
 import { blocks } from '../../../masks/blocks';
 import { attention } from '../../../ops/attention';
-import { contiguous } from '../../../ops/copy';
-import { checkContiguous, checkFloat32 } from '../../../ops/float32';
+import { readCacheFrom } from '../../../ops/cache';
+import type { CacheLayer } from '../../../ops/cache/layer';
+import { concat, contiguous, pad } from '../../../ops/copy';
+import { checkContiguous, checkFloat32, zeros } from '../../../ops/float32';
 import { linearAttention } from '../../../ops/linear-attention';
 import { multiply } from '../../../ops/map';
 import { map } from '../../../ops/map/map';
@@ -19,6 +21,7 @@ import { softmax } from '../../../ops/softmax';
 import type { Control } from '../../../runtime/backend';
 import { bindShapes, formatShape } from '../../../tensor/shape';
 import type { Tensor } from '../../../tensor/tensor';
+import type { AttendOptions } from '../../continuation';
 import { defineMethod } from '../../define';
 import { pairProducts, perPair, rowsAt } from '../../weights';
 import { encode } from './positions';
@@ -72,12 +75,16 @@ export const transnormer = defineMethod({
           return { out: normalised(out, epsilon), state };
         },
       };
-    // A cache has keys as they came, not turned by their places in a block.
-    if (kind !== 'diag' || weights !== 'softmax' || positions !== 'none') return undefined;
+    if (kind !== 'diag') return undefined;
     return {
       from: 'keys',
       window: block,
-      attend: ({ q }, keys, options) => attention(q as Tensor, keys, { mask: ownBlock(block), ...options }).out,
+      attend(inputs, keys, options) {
+        const given = inputs as Given;
+        if (weights === 'softmax' && positions === 'none')
+          return attention(given.q, keys, { mask: ownBlock(block), ...options }).out;
+        return attendToBlocks(given, keys, params, options);
+      },
     };
   },
 
@@ -153,6 +160,36 @@ const ownBlock = (block: number) => blocks(block, band(0, 0));
 
 type Qkv = Readonly<Record<'q' | 'k' | 'v', Tensor>>;
 type Given = Qkv & Rotations<Tensor>;
+
+/** Of the tokens appended last, row by row: all from the first of their blocks on, with queries of zeros before theirs. */
+function attendToBlocks(
+  { q, ...given }: Given,
+  keys: CacheLayer,
+  params: TransnormerParams,
+  { counts, ...control }: AttendOptions,
+): Tensor {
+  const between = (x: Tensor, before: number, behind: number) =>
+    pad(x, [
+      [0, 0],
+      [before, behind],
+      [0, 0],
+      [0, 0],
+    ]);
+  return q.runtime.scope(() => {
+    const [, n, h] = q.shape as [number, number, number];
+    const rows = keys.rows.map((row, at) => {
+      const count = counts[at] as number;
+      if (count === 0) return zeros(q.runtime, [1, n, h, keys.layout.e]);
+      const past = row.length - count;
+      const first = past - (past % params.block);
+      const own = between(q.slice(0, at, at + 1).slice(1, 0, count), past - first, 0);
+      const tokens = { ...given, q: own, ...readCacheFrom(keys, row, first, control) };
+      const { out } = transnormer.forward(tokens, params, control);
+      return between((out as Tensor).slice(1, past - first, row.length - first), 0, n - count);
+    });
+    return rows.length === 1 ? (rows[0] as Tensor) : concat(rows as Tensor<'f32'>[], 0);
+  });
+}
 
 /** Queries or keys as they are multiplied: mapped to features and rotated by their positions. */
 function prepared(

@@ -1,13 +1,15 @@
 import * as fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { describeOnBackends } from '../../../../test/backends';
 import { describeMethod, differentiated, sequences, weightsOf } from '../../../../test/describe-method';
 import { expectClose, expectRefusal } from '../../../../test/expect';
 import { numericGradient } from '../../../../test/numeric-gradient';
 import { scoped } from '../../../../test/scoped';
+import { concat, createKeyValueCache, type Tensor } from '../../../index';
 import { type HostTensor, hostTensor, toFloat64 } from '../../../tensor/host';
 import { normal } from '../../../tensor/random';
 import { sizeOf } from '../../../tensor/shape';
+import type { FromKeys } from '../../continuation';
 import { exactAttention } from '../../dense/attention';
 import { transnormer } from '.';
 import { features, normalised, normalisedGradient } from './reference';
@@ -183,6 +185,51 @@ describeOnBackends('transnormer', (runtime) => {
         expectClose((await out!.read()) as Float32Array, outOf(host, params), 2e-5);
       });
     }
+  });
+
+  test.each([
+    { weights: 'softmax', positions: 'lrpe', block: 3 },
+    { weights: 'relu', block: 35 },
+    { weights: 'relu', positions: 'lrpe', block: 40 },
+  ] as const)('a step of %j takes the tokens of its block alone', async (given) => {
+    const params = transnormer.parse({ attention: 'diag', causal: true, ...given });
+    const continuation = transnormer.continuation(params) as FromKeys;
+    const host = { q: random([2, 85, 4, 5], 1), k: random([2, 85, 2, 5], 2), v: random([2, 85, 2, 3], 3) };
+    const theta = random([2], 4);
+    const turns = <T>(theta: T) => ('positions' in given ? { theta } : {});
+    const out = transnormer.reference({ ...host, ...turns(theta) }, params).out!.data as Float64Array;
+    await scoped(runtime(), async () => {
+      const [q, k, v] = [host.q, host.k, host.v].map((x) => runtime().fromHost(x)) as [Tensor, Tensor, Tensor];
+      const { window } = continuation;
+      using cache = createKeyValueCache(runtime(), {
+        layers: [{ window }],
+        rows: 2,
+        heads: 2,
+        d: 5,
+        e: 3,
+        capacity: 99,
+      });
+      const forward = vi.spyOn(transnormer, 'forward');
+      for (const counts of [[50, 33], [0, 1], [3, 7], ...Array.from({ length: 32 }, () => [1, 1])]) {
+        const before = cache.lengths;
+        const n = Math.max(...counts);
+        const next = (x: Tensor) =>
+          concat(before.map((from, row) => x.slice(0, row, row + 1).slice(1, from, from + n)) as Tensor<'f32'>[], 0);
+        cache.append(0, next(k), next(v), { counts });
+        const found = (await continuation
+          .attend({ q: next(q), ...turns(runtime().fromHost(theta)) }, cache.layer(0), { counts }, undefined)
+          .read()) as Float32Array;
+        for (const [row, count] of counts.entries()) {
+          const [at, past] = [12 * (85 * row + before[row]!), 12 * (row * n + count)];
+          expectClose(found.subarray(12 * row * n, past), out.subarray(at, at + 12 * count), 2e-5);
+          expect(found.subarray(past, 12 * (row + 1) * n).every((x) => x === 0)).toBe(true);
+        }
+      }
+      const tokens = forward.mock.calls.map(([{ k }]) => k.shape[1] as number);
+      forward.mockRestore();
+      const inBlock = (length: number) => ((length - 1) % given.block) + 1;
+      expect(tokens.slice(-64)).toEqual(Array.from({ length: 32 }, (_, at) => [54 + at, 42 + at].map(inBlock)).flat());
+    });
   });
 
   test('refuses what does not fit, by name, and frees everything', async () => {

@@ -1,9 +1,8 @@
 /** Keys as they are held, beside those of a cache, so that a step finds the differences of its own tokens alone. */
 import { createKeyValueCache, type KeyValueCache } from '../../../cache/key-value-cache';
-import { readCache } from '../../../ops/cache';
+import { readCacheFrom } from '../../../ops/cache';
 import { CacheLayer } from '../../../ops/cache/layer';
 import type { CachedRow } from '../../../ops/cache/layout';
-import { PAGE_ROWS } from '../../../ops/cache/params';
 import { concat, contiguous, pad } from '../../../ops/copy';
 import { heldRows } from '../../../ops/held-rows';
 import type { Tensor } from '../../../tensor/tensor';
@@ -94,16 +93,10 @@ export class HeldMemory implements Memory {
     thresholds: Tensor,
   ): Readonly<Record<'k' | 'v', Tensor<'f32'>>> {
     const past = length - count;
-    const last = (layer: CacheLayer, row: CachedRow, from: number, to: number) => {
-      const page = Math.floor(from / PAGE_ROWS);
-      const first = page * PAGE_ROWS;
-      const { k, v } = readCache(layer, row.pages.slice(page), to - first, {});
-      return { k: k.slice(1, from - first, to - first), v: contiguous(v.slice(1, from - first, to - first)) };
-    };
-    const { k, v } = last(keys, { pages, length }, past, length);
-    if (past === 0 || count === 0) return { k: heldRows(contiguous(k), thresholds).held, v };
+    const { k, v } = readCacheFrom(keys, { pages, length }, past, {});
+    if (past === 0 || count === 0) return { k: heldRows(k, thresholds).held, v };
     const before = (this.#cache as KeyValueCache).layer(0);
-    const { k: held } = last(before, before.rows[at] as CachedRow, past - 1, past);
+    const { k: held } = readCacheFrom(before, before.rows[at] as CachedRow, past - 1, {});
     return { k: contiguous(heldRows(concat([held, k], 1), thresholds).held.slice(1, 1, count + 1)), v };
   }
 }
