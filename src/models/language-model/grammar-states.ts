@@ -1,33 +1,9 @@
 /** How many states a format has once its repetitions are written out, estimated before they are. */
 
 const REPEAT = /^\{(\d+)(?:,(\d*))?\}/;
-/** What a list of optional things costs: each may be the first behind each other. */
-const optional = (count: number) => count + Math.ceil(count ** 2 / 16);
-/** Values, of which schemas say nothing further. */
-const VALUES = new Set(['enum', 'const', 'default', 'examples', 'description', 'title']);
-const COUNTS = /^(?:min|max)(?:Length|Items|Properties|Contains)$/;
 
-/** Of a schema, whose parts are rules of their own, so that only what patterns nest multiplies. */
-export function statesOfSchema(schema: unknown): number {
-  if (Array.isArray(schema)) return schema.reduce((sum: number, each) => sum + statesOfSchema(each), 0);
-  if (typeof schema !== 'object' || schema === null) return 1;
-  let states = 1;
-  for (const [key, value] of Object.entries(schema)) {
-    if (COUNTS.test(key) && typeof value === 'number') states += value;
-    else if (key === 'pattern' && typeof value === 'string') states += statesOfGrammar(value, true);
-    else if (VALUES.has(key)) states += JSON.stringify(value).length / 8;
-    else states += statesOfSchema(value);
-    if (key === 'patternProperties')
-      for (const pattern of Object.keys(value ?? {})) states += statesOfGrammar(pattern, true);
-    if (key === 'properties') states += optional(Object.keys(value ?? {}).length - lengthOf(schema, 'required'));
-  }
-  return Math.ceil(states);
-}
-
-const lengthOf = (schema: object, name: string) => (schema as Record<string, { length?: number }>)[name]?.length ?? 0;
-
-/** Of a grammar in EBNF, or of a regular expression: atoms, each as often as the repetitions around it say. */
-export function statesOfGrammar(text: string, isPattern = false): number {
+/** Of a grammar in EBNF: atoms, each as often as the repetitions around it say. */
+export function statesOfGrammar(text: string): number {
   const open = [0];
   let atom = 0;
   /** The last atom is part of what is open. */
@@ -51,17 +27,17 @@ export function statesOfGrammar(text: string, isPattern = false): number {
       const end = endOf(text, at, ']');
       add(1);
       at = end;
-    } else if (letter === '#' && !isPattern) at = lineEnd(text, at);
-    else if (letter === '"' && !isPattern) {
+    } else if (letter === '#') at = lineEnd(text, at);
+    else if (letter === '"') {
       const end = endOf(text, at, '"');
       add(Math.max(1, end - at - 1));
       at = end;
     } else if (letter === '\\') {
       add(1);
       at++;
-    } else if (isPattern || /[\w.-]/.test(letter)) {
+    } else if (/[\w.-]/.test(letter)) {
       // A name of a rule is one atom.
-      const [name = letter] = isPattern ? [letter] : (/^[\w.-]+/.exec(text.slice(at, at + 256)) ?? []);
+      const [name = letter] = /^[\w.-]+/.exec(text.slice(at, at + 256)) ?? [];
       add(1);
       at += name.length - 1;
     }

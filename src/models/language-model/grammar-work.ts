@@ -14,7 +14,7 @@ export interface GrammarSetup {
   readonly ends: readonly number[];
 }
 
-/** A format as a text; `any` is the grammar of all JSON. */
+/** A format as a grammar, that of a schema or of somebody; `any` is that of all JSON. */
 export interface FormatText {
   readonly kind: 'any' | 'schema' | 'grammar';
   readonly text: string;
@@ -103,8 +103,7 @@ function compiledOf(format: FormatText): Promise<Library.CompiledGrammar> {
 
 function compile({ kind, text }: FormatText): Promise<Library.CompiledGrammar> {
   messages = '';
-  if (kind === 'any') return compiler.compileBuiltinJSONGrammar();
-  return kind === 'schema' ? compiler.compileJSONSchema(text) : compiler.compileGrammar(text);
+  return kind === 'any' ? compiler.compileBuiltinJSONGrammar() : compiler.compileGrammar(text);
 }
 
 /** It aborts instead of throwing, and what it holds is lost. */

@@ -3,9 +3,10 @@ import { checkKnown, isRecord, show } from '../../check';
 import { ParameterError, UnsupportedError } from '../../errors';
 import { checkInstalled, resolvePackage } from '../../packages';
 import { LimitedWorker } from '../../workers/limited';
-import { statesOfGrammar, statesOfSchema } from './grammar-states';
+import { statesOfGrammar } from './grammar-states';
 import type { FormatText, GrammarSetup } from './grammar-work';
 import { languageWorker } from './language-worker';
+import { schemaGrammar } from './schema-grammar';
 import type { LanguageTokenizer } from './tokenizer';
 
 /** Any JSON, JSON as a schema describes it, or texts of a grammar in EBNF, whose rule `root` is the whole. */
@@ -23,26 +24,27 @@ export function checkFormat(format: AnswerFormat): void {
   if (!isOne) throw new ParameterError(`format must be json, { schema } or { grammar }, got ${show(format)}`);
   const name = 'schema' in format ? 'schema' : 'grammar';
   checkKnown('format', format, [name], (other) => `format has no '${other}' beside ${name}`);
-  const { text } = textOf(format);
-  if (text.length > MOST_CHARACTERS)
-    throw new ParameterError(`${name} of format must have at most ${MOST_CHARACTERS} characters, got ${text.length}`);
-  const states = 'schema' in format ? statesOfSchema(JSON.parse(text)) : statesOfGrammar(text);
+  const states = statesOfGrammar(textOf(format).text);
   if (states > MOST_STATES)
     throw new ParameterError(
       `${name} of format must have at most ${MOST_STATES} states once its repetitions are written out, got about ${states}`,
     );
 }
 
+/** A format as its grammar. */
 function textOf(format: AnswerFormat): FormatText {
   if (format === 'json') return { kind: 'any', text: '' };
-  if ('grammar' in format) {
-    if (typeof format.grammar === 'string') return { kind: 'grammar', text: format.grammar };
-    throw new ParameterError(`grammar of format must be a text, got ${show(format.grammar)}`);
-  }
+  if ('grammar' in format) return { kind: 'grammar', text: short('grammar', format.grammar) };
   const { schema } = format;
   if (!isRecord(schema) && typeof schema !== 'boolean')
     throw new ParameterError(`schema of format must be an object or a boolean, got ${show(schema)}`);
-  return { kind: 'schema', text: JSON.stringify(schema) };
+  return { kind: 'schema', text: schemaGrammar(JSON.parse(short('schema', JSON.stringify(schema)))) };
+}
+
+function short(name: string, text: unknown): string {
+  if (typeof text !== 'string') throw new ParameterError(`${name} of format must be a text, got ${show(text)}`);
+  if (text.length <= MOST_CHARACTERS) return text;
+  throw new ParameterError(`${name} of format must have at most ${MOST_CHARACTERS} characters, got ${text.length}`);
 }
 
 /** Which tokens may come next in an answer. */

@@ -160,9 +160,7 @@ describe('the format of an answer', () => {
   test('that is none is refused, and the next works', async () => {
     using own = jsonModel();
     const refused = (format: unknown) => own.generate('[', { format: format as 'json', maxTokens: 1 }).finish();
-    await expect(refused({ schema: { type: 'wrong' } })).rejects.toThrow(
-      'format cannot be used: Unsupported type "wrong"',
-    );
+    expect(() => own.generate('[', { format: { schema: { type: 'wrong' } } })).toThrow('#/type must be one or some of');
     await expect(refused({ grammar: 'root ::= [a' })).rejects.toThrow('format cannot be used: EBNF lexer error');
     expect((await own.generate('[', { format: { grammar: 'root ::= "7"' } }).finish()).text).toBe('7');
     await expect(async () => refused('xml')).rejects.toThrow(
@@ -179,10 +177,6 @@ describe('the format of an answer', () => {
     ['counts beside others', { properties: { a: { pattern: '^(a+)+(b|c|d)*(e{0,4096}f{0,4096}){0,4096}$' } } }],
     ['four counts', { anyOf: [{ type: 'string', pattern: '(((a{1,1000}){1,1000}){1,1000}){1,1000}' }] }],
     ['names as patterns', { patternProperties: { '(a{1,100}){101}': true } }],
-    [
-      'optional properties',
-      { type: 'object', properties: Object.fromEntries(Array.from({ length: 2500 }, (_, at) => [`p${at}`, true])) },
-    ],
   ])('that grows beyond what is computed is refused before it does: %s', (_, schema) => {
     using own = jsonModel();
     const message =
@@ -211,8 +205,8 @@ describe('the format of an answer', () => {
     let pieces = 0;
     for await (const _ of answer)
       if (++pieces === 3) {
-        const refused = own.generate('[', { format: { schema: { type: 'wrong' } } }).finish();
-        await expect(refused).rejects.toThrow('format cannot be used: Unsupported type "wrong"');
+        const refused = own.generate('[', { format: { grammar: 'root ::= [a' } }).finish();
+        await expect(refused).rejects.toThrow('format cannot be used: EBNF lexer error');
       }
     clearInterval(ticking);
     expect(answer.result.text).toBe(alone.text);

@@ -1,0 +1,436 @@
+/** JSON schemas as grammars in EBNF of answers that they let through, all of them or fewer, or an error by name. */
+import { isRecord, show } from '../../check';
+import { ParameterError } from '../../errors';
+import { choice, literal, repeated } from './grammar-text';
+import { type Bound, numberGrammar } from './number-grammar';
+import { CHARACTER, PLAIN, patternGrammar, plainBut } from './pattern-grammar';
+
+type Schema = Readonly<Record<string, unknown>>;
+type Type = 'object' | 'array' | 'string' | 'number' | 'integer' | 'boolean' | 'null';
+
+/** How deep parts may nest, how many properties or choices there may be, and how many rules of pairs. */
+const [MOST_DEPTH, MOST_PARTS, MOST_RULES] = [100, 500, 10_000];
+/** Words that say something of a value, by the type that it must have for them to. */
+const WORDS = {
+  string: ['minLength', 'maxLength', 'pattern', 'format'],
+  number: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf'],
+  array: [
+    'items',
+    'prefixItems',
+    'minItems',
+    'maxItems',
+    'unevaluatedItems',
+    'additionalItems',
+    'uniqueItems',
+    'contains',
+    'minContains',
+    'maxContains',
+  ],
+  object: [
+    'properties',
+    'required',
+    'additionalProperties',
+    'minProperties',
+    'maxProperties',
+    'patternProperties',
+    'propertyNames',
+    'unevaluatedProperties',
+    'dependentRequired',
+    'dependentSchemas',
+    'dependencies',
+  ],
+} as const;
+const TYPES: readonly Type[] = ['object', 'array', 'string', 'number', 'boolean', 'null'];
+/** What stands for a value by itself, in the order in which it is looked for. */
+const WHOLES = ['$ref', 'const', 'enum', 'anyOf', 'oneOf', 'allOf'] as const;
+const REFUSED = ['not', 'if', 'then', 'else', '$dynamicRef', '$recursiveRef'];
+const ALL_WORDS = ['type', ...WHOLES, ...REFUSED, ...Object.values(WORDS).flat()];
+const HEX = '[0-9a-fA-F]';
+const [DATE, TIME] = [
+  '\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\\d|2[0-8])',
+  '([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d+)?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)',
+];
+const LABEL = '[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?';
+const OCTET = '(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)';
+/** Of formats, strings that all validators take; others say nothing of a string. */
+const FORMATS: Readonly<Record<string, string>> = {
+  date: DATE,
+  time: TIME,
+  'date-time': `${DATE}T${TIME}`,
+  duration: 'P(\\d+W|\\d+D|\\d+M(\\d+D)?|\\d+Y(\\d+M(\\d+D)?)?|(\\d+D)?T(\\d+H(\\d+M(\\d+S)?)?|\\d+M(\\d+S)?|\\d+S))',
+  uuid: `${HEX}{8}-${HEX}{4}-${HEX}{4}-${HEX}{4}-${HEX}{12}`,
+  ipv4: `(${OCTET}\\.){3}${OCTET}`,
+  ipv6: `(${HEX}{1,4}:){7}${HEX}{1,4}`,
+  hostname: `${LABEL}(\\.${LABEL})*`,
+  email: `[a-zA-Z0-9_+-]+(\\.[a-zA-Z0-9_+-]+)*@${LABEL}(\\.${LABEL})+`,
+  uri: `[a-zA-Z][a-zA-Z0-9+-]*://${LABEL}(\\.${LABEL})*(:\\d{1,5})?(/([a-zA-Z0-9._~-]|%${HEX}{2})*)*(\\?([a-zA-Z0-9._~=&/-]|%${HEX}{2})*)?(#([a-zA-Z0-9._~-]|%${HEX}{2})*)?`,
+};
+const COMMON = `ws ::= [ \\n\\t]*
+nothing ::= ""
+string ::= "\\"" ${CHARACTER}* "\\""
+number ::= ${numberGrammar(false)}
+object ::= "{" ws (string ws ":" ws any ws ("," ws string ws ":" ws any ws)*)? "}"
+array ::= "[" ws (any ws ("," ws any ws)*)? "]"
+any ::= object | array | string | number | "true" | "false" | "null"
+`;
+
+/** @throws {ParameterError} a schema that is none, that nothing fits, or that says what is not kept */
+export function schemaGrammar(schema: unknown): string {
+  return new SchemaGrammar(schema).text();
+}
+
+class SchemaGrammar {
+  readonly #root: unknown;
+  readonly #rules: string[] = [];
+  /** Names of rules by the schema that they are of. */
+  readonly #names = new Map<unknown, string>();
+  #count = 0;
+
+  constructor(root: unknown) {
+    this.#root = root;
+  }
+
+  text(): string {
+    const value = this.#value(this.#root, '#', [], 0);
+    if (value === undefined) fail('#', 'must let something through', this.#root);
+    return `root ::= ${value}\n${COMMON}${this.#rules.join('\n')}\n`;
+  }
+
+  /** The name of the rule of a value; undefined if there is none. `within` are schemas whose value is this one's. */
+  #value(schema: unknown, place: string, within: readonly unknown[], depth: number): string | undefined {
+    if (schema === true) return 'any';
+    if (schema === false) return undefined;
+    if (!isRecord(schema)) fail(place, 'must be an object or a boolean', schema);
+    if (within.includes(schema)) fail(place, 'must not be a value of itself', schema);
+    const known = this.#names.get(schema);
+    if (known) return known;
+    if (depth > MOST_DEPTH) fail(place, `must not nest deeper than ${MOST_DEPTH}`, schema);
+    const words = ALL_WORDS.filter((word) => Object.hasOwn(schema, word));
+    for (const word of words) if (REFUSED.includes(word)) fail(`${place}/${word}`, 'is not kept', schema[word]);
+    if (words.length === 0) return 'any';
+    // Before what it is made of, which may have it as a part.
+    const name = `v${this.#count++}`;
+    this.#names.set(schema, name);
+    const choices = this.#choices(schema, words, place, [...within, schema], depth + 1);
+    if (choices.length === 0) {
+      this.#names.delete(schema);
+      return undefined;
+    }
+    this.#rules.push(`${name} ::= ${choice(choices)}`);
+    return name;
+  }
+
+  /** Each as the terms that it is made of. Nothing at the end keeps the library from joining rules that begin alike. */
+  #choices(
+    schema: Schema,
+    words: readonly string[],
+    place: string,
+    within: readonly unknown[],
+    depth: number,
+  ): string[][] {
+    const types = typesOf(schema, place);
+    const whole = WHOLES.find((word) => words.includes(word));
+    if (!whole)
+      return types.flatMap((type) => {
+        const text = this.#ofType(type, schema, place, depth);
+        return text === undefined ? [] : [[text, 'nothing']];
+      });
+    const beside = words.find((word) => word !== whole && (word !== 'type' || whole === '$ref'));
+    if (beside) fail(`${place}/${beside}`, `is not kept beside ${whole}`, schema[beside]);
+    const value = (part: unknown, place: string) => {
+      const name = this.#value(part, place, within, depth);
+      return name === undefined ? [] : [[name]];
+    };
+    if (whole === '$ref') return value(this.#target(schema, place), String(schema.$ref));
+    if (whole === 'const' || whole === 'enum') {
+      const all = whole === 'const' ? [schema.const] : listOf(schema, whole, place);
+      const own = all.filter((each) => types.some((type) => isOfType(each, type)));
+      return own.map((each) => [...Array.from(JSON.stringify(each), literal), 'nothing']);
+    }
+    const parts = listOf(schema, whole, place);
+    if (whole === 'allOf' && parts.length > 1) fail(`${place}/allOf`, 'is kept of one part alone', parts);
+    if (whole === 'oneOf') this.#checkDisjoint(parts, `${place}/oneOf`);
+    return parts.flatMap((part, at) => {
+      const other = words.includes('type') && this.#kinds(part, 0).find((kind) => !types.map(kindOf).includes(kind));
+      if (other) fail(`${place}/${whole}/${at}`, `must be of the type beside ${whole}`, part);
+      return value(part, `${place}/${whole}/${at}`);
+    });
+  }
+
+  #target({ $ref }: Schema, place: string): unknown {
+    const names = typeof $ref === 'string' && /^#(?:\/|$)/.test($ref) ? $ref.split('/').slice(1) : undefined;
+    let target: unknown = names && this.#root;
+    for (const name of names ?? []) {
+      const own = decoded(name).replaceAll('~1', '/').replaceAll('~0', '~');
+      target = Object.hasOwn(Object(target), own) ? (target as Schema)[own] : undefined;
+    }
+    if (target === undefined) fail(`${place}/$ref`, 'must be a place in the schema, as #/$defs/name', $ref);
+    return target;
+  }
+
+  /** The kinds of values that may fit. */
+  #kinds(schema: unknown, depth: number): readonly Type[] {
+    if (!isRecord(schema) || depth > MOST_DEPTH) return TYPES;
+    const within = (part: unknown) => this.#kinds(part, depth + 1);
+    if (Object.hasOwn(schema, '$ref')) return within(this.#target(schema, '#'));
+    const values = valuesOf(schema);
+    if (values) return values.map((value) => TYPES.find((type) => isOfType(value, type)) as Type);
+    const parts = schema.anyOf ?? schema.oneOf ?? schema.allOf;
+    return Array.isArray(parts) ? parts.flatMap(within) : typesOf(schema, '#').map(kindOf);
+  }
+
+  /** That no value fits several parts: their types differ, their values, or those of a property that all must have. */
+  #checkDisjoint(parts: readonly unknown[], place: string): void {
+    if (parts.length > MOST_PARTS) fail(place, `must have at most ${MOST_PARTS} parts`, parts.length);
+    const all = parts.map((part) => this.#resolved(part));
+    for (const [at, a] of all.entries())
+      for (const [before, b] of all.slice(0, at).entries()) {
+        const shared = namesOf(a).filter((name) => namesOf(b).includes(name));
+        const property = (schema: Schema, name: string) =>
+          this.#resolved((schema.properties as Schema | undefined)?.[name]);
+        const differ = this.#differ(a, b) || shared.some((name) => this.#differ(property(a, name), property(b, name)));
+        if (!differ)
+          fail(place, 'must have parts of which no two fit the same value (anyOf may)', [parts[before], parts[at]]);
+      }
+  }
+
+  #differ(a: Schema, b: Schema): boolean {
+    const [own, others] = [a, b].map((schema) => valuesOf(schema)?.map((value) => JSON.stringify(value)));
+    if (own && others) return !own.some((value) => others.includes(value));
+    const kinds = this.#kinds(b, 0);
+    return !this.#kinds(a, 0).some((kind) => kinds.includes(kind));
+  }
+
+  #resolved(schema: unknown): Schema {
+    let found = schema;
+    for (let step = 0; isRecord(found) && Object.hasOwn(found, '$ref') && step < MOST_DEPTH; step++)
+      found = this.#target(found, '#');
+    return isRecord(found) ? found : {};
+  }
+
+  #ofType(type: Type, schema: Schema, place: string, depth: number): string | undefined {
+    if (type === 'null') return '"null"';
+    if (type === 'boolean') return '"true" | "false"';
+    if (type === 'string') return stringGrammar(schema, place);
+    if (type === 'array') return this.#array(schema, place, depth);
+    if (type === 'object') return this.#object(schema, place, depth);
+    if (schema.multipleOf !== undefined && (type === 'number' || schema.multipleOf !== 1))
+      fail(`${place}/multipleOf`, 'is not kept', schema.multipleOf);
+    return numberGrammar(type === 'integer', bound(schema, 'minimum', 1, place), bound(schema, 'maximum', -1, place));
+  }
+
+  #array(schema: Schema, place: string, depth: number): string | undefined {
+    for (const word of ['uniqueItems', 'contains', 'minContains', 'maxContains', 'additionalItems'])
+      if (schema[word] ?? false) fail(`${place}/${word}`, 'is not kept', schema[word]);
+    const prefix = schema.prefixItems === undefined ? [] : listOf(schema, 'prefixItems', place);
+    const [least, most] = counts(schema, 'Items', place);
+    if (least > most) return undefined;
+    const item = (part: unknown, place: string) => {
+      const value = this.#value(part, place, [], depth);
+      return value && `${value} ws`;
+    };
+    const first = prefix.slice(0, most).map((part, at) => item(part, `${place}/prefixItems/${at}`));
+    const end = first.indexOf(undefined);
+    const items = end < 0 ? first : first.slice(0, end);
+    const others = end < 0 ? (schema.items ?? schema.unevaluatedItems ?? prefix.length === 0) : false;
+    const other = items.length < most ? item(others, `${place}/items`) : undefined;
+    if (!other && items.length < least) return undefined;
+    const isOptional = items.length === 0 && least === 0 && other;
+    if (items.length === 0 && other) items.push(other);
+    const tail = other ? repeated(`"," ws ${other}`, least - items.length, most - items.length) : '';
+    const text = `${items.join(' "," ws ')} ${tail}`;
+    return `"[" ws ${isOptional ? `(${text})?` : text} "]"`;
+  }
+
+  #object(schema: Schema, place: string, depth: number): string | undefined {
+    for (const word of ['dependentRequired', 'dependentSchemas', 'dependencies'])
+      if (schema[word] !== undefined) fail(`${place}/${word}`, 'is not kept', schema[word]);
+    const [least, most] = counts(schema, 'Properties', place);
+    if (least > most) return undefined;
+    const required = schema.required === undefined ? [] : listOf(schema, 'required', place);
+    const properties = recordOf(schema, 'properties', place);
+    const patterns = Object.entries(recordOf(schema, 'patternProperties', place) ?? {});
+    const said = schema.additionalProperties ?? schema.unevaluatedProperties;
+    const additional = said ?? properties === undefined;
+    const named = new Map<string, unknown>(Object.entries(properties ?? {}));
+    let [key, value, isOpen]: [string, unknown, boolean] = ['', additional, true];
+    if (schema.propertyNames !== undefined) {
+      if (properties || patterns.length > 0)
+        fail(`${place}/propertyNames`, 'is not kept beside properties', schema.propertyNames);
+      const names = isRecord(schema.propertyNames) ? valuesOf(schema.propertyNames) : undefined;
+      for (const name of names ?? []) if (typeof name === 'string') named.set(name, additional);
+      if (names) isOpen = false;
+      else if (isRecord(schema.propertyNames) && required.length === 0)
+        key = this.#value({ type: 'string', ...schema.propertyNames }, `${place}/propertyNames`, [], depth) ?? '';
+      else fail(`${place}/propertyNames`, 'is kept as an object without required beside it', schema.propertyNames);
+      if (key === '') isOpen = false;
+    } else if (patterns.length > 0) {
+      const [[pattern, part]] = patterns as [[string, unknown]];
+      if (patterns.length > 1 || named.size + required.length > 0)
+        fail(
+          `${place}/patternProperties`,
+          'is kept of one pattern, without properties or required beside it',
+          schema.patternProperties,
+        );
+      key = `"\\"" (${patternGrammar(pattern, `${place}/patternProperties`)}) "\\""`;
+      value = part;
+    }
+    for (const name of required) {
+      if (typeof name !== 'string') fail(`${place}/required`, 'must be names', required);
+      // What it is, additional properties say, if anything does.
+      if (!named.has(name)) named.set(name, isOpen && (said ?? true));
+    }
+    if (named.size > MOST_PARTS) fail(`${place}/properties`, `must be at most ${MOST_PARTS}`, named.size);
+    const pairs: { readonly text: string; readonly isRequired: boolean }[] = [];
+    for (const [name, part] of named) {
+      const rule = this.#value(part, `${place}/properties/${name}`, [], depth);
+      const isRequired = required.includes(name);
+      if (rule) pairs.push({ text: `${literal(JSON.stringify(name))} ws ":" ws ${rule} ws`, isRequired });
+      else if (isRequired) return undefined;
+    }
+    const rule = isOpen ? this.#value(value, `${place}/additionalProperties`, [], depth) : undefined;
+    const names = [...named.keys()].filter((name) => JSON.stringify(name).length === name.length + 2);
+    const other = rule && `${key || `"\\"" ${otherThan(names, 0)} "\\""`} ws ":" ws ${rule} ws`;
+    // A name may be written twice.
+    if (least > 1 && other) fail(`${place}/minProperties`, 'above 1 is kept where all names are known alone', least);
+    const inner = this.#pairs(pairs, other, least, most);
+    return inner === undefined ? undefined : `"{" ws ${inner} "}"`;
+  }
+
+  /** Pairs in their order, of which required ones come, and so many in all; others behind them. */
+  #pairs(
+    pairs: readonly { text: string; isRequired: boolean }[],
+    other: string | undefined,
+    least: number,
+    most: number,
+  ): string | undefined {
+    const known = new Map<string, string | undefined>();
+    const from = (at: number, isFirst: boolean, least: number, most: number): string | undefined => {
+      const pair = pairs[at];
+      if (!pair) {
+        if (!other) return least > 0 ? undefined : '';
+        if (most === 0) return '';
+        if (!isFirst) return repeated(`"," ws ${other}`, least, most);
+        const text = `${other} ${repeated(`"," ws ${other}`, least - 1, most - 1)}`;
+        return least > 0 ? text : `(${text})?`;
+      }
+      const key = `${at} ${isFirst} ${least} ${most}`;
+      if (known.has(key)) return known.get(key);
+      const rest = most > 0 ? from(at + 1, false, Math.max(0, least - 1), most - 1) : undefined;
+      const without = pair.isRequired ? undefined : from(at + 1, isFirst, least, most);
+      const taken = rest !== undefined && `${isFirst ? '' : '"," ws '}${pair.text} ${rest}`;
+      const all = [taken, without === '' ? '""' : without].filter((text) => typeof text === 'string');
+      if (this.#rules.length > MOST_RULES) fail('#', `must make at most ${MOST_RULES} rules`, this.#rules.length);
+      const name = `p${this.#rules.length}`;
+      if (all.length > 0) this.#rules.push(`${name} ::= ${all.join(' | ')}`);
+      known.set(key, all.length > 0 ? name : undefined);
+      return known.get(key);
+    };
+    return from(0, true, least, most);
+  }
+}
+
+/** Names that are none of these. */
+function otherThan(names: readonly string[], depth: number): string {
+  if (names.length === 0) return `${PLAIN}*`;
+  const heads = new Map<string, string[]>();
+  for (const name of names) {
+    const [head] = name;
+    if (head) heads.set(head, [...(heads.get(head) ?? []), name.slice(head.length)]);
+  }
+  const letters = new Set([...heads.keys()].map((head) => head.codePointAt(0) as number));
+  const other = plainBut(letters, Math.max(...letters) < 128);
+  const all = [
+    ...(names.includes('') ? [] : ['""']),
+    ...(other ? [`${other} ${PLAIN}*`] : []),
+    // What begins as a very long name is left out.
+    ...(depth < MOST_DEPTH ? [...heads] : []).map(([head, ends]) => `${literal(head)} ${otherThan(ends, depth + 1)}`),
+  ];
+  return `(${all.join(' | ')})`;
+}
+
+const kindOf = (type: Type): Type => (type === 'integer' ? 'number' : type);
+const namesOf = ({ required }: Schema): readonly string[] => (Array.isArray(required) ? required : []);
+const valuesOf = (schema: Schema): readonly unknown[] | undefined =>
+  Object.hasOwn(schema, 'const') ? [schema.const] : Array.isArray(schema.enum) ? schema.enum : undefined;
+
+function isOfType(value: unknown, type: Type): boolean {
+  if (type === 'integer') return Number.isInteger(value);
+  if (type === 'null') return value === null;
+  if (type === 'array') return Array.isArray(value);
+  return type === 'object' ? isRecord(value) : typeof value === type;
+}
+
+/** The types that it names, or those of which it says anything; all if it says nothing of any. */
+function typesOf(schema: Schema, place: string): readonly Type[] {
+  if (!Object.hasOwn(schema, 'type')) {
+    const said = TYPES.filter((type) => WORDS[type as keyof typeof WORDS]?.some((word) => Object.hasOwn(schema, word)));
+    return said.length > 0 ? said : TYPES;
+  }
+  const types = [schema.type].flat() as Type[];
+  const known = [...TYPES, 'integer'];
+  if (types.length === 0 || !types.every((type) => known.includes(type)))
+    fail(`${place}/type`, `must be one or some of ${known.join(', ')}`, schema.type);
+  return types.includes('number') ? types.filter((type) => type !== 'integer') : types;
+}
+
+function listOf(schema: Schema, word: string, place: string): readonly unknown[] {
+  const list = schema[word];
+  return Array.isArray(list) ? list : fail(`${place}/${word}`, 'must be an array', list);
+}
+
+function recordOf(schema: Schema, word: string, place: string): Schema | undefined {
+  const record = schema[word];
+  return record === undefined || isRecord(record) ? record : fail(`${place}/${word}`, 'must be an object', record);
+}
+
+/** The least and the most of it. */
+function counts(schema: Schema, of: 'Items' | 'Length' | 'Properties', place: string): [least: number, most: number] {
+  const count = (word: string, preset: number) => {
+    const value = schema[word] ?? preset;
+    const isOne = value === preset || (Number.isSafeInteger(value) && (value as number) >= 0);
+    return isOne ? (value as number) : fail(`${place}/${word}`, 'must be a whole number of at least 0', value);
+  };
+  return [count(`min${of}`, 0), count(`max${of}`, Number.POSITIVE_INFINITY)];
+}
+
+/** The bound that says more; `step` leads into what it lets through. */
+function bound(schema: Schema, word: 'minimum' | 'maximum', step: 1 | -1, place: string): Bound | undefined {
+  const open = word === 'minimum' ? 'exclusiveMinimum' : 'exclusiveMaximum';
+  const bounds = [word, open].flatMap((name): Bound[] => {
+    const value = schema[name];
+    if (value === undefined) return [];
+    if (!Number.isFinite(value)) fail(`${place}/${name}`, 'must be a finite number', value);
+    return [{ value: value as number, isOpen: name === open }];
+  });
+  return bounds.sort((a, b) => step * (b.value - a.value) || Number(b.isOpen) - Number(a.isOpen))[0];
+}
+
+function stringGrammar(schema: Schema, place: string): string | undefined {
+  const { pattern, format } = schema;
+  if (pattern !== undefined && typeof pattern !== 'string') fail(`${place}/pattern`, 'must be a text', pattern);
+  const known = typeof format === 'string' && Object.hasOwn(FORMATS, format) ? `^(?:${FORMATS[format]})$` : undefined;
+  const [least, most] = counts(schema, 'Length', place);
+  const isCounted = least > 0 || most < Number.POSITIVE_INFINITY;
+  if (pattern !== undefined && known) fail(`${place}/format`, 'is not kept beside pattern', format);
+  const text = pattern ?? known;
+  const length = least > 0 ? 'minLength' : 'maxLength';
+  if (isCounted && text !== undefined)
+    fail(`${place}/${length}`, `is not kept beside ${known ? 'format' : 'pattern'}`, schema[length]);
+  if (least > most) return undefined;
+  if (text !== undefined) return `"\\"" (${patternGrammar(text, `${place}/pattern`)}) "\\""`;
+  return isCounted ? `"\\"" ${repeated(PLAIN, least, most)} "\\""` : 'string';
+}
+
+/** The part of an address as a text. */
+function decoded(name: string): string {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}
+
+function fail(place: string, expected: string, got: unknown): never {
+  throw new ParameterError(`schema of format: ${place} ${expected}, got ${show(got)}`);
+}
