@@ -56,7 +56,7 @@ export function advance(
   const n = inputs.q?.shape[1] as number;
   const isEven = continuation.from === 'state' || lengths.every((length) => length === lengths[0]);
   if (n > 0 && isEven && counts.every((count) => count === n))
-    return step(recurrence, inputs, keptOf(recurrence, before), { ...control, lengths }, complete);
+    return step(recurrence, inputs, before.kept, { ...control, lengths }, complete);
   const parts = counts.map((count, row) => {
     const kept = keptOf(recurrence, before, row);
     if (count === 0) return { kept, out: undefined };
@@ -71,7 +71,7 @@ export function advance(
     out: asRows(parts.map(({ out }) => out ?? zeros(q.runtime, shape))),
     kept: joined(
       method,
-      parts.map(({ kept }) => kept),
+      parts.map(({ kept }, row) => partOf(method, kept, 0, (lengths[row] as number) + (counts[row] as number))),
     ),
   };
 }
@@ -91,15 +91,33 @@ function step(
     const state = Object.entries(continuation.state).map(([input, output]) => [input, results[output] as Tensor]);
     return { out: results.out, kept: Object.fromEntries(state) };
   }
+  const [before] = lengths as [number];
+  const n = inputs.q?.shape[1] as number;
   const all: Tensors = Object.fromEntries(
-    keptInputs(method, continuation, inputs).map((name) => {
-      const before = kept[name];
-      return [name, concat([...(before ? [before] : []), inputs[name]] as Tensor<'f32'>[], tokenAxis(method, name))];
-    }),
+    keptInputs(method, continuation, inputs).map((name) => [
+      name,
+      appended(kept[name], inputs[name] as Tensor, tokenAxis(method, name), before),
+    ]),
   );
-  const { out } = forward({ ...inputs, ...all });
+  const { out } = forward({ ...inputs, ...partOf(method, all, undefined, before + n) });
   const [, length] = out.shape as [number, number];
-  return { out: out.slice(1, length - (inputs.q?.shape[1] as number), length), kept: all };
+  return { out: out.slice(1, length - n, length), kept: all };
+}
+
+/** The first `count` tokens of x and others behind them: of a single row in x itself if it has room, else in a copy with more. */
+function appended(x: Tensor | undefined, others: Tensor, axis: number, count: number): Tensor {
+  const before = count > 0 ? x?.slice(axis, 0, count) : undefined;
+  const parts = [...(before ? [before] : []), others] as Tensor<'f32'>[];
+  const { runtime, dtype, shape } = others;
+  const past = count + (shape[axis] as number);
+  // Tokens of several rows do not lie one after another in a part of a table, and a tape knows no tensor that is written in parts.
+  const isPlain = axis === 1 && shape[0] === 1 && !parts.some(({ variable, storage }) => variable || storage.isKept);
+  if (!before || !isPlain) return concat(parts, axis);
+  const hasRoom = ((x as Tensor).shape[axis] as number) >= past;
+  const table = hasRoom ? (x as Tensor) : runtime.empty([1, past + (past >> 1), ...shape.slice(2)], dtype);
+  if (!hasRoom) contiguous(before, { out: table.slice(axis, 0, count) });
+  contiguous(others, { out: table.slice(axis, count, past) });
+  return table;
 }
 
 /** The names of those inputs that are kept of all tokens. */

@@ -2,9 +2,22 @@ import { expect, test } from 'vitest';
 import { describeOnBackends } from '../../test/backends';
 import { expectClose } from '../../test/expect';
 import { scoped } from '../../test/scoped';
-import { createRecurrentCache, findMethod, gather, type Method, type Runtime, type Tensor } from '../index';
+import {
+  concat,
+  createRecurrentCache,
+  differentiate,
+  findMethod,
+  gather,
+  type Method,
+  type RecurrentCache,
+  type Runtime,
+  sum,
+  type Tensor,
+} from '../index';
+import type { FromInputs } from '../methods/continuation';
 import { normal } from '../tensor/random';
 import { sizeOf } from '../tensor/shape';
+import { openRecurrentCache } from './recurrent-cache';
 
 const [ROWS, N, H, D, E] = [2, 30, 2, 4, 3];
 
@@ -115,6 +128,55 @@ describeOnBackends('a recurrent cache', (runtime) => {
       cache.truncate([1, 1]);
       expectClose(await cache.append(0, { q: x, k: x, v: x }).read(), expected, 1e-6);
       expect((await first.read()).every(Number.isFinite)).toBe(true);
+    });
+  });
+
+  test('inputs of all tokens of a row are not copied while there is room, and earlier ones stay what they were', async () => {
+    await scoped(runtime(), async () => {
+      const method = findMethod('local-linear-attention') as Method;
+      const params = method.parse({ causal: true });
+      const continuation = method.continuation(params) as FromInputs;
+      const { q, k, v } = sequences(runtime(), method) as Record<'q' | 'k' | 'v', Tensor>;
+      // Of the first row before `turn` tokens, of the second from there on.
+      const part = (x: Tensor, from: number, past: number, row = 0) => x.slice(0, row, row + 1).slice(1, from, past);
+      const inputs = (...at: [number, number, number?]) => ({
+        q: part(q, ...at),
+        k: part(k, ...at),
+        v: part(v, ...at),
+      });
+      const expected = async (turn: number, past: number) => {
+        const first = Math.min(turn, past);
+        const whole = (x: Tensor) => concat([part(x, 0, first), part(x, first, past, 1)] as Tensor<'f32'>[], 1);
+        const { out } = method.forward({ q: whole(q), k: whole(k), v: whole(v) }, params);
+        return (await (out as Tensor).slice(1, past - 1, past).read()) as Float32Array;
+      };
+      const read = (cache: RecurrentCache, ...at: [number, number, number?]) =>
+        cache.append(0, inputs(...at)).read() as Promise<Float32Array>;
+      using cache = openRecurrentCache(runtime(), [{ method, params, continuation }], 1, 1);
+      await read(cache, 0, 8);
+      await read(cache, 8, 9);
+      for (let at = 9; at < 13; at++) {
+        expectClose(await read(cache, at, at + 1), await expected(30, at + 1), 1e-5);
+        expect(cache.bytes, 'a table with room for 13').toBe(4 * 13 * H * (D + E));
+      }
+      using fork = cache.fork([0]);
+      cache.truncate(12);
+      expectClose(await read(cache, 12, 13, 1), await expected(12, 13), 1e-5);
+      expectClose(await read(fork, 13, 14), await expected(30, 14), 1e-5);
+      const { k: taken } = inputs(13, 14, 1);
+      const bad = gather(taken.reshape([H, D]), runtime().tensor(Int32Array.of(5, 0), [H])).reshape([1, 1, H, D]);
+      await expect(cache.append(0, { ...inputs(13, 14, 1), k: bad }).read()).rejects.toThrow('got 5 at element 0');
+      cache.truncate(13);
+      for (const at of [13, 14]) expectClose(await read(cache, at, at + 1, 1), await expected(12, at + 1), 1e-5);
+      // Keys that a tape keeps are copied.
+      const { gradients } = differentiate(
+        (q: Tensor) => {
+          const steps = [15, 16].map((at) => cache.append(0, { ...inputs(at, at + 1, 1), q }));
+          return sum(concat(steps as Tensor<'f32'>[], 1));
+        },
+        part(q, 15, 16, 1),
+      );
+      expect((await gradients.read()).every(Number.isFinite)).toBe(true);
     });
   });
 
