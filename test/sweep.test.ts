@@ -16,11 +16,11 @@ import { freePorts, startNats, type TestNats } from './nats';
 import { launchChromium } from './page';
 
 const bin = resolve(import.meta.dirname, '../dist/cli/bin.mjs');
-const JOBS = 120;
+const JOBS = 60;
 const WORKERS = 3;
 /** After so many jobs a worker is killed, and after so many the server. */
-const KILL_EVERY = 18;
-const RESTART_AFTER = 60;
+const KILL_EVERY = 9;
+const RESTART_AFTER = 30;
 // The task whose answers are judged soonest.
 const TRAINING = ['bench', 'quality', '--methods', 'attention', '--tasks', 'state-tracking-s3'];
 const SMALL = [...TRAINING, '--steps', '1', '--width', '4', '--layers', '1', '--threads', '1'];
