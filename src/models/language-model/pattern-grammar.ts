@@ -11,6 +11,7 @@ interface Points {
 const ASCII = Array.from({ length: 128 }, (_, point) => point);
 /** Letters beyond ASCII that a class may list: classes of EBNF itself know ranges of ASCII alone. */
 const MOST_LETTERS = 512;
+const MOST_GROUPS = 100;
 const ofAscii = (isIn: RegExp): Points => ({
   some: new Set(ASCII.filter((point) => isIn.test(String.fromCharCode(point)))),
   isBeyond: false,
@@ -46,6 +47,7 @@ class Pattern {
   readonly #text: string;
   readonly #refuse: (why: string) => never;
   #at = 0;
+  #depth = 0;
 
   constructor(text: string, refuse: (why: string) => never) {
     this.#text = text;
@@ -96,7 +98,9 @@ class Pattern {
     if (this.#take('(')) {
       if (!this.#take('?:') && this.#rest.startsWith('?') && !this.#match(/^\?<[^=!>]*>/))
         this.#refuse('it looks around');
+      if (++this.#depth > MOST_GROUPS) this.#refuse(`groups deeper than ${MOST_GROUPS}`);
       const inner = this.choice(false);
+      this.#depth--;
       this.#take(')');
       return `(${inner})`;
     }

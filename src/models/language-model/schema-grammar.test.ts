@@ -94,7 +94,7 @@ const PATTERNS = [
   '\\n$',
 ];
 const bound = () =>
-  pick([0, -0, 0.1, 10, 99, 100, 1e-7, 1e21, 999.999, below(400) - 200, below(40) - 20, (uniform() - 0.5) * 1000]);
+  pick([0, -0, 0.1, 10, 99, 100, 1e-7, 1e20, 999.999, below(400) - 200, below(40) - 20, (uniform() - 0.5) * 1000]);
 
 function randomSchema(depth: number): unknown {
   const parts = (count: number) => Array.from({ length: count }, () => randomSchema(depth - 1));
@@ -253,13 +253,24 @@ describe('an answer to a schema', () => {
     ['must not be a value of itself', { anyOf: [{ $ref: '#' }, { type: 'null' }] }],
     ['must not nest deeper than 100', JSON.parse(`${'{"items":'.repeat(5000)}{}${'}'.repeat(5000)}`)],
     ['#/pattern must be a pattern that can be kept: it looks around', { pattern: '^(?!a)' }],
+    [
+      '#/pattern must be a pattern that can be kept: groups deeper',
+      { pattern: `${'('.repeat(3000)}${')'.repeat(3000)}` },
+    ],
     ['#/pattern must be a pattern that can be kept: Invalid', { pattern: '(' }],
     ['#/pattern must be a pattern that can be kept: a class of nothing', { pattern: '^[]$' }],
-    ['#/maximum must be a finite number', { type: 'number', maximum: '3' }],
+    ['#/maximum must be 0 or a number of a size', { type: 'number', maximum: '3' }],
+    ['#/minimum must be 0 or a number of a size', { minimum: 1e300 }],
     ['# must let something through', { propertyNames: { enum: ['a'] }, required: ['b'] }],
     ['# must let something through', { type: 'integer', minimum: 1.5, maximum: 1.9 }],
   ])('is refused where it could not fit: %s', (message, schema) => {
     expect(() => schemaGrammar(schema)).toThrow(message);
+  });
+
+  test('has no names that are not strings', async () => {
+    const schema = { type: 'object', propertyNames: { type: ['integer', 'string'], pattern: '^a$' } };
+    expect(await taken(schema, ['{}', '{"a":1}', '{1:1}', '{"1":1}'])).toEqual(['{}', '{"a":1}']);
+    expect(await taken({ ...schema, propertyNames: { type: 'integer' } }, ['{}', '{"a":1}', '{1:1}'])).toEqual(['{}']);
   });
 
   test.each<[string, readonly object[]]>([

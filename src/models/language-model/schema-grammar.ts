@@ -6,10 +6,22 @@ import { type Bound, numberGrammar } from './number-grammar';
 import { CHARACTER, PLAIN, patternGrammar, plainBut } from './pattern-grammar';
 
 type Schema = Readonly<Record<string, unknown>>;
+interface Properties {
+  readonly named: ReadonlyMap<string, unknown>;
+  readonly key: string | undefined;
+  readonly value: unknown;
+}
+interface Pair {
+  /** Of its rule. */
+  readonly name: string;
+  readonly isRequired: boolean;
+}
 type Type = 'object' | 'array' | 'string' | 'number' | 'integer' | 'boolean' | 'null';
 
 /** How deep parts may nest, how many properties or choices there may be, and how many rules of pairs. */
 const [MOST_DEPTH, MOST_PARTS, MOST_RULES] = [100, 500, 10_000];
+/** Sizes of bounds, each digit of which is a choice. */
+const [LEAST, MOST] = [1e-20, 1e20];
 /** Words that say something of a value, by the type that it must have for them to. */
 const WORDS = {
   string: ['minLength', 'maxLength', 'pattern', 'format'],
@@ -185,7 +197,7 @@ class SchemaGrammar {
     const all = parts.map((part) => this.#resolved(part));
     for (const [at, a] of all.entries())
       for (const [before, b] of all.slice(0, at).entries()) {
-        const shared = namesOf(a).filter((name) => namesOf(b).includes(name));
+        const shared = namesOf(a, place).filter((name) => namesOf(b, place).includes(name));
         const property = (schema: Schema, name: string) =>
           this.#resolved((schema.properties as Schema | undefined)?.[name]);
         const differ = this.#differ(a, b) || shared.some((name) => this.#differ(property(a, name), property(b, name)));
@@ -247,63 +259,67 @@ class SchemaGrammar {
       if (schema[word] !== undefined) fail(`${place}/${word}`, 'is not kept', schema[word]);
     const [least, most] = counts(schema, 'Properties', place);
     if (least > most) return undefined;
-    const required = schema.required === undefined ? [] : listOf(schema, 'required', place);
-    const properties = recordOf(schema, 'properties', place);
-    const patterns = Object.entries(recordOf(schema, 'patternProperties', place) ?? {});
-    const said = schema.additionalProperties ?? schema.unevaluatedProperties;
-    const additional = said ?? properties === undefined;
-    const named = new Map<string, unknown>(Object.entries(properties ?? {}));
-    let [key, value, isOpen]: [string, unknown, boolean] = ['', additional, true];
-    if (schema.propertyNames !== undefined) {
-      if (properties || patterns.length > 0)
-        fail(`${place}/propertyNames`, 'is not kept beside properties', schema.propertyNames);
-      const names = isRecord(schema.propertyNames) ? valuesOf(schema.propertyNames) : undefined;
-      for (const name of names ?? []) if (typeof name === 'string') named.set(name, additional);
-      if (names) isOpen = false;
-      else if (isRecord(schema.propertyNames) && required.length === 0)
-        key = this.#value({ type: 'string', ...schema.propertyNames }, `${place}/propertyNames`, [], depth) ?? '';
-      else fail(`${place}/propertyNames`, 'is kept as an object without required beside it', schema.propertyNames);
-      if (key === '') isOpen = false;
-    } else if (patterns.length > 0) {
-      const [[pattern, part]] = patterns as [[string, unknown]];
-      if (patterns.length > 1 || named.size + required.length > 0)
-        fail(
-          `${place}/patternProperties`,
-          'is kept of one pattern, without properties or required beside it',
-          schema.patternProperties,
-        );
-      key = `"\\"" (${patternGrammar(pattern, `${place}/patternProperties`)}) "\\""`;
-      value = part;
-    }
-    for (const name of required) {
-      if (typeof name !== 'string') fail(`${place}/required`, 'must be names', required);
-      // What it is, additional properties say, if anything does.
-      if (!named.has(name)) named.set(name, isOpen && (said ?? true));
-    }
+    const required = namesOf(schema, place);
+    const { named, key, value } = this.#properties(schema, required, place, depth);
     if (named.size > MOST_PARTS) fail(`${place}/properties`, `must be at most ${MOST_PARTS}`, named.size);
-    const pairs: { readonly text: string; readonly isRequired: boolean }[] = [];
+    const pairs: Pair[] = [];
     for (const [name, part] of named) {
       const rule = this.#value(part, `${place}/properties/${name}`, [], depth);
       const isRequired = required.includes(name);
-      if (rule) pairs.push({ text: `${literal(JSON.stringify(name))} ws ":" ws ${rule} ws`, isRequired });
-      else if (isRequired) return undefined;
+      if (rule) {
+        const pair = `k${this.#rules.length}`;
+        this.#rules.push(`${pair} ::= ${literal(JSON.stringify(name))} ws ":" ws ${rule} ws`);
+        pairs.push({ name: pair, isRequired });
+      } else if (isRequired) return undefined;
     }
-    const rule = isOpen ? this.#value(value, `${place}/additionalProperties`, [], depth) : undefined;
-    const names = [...named.keys()].filter((name) => JSON.stringify(name).length === name.length + 2);
-    const other = rule && `${key || `"\\"" ${otherThan(names, 0)} "\\""`} ws ":" ws ${rule} ws`;
+    const rule = key && this.#value(value, `${place}/additionalProperties`, [], depth);
+    const other = rule && `${key} ws ":" ws ${rule} ws`;
     // A name may be written twice.
     if (least > 1 && other) fail(`${place}/minProperties`, 'above 1 is kept where all names are known alone', least);
     const inner = this.#pairs(pairs, other, least, most);
     return inner === undefined ? undefined : `"{" ws ${inner} "}"`;
   }
 
+  /** Values by names that are known, and the grammar of other names, if there may be any, with their value. */
+  #properties(schema: Schema, required: readonly string[], place: string, depth: number): Properties {
+    const { propertyNames } = schema;
+    const properties = recordOf(schema, 'properties', place);
+    const patterns = Object.entries(recordOf(schema, 'patternProperties', place) ?? {});
+    const said = schema.additionalProperties ?? schema.unevaluatedProperties;
+    const value = said ?? properties === undefined;
+    const named = new Map<string, unknown>(Object.entries(properties ?? {}));
+    if (propertyNames !== undefined) {
+      if (properties || patterns.length > 0)
+        fail(`${place}/propertyNames`, 'is not kept beside properties', propertyNames);
+      const names = isRecord(propertyNames) ? valuesOf(propertyNames) : undefined;
+      if (names) {
+        for (const name of names) if (typeof name === 'string') named.set(name, value);
+        for (const name of required) if (!named.has(name)) named.set(name, false);
+        return { named, key: undefined, value };
+      }
+      if (!isRecord(propertyNames) || required.length > 0)
+        fail(`${place}/propertyNames`, 'is kept as an object without required beside it', propertyNames);
+      const isName = typesOf(propertyNames, `${place}/propertyNames`).includes('string');
+      const text = isName && { ...propertyNames, type: 'string' };
+      return { named, key: this.#value(text, `${place}/propertyNames`, [], depth), value };
+    }
+    const [pattern, ...more] = patterns;
+    if (pattern) {
+      if (more.length > 0 || properties || required.length > 0) {
+        const expected = 'is kept of one pattern, without properties or required beside it';
+        fail(`${place}/patternProperties`, expected, schema.patternProperties);
+      }
+      const text = patternGrammar(pattern[0], `${place}/patternProperties`);
+      return { named, key: `"\\"" (${text}) "\\""`, value: pattern[1] };
+    }
+    // What it is, additional properties say, if anything does.
+    for (const name of required) if (!named.has(name)) named.set(name, said ?? true);
+    const plain = [...named.keys()].filter((name) => JSON.stringify(name).length === name.length + 2);
+    return { named, key: `"\\"" ${otherThan(plain, 0)} "\\""`, value };
+  }
+
   /** Pairs in their order, of which required ones come, and so many in all; others behind them. */
-  #pairs(
-    pairs: readonly { text: string; isRequired: boolean }[],
-    other: string | undefined,
-    least: number,
-    most: number,
-  ): string | undefined {
+  #pairs(pairs: readonly Pair[], other: string | undefined, least: number, most: number): string | undefined {
     const known = new Map<string, string | undefined>();
     const from = (at: number, isFirst: boolean, least: number, most: number): string | undefined => {
       const pair = pairs[at];
@@ -318,7 +334,7 @@ class SchemaGrammar {
       if (known.has(key)) return known.get(key);
       const rest = most > 0 ? from(at + 1, false, Math.max(0, least - 1), most - 1) : undefined;
       const without = pair.isRequired ? undefined : from(at + 1, isFirst, least, most);
-      const taken = rest !== undefined && `${isFirst ? '' : '"," ws '}${pair.text} ${rest}`;
+      const taken = rest !== undefined && `${isFirst ? '' : '"," ws '}${pair.name} ${rest}`;
       const all = [taken, without === '' ? '""' : without].filter((text) => typeof text === 'string');
       if (this.#rules.length > MOST_RULES) fail('#', `must make at most ${MOST_RULES} rules`, this.#rules.length);
       const name = `p${this.#rules.length}`;
@@ -350,7 +366,6 @@ function otherThan(names: readonly string[], depth: number): string {
 }
 
 const kindOf = (type: Type): Type => (type === 'integer' ? 'number' : type);
-const namesOf = ({ required }: Schema): readonly string[] => (Array.isArray(required) ? required : []);
 const valuesOf = (schema: Schema): readonly unknown[] | undefined =>
   Object.hasOwn(schema, 'const') ? [schema.const] : Array.isArray(schema.enum) ? schema.enum : undefined;
 
@@ -379,6 +394,13 @@ function listOf(schema: Schema, word: string, place: string): readonly unknown[]
   return Array.isArray(list) ? list : fail(`${place}/${word}`, 'must be an array', list);
 }
 
+/** Those that are required. */
+function namesOf(schema: Schema, place: string): readonly string[] {
+  const names = schema.required === undefined ? [] : listOf(schema, 'required', place);
+  const isOne = (name: unknown): name is string => typeof name === 'string';
+  return names.every(isOne) ? names : fail(`${place}/required`, 'must be names', names);
+}
+
 function recordOf(schema: Schema, word: string, place: string): Schema | undefined {
   const record = schema[word];
   return record === undefined || isRecord(record) ? record : fail(`${place}/${word}`, 'must be an object', record);
@@ -400,8 +422,10 @@ function bound(schema: Schema, word: 'minimum' | 'maximum', step: 1 | -1, place:
   const bounds = [word, open].flatMap((name): Bound[] => {
     const value = schema[name];
     if (value === undefined) return [];
-    if (!Number.isFinite(value)) fail(`${place}/${name}`, 'must be a finite number', value);
-    return [{ value: value as number, isOpen: name === open }];
+    const size = Math.abs(Number(value));
+    if (typeof value !== 'number' || (size > 0 && size < LEAST) || !(size <= MOST))
+      fail(`${place}/${name}`, `must be 0 or a number of a size from ${LEAST} to ${MOST}`, value);
+    return [{ value, isOpen: name === open }];
   });
   return bounds.sort((a, b) => step * (b.value - a.value) || Number(b.isOpen) - Number(a.isOpen))[0];
 }
