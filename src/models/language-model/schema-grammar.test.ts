@@ -139,7 +139,7 @@ function randomSchema(depth: number): unknown {
 describe('an answer to a schema', () => {
   test('fits it, whatever is drawn', async () => {
     let count = 0;
-    for (let round = 0; round < 60; round++) {
+    for (let round = 0; round < 30; round++) {
       const part = randomSchema(0);
       const schema = {
         properties: { it: randomSchema(3) },
@@ -154,7 +154,7 @@ describe('an answer to a schema', () => {
         expect(isValid, `${JSON.stringify(given)} lets ${JSON.stringify(text)} through`).toBe(true);
       }
     }
-    expect(count).toBeGreaterThan(80);
+    expect(count).toBeGreaterThan(40);
   });
 
   test('is any number between its bounds, and no other', async () => {
@@ -265,6 +265,14 @@ describe('an answer to a schema', () => {
     ['# must let something through', { type: 'integer', minimum: 1.5, maximum: 1.9 }],
   ])('is refused where it could not fit: %s', (message, schema) => {
     expect(() => schemaGrammar(schema)).toThrow(message);
+  });
+
+  test('has days that there are', async () => {
+    const days = ['2026-01-31', '2026-04-30', '2026-12-29', '2026-02-28', '2026-02-30', '2026-04-31', '2026-13-01'];
+    const texts = days.map((day) => `"${day}"`);
+    expect(await taken({ type: 'string', format: 'date' }, texts)).toEqual(texts.slice(0, 4));
+    const times = texts.map((text) => text.replace(/"$/, 'T12:00:00Z"'));
+    expect(await taken({ type: 'string', format: 'date-time' }, times)).toEqual(times.slice(0, 4));
   });
 
   test('has no names that are not strings', async () => {

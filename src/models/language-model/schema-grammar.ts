@@ -59,7 +59,7 @@ const REFUSED = ['not', 'if', 'then', 'else', '$dynamicRef', '$recursiveRef'];
 const ALL_WORDS = ['type', ...WHOLES, ...REFUSED, ...Object.values(WORDS).flat()];
 const HEX = '[0-9a-fA-F]';
 const [DATE, TIME] = [
-  '\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\\d|2[0-8])',
+  '\\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-8]))',
   '([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d+)?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)',
 ];
 const LABEL = '[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?';
