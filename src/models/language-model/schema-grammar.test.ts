@@ -136,6 +136,12 @@ function randomSchema(depth: number): unknown {
   return pick(depth > 0 ? [...kinds, ...nested, ...nested] : kinds)();
 }
 
+const twice = (name: string) => [{ $ref: `#/$defs/${name}` }, { $ref: `#/$defs/${name}` }];
+/** Parts of which each is either of the next one, twice, and the last one nothing. */
+const chain = Object.fromEntries(
+  Array.from({ length: 40 }, (_, at) => [`p${at}`, at < 39 ? { anyOf: twice(`p${at + 1}`) } : { enum: [] }]),
+);
+
 describe('an answer to a schema', () => {
   test('fits it, whatever is drawn', async () => {
     let count = 0;
@@ -249,9 +255,18 @@ describe('an answer to a schema', () => {
       '#/properties must be at most 500',
       { properties: Object.fromEntries(Array.from({ length: 501 }, (_, at) => [at, {}])) },
     ],
+    [
+      'must not be a value of itself',
+      { type: 'string', anyOf: [{ $ref: '#/$defs/a' }], $defs: { a: { anyOf: twice('a') } } },
+    ],
+    ['# must let something through', { $ref: '#/$defs/p0', $defs: chain }],
     ['#/$ref must be a place in the schema', { $ref: 'other.json' }],
     ['must not be a value of itself', { anyOf: [{ $ref: '#' }, { type: 'null' }] }],
     ['must not nest deeper than 100', JSON.parse(`${'{"items":'.repeat(5000)}{}${'}'.repeat(5000)}`)],
+    [
+      'must not nest deeper than 100',
+      { type: 'null', anyOf: [JSON.parse(`${'{"allOf":['.repeat(5000)}{}${']}'.repeat(5000)}`)] },
+    ],
     ['#/pattern must be a pattern that can be kept: it looks around', { pattern: '^(?!a)' }],
     [
       '#/pattern must be a pattern that can be kept: groups deeper',

@@ -94,8 +94,9 @@ export function schemaGrammar(schema: unknown): string {
 class SchemaGrammar {
   readonly #root: unknown;
   readonly #rules: string[] = [];
-  /** Names of rules by the schema that they are of. */
-  readonly #names = new Map<unknown, string>();
+  /** Names of rules by the schema that they are of; undefined for those that nothing fits. */
+  readonly #names = new Map<unknown, string | undefined>();
+  readonly #kinds = new Map<unknown, readonly Type[]>();
   #count = 0;
 
   constructor(root: unknown) {
@@ -114,8 +115,7 @@ class SchemaGrammar {
     if (schema === false) return undefined;
     if (!isRecord(schema)) fail(place, 'must be an object or a boolean', schema);
     if (within.includes(schema)) fail(place, 'must not be a value of itself', schema);
-    const known = this.#names.get(schema);
-    if (known) return known;
+    if (this.#names.has(schema)) return this.#names.get(schema);
     if (depth > MOST_DEPTH) fail(place, `must not nest deeper than ${MOST_DEPTH}`, schema);
     const words = ALL_WORDS.filter((word) => Object.hasOwn(schema, word));
     for (const word of words) if (REFUSED.includes(word)) fail(`${place}/${word}`, 'is not kept', schema[word]);
@@ -124,12 +124,9 @@ class SchemaGrammar {
     const name = `v${this.#count++}`;
     this.#names.set(schema, name);
     const choices = this.#choices(schema, words, place, [...within, schema], depth + 1);
-    if (choices.length === 0) {
-      this.#names.delete(schema);
-      return undefined;
-    }
-    this.#rules.push(`${name} ::= ${choice(choices)}`);
-    return name;
+    if (choices.length > 0) this.#rules.push(`${name} ::= ${choice(choices)}`);
+    else this.#names.set(schema, undefined);
+    return this.#names.get(schema);
   }
 
   /** Each as the terms that it is made of. Nothing at the end keeps the library from joining rules that begin alike. */
@@ -163,7 +160,7 @@ class SchemaGrammar {
     if (whole === 'allOf' && parts.length > 1) fail(`${place}/allOf`, 'is kept of one part alone', parts);
     if (whole === 'oneOf') this.#checkDisjoint(parts, `${place}/oneOf`);
     return parts.flatMap((part, at) => {
-      const other = words.includes('type') && this.#kinds(part, 0).find((kind) => !types.map(kindOf).includes(kind));
+      const other = words.includes('type') && this.#kindsOf(part).find((kind) => !types.map(kindOf).includes(kind));
       if (other) fail(`${place}/${whole}/${at}`, `must be of the type beside ${whole}`, part);
       return value(part, `${place}/${whole}/${at}`);
     });
@@ -180,15 +177,24 @@ class SchemaGrammar {
     return target;
   }
 
-  /** The kinds of values that may fit. */
-  #kinds(schema: unknown, depth: number): readonly Type[] {
-    if (!isRecord(schema) || depth > MOST_DEPTH) return TYPES;
-    const within = (part: unknown) => this.#kinds(part, depth + 1);
-    if (Object.hasOwn(schema, '$ref')) return within(this.#target(schema, '#'));
+  /** The kinds of values that may fit. A schema that is a value of itself is refused elsewhere. */
+  #kindsOf(schema: unknown, depth = 0): readonly Type[] {
+    if (!isRecord(schema)) return TYPES;
+    const known = this.#kinds.get(schema);
+    if (known) return known;
+    if (depth > MOST_DEPTH) fail('#', `must not nest deeper than ${MOST_DEPTH}`, schema);
+    this.#kinds.set(schema, []);
     const values = valuesOf(schema);
-    if (values) return values.map((value) => TYPES.find((type) => isOfType(value, type)) as Type);
-    const parts = schema.anyOf ?? schema.oneOf ?? schema.allOf;
-    return Array.isArray(parts) ? parts.flatMap(within) : typesOf(schema, '#').map(kindOf);
+    const parts = Object.hasOwn(schema, '$ref')
+      ? [this.#target(schema, '#')]
+      : (schema.anyOf ?? schema.oneOf ?? schema.allOf);
+    const kinds = values
+      ? values.map((value) => TYPES.find((type) => isOfType(value, type)) as Type)
+      : Array.isArray(parts)
+        ? parts.flatMap((part) => this.#kindsOf(part, depth + 1))
+        : typesOf(schema, '#').map(kindOf);
+    this.#kinds.set(schema, [...new Set(kinds)]);
+    return this.#kinds.get(schema) as readonly Type[];
   }
 
   /** That no value fits several parts: their types differ, their values, or those of a property that all must have. */
@@ -209,8 +215,8 @@ class SchemaGrammar {
   #differ(a: Schema, b: Schema): boolean {
     const [own, others] = [a, b].map((schema) => valuesOf(schema)?.map((value) => JSON.stringify(value)));
     if (own && others) return !own.some((value) => others.includes(value));
-    const kinds = this.#kinds(b, 0);
-    return !this.#kinds(a, 0).some((kind) => kinds.includes(kind));
+    const kinds = this.#kindsOf(b);
+    return !this.#kindsOf(a).some((kind) => kinds.includes(kind));
   }
 
   #resolved(schema: unknown): Schema {
