@@ -49,7 +49,18 @@ test('a model learns to answer, its predictor where to look, and look tells both
   expect(none.stdout).not.toContain('second look');
   const { stdout } = await saccade(...given, '--threshold', '-0.9');
   expect(stdout).toMatch(/answer +first look/);
+  const { classes, regions, written } = JSON.parse((await saccade(...given, '--threshold', '-0.9', '--json')).stdout);
+  for (const { name, share, after } of classes) {
+    expect(stdout).toContain(name);
+    for (const each of [share, after]) expect(each > 0 && each < 1).toBe(true);
+  }
+  expect(regions).not.toEqual([]);
+  for (const { left, top, right, bottom } of regions) {
+    expect([left >= 0, left < right, right <= 50, top >= 0, top < bottom, bottom <= 30]).not.toContain(false);
+    expect(stdout.replace(/\s+/g, ' ')).toContain([left, top, right, bottom].map(Math.round).join(' '));
+  }
   const files = await readdir(at('seen'));
+  expect(files.map((file) => at('seen', file))).toEqual(expect.arrayContaining(written));
   expect(files).toEqual(
     expect.arrayContaining(['attention.png', 'boxes.png', 'first-look.png', 'map.png', 'report.html']),
   );
