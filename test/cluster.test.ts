@@ -38,6 +38,18 @@ test('a worker that throws, exits or hangs is named', async () => {
   await expect(onWorkers(2, 'hang', 3)).rejects.toThrow(/rank 0: allGather, call 0: rank 1 did not come within 3 s/);
 });
 
+test('a failure that others follow from is told, although it is heard after theirs', async () => {
+  const failures = ['rank 1 failed: no more paper', 'no more paper'];
+  const open = (rank: number) => ({
+    postMessage: () => {},
+    terminate: () => {},
+    on(event: string, listener: (value: unknown) => void) {
+      if (event === 'message') setTimeout(() => listener({ failure: failures[rank] }), 20 * rank);
+    },
+  });
+  await expect(runRanks(2, open)).rejects.toThrow('rank 1: no more paper');
+});
+
 test.runIf(hasMpi)('ranks by MPI give the same, and their output has their number', async () => {
   const { code, stdout, stderr } = await cluster(3, [program, 'check']);
   expect(stderr).toBe('');

@@ -1,5 +1,6 @@
 /** Starts the ranks of a program by Open MPI's launcher or Slurm's, and tells how they end (Node). */
 import { BackendError, UnsupportedError } from '../errors';
+import { causeOf } from './transport';
 
 export interface LaunchOptions {
   readonly ranks: number;
@@ -52,19 +53,18 @@ export async function launchRanks(options: LaunchOptions): Promise<number> {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: environmentOf(options),
   });
-  const failures: [rank: string, reason: string][] = [];
+  const failures: string[] = [];
   const own: string[] = [];
   let joined = 0;
-  let lost: readonly [string, string] | undefined;
+  let lost: string | undefined;
   const hear = (stream: 'stdout' | 'stderr') => (line: string) => {
     const tag = TAGS[launcher].exec(line);
     const text = tag ? line.slice(tag[0].length) : line;
     const failure = FAILURE.exec(text);
     const [, host] = LOST.exec(text) ?? [];
-    if (tag && host !== undefined)
-      lost ??= [tag[1] as string, `it lost a rank on ${host}, which crashed or was killed`];
+    if (tag && host !== undefined) lost ??= `rank ${tag[1]}: it lost a rank on ${host}, which crashed or was killed`;
     if (JOINED.test(text)) joined++;
-    else if (failure) failures.push([failure[1] as string, failure[2] as string]);
+    else if (failure) failures.push(`rank ${failure[1]}: ${failure[2]}`);
     else if (tag) options.onLine(Number(tag[1]), stream, text);
     else own.push(text);
   };
@@ -73,17 +73,16 @@ export async function launchRanks(options: LaunchOptions): Promise<number> {
   options.signal?.throwIfAborted();
   if (code === 0) return joined;
   const said = own.join('\n');
-  const first =
-    failures.find(([, reason]) => !/^rank \d+|did not come/.test(reason)) ?? failures[0] ?? endIn(said) ?? lost;
-  if (first) throw new BackendError(`rank ${first[0]}: ${first[1]}`);
+  const first = causeOf(failures) ?? endIn(said) ?? lost;
+  if (first) throw new BackendError(first);
   for (const line of own) options.onLine(undefined, 'stderr', line);
   throw new BackendError(`${launcher} ended with exit code ${code}`);
 }
 
-function endIn(said: string): readonly [string, string] | undefined {
+function endIn(said: string): string | undefined {
   for (const end of ENDS) {
     const found = end.exec(said);
-    if (found) return [found[1] as string, (found[2] as string).replace(/\s+/g, ' ')];
+    if (found) return `rank ${found[1]}: ${(found[2] as string).replace(/\s+/g, ' ')}`;
   }
   return undefined;
 }

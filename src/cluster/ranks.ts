@@ -7,7 +7,7 @@ import { Runtime } from '../runtime/runtime';
 import { reasonOf } from '../text/reason';
 import { type Communicator, openCommunicator } from './communicator';
 import { boardOf, endRank, ThreadTransport } from './threads';
-import { alone } from './transport';
+import { alone, causeOf } from './transport';
 
 export interface CommunicatorOptions {
   /** How long a call waits for other ranks before it fails and names them. Default: 300, or SACCADE_CLUSTER_SECONDS. */
@@ -179,18 +179,20 @@ export async function runRanks<Result>(
 /** For how long ranks may still say what they make of the failure of another. */
 const GRACE_MILLISECONDS = 1000;
 
-/** All results, or the failure that came first. */
+/** All results, or the failure that others follow from. */
 async function allOf<Result>(ends: readonly Promise<Result>[]): Promise<Result[]> {
+  const failures: string[] = [];
+  for (const end of ends) end.catch(({ message }: Error) => failures.push(message));
   try {
     return await Promise.all(ends);
-  } catch (error) {
+  } catch {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const grace = new Promise((resolve) => {
       timer = setTimeout(resolve, GRACE_MILLISECONDS);
     });
     await Promise.race([Promise.allSettled(ends), grace]);
     clearTimeout(timer);
-    throw error;
+    throw new BackendError(causeOf(failures) as string);
   }
 }
 

@@ -69,3 +69,7 @@ export const alone: Transport = {
   fail: () => {},
   close: () => {},
 };
+
+/** Of failures that begin with their rank, in the order in which they came: the first that is not about another rank, if there is one. */
+export const causeOf = (failures: readonly string[]): string | undefined =>
+  failures.find((failure) => !/^rank \d+: (?:rank \d+|.*did not come)/.test(failure)) ?? failures[0];
