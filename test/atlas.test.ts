@@ -25,7 +25,7 @@ const DIST = join(ROOT, 'atlas/dist');
 /** Any path will do. */
 const BASE = '/under/some/path/';
 /** Where pages go to be left, or to come back as new: at home, so that they keep their process. */
-const NOTHING = 'nothing.txt';
+const NOTHING = 'nothing.htm';
 const VIEWPORT = { width: 1280, height: 800 };
 
 let config: InlineConfig;
@@ -54,7 +54,8 @@ beforeAll(async () => {
   if (!hasChromium) return;
   config = await atlasConfig();
   await build(config);
-  await writeFile(join(DIST, NOTHING), '');
+  // With an icon, as a browser would ask for one, and complain to the next page that there is none.
+  await writeFile(join(DIST, NOTHING), '<!doctype html><link rel="icon" href="data:,">');
   // Pages share what they have fetched, unasked.
   const headers = { ...ISOLATION, 'Cache-Control': 'max-age=3600' };
   [withGpu, browser, server] = await Promise.all([launchChromium(), launchChromium(false), serve(headers)]);

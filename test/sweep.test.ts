@@ -168,7 +168,14 @@ natsTest(
       expect(await text(socket)).toMatch(`HTTP/1.1 ${status} `);
     }
     served.kill('SIGKILL');
-    const refused = () => once(createConnection(port, '127.0.0.1'), 'connect').catch(({ code }) => code);
+    const refused = async () => {
+      const socket = createConnection(port, '127.0.0.1');
+      // One that it took before it ended is reset later.
+      socket.on('error', () => {});
+      const end = await once(socket, 'connect').catch(({ code }) => code);
+      socket.destroy();
+      return end;
+    };
     await expect.poll(refused, { timeout: 60_000 }).toBe('ECONNREFUSED');
     const again = serve('hostile', port);
     await once(again.lines, 'line');
