@@ -70,6 +70,6 @@ export const alone: Transport = {
   close: () => {},
 };
 
-/** Of failures that begin with their rank, in the order in which they came: the first that is not about another rank, if there is one. */
+/** The first failure that is not about another rank, if there is one; each begins with the rank that it is of. */
 export const causeOf = (failures: readonly string[]): string | undefined =>
   failures.find((failure) => !/^rank \d+: (?:rank \d+|.*did not come)/.test(failure)) ?? failures[0];

@@ -4,7 +4,7 @@ import { deferred } from '../../deferred';
 import { ParameterError, SaccadeError } from '../../errors';
 import type { ChatMessage } from './chat-template';
 import type { Engine, Opened } from './engine';
-import { type AnswerFormat, checkFormat, type Matcher } from './grammar';
+import type { AnswerFormat, Matcher } from './grammar';
 import { StopWords, TextOfTokens } from './pieces';
 import { type Choice, checkSampling, SAMPLING, Sampler, type SamplingOptions } from './sampling';
 
@@ -54,7 +54,8 @@ export interface Source {
   readonly context: number;
   readonly ends: readonly number[];
   decode(tokens: readonly number[]): string;
-  matcher(format: AnswerFormat): Promise<Matcher>;
+  /** Where the answer has a format. */
+  readonly matcher: (() => Promise<Matcher>) | undefined;
   /** Where the first result is that is not finite, after tokens whose logits are not. */
   faultAfter(tokens: readonly number[]): Promise<string>;
 }
@@ -93,9 +94,8 @@ export class Generation implements AsyncIterable<Piece> {
 export function checkGeneration(options: GenerateOptions, vocabulary: number): void {
   checkOptions('generate', options, [...SAMPLING, ...NAMES]);
   checkSampling(options, vocabulary);
-  const { maxTokens, stop, format, ignoreEnd, overflow, signal } = options;
+  const { maxTokens, stop, ignoreEnd, overflow, signal } = options;
   if (maxTokens !== undefined) checkWhole('maxTokens', maxTokens, 1);
-  if (format !== undefined) checkFormat(format);
   checkBoolean('ignoreEnd', ignoreEnd);
   if (overflow !== undefined && overflow !== 'end' && overflow !== 'forget')
     throw new ParameterError(`overflow must be end or forget, got ${show(overflow)}`);
@@ -128,7 +128,7 @@ export async function* piecesOf(
   const text = new TextOfTokens((tokens) => source.decode(tokens));
   const stops = new StopWords(stopWords(options.stop));
   const answer = new Answer();
-  const matching = options.format && source.matcher(options.format);
+  const matching = source.matcher?.();
   // What it rejects with is told where it is awaited.
   matching?.catch(() => {});
   let opened: Opened | undefined;

@@ -1,8 +1,8 @@
-/** How many states a format has once its repetitions are written out, estimated before they are. */
+/** How many states a grammar has once its repetitions are written out, estimated before they are. */
 
 const REPEAT = /^\{(\d+)(?:,(\d*))?\}/;
 
-/** Of a grammar in EBNF: atoms, each as often as the repetitions around it say. */
+/** Atoms of a grammar in EBNF, each as often as the repetitions around it say. */
 export function statesOfGrammar(text: string): number {
   const open = [0];
   let atom = 0;

@@ -17,28 +17,25 @@ const [MOST_CHARACTERS, MOST_STATES] = [65_536, 10_000];
 /** What a format may take to compile, and a mask of tokens. */
 const [COMPILE_SECONDS, MASK_SECONDS] = [10, 10];
 
-/** @throws {ParameterError} a format that is none of these, or larger than is computed */
-export function checkFormat(format: AnswerFormat): void {
-  if (format === 'json') return;
+/** A format as its grammar. @throws {ParameterError} one that is none of these, or larger than is computed */
+export function textOf(format: AnswerFormat): FormatText {
+  if (format === 'json') return { kind: 'any', text: '' };
   const isOne = isRecord(format) && ('schema' in format || 'grammar' in format);
   if (!isOne) throw new ParameterError(`format must be json, { schema } or { grammar }, got ${show(format)}`);
-  const name = 'schema' in format ? 'schema' : 'grammar';
-  checkKnown('format', format, [name], (other) => `format has no '${other}' beside ${name}`);
-  const states = statesOfGrammar(textOf(format).text);
-  if (states > MOST_STATES)
-    throw new ParameterError(
-      `${name} of format must have at most ${MOST_STATES} states once its repetitions are written out, got about ${states}`,
-    );
+  const kind = 'schema' in format ? 'schema' : 'grammar';
+  checkKnown('format', format, [kind], (other) => `format has no '${other}' beside ${kind}`);
+  const text = 'schema' in format ? grammarOf(format.schema) : short('grammar', format.grammar);
+  const states = statesOfGrammar(text);
+  if (states <= MOST_STATES) return { kind, text };
+  throw new ParameterError(
+    `${kind} of format must have at most ${MOST_STATES} states once its repetitions are written out, got about ${states}`,
+  );
 }
 
-/** A format as its grammar. */
-function textOf(format: AnswerFormat): FormatText {
-  if (format === 'json') return { kind: 'any', text: '' };
-  if ('grammar' in format) return { kind: 'grammar', text: short('grammar', format.grammar) };
-  const { schema } = format;
+function grammarOf(schema: unknown): string {
   if (!isRecord(schema) && typeof schema !== 'boolean')
     throw new ParameterError(`schema of format must be an object or a boolean, got ${show(schema)}`);
-  return { kind: 'schema', text: schemaGrammar(JSON.parse(short('schema', JSON.stringify(schema)))) };
+  return schemaGrammar(JSON.parse(short('schema', JSON.stringify(schema))));
 }
 
 function short(name: string, text: unknown): string {
@@ -75,13 +72,12 @@ export class Grammars {
     this.#worker.call('prepare', [], COMPILE_SECONDS).catch(() => {});
   }
 
-  /** @throws {ParameterError | UnsupportedError} a schema or a grammar that is none or takes too much, the package missing */
-  async matcher(format: AnswerFormat): Promise<Matcher> {
+  /** @throws {ParameterError | UnsupportedError} a grammar that is none or takes too much, the package missing */
+  async matcher(format: FormatText): Promise<Matcher> {
     const worker = this.#worker;
     const id = this.#count++;
-    const text = textOf(format);
     const accepted: number[] = [];
-    const begin = () => attempt(worker.call('match', [id, text, accepted], COMPILE_SECONDS));
+    const begin = () => attempt(worker.call('match', [id, format, accepted], COMPILE_SECONDS));
     /** An answer that was in a worker that was ended begins anew. */
     const ask = async <Result>(name: string, ...args: readonly unknown[]): Promise<Result> => {
       for (;;) {

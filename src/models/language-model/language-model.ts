@@ -14,7 +14,7 @@ import { insertLandmarks, insertTargets, NO_TARGET } from '../decoder/landmarks'
 import { type ChatMessage, checkMessages } from './chat-template';
 import { Engine } from './engine';
 import { checkGeneration, type GenerateOptions, Generation, type Prompt, piecesOf } from './generation';
-import { type AnswerFormat, Grammars } from './grammar';
+import { Grammars, textOf } from './grammar';
 import type { LanguageTokenizer } from './tokenizer';
 
 export interface LanguageModelOptions {
@@ -125,15 +125,16 @@ export class LanguageModel {
     this.#assertUsable('generate()');
     const { decoder, context, ends, tokenizer } = this;
     checkGeneration(options, decoder.vocabulary);
+    const format = options.format === undefined ? undefined : textOf(options.format);
     const begin = this.#begin(prompt, options.overflow !== 'forget');
-    if (options.format !== undefined)
-      this.#grammars ??= new Grammars(this.#tokenizer('given with a format'), decoder.vocabulary, ends);
+    if (format) this.#grammars ??= new Grammars(this.#tokenizer('given with a format'), decoder.vocabulary, ends);
+    const grammars = this.#grammars;
     const source = {
       engine: this.#engine,
       context,
       ends,
       decode: (tokens: readonly number[]) => tokenizer?.decode(tokens) ?? '',
-      matcher: (format: AnswerFormat) => (this.#grammars as Grammars).matcher(format),
+      matcher: format && grammars && (() => grammars.matcher(format)),
       faultAfter: (tokens: readonly number[]) => faultAfter(this.runtime, decoder, this.parameters, tokens),
     };
     return new Generation(piecesOf(source, begin, options));

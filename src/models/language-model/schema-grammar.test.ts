@@ -248,6 +248,7 @@ describe('an answer to a schema', () => {
     ['#/anyOf/1 must be of the type beside anyOf', { type: 'string', anyOf: [{ const: 'a' }, { const: 1 }] }],
     ['#/allOf is kept of one part alone', { allOf: [{ minimum: 1 }, { maximum: 2 }] }],
     ['#/oneOf must have parts of which no two fit', { oneOf: [{ type: 'integer' }, { type: 'number' }] }],
+    ['#/oneOf must have parts of which no two fit', { oneOf: [{ properties: {} }, { type: 'integer' }] }],
     ['#/propertyNames is not kept beside properties', { properties: {}, propertyNames: { pattern: 'a' } }],
     ['#/patternProperties is kept of one pattern', { patternProperties: { a: {}, b: {} } }],
     ['#/minProperties above 1 is kept where', { minProperties: 2 }],
@@ -288,6 +289,12 @@ describe('an answer to a schema', () => {
     expect(await taken({ type: 'string', format: 'date' }, texts)).toEqual(texts.slice(0, 4));
     const times = texts.map((text) => text.replace(/"$/, 'T12:00:00Z"'));
     expect(await taken({ type: 'string', format: 'date-time' }, times)).toEqual(times.slice(0, 4));
+  });
+
+  test('is of the type beside its choices', async () => {
+    const schema = { type: 'string', anyOf: [{ maxLength: 1 }, { pattern: '^ab$' }] };
+    expect(await taken(schema, ['"a"', '"ab"', '"abc"', '1'])).toEqual(['"a"', '"ab"']);
+    expect(await taken({ type: 'string', anyOf: [{}] }, ['"a"', '1'])).toEqual(['"a"']);
   });
 
   test('has no names that are not strings', async () => {

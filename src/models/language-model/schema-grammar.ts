@@ -12,7 +12,7 @@ interface Properties {
   readonly value: unknown;
 }
 interface Pair {
-  /** Of its rule. */
+  /** Its rule's. */
   readonly name: string;
   readonly isRequired: boolean;
 }
@@ -64,7 +64,7 @@ const [DATE, TIME] = [
 ];
 const LABEL = '[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?';
 const OCTET = '(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)';
-/** Of formats, strings that all validators take; others say nothing of a string. */
+/** Strings of formats, such as all validators take; other formats say nothing of a string. */
 const FORMATS: Readonly<Record<string, string>> = {
   date: DATE,
   time: TIME,
@@ -156,7 +156,7 @@ class SchemaGrammar {
       const own = all.filter((each) => types.some((type) => isOfType(each, type)));
       return own.map((each) => [...Array.from(JSON.stringify(each), literal), 'nothing']);
     }
-    const parts = listOf(schema, whole, place);
+    const parts = listOf(schema, whole, place).map((part) => typed(part, schema));
     if (whole === 'allOf' && parts.length > 1) fail(`${place}/allOf`, 'is kept of one part alone', parts);
     if (whole === 'oneOf') this.#checkDisjoint(parts, `${place}/oneOf`);
     return parts.flatMap((part, at) => {
@@ -177,7 +177,7 @@ class SchemaGrammar {
     return target;
   }
 
-  /** The kinds of values that may fit. A schema that is a value of itself is refused elsewhere. */
+  /** The kinds of values that may fit, all where there is no type. A schema that is a value of itself is refused elsewhere. */
   #kindsOf(schema: unknown, depth = 0): readonly Type[] {
     if (!isRecord(schema)) return TYPES;
     const known = this.#kinds.get(schema);
@@ -192,7 +192,9 @@ class SchemaGrammar {
       ? values.map((value) => TYPES.find((type) => isOfType(value, type)) as Type)
       : Array.isArray(parts)
         ? parts.flatMap((part) => this.#kindsOf(part, depth + 1))
-        : typesOf(schema, '#').map(kindOf);
+        : Object.hasOwn(schema, 'type')
+          ? typesOf(schema, '#').map(kindOf)
+          : TYPES;
     this.#kinds.set(schema, [...new Set(kinds)]);
     return this.#kinds.get(schema) as readonly Type[];
   }
@@ -228,7 +230,7 @@ class SchemaGrammar {
 
   #ofType(type: Type, schema: Schema, place: string, depth: number): string | undefined {
     if (type === 'null') return '"null"';
-    if (type === 'boolean') return '"true" | "false"';
+    if (type === 'boolean') return '("true" | "false")';
     if (type === 'string') return stringGrammar(schema, place);
     if (type === 'array') return this.#array(schema, place, depth);
     if (type === 'object') return this.#object(schema, place, depth);
@@ -398,6 +400,12 @@ function typesOf(schema: Schema, place: string): readonly Type[] {
 function listOf(schema: Schema, word: string, place: string): readonly unknown[] {
   const list = schema[word];
   return Array.isArray(list) ? list : fail(`${place}/${word}`, 'must be an array', list);
+}
+
+/** A part with the type beside it, unless it has one or is made of parts itself. */
+function typed(part: unknown, { type }: Schema): unknown {
+  const isPlain = isRecord(part) && !['type', ...WHOLES].some((word) => Object.hasOwn(part, word));
+  return isPlain && type !== undefined ? { type, ...part } : part;
 }
 
 /** Those that are required. */
