@@ -2,6 +2,7 @@
 import { checkKnown, isRecord, show } from '../../check';
 import { ParameterError, UnsupportedError } from '../../errors';
 import { checkInstalled, resolvePackage } from '../../packages';
+import { reasonOf } from '../../text/reason';
 import { LimitedWorker } from '../../workers/limited';
 import { statesOfGrammar } from './grammar-states';
 import type { FormatText, GrammarSetup } from './grammar-work';
@@ -35,7 +36,16 @@ export function textOf(format: AnswerFormat): FormatText {
 function grammarOf(schema: unknown): string {
   if (!isRecord(schema) && typeof schema !== 'boolean')
     throw new ParameterError(`schema of format must be an object or a boolean, got ${show(schema)}`);
-  return schemaGrammar(JSON.parse(short('schema', JSON.stringify(schema))));
+  return schemaGrammar(JSON.parse(short('schema', jsonOf(schema))));
+}
+
+/** What has itself as a part, or too many parts within each other, has none. */
+function jsonOf(schema: unknown): string {
+  try {
+    return JSON.stringify(schema);
+  } catch (error) {
+    throw new ParameterError(`schema of format must be JSON: ${reasonOf(error)}`);
+  }
 }
 
 function short(name: string, text: unknown): string {

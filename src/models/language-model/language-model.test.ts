@@ -166,6 +166,13 @@ describe('the format of an answer', () => {
     await expect(async () => refused('xml')).rejects.toThrow(
       "format must be json, { schema } or { grammar }, got 'xml'",
     );
+    const circular: Record<string, unknown> = {};
+    circular.items = circular;
+    const deep = JSON.parse(`${'{"items":'.repeat(7000)}{}${'}'.repeat(7000)}`);
+    expect(() => refused({ schema: circular })).toThrow('schema of format must be JSON: Converting circular');
+    expect(() => refused({ schema: deep })).toThrow(
+      /^schema of format: .* must not nest deeper than 100|must be JSON: Max/,
+    );
     await expect(async () => refused({ schema: 1 })).rejects.toThrow('schema of format must be an object or a boolean');
     using wordless = model();
     expect(() => wordless.generate([1], { format: 'json' })).toThrow('the model has no tokenizer');
