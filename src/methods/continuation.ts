@@ -106,6 +106,8 @@ export interface OwnCache {
     rotate: Rotate,
     complete?: Complete | undefined,
   ): Tensor;
+  /** How many tokens a row can be taken back to beside none, as intervals in ascending order; default: any number. */
+  reach?(row: number): readonly (readonly [least: number, most: number])[];
   /** Takes tokens back: of each row the first `lengths[r]` stay. */
   truncate(lengths: readonly number[]): void;
   /** A cache whose row i continues from row `rows[i]` of this one. */
@@ -119,6 +121,8 @@ export interface OwnCache {
 export interface OwnCachePlace extends Readonly<Record<'rows' | 'heads' | 'keyHeads' | 'd' | 'e', number>> {
   readonly runtime: Runtime;
   readonly dtype: CacheDType;
+  /** How many of the last calls of `append` must be possible to take back; any number may be. */
+  readonly history: number;
 }
 
 /** From a cache of its own. */

@@ -121,7 +121,7 @@ export function createDecoderCache(
   }
   if (own.length > 0) {
     const open = ({ layer: { heads, keyHeads, d, e }, continuation }: (typeof own)[number]) =>
-      continuation.open({ runtime, rows, heads, keyHeads, d, e, dtype: dtype ?? 'f32' });
+      continuation.open({ runtime, rows, heads, keyHeads, d, e, dtype: dtype ?? 'f32', history });
     const part = add(
       new OwnPart(own.map(open)),
       own.map(({ at }) => at),

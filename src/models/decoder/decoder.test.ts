@@ -30,6 +30,7 @@ import {
   landmarkAttention,
   lightningAttention,
   localLinearAttention,
+  natsLinear,
   neighborhoodAttention,
   parallax,
   performer,
@@ -250,6 +251,10 @@ const going: readonly (readonly [string, DecoderAttention, config?: typeof tinyG
     ],
   ],
   ['estimated maps', { method: sea as Method, params: { cells: 8, keys: 2, positions: 8 } }],
+  [
+    'chunks in softmax attention or a state',
+    [2, 3, 1, 16].map((chunk, at) => ({ method: natsLinear as Method, params: { chunk, forget: at % 2 === 0 } })),
+  ],
   ['a mask of its own', ownMask],
   [
     'states that are no inputs',
@@ -633,12 +638,7 @@ describe('methods of a decoder', () => {
             expect((await loss.read())[0], `${model_type} ${name}`).toBeCloseTo(Math.log(7), 1);
             expect(Object.keys(gradients)).toEqual(isTrained ? Object.keys(decoder.parameters) : []);
             await Promise.all(Object.values(gradients).map((each) => each.read()));
-            const open = () => decoder.cache(runtime, { rows: 2, capacity: 3 });
-            if (name === 'nats-linear')
-              return expect(open).toThrow(
-                'layer 0: nats-linear cannot go on from tokens that it has seen, as its input route',
-              );
-            using cache = open();
+            using cache = decoder.cache(runtime, { rows: 2, capacity: 3 });
             expect((await decoder.step(parameters, tokens, cache).read()).every(Number.isFinite), name).toBe(true);
           });
           steps++;
@@ -671,6 +671,17 @@ describe('methods of a decoder', () => {
       expect(() => cache.truncate([2, 1])).toThrow(states);
       cache.truncate([3, 1]);
       await go(cache, [[1, 2, 3], [4]], [[5, 6], [1]]);
+      const routed = createDecoder(tiny, { attention: { method: natsLinear as Method, params: { chunk: 2 } } });
+      using chunks = routed.cache(runtime, { capacity: 8 });
+      const own = routed.initialize(runtime);
+      for (const count of [3, 4]) routed.step(own, runtime.tensor(new Int32Array(count), [1, count], 'i32'), chunks);
+      const borders =
+        'lengths[0] must be 0 or from 2 to 3 or from 6 to 7, where layer 0 (nats-linear) keeps a state, got 4';
+      expect(() => chunks.truncate(4)).toThrow(borders);
+      const together = defineMethod({ ...natsLinear, continuation: () => ({ from: 'inputs' }) }) as Method;
+      expect(() => createDecoder(tiny, { attention: { method: together } }).cache(runtime, { capacity: 6 })).toThrow(
+        'layer 0: nats-linear cannot go on from tokens that it has seen, as its input route is of several together',
+      );
       const shuffled = { method: stochasticAttention as Method, params: { window: 2 } };
       expect(() => createDecoder(tiny, { attention: shuffled }).cache(runtime, { capacity: 6 })).toThrow(
         'layer 0: stochastic-attention can go on from tokens that it has seen only in the last layer, as its results',

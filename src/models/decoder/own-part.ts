@@ -28,12 +28,20 @@ export class OwnPart {
   }
 
   checkTruncation(wanted: readonly number[], nameOf: (layer: number) => string): void {
-    for (const [at, { lengths }] of this.layers.entries())
-      for (const [row, length] of wanted.entries())
-        if (length > (lengths[row] as number))
+    for (const [at, layer] of this.layers.entries())
+      for (const [row, length] of wanted.entries()) {
+        const { [row]: most = 0 } = layer.lengths;
+        if (length > most)
           throw new ParameterError(
-            `lengths[${row}] must be at most ${lengths[row]}, the tokens of ${nameOf(at)}, got ${length}`,
+            `lengths[${row}] must be at most ${most}, the tokens of ${nameOf(at)}, got ${length}`,
           );
+        const reach = layer.reach?.(row);
+        if (!reach || length === 0 || reach.some(([from, to]) => from <= length && length <= to)) continue;
+        const known = reach.map(([from, to]) => (from < to ? `from ${from} to ${to}` : to));
+        throw new ParameterError(
+          `lengths[${row}] must be 0 or ${known.join(' or ')}, where ${nameOf(at)} keeps a state, got ${length}`,
+        );
+      }
   }
 
   truncate(lengths: readonly number[]): void {

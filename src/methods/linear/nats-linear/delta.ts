@@ -31,7 +31,6 @@ export interface DeltaInputs {
 
 export interface DeltaSettings {
   readonly problem: Problem;
-  readonly scale: number;
   /** Whether the state decays over chunks that are not kept. */
   readonly forget: boolean;
   /** Whether chunks that are not kept have a gradient with respect to their choice, too. */
@@ -48,46 +47,60 @@ const SIDE_BY_SIDE = 32;
  */
 export function deltaRule({ q, k, v, g, beta, kept }: DeltaInputs, settings: DeltaSettings): Tensor {
   return withDerivative(
-    (...[q, k, v, g, beta, kept]: Tensor[]) => deltaForward({ q, k, v, g, beta, kept } as DeltaInputs, settings),
+    (...[q, k, v, g, beta, kept]: Tensor[]) => deltaForward({ q, k, v, g, beta, kept } as DeltaInputs, settings).out,
     ({ inputs: [q, k, v, g, beta, kept], gradients }) =>
       deltaBackward({ q, k, v, g, beta, kept } as DeltaInputs, gradients as Tensor, settings),
   )(q, k, v, g, beta, kept);
 }
 
-function deltaForward(inputs: DeltaInputs, settings: DeltaSettings): Tensor {
-  const { problem, scale, control } = settings;
-  const { b, n, h, e, chunk, chunks } = problem;
+/** Behind the state `before`, by default none: the result, and the state behind the last whole chunk. */
+export function deltaForward(
+  inputs: DeltaInputs,
+  settings: DeltaSettings,
+  before?: Tensor,
+): { readonly out: Tensor; readonly state: Tensor | undefined } {
+  const { problem, control } = settings;
+  const { b, n, h, d, e, chunk, chunks } = problem;
+  // Queries are the root of d as long.
+  const scale = 1 / d;
   const { runtime } = inputs.q;
+  if (n < chunk) {
+    const { q, k, v, g, beta } = inputs;
+    const { out } = gatedDeltaRule(q, k, v, g, beta, { scale, initialState: before, ...control });
+    return { out, state: before };
+  }
   const tokens = withGates(padded(inputs, problem), settings);
   const groups = Math.ceil(chunks / SIDE_BY_SIDE);
   const parts: Tensor<'f32'>[] = [];
-  let before: Tensor | undefined;
+  let last = before;
   for (let group = 0; group < groups; group++) {
     const [first, past] = [group * SIDE_BY_SIDE, Math.min(chunks, (group + 1) * SIDE_BY_SIDE)];
     const made = runtime.scope(() => {
       const part = mapped(tokens, (x) => x.slice(1, first * chunk, past * chunk));
-      const { states, state } = statesOf(part, problem, before);
+      const { states, state } = statesOf(part, problem, last);
       const { q, k, v, g, beta } = mapped(part, (x) => sideBySide(x, problem));
       const initialState = asBatches(states, problem);
       const { out } = gatedDeltaRule(q, k, v, g, beta, { scale, initialState, ...controlOf(control, group, groups) });
-      return { out: out.reshape([b, (past - first) * chunk, h, e]) as Tensor<'f32'>, state };
+      const isOpen = past * chunk > n;
+      const closed = isOpen ? contiguous(states.slice(1, past - first - 1, past - first)).reshape(state.shape) : state;
+      return { out: out.reshape([b, (past - first) * chunk, h, e]) as Tensor<'f32'>, state: closed };
     });
-    before = made.state;
+    last = made.state;
     parts.push(made.out);
   }
-  return firstTokens(parts.length > 1 ? concat(parts, 1) : (parts[0] as Tensor<'f32'>), n);
+  return { out: firstTokens(parts.length > 1 ? concat(parts, 1) : (parts[0] as Tensor<'f32'>), n), state: last };
 }
 
 /** With respect to the inputs, in their order. */
 function deltaBackward(inputs: DeltaInputs, gradOut: Tensor, settings: DeltaSettings): Tensor[] {
-  const { problem, scale, forget } = settings;
+  const { problem, forget } = settings;
   const { b, n, h, d, e, chunk, chunks } = problem;
   const tokens = withGates(padded({ ...inputs, gradOut }, problem), settings);
   const { states } = statesOf(tokens, problem);
   const all = mapped(tokens, (x) => sideBySide(x, problem));
   const within = gatedDeltaRuleBackward(
     ...([all.q, all.k, all.v, all.g, all.beta, { gradOut: all.gradOut }] as const),
-    { scale, initialState: asBatches(states, problem) },
+    { scale: 1 / d, initialState: asBatches(states, problem) },
   );
   // Gradients of the states through later chunks.
   const gradStates = (within.gradInitialState as Tensor).reshape(states.shape);
@@ -185,7 +198,11 @@ const firstTokens = (x: Tensor, n: number) => inOrder(x.slice(1, 0, n)) as Tenso
 /** Copied only where it must be. */
 const inOrder = (x: Tensor) => (x.isContiguous ? x : contiguous(x));
 
-function mapped<Name extends string>(tensors: Readonly<Record<Name, Tensor>>, of: (x: Tensor) => Tensor) {
-  const entries = Object.entries<Tensor>(tensors) as [Name, Tensor][];
-  return Object.fromEntries(entries.map(([name, x]) => [name, of(x)])) as Record<Name, Tensor>;
+/** Each of these tensors by a function of it. */
+export function mapped<Name extends string>(
+  tensors: { readonly [Key in Name]?: Tensor | undefined },
+  of: (x: Tensor, name: Name) => Tensor,
+) {
+  const entries = Object.entries<Tensor | undefined>(tensors) as [Name, Tensor | undefined][];
+  return Object.fromEntries(entries.flatMap(([name, x]) => (x ? [[name, of(x, name)]] : []))) as Record<Name, Tensor>;
 }

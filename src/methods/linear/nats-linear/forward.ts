@@ -16,6 +16,8 @@ import { softmaxAttention } from './softmax';
 
 type Required = Readonly<Record<keyof typeof INPUTS, Tensor>>;
 type Given = Required & Readonly<Partial<Record<keyof typeof OPTIONAL, Tensor>>>;
+/** All but what becomes of chunks. */
+export type Tokens = Omit<Given, 'route'>;
 
 export function forward(
   tensors: Required,
@@ -24,32 +26,45 @@ export function forward(
 ): Record<'out' | 'softmax' | 'delta' | 'lse', Tensor> {
   const given: Given = tensors;
   const problem = checkInputs(given, params);
-  const { b, n, h, d, e, a, p, r } = problem;
-  const { q, k, v, g, beta, gain_q: gainQ, gain_k: gainK } = given;
-  const { epsilon, forget, counterfactual, scale = 1 / Math.sqrt(p) } = params;
-  const { runtime } = q;
-  return runtime.scope(() => {
-    const kept = keptChunks(expecting(given.route, finite('route', given.route)));
-    // Over the root of the mean of squares times the root of d: unit length. Of q the scale takes in that factor.
-    const toUnit = runtime.tensor(new Float32Array(d).fill(1 / Math.sqrt(d)), [d]);
-    const unit = (x: Tensor, gain?: Tensor) => rmsNorm(x, { epsilon: epsilon / d, gain });
-    const tokens = { q: unit(q), k: unit(k, toUnit), v, g, beta, kept };
-    const delta = deltaRule(tokens, {
-      problem,
-      scale: 1 / d,
-      forget,
-      counterfactual,
-      control: controlOf(control, 0, 2),
-    });
-    const heads = (x: Tensor, gain?: Tensor) => rmsNorm(x.reshape([b, n, a, p]), { epsilon, gain });
+  const { b, n, h, e, a, p } = problem;
+  const { forget, counterfactual, scale = 1 / Math.sqrt(p) } = params;
+  return given.q.runtime.scope(() => {
+    const kept = choices(given.route);
+    const delta = deltaRule(
+      { ...ofDelta(given, params), kept },
+      { problem, forget, counterfactual, control: controlOf(control, 0, 2) },
+    );
     const { out, lse } = softmaxAttention(
-      { q: heads(q, gainQ), k: heads(k, gainK), v: v.reshape([b, n, a, r]), kept },
+      { ...ofSoftmax(given, params, problem), kept },
       { problem, scale, counterfactual, control: controlOf(control, 1, 2) },
     );
     const softmax = out.reshape([b, n, h, e]);
     return { out: merge({ softmax, delta }, given, params, problem), softmax, delta, lse: lse.reshape([b, n, a]) };
   });
 }
+
+/** What the delta rule takes of tokens: queries and keys of unit length. */
+export function ofDelta({ q, k, v, g, beta }: Tokens, { epsilon }: Params) {
+  const d = q.shape[3] as number;
+  // Over the root of the mean of squares times the root of d: unit length. Of q the scale takes in that factor.
+  const toUnit = q.runtime.tensor(new Float32Array(d).fill(1 / Math.sqrt(d)), [d]);
+  const unit = (x: Tensor, gain?: Tensor) => rmsNorm(x, { epsilon: epsilon / d, gain });
+  return { q: unit(q), k: unit(k, toUnit), v, g, beta };
+}
+
+/** What softmax attention takes of them: the same channels as other heads, those of queries and keys normalised. */
+export function ofSoftmax(
+  { q, k, v, gain_q: gainQ, gain_k: gainK }: Tokens,
+  { epsilon }: Params,
+  { a, p, r }: Pick<Problem, 'a' | 'p' | 'r'>,
+) {
+  const [b, n] = q.shape as [number, number];
+  const heads = (x: Tensor, gain?: Tensor) => rmsNorm(x.reshape([b, n, a, p]), { epsilon, gain });
+  return { q: heads(q, gainQ), k: heads(k, gainK), v: v.reshape([b, n, a, r]) };
+}
+
+/** Of logits [b, c, h, 2], which must be finite: 1 for the chunks that the delta rule keeps, 0 for others, [b, c, h]. */
+export const choices = (route: Tensor) => keptChunks(expecting(route, finite('route', route)));
 
 /**
  * Which chunks the delta rule keeps by logits [b, c, h, 2]: 1, or 0 for those that go to softmax attention, which has the
@@ -80,9 +95,9 @@ function logits(x: Tensor): [softmax: Tensor, delta: Tensor] {
 }
 
 /** The weighted sum of both branches, times the gate. */
-function merge(
+export function merge(
   branches: Readonly<Record<'softmax' | 'delta', Tensor>>,
-  { mix, gate, gain_softmax: gainSoftmax, gain_delta: gainDelta }: Given,
+  { mix, gate, gain_softmax: gainSoftmax, gain_delta: gainDelta }: Tokens,
   { epsilon }: Params,
   { b, n, h, e, a, r }: Problem,
 ): Tensor {

@@ -5,6 +5,7 @@
  */
 import type { HostTensor } from '../../../tensor/host';
 import { defineMethod } from '../../define';
+import { NatsLinearCache } from './cache';
 import { forward } from './forward';
 import { layer } from './layer';
 import { params } from './params';
@@ -29,6 +30,7 @@ export const natsLinear = defineMethod({
   },
   forward,
   layer,
+  continuation: (params) => ({ from: 'own', open: (place) => NatsLinearCache.open(place, params) }),
 
   /** With every other chunk in softmax attention: the true number is the route's. */
   cost({ b, n, h, d, e, a }, { chunk }) {

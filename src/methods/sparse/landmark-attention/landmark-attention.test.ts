@@ -152,7 +152,7 @@ describe('landmark attention', () => {
       const tensors = { q, k, v } as Record<string, HostTensor<'f32'>>;
       const all = Object.fromEntries(Object.entries(tensors).map(([name, host]) => [name, runtime.fromHost(host)]));
       const { open } = method.continuation(method.parse(params)) as FromOwn;
-      const cache = open({ runtime, rows: 1, heads: h, keyHeads: g, d, e: d, dtype: 'f32' });
+      const cache = open({ runtime, rows: 1, heads: h, keyHeads: g, d, e: d, dtype: 'f32', history: 1 });
       let from = 0;
       const outs = steps.map((count) => {
         const own = Object.entries(all).map(([name, x]) => [name, x.slice(1, from, from + count)] as const);
