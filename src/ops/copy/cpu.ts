@@ -1,5 +1,5 @@
 /** Plans of copies: row by row, or by tiles where rows of one side are columns of the other. */
-import { ELEMENTS_PER_MICROSECOND, type Plan } from '../../runtime/cpu/plan';
+import { BYTES_PER_MICROSECOND, ELEMENTS_PER_MICROSECOND, type Plan } from '../../runtime/cpu/plan';
 import { bytesPerElement, type DType } from '../../tensor/dtype';
 import { hostTensor } from '../../tensor/host';
 import type { Tensor } from '../../tensor/tensor';
@@ -33,7 +33,11 @@ export function planCopy({ x, out, within }: CopyCall): Plan {
     ? { kernel: 'transpose', tasks: bandsOf(transposed) }
     : { kernel: 'copy', tasks: Math.ceil(x.size / RUN) };
   const phases = within ? [{ kernel: 'fill', tasks: Math.ceil(wholeSize / RUN) }, copying] : [copying];
-  return { jobs: () => [{ phases, params, microseconds: (x.size + wholeSize) / ELEMENTS_PER_MICROSECOND }] };
+  const isWhole = isPlain && x.dtype === out.dtype && !within;
+  const microseconds = isWhole
+    ? ((fromBytes + toBytes) * x.size) / BYTES_PER_MICROSECOND
+    : (x.size + wholeSize) / ELEMENTS_PER_MICROSECOND;
+  return { jobs: () => [{ phases, params, microseconds }] };
 }
 
 /** How many bands of rows there are; the last axis is the columns, that before it the rows. */

@@ -7,7 +7,7 @@ import { type Integer, type Kernel, Rounding, type Vector } from '../../code/ker
 import { NoRegister } from '../../code/registers';
 import { LANES } from '../../expressions/params';
 import { type Instruction, orderOf, type Value } from '../../expressions/typed';
-import { address, checkInside, ELEMENTS_PER_MICROSECOND, type NativePlan } from '../../runtime/cpu/plan';
+import { address, CODE_SHARE, checkInside, ELEMENTS_PER_MICROSECOND, type NativePlan } from '../../runtime/cpu/plan';
 import type { Native } from '../../runtime/native/open';
 import { sizeOf } from '../../tensor/shape';
 import { axesOf } from './broadcast';
@@ -18,8 +18,6 @@ import { RUN } from './params';
 /** The least elements of a call, and of a row, for which code is made. */
 const FEWEST = 1024;
 const SHORT_ROW = 64;
-/** Roughly, of the interpreter's time. */
-const SHARE = 0.25;
 
 /** What code depends on besides the function. */
 interface Form {
@@ -72,7 +70,7 @@ export const planNative: NativePlan<MapCall> = (call, { native, memory }) => {
       for (const x of tensors) params.push(address(x), wordIn(x.size));
       if (form.isOne) params.push(...described);
       else new Float64Array(memory.buffer, at, described.length).set(described);
-      const microseconds = (SHARE * elements * Math.max(1, compiled.work)) / ELEMENTS_PER_MICROSECOND;
+      const microseconds = (CODE_SHARE * elements * Math.max(1, compiled.work)) / ELEMENTS_PER_MICROSECOND;
       return [{ phases: [{ kernel: 'map', tasks, code }], params, microseconds }];
     },
   };

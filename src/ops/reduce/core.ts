@@ -1,5 +1,5 @@
 /** Reductions over any axes. Sums go by parts in a fixed order, so that errors grow with the logarithm of the count. */
-import { ELEMENTS_PER_MICROSECOND, overElements, type Plan, withMemory } from '../../runtime/cpu/plan';
+import { CODE_SHARE, ELEMENTS_PER_MICROSECOND, overElements, type Plan, withMemory } from '../../runtime/cpu/plan';
 import { controlOf } from '../../runtime/guard';
 import type { Op } from '../../runtime/op';
 import type { Shape } from '../../tensor/shape';
@@ -41,7 +41,7 @@ export function planReduce({ operation, x, out, outer, n, inner }: ReduceCall, c
         { kernel: 'joinParts', tasks: Math.ceil(outputs / COLUMNS) },
       ],
       params: ReduceParams({ ...given, ...states }),
-      microseconds: x.size / ELEMENTS_PER_MICROSECOND,
+      microseconds: ((code ? CODE_SHARE : 1) * x.size) / ELEMENTS_PER_MICROSECOND,
     },
   ]);
 }

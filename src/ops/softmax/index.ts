@@ -22,13 +22,13 @@ export function planSoftmax(kernel: string, call: Extents & { readonly out: Tens
   if (inner === 1) {
     const together = Math.ceil(RUN.rows / n);
     const params = SoftmaxParams({ ...NOT_GIVEN, ...call, rows: outer, together, blocks: 1 });
-    return overElements(kernel, Math.ceil(outer / together), params, 4 * out.size, code);
+    return overElements(kernel, Math.ceil(outer / together), params, 2 * out.size, code);
   }
   // Whole cache lines, and enough of them that rows are not fetched in pieces.
   const together = Math.max(64, Math.min(COLUMNS, 16 * Math.ceil(RUN.columns / n / 16)));
   const blocks = Math.ceil(inner / together);
   const params = SoftmaxParams({ ...NOT_GIVEN, ...call, rows: outer, together, blocks });
-  return overElements(`${kernel}OfColumns`, outer * blocks, params, 4 * out.size);
+  return overElements(`${kernel}OfColumns`, outer * blocks, params, 2 * out.size);
 }
 
 const NOT_GIVEN = { x: undefined, gradOut: undefined, gradX: undefined };

@@ -15,6 +15,8 @@ import type { Values } from './struct';
 export const FLOPS_PER_MICROSECOND = 40_000;
 /** Passing over elements. */
 export const ELEMENTS_PER_MICROSECOND = 500;
+/** The time of machine code that does so, of theirs. */
+export const CODE_SHARE = 0.2;
 /** Reading memory. */
 export const BYTES_PER_MICROSECOND = 15_000;
 
@@ -87,7 +89,7 @@ export function overElements(
   elements: number,
   code?: number,
 ): Plan {
-  const microseconds = elements / ELEMENTS_PER_MICROSECOND;
+  const microseconds = ((code ? CODE_SHARE : 1) * elements) / ELEMENTS_PER_MICROSECOND;
   return { jobs: () => [{ phases: [{ kernel, tasks, code }], params, microseconds }] };
 }
 
