@@ -1,8 +1,10 @@
-/** Sums, means and maxima of rows as machine code; all else is WebAssembly's. */
-import { most } from '../../code/functions';
+/** Sums, means, maxima and logarithms of sums of exponentials of rows as machine code; all else is WebAssembly's. */
+import { CONSTANTS } from '../../code/constants';
+import { log, most } from '../../code/functions';
 import type { Integer, Kernel, Vector } from '../../code/kernel';
 import { checkInside, type NativePlan } from '../../runtime/cpu/plan';
-import type { ReduceCall } from './call';
+import { weightsBy } from '../softmax/native';
+import type { ReduceCall, Reduction } from './call';
 import { planReduce } from './core';
 import { ReduceParams, RUN } from './params';
 
@@ -10,10 +12,11 @@ import { ReduceParams, RUN } from './params';
 const SHORTEST = 64;
 /** Vectors of sums or maxima, so that none waits for the one before. */
 const SIDE = 4;
+const LARGEST = 3.4028234663852886e38;
 
 /** What code depends on. */
 interface Form {
-  readonly isMax: boolean;
+  readonly operation: Reduction;
   /** Whether results are those of parts of rows. */
   readonly isParted: boolean;
   readonly divisor: number;
@@ -21,32 +24,52 @@ interface Form {
 
 export const planNative: NativePlan<ReduceCall> = (call, { native }) => {
   const { operation, x, out, n, inner } = call;
-  const isCovered = operation === 'sum' || operation === 'mean' || operation === 'max';
-  if (!isCovered || inner > 1 || n < SHORTEST || native.isFull) return undefined;
+  if (operation === 'argmax' || inner > 1 || n < SHORTEST || native.isFull) return undefined;
   for (const each of [x, out]) checkInside(each);
   const isParted = n > RUN;
-  const form: Form = { isMax: operation === 'max', isParted, divisor: operation === 'mean' && !isParted ? n : 1 };
+  const form: Form = { operation, isParted, divisor: operation === 'mean' && !isParted ? n : 1 };
   return planReduce(
     call,
     native.kernel(`reduce ${Object.values(form)}`, (k) => reduce(k, form)),
   );
 };
 
-function reduce(k: Kernel, { isMax, isParted, divisor }: Form): void {
+function reduce(k: Kernel, { operation, isParted, divisor }: Form): void {
   const p = k.params(ReduceParams);
   const [n, parts, rows] = [p.n(), p.parts(), p.rows()];
   const first = k.task.times(p.together());
   const past = first.plus(p.together()).least(p.units());
-  const to = (isParted ? p.values() : p.out()).plus(k.base);
   k.range('units', first, past, 1, (unit) => {
     const start = isParted ? unit.remainder(parts).times(rows) : k.integer(0);
     const count = isParted ? n.minus(start).least(rows) : n;
     const row = isParted ? unit.over(parts) : unit;
     const x = row.times(n).plus(start).times(4).plus(p.x()).plus(k.base);
-    const result = isMax ? largest(k, x, count) : total(k, x, count);
-    const one = k.integer(1);
-    (divisor === 1 ? result : result.over(k.number(divisor))).store(to.at(0, unit, 4), one);
+    const put = (result: Vector, to: Integer) => result.store(to.plus(k.base).at(0, unit, 4), k.integer(1));
+    const to = isParted ? p.values() : p.out();
+    if (operation === 'logSumExp') {
+      // Finite below, lest the difference of infinities be NaN.
+      const shift = k.number(-LARGEST).larger(largest(k, x, count));
+      const sum = totalOfWeights(k, x, count, shift);
+      if (isParted) {
+        put(shift, to);
+        put(sum, p.besides());
+      } else put(k.select(shift, '==', k.number(CONSTANTS.INFINITE), shift, shift.plus(log(k, sum))), to);
+    } else {
+      const result = operation === 'max' ? largest(k, x, count) : total(k, x, count);
+      put(divisor === 1 ? result : result.over(k.number(divisor)), to);
+    }
   });
+}
+
+function totalOfWeights(k: Kernel, x: Integer, count: Integer, shift: Vector): Vector {
+  const [sum, weights, row] = [k.number(0), weightsBy(k, shift), k.row(count)];
+  row.whole(1, ([place]) => sum.set(sum.plus(weights(k.load(place(x))))));
+  row.rest((place, rest) => {
+    // By way of memory, since lanes beyond the row have weights too.
+    weights(k.load(place(x), rest)).store(k.scratch.at());
+    sum.set(sum.plus(k.load(k.scratch.at(), rest)));
+  });
+  return k.joined(sum, plus);
 }
 
 /** By sums of four vectors, so that errors grow slowly. */

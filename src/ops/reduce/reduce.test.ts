@@ -120,6 +120,7 @@ describeWithMachineCode('reductions', (runtime) => {
 
   test.each([
     { shape: [2, 20_000], axes: [1] },
+    { shape: [3, 2 * 16384 + 1], axes: [1] },
     { shape: [20_000, 3], axes: [0] },
     { shape: [300, 1030], axes: [0] },
     { shape: [2, 600, 70], axes: [1] },
@@ -164,6 +165,12 @@ describeWithMachineCode('reductions', (runtime) => {
     using long = runtime().tensor(longRows, [8, 70]);
     using largest = max(long, { axes: [1] });
     expectClose(await largest.read(), expected[1]!, 1e-38);
+    using exponentials = logSumExp(long, { axes: [1] });
+    expectClose(
+      await exponentials.read(),
+      expected[2]!.map((each) => each + Math.log(14)),
+      1e-4,
+    );
     for (const [x, axis] of [
       [across, 1],
       [down, 0],

@@ -39,11 +39,8 @@ function softmax(k: Kernel): void {
       }
     });
     const shift = k.joined(largest.reduce(larger), larger);
-    const [sum, none, lowest] = [k.number(0), k.number(0), k.number(LOWEST)];
-    const weights = (x: Vector) => {
-      const power = x.minus(shift).times(CONSTANTS.LOG2E);
-      return k.select(power, '<=', lowest, none, exp2(k, power));
-    };
+    const sum = k.number(0);
+    const weights = weightsBy(k, shift);
     row.whole(1, ([place]) => {
       const each = weights(k.load(place(x)));
       each.store(place(out));
@@ -57,6 +54,15 @@ function softmax(k: Kernel): void {
     row.whole(1, ([place]) => factor.times(place(out)).store(place(out)));
     row.rest((place, count) => factor.times(k.load(place(out), count)).store(place(out), count));
   });
+}
+
+/** e^(x - shift), for no x above the shift; 0 below 2^-100, and NaN of NaN. */
+export function weightsBy(k: Kernel, shift: Vector): (x: Vector) => Vector {
+  const [none, lowest] = [k.number(0), k.number(LOWEST)];
+  return (x) => {
+    const power = x.minus(shift).times(CONSTANTS.LOG2E);
+    return k.select(power, '<=', lowest, none, exp2(k, power));
+  };
 }
 
 /** out (gradOut - out . gradOut). */
